@@ -1,0 +1,30 @@
+//! Where alerts go.
+
+use async_trait::async_trait;
+use bytes::Bytes;
+
+/// One message out. Receivers deduplicate by `id`.
+#[derive(Clone, Debug)]
+pub struct Outbound {
+    pub id: String,
+    /// Order is kept per key (Kafka record key).
+    pub key: String,
+    pub content_type: &'static str,
+    pub body: Bytes,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum SinkError {
+    /// The receiver is away or busy: try again later, in order.
+    #[error("{0}; it is sent again until it is taken")]
+    Unreachable(String),
+    /// The receiver answered that it does not want this message; sending it again will not help.
+    #[error("refused by the receiver: {0}")]
+    Refused(String),
+}
+
+#[async_trait]
+pub trait Sink: Send {
+    /// Returns when the receiver has confirmed it (Kafka acks=all, AMQP publisher confirm, HTTP 2xx, MSA-1 AA/CA).
+    async fn deliver(&mut self, message: &Outbound) -> Result<(), SinkError>;
+}

@@ -1,0 +1,1 @@
+//! Patient state → explained risk. The scoring half is pure: no I/O, no clock, no randomness.

@@ -1,0 +1,142 @@
+//! The words of this crate's face. openraft's and RocksDB's types stop behind it.
+
+use std::fmt;
+
+use bytes::Bytes;
+use serde::Serialize;
+
+/// Whom or what an entry is about: an opaque key. Each has an encryption key of its own.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Subject(pub [u8; 32]);
+
+/// An opaque search key: `Ledger::tag` makes it with the consortium's index key.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Tag(pub [u8; 16]);
+
+impl fmt::Debug for Subject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Subject({})", hex::encode(&self.0[..4]))
+    }
+}
+
+impl fmt::Debug for Tag {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Tag({})", hex::encode(&self.0[..4]))
+    }
+}
+
+/// What a caller wants to have ordered and kept.
+#[derive(Clone)]
+pub struct Draft {
+    /// Opaque to the ledger; `0..0xff00` belong to callers.
+    pub kind: u16,
+    pub subject: Subject,
+    /// At most 16.
+    pub tags: Vec<Tag>,
+    /// A second draft with the same key within the window makes no leaf: it gets the first one's index.
+    pub dedupe: Option<[u8; 32]>,
+    /// Milliseconds since the Unix epoch: when it happened, when its sender wrote it, when it came in.
+    pub event_time_ms: i64,
+    pub message_time_ms: i64,
+    pub received_time_ms: i64,
+    /// Plain; sealed by the ledger before it leaves this process or touches a disk.
+    pub payload: Bytes,
+}
+
+/// What became of a draft, learnt from this site's own apply.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Outcome {
+    /// 0-based dense leaf index; for a duplicate the first one's.
+    pub index: u64,
+    pub duplicate: bool,
+}
+
+/// One committed leaf with its payload.
+#[derive(Clone)]
+pub struct Entry {
+    pub index: u64,
+    pub kind: u16,
+    pub site: String,
+    pub epoch: u64,
+    pub site_seq: u64,
+    pub event_time_ms: i64,
+    pub message_time_ms: i64,
+    pub received_time_ms: i64,
+    pub payload: Payload,
+}
+
+#[derive(Clone)]
+pub enum Payload {
+    Open(Bytes),
+    /// This site holds no key for it: another site's patient, or shredded.
+    Sealed,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum AppendError {
+    /// Too much in flight: wait and try again. Never a longer queue.
+    #[error("the ledger has {in_flight_bytes} bytes in flight; wait and append again")]
+    Pushback { in_flight_bytes: usize },
+    #[error("this site is not the leader and knows of none; the entry was not taken")]
+    NotLeader,
+    /// Whether it was committed is not known yet; the same draft with its dedupe key may be appended again.
+    #[error("no quorum within {waited_ms} ms; append again with the same dedupe key")]
+    Unavailable { waited_ms: u64 },
+    #[error("payload of {bytes} bytes is larger than the {limit} that one entry may have")]
+    TooLarge { bytes: usize, limit: usize },
+    #[error("the ledger is closed")]
+    Closed,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum LedgerError {
+    #[error("{path}: {source}")]
+    Io { path: String, source: std::io::Error },
+    #[error("ledger storage: {0}")]
+    Storage(String),
+    #[error("ledger configuration: {0}")]
+    Config(String),
+    #[error("keys: {0}")]
+    Keys(String),
+    /// What was read is not what was written; names the place.
+    #[error("damaged: {0}")]
+    Damaged(String),
+    #[error("consensus: {0}")]
+    Consensus(String),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    Leader,
+    Follower,
+    Candidate,
+    Learner,
+    Stopped,
+}
+
+/// `medulla ledger status --json`.
+#[derive(Clone, Debug, Serialize)]
+pub struct Status {
+    pub site: String,
+    pub role: Role,
+    pub leader: Option<String>,
+    pub term: u64,
+    /// Leaves applied here.
+    pub size: u64,
+    /// RFC 6962 root over them, lowercase hex.
+    pub root: String,
+    /// Raft entries that each peer has yet to receive, as this site knows it (all of them on the leader).
+    pub lag: std::collections::BTreeMap<String, u64>,
+    pub peers: Vec<PeerStatus>,
+    pub duplicates: u64,
+    pub in_flight_bytes: usize,
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub struct PeerStatus {
+    pub name: String,
+    pub address: String,
+    pub voter: bool,
+    pub connected: bool,
+}
