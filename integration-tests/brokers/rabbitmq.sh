@@ -1,0 +1,59 @@
+#!/usr/bin/env bash
+# Runs one RabbitMQ for the tests, with a node name, ports, cookie and folders of its own.
+#   eval "$(integration-tests/brokers/rabbitmq.sh start)"   installs what is missing, exports AMQP_URL
+#   rabbitmq.sh stop | restart | kill | wipe                kill = SIGKILL; wipe = stop and forget all data
+# When AMQP_URL is set already, that broker is used and nothing is started.
+set -euo pipefail
+name=rabbitmq
+. "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+port=${MEDULLA_RABBITMQ_PORT:-25672}
+bin=/usr/lib/rabbitmq/bin
+
+mkdir -p "$state_root/rabbitmq"
+dir=$(cd "$state_root/rabbitmq" && pwd)
+# HOME holds the Erlang cookie; an epmd of our own leaves the machine's alone.
+export HOME=$dir
+export ERL_EPMD_PORT=$((port + 2)) ERL_EPMD_ADDRESS=127.0.0.1
+export RABBITMQ_NODENAME=medulla-$port@localhost RABBITMQ_NODE_IP_ADDRESS=127.0.0.1 RABBITMQ_NODE_PORT=$port
+export RABBITMQ_DIST_PORT=$((port + 1))
+export RABBITMQ_BASE=$dir RABBITMQ_MNESIA_BASE=$dir/mnesia RABBITMQ_LOG_BASE=$dir/logs
+export RABBITMQ_PID_FILE=$dir/rabbitmq.pid RABBITMQ_ENABLED_PLUGINS_FILE=$dir/enabled_plugins
+export RABBITMQ_CONFIG_FILE=$dir/rabbitmq RABBITMQ_CONF_ENV_FILE=$dir/rabbitmq-env.conf
+
+ready() { running && "$bin/rabbitmqctl" -q --timeout 5 status && port_open "$port"; }
+
+start() {
+    if running; then say "runs already"; return; fi
+    need "$bin/rabbitmq-server" rabbitmq-server
+    port_open "$port" && die "port $port is taken; set MEDULLA_RABBITMQ_PORT"
+    mkdir -p "$dir/mnesia" "$dir/logs"
+    echo '[].' >"$dir/enabled_plugins"
+    : >"$dir/rabbitmq-env.conf"
+    echo 'vm_memory_high_watermark.relative = 0.2' >"$dir/rabbitmq.conf"
+    # The server script becomes the Erlang VM (exec), so its process id is the broker's.
+    say "starting on 127.0.0.1:$port"
+    setsid "$bin/rabbitmq-server" >"$dir/log.run" 2>&1 </dev/null &
+    echo $! >"$dir/pid"
+    wait_until 90 "it to start" ready || { tail -n 20 "$dir/log.run" >&2; die "did not start; see $dir/log.run"; }
+    cp "$dir/rabbitmq.pid" "$dir/pid" 2>/dev/null || true
+    say "ready"
+}
+
+end() {
+    signal "$1" "$2"
+    # Left behind by the VM; a later start brings its own.
+    epmd -port "$ERL_EPMD_PORT" -kill >/dev/null 2>&1 || true
+}
+
+case ${1:-} in
+start)
+    [ -n "${AMQP_URL:-}" ] && { say "using the broker that AMQP_URL names"; echo "export AMQP_URL=$AMQP_URL"; exit; }
+    start
+    echo "export AMQP_URL=amqp://guest:guest@127.0.0.1:$port/%2f"
+    ;;
+stop) end TERM 30 ;;
+kill) end KILL 5 ;;
+restart) end TERM 30; start ;;
+wipe) end TERM 30; rm -rf "$dir/mnesia" "$dir/logs" "$dir/log.run" ;;
+*) echo "usage: rabbitmq.sh start|stop|restart|kill|wipe" >&2; exit 2 ;;
+esac
