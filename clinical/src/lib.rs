@@ -2,13 +2,20 @@
 //!
 //! Pure: no I/O, no clock, no randomness. Times and ids come in as arguments.
 
+mod alert;
+mod codes;
 mod event;
 mod issue;
+mod state;
 mod time;
+pub mod units;
 
+pub use alert::AlertFacts;
+pub use codes::{CodeTable, CodeTableError, Mapped};
 pub use event::{
     Code, CodeSystem, Comparator, Encounter, EncounterChange, EncounterClass, Event, EventKind, Location,
     Observation, ObservationStatus, Order, PatientId, Person, Sex, Value,
 };
 pub use issue::{Issue, Severity};
+pub use state::{Acvpu, COLUMNS, COLUMNS_2019, Column, Folded, PatientState, SetAside, Stay};
 pub use time::{Precision, Time};

@@ -1,0 +1,339 @@
+//! UCUM units as bedside monitors and laboratories send them: spellings and conversions.
+//!
+//! A table and not a full UCUM grammar: it knows the units of the features and of their usual senders,
+//! and answers `None` for everything else, so that a value is never converted by guess.
+
+use std::borrow::Cow;
+
+/// Converts between two UCUM units. Between mass, substance and charge concentrations the analyte decides
+/// and is named by its LOINC code. `None`: not known to be the same kind of quantity.
+pub fn convert(value: f64, from_ucum: &str, to_ucum: &str, loinc: &str) -> Option<f64> {
+    if from_ucum == to_ucum {
+        return Some(value);
+    }
+    let (from, to) = (unit(from_ucum)?, unit(to_ucum)?);
+    let base = (value + from.offset) * from.scale;
+    let base = if from.kind == to.kind { base } else { base * between(from.kind, to.kind, loinc)? };
+    Some(base / to.scale - to.offset)
+}
+
+/// The UCUM form of a unit as commonly spelt (`mmHg`, `°C`, `x10^9/L`, `bpm` …); anything unknown is
+/// returned as it came, without surrounding spaces.
+pub fn normalise(written: &str) -> Cow<'_, str> {
+    let written = written.trim();
+    if written.is_empty() || unit(written).is_some() {
+        return Cow::Borrowed(written);
+    }
+    let folded = fold(written);
+    if let Some((_, ucum)) = SPELLINGS.iter().find(|(spelling, _)| *spelling == folded) {
+        return Cow::Borrowed(ucum);
+    }
+    // `G/L` is grams or, in French laboratories, 10⁹: not to be guessed.
+    match UNITS.iter().find(|u| u.code.to_lowercase() == folded && written != "G/L") {
+        Some(unit) => Cow::Borrowed(unit.code),
+        None => Cow::Borrowed(written),
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// g/L
+    Mass,
+    /// mol/L
+    Substance,
+    /// eq/L
+    Charge,
+    /// U/L
+    Activity,
+    /// IU/L
+    International,
+    /// 1/L
+    Number,
+    /// Pa
+    Pressure,
+    /// K
+    Temperature,
+    /// 1
+    Fraction,
+    /// 1/s
+    Frequency,
+    /// s
+    Time,
+    /// m
+    Length,
+    /// g
+    Weight,
+    /// L
+    Volume,
+    /// L/s
+    Flow,
+    /// -log10(mol/L)
+    Ph,
+    /// g of a formed element's content
+    CellMass,
+    /// L
+    CellVolume,
+    /// kg/m2
+    BodyMass,
+    /// score
+    Score,
+}
+
+struct Unit {
+    code: &'static str,
+    kind: Kind,
+    /// base = (value + offset) × scale
+    scale: f64,
+    offset: f64,
+}
+
+const fn u(code: &'static str, kind: Kind, scale: f64) -> Unit {
+    Unit { code, kind, scale, offset: 0.0 }
+}
+
+const MMHG_PA: f64 = 133.322_387_415;
+
+#[rustfmt::skip]
+static UNITS: &[Unit] = &[
+    u("g/L", Kind::Mass, 1.0), u("g/dL", Kind::Mass, 10.0), u("mg/dL", Kind::Mass, 1e-2), u("mg/L", Kind::Mass, 1e-3),
+    u("ug/dL", Kind::Mass, 1e-5), u("ug/L", Kind::Mass, 1e-6), u("ug/mL", Kind::Mass, 1e-3), u("ng/mL", Kind::Mass, 1e-6),
+    u("ng/dL", Kind::Mass, 1e-8), u("ng/L", Kind::Mass, 1e-9), u("pg/mL", Kind::Mass, 1e-9), u("mg/mL", Kind::Mass, 1.0),
+    u("g/mL", Kind::Mass, 1e3), u("kg/m3", Kind::Mass, 1.0),
+    u("mol/L", Kind::Substance, 1.0), u("mmol/L", Kind::Substance, 1e-3), u("umol/L", Kind::Substance, 1e-6),
+    u("nmol/L", Kind::Substance, 1e-9), u("pmol/L", Kind::Substance, 1e-12), u("mmol/dL", Kind::Substance, 1e-2),
+    u("eq/L", Kind::Charge, 1.0), u("meq/L", Kind::Charge, 1e-3), u("meq/dL", Kind::Charge, 1e-2),
+    u("U/L", Kind::Activity, 1.0), u("U/mL", Kind::Activity, 1e3), u("ukat/L", Kind::Activity, 60.0), u("nkat/L", Kind::Activity, 0.06),
+    u("[IU]/L", Kind::International, 1.0), u("[IU]/mL", Kind::International, 1e3), u("m[IU]/L", Kind::International, 1e-3), u("u[IU]/mL", Kind::International, 1e-3),
+    u("10*9/L", Kind::Number, 1e9), u("10*3/uL", Kind::Number, 1e9), u("10*6/mL", Kind::Number, 1e9), u("/nL", Kind::Number, 1e9),
+    u("10*12/L", Kind::Number, 1e12), u("10*6/uL", Kind::Number, 1e12), u("/uL", Kind::Number, 1e6), u("10*6/L", Kind::Number, 1e6),
+    u("/mL", Kind::Number, 1e3), u("/L", Kind::Number, 1.0), u("/pL", Kind::Number, 1e12), u("10*4/uL", Kind::Number, 1e10),
+    u("Pa", Kind::Pressure, 1.0), u("hPa", Kind::Pressure, 100.0), u("kPa", Kind::Pressure, 1e3), u("mm[Hg]", Kind::Pressure, MMHG_PA),
+    u("cm[H2O]", Kind::Pressure, 98.0665), u("mbar", Kind::Pressure, 100.0), u("bar", Kind::Pressure, 1e5),
+    Unit { code: "K", kind: Kind::Temperature, scale: 1.0, offset: 0.0 },
+    Unit { code: "Cel", kind: Kind::Temperature, scale: 1.0, offset: 273.15 },
+    Unit { code: "[degF]", kind: Kind::Temperature, scale: 5.0 / 9.0, offset: 459.67 },
+    u("1", Kind::Fraction, 1.0), u("%", Kind::Fraction, 1e-2), u("[ppth]", Kind::Fraction, 1e-3), u("L/L", Kind::Fraction, 1.0),
+    u("/s", Kind::Frequency, 1.0), u("/min", Kind::Frequency, 1.0 / 60.0), u("/h", Kind::Frequency, 1.0 / 3600.0), u("Hz", Kind::Frequency, 1.0),
+    u("ms", Kind::Time, 1e-3), u("s", Kind::Time, 1.0), u("min", Kind::Time, 60.0), u("h", Kind::Time, 3600.0), u("d", Kind::Time, 86_400.0),
+    u("wk", Kind::Time, 604_800.0), u("mo", Kind::Time, 2_629_800.0), u("a", Kind::Time, 31_557_600.0),
+    u("m", Kind::Length, 1.0), u("cm", Kind::Length, 1e-2), u("mm", Kind::Length, 1e-3), u("[in_i]", Kind::Length, 0.0254), u("[ft_i]", Kind::Length, 0.3048),
+    u("kg", Kind::Weight, 1e3), u("g", Kind::Weight, 1.0), u("mg", Kind::Weight, 1e-3), u("ug", Kind::Weight, 1e-6),
+    u("[lb_av]", Kind::Weight, 453.592_37), u("[oz_av]", Kind::Weight, 28.349_523_125),
+    u("L", Kind::Volume, 1.0), u("dL", Kind::Volume, 0.1), u("mL", Kind::Volume, 1e-3), u("uL", Kind::Volume, 1e-6), 
+    u("L/min", Kind::Flow, 1.0 / 60.0), u("mL/min", Kind::Flow, 1e-3 / 60.0), u("mL/h", Kind::Flow, 1e-3 / 3600.0), u("L/h", Kind::Flow, 1.0 / 3600.0),
+    u("[pH]", Kind::Ph, 1.0), u("pg", Kind::CellMass, 1.0), u("fL", Kind::CellVolume, 1.0), u("kg/m2", Kind::BodyMass, 1.0),
+    u("{score}", Kind::Score, 1.0),
+];
+
+/// Folded spelling (see `fold`) → UCUM.
+#[rustfmt::skip]
+static SPELLINGS: &[(&str, &str)] = &[
+    ("mmhg", "mm[Hg]"), ("mm hg", "mm[Hg]"), ("torr", "mm[Hg]"), ("cmh2o", "cm[H2O]"), ("cm h2o", "cm[H2O]"),
+    ("°c", "Cel"), ("degc", "Cel"), ("deg c", "Cel"), ("c", "Cel"), ("celsius", "Cel"), ("degrees c", "Cel"), ("degrees celsius", "Cel"), ("grad c", "Cel"), ("℃", "Cel"),
+    ("°f", "[degF]"), ("degf", "[degF]"), ("deg f", "[degF]"), ("f", "[degF]"), ("fahrenheit", "[degF]"), ("degrees f", "[degF]"), ("degrees fahrenheit", "[degF]"), ("℉", "[degF]"),
+    ("bpm", "/min"), ("beats/min", "/min"), ("beats/minute", "/min"), ("beat/min", "/min"), ("breaths/min", "/min"), ("breaths/minute", "/min"), ("breath/min", "/min"),
+    ("1/min", "/min"), ("per min", "/min"), ("per minute", "/min"), ("min-1", "/min"), ("resp/min", "/min"), ("insp/min", "/min"), ("/minute", "/min"), ("brpm", "/min"), ("puls/min", "/min"),
+    ("percent", "%"), ("pct", "%"), ("% sat", "%"), ("%sat", "%"), ("vol%", "%"), ("vol %", "%"), ("fraction", "1"), ("ratio", "1"),
+    ("10*3/mm3", "10*3/uL"), ("k/ul", "10*3/uL"), ("k/mm3", "10*3/uL"), ("k/cumm", "10*3/uL"), ("th/mm3", "10*3/uL"), ("th/ul", "10*3/uL"), ("thou/ul", "10*3/uL"),
+    ("thou/mm3", "10*3/uL"), ("thousand/ul", "10*3/uL"), ("10*3ul", "10*3/uL"), ("g/l (10*9)", "10*9/L"), ("gpt/l", "10*9/L"), ("giga/l", "10*9/L"),
+    ("m/ul", "10*6/uL"), ("m/mm3", "10*6/uL"), ("mil/ul", "10*6/uL"), ("mill/ul", "10*6/uL"), ("million/ul", "10*6/uL"), ("10*6/mm3", "10*6/uL"), ("tpt/l", "10*12/L"), ("tera/l", "10*12/L"),
+    ("cells/ul", "/uL"), ("cells/mm3", "/uL"), ("/mm3", "/uL"), ("1/ul", "/uL"), ("#/ul", "/uL"),
+    ("iu/l", "[IU]/L"), ("iu/ml", "[IU]/mL"), ("miu/l", "m[IU]/L"), ("uiu/ml", "u[IU]/mL"), ("units/l", "U/L"), ("unit/l", "U/L"),
+    ("mval/l", "meq/L"), ("mg%", "mg/dL"), ("g%", "g/dL"), ("gm/dl", "g/dL"), ("gms/dl", "g/dL"), ("gm/l", "g/L"), ("l/min.", "L/min"), ("lpm", "L/min"),
+    ("sec", "s"), ("secs", "s"), ("second", "s"), ("seconds", "s"), ("msec", "ms"), ("minute", "min"), ("minutes", "min"), ("mins", "min"), ("hr", "h"), ("hrs", "h"), ("hour", "h"), ("hours", "h"),
+    ("day", "d"), ("days", "d"), ("week", "wk"), ("weeks", "wk"), ("month", "mo"), ("months", "mo"), ("year", "a"), ("years", "a"), ("yr", "a"), ("yrs", "a"), ("y", "a"),
+    ("in", "[in_i]"), ("inch", "[in_i]"), ("inches", "[in_i]"), ("ft", "[ft_i]"), ("feet", "[ft_i]"), ("lb", "[lb_av]"), ("lbs", "[lb_av]"), ("pound", "[lb_av]"), ("pounds", "[lb_av]"), ("oz", "[oz_av]"),
+    ("kgs", "kg"), ("kilogram", "kg"), ("kilograms", "kg"), ("gm", "g"), ("gram", "g"), ("grams", "g"), ("liter", "L"), ("litre", "L"), ("liters", "L"), ("litres", "L"), ("cc", "mL"),
+    ("ph", "[pH]"), ("ph units", "[pH]"), ("score", "{score}"), ("points", "{score}"), ("kg/m*2", "kg/m2"), ("kg/m^2", "kg/m2"),
+];
+
+/// Molar mass in g/mol and charge of one analyte, by the LOINC codes under which it is reported.
+struct Analyte {
+    loinc: &'static [&'static str],
+    molar_mass: f64,
+    charge: f64,
+}
+
+#[rustfmt::skip]
+static ANALYTES: &[Analyte] = &[
+    // glucose
+    Analyte { loinc: &["2345-7", "2339-0", "2340-8", "15074-8", "14749-6", "41653-7", "14743-9", "2341-6", "1558-6"], molar_mass: 180.156, charge: 0.0 },
+    // creatinine
+    Analyte { loinc: &["2160-0", "14682-9", "38483-4", "59826-8"], molar_mass: 113.12, charge: 0.0 },
+    // urea nitrogen: two nitrogen atoms a molecule of urea
+    Analyte { loinc: &["3094-0", "6299-2", "14937-7"], molar_mass: 28.0134, charge: 0.0 },
+    // urea
+    Analyte { loinc: &["3091-6", "22664-7"], molar_mass: 60.056, charge: 0.0 },
+    // bilirubin, total and direct
+    Analyte { loinc: &["1975-2", "14631-6", "1968-7", "14629-0", "15152-2", "42719-5"], molar_mass: 584.66, charge: 0.0 },
+    // lactate
+    Analyte { loinc: &["2524-7", "32693-4", "14118-4", "2518-9", "2519-7", "59032-3"], molar_mass: 90.08, charge: 1.0 },
+    // calcium, total and ionised
+    Analyte { loinc: &["17861-6", "2000-8", "1994-3", "1995-0", "17864-0", "29265-6", "38230-9"], molar_mass: 40.078, charge: 2.0 },
+    // magnesium
+    Analyte { loinc: &["19123-9", "2601-3", "21377-7"], molar_mass: 24.305, charge: 2.0 },
+    // phosphate, reported as phosphorus
+    Analyte { loinc: &["2777-1", "14879-1", "24519-1"], molar_mass: 30.974, charge: 0.0 },
+    // potassium
+    Analyte { loinc: &["2823-3", "6298-4", "32713-0"], molar_mass: 39.098, charge: 1.0 },
+    // sodium
+    Analyte { loinc: &["2951-2", "2947-0", "32717-1"], molar_mass: 22.990, charge: 1.0 },
+    // chloride
+    Analyte { loinc: &["2075-0", "2069-3"], molar_mass: 35.453, charge: 1.0 },
+    // bicarbonate, total CO2 and base excess
+    Analyte { loinc: &["1963-8", "1959-6", "1960-4", "14627-4", "2028-9", "1925-7", "11555-0"], molar_mass: 61.017, charge: 1.0 },
+    // haemoglobin, per monomer
+    Analyte { loinc: &["718-7", "59260-0", "30313-1", "30350-3", "20509-6"], molar_mass: 16_114.5, charge: 0.0 },
+    // albumin
+    Analyte { loinc: &["1751-7", "54347-0"], molar_mass: 66_438.0, charge: 0.0 },
+];
+
+/// What a base value of one kind must be multiplied with to become the other kind's base value.
+fn between(from: Kind, to: Kind, loinc: &str) -> Option<f64> {
+    if matches!((from, to), (Kind::Activity, Kind::International) | (Kind::International, Kind::Activity)) {
+        // One enzyme unit and one international unit of an enzyme are the same; of a hormone not.
+        return ENZYMES.contains(&loinc).then_some(1.0);
+    }
+    let analyte = ANALYTES.iter().find(|a| a.loinc.contains(&loinc))?;
+    let moles_per_base = |kind| match kind {
+        Kind::Substance => Some(1.0),
+        Kind::Mass => Some(1.0 / analyte.molar_mass),
+        Kind::Charge if analyte.charge > 0.0 => Some(1.0 / analyte.charge),
+        _ => None,
+    };
+    Some(moles_per_base(from)? / moles_per_base(to)?)
+}
+
+/// AST, ALT, alkaline phosphatase, lactate dehydrogenase, creatine kinase, gamma-GT, amylase, lipase.
+static ENZYMES: &[&str] =
+    &["1920-8", "1742-6", "6768-6", "2532-0", "14804-9", "2157-6", "2324-2", "1798-8", "3040-3"];
+
+fn unit(code: &str) -> Option<&'static Unit> {
+    UNITS.iter().find(|u| u.code == code).or_else(|| {
+        // `{beats}/min` and `mL{total}`: an annotation does not change the unit (UCUM §12).
+        let (before, rest) = code.split_once('{')?;
+        let (_, after) = rest.split_once('}')?;
+        let plain = format!("{before}{after}");
+        UNITS.iter().find(|u| u.code == plain)
+    })
+}
+
+/// Lower case, one sign for micro, `10*n` for every way to write a power of ten.
+fn fold(written: &str) -> String {
+    let lower = written.to_lowercase().replace(['µ', 'μ'], "u").replace("mcg", "ug").replace("mcl", "ul");
+    let lower = lower.replace("mcmol", "umol").replace('×', "x").replace('²', "^2").replace('³', "^3");
+    let lower = lower.replace('⁶', "^6").replace('⁹', "^9").replace("10(3)", "10^3").replace("10(9)", "10^9");
+    let lower = lower.strip_prefix("x ").or_else(|| lower.strip_prefix('x')).unwrap_or(&lower);
+    let Some(power) = lower.strip_prefix("10") else { return lower.to_owned() };
+    let exponent = power.trim_start_matches(['^', '*', 'e', ' ', '+']);
+    match exponent.strip_prefix(|c: char| c.is_ascii_digit()) {
+        Some(_) if exponent.len() < power.len() => format!("10*{}", exponent.replace(' ', "")),
+        _ => lower.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[track_caller]
+    fn check(value: f64, from: &str, to: &str, loinc: &str, expected: f64) {
+        let got = convert(value, from, to, loinc).expect("known conversion");
+        assert!((got - expected).abs() <= expected.abs() * 2e-3 + 1e-9, "{value} {from} = {got} {to}");
+    }
+
+    #[test]
+    fn conversions_of_clinical_textbooks() {
+        check(98.6, "[degF]", "Cel", "8310-5", 37.0);
+        check(310.15, "K", "Cel", "8310-5", 37.0);
+        check(88.42, "umol/L", "mg/dL", "2160-0", 1.0);
+        check(5.55, "mmol/L", "mg/dL", "2345-7", 100.0);
+        check(7.14, "mmol/L", "mg/dL", "3094-0", 20.0);
+        check(17.1, "umol/L", "mg/dL", "1975-2", 1.0);
+        check(2.5, "mmol/L", "mg/dL", "17861-6", 10.02);
+        check(1.0, "mmol/L", "mg/dL", "2777-1", 3.097);
+        check(1.8, "mg/dL", "meq/L", "19123-9", 1.481);
+        check(4.0, "meq/L", "mmol/L", "2823-3", 4.0);
+        check(5.3, "kPa", "mm[Hg]", "2019-8", 39.75);
+        check(0.21, "1", "%", "3150-0", 21.0);
+        check(140.0, "g/L", "g/dL", "718-7", 14.0);
+        check(8.7, "mmol/L", "g/dL", "718-7", 14.02);
+        check(7.5, "10*9/L", "10*3/uL", "6690-2", 7.5);
+        check(7500.0, "/uL", "10*3/uL", "6690-2", 7.5);
+        check(3.0, "g/L", "mg/dL", "3255-7", 300.0);
+        check(0.5, "ukat/L", "U/L", "1920-8", 30.0);
+        check(180.0, "[lb_av]", "kg", "29463-7", 81.65);
+        check(72.0, "{beats}/min", "/min", "8867-4", 72.0);
+    }
+
+    #[test]
+    fn what_is_not_known_is_not_converted() {
+        assert_eq!(convert(1.0, "mg/dL", "mmol/L", "99999-9"), None);
+        assert_eq!(convert(1.0, "mm[Hg]", "/min", "8867-4"), None);
+        assert_eq!(convert(1.0, "[IU]/L", "U/L", "11580-8"), None);
+        assert_eq!(convert(1.0, "furlong", "m", ""), None);
+        assert_eq!(convert(1.0, "furlong", "furlong", ""), Some(1.0));
+    }
+
+    #[test]
+    fn common_spellings() {
+        for (written, ucum) in [
+            ("mmHg", "mm[Hg]"),
+            ("mm Hg", "mm[Hg]"),
+            ("mm(hg)", "mm(hg)"),
+            ("°C", "Cel"),
+            ("DegC", "Cel"),
+            ("bpm", "/min"),
+            (" {beats}/min ", "{beats}/min"),
+            ("x10^9/L", "10*9/L"),
+            ("10E3/uL", "10*3/uL"),
+            ("x10(3)/uL", "10*3/uL"),
+            ("kg/m²", "kg/m2"),
+            ("G/L", "G/L"),
+            ("10**3/µL", "10*3/uL"),
+            ("10^3/mcL", "10*3/uL"),
+            ("K/uL", "10*3/uL"),
+            ("MG/DL", "mg/dL"),
+            ("mEq/L", "meq/L"),
+            ("μmol/l", "umol/L"),
+            ("IU/L", "[IU]/L"),
+            ("10*3/uL", "10*3/uL"),
+            ("×10³/µl", "10*3/uL"),
+            ("", ""),
+        ] {
+            assert_eq!(normalise(written), ucum, "{written}");
+        }
+    }
+
+    #[test]
+    fn every_spelling_leads_to_a_known_unit_and_no_code_stands_twice() {
+        for (spelling, ucum) in SPELLINGS {
+            assert!(unit(ucum).is_some(), "{ucum}");
+            assert_eq!(fold(spelling), *spelling, "the key is not in folded form");
+        }
+        for loinc in ANALYTES.iter().flat_map(|a| a.loinc).chain(ENZYMES) {
+            assert!(crate::codes::is_loinc(loinc), "{loinc}");
+        }
+        for (at, one) in UNITS.iter().enumerate() {
+            assert!(UNITS[at + 1..].iter().all(|other| other.code != one.code), "{}", one.code);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn there_and_back_again(value in -1e6..1e6f64, a in 0..UNITS.len(), b in 0..UNITS.len(), analyte in 0..ANALYTES.len()) {
+            let (a, b, loinc) = (UNITS[a].code, UNITS[b].code, ANALYTES[analyte].loinc[0]);
+            if let Some(there) = convert(value, a, b, loinc) {
+                let back = convert(there, b, a, loinc).expect("both ways");
+                prop_assert!((back - value).abs() <= value.abs() * 1e-9 + 1e-3);
+            }
+        }
+
+        #[test]
+        fn any_text_is_normalised_to_a_fixed_point(text in "\\PC{0,12}") {
+            let once = normalise(&text).into_owned();
+            prop_assert_eq!(normalise(&once), once.as_str());
+        }
+    }
+}
