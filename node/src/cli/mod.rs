@@ -1,0 +1,73 @@
+//! The command line. Data goes to stdout, progress and logs to stderr.
+//!
+//! Exit codes: 0 = fine, 1 = something is wrong or refused, 2 = wrong usage.
+
+mod out;
+mod password;
+mod validate;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Hospital integration middleware: HL7 v2 and FHIR in, a shared verifiable ledger, explained alerts out.
+#[derive(Parser)]
+#[command(name = "medulla", version, propagate_version = true, arg_required_else_help = true)]
+struct Cli {
+    /// Log in JSON, one object a line (stderr). MEDULLA_LOG filters, for example MEDULLA_LOG=debug
+    #[arg(long, global = true)]
+    log_json: bool,
+    #[command(subcommand)]
+    command: Command,
+}
+
+// One variant a command group; its module holds the arguments, the help and the work.
+#[derive(Subcommand)]
+enum Command {
+    Validate(validate::Args),
+    #[command(subcommand)]
+    Password(password::Command),
+}
+
+impl Command {
+    fn execute(self) -> anyhow::Result<Verdict> {
+        match self {
+            Command::Validate(args) => validate::execute(&args),
+            Command::Password(command) => password::execute(&command),
+        }
+    }
+
+    /// What is logged when MEDULLA_LOG does not say.
+    fn log_filter(&self) -> &'static str {
+        "warn"
+    }
+}
+
+/// How a command that ran to its end went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    Fine,
+    /// What was looked at is wrong; the command has said so.
+    Wrong,
+}
+
+/// The command was called in a way that it cannot serve: exit code 2.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Usage(pub String);
+
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    crate::logging::start(cli.log_json, cli.command.log_filter());
+    crate::logging::hide_panic_messages();
+    match cli.command.execute() {
+        Ok(Verdict::Fine) => ExitCode::SUCCESS,
+        Ok(Verdict::Wrong) => ExitCode::from(1),
+        // The reader of our output has gone (`| head`): there is nobody left to tell.
+        Err(error) if out::is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("medulla: {error:#}");
+            ExitCode::from(if error.is::<Usage>() { 2 } else { 1 })
+        }
+    }
+}

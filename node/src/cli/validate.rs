@@ -1,0 +1,41 @@
+//! `medulla validate`: every mistake of a configuration file, before a site starts with it.
+
+use std::io::Write;
+use std::path::PathBuf;
+
+use super::{Verdict, out};
+use crate::config;
+
+/// Check a site's configuration file: names file, line and field of each mistake
+#[derive(clap::Args)]
+#[command(after_help = "Example:\n  medulla validate --config site.toml --json\n\n\
+    Exits with 1 when there is a mistake. `medulla run` makes the same checks.")]
+pub struct Args {
+    /// The site's configuration
+    #[arg(long, value_name = "FILE")]
+    config: PathBuf,
+    /// One JSON object a finding: {"file","line","field","code","text"}
+    #[arg(long)]
+    json: bool,
+}
+
+pub fn execute(args: &Args) -> anyhow::Result<Verdict> {
+    let mut out = out::stdout();
+    let findings = match config::load(&args.config) {
+        Ok(config) => {
+            let (feeds, sinks) = (config.feeds.len(), config.sinks.len());
+            eprintln!("{}: site {}, {feeds} feeds, {sinks} sinks: fine", args.config.display(), config.site.name);
+            return Ok(Verdict::Fine);
+        }
+        Err(findings) => findings,
+    };
+    for finding in &findings {
+        if args.json {
+            out::json_line(&mut out, finding)?;
+        } else {
+            writeln!(out, "{finding}")?;
+        }
+    }
+    out.flush()?;
+    Ok(Verdict::Wrong)
+}

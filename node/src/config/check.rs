@@ -1,0 +1,153 @@
+//! Checks of single values, and of values against each other. Each reports its own finding.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+
+use super::Secret;
+use super::finding::Report;
+use super::table::{Spot, nearest};
+
+/// Names stand in certificates, metric labels and file names.
+pub fn name(report: &Report, name: &Spot<String>) -> bool {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_' || c == '.';
+    let right = name.value.len() <= 63
+        && name.value.chars().all(allowed)
+        && name.value.starts_with(|c: char| c.is_ascii_alphanumeric());
+    if !right {
+        let text = "must begin with a letter or digit and hold only letters, digits, `-`, `_` and `.`, at most 63";
+        name.refuse(report, "value-invalid", text);
+    }
+    right
+}
+
+/// Reports the second and later uses of a name.
+pub fn first(report: &Report, name: &Spot<String>, seen: &mut BTreeMap<String, usize>, what: &str) {
+    if let Some(line) = seen.get(&name.value) {
+        let text = format!("a second {what} with the name of line {line}; give it another name");
+        name.refuse(report, "duplicate-name", text);
+        return;
+    }
+    seen.insert(name.value.clone(), name.line);
+}
+
+/// The zone's name as given; unknown ones are reported.
+pub fn zone(report: &Report, zone: Spot<String>) -> String {
+    if jiff::tz::TimeZone::get(&zone.value).is_err() {
+        let text = format!("unknown time zone `{}`; use an IANA name such as Europe/Zurich", zone.written);
+        zone.refuse(report, "zone-unknown", text);
+    }
+    zone.value
+}
+
+/// A listening address that no other listener of the file has.
+pub fn socket(report: &Report, text: Spot<String>) -> Option<Spot<SocketAddr>> {
+    match text.value.parse() {
+        Ok(address) => {
+            if let Some(other) = report.claim(address, &text.field) {
+                text.refuse(report, "duplicate-listen", format!("listens where {other} does; use another port"));
+            }
+            Some(text.map(|_| address))
+        }
+        Err(_) => {
+            text.refuse(report, "value-invalid", "must be an address and port such as 127.0.0.1:8080");
+            None
+        }
+    }
+}
+
+pub fn host_port(report: &Report, text: &Spot<String>) -> bool {
+    let right = text.value.rsplit_once(':').is_some_and(|(host, port)| {
+        !host.is_empty() && port.parse::<u16>().is_ok_and(|port| port > 0)
+    });
+    if !right {
+        text.refuse(report, "value-invalid", "must be host:port");
+    }
+    right
+}
+
+pub fn url(report: &Report, url: &Spot<Secret>, schemes: &[&str]) -> bool {
+    let right = reqwest::Url::parse(url.value.expose())
+        .is_ok_and(|url| schemes.contains(&url.scheme()) && url.host_str().is_some_and(|host| !host.is_empty()));
+    if !right {
+        let text = format!("must be a URL that begins with {}://", schemes.join(":// or "));
+        url.refuse(report, "value-invalid", text);
+    }
+    right
+}
+
+pub fn unknown_kind(report: &Report, kind: &Spot<String>, known: &[&str]) {
+    let hint = match nearest(&kind.value, known) {
+        Some(known) => format!(" (did you mean `{known}`?)"),
+        None => String::new(),
+    };
+    let text = format!("no kind `{}`{hint}; this build has {}", kind.written, known.join(", "));
+    kind.refuse(report, "kind-unknown", text);
+}
+
+/// Whether the reader knows the encoding.
+pub fn charset(report: &Report, charset: &Spot<String>) -> bool {
+    let known = encoding_rs::Encoding::for_label(charset.value.as_bytes()).is_some();
+    if !known {
+        let text = format!("unknown encoding `{}`; use a label such as windows-1252 or utf-8", charset.written);
+        charset.refuse(report, "value-invalid", text);
+    }
+    known
+}
+
+fn unreadable(report: &Report, path: &Spot<PathBuf>, error: impl std::fmt::Display) {
+    path.refuse(report, "file-unreadable", format!("{} cannot be read: {error}", path.written));
+}
+
+pub fn exists(report: &Report, path: &Spot<PathBuf>) {
+    if let Err(error) = std::fs::metadata(&path.value) {
+        unreadable(report, path, error);
+    }
+}
+
+pub fn folder(report: &Report, path: &Spot<PathBuf>, hint: &str) {
+    if let Err(error) = std::fs::read_dir(&path.value) {
+        unreadable(report, path, format!("{error}; {hint}"));
+    }
+}
+
+pub fn certificate(report: &Report, path: &Spot<PathBuf>) -> bool {
+    let first = CertificateDer::pem_file_iter(&path.value).and_then(|mut all| {
+        all.next().unwrap_or(Err(rustls_pki_types::pem::Error::NoItemsFound))
+    });
+    first.map_err(|error| unreadable(report, path, pem_text(&error, "certificate"))).is_ok()
+}
+
+pub fn private_key(report: &Report, path: &Spot<PathBuf>) -> bool {
+    PrivateKeyDer::from_pem_file(&path.value)
+        .map_err(|error| unreadable(report, path, pem_text(&error, "private key")))
+        .is_ok()
+}
+
+/// PEM errors can quote the file; only I/O errors are passed on.
+fn pem_text(error: &rustls_pki_types::pem::Error, what: &str) -> String {
+    match error {
+        rustls_pki_types::pem::Error::Io(error) => error.to_string(),
+        _ => format!("no PEM {what} in it"),
+    }
+}
+
+/// The model's folder holds what scoring needs.
+pub fn model(report: &Report, path: &Spot<PathBuf>) {
+    let has = |name: &str| path.value.join(name).is_file();
+    if !path.value.is_dir() {
+        unreadable(report, path, "no such folder; make it with `medulla model train`");
+    } else if !(has("model.json") || has("model.ubj")) || !has("card.json") {
+        unreadable(report, path, "model.json (or model.ubj) and card.json must be in it");
+    }
+}
+
+/// The code table is readable and every line of it is right; its findings name the table's own lines.
+pub fn codes(report: &Report, path: &Spot<PathBuf>) {
+    if let Err(error) = std::fs::read_to_string(&path.value) {
+        unreadable(report, path, error);
+    }
+}

@@ -1,0 +1,168 @@
+//! `[[feed]]`: where messages come from, and how they are read.
+
+use std::collections::BTreeMap;
+
+use super::check;
+use super::http::read_tls;
+use super::table::{Spot, Table};
+use super::types::{Feed, FeedKind, OnError};
+
+/// DESIGN §5: at most 64 MiB a message.
+const MESSAGE_BYTES_MAX: u64 = 64 << 20;
+const MESSAGE_BYTES_DEFAULT: u64 = 16 << 20;
+
+pub fn read_all(tables: Vec<Table>, site_zone: &str) -> Option<Vec<Feed>> {
+    let mut names = BTreeMap::new();
+    let mut http_seen = false;
+    let one = |table: Table| read(table, site_zone, &mut names, &mut http_seen);
+    let feeds: Vec<Option<Feed>> = tables.into_iter().map(one).collect();
+    feeds.into_iter().collect()
+}
+
+fn read(table: Table, site_zone: &str, names: &mut BTreeMap<String, usize>, http_seen: &mut bool) -> Option<Feed> {
+    let name = table.required("name").filter(|name| check::name(table.report(), name));
+    if let Some(name) = &name {
+        check::first(table.report(), name, names, "feed");
+    }
+    let kind_name = table.required("kind");
+    let kind = kind_name.as_ref().and_then(|kind| read_kind(&table, kind));
+    if let (Some(FeedKind::Http), Some(at)) = (&kind, &kind_name)
+        && std::mem::replace(http_seen, true)
+    {
+        at.refuse(table.report(), "duplicate-name", "a second http feed; /fhir and /hl7 belong to one, remove this");
+    }
+    let authority = table.required("authority");
+    let zone = match table.text("zone") {
+        Some(zone) => check::zone(table.report(), zone),
+        None => site_zone.to_owned(),
+    };
+    let charset = table.text("charset").filter(|charset| check::charset(table.report(), charset));
+    let codes = table.path("codes");
+    if let Some(codes) = &codes {
+        check::codes(table.report(), codes);
+    }
+    let icu_wards = table.texts("icu_wards").into_iter().map(|ward| ward.value).collect();
+    check_ack(&table);
+    let on_error = read_on_error(&table);
+    let max_message_bytes =
+        table.number("max_message_bytes", 1..=MESSAGE_BYTES_MAX).unwrap_or(MESSAGE_BYTES_DEFAULT);
+    // With an unknown kind its own fields cannot be told from mistakes.
+    if kind_name.is_some() && kind.is_some() {
+        table.finish();
+    }
+    Some(Feed {
+        name: name?.value,
+        kind: kind?,
+        authority: authority?.value,
+        zone,
+        charset: charset.map(|charset| charset.value),
+        codes: codes.map(|codes| codes.value),
+        icu_wards,
+        on_error: on_error?,
+        max_message_bytes: usize::try_from(max_message_bytes).ok()?,
+    })
+}
+
+fn check_ack(table: &Table) {
+    let Some(ack) = table.text("ack") else { return };
+    match ack.value.as_str() {
+        "quorum" => {}
+        "site" => ack.refuse(
+            table.report(),
+            "not-built",
+            "ack = \"site\" needs the site's outbox, which this build does not have; use \"quorum\"",
+        ),
+        _ => ack.refuse(table.report(), "value-invalid", "must be \"quorum\""),
+    }
+}
+
+fn read_on_error(table: &Table) -> Option<OnError> {
+    if table.is_table("on_error") {
+        let inner = table.table("on_error")?;
+        let retry = inner.number("retry", 1..=100);
+        if retry.is_none() {
+            inner.refuse("value-invalid", "must be \"hold\", \"dead_letter\" or { retry = 3 }");
+        }
+        inner.finish();
+        return Some(OnError::Retry(u32::try_from(retry?).ok()?));
+    }
+    let Some(text) = table.text("on_error") else { return Some(OnError::DeadLetter) };
+    match text.value.as_str() {
+        "dead_letter" => Some(OnError::DeadLetter),
+        "hold" => Some(OnError::Hold),
+        _ => {
+            text.refuse(table.report(), "value-invalid", "must be \"hold\", \"dead_letter\" or { retry = 3 }");
+            None
+        }
+    }
+}
+
+fn read_kind(table: &Table, kind: &Spot<String>) -> Option<FeedKind> {
+    match kind.value.as_str() {
+        "mllp" => read_mllp(table),
+        "kafka" => read_kafka(table),
+        "amqp" => read_amqp(table),
+        "http" => Some(FeedKind::Http),
+        "file" => read_file(table),
+        _ => {
+            check::unknown_kind(table.report(), kind, &FeedKind::NAMES);
+            None
+        }
+    }
+}
+
+fn read_mllp(table: &Table) -> Option<FeedKind> {
+    let listen = table.required("listen").and_then(|text| check::socket(table.report(), text));
+    let tls = read_tls(table);
+    if let Some(listen) = &listen
+        && !listen.value.ip().is_loopback()
+        && matches!(tls, Ok(None))
+    {
+        let text = "listens beyond loopback without TLS; add tls_cert and tls_key, or listen on 127.0.0.1";
+        listen.refuse(table.report(), "insecure-listen", text);
+    }
+    Some(FeedKind::Mllp { listen: listen?.value, tls: tls.ok()? })
+}
+
+fn read_kafka(table: &Table) -> Option<FeedKind> {
+    let brokers = table.required("brokers");
+    let topics = table.texts("topics");
+    if topics.is_empty() {
+        table.refuse("missing-field", "`topics` is missing or empty; name at least one topic");
+    }
+    let group = table.required("group");
+    let dead_letter_topic = table.text("dead_letter_topic");
+    let options = table.secrets("options");
+    Some(FeedKind::Kafka {
+        brokers: brokers?.value,
+        topics: topics.into_iter().map(|topic| topic.value).collect(),
+        group: group?.value,
+        dead_letter_topic: dead_letter_topic.map(|topic| topic.value),
+        options,
+    })
+}
+
+fn read_amqp(table: &Table) -> Option<FeedKind> {
+    let url = table.secret("url").filter(|url| check::url(table.report(), url, &["amqp", "amqps"]));
+    let queue = table.required("queue");
+    let prefetch = table.number("prefetch", 1..=u64::from(u16::MAX)).unwrap_or(200);
+    let dead_letter_exchange = table.text("dead_letter_exchange");
+    Some(FeedKind::Amqp {
+        url: url?.value,
+        queue: queue?.value,
+        prefetch: u16::try_from(prefetch).ok()?,
+        dead_letter_exchange: dead_letter_exchange.map(|exchange| exchange.value),
+    })
+}
+
+fn read_file(table: &Table) -> Option<FeedKind> {
+    let path = table.required_path("path");
+    let watch = table.flag("watch").unwrap_or(false);
+    if let Some(path) = &path {
+        check::exists(table.report(), path);
+        if watch && path.value.is_file() {
+            path.refuse(table.report(), "value-invalid", "watch = true needs a folder; name the file's folder");
+        }
+    }
+    Some(FeedKind::File { path: path?.value, watch })
+}

@@ -1,0 +1,159 @@
+//! The file as a whole: sections, and what must hold between them.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use toml::de::DeTable;
+
+use super::check;
+use super::env::Lookup;
+use super::finding::{Finding, Report};
+use super::table::{Context, Spot, Table, base_of};
+use super::types::{Alerts, Config, Ledger, Peer, Scoring, Site};
+use super::{feed, http, sink};
+
+/// Rule-based scorers that this build has.
+const RULES: &[&str] = &["news2"];
+
+/// Reads and checks a configuration with the process's environment.
+///
+/// # Errors
+/// Every mistake found, in file order; never empty.
+pub fn load(file: &Path) -> Result<Config, Vec<Finding>> {
+    load_with(file, &|name| std::env::var(name).ok())
+}
+
+/// [`load`] with an environment of the caller's.
+pub fn load_with(file: &Path, lookup: Lookup) -> Result<Config, Vec<Finding>> {
+    let text = match std::fs::read_to_string(file) {
+        Ok(text) => text,
+        Err(error) => {
+            let report = Report::new(file, "");
+            report.add(0, "", "file-unreadable", format!("cannot be read: {error}"));
+            return Err(report.into_findings());
+        }
+    };
+    let report = Report::new(file, &text);
+    let (tree, errors) = DeTable::parse_recoverable(&text);
+    for error in &errors {
+        let line = error.span().map_or(0, |span| report.line_of(span.start));
+        report.add(line, "", "toml-syntax", error.message().to_owned());
+    }
+    if !errors.is_empty() {
+        return Err(report.into_findings());
+    }
+    let context = Context { report, lookup, base: base_of(file) };
+    let config = read(file, Table::root(&context, tree.get_ref()));
+    let findings = context.report.into_findings();
+    match config {
+        Some(config) if findings.is_empty() => Ok(config),
+        _ => Err(findings),
+    }
+}
+
+fn read(file: &Path, root: Table) -> Option<Config> {
+    let site = root.required_table("site").and_then(read_site);
+    let zone = site.as_ref().map_or("UTC", |site| &site.zone).to_owned();
+    let name = site.as_ref().map(|site| site.name.clone());
+    let http = http::read(root.table("http"));
+    let ledger = root.required_table("ledger").and_then(|table| read_ledger(table, name.as_deref()));
+    let feeds = feed::read_all(root.tables("feed"), &zone);
+    let sinks = sink::read_all(root.tables("sink"));
+    let scoring = read_scoring(root.table("scoring"));
+    let alerts = read_alerts(root.table("alerts"));
+    root.finish();
+    Some(Config {
+        file: file.to_path_buf(),
+        site: site?,
+        http: http?,
+        ledger: ledger?,
+        feeds: feeds?,
+        sinks: sinks?,
+        scoring: scoring?,
+        alerts,
+    })
+}
+
+fn read_site(table: Table) -> Option<Site> {
+    let name = table.required("name").filter(|name| check::name(table.report(), name));
+    let data = table.required_path("data");
+    let zone = table.text("zone");
+    if let Some(data) = &data
+        && data.value.exists()
+        && !data.value.is_dir()
+    {
+        data.refuse(table.report(), "file-unreadable", "is not a folder; name a folder, it is made when missing");
+    }
+    let zone = match zone {
+        Some(zone) => check::zone(table.report(), zone),
+        None => "UTC".into(),
+    };
+    table.finish();
+    Some(Site { name: name?.value, data: data?.value, zone })
+}
+
+fn read_ledger(table: Table, site: Option<&str>) -> Option<Ledger> {
+    let listen = table.required("listen").and_then(|text| check::socket(table.report(), text));
+    let keys = table.required_path("keys");
+    if let Some(keys) = &keys {
+        check::folder(table.report(), keys, "make it with `medulla keys init`");
+    }
+    let initialise = table.flag("initialise").unwrap_or(false);
+    let mut seen = BTreeMap::new();
+    let peers: Vec<Option<Peer>> =
+        table.tables("peers").into_iter().map(|peer| read_peer(peer, site, &mut seen)).collect();
+    table.finish();
+    Some(Ledger {
+        listen: listen?.value,
+        keys: keys?.value,
+        initialise,
+        peers: peers.into_iter().collect::<Option<_>>()?,
+    })
+}
+
+fn read_peer(table: Table, site: Option<&str>, seen: &mut BTreeMap<String, usize>) -> Option<Peer> {
+    let name = table.required("name").filter(|name| check::name(table.report(), name));
+    if let Some(name) = &name {
+        if Some(name.value.as_str()) == site {
+            name.refuse(table.report(), "peer-is-self", "a site is no peer of its own; list the other sites only");
+        }
+        check::first(table.report(), name, seen, "peer");
+    }
+    let address = table.required("address").filter(|address| check::host_port(table.report(), address));
+    table.finish();
+    Some(Peer { name: name?.value, address: address?.value })
+}
+
+fn read_scoring(table: Option<Table>) -> Option<Scoring> {
+    let Some(table) = table else { return Some(Scoring { rules: Vec::new(), models: Vec::new() }) };
+    let rules = table.texts("rules");
+    for rule in &rules {
+        if !RULES.contains(&rule.value.as_str()) {
+            let text = format!("no rule `{}`; this build has: {}", rule.written, RULES.join(", "));
+            rule.refuse(table.report(), "rule-unknown", text);
+        }
+    }
+    let base = table.context.base.clone();
+    let models: Vec<Spot<_>> =
+        table.texts("models").into_iter().map(|text| text.map(|path| base.join(path))).collect();
+    for model in &models {
+        check::model(table.report(), model);
+    }
+    table.finish();
+    let values = |spots: Vec<Spot<String>>| spots.into_iter().map(|spot| spot.value).collect();
+    Some(Scoring { rules: values(rules), models: models.into_iter().map(|spot| spot.value).collect() })
+}
+
+fn read_alerts(table: Option<Table>) -> Alerts {
+    let defaults = Alerts { per_ward_budget_per_day: 10, refractory_h: 12 };
+    let Some(table) = table else { return defaults };
+    let number = |key, default: u32, range| {
+        table.number(key, range).and_then(|number| u32::try_from(number).ok()).unwrap_or(default)
+    };
+    let alerts = Alerts {
+        per_ward_budget_per_day: number("per_ward_budget_per_day", defaults.per_ward_budget_per_day, 0..=10_000),
+        refractory_h: number("refractory_h", defaults.refractory_h, 0..=168),
+    };
+    table.finish();
+    alerts
+}

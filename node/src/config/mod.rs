@@ -1,0 +1,25 @@
+//! One site's configuration file: TOML, unknown fields refused, `${ENV}` filled in, every mistake named.
+//!
+//! `medulla validate` and `medulla run` read it through the same [`load`], so what one accepts the other does.
+
+mod check;
+mod env;
+mod feed;
+mod finding;
+mod http;
+mod load;
+mod secret;
+mod sink;
+mod table;
+mod types;
+
+#[cfg(test)]
+mod tests;
+
+pub use finding::Finding;
+pub use load::load;
+pub use secret::Secret;
+pub use types::{
+    Alerts, Config, Feed, FeedKind, Http, Ledger, OnError, Peer, Role, Scoring, Sink, SinkKind, Site, Tls, Token,
+    User,
+};

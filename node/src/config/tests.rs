@@ -1,0 +1,208 @@
+//! Golden findings: one file with many mistakes, each found at its place.
+
+use std::path::Path;
+
+use super::finding::Finding;
+use super::load::load_with;
+use super::types::{Config, FeedKind, OnError, SinkKind};
+
+const RIGHT: &str = r#"
+[site]
+name = "a"
+data = "data/a"
+zone = "Europe/Zurich"
+
+[http]
+listen = "127.0.0.1:${HTTP_PORT}"
+
+[ledger]
+listen = "127.0.0.1:7001"
+keys = "keys/a"
+initialise = true
+peers = [ { name = "b", address = "127.0.0.1:7002" }, { name = "c", address = "127.0.0.1:7003" } ]
+
+[[feed]]
+name = "adt"
+kind = "mllp"
+listen = "127.0.0.1:2575"
+authority = "HOSP"
+charset = "windows-1252"
+icu_wards = ["ICU*", "MICU"]
+ack = "quorum"
+on_error = { retry = 3 }
+
+[[feed]]
+name = "lab"
+kind = "kafka"
+authority = "LAB"
+zone = "UTC"
+brokers = "k1:9092"
+topics = ["lab"]
+group = "medulla"
+options = { "sasl.password" = "${SASL_PASSWORD}" }
+max_message_bytes = "${BYTES:-1000}"
+
+[[sink]]
+name = "ehr"
+kind = "webhook"
+url = "https://ehr.example/${SASL_PASSWORD}"
+
+[scoring]
+rules = ["news2"]
+"#;
+
+fn lookup(name: &str) -> Option<String> {
+    match name {
+        "HTTP_PORT" => Some("8181".into()),
+        "SASL_PASSWORD" => Some("hunter2-hunter2".into()),
+        _ => None,
+    }
+}
+
+fn load(text: &str, folder: &Path) -> Result<Config, Vec<Finding>> {
+    std::fs::create_dir_all(folder.join("keys/a")).expect("keys folder");
+    let file = folder.join("site.toml");
+    std::fs::write(&file, text).expect("configuration file");
+    load_with(&file, &lookup)
+}
+
+/// Findings as `line field code`, against one expected line each.
+fn check(text: &str, expected: &str) -> Vec<Finding> {
+    let folder = tempfile::tempdir().expect("folder");
+    let findings = load(text, folder.path()).expect_err("findings");
+    let shown: Vec<String> = findings.iter().map(|f| format!("{} {} {}", f.line, f.field, f.code)).collect();
+    let expected: Vec<&str> = expected.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    assert_eq!(shown, expected, "{findings:#?}");
+    findings
+}
+
+#[test]
+fn reads_a_right_file() {
+    let folder = tempfile::tempdir().expect("folder");
+    let config = load(RIGHT, folder.path()).expect("no findings");
+    assert_eq!(config.http.listen.port(), 8181);
+    assert_eq!(config.site.data, folder.path().join("data/a"));
+    assert_eq!(config.ledger.peers.len(), 2);
+    assert_eq!(config.feeds[0].zone, "Europe/Zurich", "the site's zone is the feed's default");
+    assert_eq!(config.feeds[0].on_error, OnError::Retry(3));
+    assert_eq!(config.feeds[1].max_message_bytes, 1000);
+    assert_eq!(config.alerts.refractory_h, 12);
+    let FeedKind::Kafka { options, .. } = &config.feeds[1].kind else { panic!("kafka feed") };
+    assert_eq!(options["sasl.password"].expose(), "hunter2-hunter2");
+    let SinkKind::Webhook { url, .. } = &config.sinks[0].kind else { panic!("webhook sink") };
+    assert_eq!(url.expose(), "https://ehr.example/hunter2-hunter2");
+    assert!(!format!("{config:?}").contains("hunter2"), "secrets are never shown");
+}
+
+#[test]
+fn names_every_mistake_with_its_line() {
+    let text = r#"[site]
+name = "a"
+data = "data/a"
+zone = "Europe/Zürich"
+colour = 1
+[http]
+listen = "0.0.0.0:8080"
+[[http.user]]
+name = "n.meier"
+password_hash = "secret-in-clear"
+roles = ["care", "doctor"]
+[ledger]
+lisen = "127.0.0.1:7001"
+keys = "keys/none"
+initialise = "yes"
+peers = [
+  { name = "a", address = "127.0.0.1:7002" },
+  { name = "b", address = "nowhere" },
+  { name = "b", address = "127.0.0.1:${PORT}" },
+]
+[[feed]]
+name = "adt"
+kind = "mllp"
+listen = "0.0.0.0:2575"
+authority = "HOSP"
+ack = "site"
+[[feed]]
+name = "adt"
+kind = "kafca"
+authority = ""
+[[feed]]
+name = "files"
+kind = "file"
+path = "not-there"
+authority = "HOSP"
+codes = "codes.csv"
+brokers = "k:9092"
+on_error = "ignore"
+max_message_bytes = 99999999999
+[[sink]]
+name = "ehr"
+kind = "webhook"
+url = "ftp://x/${SASL_PASSWORD}"
+[scoring]
+rules = ["news3"]
+models = ["models/none"]
+[alert]
+"#;
+    let findings = check(
+        text,
+        r#"
+        4 site.zone zone-unknown
+        5 site.colour unknown-field
+        7 http.listen insecure-listen
+        10 http.user[0].password_hash value-invalid
+        11 http.user[0].roles[1] value-invalid
+        12 ledger.listen missing-field
+        13 ledger.lisen unknown-field
+        14 ledger.keys file-unreadable
+        15 ledger.initialise wrong-type
+        17 ledger.peers[0].name peer-is-self
+        18 ledger.peers[1].address value-invalid
+        19 ledger.peers[2].address env-missing
+        19 ledger.peers[2].name duplicate-name
+        24 feed[0].listen insecure-listen
+        26 feed[0].ack not-built
+        28 feed[1].name duplicate-name
+        29 feed[1].kind kind-unknown
+        30 feed[1].authority value-invalid
+        34 feed[2].path file-unreadable
+        36 feed[2].codes file-unreadable
+        37 feed[2].brokers unknown-field
+        38 feed[2].on_error value-invalid
+        39 feed[2].max_message_bytes value-invalid
+        43 sink[0].url value-invalid
+        45 scoring.rules[0] rule-unknown
+        46 scoring.models[0] file-unreadable
+        47 alert unknown-field
+        "#,
+    );
+    let all = format!("{findings:?}");
+    assert!(!all.contains("hunter2") && !all.contains("secret-in-clear"), "{all}");
+    let text = |field: &str| findings.iter().find(|f| f.field == field).map_or("", |f| f.text.as_str());
+    assert!(text("ledger.lisen").contains("did you mean `listen`"), "{all}");
+    assert!(text("alert").contains("did you mean `alerts`"), "{all}");
+    assert!(text("feed[1].kind").contains("did you mean `kafka`"), "{all}");
+    assert!(text("ledger.peers[2].address").contains("PORT"), "{all}");
+}
+
+#[test]
+fn names_syntax_errors() {
+    check("[site]\nname = \n[ledger\n", "2  toml-syntax\n3  toml-syntax");
+}
+
+#[test]
+fn names_missing_sections() {
+    check("\n", "1 ledger missing-field\n1 site missing-field");
+}
+
+#[test]
+fn names_a_file_that_is_not_there() {
+    let findings = load_with(Path::new("/nowhere/site.toml"), &lookup).expect_err("findings");
+    assert_eq!((findings[0].line, findings[0].code), (0, "file-unreadable"));
+}
+
+#[test]
+fn finds_listeners_that_clash() {
+    let text = RIGHT.replace("127.0.0.1:2575", "127.0.0.1:7001");
+    check(&text, "19 feed[0].listen duplicate-listen");
+}

@@ -1,0 +1,199 @@
+//! The configuration once it is read and found right.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use super::Secret;
+
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The file it was read from; relative paths inside it were resolved against its folder.
+    pub file: PathBuf,
+    pub site: Site,
+    pub http: Http,
+    pub ledger: Ledger,
+    pub feeds: Vec<Feed>,
+    pub sinks: Vec<Sink>,
+    pub scoring: Scoring,
+    pub alerts: Alerts,
+}
+
+#[derive(Clone, Debug)]
+pub struct Site {
+    /// Also the subject alternative name of the site's certificate.
+    pub name: String,
+    pub data: PathBuf,
+    /// IANA name.
+    pub zone: String,
+}
+
+#[derive(Clone, Debug)]
+pub struct Http {
+    pub listen: SocketAddr,
+    pub tls: Option<Tls>,
+    pub users: Vec<User>,
+    pub tokens: Vec<Token>,
+}
+
+#[derive(Clone, Debug)]
+pub struct Tls {
+    /// PEM, the site's certificate first.
+    pub cert: PathBuf,
+    pub key: PathBuf,
+}
+
+/// What a signed-in person or program may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    /// Sees patients and alerts, answers alerts.
+    Care,
+    /// Sees feeds and messages.
+    Engineer,
+    /// All of it.
+    Admin,
+    /// A program that may post to `/fhir` and `/hl7`, and nothing else.
+    Feed,
+}
+
+impl Role {
+    pub const ALL: [(&'static str, Role); 4] =
+        [("care", Role::Care), ("engineer", Role::Engineer), ("admin", Role::Admin), ("feed", Role::Feed)];
+}
+
+#[derive(Clone, Debug)]
+pub struct User {
+    pub name: String,
+    /// PHC string, made by `medulla password hash`.
+    pub password_hash: Secret,
+    pub roles: Vec<Role>,
+}
+
+#[derive(Clone, Debug)]
+pub struct Token {
+    pub name: String,
+    /// PHC string, made by `medulla password hash`.
+    pub token_hash: Secret,
+    pub roles: Vec<Role>,
+}
+
+#[derive(Clone, Debug)]
+pub struct Ledger {
+    /// Raft over mutually authenticated TLS.
+    pub listen: SocketAddr,
+    /// This site's folder as `medulla keys init` made it.
+    pub keys: PathBuf,
+    /// True at exactly one site of a consortium.
+    pub initialise: bool,
+    pub peers: Vec<Peer>,
+}
+
+#[derive(Clone, Debug)]
+pub struct Peer {
+    pub name: String,
+    /// `host:port`.
+    pub address: String,
+}
+
+#[derive(Clone, Debug)]
+pub struct Feed {
+    pub name: String,
+    pub kind: FeedKind,
+    /// Assigning authority where a message names none.
+    pub authority: String,
+    /// IANA name; the site's unless given.
+    pub zone: String,
+    /// Encoding label where MSH-18 is empty.
+    pub charset: Option<String>,
+    pub codes: Option<PathBuf>,
+    /// Ward names, `*` at the end matches any rest.
+    pub icu_wards: Vec<String>,
+    pub on_error: OnError,
+    pub max_message_bytes: usize,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnError {
+    /// Stop reading and wait for a person.
+    Hold,
+    DeadLetter,
+    /// Try again this often, then dead-letter.
+    Retry(u32),
+}
+
+#[derive(Clone, Debug)]
+pub enum FeedKind {
+    Mllp {
+        listen: SocketAddr,
+        tls: Option<Tls>,
+    },
+    Kafka {
+        brokers: String,
+        topics: Vec<String>,
+        group: String,
+        dead_letter_topic: Option<String>,
+        /// Passed to librdkafka as they are; may hold passwords.
+        options: BTreeMap<String, Secret>,
+    },
+    Amqp {
+        url: Secret,
+        queue: String,
+        prefetch: u16,
+        dead_letter_exchange: Option<String>,
+    },
+    /// Authority, zone and codes for what is posted to `/fhir` and `/hl7`.
+    Http,
+    File {
+        path: PathBuf,
+        watch: bool,
+    },
+}
+
+impl FeedKind {
+    pub const NAMES: [&'static str; 5] = ["mllp", "kafka", "amqp", "http", "file"];
+
+    pub fn name(&self) -> &'static str {
+        match self {
+            FeedKind::Mllp { .. } => "mllp",
+            FeedKind::Kafka { .. } => "kafka",
+            FeedKind::Amqp { .. } => "amqp",
+            FeedKind::Http => "http",
+            FeedKind::File { .. } => "file",
+        }
+    }
+}
+
+#[derive(Clone, Debug)]
+pub struct Sink {
+    pub name: String,
+    pub kind: SinkKind,
+}
+
+#[derive(Clone, Debug)]
+pub enum SinkKind {
+    Webhook { url: Secret, headers: BTreeMap<String, Secret> },
+    Kafka { brokers: String, topic: String, options: BTreeMap<String, Secret> },
+    Amqp { url: Secret, exchange: String, routing_key: String },
+    Mllp { address: String },
+}
+
+impl SinkKind {
+    pub const NAMES: [&'static str; 4] = ["webhook", "kafka", "amqp", "mllp"];
+}
+
+#[derive(Clone, Debug)]
+pub struct Scoring {
+    /// Rule-based scorers by name: `news2`.
+    pub rules: Vec<String>,
+    /// Folders with `model.json` or `model.ubj`, and `card.json`.
+    pub models: Vec<PathBuf>,
+}
+
+#[derive(Clone, Debug)]
+pub struct Alerts {
+    /// Interruptive alerts; further ones go to the watch list.
+    pub per_ward_budget_per_day: u32,
+    /// Event time during which a patient's further crossings are silent.
+    pub refractory_h: u32,
+}
