@@ -1,0 +1,100 @@
+//! The bytes that sites sign, replicate, hash and keep. This page is their specification.
+//!
+//! Everything is big-endian, fixed order, no padding. `bytes8` is a u8 length and that many bytes; `hash` is
+//! 32 bytes of SHA-256. A decoder takes the whole input or refuses it: no trailing bytes, no length beyond
+//! the limits below, one encoding per value. `golden.rs` holds one example of each in hex.
+//!
+//! ```text
+//! Leaf (the canonical record; RFC 6962 leaf hash = SHA-256(0x00 ‖ Leaf))
+//!   u8  version = 1
+//!   u32 group_id
+//!   u16 kind               unknown kinds are kept and hashed, never interpreted
+//!   bytes8 site            site name, [a-z0-9.-]{1,63}, no '.' or '-' at either end
+//!   u64 epoch
+//!   u64 site_seq           messages of this site in this epoch, from 0, gapless
+//!   i64 event_time_ms, i64 message_time_ms, i64 received_time_ms
+//!   [16] key_ref           id of the subject's key, masked by position (see seal.rs)
+//!     ── the bytes up to here are the Head: associated data of the sealing ──
+//!   hash subject_commitment   salted; the salt is derived from the event's own key
+//!   u32 ciphertext_len     at most 64 MiB + 256
+//!   hash ciphertext_hash   of the whole sealed payload; there is no plaintext hash anywhere
+//!
+//! Item (in a batch)
+//!   u8  form = 1: Message
+//!     u16 kind, i64 × 3 times, [16] key_ref, hash subject_commitment, u32 ciphertext_len, hash ciphertext_hash
+//!     Private: u8 has_dedupe (0|1), hash dedupe if 1, u8 tags (≤ 16), tags × [16]
+//!     u32 inline_len, inline bytes
+//!         inline_len = ciphertext_len: the whole sealed payload.
+//!         inline_len < ciphertext_len: its end; the beginning came in this site's Chunks just before.
+//!   u8  form = 2: Chunk (a part of the next message of this site; makes no leaf, takes no site_seq)
+//!     u32 offset, u32 len (≥ 1), bytes
+//!
+//! Batch (one raft entry)
+//!   u8  version = 1
+//!   u32 group_id, bytes8 site, u64 epoch, u64 first_site_seq
+//!   u32 item_count (1 ..= 65,536)
+//!   hash previous          batch hash of this site's previous committed batch, also across epochs; zeros if none
+//!   items: per item u32 length, Item
+//!   [64] Ed25519 signature by the site's batch key over "medulla batch signature v1\n" ‖ batch hash
+//!
+//! Batch hash = SHA-256("medulla batch v1\n" ‖ the batch's fields from version to previous ‖ item digests)
+//!   Message: 0x01 ‖ leaf hash ‖ private hash;  private hash = SHA-256(0x21 ‖ leaf hash ‖ Private)
+//!   Chunk:   0x02 ‖ SHA-256(0x22 ‖ offset ‖ len ‖ bytes)
+//! So a signature can be checked from leaves and private hashes alone: without tags, dedupe keys, ciphertext.
+//!
+//! Provenance (kept beside the leaves, exported; what re-checks a batch's signature)
+//!   the batch's fields from version to previous, u64 first_index (leaf index of the first leaf it made),
+//!   per item: 0x01 ‖ private hash                               made a leaf
+//!             0x03 ‖ leaf hash ‖ private hash ‖ u64 first_index  duplicate of that leaf: made none
+//!             0x02 ‖ chunk hash
+//!   [64] signature
+//!
+//! Command (what a raft entry carries)
+//!   u8 version = 1, u16 command kind, body to the end
+//!     1 Batch
+//!     2 OpenEpoch: u32 group_id, bytes8 site, u64 previous_epoch, [16] nonce,
+//!       [64] signature over "medulla open epoch v1\n" ‖ the fields before it
+//!     3 ApplyVersion: u32 apply_version
+//!     anything else (also another version) is kept and ignored until an apply version knows it
+//! ```
+
+mod batch;
+mod command;
+#[cfg(test)]
+mod golden;
+mod item;
+mod leaf;
+mod provenance;
+mod reader;
+mod site;
+
+pub use self::batch::{Batch, BatchHead, Verified, VerifiedMessage};
+pub use self::command::{ApplyVersion, Command, OpenEpoch};
+pub use self::item::{Chunk, Item, Message, Private};
+pub use self::leaf::{Head, Leaf};
+pub use self::provenance::{Provenance, ProvenanceItem};
+pub use self::reader::RecordError;
+pub use self::site::SiteName;
+
+pub(crate) use self::reader::Reader;
+
+/// SHA-256.
+pub type Hash = [u8; 32];
+
+pub const MAX_TAGS: usize = 16;
+/// Plain bytes of one message.
+pub const MAX_PAYLOAD_BYTES: usize = 64 << 20;
+/// Sealed bytes of one message: payload and envelope.
+pub const MAX_CIPHERTEXT_BYTES: usize = MAX_PAYLOAD_BYTES + 256;
+pub const MAX_BATCH_ITEMS: usize = 65_536;
+/// Encoded; a batch is closed far earlier (256 KiB), a single large message may stand alone in one.
+pub const MAX_BATCH_BYTES: usize = MAX_CIPHERTEXT_BYTES + (1 << 20);
+
+pub(crate) fn sha256(parts: &[&[u8]]) -> Hash {
+    use sha2::Digest;
+    let mut hasher = sha2::Sha256::new();
+    for part in parts {
+        hasher.update(part);
+    }
+    hasher.finalize().into()
+}
