@@ -5,6 +5,8 @@
 mod alert;
 mod codes;
 mod event;
+mod feed;
+pub mod hl7;
 mod issue;
 mod state;
 mod time;
@@ -16,6 +18,7 @@ pub use event::{
     Code, CodeSystem, Comparator, Encounter, EncounterChange, EncounterClass, Event, EventKind, Location,
     Observation, ObservationStatus, Order, PatientId, Person, Sex, Value,
 };
+pub use feed::{Feed, is_known_zone};
 pub use issue::{Issue, Severity};
 pub use state::{Acvpu, COLUMNS, COLUMNS_2019, Column, Folded, PatientState, SetAside, Stay};
 pub use time::{Precision, Time};

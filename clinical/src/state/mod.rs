@@ -1,0 +1,15 @@
+//! What a model may know of a patient at a given time: a fold over events.
+
+mod column;
+mod consciousness;
+mod patient;
+mod person;
+mod series;
+mod stay;
+#[cfg(test)]
+mod tests;
+
+pub use column::{COLUMNS, COLUMNS_2019, Column};
+pub use consciousness::Acvpu;
+pub use patient::{Folded, PatientState, SetAside};
+pub use stay::Stay;

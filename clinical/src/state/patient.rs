@@ -1,0 +1,227 @@
+//! One patient's state.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::consciousness::Acvpu;
+use super::person::Demographics;
+use super::series::{Point, Series, Standing};
+use super::stay::{Movements, Stay};
+use super::{COLUMNS, Column};
+use crate::{Event, EventKind, Location, Observation, ObservationStatus, Sex, Time, Value};
+
+/// Events of one patient, folded. Equal sets of events give equal states whatever their order and however often
+/// they come, as long as corrections follow what they correct and no two observations share source and time.
+#[derive(Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct PatientState {
+    demographics: Demographics,
+    movements: Movements,
+    /// One per column; shorter in a checkpoint of an older release.
+    series: Vec<Series>,
+    first_observed_at: Option<Time>,
+    latest: Option<Time>,
+}
+
+impl fmt::Debug for PatientState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("PatientState(redacted)")
+    }
+}
+
+/// What became of an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Folded {
+    /// The state knows it now.
+    Kept,
+    /// Nothing in it concerns the state: an order, a code that is no column, a merge (see [`PatientState::absorb`]).
+    Unused,
+    /// More than 24 h after its receipt: not folded, because it would move "now".
+    Future,
+}
+
+/// Observations that are known but not used, and why.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SetAside {
+    pub implausible: usize,
+    pub unit_unknown: usize,
+    pub not_a_number: usize,
+}
+
+impl PatientState {
+    const FUTURE_MS: i64 = 24 * Time::HOUR_MS;
+
+    /// Folds one event of this patient. A merge only moves [`PatientState::latest`]: the caller holds both
+    /// states and calls [`PatientState::absorb`].
+    pub fn apply(&mut self, event: &Event) -> Folded {
+        self.latest = self.latest.max(Some(event.at));
+        match &event.kind {
+            EventKind::Person(person) => self.demographics.apply(event.at, person),
+            EventKind::Encounter(encounter) => {
+                self.movements.apply(event.at, event.visit.as_deref(), encounter);
+            }
+            EventKind::Observed(observation) => return self.apply_observation(event.at, observation),
+            EventKind::Ordered(_) | EventKind::Merged { .. } => return Folded::Unused,
+        }
+        Folded::Kept
+    }
+
+    /// Like [`PatientState::apply`], but leaves out what claims to happen more than 24 h after its receipt.
+    pub fn apply_received(&mut self, event: &Event, received_at: Time) -> Folded {
+        if event.at.0.saturating_sub(received_at.0) > Self::FUTURE_MS {
+            return Folded::Future;
+        }
+        self.apply(event)
+    }
+
+    /// A40: takes over everything the other state knows.
+    pub fn absorb(&mut self, other: &PatientState) {
+        self.demographics.absorb(&other.demographics);
+        self.movements.absorb(&other.movements);
+        for (column, series) in COLUMNS.iter().zip(&other.series) {
+            self.series_mut(*column).absorb(series);
+        }
+        self.latest = self.latest.max(other.latest);
+        self.first_observed_at = earlier(self.first_observed_at, other.first_observed_at);
+    }
+
+    /// Folds a value that is already in the column's unit: what [`PatientState::apply`] does after reading one.
+    pub fn observe(
+        &mut self,
+        column: Column,
+        at: Time,
+        source_id: &str,
+        status: ObservationStatus,
+        value: f64,
+    ) {
+        let value = if column.plausible(value) { Ok(value as f32) } else { Err(Standing::Implausible) };
+        self.put(column, at, source_id, status, value);
+    }
+
+    pub fn name(&self) -> Option<&str> {
+        self.demographics.name()
+    }
+
+    /// ISO 8601, to the precision sent.
+    pub fn birth_date(&self) -> Option<&str> {
+        self.demographics.birth_date()
+    }
+
+    pub fn sex(&self) -> Option<Sex> {
+        self.demographics.sex()
+    }
+
+    pub fn died_at(&self) -> Option<Time> {
+        self.demographics.died_at()
+    }
+
+    /// Completed years at [`PatientState::start`]; it does not grow during a stay.
+    pub fn age_years(&self) -> Option<u8> {
+        self.demographics.age_years(self.start()?)
+    }
+
+    pub fn stay(&self) -> &Stay {
+        self.movements.stay()
+    }
+
+    pub fn location(&self) -> Option<&Location> {
+        self.stay().location.as_ref()
+    }
+
+    /// Hour 0 begins here: ICU admission, else hospital admission, else the first observation.
+    pub fn start(&self) -> Option<Time> {
+        let stay = self.stay();
+        stay.icu_admitted_at.or(stay.admitted_at).or(self.first_observed_at)
+    }
+
+    /// The row in which `at` lies: [h, h+1) hours since [`PatientState::start`].
+    pub fn hour(&self, at: Time) -> Option<i64> {
+        self.start().map(|start| at.hours_since(start))
+    }
+
+    /// The newest event time: this patient's "now".
+    pub fn latest(&self) -> Option<Time> {
+        self.latest
+    }
+
+    /// Newest value at or before `at`, with its time.
+    pub fn last(&self, column: Column, at: Time) -> Option<(Time, f32)> {
+        self.newest_first(column).find(|(observed_at, _)| *observed_at <= at)
+    }
+
+    /// All values of the column, newest first.
+    pub fn newest_first(&self, column: Column) -> impl Iterator<Item = (Time, f32)> + '_ {
+        self.series.get(column as usize).into_iter().flat_map(Series::newest_first)
+    }
+
+    pub fn set_aside(&self) -> SetAside {
+        let count = |standing| self.series.iter().map(|s| s.count(standing)).sum();
+        SetAside {
+            implausible: count(Standing::Implausible),
+            unit_unknown: count(Standing::UnitUnknown),
+            not_a_number: count(Standing::NotANumber),
+        }
+    }
+
+    fn apply_observation(&mut self, at: Time, observation: &Observation) -> Folded {
+        let Some(column) = Column::from_code(&observation.code) else { return Folded::Unused };
+        let value = read(column, observation);
+        self.put(column, at, &observation.source_id, observation.status, value);
+        Folded::Kept
+    }
+
+    fn put(
+        &mut self,
+        column: Column,
+        at: Time,
+        source_id: &str,
+        status: ObservationStatus,
+        value: Result<f32, Standing>,
+    ) {
+        self.latest = self.latest.max(Some(at));
+        self.first_observed_at = earlier(self.first_observed_at, Some(at));
+        self.series_mut(column).put(Point::new(at, source_id, status, value));
+    }
+
+    fn series_mut(&mut self, column: Column) -> &mut Series {
+        if self.series.len() < COLUMNS.len() {
+            self.series.resize(COLUMNS.len(), Series::default());
+        }
+        &mut self.series[column as usize]
+    }
+}
+
+fn earlier(a: Option<Time>, b: Option<Time>) -> Option<Time> {
+    match (a, b) {
+        (Some(a), Some(b)) => Some(a.min(b)),
+        (a, b) => a.or(b),
+    }
+}
+
+/// The value in the column's unit, or why it is set aside.
+fn read(column: Column, observation: &Observation) -> Result<f32, Standing> {
+    if column == Column::Consciousness
+        && let Some(level) = Acvpu::from_value(&observation.value)
+    {
+        return Ok(level as u8 as f32);
+    }
+    let Value::Quantity { number, unit, .. } = &observation.value else {
+        return Err(Standing::NotANumber);
+    };
+    if !number.is_finite() {
+        return Err(Standing::NotANumber);
+    }
+    let value = in_unit(*number, unit, column, &observation.code.code).ok_or(Standing::UnitUnknown)?;
+    // A comparator ("< 0.01") leaves the bound as the value: the usual reading of a result at a limit.
+    if column.plausible(value) { Ok(value as f32) } else { Err(Standing::Implausible) }
+}
+
+/// A missing unit is taken for the column's own; the plausible range then catches the gross mistakes.
+fn in_unit(number: f64, unit: &str, column: Column, loinc: &str) -> Option<f64> {
+    match unit {
+        "" if column == Column::FiO2 && number > 1.0 => Some(number / 100.0),
+        "" => Some(number),
+        unit if unit == column.unit() => Some(number),
+        unit => crate::units::convert(number, unit, column.unit(), loinc),
+    }
+}
