@@ -1,0 +1,213 @@
+//! Views into a message: nothing is copied until text is asked for, and only if it differs from the bytes.
+
+use std::borrow::Cow;
+
+use super::escape;
+use super::message::Message;
+
+/// One segment of a message.
+#[derive(Clone, Copy)]
+pub struct Segment<'m> {
+    message: &'m Message,
+    at: usize,
+}
+
+/// A field, or a repetition, component or subcomponent of one.
+#[derive(Clone, Copy)]
+pub struct Part<'m> {
+    message: &'m Message,
+    raw: &'m [u8],
+    level: Level,
+}
+
+/// What the part is; `Literal` is MSH-1 or MSH-2, which have no parts and no escapes.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Level {
+    Field,
+    Repetition,
+    Component,
+    Subcomponent,
+    Literal,
+}
+
+impl<'m> Segment<'m> {
+    pub(super) fn new(message: &'m Message, at: usize) -> Self {
+        Segment { message, at }
+    }
+
+    /// The name as it is written; three capital letters or digits in a good message.
+    pub fn name(&self) -> Cow<'m, str> {
+        self.message.charset.decode(self.name_bytes())
+    }
+
+    pub(super) fn name_bytes(&self) -> &'m [u8] {
+        let Some(span) = self.message.segments.get(self.at) else { return &[] };
+        let end = self.message.stops_of(span).first().copied().unwrap_or(span.end);
+        self.message.slice(span.start, end)
+    }
+
+    /// Whether the name is that of HL7: three characters, a letter first.
+    pub(super) fn is_named_well(&self) -> bool {
+        matches!(self.name_bytes(), [a, rest @ ..] if rest.len() == 2 && a.is_ascii_uppercase()
+            && rest.iter().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit()))
+    }
+
+    /// Place of the segment in the message, from 0.
+    pub fn position(&self) -> usize {
+        self.at
+    }
+
+    /// The segment's bytes without what ends it.
+    pub fn raw(&self) -> &'m [u8] {
+        let span = self.message.segments.get(self.at);
+        span.map_or(&[], |span| self.message.slice(span.start, span.end))
+    }
+
+    /// Offset of the segment's first byte in the message's bytes.
+    pub fn offset(&self) -> usize {
+        self.message.segments.get(self.at).map_or(0, |span| span.start as usize)
+    }
+
+    /// How many fields are written. MSH, FHS and BHS count their separator as field 1.
+    pub fn len(&self) -> usize {
+        let stops = self.message.segments.get(self.at).map_or(0, |span| span.stops as usize);
+        stops + usize::from(stops > 0 && self.is_header())
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Field `number`, from 1. `None`: the segment ends before it.
+    pub fn field(&self, number: usize) -> Option<Part<'m>> {
+        let span = self.message.segments.get(self.at)?;
+        let stops = self.message.stops_of(span);
+        let header = self.is_header();
+        let nth = number.checked_sub(if header { 2 } else { 1 });
+        let Some(nth) = nth else {
+            // MSH-1 is the separator itself.
+            let at = *stops.first().filter(|_| header && number == 1)?;
+            return Some(self.part(self.message.slice(at, at + 1), Level::Literal));
+        };
+        let from = stops.get(nth)? + 1;
+        let to = stops.get(nth + 1).copied().unwrap_or(span.end);
+        let level = if header && number == 2 { Level::Literal } else { Level::Field };
+        Some(self.part(self.message.slice(from, to), level))
+    }
+
+    /// Every field with its number.
+    pub fn fields(&self) -> impl Iterator<Item = (usize, Part<'m>)> + use<'m> {
+        let segment = *self;
+        (1..=self.len()).filter_map(move |number| Some((number, segment.field(number)?)))
+    }
+
+    /// Text of a component of a field's first repetition; empty where there is none.
+    pub fn text(&self, field: usize, component: usize) -> Cow<'m, str> {
+        match self.field(field).and_then(|f| f.component(component)) {
+            Some(part) => part.text(),
+            None => Cow::Borrowed(""),
+        }
+    }
+
+    /// A field that is neither missing nor empty nor HL7's null.
+    pub fn valued(&self, field: usize) -> Option<Part<'m>> {
+        self.field(field).filter(Part::has_value)
+    }
+
+    fn is_header(&self) -> bool {
+        matches!(self.name_bytes(), b"MSH" | b"FHS" | b"BHS")
+    }
+
+    fn part(&self, raw: &'m [u8], level: Level) -> Part<'m> {
+        Part { message: self.message, raw, level }
+    }
+}
+
+impl<'m> Part<'m> {
+    /// The bytes as sent, escapes and all.
+    pub fn raw(&self) -> &'m [u8] {
+        self.raw
+    }
+
+    /// Decoded and unescaped.
+    pub fn text(&self) -> Cow<'m, str> {
+        match self.level {
+            Level::Literal => self.message.charset.decode(self.raw),
+            _ => escape::decode(self.raw, &self.message.delimiters, self.message.charset),
+        }
+    }
+
+    /// HL7's null, `""`: the sender says that there is no value. An empty part says nothing.
+    pub fn is_null(&self) -> bool {
+        self.raw == b"\"\""
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.raw.is_empty()
+    }
+
+    /// Neither empty nor null.
+    pub fn has_value(&self) -> bool {
+        !self.is_empty() && !self.is_null()
+    }
+
+    /// Of a field: its repetitions, at least one.
+    pub fn repetitions(&self) -> impl Iterator<Item = Part<'m>> + use<'m> {
+        self.split(Level::Repetition, self.message.delimiters.repetition)
+    }
+
+    /// Of a repetition (a field's first one): its components, at least one.
+    pub fn components(&self) -> impl Iterator<Item = Part<'m>> + use<'m> {
+        let of = self.down_to(Level::Repetition);
+        of.split(Level::Component, of.message.delimiters.component)
+    }
+
+    /// Of a component (the first one): its subcomponents, at least one.
+    pub fn subcomponents(&self) -> impl Iterator<Item = Part<'m>> + use<'m> {
+        let of = self.down_to(Level::Component);
+        of.split(Level::Subcomponent, of.message.delimiters.subcomponent)
+    }
+
+    /// Numbers count from 1.
+    pub fn repetition(&self, number: usize) -> Option<Part<'m>> {
+        self.repetitions().nth(number.checked_sub(1)?)
+    }
+
+    pub fn component(&self, number: usize) -> Option<Part<'m>> {
+        self.components().nth(number.checked_sub(1)?)
+    }
+
+    pub fn subcomponent(&self, number: usize) -> Option<Part<'m>> {
+        self.subcomponents().nth(number.checked_sub(1)?)
+    }
+
+    /// The first part of each level between this one and `level`.
+    fn down_to(self, level: Level) -> Part<'m> {
+        let mut part = self;
+        if level >= Level::Repetition {
+            part = part.repetitions().next().unwrap_or(part);
+        }
+        if level >= Level::Component {
+            part = part.components().next().unwrap_or(part);
+        }
+        part
+    }
+
+    /// Splits a part of the level above `level`; anything deeper is its own only part.
+    fn split(self, level: Level, delimiter: Option<u8>) -> impl Iterator<Item = Part<'m>> + use<'m> {
+        let delimiter = delimiter.filter(|_| self.level < level);
+        let level = if self.level < level { level } else { self.level };
+        let step = self.message.charset.step();
+        let mut rest = Some(self.raw);
+        std::iter::from_fn(move || {
+            let bytes = rest?;
+            let at = delimiter.and_then(|d| step.find(bytes, d));
+            let (raw, next) = match at {
+                Some(at) => (bytes.get(..at)?, bytes.get(at + 1..)),
+                None => (bytes, None),
+            };
+            rest = next;
+            Some(Part { message: self.message, raw, level })
+        })
+    }
+}
