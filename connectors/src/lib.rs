@@ -1,9 +1,17 @@
 //! Moves bytes in and out, honestly acknowledged. Knows transports, not HL7 or FHIR.
 
+mod error;
+mod positions;
 mod receipt;
+mod secret;
 mod sink;
 mod source;
+mod tls;
 
+pub mod mllp;
+
+pub use error::ConnectorError;
 pub use receipt::{Receipt, Refusal, Reply, Verdict, Verdicts};
+pub use secret::Secret;
 pub use sink::{Outbound, Sink, SinkError};
 pub use source::{Format, Inbound, Source, SourceState, SourceStatus};

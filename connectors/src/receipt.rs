@@ -1,10 +1,12 @@
 //! The promise that came with a message: whoever holds the receipt owes its source an answer.
 
+use std::fmt;
+
 use bytes::Bytes;
 use tokio::sync::mpsc;
 
 /// What the sender is told. MLLP sends `body`, HTTP all of it, Kafka and AMQP none of it.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct Reply {
     /// HTTP status code.
     pub status: u16,
@@ -12,6 +14,13 @@ pub struct Reply {
     /// HTTP `Location`, relative to the server's base.
     pub location: Option<String>,
     pub body: Bytes,
+}
+
+impl fmt::Debug for Reply {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The body may repeat what the sender sent: patient data stays out of logs.
+        write!(f, "Reply {{ status: {}, body: {} bytes }}", self.status, self.body.len())
+    }
 }
 
 /// Why a message was refused: goes to the dead-letter topic or exchange, metrics and logs.
@@ -91,5 +100,15 @@ impl Verdicts {
     /// The next verdict. After anything but `Stored` there is none.
     pub async fn next(&mut self) -> Verdict {
         self.0.recv().await.unwrap_or_else(|| Verdict::Retry("the pipeline is gone".into()))
+    }
+
+    /// The final verdict, for transports that cannot say `Stored`.
+    pub async fn last(mut self) -> Verdict {
+        loop {
+            match self.next().await {
+                Verdict::Stored(_) => continue,
+                verdict => return verdict,
+            }
+        }
     }
 }

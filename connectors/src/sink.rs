@@ -1,16 +1,24 @@
 //! Where alerts go.
 
+use std::fmt;
+
 use async_trait::async_trait;
 use bytes::Bytes;
 
 /// One message out. Receivers deduplicate by `id`.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Outbound {
     pub id: String,
     /// Order is kept per key (Kafka record key).
     pub key: String,
     pub content_type: &'static str,
     pub body: Bytes,
+}
+
+impl fmt::Debug for Outbound {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Outbound {{ id: {}, {} bytes of {} }}", self.id, self.body.len(), self.content_type)
+    }
 }
 
 #[derive(Debug, thiserror::Error)]

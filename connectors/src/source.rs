@@ -1,6 +1,7 @@
 //! Where messages come from.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::SystemTime;
@@ -8,7 +9,7 @@ use std::time::SystemTime;
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use crate::Receipt;
+use crate::{Receipt, Refusal, Verdict};
 
 /// What the transport says the bytes are; `None` in [`Inbound::format`] means "look".
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,7 +19,6 @@ pub enum Format {
 }
 
 /// One message as it came, and the promise that goes with it.
-#[derive(Debug)]
 pub struct Inbound {
     /// Order is kept among messages of one key: a Kafka partition, an MLLP connection, a file.
     pub key: Arc<str>,
@@ -26,10 +26,19 @@ pub struct Inbound {
     pub position: String,
     pub payload: Bytes,
     pub format: Option<Format>,
+    /// The transport knows already that this cannot be read whole (a frame cut short, a message too large):
+    /// `payload` holds what came, up to a bound. To be kept as refused, with this reason, and answered so.
+    pub fault: Option<Refusal>,
     /// FHIR REST: `POST /fhir/{Type}`; Kafka and AMQP: headers as sent.
     pub headers: BTreeMap<String, String>,
     pub received_at: SystemTime,
     pub receipt: Receipt,
+}
+
+impl fmt::Debug for Inbound {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Inbound {{ position: {}, payload: {} bytes }}", self.position, self.payload.len())
+    }
 }
 
 /// One configured feed's way in.
@@ -54,6 +63,14 @@ pub struct SourceStatus {
     pub received: AtomicU64,
     /// Messages waiting at the sender's side, where the transport can tell (Kafka lag, AMQP queue depth).
     pub lag: AtomicU64,
+    /// Taken and not yet answered.
+    pub in_flight: AtomicU64,
+    pub committed: AtomicU64,
+    pub rejected: AtomicU64,
+    /// Given back to the sender to be sent again.
+    pub retried: AtomicU64,
+    /// Faults of the transport itself that were survived: bad frames, lost connections.
+    pub faults: AtomicU64,
     state: std::sync::Mutex<(SourceState, Option<String>)>,
 }
 
@@ -69,19 +86,43 @@ pub enum SourceState {
 
 impl SourceStatus {
     pub fn set(&self, state: SourceState) {
-        self.state.lock().expect("status lock").0 = state;
+        self.lock().0 = state;
     }
 
     /// Keeps the last error for people; holds no patient data.
     pub fn error(&self, text: impl Into<String>) {
-        self.state.lock().expect("status lock").1 = Some(text.into());
+        self.lock().1 = Some(text.into());
     }
 
     pub fn get(&self) -> (SourceState, Option<String>) {
-        self.state.lock().expect("status lock").clone()
+        self.lock().clone()
     }
 
-    pub fn count(&self) {
+    /// A message came in whole and is on its way to the pipeline.
+    pub(crate) fn count(&self) {
         self.received.fetch_add(1, Ordering::Relaxed);
+        self.in_flight.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// The final verdict on a counted message has come.
+    pub(crate) fn settle(&self, verdict: &Verdict) {
+        self.in_flight.fetch_sub(1, Ordering::Relaxed);
+        let counter = match verdict {
+            Verdict::Stored(_) | Verdict::Committed(_) => &self.committed,
+            Verdict::Rejected(..) => &self.rejected,
+            Verdict::Retry(_) => &self.retried,
+        };
+        counter.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts and keeps a fault of the transport.
+    pub(crate) fn fault(&self, text: impl Into<String>) {
+        self.faults.fetch_add(1, Ordering::Relaxed);
+        self.error(text);
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, (SourceState, Option<String>)> {
+        // Two plain values: whole even where a writer panicked.
+        self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 }

@@ -1,0 +1,230 @@
+//! One sender's connection: a reader that runs ahead by a bounded number of frames, and a writer that answers
+//! strictly in order.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio_util::sync::CancellationToken;
+
+use super::frame::{Decoder, Event, Fault, encode};
+use super::source::Config;
+use super::stream::BoxedStream;
+use crate::{Format, Inbound, Receipt, Refusal, SourceStatus, Verdict, Verdicts};
+
+/// A sender that leaves out the CR after EB waits for its answer; so long it is waited for.
+const CR_WAIT: Duration = Duration::from_millis(300);
+/// A sender that does not read its answers is given up after this.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// What the connections of one listener share.
+pub(super) struct Shared {
+    pub(super) intake: mpsc::Sender<Inbound>,
+    pub(super) status: Arc<SourceStatus>,
+    pub(super) stop: CancellationToken,
+    pub(super) bytes: Arc<Semaphore>,
+    pub(super) config: Config,
+}
+
+/// An answer that is owed, in order.
+struct Owed {
+    verdicts: Verdicts,
+    bytes: OwnedSemaphorePermit,
+}
+
+pub(super) async fn serve(stream: BoxedStream, peer: SocketAddr, shared: Arc<Shared>) {
+    let (input, output) = tokio::io::split(stream);
+    let (owe, owed) = mpsc::channel(shared.config.read_ahead.max(1));
+    // The writer ends reading when no further answer can be given.
+    let mute = CancellationToken::new();
+    let reader = Reader {
+        key: Arc::from(peer.to_string()),
+        count: 0,
+        decoder: Decoder::new(shared.config.max_message_bytes),
+        owe,
+        shared: &shared,
+    };
+    let (read, ()) = tokio::join!(reader.run(input, &mute), write_answers(output, owed, &mute, &shared));
+    if let Err(error) = read {
+        tracing::debug!(%peer, %error, "mllp: connection lost");
+        shared.status.fault(format!("connection lost: {error}"));
+    }
+}
+
+struct Reader<'a> {
+    key: Arc<str>,
+    count: u64,
+    decoder: Decoder,
+    owe: mpsc::Sender<Owed>,
+    shared: &'a Shared,
+}
+
+impl Reader<'_> {
+    /// Ends with the stream, on `stop`, or when nothing more can be answered. What was read is still answered.
+    async fn run(
+        mut self,
+        mut input: ReadHalf<BoxedStream>,
+        mute: &CancellationToken,
+    ) -> std::io::Result<()> {
+        let stop = self.shared.stop.clone();
+        let work = async {
+            loop {
+                while let Some(event) = self.decoder.next() {
+                    if !self.take(event).await {
+                        return Ok(());
+                    }
+                }
+                let read = match self.decoder.lacks_cr() {
+                    false => input.read_buf(self.decoder.buffer()).await?,
+                    true => {
+                        match tokio::time::timeout(CR_WAIT, input.read_buf(self.decoder.buffer())).await {
+                            Ok(read) => read?,
+                            Err(_) => {
+                                self.missing_cr().await;
+                                continue;
+                            }
+                        }
+                    }
+                };
+                if read == 0 {
+                    if self.decoder.lacks_cr() {
+                        self.missing_cr().await;
+                    } else if let Some(fault) = self.decoder.end() {
+                        self.count_fault(fault);
+                    }
+                    return Ok(());
+                }
+            }
+        };
+        tokio::select! {
+            ended = work => ended,
+            () = stop.cancelled() => Ok(()),
+            () = mute.cancelled() => Ok(()),
+        }
+    }
+
+    async fn missing_cr(&mut self) {
+        self.count_fault(Fault::MissingCr);
+        if let Some(event) = self.decoder.supply_cr() {
+            self.take(event).await;
+        }
+    }
+
+    /// Hands one event on; false when the source is gone.
+    async fn take(&mut self, event: Event) -> bool {
+        match event {
+            Event::Message(payload) => self.hand_over(payload, None).await,
+            Event::Damaged(payload, fault) => {
+                self.count_fault(fault);
+                let refusal = Refusal { code: fault.code().into(), reason: fault.reason().into() };
+                self.hand_over(payload, Some(refusal)).await
+            }
+            Event::Fault(fault) => {
+                self.count_fault(fault);
+                true
+            }
+        }
+    }
+
+    /// Waits while the answers owed or the bytes in flight are at their bound: then TCP's window fills.
+    async fn hand_over(&mut self, payload: Bytes, fault: Option<Refusal>) -> bool {
+        let all = self.shared.config.max_in_flight_bytes.max(1);
+        let size = u32::try_from(payload.len().clamp(1, all)).unwrap_or(u32::MAX);
+        let Ok(slot) = self.owe.reserve().await else { return false };
+        let Ok(bytes) = self.shared.bytes.clone().acquire_many_owned(size).await else { return false };
+        self.count += 1;
+        let (receipt, verdicts) = Receipt::new();
+        self.shared.status.count();
+        slot.send(Owed { verdicts, bytes });
+        let inbound = Inbound {
+            key: self.key.clone(),
+            position: format!("{}#{}", self.key, self.count),
+            payload,
+            format: Some(Format::Hl7v2),
+            fault,
+            headers: BTreeMap::new(),
+            received_at: SystemTime::now(),
+            receipt,
+        };
+        self.shared.intake.send(inbound).await.is_ok()
+    }
+
+    fn count_fault(&self, fault: Fault) {
+        tracing::warn!(peer = %self.key, code = fault.code(), "mllp: framing fault");
+        self.shared.status.fault(format!("{} ({}): {}", fault.code(), self.key, fault.reason()));
+    }
+}
+
+async fn write_answers(
+    mut output: WriteHalf<BoxedStream>,
+    mut owed: mpsc::Receiver<Owed>,
+    mute: &CancellationToken,
+    shared: &Shared,
+) {
+    while let Some(Owed { mut verdicts, bytes }) = owed.recv().await {
+        let answered = loop {
+            let verdict = verdicts.next().await;
+            let (reply, last) = match verdict {
+                Verdict::Stored(ref reply) => (reply, false),
+                Verdict::Committed(ref reply) | Verdict::Rejected(_, ref reply) => (reply, true),
+                Verdict::Retry(_) => {
+                    shared.status.settle(&verdict);
+                    break false;
+                }
+            };
+            if last {
+                shared.status.settle(&verdict);
+            }
+            if !write(&mut output, &reply.body).await {
+                shared.status.fault("a sender does not take its answers");
+                break false;
+            }
+            if last {
+                break true;
+            }
+        };
+        drop(bytes);
+        if !answered {
+            mute.cancel();
+            settle_unanswered(owed, shared).await;
+            hold(shared).await;
+            break;
+        }
+    }
+    mute.cancel();
+    let _ = tokio::time::timeout(WRITE_TIMEOUT, output.shutdown()).await;
+}
+
+/// After one message without an answer none of its successors may have one: senders match answers by order.
+async fn settle_unanswered(mut owed: mpsc::Receiver<Owed>, shared: &Shared) {
+    owed.close();
+    while let Some(Owed { verdicts, bytes }) = owed.recv().await {
+        shared.status.settle(&verdicts.last().await);
+        drop(bytes);
+    }
+}
+
+/// Never AE or AR for want of a quorum, because senders skip on those: no answer, and the connection stays.
+async fn hold(shared: &Shared) {
+    tokio::select! {
+        () = tokio::time::sleep(Duration::from_secs(shared.config.hold_s)) => {}
+        () = shared.stop.cancelled() => {}
+    }
+}
+
+/// An empty answer is none: the sender asked for no acknowledgement (MSH-15/16 `NE`).
+async fn write(output: &mut WriteHalf<BoxedStream>, body: &[u8]) -> bool {
+    if body.is_empty() {
+        return true;
+    }
+    let frame = encode(body);
+    let written = async {
+        output.write_all(&frame).await?;
+        output.flush().await
+    };
+    matches!(tokio::time::timeout(WRITE_TIMEOUT, written).await, Ok(Ok(())))
+}

@@ -1,0 +1,340 @@
+//! Frames out of a byte stream, surviving whatever else is in it. A plain state machine.
+
+use bytes::{Buf, Bytes, BytesMut};
+
+const SB: u8 = 0x0B;
+const EB: u8 = 0x1C;
+const CR: u8 = 0x0D;
+const LF: u8 = 0x0A;
+
+/// Of a message that is too large, so much is kept for people to see what it was.
+const HEAD_BYTES_MAX: usize = 64 * 1024;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// Bytes outside any frame.
+    Noise,
+    /// A start block right after a start block.
+    DoubledStart,
+    Empty,
+    /// EB without the CR that belongs to it; the message is whole.
+    MissingCr,
+    /// The next frame started before this one ended.
+    Unterminated,
+    TooLarge,
+    /// The sender went away in the middle of a frame: it has no answer and sends again.
+    CutShort,
+}
+
+impl Fault {
+    /// Stable code, for metrics and refusals.
+    pub(crate) fn code(self) -> &'static str {
+        match self {
+            Fault::Noise => "mllp-noise",
+            Fault::DoubledStart => "mllp-doubled-start",
+            Fault::Empty => "mllp-empty-frame",
+            Fault::MissingCr => "mllp-missing-cr",
+            Fault::Unterminated => "mllp-unterminated",
+            Fault::TooLarge => "mllp-too-large",
+            Fault::CutShort => "mllp-cut-short",
+        }
+    }
+
+    pub(crate) fn reason(self) -> &'static str {
+        match self {
+            Fault::Noise => "bytes outside a frame were skipped; check that the sender frames by MLLP",
+            Fault::DoubledStart => "a frame started twice; the message was taken once",
+            Fault::Empty => "an empty frame was skipped",
+            Fault::MissingCr => "a frame ended without CR; the message was taken",
+            Fault::Unterminated => "a frame has no end block (0x1C 0x0D); send the message again",
+            Fault::TooLarge => {
+                "the message is larger than this feed takes; raise max_message_bytes or split it"
+            }
+            Fault::CutShort => "the sender closed the connection in the middle of a frame",
+        }
+    }
+}
+
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Event {
+    Message(Bytes),
+    /// What came of a message that did not come whole.
+    Damaged(Bytes, Fault),
+    /// Nothing to keep; to be counted.
+    Fault(Fault),
+}
+
+pub(crate) struct Decoder {
+    buffer: BytesMut,
+    state: State,
+    message_bytes_max: usize,
+}
+
+enum State {
+    Outside {
+        noisy: bool,
+    },
+    Inside {
+        scanned: usize,
+    },
+    /// The rest of a message that is too large.
+    Discarding {
+        head: Bytes,
+    },
+}
+
+/// What stands at the end of a frame.
+enum End {
+    Whole,
+    MissingCr,
+    /// EB is the last byte so far.
+    Unknown,
+    /// An EB inside the message.
+    Not,
+}
+
+impl Decoder {
+    pub(crate) fn new(message_bytes_max: usize) -> Decoder {
+        Decoder { buffer: BytesMut::new(), state: State::Outside { noisy: false }, message_bytes_max }
+    }
+
+    /// Where to read into. Never grows beyond the largest message and one read.
+    pub(crate) fn buffer(&mut self) -> &mut BytesMut {
+        self.buffer.reserve(16 * 1024);
+        &mut self.buffer
+    }
+
+    /// The next thing in the bytes so far; `None`: more are needed.
+    pub(crate) fn next(&mut self) -> Option<Event> {
+        loop {
+            match &mut self.state {
+                State::Outside { noisy } => {
+                    let start = memchr::memchr(SB, &self.buffer);
+                    let skipped = start.unwrap_or(self.buffer.len());
+                    let noise = self.buffer.iter().take(skipped).any(|b| *b != CR && *b != LF);
+                    let first = noise && !std::mem::replace(noisy, *noisy || noise);
+                    self.buffer.advance(skipped);
+                    if start.is_some() {
+                        self.buffer.advance(1);
+                        self.state = State::Inside { scanned: 0 };
+                    }
+                    if first {
+                        return Some(Event::Fault(Fault::Noise));
+                    }
+                    start?;
+                }
+                State::Inside { .. } => return self.inside(),
+                State::Discarding { .. } => return self.discard(),
+            }
+        }
+    }
+
+    fn inside(&mut self) -> Option<Event> {
+        let State::Inside { scanned } = &mut self.state else { return None };
+        while let Some(i) = memchr::memchr2(SB, EB, self.buffer.get(*scanned..)?) {
+            let at = *scanned + i;
+            if self.buffer.get(at) == Some(&SB) {
+                let content = self.buffer.split_to(at).freeze();
+                self.buffer.advance(1);
+                *scanned = 0;
+                return Some(match content.is_empty() {
+                    true => Event::Fault(Fault::DoubledStart),
+                    false => self.bounded(content, Some(Fault::Unterminated)),
+                });
+            }
+            match end(&self.buffer, at) {
+                End::Whole => return Some(self.close(at, 2)),
+                End::MissingCr => return Some(self.close(at, 1)),
+                End::Unknown => {
+                    *scanned = at;
+                    return None;
+                }
+                End::Not => *scanned = at + 1,
+            }
+        }
+        *scanned = self.buffer.len();
+        if self.buffer.len() > self.message_bytes_max {
+            let head = self.head();
+            self.state = State::Discarding { head };
+            return self.discard();
+        }
+        None
+    }
+
+    fn discard(&mut self) -> Option<Event> {
+        let State::Discarding { head } = &mut self.state else { return None };
+        while let Some(at) = memchr::memchr2(SB, EB, &self.buffer) {
+            let (skip, next) = match (self.buffer.get(at) == Some(&SB), end(&self.buffer, at)) {
+                (true, _) => (at + 1, State::Inside { scanned: 0 }),
+                (_, End::Whole) => (at + 2, State::Outside { noisy: false }),
+                (_, End::MissingCr) => (at + 1, State::Outside { noisy: false }),
+                (_, End::Unknown) => {
+                    self.buffer.advance(at);
+                    return None;
+                }
+                (_, End::Not) => {
+                    self.buffer.advance(at + 1);
+                    continue;
+                }
+            };
+            let head = std::mem::take(head);
+            self.buffer.advance(skip);
+            self.state = next;
+            return Some(Event::Damaged(head, Fault::TooLarge));
+        }
+        self.buffer.clear();
+        None
+    }
+
+    /// Whether all but a CR of a frame is here: a sender that leaves it out waits for its answer now.
+    pub(crate) fn lacks_cr(&self) -> bool {
+        !matches!(self.state, State::Outside { .. }) && self.buffer.last() == Some(&EB)
+    }
+
+    /// Takes the missing CR for read.
+    pub(crate) fn supply_cr(&mut self) -> Option<Event> {
+        self.buffer.extend_from_slice(&[CR]);
+        self.next()
+    }
+
+    /// The stream ended: whether that was in the middle of a frame.
+    pub(crate) fn end(&self) -> Option<Fault> {
+        match &self.state {
+            State::Outside { .. } => None,
+            State::Inside { .. } | State::Discarding { .. } => Some(Fault::CutShort),
+        }
+    }
+
+    /// A frame whose content ends at `at`, followed by `trailer` bytes that belong to it.
+    fn close(&mut self, at: usize, trailer: usize) -> Event {
+        let content = self.buffer.split_to(at).freeze();
+        self.buffer.advance(trailer);
+        self.state = State::Outside { noisy: false };
+        match content.is_empty() {
+            true => Event::Fault(Fault::Empty),
+            false => self.bounded(content, None),
+        }
+    }
+
+    fn bounded(&self, content: Bytes, fault: Option<Fault>) -> Event {
+        match fault {
+            _ if content.len() > self.message_bytes_max => {
+                let head = content.len().min(HEAD_BYTES_MAX).min(self.message_bytes_max);
+                Event::Damaged(content.slice(..head), Fault::TooLarge)
+            }
+            Some(fault) => Event::Damaged(content, fault),
+            None => Event::Message(content),
+        }
+    }
+
+    fn head(&mut self) -> Bytes {
+        let head = self.buffer.len().min(HEAD_BYTES_MAX).min(self.message_bytes_max);
+        self.buffer.split_to(head).freeze()
+    }
+}
+
+/// Judges the EB at `at` by what follows it.
+fn end(buffer: &[u8], at: usize) -> End {
+    match buffer.get(at + 1) {
+        None => End::Unknown,
+        Some(&CR) => End::Whole,
+        Some(&SB | &LF) => End::MissingCr,
+        Some(_) => End::Not,
+    }
+}
+
+/// One message as a frame.
+pub(crate) fn encode(message: &[u8]) -> BytesMut {
+    let mut frame = BytesMut::with_capacity(message.len() + 3);
+    frame.extend_from_slice(&[SB]);
+    frame.extend_from_slice(message);
+    frame.extend_from_slice(&[EB, CR]);
+    frame
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Feeds `bytes` in chunks of `chunk` and collects what comes out.
+    fn decode(bytes: &[u8], chunk: usize, max: usize) -> (Vec<Event>, Option<Fault>) {
+        let mut decoder = Decoder::new(max);
+        let mut events = Vec::new();
+        for part in bytes.chunks(chunk.max(1)) {
+            decoder.buffer().extend_from_slice(part);
+            events.extend(std::iter::from_fn(|| decoder.next()));
+        }
+        (events, decoder.end())
+    }
+
+    fn check(bytes: &[u8], expected: &[Event], at_end: Option<Fault>) {
+        for chunk in [1, 2, 3, 7, bytes.len()] {
+            let (events, end) = decode(bytes, chunk, 16);
+            assert_eq!((events.as_slice(), end), (expected, at_end), "in chunks of {chunk}");
+        }
+    }
+
+    fn message(text: &'static str) -> Event {
+        Event::Message(Bytes::from_static(text.as_bytes()))
+    }
+
+    fn damaged(text: &'static str, fault: Fault) -> Event {
+        Event::Damaged(Bytes::from_static(text.as_bytes()), fault)
+    }
+
+    #[test]
+    fn frames_in_a_row() {
+        check(b"\x0bMSH|1\x1c\r\x0bMSH|2\x1c\r", &[message("MSH|1"), message("MSH|2")], None);
+        check(b"\x0bMSH|1\x1c\r\r\n\x0bMSH|2\x1c\r", &[message("MSH|1"), message("MSH|2")], None);
+        check(b"\x0ba\x1cb\x1c\r", &[message("a\x1cb")], None);
+    }
+
+    #[test]
+    fn faults_are_survived() {
+        check(b"GET /\x0bok\x1c\r", &[Event::Fault(Fault::Noise), message("ok")], None);
+        check(b"\x0b\x0bok\x1c\r", &[Event::Fault(Fault::DoubledStart), message("ok")], None);
+        check(b"\x0b\x1c\r\x0bok\x1c\r", &[Event::Fault(Fault::Empty), message("ok")], None);
+        check(b"\x0bhalf\x0bok\x1c\r", &[damaged("half", Fault::Unterminated), message("ok")], None);
+        check(b"\x0bok\x1c\x0bok\x1c\r", &[message("ok"), message("ok")], None);
+        check(b"\x0bok\x1c\r\x0bhal", &[message("ok")], Some(Fault::CutShort));
+        check(
+            b"\x0b0123456789abcdefXYZ\x1c\r\x0bok\x1c\r",
+            &[damaged("0123456789abcdef", Fault::TooLarge), message("ok")],
+            None,
+        );
+        check(
+            b"\x0b0123456789abcdefXYZ\x0bok\x1c\r",
+            &[damaged("0123456789abcdef", Fault::TooLarge), message("ok")],
+            None,
+        );
+    }
+
+    #[test]
+    fn a_missing_cr_can_be_supplied() {
+        let mut decoder = Decoder::new(16);
+        decoder.buffer().extend_from_slice(b"\x0bok\x1c");
+        assert_eq!(decoder.next(), None);
+        assert!(decoder.lacks_cr());
+        assert_eq!(decoder.supply_cr(), Some(message("ok")));
+        assert!(!decoder.lacks_cr());
+    }
+
+    proptest! {
+        #[test]
+        fn never_panics_and_does_not_depend_on_chunks(
+            bytes in proptest::collection::vec(prop_oneof![Just(SB), Just(EB), Just(CR), Just(b'x'), any::<u8>()], 0..80),
+            chunk in 1usize..20,
+        ) {
+            prop_assert_eq!(decode(&bytes, chunk, 16), decode(&bytes, 1, 16));
+        }
+
+        #[test]
+        fn what_is_encoded_comes_back(messages in proptest::collection::vec("[ -~\r]{1,40}", 0..8)) {
+            let stream: Vec<u8> = messages.iter().flat_map(|m| encode(m.as_bytes())).collect();
+            let expected: Vec<_> = messages.into_iter().map(|m| Event::Message(m.into())).collect();
+            prop_assert_eq!(decode(&stream, 5, 64), (expected, None));
+        }
+    }
+}
