@@ -112,10 +112,6 @@ impl Series {
         self.0.iter().filter(|p| p.standing == standing).count()
     }
 
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
     fn find(&self, point: &Point) -> Result<usize, usize> {
         self.0.binary_search_by(|p| (p.at, p.source).cmp(&(point.at, point.source)))
     }

@@ -1,0 +1,192 @@
+//! What a model sees of a patient at one hour. Training and the stream compute it here and nowhere else.
+
+mod column;
+mod names;
+mod scores;
+mod words;
+
+use clinical::{COLUMNS, COLUMNS_2019, Column, PatientState, Sex, Time};
+
+pub use names::{Group, Kind, Meaning, N, NAMES, Other, group, index_of, meaning};
+pub(crate) use scores::{qsofa, sirs};
+pub use words::words;
+
+use crate::news2;
+use column::View;
+use names::{LAB_KINDS, LABS, OTHERS, TRACKED, TRACKED_KINDS, VITAL_KINDS, VITALS};
+
+/// Ages above it are one age: the 2019 set, and privacy rules, do not tell them apart.
+const AGE_MAX: u8 = 90;
+
+/// One row: as many values as [`NAMES`], in that order, NaN = missing.
+#[derive(Clone, PartialEq)]
+pub struct Features {
+    pub values: Vec<f32>,
+}
+
+impl std::fmt::Debug for Features {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Features(redacted)")
+    }
+}
+
+impl Features {
+    /// The row of the open hour at `at`: everything the state holds of that hour and of those before it.
+    pub fn from_state(state: &PatientState, at: Time) -> Features {
+        match state.hour(at) {
+            Some(hour) => Features::from_state_closed(state, hour),
+            None => Features { values: vec![f32::NAN; N] },
+        }
+    }
+
+    /// The row of hour `hour` since [`PatientState::start`]. Nothing after the hour is seen.
+    pub fn from_state_closed(state: &PatientState, hour: i64) -> Features {
+        let Some(start) = state.start() else { return Features { values: vec![f32::NAN; N] } };
+        let row = Row { state, start, hour, views: views(state, start, hour) };
+        let mut values = Vec::with_capacity(N);
+        for (columns, kinds) in [(VITALS, VITAL_KINDS), (TRACKED, TRACKED_KINDS), (LABS, LAB_KINDS)] {
+            for column in columns {
+                let view = row.view(*column);
+                values.extend(kinds.iter().map(|kind| view.of(*kind)));
+            }
+        }
+        row.push_others(&mut values);
+        Features { values }
+    }
+}
+
+fn views(state: &PatientState, start: Time, hour: i64) -> [View; COLUMNS_2019] {
+    std::array::from_fn(|i| View::new(state, COLUMNS[i], start, hour))
+}
+
+struct Row<'a> {
+    state: &'a PatientState,
+    start: Time,
+    hour: i64,
+    views: [View; COLUMNS_2019],
+}
+
+impl Row<'_> {
+    fn view(&self, column: Column) -> &View {
+        &self.views[column as usize]
+    }
+
+    fn last(&self, column: Column) -> f32 {
+        self.view(column).last
+    }
+
+    fn push_others(&self, values: &mut Vec<f32>) {
+        let base = values.len();
+        values.resize(base + OTHERS.len(), f32::NAN);
+        let others = &mut values[base..];
+        let mut put = |other: Other, value: f32| others[other as usize] = value;
+        self.demographics(&mut put);
+        self.ratios(&mut put);
+        self.scores(&mut put);
+        self.hours(&mut put);
+        self.care_process(&mut put);
+    }
+
+    fn demographics(&self, put: &mut impl FnMut(Other, f32)) {
+        let missing = f32::NAN;
+        put(Other::AgeYears, self.state.age_years().map_or(missing, |age| f32::from(age.min(AGE_MAX))));
+        put(
+            Other::Male,
+            match self.state.sex() {
+                Some(Sex::Male) => 1.0,
+                Some(Sex::Female) => 0.0,
+                _ => missing,
+            },
+        );
+        put(Other::Iculos, (self.hour + 1) as f32);
+        let admitted_at = self.state.stay().admitted_at.map(|at| at.0.saturating_sub(self.start.0));
+        put(Other::HospAdmTime, admitted_at.map_or(missing, |ms| (ms as f64 / Time::HOUR_MS as f64) as f32));
+        put(
+            Other::MedicalUnit,
+            self.state.location().map_or(missing, |location| medical_unit(&location.ward)),
+        );
+    }
+
+    fn ratios(&self, put: &mut impl FnMut(Other, f32)) {
+        let (hr, sbp, dbp) = (self.last(Column::Hr), self.last(Column::Sbp), self.last(Column::Dbp));
+        let age = self.state.age_years().map_or(f32::NAN, |age| f32::from(age.min(AGE_MAX)));
+        put(Other::ShockIndex, hr / sbp);
+        put(Other::AgeShockIndex, age * hr / sbp);
+        put(Other::PulsePressure, sbp - dbp);
+        put(Other::SfRatio, self.sf_ratio());
+        put(Other::BunCreatinine, self.last(Column::Bun) / self.last(Column::Creatinine));
+        let creatinine = self.view(Column::Creatinine);
+        put(Other::CreatinineOverMin, creatinine.last / creatinine.min);
+        let platelets = self.view(Column::Platelets);
+        put(Other::PlateletsOverMax, platelets.last / platelets.max);
+        for (other, column) in [
+            (Other::HrOverStayMean, Column::Hr),
+            (Other::MapOverStayMean, Column::Map),
+            (Other::TempOverStayMean, Column::Temp),
+            (Other::RespOverStayMean, Column::Resp),
+        ] {
+            put(other, self.last(column) - self.view(column).mean());
+        }
+    }
+
+    fn sf_ratio(&self) -> f32 {
+        self.last(Column::O2Sat) / self.last(Column::FiO2)
+    }
+
+    fn scores(&self, put: &mut impl FnMut(Other, f32)) {
+        let sofa = [
+            (Other::SofaRespiration, scores::sofa_respiration(self.sf_ratio())),
+            (Other::SofaCoagulation, scores::sofa_coagulation(self.last(Column::Platelets))),
+            (Other::SofaLiver, scores::sofa_liver(self.last(Column::BilirubinTotal))),
+            (Other::SofaCirculation, scores::sofa_circulation(self.last(Column::Map))),
+            (Other::SofaRenal, scores::sofa_renal(self.last(Column::Creatinine))),
+        ];
+        sofa.iter().for_each(|(other, points)| put(*other, *points));
+        put(Other::SofaParts, scores::known_sum(&sofa.map(|(_, points)| points)));
+        let (temp, hr, resp) = (self.last(Column::Temp), self.last(Column::Hr), self.last(Column::Resp));
+        let sbp = self.last(Column::Sbp);
+        put(Other::Sirs, sirs(temp, hr, resp, self.last(Column::PaCo2), self.last(Column::Wbc)));
+        put(Other::QsofaParts, qsofa(resp, sbp, f32::NAN));
+        put(
+            Other::NewsParts,
+            scores::known_sum(&[
+                news2::points_or_nan(resp, news2::respiration_points),
+                news2::points_or_nan(self.last(Column::O2Sat), news2::saturation_points),
+                news2::points_or_nan(sbp, news2::systolic_points),
+                news2::points_or_nan(hr, news2::pulse_points),
+                news2::points_or_nan(temp, news2::temperature_points),
+            ]),
+        );
+    }
+
+    fn hours(&self, put: &mut impl FnMut(Other, f32)) {
+        put(Other::HypotensionHours12h, self.view(Column::Map).hours_12h(|map| map < 65.0));
+        put(Other::FeverHours12h, self.view(Column::Temp).hours_12h(|temp| temp > 38.0));
+        put(Other::TachycardiaHours12h, self.view(Column::Hr).hours_12h(|hr| hr > 90.0));
+        put(Other::TachypnoeaHours12h, self.view(Column::Resp).hours_12h(|resp| resp > 20.0));
+    }
+
+    fn care_process(&self, put: &mut impl FnMut(Other, f32)) {
+        let sum = |columns: &[Column], count: fn(&View) -> u32| {
+            columns.iter().map(|column| count(self.view(*column))).sum::<u32>() as f32
+        };
+        let labs = || TRACKED.iter().chain(LABS).map(|column| self.view(*column));
+        put(Other::Vitals6h, sum(VITALS, |v| v.measured_6h));
+        put(Other::Labs6h, sum(TRACKED, |v| v.measured_6h) + sum(LABS, |v| v.measured_6h));
+        put(Other::Labs24h, sum(TRACKED, |v| v.measured_24h) + sum(LABS, |v| v.measured_24h));
+        put(Other::LabAgeH, labs().map(|v| v.age_h).fold(f32::NAN, f32::min));
+        put(Other::LabColumns, labs().filter(|v| v.count > 0).count() as f32);
+    }
+}
+
+/// 1 = medical, 0 = surgical, NaN = the ward's name does not tell: the 2019 set's Unit1 and Unit2.
+fn medical_unit(ward: &str) -> f32 {
+    let ward = ward.to_ascii_uppercase();
+    if ward.contains("MICU") || ward.contains("MEDICAL") {
+        1.0
+    } else if ward.contains("SICU") || ward.contains("SURG") {
+        0.0
+    } else {
+        f32::NAN
+    }
+}

@@ -1,0 +1,222 @@
+//! The fixed list of features. A model's card names the features it was trained on; order and meaning of a name
+//! never change, new ones are appended with a new card.
+
+use clinical::Column;
+
+/// What a feature speaks of, so that a reader sees when a score rests on habits of care rather than on the patient.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Group {
+    Physiology,
+    Trend,
+    /// How often and when things were measured, where the patient lies, how long he has been there.
+    CareProcess,
+}
+
+/// What is computed of a column. Windows hold the last n rows, the scored one included; a row's value is the last
+/// one observed in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Newest value, however old.
+    Last,
+    /// Rows since it was measured; 0 = in this row.
+    AgeH,
+    /// Rows of the stay in which it was measured.
+    Count,
+    /// Newest minus the one before.
+    Delta,
+    MinStay,
+    MaxStay,
+    MeanStay,
+    Min6h,
+    Max6h,
+    Mean6h,
+    /// Least-squares slope per hour.
+    Slope6h,
+    Min12h,
+    Max12h,
+    Mean12h,
+    Std12h,
+}
+
+impl Kind {
+    pub fn group(self) -> Group {
+        match self {
+            Kind::AgeH | Kind::Count => Group::CareProcess,
+            Kind::Delta | Kind::Slope6h | Kind::Std12h => Group::Trend,
+            _ => Group::Physiology,
+        }
+    }
+}
+
+macro_rules! features {
+    (
+        vitals: [$($v:ident $vn:literal)*], tracked: [$($t:ident $tn:literal)*], labs: [$($l:ident $ln:literal)*],
+        others: [$($o:ident $on:literal $og:ident;)*]
+    ) => {
+        /// The names, in the order of [`crate::Features::values`].
+        pub const NAMES: [&str; N] = [
+            $($vn, concat!($vn, "_age_h"), concat!($vn, "_count"), concat!($vn, "_delta"),
+              concat!($vn, "_min_stay"), concat!($vn, "_max_stay"), concat!($vn, "_mean_stay"),
+              concat!($vn, "_min_6h"), concat!($vn, "_max_6h"), concat!($vn, "_mean_6h"), concat!($vn, "_slope_6h"),
+              concat!($vn, "_min_12h"), concat!($vn, "_max_12h"), concat!($vn, "_mean_12h"), concat!($vn, "_std_12h"),)*
+            $($tn, concat!($tn, "_age_h"), concat!($tn, "_count"), concat!($tn, "_delta"),
+              concat!($tn, "_min_stay"), concat!($tn, "_max_stay"),)*
+            $($ln, concat!($ln, "_age_h"), concat!($ln, "_count"), concat!($ln, "_delta"),)*
+            $($on,)*
+        ];
+
+        pub(super) const VITALS: &[Column] = &[$(Column::$v,)*];
+        pub(super) const TRACKED: &[Column] = &[$(Column::$t,)*];
+        pub(super) const LABS: &[Column] = &[$(Column::$l,)*];
+
+        /// Features that are not of one column.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        #[repr(usize)]
+        pub enum Other { $($o,)* }
+
+        pub(super) const OTHERS: &[(Other, Group)] = &[$((Other::$o, Group::$og),)*];
+    };
+}
+
+pub(super) const VITAL_KINDS: &[Kind] = &[
+    Kind::Last,
+    Kind::AgeH,
+    Kind::Count,
+    Kind::Delta,
+    Kind::MinStay,
+    Kind::MaxStay,
+    Kind::MeanStay,
+    Kind::Min6h,
+    Kind::Max6h,
+    Kind::Mean6h,
+    Kind::Slope6h,
+    Kind::Min12h,
+    Kind::Max12h,
+    Kind::Mean12h,
+    Kind::Std12h,
+];
+pub(super) const TRACKED_KINDS: &[Kind] =
+    &[Kind::Last, Kind::AgeH, Kind::Count, Kind::Delta, Kind::MinStay, Kind::MaxStay];
+pub(super) const LAB_KINDS: &[Kind] = &[Kind::Last, Kind::AgeH, Kind::Count, Kind::Delta];
+
+/// Features of columns come first.
+pub(super) const OF_COLUMNS: usize =
+    VITALS.len() * VITAL_KINDS.len() + TRACKED.len() * TRACKED_KINDS.len() + LABS.len() * LAB_KINDS.len();
+
+/// How many features there are.
+pub const N: usize = OF_COLUMNS + OTHERS.len();
+
+features! {
+    vitals: [Hr "HR" O2Sat "O2Sat" Temp "Temp" Sbp "SBP" Map "MAP" Dbp "DBP" Resp "Resp"],
+    tracked: [
+        BaseExcess "BaseExcess" Hco3 "HCO3" FiO2 "FiO2" Ph "pH" PaCo2 "PaCO2" Bun "BUN" Creatinine "Creatinine"
+        Glucose "Glucose" Lactate "Lactate" Potassium "Potassium" BilirubinTotal "Bilirubin_total" Hgb "Hgb"
+        Wbc "WBC" Platelets "Platelets"
+    ],
+    labs: [
+        EtCo2 "EtCO2" SaO2 "SaO2" Ast "AST" AlkalinePhos "Alkalinephos" Calcium "Calcium" Chloride "Chloride"
+        BilirubinDirect "Bilirubin_direct" Magnesium "Magnesium" Phosphate "Phosphate" TroponinI "TroponinI"
+        Hct "Hct" Ptt "PTT" Fibrinogen "Fibrinogen"
+    ],
+    others: [
+        AgeYears "Age" Physiology;
+        Male "Gender" Physiology;
+        Iculos "ICULOS" CareProcess;
+        HospAdmTime "HospAdmTime" CareProcess;
+        MedicalUnit "Unit1" CareProcess;
+        ShockIndex "shock_index" Physiology;
+        AgeShockIndex "age_shock_index" Physiology;
+        PulsePressure "pulse_pressure" Physiology;
+        SfRatio "sf_ratio" Physiology;
+        BunCreatinine "bun_creatinine" Physiology;
+        SofaRespiration "sofa_respiration" Physiology;
+        SofaCoagulation "sofa_coagulation" Physiology;
+        SofaLiver "sofa_liver" Physiology;
+        SofaCirculation "sofa_circulation" Physiology;
+        SofaRenal "sofa_renal" Physiology;
+        SofaParts "sofa_parts" Physiology;
+        Sirs "sirs" Physiology;
+        QsofaParts "qsofa_parts" Physiology;
+        NewsParts "news_parts" Physiology;
+        CreatinineOverMin "creatinine_over_min" Trend;
+        PlateletsOverMax "platelets_over_max" Trend;
+        HrOverStayMean "hr_over_stay_mean" Trend;
+        MapOverStayMean "map_over_stay_mean" Trend;
+        TempOverStayMean "temp_over_stay_mean" Trend;
+        RespOverStayMean "resp_over_stay_mean" Trend;
+        HypotensionHours12h "map_below_65_hours_12h" Physiology;
+        FeverHours12h "temp_above_38_hours_12h" Physiology;
+        TachycardiaHours12h "hr_above_90_hours_12h" Physiology;
+        TachypnoeaHours12h "resp_above_20_hours_12h" Physiology;
+        Vitals6h "vitals_6h" CareProcess;
+        Labs6h "labs_6h" CareProcess;
+        Labs24h "labs_24h" CareProcess;
+        LabAgeH "lab_age_h" CareProcess;
+        LabColumns "lab_columns" CareProcess;
+    ]
+}
+
+/// What feature `index` is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Meaning {
+    Of(Column, Kind),
+    Other(Other),
+}
+
+/// `None` beyond the list.
+pub fn meaning(index: usize) -> Option<Meaning> {
+    let mut rest = index;
+    for (columns, kinds) in [(VITALS, VITAL_KINDS), (TRACKED, TRACKED_KINDS), (LABS, LAB_KINDS)] {
+        let len = columns.len() * kinds.len();
+        if rest < len {
+            return Some(Meaning::Of(columns[rest / kinds.len()], kinds[rest % kinds.len()]));
+        }
+        rest -= len;
+    }
+    OTHERS.get(rest).map(|(other, _)| Meaning::Other(*other))
+}
+
+/// `None` beyond the list.
+pub fn group(index: usize) -> Option<Group> {
+    match meaning(index)? {
+        Meaning::Of(_, kind) => Some(kind.group()),
+        Meaning::Other(other) => Some(OTHERS[other as usize].1),
+    }
+}
+
+/// Index of a feature's name.
+pub fn index_of(name: &str) -> Option<usize> {
+    NAMES.iter().position(|n| *n == name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+
+    #[test]
+    fn names_are_unique_and_mean_what_they_say() {
+        assert_eq!(NAMES.iter().collect::<HashSet<_>>().len(), N);
+        for (i, name) in NAMES.iter().enumerate() {
+            match meaning(i) {
+                Some(Meaning::Of(column, kind)) => {
+                    assert!(name.starts_with(column.name()), "{name} is of {column:?}");
+                    let suffix = &name[column.name().len()..];
+                    assert_eq!(suffix.is_empty(), kind == Kind::Last, "{name}");
+                    assert_eq!(suffix == "_std_12h", kind == Kind::Std12h, "{name}");
+                    assert_eq!(suffix == "_max_stay", kind == Kind::MaxStay, "{name}");
+                    assert_eq!(suffix == "_count", kind == Kind::Count, "{name}");
+                }
+                Some(Meaning::Other(other)) => assert_eq!(i, OF_COLUMNS + other as usize),
+                None => panic!("{name} has no meaning"),
+            }
+            assert!(group(i).is_some());
+        }
+        assert_eq!((meaning(N), group(N)), (None, None));
+        assert_eq!(
+            index_of("Lactate_delta").and_then(meaning),
+            Some(Meaning::Of(Column::Lactate, Kind::Delta))
+        );
+    }
+}

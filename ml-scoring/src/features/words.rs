@@ -1,0 +1,192 @@
+//! A feature and its value as a person would say it.
+
+use clinical::Column;
+
+use super::names::{Kind, Meaning, Other, meaning};
+
+/// `lactate 3.1 mmol/L, up 1.2`; `values` is the whole row, `index` the feature to speak of.
+pub fn words(index: usize, values: &[f32]) -> String {
+    let value = values.get(index).copied().unwrap_or(f32::NAN);
+    match meaning(index) {
+        Some(Meaning::Of(column, kind)) => of_column(column, kind, value, trend(index, column, kind, values)),
+        Some(Meaning::Other(other)) => of_other(other, value),
+        None => String::new(),
+    }
+}
+
+/// What `_delta`, three places after the value itself, adds to it.
+fn trend(index: usize, column: Column, kind: Kind, values: &[f32]) -> String {
+    if kind != Kind::Last {
+        return String::new();
+    }
+    match values.get(index + 3).copied() {
+        Some(delta) if delta > 0.0 => format!(", up {}", number(column, delta)),
+        Some(delta) if delta < 0.0 => format!(", down {}", number(column, -delta)),
+        _ => String::new(),
+    }
+}
+
+fn of_column(column: Column, kind: Kind, value: f32, trend: String) -> String {
+    let name = column.words();
+    if value.is_nan() {
+        return match kind {
+            Kind::Last | Kind::AgeH => format!("{name} not measured"),
+            Kind::Delta | Kind::Slope6h | Kind::Std12h => format!("{name}: too few values for a trend"),
+            Kind::Min6h | Kind::Max6h | Kind::Mean6h => format!("{name} not measured in 6 h"),
+            Kind::Min12h | Kind::Max12h | Kind::Mean12h => format!("{name} not measured in 12 h"),
+            Kind::Count | Kind::MinStay | Kind::MaxStay | Kind::MeanStay => format!("{name} not measured"),
+        };
+    }
+    let quantity = format!("{}{}", number(column, value), unit(column));
+    match kind {
+        Kind::Last => format!("{name} {quantity}{trend}"),
+        Kind::AgeH if value == 0.0 => format!("{name} measured within the hour"),
+        Kind::AgeH => format!("{name} last measured {value} h ago"),
+        Kind::Count => format!("{name} measured in {value} hours of the stay"),
+        Kind::Delta => format!("{name} changed by {}{}", signed(column, value), unit(column)),
+        Kind::Slope6h => format!("{name} {}{} per hour over 6 h", signed(column, value), unit(column)),
+        Kind::Std12h => format!("{name} varied by {quantity} (SD) over 12 h"),
+        Kind::MinStay => format!("lowest {name} of the stay {quantity}"),
+        Kind::MaxStay => format!("highest {name} of the stay {quantity}"),
+        Kind::MeanStay => format!("mean {name} of the stay {quantity}"),
+        Kind::Min6h => format!("lowest {name} in 6 h {quantity}"),
+        Kind::Max6h => format!("highest {name} in 6 h {quantity}"),
+        Kind::Mean6h => format!("mean {name} over 6 h {quantity}"),
+        Kind::Min12h => format!("lowest {name} in 12 h {quantity}"),
+        Kind::Max12h => format!("highest {name} in 12 h {quantity}"),
+        Kind::Mean12h => format!("mean {name} over 12 h {quantity}"),
+    }
+}
+
+fn of_other(other: Other, value: f32) -> String {
+    let whole = format!("{value:.0}");
+    let two = format!("{value:.2}");
+    if value.is_nan() {
+        return format!("{} not known", name_of(other));
+    }
+    match other {
+        Other::AgeYears => format!("age {whole} years"),
+        Other::Male => (if value == 1.0 { "male" } else { "female" }).into(),
+        Other::Iculos => format!("hour {whole} in intensive care"),
+        Other::HospAdmTime => format!("{:.0} h in hospital before intensive care", -value),
+        Other::MedicalUnit => (if value == 1.0 { "medical unit" } else { "surgical unit" }).into(),
+        Other::HrOverStayMean
+        | Other::MapOverStayMean
+        | Other::TempOverStayMean
+        | Other::RespOverStayMean => {
+            format!("{} {value:+.1}", name_of(other))
+        }
+        Other::ShockIndex | Other::BunCreatinine | Other::CreatinineOverMin | Other::PlateletsOverMax => {
+            format!("{} {two}", name_of(other))
+        }
+        Other::HypotensionHours12h
+        | Other::FeverHours12h
+        | Other::TachycardiaHours12h
+        | Other::TachypnoeaHours12h => format!("{} in {whole} of the last 12 h", name_of(other)),
+        _ => format!("{} {whole}", name_of(other)),
+    }
+}
+
+fn name_of(other: Other) -> &'static str {
+    match other {
+        Other::AgeYears => "age",
+        Other::Male => "sex",
+        Other::Iculos => "time in intensive care",
+        Other::HospAdmTime => "time in hospital before intensive care",
+        Other::MedicalUnit => "kind of unit",
+        Other::ShockIndex => "shock index (heart rate / systolic pressure)",
+        Other::AgeShockIndex => "age × shock index",
+        Other::PulsePressure => "pulse pressure in mm[Hg]",
+        Other::SfRatio => "SpO2/FiO2",
+        Other::BunCreatinine => "urea nitrogen / creatinine",
+        Other::SofaRespiration => "SOFA points for respiration",
+        Other::SofaCoagulation => "SOFA points for coagulation",
+        Other::SofaLiver => "SOFA points for the liver",
+        Other::SofaCirculation => "SOFA points for circulation",
+        Other::SofaRenal => "SOFA points for the kidneys",
+        Other::SofaParts => "known SOFA points",
+        Other::Sirs => "SIRS criteria met",
+        Other::QsofaParts => "known qSOFA points",
+        Other::NewsParts => "known NEWS2 points",
+        Other::CreatinineOverMin => "creatinine against its lowest of the stay",
+        Other::PlateletsOverMax => "platelets against their highest of the stay",
+        Other::HrOverStayMean => "heart rate against its mean of the stay",
+        Other::MapOverStayMean => "mean arterial pressure against its mean of the stay",
+        Other::TempOverStayMean => "temperature against its mean of the stay",
+        Other::RespOverStayMean => "respiratory rate against its mean of the stay",
+        Other::HypotensionHours12h => "mean arterial pressure below 65",
+        Other::FeverHours12h => "temperature above 38",
+        Other::TachycardiaHours12h => "heart rate above 90",
+        Other::TachypnoeaHours12h => "respiratory rate above 20",
+        Other::Vitals6h => "vital signs charted in 6 h:",
+        Other::Labs6h => "laboratory values in 6 h:",
+        Other::Labs24h => "laboratory values in 24 h:",
+        Other::LabAgeH => "hours since the last laboratory value:",
+        Other::LabColumns => "different laboratory values of the stay:",
+    }
+}
+
+fn unit(column: Column) -> String {
+    match column {
+        Column::FiO2 | Column::Ph => String::new(),
+        Column::Temp => " °C".into(),
+        Column::Map | Column::Sbp | Column::Dbp | Column::EtCo2 | Column::PaCo2 => " mmHg".into(),
+        Column::Wbc | Column::Platelets => " 10³/µL".into(),
+        _ => format!(" {}", column.unit()),
+    }
+}
+
+fn decimals(column: Column) -> usize {
+    match column {
+        Column::FiO2 | Column::Ph | Column::Creatinine | Column::TroponinI => 2,
+        Column::Hr
+        | Column::Sbp
+        | Column::Map
+        | Column::Dbp
+        | Column::Resp
+        | Column::O2Sat
+        | Column::SaO2 => 0,
+        Column::Ast | Column::AlkalinePhos | Column::Fibrinogen | Column::Platelets | Column::Glucose => 0,
+        _ => 1,
+    }
+}
+
+fn number(column: Column, value: f32) -> String {
+    format!("{value:.*}", decimals(column))
+}
+
+fn signed(column: Column, value: f32) -> String {
+    format!("{value:+.*}", decimals(column).max(1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::features::{N, NAMES, index_of};
+
+    #[test]
+    fn a_value_is_said_with_its_unit_and_its_trend() {
+        let mut values = vec![f32::NAN; N];
+        let lactate = index_of("Lactate").unwrap();
+        assert_eq!(words(lactate, &values), "lactate not measured");
+        values[lactate] = 3.1;
+        assert_eq!(words(lactate, &values), "lactate 3.1 mmol/L");
+        values[index_of("Lactate_delta").unwrap()] = 1.2;
+        assert_eq!(words(lactate, &values), "lactate 3.1 mmol/L, up 1.2");
+        values[index_of("MAP_min_12h").unwrap()] = 58.2;
+        assert_eq!(
+            words(index_of("MAP_min_12h").unwrap(), &values),
+            "lowest mean arterial pressure in 12 h 58 mmHg"
+        );
+    }
+
+    #[test]
+    fn every_feature_has_words_known_or_not() {
+        let (missing, ones) = (vec![f32::NAN; N], vec![1.0; N]);
+        for (i, name) in NAMES.iter().enumerate() {
+            assert!(words(i, &missing).len() > 2 && words(i, &ones).len() > 2, "{name}");
+            assert!(!words(i, &missing).contains("NaN"), "{name}");
+        }
+        assert_eq!(words(N, &ones), "");
+    }
+}
