@@ -6,6 +6,7 @@ mod alert;
 mod codes;
 mod event;
 mod feed;
+pub mod fhir;
 pub mod hl7;
 mod issue;
 mod state;

@@ -1,0 +1,410 @@
+//! A JSON tree that keeps what FHIR needs and general parsers lose: the digits of decimals (FHIR R4
+//! §2.6.2: 1.0 and 1.00 differ), the order of members, and where each object stood in the input.
+//!
+//! Duplicate keys are refused, because two readers would see two different resources. Depth, size and
+//! number of values are bounded.
+
+use std::collections::HashSet;
+use std::ops::Range;
+
+/// Deeper than any real resource; bounds the stack.
+pub(super) const DEPTH_MAX: usize = 64;
+/// Bounds memory: a value costs up to 20 times its bytes.
+const VALUES_MAX: usize = 4_000_000;
+
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Json {
+    Null,
+    Bool(bool),
+    /// The digits as written.
+    Number(Box<str>),
+    String(Box<str>),
+    Array(Vec<Json>),
+    Object(Object),
+}
+
+#[derive(Clone, Debug, Default)]
+pub(super) struct Object {
+    pub(super) members: Vec<(Box<str>, Json)>,
+    /// Where it stood in the bytes read; empty for what we build ourselves.
+    pub(super) span: Range<usize>,
+}
+
+/// Two objects are equal by what they say, wherever they stood.
+impl PartialEq for Object {
+    fn eq(&self, other: &Self) -> bool {
+        self.members == other.members
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Fault {
+    Syntax,
+    Depth,
+    TooManyValues,
+    DuplicateKey,
+}
+
+/// Reads one JSON value and nothing after it. The fault comes with its byte offset.
+pub(super) fn parse(text: &str) -> Result<Json, (Fault, usize)> {
+    let mut parser = Parser { text, at: 0, values: 0 };
+    let value = parser.value(0)?;
+    parser.space();
+    if parser.at == text.len() { Ok(value) } else { Err((Fault::Syntax, parser.at)) }
+}
+
+struct Parser<'a> {
+    text: &'a str,
+    at: usize,
+    values: usize,
+}
+
+type Parsed<T> = Result<T, (Fault, usize)>;
+
+impl Parser<'_> {
+    fn value(&mut self, depth: usize) -> Parsed<Json> {
+        self.values += 1;
+        if self.values > VALUES_MAX {
+            return Err((Fault::TooManyValues, self.at));
+        }
+        if depth > DEPTH_MAX {
+            return Err((Fault::Depth, self.at));
+        }
+        self.space();
+        match self.peek() {
+            Some(b'{') => self.object(depth),
+            Some(b'[') => self.array(depth),
+            Some(b'"') => Ok(Json::String(self.string()?)),
+            Some(b't') => self.word("true", Json::Bool(true)),
+            Some(b'f') => self.word("false", Json::Bool(false)),
+            Some(b'n') => self.word("null", Json::Null),
+            Some(b'-' | b'0'..=b'9') => self.number(),
+            _ => self.fail(),
+        }
+    }
+
+    fn object(&mut self, depth: usize) -> Parsed<Json> {
+        let start = self.at;
+        self.at += 1;
+        let mut members: Vec<(Box<str>, Json)> = Vec::new();
+        self.space();
+        if self.take(b'}') {
+            return Ok(Json::Object(Object { members, span: start..self.at }));
+        }
+        loop {
+            self.space();
+            let key = self.string()?;
+            self.space();
+            self.expect(b':')?;
+            let value = self.value(depth + 1)?;
+            members.push((key, value));
+            self.space();
+            if self.take(b'}') {
+                break;
+            }
+            self.expect(b',')?;
+        }
+        if has_duplicates(&members) {
+            return Err((Fault::DuplicateKey, start));
+        }
+        Ok(Json::Object(Object { members, span: start..self.at }))
+    }
+
+    fn array(&mut self, depth: usize) -> Parsed<Json> {
+        self.at += 1;
+        let mut items = Vec::new();
+        self.space();
+        if self.take(b']') {
+            return Ok(Json::Array(items));
+        }
+        loop {
+            items.push(self.value(depth + 1)?);
+            self.space();
+            if self.take(b']') {
+                return Ok(Json::Array(items));
+            }
+            self.expect(b',')?;
+        }
+    }
+
+    /// The usual string has no escapes and is copied; the others go through serde_json.
+    fn string(&mut self) -> Parsed<Box<str>> {
+        let start = self.at;
+        self.expect(b'"')?;
+        let bytes = self.text.as_bytes();
+        let mut escaped = false;
+        loop {
+            match bytes.get(self.at) {
+                Some(b'"') => break,
+                Some(b'\\') => {
+                    escaped = true;
+                    self.at += 2;
+                }
+                Some(0..=0x1f) | None => return self.fail(),
+                Some(_) => self.at += 1,
+            }
+        }
+        self.at += 1;
+        let Some(quoted) = self.text.get(start..self.at) else { return Err((Fault::Syntax, start)) };
+        if escaped {
+            return serde_json::from_str::<Box<str>>(quoted).map_err(|_| (Fault::Syntax, start));
+        }
+        Ok(quoted.get(1..quoted.len() - 1).unwrap_or_default().into())
+    }
+
+    /// RFC 8259 §6: no leading zero, no bare point or sign.
+    fn number(&mut self) -> Parsed<Json> {
+        let start = self.at;
+        self.take(b'-');
+        if !self.take(b'0') && self.digits() == 0 {
+            return self.fail();
+        }
+        if self.take(b'.') && self.digits() == 0 {
+            return self.fail();
+        }
+        if matches!(self.peek(), Some(b'e' | b'E')) {
+            self.at += 1;
+            if matches!(self.peek(), Some(b'+' | b'-')) {
+                self.at += 1;
+            }
+            if self.digits() == 0 {
+                return self.fail();
+            }
+        }
+        Ok(Json::Number(self.text.get(start..self.at).unwrap_or_default().into()))
+    }
+
+    fn digits(&mut self) -> usize {
+        let start = self.at;
+        while matches!(self.peek(), Some(b'0'..=b'9')) {
+            self.at += 1;
+        }
+        self.at - start
+    }
+
+    fn word(&mut self, word: &str, value: Json) -> Parsed<Json> {
+        if self.text.as_bytes().get(self.at..).is_some_and(|rest| rest.starts_with(word.as_bytes())) {
+            self.at += word.len();
+            return Ok(value);
+        }
+        self.fail()
+    }
+
+    fn space(&mut self) {
+        while matches!(self.peek(), Some(b' ' | b'\t' | b'\r' | b'\n')) {
+            self.at += 1;
+        }
+    }
+
+    fn peek(&self) -> Option<u8> {
+        self.text.as_bytes().get(self.at).copied()
+    }
+
+    fn take(&mut self, byte: u8) -> bool {
+        let found = self.peek() == Some(byte);
+        self.at += usize::from(found);
+        found
+    }
+
+    fn expect(&mut self, byte: u8) -> Parsed<()> {
+        if self.take(byte) { Ok(()) } else { self.fail() }
+    }
+
+    fn fail<T>(&self) -> Parsed<T> {
+        Err((Fault::Syntax, self.at.min(self.text.len())))
+    }
+}
+
+/// Linear for the usual few members, hashed for many, so that no input makes it quadratic.
+fn has_duplicates(members: &[(Box<str>, Json)]) -> bool {
+    if members.len() <= 16 {
+        return members.iter().enumerate().any(|(at, (key, _))| members[..at].iter().any(|(k, _)| k == key));
+    }
+    let mut seen = HashSet::with_capacity(members.len());
+    !members.iter().all(|(key, _)| seen.insert(key))
+}
+
+impl Json {
+    pub(super) fn get(&self, key: &str) -> Option<&Json> {
+        match self {
+            Json::Object(object) => object.members.iter().find(|(k, _)| &**k == key).map(|(_, v)| v),
+            _ => None,
+        }
+    }
+
+    pub(super) fn str(&self, key: &str) -> Option<&str> {
+        self.get(key)?.as_str()
+    }
+
+    pub(super) fn as_str(&self) -> Option<&str> {
+        match self {
+            Json::String(s) => Some(s),
+            _ => None,
+        }
+    }
+
+    /// The items of the array `key`; none where it is absent.
+    pub(super) fn items(&self, key: &str) -> &[Json] {
+        match self.get(key) {
+            Some(Json::Array(items)) => items,
+            _ => &[],
+        }
+    }
+
+    pub(super) fn write(&self, out: &mut Vec<u8>) {
+        match self {
+            Json::Null => out.extend_from_slice(b"null"),
+            Json::Bool(value) => out.extend_from_slice(if *value { b"true" } else { b"false" }),
+            Json::Number(digits) => out.extend_from_slice(digits.as_bytes()),
+            Json::String(text) => write_string(text, out),
+            Json::Array(items) => {
+                out.push(b'[');
+                for (at, item) in items.iter().enumerate() {
+                    if at > 0 {
+                        out.push(b',');
+                    }
+                    item.write(out);
+                }
+                out.push(b']');
+            }
+            Json::Object(object) => {
+                out.push(b'{');
+                for (at, (key, value)) in object.members.iter().enumerate() {
+                    if at > 0 {
+                        out.push(b',');
+                    }
+                    write_string(key, out);
+                    out.push(b':');
+                    value.write(out);
+                }
+                out.push(b'}');
+            }
+        }
+    }
+
+    pub(super) fn to_bytes(&self) -> Vec<u8> {
+        let mut out = Vec::new();
+        self.write(&mut out);
+        out
+    }
+}
+
+fn write_string(text: &str, out: &mut Vec<u8>) {
+    out.push(b'"');
+    for c in text.chars() {
+        match c {
+            '"' => out.extend_from_slice(b"\\\""),
+            '\\' => out.extend_from_slice(b"\\\\"),
+            '\n' => out.extend_from_slice(b"\\n"),
+            '\r' => out.extend_from_slice(b"\\r"),
+            '\t' => out.extend_from_slice(b"\\t"),
+            c if (c as u32) < 0x20 => out.extend_from_slice(format!("\\u{:04x}", c as u32).as_bytes()),
+            c => out.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes()),
+        }
+    }
+    out.push(b'"');
+}
+
+/// Builds an object, leaving out what is empty: FHIR allows no empty value (R4 §2.6.2).
+pub(super) fn object<const N: usize>(members: [(&str, Json); N]) -> Json {
+    let members = members.into_iter().filter(|(_, v)| !is_empty(v)).map(|(k, v)| (k.into(), v)).collect();
+    Json::Object(Object { members, span: 0..0 })
+}
+
+pub(super) fn array(items: impl IntoIterator<Item = Json>) -> Json {
+    Json::Array(items.into_iter().filter(|v| !is_empty(v)).collect())
+}
+
+pub(super) fn text(text: impl AsRef<str>) -> Json {
+    Json::String(text.as_ref().trim().into())
+}
+
+pub(super) fn number(digits: impl ToString) -> Json {
+    Json::Number(digits.to_string().into())
+}
+
+fn is_empty(value: &Json) -> bool {
+    match value {
+        Json::Null => true,
+        Json::String(s) => s.is_empty(),
+        Json::Array(items) => items.is_empty(),
+        Json::Object(object) => object.members.is_empty(),
+        Json::Bool(_) | Json::Number(_) => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn digits_and_order_survive() {
+        let text = r#"{"b":1.00,"a":-0.0e+5,"c":["\u00e4\"\\",true,null,{}]}"#;
+        let bytes = parse(text).unwrap().to_bytes();
+        assert_eq!(String::from_utf8(bytes).unwrap(), r#"{"b":1.00,"a":-0.0e+5,"c":["ä\"\\",true,null,{}]}"#);
+    }
+
+    #[test]
+    fn faults_are_told_apart() {
+        assert_eq!(parse(r#"{"a":1,"a":2}"#).unwrap_err(), (Fault::DuplicateKey, 0));
+        assert_eq!(parse(&"[".repeat(100_000)).unwrap_err().0, Fault::Depth);
+        assert_eq!(parse("{\"a\":1} x").unwrap_err(), (Fault::Syntax, 8));
+        let many = format!("[{}0]", "0,".repeat(VALUES_MAX));
+        assert_eq!(parse(&many).unwrap_err().0, Fault::TooManyValues);
+        for bad in [
+            "",
+            "01",
+            "1.",
+            ".5",
+            "+1",
+            "-",
+            "1e",
+            "NaN",
+            "tru",
+            "\"",
+            "\"\\",
+            "\"\n\"",
+            "[1,]",
+            "{\"a\"}",
+            "\"\\ud800\"",
+        ] {
+            assert_eq!(parse(bad).unwrap_err().0, Fault::Syntax, "{bad}");
+        }
+    }
+
+    fn any_json() -> impl Strategy<Value = Json> {
+        let leaf = prop_oneof![
+            Just(Json::Null),
+            any::<bool>().prop_map(Json::Bool),
+            any::<i64>().prop_map(number),
+            "\\PC{0,8}|[\"\\\\\n\u{1}]{0,3}".prop_map(|s: String| Json::String(s.into())),
+        ];
+        leaf.prop_recursive(4, 64, 8, |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..8).prop_map(Json::Array),
+                prop::collection::btree_map("[a-z]{1,4}", inner, 0..24).prop_map(|members| {
+                    let members = members.into_iter().map(|(k, v)| (k.into(), v)).collect();
+                    Json::Object(Object { members, span: 0..0 })
+                }),
+            ]
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_reads_back(json in any_json()) {
+            let text = String::from_utf8(json.to_bytes()).unwrap();
+            prop_assert_eq!(parse(&text).unwrap(), json);
+            prop_assert!(serde_json::from_str::<serde_json::Value>(&text).is_ok());
+        }
+
+        /// serde_json as the oracle of what is JSON at all (it lets duplicate keys pass).
+        #[test]
+        fn agrees_with_serde_json(text in "[\\[\\]{}:, \"a\\\\u0-9eE.+tfn-]{0,12}") {
+            let theirs = serde_json::from_str::<&serde_json::value::RawValue>(&text).is_ok();
+            let ours = parse(&text);
+            prop_assert!(ours.is_ok() == theirs || matches!(ours, Err((Fault::DuplicateKey, _))), "{text}");
+        }
+    }
+}

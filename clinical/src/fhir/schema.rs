@@ -1,0 +1,230 @@
+//! The R4 elements that Medulla checks, read once from two tables generated from HL7's definitions.
+
+use std::collections::HashMap;
+use std::sync::LazyLock;
+
+pub(super) struct Element {
+    /// Without `[x]`.
+    pub(super) name: &'static str,
+    /// `value[x]`: the type stands in the member's name.
+    pub(super) choice: bool,
+    pub(super) required: bool,
+    pub(super) many: bool,
+    pub(super) types: Vec<&'static str>,
+    /// Codes of a required binding.
+    pub(super) codes: Option<&'static [&'static str]>,
+}
+
+/// Elements by type name (`Patient`, `HumanName`, `Bundle.entry`).
+static TYPES: LazyLock<HashMap<&'static str, Vec<Element>>> = LazyLock::new(read_types);
+
+static CODES: LazyLock<HashMap<&'static str, Vec<&'static str>>> = LazyLock::new(|| {
+    lines(include_str!("r4_codes.txt"))
+        .filter_map(|line| {
+            let mut words = line.split(' ');
+            Some((words.next()?, words.collect()))
+        })
+        .collect()
+});
+
+fn lines(table: &'static str) -> impl Iterator<Item = &'static str> {
+    table.lines().filter(|line| !line.starts_with('#') && !line.is_empty())
+}
+
+fn read_types() -> HashMap<&'static str, Vec<Element>> {
+    let mut types: HashMap<&str, Vec<Element>> = HashMap::new();
+    let mut current = "";
+    for line in lines(include_str!("r4_elements.txt")) {
+        match line.strip_prefix("  ") {
+            None => {
+                current = line;
+                types.entry(current).or_default();
+            }
+            Some(element) => types.entry(current).or_default().extend(read_element(element)),
+        }
+    }
+    types
+}
+
+fn read_element(line: &'static str) -> Option<Element> {
+    let mut words = line.split(' ');
+    let (name, cardinality, type_) = (words.next()?, words.next()?, words.next()?);
+    let codes = words.next().and_then(|set| set.strip_prefix('=')).and_then(|set| CODES.get(set));
+    let (min, max) = cardinality.split_once("..")?;
+    Some(Element {
+        name: name.strip_suffix("[x]").unwrap_or(name),
+        choice: name.ends_with("[x]"),
+        required: min != "0",
+        many: max != "1",
+        types: if type_ == "*" { OPEN_TYPES.to_vec() } else { type_.split('|').collect() },
+        codes: codes.map(Vec::as_slice),
+    })
+}
+
+/// The elements of a type, or `None` for one that the table does not have.
+pub(super) fn elements(type_: &str) -> Option<&'static [Element]> {
+    TYPES.get(type_).map(Vec::as_slice)
+}
+
+/// The elements of a resource type, with its name from the table; `None` where the table has it not.
+pub(super) fn checked(type_: &str) -> Option<(&'static str, &'static [Element])> {
+    if !is_resource(type_) {
+        return None;
+    }
+    TYPES.get_key_value(type_).map(|(name, elements)| (*name, elements.as_slice()))
+}
+
+pub(super) fn is_resource(type_: &str) -> bool {
+    R4_RESOURCES.split(' ').any(|r| r == type_)
+}
+
+/// Resource types that only R4B, R5 or later know.
+pub(super) fn is_later_resource(type_: &str) -> bool {
+    LATER_RESOURCES.split(' ').any(|r| r == type_)
+}
+
+/// Elements that came with R5: met in the named resource, they tell its version.
+pub(super) fn is_later_element(resource: &str, element: &str) -> bool {
+    LATER_ELEMENTS.iter().any(|(r, elements)| *r == resource && elements.split(' ').any(|e| e == element))
+}
+
+/// What every element (and resource) may have besides its own: name, type, whether it repeats.
+pub(super) static COMMON: &[(&str, &str, bool)] = &[
+    ("id", "string", false),
+    ("extension", "Extension", true),
+    ("modifierExtension", "Extension", true),
+    ("meta", "Meta", false),
+    ("implicitRules", "uri", false),
+    ("language", "code", false),
+    ("text", "Narrative", false),
+    ("contained", "Resource", true),
+];
+
+static OPEN_TYPES: &[&str] = &[
+    "base64Binary",
+    "boolean",
+    "canonical",
+    "code",
+    "date",
+    "dateTime",
+    "decimal",
+    "id",
+    "instant",
+    "integer",
+    "markdown",
+    "oid",
+    "positiveInt",
+    "string",
+    "time",
+    "unsignedInt",
+    "uri",
+    "url",
+    "uuid",
+    "Address",
+    "Age",
+    "Annotation",
+    "Attachment",
+    "CodeableConcept",
+    "Coding",
+    "ContactPoint",
+    "Count",
+    "Distance",
+    "Duration",
+    "HumanName",
+    "Identifier",
+    "Money",
+    "Period",
+    "Quantity",
+    "Range",
+    "Ratio",
+    "Reference",
+    "SampledData",
+    "Signature",
+    "Timing",
+    "ContactDetail",
+    "Contributor",
+    "DataRequirement",
+    "Expression",
+    "ParameterDefinition",
+    "RelatedArtifact",
+    "TriggerDefinition",
+    "UsageContext",
+    "Dosage",
+    "Meta",
+];
+
+static R4_RESOURCES: &str = "Account ActivityDefinition AdverseEvent AllergyIntolerance Appointment AppointmentResponse \
+    AuditEvent Basic Binary BiologicallyDerivedProduct BodyStructure Bundle CapabilityStatement CarePlan \
+    CareTeam CatalogEntry ChargeItem ChargeItemDefinition Claim ClaimResponse ClinicalImpression \
+    CodeSystem Communication CommunicationRequest CompartmentDefinition Composition ConceptMap Condition \
+    Consent Contract Coverage CoverageEligibilityRequest CoverageEligibilityResponse DetectedIssue \
+    Device DeviceDefinition DeviceMetric DeviceRequest DeviceUseStatement DiagnosticReport \
+    DocumentManifest DocumentReference EffectEvidenceSynthesis Encounter Endpoint EnrollmentRequest \
+    EnrollmentResponse EpisodeOfCare EventDefinition Evidence EvidenceVariable ExampleScenario \
+    ExplanationOfBenefit FamilyMemberHistory Flag Goal GraphDefinition Group GuidanceResponse \
+    HealthcareService ImagingStudy Immunization ImmunizationEvaluation ImmunizationRecommendation \
+    ImplementationGuide InsurancePlan Invoice Library Linkage List Location Measure MeasureReport Media \
+    Medication MedicationAdministration MedicationDispense MedicationKnowledge MedicationRequest \
+    MedicationStatement MedicinalProduct MedicinalProductAuthorization MedicinalProductContraindication \
+    MedicinalProductIndication MedicinalProductIngredient MedicinalProductInteraction \
+    MedicinalProductManufactured MedicinalProductPackaged MedicinalProductPharmaceutical \
+    MedicinalProductUndesirableEffect MessageDefinition MessageHeader MolecularSequence NamingSystem \
+    NutritionOrder Observation ObservationDefinition OperationDefinition OperationOutcome Organization \
+    OrganizationAffiliation Parameters Patient PaymentNotice PaymentReconciliation Person PlanDefinition \
+    Practitioner PractitionerRole Procedure Provenance Questionnaire QuestionnaireResponse RelatedPerson \
+    RequestGroup ResearchDefinition ResearchElementDefinition ResearchStudy ResearchSubject \
+    RiskAssessment RiskEvidenceSynthesis Schedule SearchParameter ServiceRequest Slot Specimen \
+    SpecimenDefinition StructureDefinition StructureMap Subscription Substance SubstanceNucleicAcid \
+    SubstancePolymer SubstanceProtein SubstanceReferenceInformation SubstanceSourceMaterial \
+    SubstanceSpecification SupplyDelivery SupplyRequest Task TerminologyCapabilities TestReport \
+    TestScript ValueSet VerificationResult VisionPrescription";
+
+static LATER_RESOURCES: &str = "ActorDefinition AdministrableProductDefinition ArtifactAssessment BiologicallyDerivedProductDispense \
+    Citation ClinicalUseDefinition ConditionDefinition DeviceAssociation DeviceDispense DeviceUsage \
+    EncounterHistory EvidenceReport FormularyItem GenomicStudy ImagingSelection Ingredient InventoryItem \
+    InventoryReport ManufacturedItemDefinition MedicinalProductDefinition NutritionIntake \
+    NutritionProduct PackagedProductDefinition Permission RegulatedAuthorization Requirements \
+    SubscriptionStatus SubscriptionTopic SubstanceDefinition TestPlan Transport";
+
+static LATER_ELEMENTS: &[(&str, &str)] = &[
+    ("AllergyIntolerance", "participant"),
+    ("Condition", "participant"),
+    ("DiagnosticReport", "composition note supportingInfo"),
+    (
+        "Encounter",
+        "actualPeriod admission careTeam plannedEndDate plannedStartDate subjectStatus virtualService",
+    ),
+    ("Immunization", "administeredProduct basedOn informationSource supportingInformation"),
+    ("MedicationAdministration", "isSubPotent medication occurenceDateTime occurencePeriod"),
+    ("MedicationRequest", "effectiveDosePeriod informationSource medication renderedDosageInstruction"),
+    ("Observation", "bodyStructure instantiatesCanonical instantiatesReference organizer triggeredBy"),
+    ("Procedure", "focus occurrenceDateTime occurrencePeriod recorded reportedBoolean reportedReference"),
+    ("ServiceRequest", "bodyStructure focus reason"),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_type_named_in_the_table_is_in_it() {
+        let primitive = |t: &str| t.starts_with(|c: char| c.is_ascii_lowercase());
+        for (name, elements) in TYPES.iter() {
+            for type_ in elements.iter().flat_map(|e| &e.types) {
+                let known = primitive(type_)
+                    || TYPES.contains_key(type_)
+                    || *type_ == "Resource"
+                    || OPEN_TYPES.contains(type_);
+                assert!(known, "{name}: {type_}");
+            }
+        }
+        assert!(
+            elements("Observation")
+                .unwrap()
+                .iter()
+                .any(|e| e.name == "status" && e.required && e.codes.is_some())
+        );
+        assert!(checked("Patient").is_some() && checked("HumanName").is_none());
+        assert!(is_resource("Questionnaire") && !is_resource("Transport") && is_later_resource("Transport"));
+    }
+}
