@@ -1,6 +1,7 @@
 //! Moves bytes in and out, honestly acknowledged. Knows transports, not HL7 or FHIR.
 
 mod error;
+mod fault;
 mod positions;
 mod receipt;
 mod secret;
@@ -8,6 +9,7 @@ mod sink;
 mod source;
 mod tls;
 
+pub mod kafka;
 pub mod mllp;
 
 pub use error::ConnectorError;

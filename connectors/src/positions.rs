@@ -70,7 +70,7 @@ impl Positions {
         self.tracked.iter().find(|(_, state)| *state == State::Failed).map(|(position, _)| *position)
     }
 
-    /// Whether something came back and was not delivered again yet: new messages have to wait.
+    #[cfg(test)]
     pub(crate) fn is_rewinding(&self) -> bool {
         self.failed > 0
     }
@@ -79,7 +79,6 @@ impl Positions {
         self.pending
     }
 
-    #[cfg(test)]
     pub(crate) fn low(&self) -> i64 {
         self.low
     }

@@ -1,6 +1,8 @@
 //! The promise that came with a message: whoever holds the receipt owes its source an answer.
 
 use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use tokio::sync::mpsc;
@@ -48,6 +50,7 @@ pub enum Verdict {
 #[derive(Debug)]
 pub struct Receipt {
     verdicts: Option<mpsc::Sender<Verdict>>,
+    on_retry: Option<Arc<AtomicBool>>,
 }
 
 /// The source's side of a [`Receipt`].
@@ -58,7 +61,15 @@ impl Receipt {
     pub fn new() -> (Receipt, Verdicts) {
         // Two: a Stored may precede the final verdict; so sending never waits.
         let (sender, receiver) = mpsc::channel(2);
-        (Receipt { verdicts: Some(sender) }, Verdicts(receiver))
+        (Receipt { verdicts: Some(sender), on_retry: None }, Verdicts(receiver))
+    }
+
+    /// Raises `flag` before a Retry is passed on, so that a source whose messages keep an order hands over none
+    /// of the successors that it has read already.
+    pub(crate) fn flagging(flag: Arc<AtomicBool>) -> (Receipt, Verdicts) {
+        let (mut receipt, verdicts) = Receipt::new();
+        receipt.on_retry = Some(flag);
+        (receipt, verdicts)
     }
 
     /// Durable at this site; may be called once, before the final verdict.
@@ -82,17 +93,21 @@ impl Receipt {
     }
 
     fn settle(mut self, verdict: Verdict) {
-        if let Some(verdicts) = self.verdicts.take() {
-            let _ = verdicts.try_send(verdict);
+        self.send(verdict);
+    }
+
+    fn send(&mut self, verdict: Verdict) {
+        let Some(verdicts) = self.verdicts.take() else { return };
+        if let (Verdict::Retry(_), Some(flag)) = (&verdict, &self.on_retry) {
+            flag.store(true, Ordering::SeqCst);
         }
+        let _ = verdicts.try_send(verdict);
     }
 }
 
 impl Drop for Receipt {
     fn drop(&mut self) {
-        if let Some(verdicts) = self.verdicts.take() {
-            let _ = verdicts.try_send(Verdict::Retry("dropped before it was kept".into()));
-        }
+        self.send(Verdict::Retry("dropped before it was kept".into()));
     }
 }
 

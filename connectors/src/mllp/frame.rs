@@ -2,13 +2,12 @@
 
 use bytes::{Buf, Bytes, BytesMut};
 
+use crate::fault::TOO_LARGE_HEAD_BYTES;
+
 const SB: u8 = 0x0B;
 const EB: u8 = 0x1C;
 const CR: u8 = 0x0D;
 const LF: u8 = 0x0A;
-
-/// Of a message that is too large, so much is kept for people to see what it was.
-const HEAD_BYTES_MAX: usize = 64 * 1024;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fault {
@@ -219,7 +218,7 @@ impl Decoder {
     fn bounded(&self, content: Bytes, fault: Option<Fault>) -> Event {
         match fault {
             _ if content.len() > self.message_bytes_max => {
-                let head = content.len().min(HEAD_BYTES_MAX).min(self.message_bytes_max);
+                let head = content.len().min(TOO_LARGE_HEAD_BYTES).min(self.message_bytes_max);
                 Event::Damaged(content.slice(..head), Fault::TooLarge)
             }
             Some(fault) => Event::Damaged(content, fault),
@@ -228,7 +227,7 @@ impl Decoder {
     }
 
     fn head(&mut self) -> Bytes {
-        let head = self.buffer.len().min(HEAD_BYTES_MAX).min(self.message_bytes_max);
+        let head = self.buffer.len().min(TOO_LARGE_HEAD_BYTES).min(self.message_bytes_max);
         self.buffer.split_to(head).freeze()
     }
 }

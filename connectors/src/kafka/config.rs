@@ -1,0 +1,202 @@
+//! What may be configured, and what must not be.
+
+use std::collections::BTreeMap;
+
+use rdkafka::ClientConfig;
+use serde::Deserialize;
+
+use crate::{ConnectorError, Secret};
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// `host:port`, several separated by commas.
+    pub brokers: String,
+    /// Names, or patterns that start with `^`.
+    pub topics: Vec<String>,
+    pub group: String,
+    /// Where refused messages go, with their reason in headers; without one only the ledger keeps them.
+    pub dead_letter_topic: Option<String>,
+    /// librdkafka options as in its CONFIGURATION.md; values may be secret.
+    #[serde(default)]
+    pub options: BTreeMap<String, Secret>,
+    /// Messages taken and not yet settled; beyond it partitions are paused.
+    #[serde(default = "default_in_flight")]
+    pub max_in_flight: usize,
+    #[serde(default = "default_in_flight_bytes")]
+    pub max_in_flight_bytes: usize,
+    #[serde(default = "default_message_bytes")]
+    pub max_message_bytes: usize,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SinkConfig {
+    pub brokers: String,
+    pub topic: String,
+    #[serde(default)]
+    pub options: BTreeMap<String, Secret>,
+}
+
+fn default_in_flight() -> usize {
+    2000
+}
+fn default_in_flight_bytes() -> usize {
+    32 * 1024 * 1024
+}
+fn default_message_bytes() -> usize {
+    16 * 1024 * 1024
+}
+
+impl Config {
+    /// A consumer with every limit at its default.
+    pub fn new(brokers: impl Into<String>, topics: &[&str], group: impl Into<String>) -> Config {
+        Config {
+            brokers: brokers.into(),
+            topics: topics.iter().map(|topic| (*topic).to_owned()).collect(),
+            group: group.into(),
+            dead_letter_topic: None,
+            options: BTreeMap::new(),
+            max_in_flight: default_in_flight(),
+            max_in_flight_bytes: default_in_flight_bytes(),
+            max_message_bytes: default_message_bytes(),
+        }
+    }
+
+    pub(super) fn consumer(&self) -> Result<ClientConfig, ConnectorError> {
+        let defaults = [
+            ("auto.offset.reset", "earliest"),
+            ("isolation.level", "read_committed"),
+            ("partition.assignment.strategy", "cooperative-sticky"),
+            ("auto.commit.interval.ms", "1000"),
+            // Prefetched data is the memory that a slow ledger costs; the default is 64 MiB.
+            ("queued.max.messages.kbytes", "16384"),
+            // The default of 1 s leaves the consumer idle between two fetches when that memory is full.
+            ("fetch.queue.backoff.ms", "20"),
+            ("statistics.interval.ms", "1000"),
+        ];
+        let fixed = [("enable.auto.offset.store", "false"), ("enable.auto.commit", "true")];
+        if self.topics.is_empty() {
+            return Err(ConnectorError::config("topics", "is empty; name at least one topic"));
+        }
+        if self.group.is_empty() {
+            return Err(ConnectorError::config("group", "is empty; name the consumer group"));
+        }
+        let mut config = build(&self.brokers, &defaults, &fixed, &self.options)?;
+        config.set("group.id", &self.group);
+        Ok(config)
+    }
+
+    /// Dead letters travel by the same brokers and sign-in, under a producer's guarantees.
+    pub(super) fn producer(&self) -> Result<ClientConfig, ConnectorError> {
+        let shared = |name: &str| {
+            ["security.", "sasl.", "ssl.", "socket.", "client.", "broker.", "enable.ssl", "enable.sasl"]
+                .iter()
+                .any(|prefix| name.starts_with(prefix))
+        };
+        let options = self.options.iter().filter(|(name, _)| shared(name));
+        producer(
+            &self.brokers,
+            &options.map(|(k, v)| (k.clone(), v.clone())).collect(),
+            self.max_message_bytes,
+        )
+    }
+}
+
+impl SinkConfig {
+    pub(super) fn producer(&self) -> Result<ClientConfig, ConnectorError> {
+        producer(&self.brokers, &self.options, default_message_bytes())
+    }
+}
+
+fn producer(
+    brokers: &str,
+    options: &BTreeMap<String, Secret>,
+    message_bytes_max: usize,
+) -> Result<ClientConfig, ConnectorError> {
+    // Headers and framing come on top of the payload; the broker has the last word.
+    let message_max_bytes =
+        message_bytes_max.saturating_add(64 * 1024).clamp(1000, 1_000_000_000).to_string();
+    let defaults = [
+        ("message.max.bytes", message_max_bytes.as_str()),
+        // How long one try lasts before the caller is told; the caller tries again.
+        ("message.timeout.ms", "30000"),
+        ("linger.ms", "5"),
+        ("queue.buffering.max.kbytes", "65536"),
+    ];
+    build(brokers, &defaults, &[("enable.idempotence", "true"), ("acks", "all")], options)
+}
+
+/// Defaults, then the user's options, then what the guarantees rest on, which the user may only repeat.
+fn build(
+    brokers: &str,
+    defaults: &[(&str, &str)],
+    fixed: &[(&str, &str)],
+    options: &BTreeMap<String, Secret>,
+) -> Result<ClientConfig, ConnectorError> {
+    if brokers.is_empty() {
+        return Err(ConnectorError::config("brokers", "is empty; give host:port"));
+    }
+    let mut config = ClientConfig::new();
+    for (name, value) in defaults {
+        config.set(*name, *value);
+    }
+    for (name, value) in options {
+        let name = canonical(name);
+        if let Some((_, must)) = fixed.iter().find(|(fixed, must)| *fixed == name && *must != value.expose())
+        {
+            let text =
+                format!("{name} has to be {must}, because acknowledging only what is kept rests on it");
+            return Err(ConnectorError::config("options", text));
+        }
+        if matches!(name, "bootstrap.servers" | "group.id") {
+            let text = format!("{name} is set by this feed's own field (brokers, group); remove it");
+            return Err(ConnectorError::config("options", text));
+        }
+        config.set(name, value.expose());
+    }
+    for (name, value) in fixed {
+        config.set(*name, *value);
+    }
+    config.set("bootstrap.servers", brokers);
+    Ok(config)
+}
+
+/// librdkafka's aliases, so that a fixed option cannot be overruled under its other name.
+fn canonical(name: &str) -> &str {
+    match name {
+        "metadata.broker.list" => "bootstrap.servers",
+        "request.required.acks" => "acks",
+        "auto.commit.enable" => "enable.auto.commit",
+        _ => name,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with(name: &str, value: &str) -> Config {
+        let mut config = Config::new("localhost:9092", &["adt"], "medulla");
+        config.options.insert(name.into(), Secret::new(value));
+        config
+    }
+
+    #[test]
+    fn options_pass_through_and_guarantees_stay() {
+        let config = with("isolation.level", "read_uncommitted").consumer().unwrap();
+        assert_eq!(config.get("isolation.level"), Some("read_uncommitted"));
+        assert_eq!(config.get("enable.auto.offset.store"), Some("false"));
+        assert!(with("enable.auto.offset.store", "true").consumer().is_err());
+        assert!(with("auto.commit.enable", "false").consumer().is_err());
+        assert!(with("metadata.broker.list", "elsewhere").consumer().is_err());
+    }
+
+    #[test]
+    fn dead_letters_sign_in_like_the_consumer_and_secrets_stay_secret() {
+        let config = with("sasl.password", "hunter2");
+        assert_eq!(config.producer().unwrap().get("sasl.password"), Some("hunter2"));
+        assert_eq!(with("fetch.min.bytes", "1").producer().unwrap().get("fetch.min.bytes"), None);
+        assert!(!format!("{config:?}").contains("hunter2"));
+    }
+}

@@ -1,0 +1,14 @@
+//! Kafka through librdkafka: a consumer group whose offsets never pass what is not settled, and a producer whose
+//! messages count as delivered when every in-sync replica has them.
+
+mod config;
+mod context;
+mod dead_letter;
+mod partitions;
+mod reader;
+mod sink;
+mod source;
+
+pub use config::{Config, SinkConfig};
+pub use sink::Sink;
+pub use source::Source;

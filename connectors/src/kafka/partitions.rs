@@ -1,0 +1,200 @@
+//! The assigned partitions and how far each may be told to have come. Plain state, no Kafka in it.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use crate::positions::Positions;
+
+pub(super) type Key = (Arc<str>, i32);
+
+/// A message that came back from the pipeline.
+pub(super) struct Settled {
+    pub(super) key: Key,
+    /// Tells this assignment of the partition from an earlier one.
+    pub(super) rewinding: Arc<AtomicBool>,
+    pub(super) offset: i64,
+    pub(super) bytes: usize,
+    /// False: to be delivered again.
+    pub(super) kept: bool,
+}
+
+#[derive(Default)]
+pub(super) struct Partitions {
+    assigned: HashMap<Key, Partition>,
+    /// Moved since the last [`Partitions::take_moved`].
+    moved: HashMap<Key, i64>,
+    in_flight: usize,
+    in_flight_bytes: usize,
+}
+
+struct Partition {
+    positions: Positions,
+    /// Raised by a Retry: nothing further is handed over until the partition was read again from there.
+    rewinding: Arc<AtomicBool>,
+    retries: u32,
+    again_at: Option<Instant>,
+}
+
+impl Partition {
+    fn new() -> Partition {
+        Partition { positions: Positions::new(0), rewinding: Arc::default(), retries: 0, again_at: None }
+    }
+}
+
+impl Partitions {
+    pub(super) fn assign(&mut self, key: Key) {
+        self.assigned.entry(key).or_insert_with(Partition::new);
+    }
+
+    /// What is still out of these partitions no longer counts; the new owner reads it again.
+    pub(super) fn revoke(&mut self, key: &Key) {
+        if let Some(partition) = self.assigned.remove(key) {
+            partition.rewinding.store(true, Ordering::SeqCst);
+        }
+        self.moved.remove(key);
+    }
+
+    /// Stops handing over what was read ahead of these partitions.
+    pub(super) fn hold(&self, key: &Key) {
+        if let Some(partition) = self.assigned.get(key) {
+            partition.rewinding.store(true, Ordering::SeqCst);
+        }
+    }
+
+    pub(super) fn is_assigned(&self, key: &Key) -> bool {
+        self.assigned.contains_key(key)
+    }
+
+    pub(super) fn is_out(&self, key: &Key) -> bool {
+        self.assigned.get(key).is_some_and(|partition| partition.positions.pending() > 0)
+    }
+
+    /// The flag to hand out with the message, or `None` if it is not to be delivered (now).
+    pub(super) fn deliver(&mut self, key: &Key, offset: i64, bytes: usize) -> Option<Arc<AtomicBool>> {
+        let partition = self.assigned.entry(key.clone()).or_insert_with(Partition::new);
+        if partition.rewinding.load(Ordering::SeqCst) {
+            return None;
+        }
+        if offset < partition.positions.low() {
+            // Kafka started over (the topic was made anew): what is out belongs to the old log.
+            partition.rewinding.store(true, Ordering::SeqCst);
+            *partition = Partition::new();
+        }
+        if !partition.positions.deliver(offset) {
+            return None;
+        }
+        self.in_flight += 1;
+        self.in_flight_bytes += bytes;
+        Some(partition.rewinding.clone())
+    }
+
+    pub(super) fn settle(&mut self, settled: Settled, now: Instant) {
+        self.in_flight -= 1;
+        self.in_flight_bytes -= settled.bytes;
+        let Some(partition) = self.assigned.get_mut(&settled.key) else { return };
+        if !Arc::ptr_eq(&partition.rewinding, &settled.rewinding) {
+            return;
+        }
+        if !settled.kept {
+            partition.positions.fail(settled.offset);
+            partition.again_at.get_or_insert_with(|| now + backoff(partition.retries));
+        } else if let Some(low) = partition.positions.settle(settled.offset) {
+            partition.retries = 0;
+            self.moved.insert(settled.key, low);
+        }
+    }
+
+    /// Partitions to be read again from an offset, whose time has come and of which nothing is out any more.
+    pub(super) fn due(&self, now: Instant) -> Vec<(Key, i64)> {
+        let due = |partition: &Partition| {
+            let waited = partition.again_at.is_some_and(|at| at <= now);
+            partition.positions.rewind().filter(|_| waited && partition.rewinding.load(Ordering::SeqCst))
+        };
+        self.assigned.iter().filter_map(|(key, partition)| Some((key.clone(), due(partition)?))).collect()
+    }
+
+    /// Reading from there has begun.
+    pub(super) fn rewound(&mut self, key: &Key) {
+        if let Some(partition) = self.assigned.get_mut(key) {
+            partition.retries = partition.retries.saturating_add(1);
+            partition.again_at = None;
+            partition.rewinding.store(false, Ordering::SeqCst);
+        }
+    }
+
+    /// Offsets to store: reading on from each of them loses nothing.
+    pub(super) fn take_moved(&mut self) -> Vec<(Key, i64)> {
+        self.moved.drain().collect()
+    }
+
+    /// Messages and bytes out with the pipeline.
+    pub(super) fn in_flight(&self) -> (usize, usize) {
+        (self.in_flight, self.in_flight_bytes)
+    }
+}
+
+/// 100 ms, doubling, at most 10 s.
+fn backoff(retries: u32) -> Duration {
+    Duration::from_millis(100 << retries.min(7)).min(Duration::from_secs(10))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key() -> Key {
+        (Arc::from("adt"), 0)
+    }
+
+    fn back(offset: i64, rewinding: &Arc<AtomicBool>, kept: bool) -> Settled {
+        Settled { key: key(), rewinding: rewinding.clone(), offset, bytes: 10, kept }
+    }
+
+    #[test]
+    fn a_retry_holds_the_partition_until_it_was_rewound() {
+        let (mut partitions, now) = (Partitions::default(), Instant::now());
+        let flag = partitions.deliver(&key(), 5, 10).unwrap();
+        partitions.deliver(&key(), 6, 10).unwrap();
+        flag.store(true, Ordering::SeqCst);
+        assert!(partitions.deliver(&key(), 7, 10).is_none());
+        partitions.settle(back(5, &flag, false), now);
+        let later = now + Duration::from_secs(1);
+        assert!(partitions.due(later).is_empty(), "6 is out");
+        partitions.settle(back(6, &flag, true), now);
+        assert!(partitions.due(now).is_empty(), "backs off");
+        assert_eq!(partitions.due(later), [(key(), 5)]);
+        assert!(partitions.take_moved().is_empty());
+        partitions.rewound(&key());
+        assert!(partitions.due(later).is_empty());
+        let flag = partitions.deliver(&key(), 5, 10).unwrap();
+        assert!(partitions.deliver(&key(), 6, 10).is_none(), "settled already");
+        partitions.settle(back(5, &flag, true), now);
+        assert_eq!(partitions.take_moved(), [(key(), 7)]);
+        assert_eq!(partitions.in_flight(), (0, 0));
+    }
+
+    #[test]
+    fn verdicts_of_an_earlier_assignment_do_not_count() {
+        let (mut partitions, now) = (Partitions::default(), Instant::now());
+        partitions.assign(key());
+        let old = partitions.deliver(&key(), 0, 10).unwrap();
+        partitions.revoke(&key());
+        assert!(old.load(Ordering::SeqCst), "what was read ahead is not handed over");
+        partitions.assign(key());
+        let new = partitions.deliver(&key(), 0, 10).unwrap();
+        partitions.settle(back(0, &old, true), now);
+        assert!(partitions.take_moved().is_empty());
+        partitions.settle(back(0, &new, true), now);
+        assert_eq!(partitions.take_moved(), [(key(), 1)]);
+    }
+
+    #[test]
+    fn a_topic_made_anew_is_read_from_its_start() {
+        let (mut partitions, now) = (Partitions::default(), Instant::now());
+        let old = partitions.deliver(&key(), 100, 10).unwrap();
+        partitions.settle(back(100, &old, true), now);
+        assert!(partitions.deliver(&key(), 0, 10).is_some());
+    }
+}
