@@ -6,4 +6,7 @@ mod model;
 pub mod news2;
 
 pub use features::Features;
-pub use model::{Ensemble, ModelError, Objective};
+pub use model::{
+    CARD_FORMAT, Calibration, Card, CardFeature, DataFile, Ensemble, Figures, Golden, GoldenRow, Model, ModelError,
+    Objective, Subgroup, Threshold, TrainingData,
+};

@@ -1,0 +1,143 @@
+//! The model card: what a model is for, how it was made, how good it is and for whom, and what nobody may claim.
+//!
+//! `card.json` stands beside the model and is covered by the model's hash.
+
+use serde::{Deserialize, Serialize};
+
+use super::ModelError;
+
+/// Raised when a field changes its meaning.
+pub const CARD_FORMAT: u32 = 1;
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Card {
+    pub format: u32,
+    pub name: String,
+    /// `sepsis`, `aki` …
+    pub task: String,
+    /// What the risk is the risk of, in words.
+    pub predicts: String,
+    pub intended_use: String,
+    pub must_not_claim: Vec<String>,
+    pub limits: Vec<String>,
+    /// In the order of the model's columns.
+    pub features: Vec<CardFeature>,
+    pub threshold: Threshold,
+    pub calibration: Calibration,
+    pub training_data: TrainingData,
+    /// Library, parameters, rounds: free, for people.
+    #[serde(default)]
+    pub training: serde_json::Value,
+    /// On patients who took no part in training, early stopping, calibration or the choice of the threshold.
+    pub held_out: Figures,
+    /// The rule `ICULOS >= 53` on the same patients: what a clock alone reaches.
+    pub clock_rule: Figures,
+    pub subgroups: Vec<Subgroup>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CardFeature {
+    pub name: String,
+    /// UCUM; `1` for what has none.
+    pub unit: String,
+}
+
+/// An alarm is `risk >= value`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Threshold {
+    pub value: f64,
+    /// What it maximises.
+    pub metric: String,
+    pub chosen_on: String,
+}
+
+/// From the margin to the risk. Training weights bend the model's own probabilities; this straightens them.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "method", rename_all = "snake_case")]
+pub enum Calibration {
+    /// The risk is the model's own probability.
+    None,
+    /// risk = 1 / (1 + exp(-(slope × margin + intercept))) (Platt 1999).
+    Platt { slope: f64, intercept: f64, fitted_on: String },
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct TrainingData {
+    pub description: String,
+    pub licence: String,
+    pub citation: String,
+    pub files: Vec<DataFile>,
+    pub patients: u64,
+    pub rows: u64,
+    /// Which patients trained, which chose, which judged.
+    pub split: String,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct DataFile {
+    pub name: String,
+    /// Of the file as it was read, hex.
+    pub sha256: String,
+}
+
+/// Figures over a set of patients; what cannot be said is absent (one class only).
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Figures {
+    pub patients: u64,
+    pub septic_patients: u64,
+    pub rows: u64,
+    pub auroc: Option<f64>,
+    pub auprc: Option<f64>,
+    /// Official 2019 utility, normalised: 1 is the best possible, 0 is silence.
+    pub utility: Option<f64>,
+    pub brier: Option<f64>,
+    /// Expected calibration error, ten equal-width bins.
+    pub ece: Option<f64>,
+    pub alarm_rows: u64,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Subgroup {
+    pub group: String,
+    pub model: Figures,
+    pub clock_rule: Figures,
+}
+
+impl Card {
+    pub(super) fn read(bytes: &[u8]) -> Result<Self, ModelError> {
+        let card: Card =
+            serde_json::from_slice(bytes).map_err(|error| ModelError::Card(error.to_string()))?;
+        card.check().map_err(ModelError::Card)?;
+        Ok(card)
+    }
+
+    fn check(&self) -> Result<(), String> {
+        if self.format != CARD_FORMAT {
+            return Err(format!("format {} is not supported; supported: {CARD_FORMAT}", self.format));
+        }
+        if !(0.0..=1.0).contains(&self.threshold.value) {
+            return Err(format!("threshold {} is outside 0 to 1", self.threshold.value));
+        }
+        if let Calibration::Platt { slope, intercept, .. } = &self.calibration
+            && !(slope.is_finite() && *slope > 0.0 && intercept.is_finite())
+        {
+            return Err(format!("calibration slope {slope} must be positive, intercept {intercept} finite"));
+        }
+        if self.intended_use.is_empty() || self.must_not_claim.is_empty() {
+            return Err("intended_use and must_not_claim must say something".into());
+        }
+        Ok(())
+    }
+}
+
+impl Calibration {
+    /// `own` is the model's own probability for `margin`.
+    pub fn risk(&self, margin: f64, own: f64) -> f64 {
+        match self {
+            Calibration::None => own,
+            Calibration::Platt { slope, intercept, .. } => {
+                1.0 / (1.0 + (-(slope * margin + intercept)).exp())
+            }
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! Replayed as events at any minute of their hour, in any order, with duplicates and corrections, a patient's closed
+//! hours have bit-equal features to the training rows (DESIGN §6.10).
+
+mod shared;
+
+use clinical::{
+    COLUMNS, Code, CodeSystem, Event, EventKind, Observation, ObservationStatus, PatientId, PatientState,
+    Precision, Time, Value,
+};
+use ml_scoring::Features;
+use ml_scoring::dataset::{self, Patient};
+
+const PATIENTS: usize = 200;
+
+fn bits(features: &Features) -> Vec<u32> {
+    features.values.iter().map(|v| v.to_bits()).collect()
+}
+
+/// xorshift: the shuffle must be the same in every run.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, n: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 % n as u64) as usize
+    }
+}
+
+fn observed(patient: &Patient, at: Time, column: usize, number: f64, status: ObservationStatus) -> Event {
+    let column = COLUMNS[column];
+    let code = Code { system: CodeSystem::Loinc, code: column.loinc().into(), display: String::new() };
+    let value =
+        Value::Quantity { number, text: number.to_string(), unit: column.unit().into(), comparator: None };
+    let source_id = format!("{}/{}", column.name(), at.0);
+    Event {
+        patient: PatientId { authority: "cinc2019".into(), id: patient.pid.clone() },
+        visit: Some(patient.pid.clone()),
+        at,
+        precision: Precision::Second,
+        kind: EventKind::Observed(Observation { code, value, status, source_id }),
+    }
+}
+
+fn as_events(patient: &Patient, random: &mut Random) -> (Vec<Event>, Vec<Event>) {
+    let (mut events, mut corrections) = (patient.admission(), Vec::new());
+    for row in &patient.rows {
+        for (column, value) in row.values.iter().enumerate().filter(|(_, v)| !v.is_nan()) {
+            let start = Patient::ADMITTED.0 + (i64::from(row.iculos) - 1) * Time::HOUR_MS;
+            let at = Time(start + random.below(Time::HOUR_MS as usize) as i64);
+            // One in ten is wrong at first, one in ten is overtaken by a later value of its hour.
+            match random.below(10) {
+                0 => {
+                    events.push(observed(patient, at, column, value + 1.0, ObservationStatus::Final));
+                    corrections.push(observed(patient, at, column, *value, ObservationStatus::Corrected));
+                }
+                1 => {
+                    events.push(observed(
+                        patient,
+                        Time(start),
+                        column,
+                        value + 1.0,
+                        ObservationStatus::Final,
+                    ));
+                    let later = Time(at.0.max(start + 1));
+                    events.push(observed(patient, later, column, *value, ObservationStatus::Final));
+                }
+                _ => events.push(observed(patient, at, column, *value, ObservationStatus::Final)),
+            }
+        }
+    }
+    (events, corrections)
+}
+
+#[test]
+fn closed_hours_of_the_stream_are_the_training_rows() {
+    let Some(data) = shared::data() else { return };
+    let mut random = Random(7);
+    for file in ["cinc2019_A_dev", "cinc2019_B_dev"] {
+        for patient in dataset::read(shared::open(&data, file)).take(PATIENTS) {
+            let patient = patient.unwrap();
+            let (mut events, corrections) = as_events(&patient, &mut random);
+            for i in (1..events.len()).rev() {
+                events.swap(i, random.below(i + 1));
+            }
+            let duplicates: Vec<Event> =
+                (0..20).map(|_| events[random.below(events.len())].clone()).collect();
+            let mut state = PatientState::default();
+            events.iter().chain(&corrections).chain(&duplicates).for_each(|event| {
+                state.apply(event);
+            });
+            for (row, batch) in patient.rows.iter().zip(patient.features()) {
+                let online = Features::from_state_closed(&state, i64::from(row.iculos) - 1);
+                assert_eq!(bits(&online), bits(&batch), "{} hour {}", patient.pid, row.iculos);
+            }
+        }
+    }
+}
