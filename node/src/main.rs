@@ -1,7 +1,9 @@
 //! The program `medulla`: one site of the consortium, and the tools around it.
 
+mod api;
 mod cli;
 mod config;
+mod http;
 mod logging;
 
 fn main() -> std::process::ExitCode {

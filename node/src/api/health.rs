@@ -1,0 +1,25 @@
+//! `/healthz`, `/readyz`, `/metrics`.
+
+use actix_web::{HttpResponse, Responder};
+
+use super::{ApiError, SiteData};
+use crate::http::Identity;
+
+/// The process answers.
+pub async fn healthz() -> impl Responder {
+    HttpResponse::Ok().content_type("text/plain").body("ok\n")
+}
+
+/// The site can commit: 200, else 503 with the reason.
+pub async fn readyz(site: SiteData) -> impl Responder {
+    match site.ready().await {
+        Ok(()) => HttpResponse::Ok().content_type("text/plain").body("ready\n"),
+        Err(reason) => HttpResponse::ServiceUnavailable().content_type("text/plain").body(format!("{reason}\n")),
+    }
+}
+
+pub async fn metrics(site: SiteData, who: Identity) -> Result<HttpResponse, ApiError> {
+    who.must_see_operations()?;
+    let text = site.metrics().map_err(ApiError::internal)?;
+    Ok(HttpResponse::Ok().content_type("text/plain; version=0.0.4; charset=utf-8").body(text))
+}

@@ -1,0 +1,49 @@
+//! The JSON API of one site: what its pages, its command line and other programs ask of the running pipeline.
+
+mod alerts;
+mod error;
+mod feeds;
+mod health;
+mod ledger;
+mod messages;
+mod openapi;
+mod patients;
+mod site;
+mod status;
+mod stream;
+mod views;
+
+use actix_web::web;
+
+pub use error::ApiError;
+pub use stream::Boot;
+pub use site::{AcknowledgeError, Site};
+pub use views::{
+    AlertView, BoardEvent, FeedView, LedgerView, MessageView, PatientDetail, PatientView, PeerView, ReasonView,
+    RiskPoint,
+};
+
+/// The site behind every handler.
+pub type SiteData = web::Data<dyn Site>;
+
+/// `/healthz`, `/readyz`: open to anybody, they tell nothing but yes or no.
+pub fn open_routes(config: &mut web::ServiceConfig) {
+    config.route("/healthz", web::get().to(health::healthz)).route("/readyz", web::get().to(health::readyz));
+}
+
+/// Everything that needs a sign-in.
+pub fn routes(config: &mut web::ServiceConfig) {
+    config.route("/metrics", web::get().to(health::metrics)).service(
+        web::scope("/api")
+            .route("/openapi.json", web::get().to(openapi::document))
+            .service(status::status)
+            .service(feeds::feeds)
+            .service(patients::patients)
+            .service(patients::patient)
+            .service(alerts::alerts)
+            .service(alerts::acknowledge)
+            .service(messages::message)
+            .service(ledger::ledger)
+            .service(stream::stream),
+    );
+}

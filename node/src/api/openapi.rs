@@ -1,0 +1,53 @@
+//! `/api/openapi.json`.
+
+use actix_web::HttpResponse;
+use utoipa::OpenApi;
+
+use super::{alerts, feeds, ledger, messages, patients, status, stream};
+
+#[derive(OpenApi)]
+#[openapi(
+    info(title = "Medulla", description = "One site's API. Names and codes are stable; refusals are {code, text}."),
+    paths(
+        status::status,
+        feeds::feeds,
+        patients::patients,
+        patients::patient,
+        alerts::alerts,
+        alerts::acknowledge,
+        messages::message,
+        ledger::ledger,
+        stream::stream,
+    )
+)]
+pub struct Document;
+
+pub async fn document() -> HttpResponse {
+    HttpResponse::Ok().json(Document::openapi())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lists_every_path() {
+        let document = serde_json::to_value(Document::openapi()).expect("json");
+        let mut paths: Vec<&str> = document["paths"].as_object().expect("paths").keys().map(String::as_str).collect();
+        paths.sort_unstable();
+        assert_eq!(
+            paths,
+            [
+                "/api/alerts",
+                "/api/alerts/{id}/acknowledge",
+                "/api/feeds",
+                "/api/ledger",
+                "/api/messages/{index}",
+                "/api/patients",
+                "/api/patients/{key}",
+                "/api/status",
+                "/api/stream"
+            ]
+        );
+    }
+}

@@ -1,0 +1,70 @@
+//! The command line's way to a running site: the same API, over the unix socket.
+
+use std::path::{Path, PathBuf};
+
+use reqwest::{Method, Response};
+use serde::de::DeserializeOwned;
+
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    #[error("no site answers at {socket}; start it with `medulla run --config …`, or look whether --config is right")]
+    NotRunning { socket: String },
+    #[error("{socket} belongs to another user; run this as the user that runs the site")]
+    Forbidden { socket: String },
+    #[error("{text} [{code}]")]
+    Refused { code: String, text: String },
+    #[error("the connection to the site broke: {0}")]
+    Broken(#[from] reqwest::Error),
+}
+
+pub struct AdminClient {
+    client: reqwest::Client,
+    socket: PathBuf,
+}
+
+impl AdminClient {
+    /// Nothing is connected yet.
+    pub fn new(socket: &Path) -> Result<AdminClient, ClientError> {
+        let client = reqwest::Client::builder().unix_socket(socket).build()?;
+        Ok(AdminClient { client, socket: socket.to_path_buf() })
+    }
+
+    pub async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
+        Ok(self.request(Method::GET, path, None).await?.json().await?)
+    }
+
+    /// The host in the URL is not looked up: the socket leads to the site.
+    async fn request(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<serde_json::Value>,
+    ) -> Result<Response, ClientError> {
+        let mut request = self.client.request(method, format!("http://localhost{path}"));
+        if let Some(body) = body {
+            request = request.json(&body);
+        }
+        let response = request.send().await.map_err(|error| self.explain(error))?;
+        if response.status().is_success() {
+            return Ok(response);
+        }
+        let status = response.status();
+        let refusal: serde_json::Value = response.json().await.unwrap_or_default();
+        let field = |name: &str| refusal.get(name).and_then(|value| value.as_str()).map(str::to_owned);
+        Err(ClientError::Refused {
+            code: field("code").unwrap_or_else(|| status.as_u16().to_string()),
+            text: field("text").unwrap_or_else(|| "the site refused".into()),
+        })
+    }
+
+    fn explain(&self, error: reqwest::Error) -> ClientError {
+        let socket = self.socket.display().to_string();
+        if !error.is_connect() {
+            return ClientError::Broken(error);
+        }
+        match std::os::unix::net::UnixStream::connect(&self.socket) {
+            Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => ClientError::Forbidden { socket },
+            _ => ClientError::NotRunning { socket },
+        }
+    }
+}

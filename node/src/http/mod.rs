@@ -1,0 +1,21 @@
+//! The site's HTTP face: one set of routes, served over TCP (TLS where configured) and over a unix socket.
+
+mod auth;
+mod client;
+mod closing;
+mod guard;
+mod identity;
+mod login;
+mod server;
+mod sessions;
+mod socket;
+mod tls;
+
+#[cfg(test)]
+mod tests;
+
+pub use client::{AdminClient, ClientError};
+pub use closing::Closing;
+pub use identity::Identity;
+pub use server::{Extra, Server};
+pub use socket::path as socket_path;

@@ -1,0 +1,103 @@
+//! Starts and stops the listeners.
+
+use std::net::{SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use actix_web::dev::ServerHandle;
+use actix_web::middleware::{DefaultHeaders, from_fn};
+use actix_web::{App, HttpServer, web};
+use anyhow::Context;
+use tokio::sync::watch;
+
+use super::auth::Auth;
+use super::closing::Closing;
+use super::guard::{Access, guard};
+use super::{login, socket, tls};
+use crate::api::{self, Boot, Site};
+use crate::config::Http;
+
+/// Routes of others: pages, `/fhir`, `/hl7`, `/log`. They pass the same guard.
+pub type Extra = Arc<dyn Fn(&mut web::ServiceConfig) + Send + Sync>;
+
+/// Two threads serve pages and API; message traffic has threads of its own.
+const WORKERS: usize = 2;
+/// How long open requests may go on after a stop.
+const SHUTDOWN_S: u64 = 5;
+
+const CONTENT_POLICY: &str = "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; \
+                              frame-ancestors 'none'; form-action 'self'; base-uri 'none'";
+
+// A macro, because the type of an `HttpServer` with its wrapped app cannot be written down.
+macro_rules! app {
+    ($common:expr, $access:expr) => {{
+        let (site, extra, boot, closing) = $common;
+        let (site, boot, closing) = (web::Data::from(site), web::Data::new(boot), web::Data::new(closing));
+        let access: web::Data<Access> = web::Data::new($access);
+        HttpServer::new(move || {
+            App::new()
+                .wrap(from_fn(guard))
+                .wrap(headers())
+                .app_data(site.clone())
+                .app_data(boot.clone())
+                .app_data(closing.clone())
+                .app_data(access.clone())
+                .configure(api::open_routes)
+                .configure(login::routes)
+                .configure(api::routes)
+                .configure(|config| extra(config))
+        })
+        .workers(WORKERS)
+        .shutdown_timeout(SHUTDOWN_S)
+        .disable_signals()
+    }};
+}
+/// The running listeners of a site.
+pub struct Server {
+    pub address: SocketAddr,
+    socket: PathBuf,
+    closing: watch::Sender<bool>,
+    handles: Vec<ServerHandle>,
+}
+
+impl Server {
+    /// Listens on the configured address and on the unix socket in `data`. Needs a running actix system.
+    pub async fn start(http: &Http, data: &Path, site: Arc<dyn Site>, extra: Extra) -> anyhow::Result<Server> {
+        let (closing, seen) = Closing::new();
+        let tcp = TcpListener::bind(http.listen).with_context(|| format!("cannot listen on {}", http.listen))?;
+        let address = tcp.local_addr()?;
+        let socket = socket::path(data);
+        let unix = socket::listen(&socket)?;
+
+        let boot = Boot::new();
+        let common = (site, extra, boot, seen);
+        let auth = Access::Tcp(Auth::new(&http.users, &http.tokens));
+        let on_tcp = app!(common.clone(), auth);
+        let on_tcp = match &http.tls {
+            Some(files) => on_tcp.listen_rustls_0_23(tcp, tls::server(files)?)?,
+            None => on_tcp.listen(tcp)?,
+        };
+        let on_unix = app!(common, Access::Socket).workers(1).listen_uds(unix)?;
+        let handles = [on_tcp.run(), on_unix.run()].map(|server| {
+            let handle = server.handle();
+            actix_web::rt::spawn(server);
+            handle
+        });
+        Ok(Server { address, socket, closing, handles: handles.into() })
+    }
+
+    /// Takes no more requests, ends the streams, and waits for what is under way.
+    pub async fn stop(self) {
+        let _ = self.closing.send(true);
+        futures_util::future::join_all(self.handles.iter().map(|handle| handle.stop(true))).await;
+        // Gone with a crash as well: the next start finds it dead and replaces it.
+        let _ = std::fs::remove_file(&self.socket);
+    }
+}
+
+fn headers() -> DefaultHeaders {
+    DefaultHeaders::new()
+        .add(("Content-Security-Policy", CONTENT_POLICY))
+        .add(("X-Content-Type-Options", "nosniff"))
+        .add(("Referrer-Policy", "same-origin"))
+}
