@@ -1,0 +1,32 @@
+//! A site's keys: one directory a site, made together by [`init`], read by [`SiteKeys::load`].
+//!
+//! ```text
+//! consortium/   ca-cert.pem  ca-key.pem  public.json       keep offline; admits further sites
+//! <site>/
+//!   site.json          this site's name
+//!   public.json        origin, group, public keys of every site; the same bytes everywhere
+//!   ca-cert.pem        whom to trust on raft ports
+//!   tls-cert.pem tls-key.pem     mTLS; subject alternative names: site name, host, localhost, loopback
+//!   batch-key.pem      Ed25519, PKCS#8: signs batches
+//!   log-key.txt        C2SP note signer key (0x01) under the group's origin: signs checkpoints
+//!   cosigner-key.txt   C2SP cosigner key (0x04) under the site's own name
+//!   index-key.hex      HMAC key that all sites share: tags, subjects, dedupe keys
+//!   master-key.hex     this site's alone: encrypts its key store
+//! ```
+//! Files with secrets are 0600. Nothing here is ever written again: rotation makes a new directory.
+
+mod index;
+mod init;
+mod load;
+mod public;
+mod secret;
+
+pub use self::index::IndexKey;
+pub use self::init::init;
+pub use self::load::SiteKeys;
+pub use self::public::{Consortium, SitePublic, VerifierKeys};
+
+pub(crate) use self::load::certificate_names;
+pub(crate) use self::public::vkey;
+
+pub(crate) use self::secret::Secret;

@@ -1,0 +1,143 @@
+//! What others need to know of a consortium's keys: `public.json`, and C2SP verifier keys one a line.
+
+use std::collections::BTreeMap;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use ed25519_dalek::VerifyingKey;
+use serde::{Deserialize, Serialize};
+
+use crate::checkpoint::{NoteVerifier, key_id};
+use crate::record::SiteName;
+use crate::types::LedgerError;
+
+/// Signature type without a byte of its own (C2SP signed-note, "Signature types"): named at length.
+const UNASSIGNED: u8 = 0xff;
+const BATCH_TYPE: &[u8] = b"medulla-batch-v1";
+
+/// `public.json`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Consortium {
+    pub version: u32,
+    /// C2SP origin of the group's checkpoints.
+    pub origin: String,
+    pub group_id: u32,
+    pub sites: Vec<SitePublic>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SitePublic {
+    pub name: String,
+    /// Host name or address in its certificate.
+    pub host: String,
+    /// Verifier keys, `name+id+base64`.
+    pub batch_key: String,
+    pub log_key: String,
+    pub cosigner_key: String,
+}
+
+/// The public keys that a verifier judges with.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct VerifierKeys {
+    /// 0x01, under the group's origin.
+    pub logs: Vec<NoteVerifier>,
+    /// 0x04, under the site's name.
+    pub cosigners: Vec<NoteVerifier>,
+    pub batches: BTreeMap<SiteName, VerifyingKey>,
+}
+
+impl Consortium {
+    /// The keys of every site: what `medulla ledger keys` prints and `VerifierKeys::parse` reads.
+    pub fn verifier_keys(&self) -> String {
+        let keys = |site: &SitePublic| [&site.log_key, &site.cosigner_key, &site.batch_key].map(String::clone);
+        self.sites.iter().flat_map(keys).map(|line| line + "\n").collect()
+    }
+
+    pub fn site(&self, name: &str) -> Option<&SitePublic> {
+        self.sites.iter().find(|site| site.name == name)
+    }
+}
+
+impl VerifierKeys {
+    /// One key a line; empty lines and lines that begin with '#' are skipped.
+    pub fn parse(text: &str) -> Result<VerifierKeys, LedgerError> {
+        let mut keys = VerifierKeys::default();
+        for (number, line) in text.lines().enumerate().filter(|(_, l)| !l.is_empty() && !l.starts_with('#')) {
+            let bad = |what: &str| LedgerError::Keys(format!("line {}: {what}", number + 1));
+            let (name, alg, key) = parse_vkey(line).map_err(bad)?;
+            match alg.as_slice() {
+                [1] => keys.logs.push(NoteVerifier::new(name, 1, key)),
+                [4] => keys.cosigners.push(NoteVerifier::new(name, 4, key)),
+                [UNASSIGNED, kind @ ..] if kind == BATCH_TYPE => {
+                    let site = name.rsplit_once("/site/").and_then(|(_, site)| SiteName::new(site));
+                    let site = site.ok_or_else(|| bad("a batch key names no site"))?;
+                    if keys.batches.insert(site, key).is_some() {
+                        return Err(bad("a second batch key of one site"));
+                    }
+                }
+                _ => return Err(bad("a signature type this release does not know")),
+            }
+        }
+        Ok(keys)
+    }
+}
+
+pub(super) fn batch_vkey(name: &str, key: &VerifyingKey) -> String {
+    vkey(name, &[&[UNASSIGNED], BATCH_TYPE].concat(), key)
+}
+
+/// C2SP signed-note verifier key: `name+hex(key id)+base64(type ‖ public key)`.
+pub(crate) fn vkey(name: &str, alg: &[u8], key: &VerifyingKey) -> String {
+    let typed = [alg, key.as_bytes()].concat();
+    format!("{name}+{:08x}+{}", key_id(name, &typed), STANDARD.encode(&typed))
+}
+
+fn parse_vkey(line: &str) -> Result<(&str, Vec<u8>, VerifyingKey), &'static str> {
+    let mut parts = line.splitn(3, '+');
+    let (Some(name), Some(id), Some(typed)) = (parts.next(), parts.next(), parts.next()) else {
+        return Err("not of the form name+id+key");
+    };
+    let typed = STANDARD.decode(typed).map_err(|_| "the key is not base64")?;
+    if name.is_empty() || name.contains(char::is_whitespace) || id != format!("{:08x}", key_id(name, &typed)) {
+        return Err("the key id does not belong to the key");
+    }
+    let (alg, key) = typed.split_last_chunk::<32>().ok_or("the key is too short")?;
+    let key = VerifyingKey::from_bytes(key).map_err(|_| "not an Ed25519 key")?;
+    Ok((name, alg.to_vec(), key))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn verifier_keys_are_read_again_and_refused_when_damaged() {
+        let key = ed25519_dalek::SigningKey::from_bytes(&[3; 32]).verifying_key();
+        let lines = [
+            vkey("medulla-0/group/1", &[1], &key),
+            vkey("medulla-0/site/a", &[4], &key),
+            batch_vkey("medulla-0/site/a", &key),
+        ];
+        let keys = VerifierKeys::parse(&format!("# comment\n\n{}\n", lines.join("\n"))).unwrap();
+        assert_eq!((keys.logs.len(), keys.cosigners.len()), (1, 1));
+        assert_eq!(keys.batches.get(&SiteName::new("a").unwrap()), Some(&key));
+        assert_eq!(keys.logs[0].vkey(), lines[0]);
+        for line in &lines {
+            for at in 0..line.len() {
+                let mut bytes = line.clone().into_bytes();
+                bytes[at] ^= 1;
+                if let Ok(text) = String::from_utf8(bytes) {
+                    let read = VerifierKeys::parse(&text);
+                    assert!(read.is_err() || text.starts_with('#'), "{text}");
+                }
+            }
+        }
+        let twice = format!("{}\n{}", lines[2], lines[2]);
+        assert_eq!(
+            VerifierKeys::parse(&twice).unwrap_err().to_string(),
+            "keys: line 2: a second batch key of one site"
+        );
+    }
+}

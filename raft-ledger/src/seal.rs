@@ -1,0 +1,355 @@
+//! Sealing: a payload is encrypted under a key of its own, that under its subject's key, both bound to the
+//! message's position. Whoever destroys the subject's key makes the payload unreadable; every proof still holds.
+//!
+//! ```text
+//! sealed payload: u8 version = 1, [12] nonce, [48] AES-256-GCM(subject's key, nonce, event key),
+//!                 AES-256-GCM(event key, zero nonce, payload)
+//! associated data: 0x01 ‖ u8 part (1 event key, 2 payload) ‖ Head of the leaf (record/mod.rs)
+//! key_ref = key id XOR HMAC(index key, group, site, epoch, site_seq)[..16]: only sites see the subject in it
+//! subject_commitment = SHA-256(0x23 ‖ salt ‖ subject), salt = HMAC-SHA256(event key, "medulla subject salt v1\n")
+//! ```
+//! An event key is used once, so its nonce may be zero. The salt comes from the event key, so it is shredded
+//! with it and can be disclosed for one entry without its payload.
+
+use std::path::Path;
+
+use aes_gcm::aead::AeadInPlace;
+use aes_gcm::{Aes256Gcm, KeyInit, Nonce, Tag};
+use bytes::Bytes;
+use hmac::{Hmac, Mac};
+use rand::{CryptoRng, RngCore};
+use sha2::Sha256;
+
+use crate::keys::{IndexKey, Secret, SiteKeys};
+use crate::keystore::{KeyId, KeyStore};
+use crate::record::{Hash, Head, Leaf, MAX_PAYLOAD_BYTES, MAX_TAGS, Message, Private, SiteName, sha256};
+use crate::types::{Draft, LedgerError, Subject};
+
+const VERSION: u8 = 1;
+const EVENT_KEY: u8 = 1;
+const PAYLOAD: u8 = 2;
+const TAG_LEN: usize = 16;
+const WRAPPED_LEN: usize = 32 + TAG_LEN;
+const PREFIX_LEN: usize = 1 + 12 + WRAPPED_LEN;
+/// Bytes that sealing adds to a payload.
+pub(crate) const OVERHEAD_BYTES: usize = PREFIX_LEN + TAG_LEN;
+
+/// Seals this site's drafts, opens what this site has keys for.
+pub(crate) struct Sealer {
+    group_id: u32,
+    site: SiteName,
+    index: IndexKey,
+    keys: KeyStore,
+}
+
+impl Sealer {
+    /// `key_store`: the file of subjects' keys, made if it is not there.
+    pub(crate) fn open_store(key_store: &Path, site: &SiteKeys) -> Result<Sealer, LedgerError> {
+        Ok(Sealer {
+            group_id: site.group_id(),
+            site: site.site.clone(),
+            index: site.index.clone(),
+            keys: KeyStore::open(key_store, site.master.clone())?,
+        })
+    }
+
+    /// Must have returned before a draft of these subjects is sealed. Blocks on one sync if any is new.
+    pub(crate) fn ensure(&self, subjects: &[Subject]) -> Result<(), LedgerError> {
+        self.keys.ensure(subjects)
+    }
+
+    /// Seals a draft as message `site_seq` of `epoch`. Sealing the same draft again gives other bytes.
+    pub(crate) fn seal<R: RngCore + CryptoRng>(
+        &self,
+        draft: &Draft,
+        epoch: u64,
+        site_seq: u64,
+        rng: &mut R,
+    ) -> Result<Message, LedgerError> {
+        if draft.payload.len() > MAX_PAYLOAD_BYTES || draft.tags.len() > MAX_TAGS {
+            let (bytes, tags) = (draft.payload.len(), draft.tags.len());
+            let text = format!("a draft of {bytes} bytes and {tags} tags is over the limits of 64 MiB and 16");
+            return Err(LedgerError::Config(text));
+        }
+        let (id, subject_key) = self
+            .keys
+            .key_of(&draft.subject)
+            .ok_or_else(|| LedgerError::Keys("a subject has no key yet; ensure it before sealing".into()))?;
+        let head = Head {
+            group_id: self.group_id,
+            kind: draft.kind,
+            site: self.site.clone(),
+            epoch,
+            site_seq,
+            event_time_ms: draft.event_time_ms,
+            message_time_ms: draft.message_time_ms,
+            received_time_ms: draft.received_time_ms,
+            key_ref: self.mask(&id, self.group_id, &self.site, epoch, site_seq),
+        };
+        let event_key = Secret::random(rng);
+        let ciphertext = encrypt(&head, &subject_key, &event_key, &draft.payload, rng)?;
+        Ok(Message {
+            kind: head.kind,
+            event_time_ms: head.event_time_ms,
+            message_time_ms: head.message_time_ms,
+            received_time_ms: head.received_time_ms,
+            key_ref: head.key_ref,
+            subject_commitment: commitment(&event_key, &draft.subject),
+            ciphertext_len: ciphertext.len() as u32, // bounded by MAX_PAYLOAD_BYTES + OVERHEAD_BYTES
+            ciphertext_hash: sha256(&[&ciphertext]),
+            private: Private { dedupe: draft.dedupe, tags: draft.tags.clone() },
+            ciphertext: ciphertext.into(),
+        })
+    }
+
+    /// `None` if this site has no key for it: another site's subject, or shredded. An error if it is damaged.
+    pub(crate) fn open(&self, leaf: &Leaf, ciphertext: &[u8]) -> Result<Option<Bytes>, LedgerError> {
+        let head = &leaf.head;
+        let id = self.mask(&head.key_ref, head.group_id, &head.site, head.epoch, head.site_seq);
+        let Some((subject, subject_key)) = self.keys.key_by_id(&id) else { return Ok(None) };
+        let damaged = || {
+            let (site, epoch, seq) = (&head.site, head.epoch, head.site_seq);
+            LedgerError::Damaged(format!("entry {seq} of site {site} in epoch {epoch} does not open with its key"))
+        };
+        let (payload, event_key) = decrypt(head, &subject_key, ciphertext).ok_or_else(damaged)?;
+        if commitment(&event_key, &subject) != leaf.subject_commitment {
+            return Err(damaged());
+        }
+        Ok(Some(payload.into()))
+    }
+
+    /// Key id to key_ref and back.
+    fn mask(&self, id: &KeyId, group_id: u32, site: &SiteName, epoch: u64, site_seq: u64) -> [u8; 16] {
+        let mut position = group_id.to_be_bytes().to_vec();
+        position.extend_from_slice(site.as_str().as_bytes());
+        position.extend_from_slice(&epoch.to_be_bytes());
+        position.extend_from_slice(&site_seq.to_be_bytes());
+        let mut masked = self.index.key_ref_mask(&position);
+        masked.iter_mut().zip(id).for_each(|(mask, byte)| *mask ^= byte);
+        masked
+    }
+}
+
+fn encrypt<R: RngCore + CryptoRng>(
+    head: &Head,
+    subject_key: &Secret,
+    event_key: &Secret,
+    payload: &[u8],
+    rng: &mut R,
+) -> Result<Vec<u8>, LedgerError> {
+    let failed = |_| LedgerError::Keys("a payload could not be encrypted".into());
+    let mut nonce = [0; 12];
+    rng.fill_bytes(&mut nonce);
+    let mut out = Vec::with_capacity(payload.len() + OVERHEAD_BYTES);
+    out.push(VERSION);
+    out.extend_from_slice(&nonce);
+    let mut associated = associated_data(head);
+    let mut wrapped = *event_key.expose();
+    let tag = Aes256Gcm::new(subject_key.expose().into())
+        .encrypt_in_place_detached(Nonce::from_slice(&nonce), &associated, &mut wrapped)
+        .map_err(failed)?;
+    out.extend_from_slice(&wrapped);
+    out.extend_from_slice(&tag);
+    out.extend_from_slice(payload);
+    associated[1] = PAYLOAD;
+    let (_, body) = out.split_at_mut(PREFIX_LEN);
+    let tag = Aes256Gcm::new(event_key.expose().into())
+        .encrypt_in_place_detached(Nonce::from_slice(&[0; 12]), &associated, body)
+        .map_err(failed)?;
+    out.extend_from_slice(&tag);
+    Ok(out)
+}
+
+/// The payload and its event key.
+fn decrypt(head: &Head, subject_key: &Secret, ciphertext: &[u8]) -> Option<(Vec<u8>, Secret)> {
+    let (nonce, rest) = ciphertext.strip_prefix(&[VERSION])?.split_first_chunk::<12>()?;
+    let (mut event_key, rest) = rest.split_first_chunk::<32>().map(|(key, rest)| (*key, rest))?;
+    let (wrap_tag, rest) = rest.split_first_chunk::<TAG_LEN>()?;
+    let (body, tag) = rest.split_last_chunk::<TAG_LEN>()?;
+    let mut associated = associated_data(head);
+    Aes256Gcm::new(subject_key.expose().into())
+        .decrypt_in_place_detached(Nonce::from_slice(nonce), &associated, &mut event_key, Tag::from_slice(wrap_tag))
+        .ok()?;
+    let event_key = Secret::new(event_key);
+    associated[1] = PAYLOAD;
+    let mut payload = body.to_vec();
+    Aes256Gcm::new(event_key.expose().into())
+        .decrypt_in_place_detached(
+            Nonce::from_slice(&[0; 12]),
+            &associated,
+            &mut payload,
+            Tag::from_slice(tag),
+        )
+        .ok()?;
+    Some((payload, event_key))
+}
+
+/// For the event key; the payload's differs in its second byte.
+fn associated_data(head: &Head) -> Vec<u8> {
+    let mut associated = vec![VERSION, EVENT_KEY];
+    associated.extend_from_slice(&head.encode());
+    associated
+}
+
+fn commitment(event_key: &Secret, subject: &Subject) -> Hash {
+    let mac = <Hmac<Sha256> as Mac>::new_from_slice(event_key.expose());
+    let mut mac = mac.unwrap_or_else(|_| unreachable!("HMAC takes keys of every length"));
+    mac.update(b"medulla subject salt v1\n");
+    let salt: [u8; 32] = mac.finalize().into_bytes().into();
+    sha256(&[&[0x23], &salt, &subject.0])
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use rand::SeedableRng;
+    use rand_chacha::ChaCha12Rng;
+
+    use super::*;
+    use crate::record::BatchHead;
+    use crate::types::Tag as SearchTag;
+
+    fn sealers() -> (tempfile::TempDir, Sealer, Sealer) {
+        let dir = tempfile::tempdir().unwrap();
+        let dirs = crate::keys::init(dir.path(), &[("a", "h"), ("b", "h")]).unwrap();
+        let open = |n: usize| {
+            Sealer::open_store(&dirs[n].join("subjects.keys"), &SiteKeys::load(&dirs[n]).unwrap()).unwrap()
+        };
+        let (a, b) = (open(0), open(1));
+        (dir, a, b)
+    }
+
+    fn draft(payload: &[u8]) -> Draft {
+        Draft {
+            kind: 1,
+            subject: Subject([4; 32]),
+            tags: vec![SearchTag([1; 16])],
+            dedupe: Some([2; 32]),
+            event_time_ms: 10,
+            message_time_ms: 20,
+            received_time_ms: 30,
+            payload: Bytes::copy_from_slice(payload),
+        }
+    }
+
+    fn leaf_of(sealer: &Sealer, message: &Message, epoch: u64, seq: u64) -> Leaf {
+        let (group_id, site) = (sealer.group_id, sealer.site.clone());
+        message.leaf(&BatchHead { group_id, site, epoch, first_site_seq: seq, previous: [0; 32] }, seq)
+    }
+
+    #[test]
+    fn the_home_site_opens_what_it_sealed_and_another_does_not() {
+        let (_dir, a, b) = sealers();
+        let mut rng = ChaCha12Rng::seed_from_u64(1);
+        assert!(a.seal(&draft(b"x"), 1, 0, &mut rng).is_err(), "no key before ensure");
+        a.ensure(&[Subject([4; 32])]).unwrap();
+        for payload in [b"".as_slice(), b"x", &[7; 5000]] {
+            let message = a.seal(&draft(payload), 1, 0, &mut rng).unwrap();
+            assert_eq!(message.ciphertext.len(), payload.len() + OVERHEAD_BYTES);
+            let leaf = leaf_of(&a, &message, 1, 0);
+            assert_eq!(a.open(&leaf, &message.ciphertext).unwrap().unwrap(), payload);
+            assert_eq!(b.open(&leaf, &message.ciphertext).unwrap(), None);
+        }
+    }
+
+    #[test]
+    fn nothing_but_the_sealed_position_opens() {
+        let (_dir, a, _b) = sealers();
+        let mut rng = ChaCha12Rng::seed_from_u64(2);
+        a.ensure(&[Subject([4; 32])]).unwrap();
+        let message = a.seal(&draft(b"secret"), 1, 0, &mut rng).unwrap();
+        let leaf = leaf_of(&a, &message, 1, 0);
+        let opens = |leaf: &Leaf, bytes: &[u8]| matches!(a.open(leaf, bytes), Ok(Some(_)));
+        assert!(opens(&leaf, &message.ciphertext));
+        let changes: [fn(&mut Leaf); 6] = [
+            |l| l.head.kind = 2,
+            |l| l.head.epoch = 2,
+            |l| l.head.site_seq = 1,
+            |l| l.head.group_id = 2,
+            |l| l.head.event_time_ms = 11,
+            |l| l.subject_commitment[0] ^= 1,
+        ];
+        for change in changes {
+            let mut other = leaf.clone();
+            change(&mut other);
+            assert!(!opens(&other, &message.ciphertext));
+        }
+        for at in 0..message.ciphertext.len() {
+            let mut flipped = message.ciphertext.to_vec();
+            flipped[at] ^= 1;
+            assert!(a.open(&leaf, &flipped).is_err(), "byte {at}");
+            assert!(a.open(&leaf, &message.ciphertext[..at]).is_err(), "cut at {at}");
+        }
+    }
+
+    #[test]
+    fn leaves_of_one_subject_share_nothing_that_shows() {
+        let (_dir, a, _b) = sealers();
+        let mut rng = ChaCha12Rng::seed_from_u64(3);
+        a.ensure(&[Subject([4; 32])]).unwrap();
+        let one = a.seal(&draft(b"same"), 1, 0, &mut rng).unwrap();
+        let two = a.seal(&draft(b"same"), 1, 1, &mut rng).unwrap();
+        assert_ne!(one.key_ref, two.key_ref);
+        assert_ne!(one.subject_commitment, two.subject_commitment);
+        assert_ne!(one.ciphertext_hash, two.ciphertext_hash);
+        let leaf = leaf_of(&a, &one, 1, 0).encode();
+        let plain = sha256(&[b"same"]);
+        assert!(!leaf.windows(32).any(|w| w == plain || w == [4; 32] || w == [2; 32]));
+        assert!(!leaf.windows(16).any(|w| w == [1; 16]), "tags stay out of the leaf");
+    }
+
+    #[test]
+    fn what_was_sealed_long_ago_still_opens() {
+        let head = Head {
+            group_id: 1,
+            kind: 2,
+            site: SiteName::new("a").unwrap(),
+            epoch: 3,
+            site_seq: 4,
+            event_time_ms: 5,
+            message_time_ms: 6,
+            received_time_ms: 7,
+            key_ref: [8; 16],
+        };
+        let (subject_key, event_key) = (Secret::new([9; 32]), Secret::new([10; 32]));
+        let golden = hex::decode(include_str!("seal.golden.txt").trim_end()).unwrap();
+        let (payload, opened_with) = decrypt(&head, &subject_key, &golden).unwrap();
+        assert_eq!((payload.as_slice(), opened_with.expose()), (b"payload".as_slice(), event_key.expose()));
+        let committed = "a5061d9cd5a16d7b3ccb061305bd2a7d861035249118da85bbe8062299e9af38";
+        assert_eq!(hex::encode(commitment(&event_key, &Subject([11; 32]))), committed);
+    }
+
+    #[test]
+    fn limits_are_refused() {
+        let (_dir, a, _b) = sealers();
+        a.ensure(&[Subject([4; 32])]).unwrap();
+        let mut rng = ChaCha12Rng::seed_from_u64(4);
+        let mut many = draft(b"x");
+        many.tags = vec![SearchTag([0; 16]); 17];
+        assert!(a.seal(&many, 1, 0, &mut rng).is_err());
+        let mut large = draft(b"x");
+        large.payload = Bytes::from(vec![0; MAX_PAYLOAD_BYTES + 1]);
+        assert!(a.seal(&large, 1, 0, &mut rng).is_err());
+    }
+
+    /// A floor far below what any machine with AES instructions does, so that a lost optimisation shows.
+    #[test]
+    fn sealing_is_fast() {
+        let (_dir, a, _b) = sealers();
+        a.ensure(&[Subject([4; 32])]).unwrap();
+        let mut rng = ChaCha12Rng::seed_from_u64(5);
+        let draft = draft(&[0x5a; 1024]);
+        let count = 20_000;
+        let start = Instant::now();
+        let messages: Vec<_> = (0..count).map(|seq| a.seal(&draft, 1, seq, &mut rng).unwrap()).collect();
+        let sealed = start.elapsed();
+        let start = Instant::now();
+        for (seq, message) in (0..).zip(&messages) {
+            assert!(a.open(&leaf_of(&a, message, 1, seq), &message.ciphertext).unwrap().is_some());
+        }
+        let rate = |elapsed: std::time::Duration| count as f64 / elapsed.as_secs_f64();
+        eprintln!("sealed {:.0}/s, opened {:.0}/s of 1 KiB", rate(sealed), rate(start.elapsed()));
+        assert!(rate(sealed) > 5_000.0);
+    }
+}
