@@ -1,11 +1,14 @@
 //! FHIR R4 (4.0.1) in JSON: reading, checking, events, and what Medulla writes itself.
 
+mod datetime;
 mod json;
 mod outcome;
 mod primitive;
 mod read;
 mod schema;
+mod to_events;
 mod validate;
 
 pub use outcome::outcome;
 pub use read::{Entry, Kind, Resource, read, read_bytes};
+pub use to_events::to_events;

@@ -1,0 +1,58 @@
+//! CodeableConcepts: which of several codings counts, after the feed's table.
+
+use super::Mapper;
+use crate::fhir::json::Json;
+use crate::{Code, CodeSystem, Mapped};
+
+pub(super) const LOINC: &str = "http://loinc.org";
+pub(super) const SNOMED: &str = "http://snomed.info/sct";
+
+impl<'a> Mapper<'a> {
+    /// The concept's code: what the feed's table maps, else LOINC, else the first coding, else its text.
+    pub(super) fn code(&self, concept: &Json) -> Option<(Code, Option<&'a Mapped>)> {
+        let feed = self.feed;
+        let codings = || concept.items("coding").iter().filter_map(|c| Some((c, c.str("code")?)));
+        for (coding, code) in codings() {
+            if let Some(mapped) = feed.codes.map(code, coding.str("system").unwrap_or_default()) {
+                let display =
+                    if mapped.display.is_empty() { display(coding, concept) } else { mapped.display.clone() };
+                return Some((
+                    Code { system: CodeSystem::Loinc, code: mapped.loinc.clone(), display },
+                    Some(mapped),
+                ));
+            }
+        }
+        let loinc = codings().find(|(coding, _)| coding.str("system") == Some(LOINC));
+        if let Some((coding, code)) = loinc.or_else(|| codings().next()) {
+            return Some((plain(coding, code, concept), None));
+        }
+        let text = concept.str("text")?;
+        Some((
+            Code {
+                system: CodeSystem::Other(String::new()),
+                code: text.to_owned(),
+                display: text.to_owned(),
+            },
+            None,
+        ))
+    }
+}
+
+fn plain(coding: &Json, code: &str, concept: &Json) -> Code {
+    let system = match coding.str("system").unwrap_or_default() {
+        LOINC => CodeSystem::Loinc,
+        SNOMED => CodeSystem::Snomed,
+        other => CodeSystem::Other(other.to_owned()),
+    };
+    Code { system, code: code.to_owned(), display: display(coding, concept) }
+}
+
+fn display(coding: &Json, concept: &Json) -> String {
+    coding.str("display").or_else(|| concept.str("text")).unwrap_or_default().to_owned()
+}
+
+/// Whether a concept has one of these codes, in whatever system.
+pub(super) fn has_code(concept: Option<&Json>, codes: &[&str]) -> bool {
+    let codings = concept.map(|c| c.items("coding")).unwrap_or_default();
+    codings.iter().filter_map(|c| c.str("code")).any(|code| codes.contains(&code))
+}

@@ -1,0 +1,129 @@
+//! Patient to Person, and to merges where it is linked to another.
+
+use super::Mapper;
+use super::concept::has_code;
+use crate::fhir::json::Json;
+use crate::{EventKind, Feed, PatientId, Person, Sex};
+
+impl Mapper<'_> {
+    pub(super) fn patient(&mut self, patient: &Json, full_url: Option<&str>) {
+        let Some(id) = identity(patient, self.feed) else {
+            return self.error(
+                "fhir-patient-missing",
+                "has no identifier with a value, no id, or no authority: set the feed's",
+            );
+        };
+        let updated = patient.get("meta").and_then(|m| m.str("lastUpdated"));
+        let at = self.time(updated).unwrap_or((self.received_at, crate::Precision::Second));
+        let person = Person {
+            name: patient_name(patient),
+            birth_date: patient.str("birthDate").map(str::to_owned),
+            sex: patient.str("gender").and_then(sex),
+            died_at: self.time(patient.str("deceasedDateTime")).map(|(at, _)| at),
+        };
+        self.push(&id, None, at, EventKind::Person(person));
+        self.alias(patient, full_url, &id, at);
+        self.links(patient, &id, at);
+    }
+
+    /// Others may refer to this patient as `Patient/id`: that name belongs to the same person. An id beside
+    /// a `urn:uuid:` is the sender's scratch name and stands for nobody.
+    fn alias(
+        &mut self,
+        patient: &Json,
+        full_url: Option<&str>,
+        id: &PatientId,
+        at: (crate::Time, crate::Precision),
+    ) {
+        if full_url.is_some_and(|url| url.starts_with("urn:")) {
+            return;
+        }
+        if let Some(from) = patient.str("id").and_then(|own| patient_id("", own, self.feed))
+            && from != *id
+        {
+            self.push(id, None, at, EventKind::Merged { from });
+        }
+    }
+
+    /// `Patient.link`: what A40 says in HL7 v2.
+    fn links(&mut self, patient: &Json, id: &PatientId, at: (crate::Time, crate::Precision)) {
+        for link in patient.items("link") {
+            let Some(other) = link.get("other").and_then(|other| self.patient_of(other, patient)) else {
+                continue;
+            };
+            match link.str("type") {
+                Some("replaces") if other != *id => {
+                    self.push(id, None, at, EventKind::Merged { from: other })
+                }
+                Some("replaced-by") if other != *id => {
+                    self.push(&other, None, at, EventKind::Merged { from: id.clone() })
+                }
+                _ => {}
+            }
+        }
+    }
+}
+
+/// The identifier that stands for the patient: one of the feed's own authority first, then a medical record
+/// number (v2-0203 `MR`), then the official or usual one, then the first; else `Patient.id`.
+pub(super) fn identity(patient: &Json, feed: &Feed) -> Option<PatientId> {
+    let usable = patient
+        .items("identifier")
+        .iter()
+        .filter(|i| i.str("value").is_some() && i.str("use") != Some("old"));
+    let rank = |i: &&Json| {
+        let type_ = i.get("type");
+        match () {
+            () if i.str("system").is_some_and(|s| authority(s) == feed.authority) => 0,
+            () if has_code(type_, &["MR"]) => 1,
+            () if has_code(type_, &["SS", "DL", "PPN", "NI"]) => 4,
+            () if matches!(i.str("use"), Some("official" | "usual")) => 2,
+            () => 3,
+        }
+    };
+    let chosen = usable.min_by_key(rank);
+    match chosen {
+        Some(identifier) => {
+            patient_id(identifier.str("system").unwrap_or_default(), identifier.str("value")?, feed)
+        }
+        None => patient_id("", patient.str("id")?, feed),
+    }
+}
+
+/// The id under its authority, the feed's where it names none. `None` where one of them is empty.
+pub(super) fn patient_id(system: &str, value: &str, feed: &Feed) -> Option<PatientId> {
+    let named = authority(system.trim());
+    let authority = if named.is_empty() { feed.authority.as_str() } else { named };
+    let id = value.trim();
+    let complete = !authority.is_empty() && !id.is_empty();
+    complete.then(|| PatientId { authority: authority.to_owned(), id: id.to_owned() })
+}
+
+/// An identifier's system as HL7 v2 names the same authority: `urn:oid:` and our own `urn:id:` fall away.
+fn authority(system: &str) -> &str {
+    system.strip_prefix("urn:oid:").or_else(|| system.strip_prefix("urn:id:")).unwrap_or(system)
+}
+
+/// `Family, Given Given`, of the official or usual name, else of the first.
+fn patient_name(patient: &Json) -> Option<String> {
+    let names = patient.items("name");
+    let of_use = |wanted| names.iter().find(|n| n.str("use") == Some(wanted));
+    let name = of_use("official").or_else(|| of_use("usual")).or(names.first())?;
+    let given: Vec<&str> = name.items("given").iter().filter_map(Json::as_str).collect();
+    let written = match (name.str("family").unwrap_or_default(), given.join(" ")) {
+        (family, given) if given.is_empty() => family.to_owned(),
+        ("", given) => given,
+        (family, given) => format!("{family}, {given}"),
+    };
+    if written.is_empty() { name.str("text").map(str::to_owned) } else { Some(written) }
+}
+
+fn sex(gender: &str) -> Option<Sex> {
+    match gender {
+        "female" => Some(Sex::Female),
+        "male" => Some(Sex::Male),
+        "other" => Some(Sex::Other),
+        "unknown" => Some(Sex::Unknown),
+        _ => None,
+    }
+}

@@ -1,0 +1,205 @@
+use super::*;
+use crate::fhir::read;
+use crate::{CodeTable, EncounterChange, Observation, ObservationStatus, Value};
+
+const NOW: Time = Time(1_800_000_000_000);
+
+fn feed() -> Feed {
+    let codes = "local_code,local_system,loinc,ucum,local_unit\nT,urn:lab,8310-5,Cel,degF\n";
+    Feed {
+        authority: "HOSP".into(),
+        zone: "Europe/Zurich".into(),
+        codes: CodeTable::parse(codes).unwrap(),
+        icu_wards: vec!["ICU*".into()],
+        ..Feed::default()
+    }
+}
+
+#[track_caller]
+fn events(json: &str) -> (Vec<Event>, Vec<Issue>) {
+    to_events(&read(json.as_bytes()).unwrap(), &feed(), NOW)
+}
+
+fn observation(rest: &str) -> String {
+    format!(
+        r#"{{"resourceType":"Observation","status":"final","effectiveDateTime":"2026-01-02T03:04:05Z","subject":{{"reference":"Patient/7"}},{rest}}}"#
+    )
+}
+
+#[track_caller]
+fn observed(json: &str) -> Vec<Observation> {
+    let (events, issues) = events(json);
+    assert!(issues.iter().all(|i| i.severity != Severity::Error), "{issues:?}");
+    events
+        .into_iter()
+        .filter_map(|e| match e.kind {
+            EventKind::Observed(o) => Some(o),
+            _ => None,
+        })
+        .collect()
+}
+
+fn id(authority: &str, id: &str) -> PatientId {
+    PatientId { authority: authority.into(), id: id.into() }
+}
+
+/// Not `assert_eq!`: a `PatientId` hides itself in messages.
+#[track_caller]
+fn check_subject(subject: &str, expected: Option<PatientId>) {
+    let json = format!(
+        r#"{{"resourceType":"Observation","status":"final","code":{{"text":"x"}},"valueString":"y","subject":{subject}}}"#
+    );
+    let (events, issues) = events(&json);
+    assert!(events.first().map(|e| e.patient.clone()) == expected, "{subject}");
+    assert_eq!(issues.iter().any(|i| i.code == "fhir-patient-missing"), expected.is_none());
+}
+
+#[test]
+fn a_subject_is_named_in_many_ways() {
+    check_subject(r#"{"reference":"Patient/7"}"#, Some(id("HOSP", "7")));
+    check_subject(r#"{"reference":"https://ehr.example/fhir/Patient/7/_history/2"}"#, Some(id("HOSP", "7")));
+    check_subject(r#"{"identifier":{"system":"urn:oid:2.999.1","value":"9"}}"#, Some(id("2.999.1", "9")));
+    check_subject(r#"{"identifier":{"value":"9"}}"#, Some(id("HOSP", "9")));
+    check_subject(r#"{"reference":"Patient?identifier=urn:x%7C9"}"#, Some(id("urn:x", "9")));
+    check_subject(r#"{"reference":"urn:uuid:0c3151bd-1cbf-4d64-b04d-cd9187a4c6e0"}"#, None);
+    check_subject(r#"{"reference":"Group/7"}"#, None);
+    check_subject(r#"{"display":"someone"}"#, None);
+    check_subject(r#"{"reference":"Patient?identifier=%zz"}"#, None);
+}
+
+#[test]
+fn a_transaction_resolves_its_own_references() {
+    let json = r#"{"resourceType":"Bundle","type":"transaction","entry":[
+      {"fullUrl":"urn:uuid:11111111-1111-4111-8111-111111111111","request":{"method":"POST","url":"Observation"},"resource":{
+        "resourceType":"Observation","status":"final","code":{"coding":[{"system":"http://loinc.org","code":"8867-4"}]},
+        "subject":{"reference":"urn:uuid:22222222-2222-4222-8222-222222222222"},
+        "encounter":{"reference":"urn:uuid:33333333-3333-4333-8333-333333333333"},
+        "effectiveDateTime":"2026-01-02","valueQuantity":{"value":80.0,"unit":"bpm"}}},
+      {"fullUrl":"urn:uuid:22222222-2222-4222-8222-222222222222","request":{"method":"POST","url":"Patient"},"resource":{
+        "resourceType":"Patient","id":"scratch","gender":"female","birthDate":"1951-04",
+        "name":[{"use":"nickname","text":"Nan"},{"use":"official","family":"Muster","given":["Anna","M."]}],
+        "identifier":[{"type":{"coding":[{"code":"SS"}]},"value":"756"},{"type":{"coding":[{"code":"MR"}]},"value":"42"}]}},
+      {"fullUrl":"urn:uuid:33333333-3333-4333-8333-333333333333","request":{"method":"POST","url":"Encounter"},"resource":{
+        "resourceType":"Encounter","status":"finished","class":{"code":"IMP"},"identifier":[{"value":"V1"}],
+        "subject":{"reference":"urn:uuid:22222222-2222-4222-8222-222222222222"},
+        "period":{"start":"2026-01-01T00:00:00Z","end":"2026-01-03T00:00:00Z"},
+        "location":[{"location":{"display":"ICU 2"},"period":{"start":"2026-01-02T00:00:00Z"}},
+                    {"location":{"display":"Ward 5"},"period":{"start":"2026-01-01T00:00:00Z"}}]}}]}"#;
+    let (events, issues) = events(json);
+    assert_eq!(issues, []);
+    assert!(events.iter().all(|e| e.patient == id("HOSP", "42")));
+    assert_eq!(events[0].visit.as_deref(), Some("V1"));
+    assert_eq!((events[0].at, events[0].precision), (Time(1_767_308_400_000), Precision::Day));
+    let EventKind::Observed(o) = &events[0].kind else { panic!() };
+    assert!(
+        o.value
+            == Value::Quantity { number: 80.0, text: "80.0".into(), unit: "/min".into(), comparator: None }
+    );
+    let EventKind::Person(p) = &events[1].kind else { panic!() };
+    assert_eq!((p.name.as_deref(), p.birth_date.as_deref()), (Some("Muster, Anna M."), Some("1951-04")));
+    let moves: Vec<_> = events[2..]
+        .iter()
+        .map(|e| match &e.kind {
+            EventKind::Encounter(e) => (e.change, e.location.as_ref().is_some_and(|l| l.icu)),
+            _ => panic!("no other event"),
+        })
+        .collect();
+    assert_eq!(
+        moves,
+        [
+            (EncounterChange::Admitted, false),
+            (EncounterChange::Transferred, true),
+            (EncounterChange::Discharged, true)
+        ]
+    );
+}
+
+#[test]
+fn components_are_results_of_their_own() {
+    let all = observed(&observation(
+        r#""identifier":[{"system":"urn:m","value":"1"}],"code":{"coding":[{"system":"http://loinc.org","code":"85354-9"}]},"component":[
+        {"code":{"coding":[{"system":"http://loinc.org","code":"8480-6"}]},"valueQuantity":{"value":120,"unit":"mmHg","system":"http://unitsofmeasure.org","code":"mm[Hg]"}},
+        {"code":{"coding":[{"system":"http://loinc.org","code":"8462-4"}]},"valueQuantity":{"value":80,"unit":"mmHg"}}]"#,
+    ));
+    let codes: Vec<_> = all.iter().map(|o| (o.code.code.as_str(), o.source_id.as_str())).collect();
+    assert_eq!(codes, [("8480-6", "urn:m|1#8480-6"), ("8462-4", "urn:m|1#8462-4")]);
+    assert!(all.iter().all(|o| matches!(&o.value, Value::Quantity { unit, .. } if unit == "mm[Hg]")));
+}
+
+#[test]
+fn local_codes_and_units_go_through_the_table() {
+    let all = observed(&observation(
+        r#""code":{"coding":[{"system":"urn:lab","code":"T","display":"Temp"}]},"valueQuantity":{"value":98.60,"comparator":"<"}"#,
+    ));
+    assert_eq!((all[0].code.system.clone(), all[0].code.code.as_str()), (crate::CodeSystem::Loinc, "8310-5"));
+    let Value::Quantity { number, text, unit, comparator } = &all[0].value else { panic!() };
+    assert!((number - 37.0).abs() < 1e-9 && text == "98.60" && unit == "Cel");
+    assert_eq!(*comparator, Some(crate::Comparator::Less));
+}
+
+#[test]
+fn amendments_keep_the_name_of_what_they_amend() {
+    for (status, expected) in [
+        ("preliminary", ObservationStatus::Preliminary),
+        ("amended", ObservationStatus::Corrected),
+        ("corrected", ObservationStatus::Corrected),
+        ("entered-in-error", ObservationStatus::Deleted),
+        ("cancelled", ObservationStatus::Cancelled),
+    ] {
+        let json = observation(r#""id":"o1","code":{"text":"x"},"valueInteger":3"#).replace("final", status);
+        let all = observed(&json);
+        assert_eq!((all[0].status, all[0].source_id.as_str()), (expected, "Observation/o1"));
+    }
+    let withdrawn =
+        observed(&observation(r#""id":"o1","code":{"text":"x"}"#).replace("final", "entered-in-error"));
+    assert!(withdrawn.len() == 1 && withdrawn[0].value == Value::Absent);
+}
+
+#[test]
+fn nothing_is_dropped_silently() {
+    let codes = |json: &str| events(json).1.into_iter().map(|i| i.code.into_owned()).collect::<Vec<_>>();
+    assert_eq!(codes(r#"{"resourceType":"Medication"}"#), ["fhir-resource-not-mapped"]);
+    assert_eq!(codes(&observation(r#""code":{"text":"x"}"#)), ["fhir-value-missing"]);
+    assert_eq!(
+        codes(&observation(r#""code":{"text":"x"},"valueRange":{"low":{"value":1}}"#)),
+        ["fhir-value-unsupported", "fhir-value-missing"]
+    );
+    assert_eq!(
+        codes(&observation(r#""focus":[{"display":"fetus"}],"code":{"text":"x"},"valueInteger":1"#)),
+        ["fhir-focus-unsupported"]
+    );
+    assert_eq!(codes(r#"{"resourceType":"Bundle","type":"history"}"#), ["fhir-bundle-unsupported"]);
+    assert_eq!(
+        codes(
+            r#"{"resourceType":"Bundle","type":"transaction","entry":[{"request":{"method":"DELETE","url":"Patient/1"}}]}"#
+        ),
+        ["fhir-method-unsupported"]
+    );
+    assert_eq!(
+        codes(
+            r#"{"resourceType":"Encounter","status":"in-progress","class":{"code":"IMP"},"id":"e","subject":{"reference":"Patient/7"}}"#
+        ),
+        ["fhir-time-missing"]
+    );
+}
+
+#[test]
+fn of_a_batch_the_good_entries_count() {
+    let json = r#"{"resourceType":"Bundle","type":"batch","entry":[
+        {"resource":{"resourceType":"Patient","id":"1","gender":"?"},"request":{"method":"PUT","url":"Patient/1"}},
+        {"resource":{"resourceType":"Patient","id":"2"},"request":{"method":"PUT","url":"Patient/2"}}]}"#;
+    let (events, issues) = events(json);
+    assert!(events.len() == 1 && events[0].patient == id("HOSP", "2"));
+    assert_eq!((issues.len(), issues[0].severity), (1, Severity::Warning));
+    assert_eq!(issues[0].location, "Bundle.entry[0].resource.gender");
+}
+
+#[test]
+fn a_patient_known_by_two_names_is_one() {
+    let json = r#"{"resourceType":"Patient","id":"7","identifier":[{"system":"urn:mrn","value":"42"}],
+        "link":[{"other":{"identifier":{"system":"urn:mrn","value":"41"}},"type":"replaces"}]}"#;
+    let (events, _) = events(json);
+    assert!(events.iter().all(|e| e.patient == id("urn:mrn", "42")));
+    assert!(events[1].kind == EventKind::Merged { from: id("HOSP", "7") });
+    assert!(events[2].kind == EventKind::Merged { from: id("urn:mrn", "41") });
+}
