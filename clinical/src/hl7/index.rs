@@ -140,7 +140,7 @@ fn trim(bytes: &[u8]) -> (usize, usize) {
         start += BOM.len();
         start += bytes.iter().skip(start).take_while(|b| outside(b)).count();
     }
-    let after = bytes.iter().rev().take_while(|b| matches!(**b, b'\r' | b'\n' | FS)).count();
+    let after = bytes.iter().rev().take_while(|b| matches!(**b, b'\r' | b'\n' | VT | FS)).count();
     (start, bytes.len().saturating_sub(after).max(start))
 }
 

@@ -81,10 +81,6 @@ impl Message {
         self.charset
     }
 
-    pub(super) fn charset_issue(&self) -> Option<&Issue> {
-        self.charset_issue.as_ref()
-    }
-
     pub fn segments(&self) -> impl ExactSizeIterator<Item = Segment<'_>> + DoubleEndedIterator {
         (0..self.segments.len()).map(|at| Segment::new(self, at))
     }

@@ -52,6 +52,18 @@ impl<'m> Segment<'m> {
             && rest.iter().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit()))
     }
 
+    /// `OBX[2]`; the first of its name is `OBX`. Walks over the segments before it.
+    pub(super) fn place(&self) -> String {
+        let name = self.name_bytes();
+        let before = self.message.segments().take(self.at).filter(|s| s.name_bytes() == name).count();
+        match (self.is_named_well(), before) {
+            // What stands for a name may be anything, a patient's data too.
+            (false, _) => format!("segment {}", self.at + 1),
+            (true, 0) => self.name().into_owned(),
+            (true, _) => format!("{}[{}]", self.name(), before + 1),
+        }
+    }
+
     /// Place of the segment in the message, from 0.
     pub fn position(&self) -> usize {
         self.at

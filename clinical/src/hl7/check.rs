@@ -1,0 +1,124 @@
+//! What `medulla hl7 check` reports: each message of a file, read as a feed would.
+
+use bytes::Bytes;
+use serde::Serialize;
+
+use super::split::{PieceKind, split};
+use super::{Limits, Message, ParseError, to_events};
+use crate::{Event, Feed, Issue, Severity, Time};
+
+/// One message's report; its JSON keys are a stable interface.
+#[derive(Clone, Debug, Serialize)]
+pub struct Report {
+    pub file: String,
+    /// Of the message's first byte in the file.
+    pub offset: usize,
+    /// `ADT^A01`; empty if the message cannot be read.
+    #[serde(rename = "type")]
+    pub type_: String,
+    pub control_id: String,
+    pub version: String,
+    pub segments: usize,
+    /// IANA's name of the charset the text was read in.
+    pub charset: String,
+    pub status: Status,
+    pub issues: Vec<Finding>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Status {
+    Ok,
+    /// It would be taken, and something in it should be looked at.
+    Warn,
+    /// It would be answered with an error and kept as a `Rejected` entry.
+    Rejected,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Finding {
+    pub code: String,
+    pub location: String,
+    pub text: String,
+}
+
+/// Checks every message of a file, and reports what belongs to none. `file` is only named. Where
+/// `feed.authority` is empty, ids without an authority are warned of: whether they are taken depends on the
+/// feed they come by.
+pub fn check<'f>(
+    bytes: Bytes,
+    file: &'f str,
+    feed: &'f Feed,
+    limits: &'f Limits,
+    now: Time,
+) -> impl Iterator<Item = Report> + 'f {
+    split(bytes).filter_map(move |piece| {
+        let report = match piece.kind {
+            PieceKind::Blank | PieceKind::Envelope => return None,
+            PieceKind::Stray => unreadable(&ParseError::MshMissing),
+            PieceKind::Message => match Message::parse(piece.bytes, limits) {
+                Ok(message) => readable(&message, feed, now),
+                Err(error) => unreadable(&error),
+            },
+        };
+        Some(Report { file: file.to_owned(), offset: piece.offset, ..report })
+    })
+}
+
+/// The worst issue decides.
+pub fn status_of(issues: &[Issue]) -> Status {
+    match issues.iter().map(|i| i.severity).max() {
+        Some(Severity::Error) => Status::Rejected,
+        Some(Severity::Warning) => Status::Warn,
+        _ => Status::Ok,
+    }
+}
+
+fn readable(message: &Message, feed: &Feed, now: Time) -> Report {
+    let message = message.for_feed(feed);
+    let (_, issues) = read(&message, feed, now);
+    Report {
+        file: String::new(),
+        offset: 0,
+        type_: message.type_(),
+        control_id: message.control_id().into_owned(),
+        version: message.version().into_owned(),
+        segments: message.segments().len(),
+        charset: message.charset().name().to_owned(),
+        status: status_of(&issues),
+        issues: issues.into_iter().map(finding).collect(),
+    }
+}
+
+fn read(message: &Message, feed: &Feed, now: Time) -> (Vec<Event>, Vec<Issue>) {
+    let (events, mut issues) = to_events(message, feed, now);
+    let missing = |issue: &Issue| issue.code == "authority-missing";
+    if !feed.authority.is_empty() || !issues.iter().any(missing) {
+        return (events, issues);
+    }
+    // Read on as if the feed named an authority, and keep the finding as a warning.
+    issues.retain(missing);
+    issues.iter_mut().for_each(|issue| issue.severity = Severity::Warning);
+    let (events, more) = to_events(message, &Feed { authority: "unnamed".into(), ..feed.clone() }, now);
+    issues.extend(more);
+    (events, issues)
+}
+
+fn unreadable(error: &ParseError) -> Report {
+    let issue = error.to_issue();
+    Report {
+        file: String::new(),
+        offset: 0,
+        type_: String::new(),
+        control_id: String::new(),
+        version: String::new(),
+        segments: 0,
+        charset: String::new(),
+        status: Status::Rejected,
+        issues: vec![finding(issue)],
+    }
+}
+
+fn finding(issue: Issue) -> Finding {
+    Finding { code: issue.code.into_owned(), location: issue.location, text: issue.text }
+}

@@ -1,0 +1,56 @@
+//! Messages to canonical events.
+
+mod adt;
+mod coded;
+mod context;
+mod observation;
+mod order;
+mod patient;
+mod value;
+
+use context::Context;
+
+use super::Message;
+use crate::{Event, Feed, Issue, Severity, Time};
+
+/// An event's time may lie so far in the future of its receipt before it is flagged.
+const FUTURE_MS_MAX: i64 = 24 * Time::HOUR_MS;
+
+/// Triggers of ADT that are read (HL7 v2.9 ch. 3 §3.3).
+const ADT: [&str; 14] =
+    ["A01", "A02", "A03", "A04", "A05", "A06", "A07", "A08", "A11", "A12", "A13", "A28", "A31", "A40"];
+
+/// What a message says, and what is wrong with it. Takes ADT A01 to A08, A11 to A13, A28, A31, A40, ORU^R01,
+/// ORM^O01 and OML^O21. An issue of severity Error means that the message as a whole is to be rejected.
+pub fn to_events(message: &Message, feed: &Feed, received_at: Time) -> (Vec<Event>, Vec<Issue>) {
+    let message = message.for_feed(feed);
+    let mut context = Context::new(&message, feed, received_at);
+    context.issues.extend(message.issues());
+    let header = message.header();
+    let (code, trigger) = match message.type_().split_once('^') {
+        Some((code, trigger)) => (code.to_owned(), trigger.to_owned()),
+        None => (message.type_(), String::new()),
+    };
+    let events = match (code.as_str(), trigger.as_str()) {
+        ("ADT", trigger) if ADT.contains(&trigger) => adt::read(&mut context, trigger),
+        // Before v2.3.1 the trigger could be left out where there was but one.
+        ("ORU", "R01" | "") => observation::read(&mut context),
+        ("ORM", "O01" | "") | ("OML", "O21") => order::read(&mut context),
+        // What is missing is an issue of the structure already.
+        _ if header.valued(9).is_none() => Vec::new(),
+        _ => {
+            let text = "events are read from ADT A01 to A08, A11 to A13, A28, A31, A40, ORU R01, ORM O01 and OML \
+                        O21; route other types elsewhere";
+            context.tell(Severity::Error, "type-unsupported", "MSH-9", text);
+            Vec::new()
+        }
+    };
+    for event in &events {
+        if event.at.0 > received_at.0.saturating_add(FUTURE_MS_MAX) {
+            let text = "an event's time lies more than 24 h after receipt; check the sender's clock and zone";
+            context.tell(Severity::Warning, "event-time-in-future", "message", text);
+            break;
+        }
+    }
+    (events, context.issues)
+}

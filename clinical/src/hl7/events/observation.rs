@@ -1,0 +1,127 @@
+//! ORU^R01: results and vital signs (HL7 v2.9 ch. 7 §7.3.1, §7.4.2 OBX).
+
+use super::coded::{self, Coded};
+use super::context::Context;
+use super::{patient, value};
+use crate::hl7::{Part, Segment};
+use crate::{CodeSystem, Event, EventKind, Observation, ObservationStatus, PatientId, Severity, Value};
+
+/// What stands before an OBX and holds for it.
+#[derive(Default)]
+struct Group<'m> {
+    patient: Option<PatientId>,
+    visit: Option<String>,
+    orc: Option<Segment<'m>>,
+    obr: Option<Segment<'m>>,
+}
+
+/// One event an OBX, and what PID says of the person. PV1 gives its visit number only: where the patient
+/// lies is ADT's to say, a laboratory's copy of it is old.
+pub(super) fn read(context: &mut Context<'_>) -> Vec<Event> {
+    let message = context.message;
+    let mut group = Group::default();
+    let mut events = Vec::new();
+    for segment in message.segments() {
+        match segment.name_bytes() {
+            b"PID" => {
+                group = Group { patient: patient::id(context, segment, 3), ..Group::default() };
+                events.extend(person(context, segment, &group));
+            }
+            b"PV1" => group.visit = patient::visit(segment),
+            b"ORC" => (group.orc, group.obr) = (Some(segment), None),
+            b"OBR" => {
+                // An ORC holds for the OBR that follows it, and for no further one.
+                let orc = if group.obr.is_some() { None } else { group.orc };
+                (group.orc, group.obr) = (orc, Some(segment));
+            }
+            b"OBX" => events.extend(observed(context, segment, &group)),
+            _ => {}
+        }
+    }
+    if message.first("PID").is_none() {
+        context.tell(Severity::Error, "patient-id-missing", "PID", "no PID segment; send the patient's id");
+    }
+    events
+}
+
+fn person<'m>(context: &mut Context<'m>, pid: Segment<'m>, group: &Group<'m>) -> Option<Event> {
+    let patient = group.patient.clone()?;
+    let kind = EventKind::Person(patient::person(context, pid)?);
+    let (at, precision) = context.sent_at;
+    Some(Event { patient, visit: None, at, precision, kind })
+}
+
+fn observed<'m>(context: &mut Context<'m>, obx: Segment<'m>, group: &Group<'m>) -> Option<Event> {
+    let patient = group.patient.clone()?;
+    let Some(field) = obx.valued(3) else {
+        let text = "OBX-3 does not say what was observed; the observation was not read";
+        context.tell_at(Severity::Warning, "code-missing", obx, "3", text);
+        return None;
+    };
+    let what = coded::read(context, field);
+    let status = status(context, obx, group)?;
+    let value = match value::read(context, obx, &what) {
+        Some(value) => value,
+        // Taken back, corrected to nothing, or never to come: that there is no value is the news.
+        None if obx.field(5).is_none_or(|f| f.is_empty()) && is_withdrawal(status) => Value::Absent,
+        None => {
+            if obx.field(5).is_none_or(|f| f.is_empty()) {
+                let text = "OBX-5 is empty, which says nothing; send \"\" for a value that is no more";
+                context.tell_at(Severity::Information, "value-empty", obx, "5", text);
+            }
+            return None;
+        }
+    };
+    let source_id = source_id(obx, group, &what);
+    let (at, precision) = context.first_time(&[(Some(obx), 14), (group.obr, 7)]);
+    let kind = EventKind::Observed(Observation { code: what.code, value, status, source_id });
+    Some(Event { patient, visit: group.visit.clone(), at, precision, kind })
+}
+
+fn is_withdrawal(status: ObservationStatus) -> bool {
+    use ObservationStatus::{Cancelled, Corrected, Deleted};
+    matches!(status, Corrected | Deleted | Cancelled)
+}
+
+/// OBX-11 (HL7 table 0085), else OBR-25 (table 0123), else final. A final OBX under a corrected OBR replaces
+/// what was sent before. `None`: no result is meant.
+fn status<'m>(context: &mut Context<'m>, obx: Segment<'m>, group: &Group<'m>) -> Option<ObservationStatus> {
+    let letter = |segment: Option<Segment<'m>>, field| {
+        segment.map(|s| s.text(field, 1).trim().to_ascii_uppercase()).unwrap_or_default()
+    };
+    let (own, order) = (letter(Some(obx), 11), letter(group.obr, 25));
+    let status = if own.is_empty() { order.as_str() } else { own.as_str() };
+    let status = match status {
+        "F" | "U" | "V" | "B" if order == "C" => ObservationStatus::Corrected,
+        "F" | "U" | "V" | "B" | "" | "\"\"" => ObservationStatus::Final,
+        "C" | "A" => ObservationStatus::Corrected,
+        "D" | "W" => ObservationStatus::Deleted,
+        "X" | "N" => ObservationStatus::Cancelled,
+        "P" | "R" | "S" | "I" => ObservationStatus::Preliminary,
+        // Describes the order: there is nothing that was observed.
+        "O" => return None,
+        _ => {
+            let text = "no status of HL7 table 0085; the result was taken as preliminary";
+            context.tell_at(Severity::Warning, "status-unknown", obx, "11", text);
+            ObservationStatus::Preliminary
+        }
+    };
+    Some(status)
+}
+
+/// What a correction refers to: order number, OBX-3 and OBX-4. Without an order number there is none: other
+/// orders' results would be taken for the same one.
+fn source_id(obx: Segment<'_>, group: &Group<'_>, what: &Coded<'_>) -> String {
+    let numbers = [(group.obr, 3), (group.orc, 3), (group.obr, 2), (group.orc, 2)];
+    let order = numbers.into_iter().find_map(|(segment, field)| {
+        let number = segment?.valued(field)?.component(1).filter(Part::has_value)?.text();
+        Some(number.trim().to_owned()).filter(|n| !n.is_empty())
+    });
+    let Some(order) = order else { return String::new() };
+    let system = match &what.code.system {
+        CodeSystem::Loinc => "LN",
+        CodeSystem::Snomed => "SCT",
+        CodeSystem::Other(name) => name,
+    };
+    format!("{order}|{}^{system}|{}", what.code.code, obx.text(4, 1).trim())
+}

@@ -1,0 +1,82 @@
+//! ORM^O01 and OML^O21: orders (HL7 v2.9 ch. 4 §4.4.1, §4.4.6).
+
+use super::context::Context;
+use super::{coded, patient};
+use crate::hl7::{Part, Segment};
+use crate::{Code, CodeSystem, Event, EventKind, Order, PatientId, Severity};
+
+/// One event for each OBR, or for an ORC that no OBR follows.
+pub(super) fn read(context: &mut Context<'_>) -> Vec<Event> {
+    let message = context.message;
+    let Some(pid) = message.first("PID") else {
+        context.tell(Severity::Error, "patient-id-missing", "PID", "no PID segment; send the patient's id");
+        return Vec::new();
+    };
+    let Some(patient) = patient::id(context, pid, 3) else { return Vec::new() };
+    let mut orders =
+        Orders { patient, visit: message.first("PV1").and_then(patient::visit), orc: None, used: false };
+    let mut events = Vec::new();
+    if let Some(person) = patient::person(context, pid) {
+        let ((at, precision), kind) = (context.sent_at, EventKind::Person(person));
+        events.push(Event { patient: orders.patient.clone(), visit: None, at, precision, kind });
+    }
+    let before = events.len();
+    for segment in message.segments() {
+        match segment.name_bytes() {
+            b"ORC" => {
+                events.extend(orders.without_obr(context));
+                (orders.orc, orders.used) = (Some(segment), false);
+            }
+            b"OBR" => {
+                orders.used = true;
+                events.push(orders.event(context, Some(segment)));
+            }
+            _ => {}
+        }
+    }
+    events.extend(orders.without_obr(context));
+    if events.len() == before {
+        context.tell(Severity::Error, "order-missing", "ORC", "neither ORC nor OBR; send the order");
+    }
+    events
+}
+
+struct Orders<'m> {
+    patient: PatientId,
+    visit: Option<String>,
+    orc: Option<Segment<'m>>,
+    /// An OBR followed the ORC.
+    used: bool,
+}
+
+impl<'m> Orders<'m> {
+    fn without_obr(&self, context: &mut Context<'m>) -> Option<Event> {
+        (self.orc.is_some() && !self.used).then(|| self.event(context, None))
+    }
+
+    /// ORC-9 dates the order, else OBR-6 (requested), else MSH-7.
+    fn event(&self, context: &mut Context<'m>, obr: Option<Segment<'m>>) -> Event {
+        let number = |segment: Option<Segment<'m>>, field| {
+            let part = segment?.valued(field)?.component(1).filter(Part::has_value)?;
+            Some(part.text().trim().to_owned())
+        };
+        let orc = self.orc;
+        let either = |field| number(orc, field).or_else(|| number(obr, field)).unwrap_or_default();
+        let code = match obr.and_then(|obr| obr.valued(4)) {
+            Some(field) => coded::read(context, field).code,
+            None => {
+                Code { system: CodeSystem::Other(String::new()), code: String::new(), display: String::new() }
+            }
+        };
+        let control = number(orc, 1).unwrap_or_default();
+        let order = Order { control, placer: either(2), filler: either(3), code };
+        let (at, precision) = context.first_time(&[(orc, 9), (obr, 6)]);
+        Event {
+            patient: self.patient.clone(),
+            visit: self.visit.clone(),
+            at,
+            precision,
+            kind: EventKind::Ordered(order),
+        }
+    }
+}

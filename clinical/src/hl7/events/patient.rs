@@ -1,0 +1,97 @@
+//! Who the message is about: PID and MRG.
+
+use super::context::Context;
+use crate::hl7::dtm::Dtm;
+use crate::hl7::{Part, Segment};
+use crate::{PatientId, Person, Severity, Sex};
+
+/// The patient's id after PID-3 (CX, v2.9 ch. 2A §2.A.14); `None`, with an Error issue, where there is none.
+///
+/// Of several, a medical record number (CX.5 = MR) goes first, then one of the feed's own authority, then
+/// one that names an authority at all, then the first.
+pub(super) fn id(context: &mut Context<'_>, segment: Segment<'_>, field: usize) -> Option<PatientId> {
+    let default = context.feed.authority.clone();
+    let ids = segment.field(field).into_iter().flat_map(|f| f.repetitions()).filter_map(|cx| {
+        let id = cx.component(1).filter(Part::has_value)?.text().trim().to_owned();
+        let authority = cx.component(4).map(authority).unwrap_or_default();
+        let record_number = cx.component(5).is_some_and(|kind| kind.raw() == b"MR");
+        let rank = (record_number, !authority.is_empty() && authority == default, !authority.is_empty());
+        (!id.is_empty()).then_some((rank, PatientId { authority, id }))
+    });
+    // `max_by_key` gives the last of equals, and the first one is wanted.
+    let best = ids.reduce(|best, next| if next.0 > best.0 { next } else { best });
+    let place = format!("{}-{field}", segment.place());
+    match best {
+        None => {
+            let text = "no patient id; send one, or hold the message for a person";
+            context.tell(Severity::Error, "patient-id-missing", &place, text);
+            None
+        }
+        Some((_, patient)) if patient.authority.is_empty() && default.is_empty() => {
+            let text =
+                "the patient id names no assigning authority (CX.4); name one, or set the feed's authority";
+            context.tell(Severity::Error, "authority-missing", &format!("{place}.4"), text);
+            None
+        }
+        Some((_, patient)) if patient.authority.is_empty() => {
+            Some(PatientId { authority: default, ..patient })
+        }
+        Some((_, patient)) => Some(patient),
+    }
+}
+
+/// HD (v2.9 ch. 2A §2.A.33): its namespace, else its universal id.
+fn authority(hd: Part<'_>) -> String {
+    let part = |n| hd.subcomponent(n).filter(Part::has_value).map(|p| p.text().trim().to_owned());
+    part(1).filter(|s| !s.is_empty()).or_else(|| part(2)).unwrap_or_default()
+}
+
+/// PID as far as it says something of the person; `None` where it says nothing.
+pub(super) fn person<'m>(context: &mut Context<'m>, pid: Segment<'m>) -> Option<Person> {
+    let died_at = context.time(pid, 29).map(|(at, _)| at);
+    let person = Person { name: name(pid), birth_date: birth_date(context, pid), sex: sex(pid), died_at };
+    (person != Person::default()).then_some(person)
+}
+
+/// The first name of PID-5 (XPN) as `Family, Given Middle`.
+fn name(pid: Segment<'_>) -> Option<String> {
+    let xpn = pid.valued(5)?;
+    let part = |n| {
+        let part = xpn.component(n).and_then(|c| c.subcomponent(1)).filter(Part::has_value);
+        part.map(|p| p.text().trim().to_owned()).filter(|s| !s.is_empty())
+    };
+    let given: Vec<String> = [part(2), part(3)].into_iter().flatten().collect();
+    let names: Vec<String> =
+        [part(1), Some(given.join(" "))].into_iter().flatten().filter(|s| !s.is_empty()).collect();
+    (!names.is_empty()).then(|| names.join(", "))
+}
+
+fn birth_date<'m>(context: &mut Context<'m>, pid: Segment<'m>) -> Option<String> {
+    let text = pid.valued(7)?.component(1)?.text();
+    match text.parse::<Dtm>() {
+        Ok(dtm) => Some(dtm.iso_date()),
+        Err(_) if text.is_empty() => None,
+        Err(_) => {
+            let text = "no date as HL7 writes it (YYYYMMDD); the birth date is taken as not known";
+            context.tell_at(Severity::Warning, "time-invalid", pid, "7", text);
+            None
+        }
+    }
+}
+
+/// HL7 table 0001.
+fn sex(pid: Segment<'_>) -> Option<Sex> {
+    match pid.valued(8)?.component(1)?.raw() {
+        b"F" | b"f" => Some(Sex::Female),
+        b"M" | b"m" => Some(Sex::Male),
+        b"O" | b"A" | b"N" | b"X" => Some(Sex::Other),
+        b"" => None,
+        _ => Some(Sex::Unknown),
+    }
+}
+
+/// PV1-19.1, the visit number.
+pub(super) fn visit(pv1: Segment<'_>) -> Option<String> {
+    let number = pv1.valued(19)?.component(1).filter(Part::has_value)?;
+    Some(number.text().trim().to_owned()).filter(|n| !n.is_empty())
+}
