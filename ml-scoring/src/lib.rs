@@ -1,12 +1,22 @@
 //! Patient state → explained risk. The scoring half is pure: no I/O, no clock, no randomness.
 
+mod assessment;
 pub mod dataset;
+pub mod eval;
 pub mod features;
 mod model;
 pub mod news2;
+mod policy;
+mod scorer;
+/// Training with libxgboost; nothing of it is in a build that scores.
+#[cfg(feature = "train")]
+pub mod train;
 
+pub use assessment::{Assessment, Contribution};
 pub use features::Features;
 pub use model::{
     CARD_FORMAT, Calibration, Card, CardFeature, DataFile, Ensemble, Figures, Golden, GoldenRow, Model, ModelError,
     Objective, Subgroup, Threshold, TrainingData,
 };
+pub use policy::{AlertPolicy, Decision, PolicyState, Tier, WardBudgets};
+pub use scorer::Scorer;

@@ -7,8 +7,7 @@ mod words;
 
 use clinical::{COLUMNS, COLUMNS_2019, Column, PatientState, Sex, Time};
 
-pub use names::{Group, Kind, Meaning, N, NAMES, Other, group, index_of, meaning};
-pub(crate) use scores::{qsofa, sirs};
+pub use names::{Group, Kind, Meaning, N, NAMES, Other, group, index_of, index_of_other, meaning};
 pub use words::words;
 
 use crate::news2;
@@ -37,6 +36,18 @@ impl Features {
             Some(hour) => Features::from_state_closed(state, hour),
             None => Features { values: vec![f32::NAN; N] },
         }
+    }
+
+    /// Whether a model may speak: at least two of heart rate, blood pressure, respiratory rate and oxygen saturation
+    /// measured within the last 12 rows. Otherwise the answer is `insufficient data`.
+    pub fn sufficient(&self) -> bool {
+        const SIGNS: [&[Column]; 4] =
+            [&[Column::Hr], &[Column::Sbp, Column::Map], &[Column::Resp], &[Column::O2Sat]];
+        let recent = |column: &Column| {
+            let place = VITALS.iter().position(|vital| vital == column).map(|i| i * VITAL_KINDS.len() + 1);
+            place.and_then(|i| self.values.get(i)).is_some_and(|age_h| *age_h < 12.0)
+        };
+        SIGNS.iter().filter(|columns| columns.iter().any(recent)).count() >= 2
     }
 
     /// The row of hour `hour` since [`PatientState::start`]. Nothing after the hour is seen.
@@ -145,8 +156,8 @@ impl Row<'_> {
         put(Other::SofaParts, scores::known_sum(&sofa.map(|(_, points)| points)));
         let (temp, hr, resp) = (self.last(Column::Temp), self.last(Column::Hr), self.last(Column::Resp));
         let sbp = self.last(Column::Sbp);
-        put(Other::Sirs, sirs(temp, hr, resp, self.last(Column::PaCo2), self.last(Column::Wbc)));
-        put(Other::QsofaParts, qsofa(resp, sbp, f32::NAN));
+        put(Other::Sirs, scores::sirs(temp, hr, resp, self.last(Column::PaCo2), self.last(Column::Wbc)));
+        put(Other::QsofaParts, scores::qsofa(resp, sbp, f32::NAN));
         put(
             Other::NewsParts,
             scores::known_sum(&[

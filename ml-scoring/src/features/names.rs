@@ -185,6 +185,10 @@ pub fn group(index: usize) -> Option<Group> {
     }
 }
 
+pub fn index_of_other(other: Other) -> usize {
+    OF_COLUMNS + other as usize
+}
+
 /// Index of a feature's name.
 pub fn index_of(name: &str) -> Option<usize> {
     NAMES.iter().position(|n| *n == name)

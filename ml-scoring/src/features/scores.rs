@@ -51,7 +51,7 @@ pub(super) fn sofa_renal(creatinine: f32) -> f32 {
 }
 
 /// SIRS criteria met, 0 to 4 (ACCP/SCCM 1992).
-pub(crate) fn sirs(temp: f32, hr: f32, resp: f32, pa_co2: f32, wbc: f32) -> f32 {
+pub(super) fn sirs(temp: f32, hr: f32, resp: f32, pa_co2: f32, wbc: f32) -> f32 {
     let breathing = match (steps(resp, |r| flag(r > 20.0)), steps(pa_co2, |p| flag(p < 32.0))) {
         (resp, pa_co2) => resp.max(pa_co2),
     };
@@ -64,7 +64,7 @@ pub(crate) fn sirs(temp: f32, hr: f32, resp: f32, pa_co2: f32, wbc: f32) -> f32 
 }
 
 /// qSOFA without or with consciousness, 0 to 3 (Sepsis-3, 2016).
-pub(crate) fn qsofa(resp: f32, sbp: f32, gcs: f32) -> f32 {
+pub(super) fn qsofa(resp: f32, sbp: f32, gcs: f32) -> f32 {
     known_sum(&[
         steps(resp, |r| flag(r >= 22.0)),
         steps(sbp, |s| flag(s <= 100.0)),

@@ -1,0 +1,109 @@
+//! Patients with their labels and what each predictor said, hour by hour.
+
+use std::ops::Range;
+
+use crate::Features;
+use crate::dataset::{self, DatasetError, Patient, Row};
+
+/// What is said of one hour.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Prediction {
+    /// 0 to 1.
+    pub p: f64,
+    pub alarm: bool,
+}
+
+/// Anything that judges an hour from what is known at its close.
+pub trait Predictor {
+    fn predict(&self, row: &Row, features: &Features) -> Prediction;
+}
+
+impl<F: Fn(&Row, &Features) -> Prediction> Predictor for F {
+    fn predict(&self, row: &Row, features: &Features) -> Prediction {
+        self(row, features)
+    }
+}
+
+/// One patient of a [`Cohort`].
+#[derive(Clone)]
+pub struct Person {
+    pub pid: String,
+    pub hospital: char,
+    /// Years, NaN = unknown.
+    pub age: f64,
+    /// `female`, `male`, `unknown`.
+    pub sex: &'static str,
+    /// `medical`, `surgical`, `unknown`.
+    pub unit: &'static str,
+    /// His rows in the cohort's row tables.
+    pub rows: Range<usize>,
+    /// Row (from 0) of the first positive label.
+    pub first_label: Option<usize>,
+}
+
+impl Person {
+    /// Hours from clinical onset to row `i` (from 0): the label leads the onset by 6 h. `None`: never septic.
+    pub fn hours_from_onset(&self, i: usize) -> Option<i64> {
+        self.first_label.map(|first| i as i64 - (first as i64 + 6))
+    }
+}
+
+/// Rows of all persons stand one after the other in `iculos`, `labels` and each table of `judged`.
+#[derive(Clone, Default)]
+pub struct Cohort {
+    pub people: Vec<Person>,
+    pub iculos: Vec<u32>,
+    pub labels: Vec<bool>,
+    /// One table per predictor, in the order given to [`judge`].
+    pub judged: Vec<Vec<Prediction>>,
+}
+
+/// Lets every predictor judge every hour; `progress` hears the number of patients done.
+pub fn judge(
+    patients: impl Iterator<Item = Result<Patient, DatasetError>>,
+    predictors: &[&dyn Predictor],
+    mut progress: impl FnMut(usize),
+) -> Result<Cohort, DatasetError> {
+    let mut cohort = Cohort { judged: vec![Vec::new(); predictors.len()], ..Cohort::default() };
+    for patient in patients {
+        let patient = patient?;
+        cohort.push(&patient);
+        patient.for_each_hour(|i, _, features| {
+            let Some(row) = patient.rows.get(i) else { return };
+            for (table, predictor) in cohort.judged.iter_mut().zip(predictors) {
+                table.push(predictor.predict(row, features));
+            }
+        });
+        progress(cohort.people.len());
+    }
+    Ok(cohort)
+}
+
+impl Cohort {
+    fn push(&mut self, patient: &Patient) {
+        let start = self.labels.len();
+        self.iculos.extend(patient.rows.iter().map(|r| r.iculos));
+        self.labels.extend(patient.rows.iter().map(|r| r.label));
+        self.people.push(Person {
+            pid: patient.pid.clone(),
+            hospital: dataset::hospital(&patient.pid),
+            age: patient.age,
+            sex: named(patient.gender, "male", "female"),
+            unit: match (patient.unit1 == 1.0, patient.unit2 == 1.0) {
+                (true, _) => "medical",
+                (_, true) => "surgical",
+                _ => "unknown",
+            },
+            rows: start..self.labels.len(),
+            first_label: patient.first_label(),
+        });
+    }
+}
+
+fn named(flag: f64, one: &'static str, zero: &'static str) -> &'static str {
+    match flag {
+        1.0 => one,
+        0.0 => zero,
+        _ => "unknown",
+    }
+}

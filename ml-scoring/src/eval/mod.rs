@@ -1,0 +1,21 @@
+//! Evaluation on the 2019 set that cannot flatter: the official utility, ranking, calibration and alerts, always
+//! beside rules that anybody could run.
+
+mod alerts;
+mod bootstrap;
+mod calibration;
+mod cohort;
+mod csv;
+mod ranking;
+mod report;
+mod rule;
+mod utility;
+
+pub use alerts::{Alerting, alerting};
+pub use calibration::{brier, ece};
+pub use cohort::{Cohort, Person, Prediction, Predictor, judge};
+pub use csv::write_csv;
+pub use ranking::{auprc, auroc};
+pub use report::{Baseline, Difference, GroupReport, Options, Report, against, report};
+pub use rule::{BASELINES, Rule, RuleError};
+pub use utility::{Utility, utility};

@@ -1,0 +1,211 @@
+//! When an assessment becomes an alert: few, timely, never from too little data. All times are event times.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use clinical::Time;
+use serde::{Deserialize, Serialize};
+
+use crate::Assessment;
+
+/// How loudly an alert speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Tier {
+    /// Shown on the board.
+    Watch,
+    /// Interrupts somebody; counted against the ward's budget.
+    Interruptive,
+}
+
+impl Tier {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Tier::Watch => "watch",
+            Tier::Interruptive => "interruptive",
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Decision {
+    pub tier: Tier,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct AlertPolicy {
+    /// No second alert of a tier within it.
+    pub refractory_h: u32,
+    /// A tier is left only below this share of its threshold: a risk that trembles around it alerts once.
+    pub rearm_below: f64,
+    /// Interruptive alerts of a ward in 24 h; further ones only join the watch list.
+    pub per_ward_budget_per_day: u32,
+}
+
+impl Default for AlertPolicy {
+    fn default() -> AlertPolicy {
+        AlertPolicy { refractory_h: 12, rearm_below: 0.8, per_ward_budget_per_day: 10 }
+    }
+}
+
+/// One patient under one scorer.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PolicyState {
+    /// The tier that has been reported and not been left since.
+    standing: Option<Tier>,
+    last_watch: Option<Time>,
+    last_interruptive: Option<Time>,
+}
+
+/// Interruptive alerts per ward, for [`AlertPolicy::decide_within`]. Bounded: a ward never holds more than its budget.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WardBudgets(BTreeMap<String, VecDeque<Time>>);
+
+impl AlertPolicy {
+    /// Whether the assessment of `at` is a new alert.
+    ///
+    /// Rising edge: a tier alerts when it is reached, and again only after it was left. An edge within the
+    /// refractory time waits for its end. `insufficient data` neither alerts nor changes anything.
+    pub fn decide(&self, state: &mut PolicyState, assessment: &Assessment, at: Time) -> Option<Decision> {
+        let risk = assessment.risk?;
+        let reached = tier_of(assessment, risk, 1.0);
+        let not_left = tier_of(assessment, risk, self.rearm_below);
+        state.standing = state.standing.min(not_left);
+        let tier = reached.filter(|tier| Some(*tier) > state.standing)?;
+        self.fire(state, tier, at).then_some(Decision { tier })
+    }
+
+    /// Like [`AlertPolicy::decide`]; an interruptive alert beyond the ward's budget becomes one of the watch list.
+    pub fn decide_within(
+        &self,
+        budgets: &mut WardBudgets,
+        ward: &str,
+        state: &mut PolicyState,
+        assessment: &Assessment,
+        at: Time,
+    ) -> Option<Decision> {
+        let decision = self.decide(state, assessment, at)?;
+        let spent =
+            decision.tier == Tier::Interruptive && !budgets.spend(ward, at, self.per_ward_budget_per_day);
+        Some(if spent { Decision { tier: Tier::Watch } } else { decision })
+    }
+
+    /// The same edge and refractory time for a plain yes or no.
+    pub(crate) fn edge(&self, state: &mut PolicyState, alarm: bool, at: Time) -> bool {
+        if !alarm {
+            state.standing = None;
+        }
+        alarm && state.standing.is_none() && self.fire(state, Tier::Watch, at)
+    }
+
+    fn fire(&self, state: &mut PolicyState, tier: Tier, at: Time) -> bool {
+        let refractory_ms = i64::from(self.refractory_h) * Time::HOUR_MS;
+        // An interruptive alert has said whatever a watch-list alert would say.
+        let last = match tier {
+            Tier::Watch => state.last_watch.max(state.last_interruptive),
+            Tier::Interruptive => state.last_interruptive,
+        };
+        if last.is_some_and(|last| at.0.saturating_sub(last.0) < refractory_ms) {
+            return false;
+        }
+        state.standing = Some(tier);
+        match tier {
+            Tier::Watch => state.last_watch = Some(at),
+            Tier::Interruptive => state.last_interruptive = Some(at),
+        }
+        true
+    }
+}
+
+/// The tier at thresholds multiplied by `share`.
+fn tier_of(assessment: &Assessment, risk: f64, share: f64) -> Option<Tier> {
+    if risk < assessment.threshold * share || risk.is_nan() {
+        None
+    } else if risk < assessment.interruptive_threshold * share {
+        Some(Tier::Watch)
+    } else {
+        Some(Tier::Interruptive)
+    }
+}
+
+impl WardBudgets {
+    fn spend(&mut self, ward: &str, at: Time, per_day: u32) -> bool {
+        let spent = self.0.entry(ward.to_owned()).or_default();
+        spent.retain(|then| at.0.saturating_sub(then.0) < 24 * Time::HOUR_MS);
+        let left = spent.len() < per_day as usize;
+        if left {
+            spent.push_back(at);
+        }
+        left
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// (hour, risk) → (hour, tier) with thresholds 0.5 and 0.8.
+    fn run(risks: &[(i64, Option<f64>)]) -> Vec<(i64, Tier)> {
+        let policy = AlertPolicy::default();
+        let mut state = PolicyState::default();
+        let mut alerts = Vec::new();
+        for (hour, risk) in risks {
+            let assessment = Assessment {
+                risk: *risk,
+                threshold: 0.5,
+                interruptive_threshold: 0.8,
+                ..Assessment::default()
+            };
+            let at = Time(hour * Time::HOUR_MS);
+            alerts.extend(policy.decide(&mut state, &assessment, at).map(|decision| (*hour, decision.tier)));
+            let kept = serde_json::to_string(&state).unwrap();
+            assert_eq!(serde_json::from_str::<PolicyState>(&kept).unwrap(), state);
+        }
+        alerts
+    }
+
+    #[test]
+    fn a_rise_alerts_once_and_trembling_does_not_repeat_it() {
+        let risks = [(0, 0.4), (1, 0.6), (2, 0.7), (3, 0.45), (20, 0.55), (21, 0.45), (40, 0.6)];
+        assert_eq!(run(&risks.map(|(h, r)| (h, Some(r)))), [(1, Tier::Watch)]);
+    }
+
+    #[test]
+    fn after_a_real_fall_it_alerts_again_but_not_within_the_refractory_time() {
+        let risks = [(0, 0.6), (1, 0.1), (5, 0.6), (11, 0.6), (12, 0.6), (13, 0.6), (14, 0.1), (30, 0.6)];
+        let expected = [(0, Tier::Watch), (12, Tier::Watch), (30, Tier::Watch)];
+        assert_eq!(run(&risks.map(|(h, r)| (h, Some(r)))), expected);
+    }
+
+    #[test]
+    fn the_louder_tier_does_not_wait_for_the_quieter_one() {
+        let risks = [(0, 0.6), (1, 0.9), (2, 0.6), (3, 0.9)];
+        assert_eq!(run(&risks.map(|(h, r)| (h, Some(r)))), [(0, Tier::Watch), (1, Tier::Interruptive)]);
+    }
+
+    #[test]
+    fn insufficient_data_never_alerts_and_a_late_event_does_not_either() {
+        assert_eq!(run(&[(0, None), (1, Some(f64::NAN)), (2, None)]), []);
+        assert_eq!(run(&[(9, Some(0.6)), (10, Some(0.1)), (3, Some(0.6))]), [(9, Tier::Watch)]);
+    }
+
+    #[test]
+    fn beyond_the_budget_an_alert_joins_the_watch_list() {
+        let policy = AlertPolicy { per_ward_budget_per_day: 2, ..AlertPolicy::default() };
+        let assessment = Assessment {
+            risk: Some(0.9),
+            threshold: 0.5,
+            interruptive_threshold: 0.8,
+            ..Assessment::default()
+        };
+        let mut budgets = WardBudgets::default();
+        let mut tier = |ward: &str, hour: i64| {
+            let mut state = PolicyState::default();
+            let at = Time(hour * Time::HOUR_MS);
+            policy.decide_within(&mut budgets, ward, &mut state, &assessment, at).map(|d| d.tier)
+        };
+        let (loud, quiet) = (Some(Tier::Interruptive), Some(Tier::Watch));
+        assert_eq!([tier("W1", 0), tier("W1", 1), tier("W1", 2), tier("W2", 2)], [loud, loud, quiet, loud]);
+        assert_eq!(tier("W1", 24), loud);
+    }
+}

@@ -1,0 +1,177 @@
+//! Scorers: a rule, or a model with its card.
+
+use clinical::{PatientState, Time};
+use sha2::{Digest, Sha256};
+
+use crate::dataset::Row;
+use crate::eval::{Prediction, Predictor, Rule};
+use crate::features::{self, Features, Group};
+use crate::news2::{self, News2};
+use crate::{Assessment, Contribution, Model, ModelError};
+
+/// Judges a patient at a time. Cheap to share: it holds no state of patients.
+pub struct Scorer(Inner);
+
+enum Inner {
+    News2,
+    Model {
+        model: Box<Model>,
+        /// For each of the model's features its index in [`features::NAMES`].
+        columns: Vec<usize>,
+    },
+}
+
+/// NEWS2's highest total.
+const NEWS2_MAX: f64 = 20.0;
+
+impl Scorer {
+    /// NEWS2. Its "risk" is total / 20, with a single parameter in the red counted like the total that asks for
+    /// the same response (5).
+    pub fn news2() -> Scorer {
+        Scorer(Inner::News2)
+    }
+
+    /// Errs when the model asks for a feature that this release does not compute.
+    pub fn model(model: Model) -> Result<Scorer, ModelError> {
+        let columns = model.columns_in(&features::NAMES)?;
+        Ok(Scorer(Inner::Model { model: Box::new(model), columns }))
+    }
+
+    pub fn name(&self) -> &str {
+        match &self.0 {
+            Inner::News2 => "news2",
+            Inner::Model { model, .. } => &model.card().name,
+        }
+    }
+
+    pub fn task(&self) -> &str {
+        match &self.0 {
+            Inner::News2 => "deterioration",
+            Inner::Model { model, .. } => &model.card().task,
+        }
+    }
+
+    pub fn hash(&self) -> [u8; 32] {
+        match &self.0 {
+            Inner::News2 => Sha256::digest("medulla rule: NEWS2 2017, SpO2 scale 1, version 1").into(),
+            Inner::Model { model, .. } => model.hash(),
+        }
+    }
+
+    /// The risk without its reasons: for every event.
+    pub fn score(&self, state: &PatientState, at: Time) -> Assessment {
+        self.judge(state, at, false)
+    }
+
+    /// The risk with its reasons: for alerts and for people who look. TreeSHAP makes it the dearer one.
+    pub fn assess(&self, state: &PatientState, at: Time) -> Assessment {
+        self.judge(state, at, true)
+    }
+
+    fn judge(&self, state: &PatientState, at: Time, explained: bool) -> Assessment {
+        let assessment = Assessment {
+            scorer: self.name().to_owned(),
+            task: self.task().to_owned(),
+            model_hash: self.hash(),
+            ..Assessment::default()
+        };
+        match &self.0 {
+            Inner::News2 => of_news2(assessment, News2::of(state, at)),
+            Inner::Model { model, columns } => {
+                let features = Features::from_state(state, at);
+                of_model(assessment, model, columns, &features, explained)
+            }
+        }
+    }
+}
+
+fn of_news2(mut assessment: Assessment, news: Option<News2>) -> Assessment {
+    assessment.threshold = f64::from(news2::URGENT) / NEWS2_MAX;
+    assessment.interruptive_threshold = f64::from(news2::EMERGENCY) / NEWS2_MAX;
+    let Some(news) = news else { return assessment };
+    let total = if news.is_urgent() { news.total.max(news2::URGENT) } else { news.total };
+    assessment.risk = Some(f64::from(total) / NEWS2_MAX);
+    assessment.total = Some(news.total);
+    let parts = news.parts.into_iter().map(|part| Contribution {
+        feature: part.name.to_owned(),
+        value: f64::from(part.value),
+        weight: f64::from(part.points),
+        group: Group::Physiology,
+        words: part.words,
+    });
+    assessment.contributions = strongest_first(parts.collect());
+    assessment
+}
+
+fn of_model(
+    mut assessment: Assessment,
+    model: &Model,
+    columns: &[usize],
+    features: &Features,
+    explained: bool,
+) -> Assessment {
+    assessment.threshold = model.threshold();
+    // The card names one threshold: what crosses it may interrupt as long as the ward's budget lasts.
+    assessment.interruptive_threshold = model.threshold();
+    if !features.sufficient() {
+        return assessment;
+    }
+    let row = row_of(columns, features);
+    // A row of the model's own length is never refused; were it, no risk would be the honest answer.
+    assessment.risk = model.score(&row).ok();
+    if explained && let Ok(weights) = model.explain(&row) {
+        let all = columns
+            .iter()
+            .zip(&weights)
+            .filter_map(|(index, weight)| contribution(*index, *weight, features));
+        assessment.contributions = strongest_first(all.collect());
+        assessment.rests_on_care_process = rests_on_care_process(&assessment.contributions);
+    }
+    assessment
+}
+
+fn row_of(columns: &[usize], features: &Features) -> Vec<f32> {
+    columns.iter().map(|i| features.values.get(*i).copied().unwrap_or(f32::NAN)).collect()
+}
+
+fn contribution(index: usize, weight: f64, features: &Features) -> Option<Contribution> {
+    Some(Contribution {
+        feature: (*features::NAMES.get(index)?).to_owned(),
+        value: f64::from(*features.values.get(index)?),
+        weight,
+        group: features::group(index)?,
+        words: features::words(index, &features.values),
+    })
+}
+
+/// By size, whichever way it speaks; what says nothing is left out.
+fn strongest_first(mut all: Vec<Contribution>) -> Vec<Contribution> {
+    all.retain(|c| c.weight != 0.0);
+    all.sort_by(|a, b| b.weight.abs().total_cmp(&a.weight.abs()));
+    all
+}
+
+fn rests_on_care_process(contributions: &[Contribution]) -> bool {
+    let for_risk = |c: &&Contribution| c.weight > 0.0;
+    let sum: f64 = contributions.iter().filter(for_risk).map(|c| c.weight).sum();
+    let care: f64 = contributions
+        .iter()
+        .filter(for_risk)
+        .filter(|c| c.group == Group::CareProcess)
+        .map(|c| c.weight)
+        .sum();
+    care * 2.0 > sum
+}
+
+/// On the 2019 set, a scorer judges as it does on the stream: `insufficient data` raises no alarm.
+impl Predictor for Scorer {
+    fn predict(&self, row: &Row, features: &Features) -> Prediction {
+        match &self.0 {
+            Inner::News2 => Rule::News2AtLeast(f64::from(news2::URGENT)).predict(row, features),
+            Inner::Model { model, columns } => {
+                let p = model.score(&row_of(columns, features)).unwrap_or(0.0);
+                Prediction { p, alarm: p >= model.threshold() && features.sufficient() }
+            }
+        }
+    }
+}
