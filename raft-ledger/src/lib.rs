@@ -1,7 +1,32 @@
 //! Orders opaque bytes durably and provably across sites. Knows no patients.
 
+mod apply;
+mod call;
+mod checkpoint;
+mod config;
+mod export;
+mod housekeeping;
+pub mod keys;
+mod keystore;
+mod ledger;
+mod merkle;
+mod network;
+mod observer;
+mod packer;
+mod raft;
+mod reads;
+mod record;
+mod seal;
+mod store;
+mod tasks;
 mod types;
+mod verify;
+mod writer;
 
+pub use config::{Config, PeerConfig};
+pub use export::Progress;
+pub use ledger::Ledger;
 pub use types::{
     AppendError, Draft, Entry, LedgerError, Outcome, Payload, PeerStatus, Role, Status, Subject, Tag,
 };
+pub use verify::{Finding, Report, verify_export};

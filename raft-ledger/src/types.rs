@@ -84,6 +84,10 @@ pub enum AppendError {
     Unavailable { waited_ms: u64 },
     #[error("payload of {bytes} bytes is larger than the {limit} that one entry may have")]
     TooLarge { bytes: usize, limit: usize },
+    #[error("{tags} tags are more than the {limit} that one entry may have")]
+    TooManyTags { tags: usize, limit: usize },
+    #[error("less than {reserve_bytes} bytes are free on the ledger's disk; make room and append again")]
+    NoSpace { reserve_bytes: u64 },
     #[error("the ledger is closed")]
     Closed,
 }

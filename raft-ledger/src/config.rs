@@ -1,0 +1,56 @@
+//! What a site must be told to take part in a ledger.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// One site's ledger. `Config::new` sets what rarely differs.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Must be the name in the certificate and `site.json`.
+    pub site: String,
+    /// Directory of this site's databases and key store; made if it is not there.
+    pub data: PathBuf,
+    /// Directory made by `keys::init` for this site.
+    pub keys: PathBuf,
+    /// `host:port` for the other sites' connections. Not used without peers.
+    pub listen: String,
+    /// The other founding sites.
+    pub peers: Vec<PeerConfig>,
+    /// Exactly one founding site says true: it makes the consortium if there is none yet.
+    pub initialise: bool,
+    /// How long `append` waits for its outcome before `AppendError::Unavailable`.
+    pub append_wait: Duration,
+    /// Payload bytes taken and not yet applied, beyond which `append` says `Pushback`.
+    pub in_flight_bytes_max: usize,
+    /// Below this much free space under `data` nothing is appended.
+    pub free_space_reserve_bytes: u64,
+    /// Raft log written since the last snapshot, after which the next is taken; one such length is kept.
+    pub snapshot_log_bytes: u64,
+    /// The same in entries.
+    pub snapshot_log_entries: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PeerConfig {
+    pub name: String,
+    /// `host:port`
+    pub address: String,
+}
+
+impl Config {
+    pub fn new(site: &str, data: impl Into<PathBuf>, keys: impl Into<PathBuf>) -> Config {
+        Config {
+            site: site.to_owned(),
+            data: data.into(),
+            keys: keys.into(),
+            listen: "127.0.0.1:7001".to_owned(),
+            peers: Vec::new(),
+            initialise: false,
+            append_wait: Duration::from_secs(30),
+            in_flight_bytes_max: 16 << 20,
+            free_space_reserve_bytes: 512 << 20,
+            snapshot_log_bytes: 1 << 30,
+            snapshot_log_entries: 100_000,
+        }
+    }
+}

@@ -1,0 +1,328 @@
+//! The handle that callers hold.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use openraft::Raft;
+use openraft::async_runtime::WatchReceiver;
+use tokio::sync::{mpsc, oneshot, watch};
+
+use crate::apply::BatchKeys;
+use crate::call::{InFlight, places};
+use crate::config::Config;
+use crate::keys::SiteKeys;
+use crate::network::{Identity, Network, Peers, Service, Tls, listen};
+use crate::observer::Observer;
+use crate::packer::Packer;
+use crate::raft::{Member, Types};
+use crate::record::{MAX_PAYLOAD_BYTES, MAX_TAGS, SiteName};
+use crate::seal::Sealer;
+use crate::store::ledger_store::LedgerStore;
+use crate::store::state_machine::StateMachine;
+use crate::store::{LogStore, SiteDb};
+use crate::tasks::Tasks;
+use crate::writer::{Drafts, Writer};
+use crate::{
+    AppendError, Draft, LedgerError, Outcome, PeerStatus, Role, Status, Subject, Tag, housekeeping,
+};
+
+/// Calls that wait for the writer, beside the limit in bytes.
+const CALLS_MAX: usize = 4096;
+/// What a draft weighs beside its payload.
+const DRAFT_OVERHEAD: usize = 512;
+const CLOSE_WAIT: Duration = Duration::from_secs(10);
+
+/// A running ledger of one site. Cheap to clone.
+#[derive(Clone)]
+pub struct Ledger {
+    pub(crate) inner: Arc<Inner>,
+}
+
+pub(crate) struct Inner {
+    pub(crate) config: Config,
+    pub(crate) keys: Arc<SiteKeys>,
+    pub(crate) store: Arc<LedgerStore>,
+    pub(crate) sealer: Arc<Sealer>,
+    pub(crate) site_db: Arc<SiteDb>,
+    pub(crate) observer: Arc<Observer>,
+    pub(crate) raft: Raft<Types, StateMachine>,
+    peers: Peers,
+    in_flight: InFlight,
+    space_low: Arc<AtomicBool>,
+    calls: Mutex<Option<mpsc::Sender<Drafts>>>,
+    written: Mutex<Option<oneshot::Receiver<()>>>,
+    tasks: Tasks,
+}
+
+impl Ledger {
+    /// Opens or makes this site's ledger and joins the others.
+    ///
+    /// Returns before a leader is known: `append` waits for one.
+    ///
+    /// # Errors
+    /// Keys or configuration that do not fit, storage that cannot be opened or is damaged.
+    pub async fn open(config: Config) -> Result<Ledger, LedgerError> {
+        let keys = Arc::new(SiteKeys::load(&config.keys)?);
+        let members = members(&config, &keys)?;
+        let data = config.data.clone();
+        std::fs::create_dir_all(&data).map_err(|e| io(&data, e))?;
+        let site_db = Arc::new(SiteDb::open(&data.join("sitedb"))?);
+        let log = LogStore::open(&data.join("raftdb"))?;
+        let store = Arc::new(LedgerStore::open(&data.join("ledgerdb"))?);
+        let sealer = Arc::new(Sealer::open_store(&data.join("subjects.keys"), &keys)?);
+        let (observer, events) = Observer::new(keys.site.clone());
+        let batch_keys: BatchKeys = keys.verifiers().batches.clone().into_iter().collect();
+        let machine = StateMachine::open(store.clone(), Arc::new(batch_keys), observer.clone())?;
+
+        let tasks = Tasks::default();
+        let tls = Tls::new(&keys)?;
+        let identity =
+            Arc::new(Identity { site: config.site.clone(), store_id: log.store_id()?, site_db: site_db.clone() });
+        let network = Network::new(&addresses(&config, &members), &tls, &identity, &tasks);
+        let peers = network.peers();
+        let id = node_id(&members, &config.site)?;
+        let raft_config = crate::raft::config().map_err(LedgerError::Consensus)?;
+        let raft = Raft::new(id, raft_config, network, log.clone(), machine).await.map_err(consensus)?;
+        if !config.peers.is_empty() {
+            let listener = tokio::net::TcpListener::bind(&config.listen).await;
+            let listener = listener.map_err(|source| LedgerError::Io { path: config.listen.clone(), source })?;
+            let service = Service {
+                raft: raft.clone(),
+                store: store.clone(),
+                identity,
+                tls,
+                peers: Arc::new(config.peers.iter().map(|peer| peer.name.clone()).collect::<BTreeSet<_>>()),
+                tasks: tasks.clone(),
+            };
+            tasks.spawn(listen(listener, service));
+        }
+        if config.initialise && !raft.is_initialized().await.map_err(consensus)? {
+            raft.initialize(members).await.map_err(consensus)?;
+        }
+        let (calls, receiver) = mpsc::channel(CALLS_MAX);
+        let (done, written) = oneshot::channel();
+        let space_low = Arc::new(AtomicBool::new(false));
+        let writer = Writer {
+            keys: keys.clone(),
+            raft: raft.clone(),
+            peers: peers.clone(),
+            store: store.clone(),
+            observer: observer.clone(),
+            packer: Packer { keys: keys.clone(), sealer: sealer.clone() },
+            calls: receiver,
+            events,
+            tasks: tasks.clone(),
+        };
+        tasks.spawn(writer.run(done));
+        tasks.spawn(housekeeping::run(config.clone(), raft.clone(), log, store.clone(), space_low.clone()));
+        let inner = Inner {
+            config,
+            keys,
+            store,
+            sealer,
+            site_db,
+            observer,
+            raft,
+            peers,
+            in_flight: InFlight::default(),
+            space_low,
+            calls: Mutex::new(Some(calls)),
+            written: Mutex::new(Some(written)),
+            tasks,
+        };
+        Ok(Ledger { inner: Arc::new(inner) })
+    }
+
+    /// Orders drafts: returns once a quorum has them on disk and this site has applied them, one outcome each.
+    ///
+    /// # Errors
+    /// `Pushback`: nothing was taken. `Unavailable`: what became of them is not known yet; append them again
+    /// with the same dedupe keys.
+    pub async fn append(&self, drafts: Vec<Draft>) -> Result<Vec<Outcome>, AppendError> {
+        if drafts.is_empty() {
+            return Ok(Vec::new());
+        }
+        let bytes = self.check(&drafts)?;
+        let in_flight = &self.inner.in_flight;
+        let pushback = || AppendError::Pushback { in_flight_bytes: in_flight.bytes() };
+        let share = in_flight.take(bytes, self.inner.config.in_flight_bytes_max).ok_or_else(pushback)?;
+        let (places, answer) = places(drafts.len(), share);
+        let calls = self.inner.calls.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let calls = calls.ok_or(AppendError::Closed)?;
+        calls.try_send(drafts.into_iter().zip(places).collect()).map_err(|e| match e {
+            mpsc::error::TrySendError::Full(_) => pushback(),
+            mpsc::error::TrySendError::Closed(_) => AppendError::Closed,
+        })?;
+        drop(calls);
+        let start = Instant::now();
+        match tokio::time::timeout(self.inner.config.append_wait, answer).await {
+            Ok(Ok(outcomes)) => Ok(outcomes),
+            Ok(Err(_)) | Err(_) => {
+                Err(AppendError::Unavailable { waited_ms: start.elapsed().as_millis() as u64 })
+            }
+        }
+    }
+
+    /// Bytes that the drafts weigh.
+    fn check(&self, drafts: &[Draft]) -> Result<usize, AppendError> {
+        if self.inner.space_low.load(Ordering::Relaxed) {
+            let reserve_bytes = self.inner.config.free_space_reserve_bytes;
+            return Err(AppendError::NoSpace { reserve_bytes });
+        }
+        for draft in drafts {
+            if draft.payload.len() > MAX_PAYLOAD_BYTES {
+                return Err(AppendError::TooLarge { bytes: draft.payload.len(), limit: MAX_PAYLOAD_BYTES });
+            }
+            if draft.tags.len() > MAX_TAGS {
+                return Err(AppendError::TooManyTags { tags: draft.tags.len(), limit: MAX_TAGS });
+            }
+        }
+        Ok(drafts.iter().map(|draft| draft.payload.len() + DRAFT_OVERHEAD).sum())
+    }
+
+    /// Leaves applied here.
+    pub fn size(&self) -> u64 {
+        self.inner.observer.view().size
+    }
+
+    /// Changes whenever leaves are applied here.
+    pub fn watch_size(&self) -> watch::Receiver<u64> {
+        self.inner.observer.watch_size()
+    }
+
+    /// The search key for `value` of the field `name`; the same at every site of the consortium.
+    pub fn tag(&self, name: &str, value: &[u8]) -> Tag {
+        self.inner.keys.index.tag(name, value)
+    }
+
+    /// The subject that `bytes` name; the same at every site.
+    pub fn subject(&self, bytes: &[u8]) -> Subject {
+        self.inner.keys.index.subject(bytes)
+    }
+
+    /// A hash that only sites can compute: for dedupe keys and ids.
+    pub fn keyed_hash(&self, domain: &str, parts: &[&[u8]]) -> [u8; 32] {
+        self.inner.keys.index.keyed_hash(domain, parts)
+    }
+
+    pub fn status(&self) -> Status {
+        let metrics = self.inner.raft.metrics().borrow_watched().clone();
+        let view = self.inner.observer.view();
+        let name_of = |id: u64| metrics.membership_config.membership().get_node(&id).map(|member| member.name.clone());
+        let last = metrics.last_log_index.unwrap_or(0);
+        let lag = metrics.replication.iter().flatten().filter_map(|(id, matched)| {
+            let behind = last.saturating_sub(matched.as_ref().map_or(0, |id| id.index));
+            name_of(*id).filter(|name| *name != self.inner.config.site).map(|name| (name, behind))
+        });
+        let voters: BTreeSet<u64> = metrics.membership_config.membership().voter_ids().collect();
+        let peers = self.inner.peers.iter().map(|(id, peer)| PeerStatus {
+            name: peer.name.clone(),
+            address: peer.address.clone(),
+            voter: voters.contains(id),
+            connected: peer.is_connected(),
+        });
+        Status {
+            site: self.inner.config.site.clone(),
+            role: role(&metrics),
+            leader: metrics.current_leader.and_then(name_of),
+            term: metrics.current_term,
+            size: view.size,
+            root: hex::encode(view.root),
+            lag: lag.collect(),
+            peers: peers.collect(),
+            duplicates: view.duplicates,
+            in_flight_bytes: self.inner.in_flight.bytes(),
+        }
+    }
+
+    /// Puts a value of this site's own; with `sync` it is on the disk when this returns. Blocks.
+    pub fn site_put(&self, key: &[u8], value: &[u8], sync: bool) -> Result<(), LedgerError> {
+        self.inner.site_db.put(&site_key(key), value, sync)
+    }
+
+    pub fn site_get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, LedgerError> {
+        self.inner.site_db.get(&site_key(key))
+    }
+
+    /// Takes no more drafts, lets what is under way finish (10 s at most), flushes and stops.
+    pub async fn close(&self) -> Result<(), LedgerError> {
+        drop(self.inner.calls.lock().unwrap_or_else(PoisonError::into_inner).take());
+        let written = self.inner.written.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(written) = written {
+            // Without a quorum what is under way stays unanswered; it may still commit later.
+            let _ = tokio::time::timeout(CLOSE_WAIT, written).await;
+        }
+        let stopped = self.inner.raft.shutdown().await;
+        self.inner.tasks.stop().await;
+        let store = self.inner.store.clone();
+        let site_db = self.inner.site_db.clone();
+        let flushed = tokio::task::spawn_blocking(move || store.generation().flush().and_then(|()| site_db.sync()));
+        flushed.await.map_err(|e| LedgerError::Storage(e.to_string()))??;
+        stopped.map_err(|e| LedgerError::Consensus(e.to_string()))
+    }
+}
+
+/// Callers' keys live beside the ledger's own.
+fn site_key(key: &[u8]) -> Vec<u8> {
+    [b"caller/", key].concat()
+}
+
+fn role(metrics: &openraft::RaftMetrics<Types>) -> Role {
+    if metrics.running_state.is_err() {
+        return Role::Stopped;
+    }
+    match metrics.state {
+        openraft::ServerState::Leader => Role::Leader,
+        openraft::ServerState::Follower => Role::Follower,
+        openraft::ServerState::Candidate => Role::Candidate,
+        openraft::ServerState::Learner => Role::Learner,
+        openraft::ServerState::Shutdown => Role::Stopped,
+    }
+}
+
+/// The founding members: this site and its peers, numbered by their place among the consortium's sites.
+fn members(config: &Config, keys: &SiteKeys) -> Result<BTreeMap<u64, Member>, LedgerError> {
+    if config.site != keys.site.as_str() {
+        return Err(LedgerError::Config(format!(
+            "site {} is configured with the keys of site {} ({})",
+            config.site,
+            keys.site,
+            config.keys.display()
+        )));
+    }
+    let mut known: Vec<&SiteName> = keys.verifiers().batches.keys().collect();
+    known.sort();
+    let names = std::iter::once(&config.site).chain(config.peers.iter().map(|peer| &peer.name));
+    let mut members = BTreeMap::new();
+    for name in names {
+        let place = known.iter().position(|site| site.as_str() == name).ok_or_else(|| {
+            LedgerError::Config(format!("site {name} is not in {}", config.keys.join("public.json").display()))
+        })?;
+        if members.insert(place as u64, Member { name: name.clone() }).is_some() {
+            return Err(LedgerError::Config(format!("site {name} is configured twice")));
+        }
+    }
+    Ok(members)
+}
+
+fn node_id(members: &BTreeMap<u64, Member>, site: &str) -> Result<u64, LedgerError> {
+    let found = members.iter().find(|(_, member)| member.name == site);
+    found.map(|(id, _)| *id).ok_or_else(|| LedgerError::Config(format!("site {site} is no member")))
+}
+
+fn addresses(config: &Config, members: &BTreeMap<u64, Member>) -> Vec<(u64, String, String)> {
+    let address_of = |name: &str| config.peers.iter().find(|peer| peer.name == name).map(|peer| peer.address.clone());
+    let peer = |(id, member): (&u64, &Member)| Some((*id, member.name.clone(), address_of(&member.name)?));
+    members.iter().filter_map(peer).collect()
+}
+
+fn consensus(error: impl std::fmt::Display) -> LedgerError {
+    LedgerError::Consensus(error.to_string())
+}
+
+fn io(path: &Path, source: std::io::Error) -> LedgerError {
+    LedgerError::Io { path: path.display().to_string(), source }
+}

@@ -1,0 +1,196 @@
+//! AppendEntries: many under way at once, answered in order.
+//!
+//! `session(8) header_len(4) header (count of entries in it) · per entry len(4) entry`; entries as on disk.
+
+use std::time::Duration;
+
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+use futures_util::StreamExt;
+use futures_util::stream::{BoxStream, FuturesOrdered, Stream};
+use openraft::raft::{AppendEntriesRequest, AppendEntriesResponse, StreamAppendResult};
+use serde::{Deserialize, Serialize};
+
+use super::client::{StreamItem, as_openraft};
+use super::frame::{Kind, unpack};
+use super::lane::{Lane, RpcError};
+use crate::raft::{LogId, Types, Vote};
+use crate::store::{decode_entry, encode_entry};
+
+const UNDER_WAY_MAX: usize = 16;
+/// For one answer; an fsync of a busy disk may take seconds.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+
+#[derive(Serialize, Deserialize)]
+struct Header {
+    vote: Vote,
+    prev_log_id: Option<LogId>,
+    leader_commit: Option<LogId>,
+    entries: u32,
+}
+
+pub(super) fn encode(session: u64, request: &AppendEntriesRequest<Types>) -> Result<Bytes, String> {
+    let header = Header {
+        vote: request.vote,
+        prev_log_id: request.prev_log_id,
+        leader_commit: request.leader_commit,
+        entries: request.entries.len() as u32,
+    };
+    let header = rmp_serde::to_vec_named(&header).map_err(|e| e.to_string())?;
+    let mut out = BytesMut::with_capacity(header.len() + 64);
+    out.put_u64(session);
+    out.put_u32(header.len() as u32);
+    out.put_slice(&header);
+    for entry in &request.entries {
+        let bytes = encode_entry(entry)?;
+        out.put_u32(bytes.len() as u32);
+        out.put_slice(&bytes);
+    }
+    Ok(out.freeze())
+}
+
+pub(super) fn decode(mut bytes: Bytes) -> Result<(u64, AppendEntriesRequest<Types>), String> {
+    if bytes.len() < 12 {
+        return Err("an append is shorter than its header".into());
+    }
+    let session = bytes.get_u64();
+    let header: Header = unpack(&part(&mut bytes)?)?;
+    // An entry takes more than 16 bytes: what is reserved is bounded by what is there.
+    let mut entries = Vec::with_capacity((header.entries as usize).min(bytes.len() / 16));
+    for _ in 0..header.entries {
+        entries.push(decode_entry(part(&mut bytes)?)?);
+    }
+    let Header { vote, prev_log_id, leader_commit, .. } = header;
+    Ok((session, AppendEntriesRequest { vote, prev_log_id, entries, leader_commit }))
+}
+
+fn part(bytes: &mut Bytes) -> Result<Bytes, String> {
+    if bytes.len() < 4 {
+        return Err("an append ends too early".into());
+    }
+    let len = bytes.get_u32() as usize;
+    if len > bytes.len() {
+        return Err("an append ends too early".into());
+    }
+    Ok(bytes.split_to(len))
+}
+
+/// What an answer says, without openraft's own layout.
+#[derive(Serialize, Deserialize)]
+pub(super) enum AppendAnswer {
+    Success,
+    Partial(Option<LogId>),
+    Conflict,
+    HigherVote(Vote),
+}
+
+impl From<AppendAnswer> for AppendEntriesResponse<Types> {
+    fn from(answer: AppendAnswer) -> Self {
+        match answer {
+            AppendAnswer::Success => AppendEntriesResponse::Success,
+            AppendAnswer::Partial(upto) => AppendEntriesResponse::PartialSuccess(upto),
+            AppendAnswer::Conflict => AppendEntriesResponse::Conflict,
+            AppendAnswer::HigherVote(vote) => AppendEntriesResponse::HigherVote(vote),
+        }
+    }
+}
+
+struct Pipeline<S> {
+    lane: Lane,
+    peer: u64,
+    session: u64,
+    input: S,
+    input_ended: bool,
+    under_way: FuturesOrdered<futures_util::future::BoxFuture<'static, Result<StreamAppendResult<Types>, RpcError>>>,
+    stopped: bool,
+}
+
+/// Sends requests as they come and yields the answers in their order; ends after the first that is no success.
+pub(super) fn pipeline<'s, S>(lane: Lane, peer: u64, session: u64, input: S) -> BoxStream<'s, StreamItem>
+where
+    S: Stream<Item = AppendEntriesRequest<Types>> + Send + Unpin + 'static,
+{
+    let state = Pipeline {
+        lane,
+        peer,
+        session,
+        input,
+        input_ended: false,
+        under_way: FuturesOrdered::new(),
+        stopped: false,
+    };
+    futures_util::stream::unfold(state, Pipeline::next).boxed()
+}
+
+impl<S> Pipeline<S>
+where
+    S: Stream<Item = AppendEntriesRequest<Types>> + Send + Unpin + 'static,
+{
+    async fn next(mut self) -> Option<(StreamItem, Self)> {
+        loop {
+            if self.stopped || (self.input_ended && self.under_way.is_empty()) {
+                return None;
+            }
+            let may_send = !self.input_ended && self.under_way.len() < UNDER_WAY_MAX;
+            tokio::select! {
+                biased;
+                Some(answer) = self.under_way.next(), if !self.under_way.is_empty() => {
+                    self.stopped = !matches!(answer, Ok(Ok(_)));
+                    let peer = self.peer;
+                    return Some((answer.map_err(|e| as_openraft(&e, peer)), self));
+                }
+                request = self.input.next(), if may_send => match request {
+                    None => self.input_ended = true,
+                    Some(request) => self.send(request).await,
+                },
+            }
+        }
+    }
+
+    async fn send(&mut self, request: AppendEntriesRequest<Types>) {
+        let prev = request.prev_log_id;
+        let last = request.entries.last().map(|entry| entry.log_id).or(prev);
+        let lane = self.lane.clone();
+        let sent = match encode(self.session, &request) {
+            Ok(body) => Ok(lane.send(Kind::Append, body).await),
+            Err(why) => Err(RpcError::Remote { site: "this".into(), why }),
+        };
+        self.under_way.push_back(Box::pin(async move {
+            let body = lane.wait(sent?, ANSWER_TIMEOUT).await?;
+            let answer: AppendAnswer =
+                unpack(&body).map_err(|why| RpcError::Remote { site: "peer".into(), why })?;
+            if matches!(answer, AppendAnswer::Conflict) && prev.is_none() {
+                return Err(RpcError::Remote { site: "peer".into(), why: "a conflict before the first entry".into() });
+            }
+            Ok(AppendEntriesResponse::from(answer).into_stream_result(prev, last))
+        }));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::raft::{Entry, Payload, Proposal, log_id};
+    use openraft::impls::leader_id_std::LeaderId;
+
+    #[test]
+    fn an_append_survives_and_a_short_one_is_refused() {
+        let entry = |index| Entry {
+            log_id: log_id(2, index),
+            payload: Payload::Normal(Proposal(Bytes::from(vec![index as u8; 100]))),
+        };
+        let request = AppendEntriesRequest::<Types> {
+            vote: Vote { leader_id: LeaderId { term: 2, voted_for: 1 }, committed: true },
+            prev_log_id: Some(log_id(1, 4)),
+            entries: vec![entry(5), entry(6)],
+            leader_commit: Some(log_id(1, 3)),
+        };
+        let bytes = encode(9, &request).unwrap();
+        let (session, back) = decode(bytes.clone()).unwrap();
+        assert_eq!(session, 9);
+        assert_eq!(format!("{back:?}"), format!("{request:?}"));
+        assert_eq!(back.entries, request.entries);
+        for len in 0..bytes.len() {
+            assert!(decode(bytes.slice(..len)).is_err(), "{len} bytes of an append were read");
+        }
+    }
+}

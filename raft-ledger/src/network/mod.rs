@@ -1,0 +1,18 @@
+//! Sites talk to sites over mutually authenticated TLS, in bounded frames with request ids.
+//!
+//! A connection belongs to the side that opened it: it asks, the other answers. Each pair of sites has three in
+//! each direction, so that neither a large append nor a snapshot holds up votes and heartbeats.
+
+mod append;
+mod client;
+mod frame;
+mod hello;
+mod lane;
+mod server;
+mod snapshot;
+mod tls;
+
+pub(crate) use client::{Network, Peer, Peers};
+pub(crate) use hello::Identity;
+pub(crate) use server::{Service, listen};
+pub(crate) use tls::Tls;

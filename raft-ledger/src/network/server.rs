@@ -1,0 +1,278 @@
+//! What this site answers to its peers.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::StreamExt;
+use openraft::Raft;
+use openraft::raft::{AppendEntriesRequest, AppendEntriesResponse};
+use tokio::io::{AsyncWriteExt, BufWriter, ReadHalf, WriteHalf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, mpsc};
+use tokio_rustls::server::TlsStream;
+use tokio_util::codec::{FramedRead, LengthDelimitedCodec};
+
+use super::append::{self, AppendAnswer};
+use super::frame::{self, Frame, Kind, pack, unpack};
+use super::hello::{Hello, Identity};
+use super::snapshot::Incoming;
+use super::tls::Tls;
+use crate::raft::{Proposal, Types};
+use crate::store::ledger_store::LedgerStore;
+use crate::store::state_machine::{SnapshotOf, StateMachine};
+use crate::tasks::Tasks;
+
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
+const ANSWERS: usize = 256;
+/// Requests of one connection that are answered at the same time.
+const AT_ONCE: usize = 32;
+const CONNECTIONS_MAX: usize = 256;
+
+/// What a peer may ask of this site.
+#[derive(Clone)]
+pub(crate) struct Service {
+    pub(crate) raft: Raft<Types, StateMachine>,
+    pub(crate) store: Arc<LedgerStore>,
+    pub(crate) identity: Arc<Identity>,
+    pub(crate) tls: Tls,
+    /// Names of the sites that may connect.
+    pub(crate) peers: Arc<BTreeSet<String>>,
+    pub(crate) tasks: Tasks,
+}
+
+/// Serves until the task is dropped.
+pub(crate) async fn listen(listener: TcpListener, service: Service) {
+    let connections = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    loop {
+        let Ok(permit) = connections.clone().acquire_owned().await else { return };
+        match listener.accept().await {
+            Ok((stream, from)) => {
+                let service = service.clone();
+                let tasks = service.tasks.clone();
+                tasks.spawn(async move {
+                    if let Err(why) = serve(stream, service).await {
+                        tracing::warn!(%from, %why, "a connection of a peer ended");
+                    }
+                    drop(permit);
+                });
+            }
+            Err(error) => {
+                tracing::warn!(%error, "accept failed");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        }
+    }
+}
+
+type Reader = FramedRead<ReadHalf<TlsStream<TcpStream>>, LengthDelimitedCodec>;
+type Writer = BufWriter<WriteHalf<TlsStream<TcpStream>>>;
+
+async fn serve(stream: TcpStream, service: Service) -> Result<(), String> {
+    let shaken = tokio::time::timeout(HANDSHAKE_TIMEOUT, shake_hands(stream, &service));
+    let (mut reader, writer) = shaken.await.map_err(|_| "the handshake took too long".to_owned())??;
+    let (answers, to_write) = mpsc::channel(ANSWERS);
+    // Ends with the last sender.
+    service.tasks.spawn(write_answers(writer, to_write));
+    let mut connection =
+        Connection { service, answers, at_once: Arc::new(Semaphore::new(AT_ONCE)), appends: None, incoming: None };
+    while let Some(bytes) = reader.next().await {
+        // A peer that closes without a TLS goodbye has stopped; that is no fault of this side.
+        let Ok(bytes) = bytes else { return Ok(()) };
+        connection.handle(frame::decode(bytes)?).await?;
+    }
+    Ok(())
+}
+
+async fn shake_hands(stream: TcpStream, service: &Service) -> Result<(Reader, Writer), String> {
+    let (stream, names) = service.tls.accept(stream).await.map_err(|e| format!("tls: {e}"))?;
+    let (read, write) = tokio::io::split(stream);
+    let mut reader = FramedRead::new(read, frame::codec());
+    let mut writer = BufWriter::with_capacity(64 << 10, write);
+    let first = reader.next().await.ok_or("closed before the handshake")?.map_err(|e| e.to_string())?;
+    let first = frame::decode(first)?;
+    let (kind, body, result) = match greet(&first, &names, service) {
+        Ok(()) => (Kind::Answer, pack(&service.identity.hello())?, Ok(())),
+        Err(why) => (Kind::Failed, Bytes::from(why.clone()), Err(why)),
+    };
+    let answer = Frame { kind, id: first.id, body };
+    frame::write(&mut writer, &answer).await.map_err(|e| e.to_string())?;
+    writer.flush().await.map_err(|e| e.to_string())?;
+    result.map(|()| (reader, writer))
+}
+
+fn greet(first: &Frame, certificate_names: &[String], service: &Service) -> Result<(), String> {
+    if first.kind != Kind::Hello {
+        return Err("the first message is no hello".into());
+    }
+    let hello: Hello = unpack(&first.body)?;
+    if !certificate_names.contains(&hello.site) {
+        return Err(format!("the certificate does not name site {:?}", hello.site));
+    }
+    if !service.peers.contains(&hello.site) {
+        return Err(format!("site {:?} is not among this site's [ledger] peers", hello.site));
+    }
+    service.identity.check(&hello, &hello.site)
+}
+
+async fn write_answers(mut writer: Writer, mut answers: mpsc::Receiver<Frame>) {
+    while let Some(first) = answers.recv().await {
+        let mut next = Some(first);
+        while let Some(answer) = next {
+            if frame::write(&mut writer, &answer).await.is_err() {
+                return;
+            }
+            next = answers.try_recv().ok();
+        }
+        if writer.flush().await.is_err() {
+            return;
+        }
+    }
+}
+
+struct Connection {
+    service: Service,
+    answers: mpsc::Sender<Frame>,
+    at_once: Arc<Semaphore>,
+    appends: Option<Appends>,
+    incoming: Option<Incoming>,
+}
+
+/// The append stream that the peer is sending now.
+struct Appends {
+    session: u64,
+    requests: mpsc::Sender<(u64, AppendEntriesRequest<Types>)>,
+}
+
+impl Connection {
+    async fn handle(&mut self, request: Frame) -> Result<(), String> {
+        match request.kind {
+            Kind::Append => self.append(request).await,
+            Kind::Forward => {
+                let result = self.forward(request.body).await;
+                self.answer(request.id, result).await
+            }
+            Kind::Vote | Kind::PreVote | Kind::TransferLeader => self.spawn(request).await,
+            Kind::SnapshotBegin => {
+                let begun = Incoming::begin(&self.service.store, &request.body);
+                let result = begun.map(|incoming| self.incoming = Some(incoming)).map(|()| Bytes::new());
+                self.answer(request.id, result).await
+            }
+            Kind::SnapshotChunk => {
+                let incoming = self.incoming.as_mut().ok_or("a piece of no snapshot")?;
+                let result = tokio::task::block_in_place(|| incoming.piece(request.body));
+                self.answer(request.id, result.map(|()| Bytes::new())).await
+            }
+            Kind::SnapshotEnd => self.install(request.id).await,
+            Kind::Hello | Kind::Answer | Kind::Failed => Err(format!("unexpected {:?}", request.kind)),
+        }
+    }
+
+    async fn answer(&self, id: u64, result: Result<Bytes, String>) -> Result<(), String> {
+        send(&self.answers, id, result).await
+    }
+
+    /// In the order of arrival: the batches of a site follow one another.
+    async fn forward(&self, command: Bytes) -> Result<Bytes, String> {
+        if !self.service.raft.is_leader() {
+            return Err("this site does not lead".into());
+        }
+        let taken = self.service.raft.client_write_ff(Proposal(command), None).await;
+        taken.map(|()| Bytes::new()).map_err(|e| e.to_string())
+    }
+
+    async fn append(&mut self, request: Frame) -> Result<(), String> {
+        let (session, append) = append::decode(request.body)?;
+        if self.appends.as_ref().is_none_or(|appends| appends.session != session) {
+            self.appends = Some(self.start_appends(session));
+        }
+        if let Some(appends) = &self.appends {
+            // A stream that has failed takes no more; the peer begins a new one.
+            let _ = appends.requests.send((request.id, append)).await;
+        }
+        Ok(())
+    }
+
+    fn start_appends(&self, session: u64) -> Appends {
+        let (requests, receiver) = mpsc::channel(AT_ONCE);
+        self.service.tasks.spawn(run_appends(self.service.raft.clone(), receiver, self.answers.clone()));
+        Appends { session, requests }
+    }
+
+    async fn spawn(&self, request: Frame) -> Result<(), String> {
+        let permit = self.at_once.clone().acquire_owned().await.map_err(|e| e.to_string())?;
+        let (raft, answers) = (self.service.raft.clone(), self.answers.clone());
+        self.service.tasks.spawn(async move {
+            let result = control(&raft, request.kind, &request.body).await;
+            let _ = send(&answers, request.id, result).await;
+            drop(permit);
+        });
+        Ok(())
+    }
+
+    async fn install(&mut self, id: u64) -> Result<(), String> {
+        let incoming = self.incoming.take().ok_or("the end of no snapshot")?;
+        let raft = self.service.raft.clone();
+        let checked = tokio::task::spawn_blocking(move || incoming.finish()).await.map_err(|e| e.to_string())?;
+        let result = match checked {
+            Ok((vote, snapshot)) => {
+                let snapshot = SnapshotOf { meta: snapshot.meta.clone(), snapshot };
+                let installed = raft.install_full_snapshot(vote, snapshot).await;
+                installed.map_err(|e| e.to_string()).and_then(|response| pack(&response))
+            }
+            Err(why) => Err(why),
+        };
+        self.answer(id, result).await
+    }
+}
+
+async fn send(answers: &mpsc::Sender<Frame>, id: u64, result: Result<Bytes, String>) -> Result<(), String> {
+    let frame = match result {
+        Ok(body) => Frame { kind: Kind::Answer, id, body },
+        Err(why) => Frame { kind: Kind::Failed, id, body: Bytes::from(why) },
+    };
+    answers.send(frame).await.map_err(|_| "the connection was lost".to_owned())
+}
+
+async fn control(raft: &Raft<Types, StateMachine>, kind: Kind, body: &[u8]) -> Result<Bytes, String> {
+    match kind {
+        Kind::Vote => raft.vote(unpack(body)?).await.map_err(|e| e.to_string()).and_then(|r| pack(&r)),
+        Kind::PreVote => raft.pre_vote(unpack(body)?).await.map_err(|e| e.to_string()).and_then(|r| pack(&r)),
+        _ => raft
+            .handle_transfer_leader(unpack(body)?)
+            .await
+            .map_err(|e| e.to_string())
+            .and_then(|r| pack(&r)),
+    }
+}
+
+/// Feeds one append stream to openraft and answers in its order.
+async fn run_appends(
+    raft: Raft<Types, StateMachine>,
+    requests: mpsc::Receiver<(u64, AppendEntriesRequest<Types>)>,
+    answers: mpsc::Sender<Frame>,
+) {
+    let (ids, mut answered) = mpsc::unbounded_channel();
+    let stream = futures_util::stream::unfold((requests, ids), |(mut requests, ids)| async move {
+        let (id, request) = requests.recv().await?;
+        ids.send(id).ok()?;
+        Some((request, (requests, ids)))
+    });
+    let mut results = std::pin::pin!(raft.stream_append(stream));
+    while let Some(result) = results.next().await {
+        let Some(id) = answered.recv().await else { return };
+        let body = match result {
+            Ok(result) => match AppendEntriesResponse::from(result) {
+                AppendEntriesResponse::Success => pack(&AppendAnswer::Success),
+                AppendEntriesResponse::PartialSuccess(upto) => pack(&AppendAnswer::Partial(upto)),
+                AppendEntriesResponse::Conflict => pack(&AppendAnswer::Conflict),
+                AppendEntriesResponse::HigherVote(vote) => pack(&AppendAnswer::HigherVote(vote)),
+            },
+            Err(fatal) => Err(fatal.to_string()),
+        };
+        if send(&answers, id, body).await.is_err() {
+            return;
+        }
+    }
+}

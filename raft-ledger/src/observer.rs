@@ -1,0 +1,140 @@
+//! From apply to those who wait: outcomes, the size of the ledger, and what the writer must know.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::{mpsc, watch};
+
+use crate::Outcome;
+use crate::apply::{Effect, Refusal};
+use crate::call::Place;
+use crate::record::{Hash, SiteName};
+use crate::store::applied::Applied;
+
+/// What became of this site's own proposals.
+#[derive(Debug)]
+pub(crate) enum Event {
+    Applied { batch_hash: Hash },
+    Refused { batch_hash: Option<Hash>, refusal: Refusal },
+    EpochOpened { nonce: [u8; 16], epoch: u64 },
+    /// Entries were applied without passing here, as part of a snapshot.
+    SnapshotInstalled,
+}
+
+/// The applied state as others may read it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct View {
+    pub(crate) size: u64,
+    pub(crate) root: Hash,
+    pub(crate) duplicates: u64,
+    pub(crate) refused: u64,
+    pub(crate) last_index: u64,
+}
+
+pub(crate) struct Observer {
+    own: SiteName,
+    size: watch::Sender<u64>,
+    view: Mutex<View>,
+    waiting: Mutex<HashMap<Hash, Vec<Place>>>,
+    // Unbounded, but each event answers a proposal of this site, and those in flight are bounded.
+    events: mpsc::UnboundedSender<Event>,
+}
+
+impl Observer {
+    pub(crate) fn new(own: SiteName) -> (Arc<Observer>, mpsc::UnboundedReceiver<Event>) {
+        let (events, receiver) = mpsc::unbounded_channel();
+        let observer = Observer {
+            own,
+            size: watch::Sender::new(0),
+            view: Mutex::default(),
+            waiting: Mutex::default(),
+            events,
+        };
+        (Arc::new(observer), receiver)
+    }
+
+    pub(crate) fn view(&self) -> View {
+        lock(&self.view).clone()
+    }
+
+    pub(crate) fn watch_size(&self) -> watch::Receiver<u64> {
+        self.size.subscribe()
+    }
+
+    /// Who waits for the batch; told by its hash once it is applied here.
+    pub(crate) fn wait_for(&self, batch_hash: Hash, places: Vec<Place>) {
+        lock(&self.waiting).insert(batch_hash, places);
+    }
+
+    /// Gives up on a batch: its callers learn that nothing is known.
+    pub(crate) fn abandon(&self, batch_hash: &Hash) {
+        drop(lock(&self.waiting).remove(batch_hash));
+    }
+
+    pub(crate) fn resolve(&self, batch_hash: &Hash, outcomes: &[Outcome]) {
+        let waiting = lock(&self.waiting).remove(batch_hash);
+        for (place, outcome) in waiting.into_iter().flatten().zip(outcomes) {
+            place.resolve(*outcome);
+        }
+    }
+
+    pub(crate) fn loaded(&self, applied: &Applied) {
+        self.show(applied);
+    }
+
+    pub(crate) fn installed(&self, applied: &Applied) {
+        self.show(applied);
+        self.tell(Event::SnapshotInstalled);
+    }
+
+    pub(crate) fn applied(&self, applied: &Applied, effect: Effect) {
+        self.show(applied);
+        match effect {
+            Effect::Nothing => {}
+            Effect::Applied { site, batch_hash, outcomes } if site == self.own => {
+                self.resolve(&batch_hash, &outcomes);
+                self.tell(Event::Applied { batch_hash });
+            }
+            Effect::EpochOpened { site, nonce, epoch } if site == self.own => {
+                self.tell(Event::EpochOpened { nonce, epoch });
+            }
+            Effect::Applied { .. } | Effect::EpochOpened { .. } => {}
+            Effect::Refused { site, batch_hash, refusal } => self.refused(site, batch_hash, refusal),
+        }
+    }
+
+    fn refused(&self, site: Option<SiteName>, batch_hash: Option<Hash>, refusal: Refusal) {
+        let name = site.as_ref().map_or("unknown", SiteName::as_str);
+        match refusal {
+            // Ordinary after a leader change: the same signed batch was sent again.
+            Refusal::Replay | Refusal::Gap | Refusal::WrongEpoch => {
+                tracing::debug!(site = name, ?refusal, "an entry was refused");
+            }
+            _ => tracing::warn!(site = name, ?refusal, "an entry was refused"),
+        }
+        if site.as_ref() == Some(&self.own) {
+            self.tell(Event::Refused { batch_hash, refusal });
+        }
+    }
+
+    fn show(&self, applied: &Applied) {
+        *lock(&self.view) = View {
+            size: applied.size,
+            root: applied.root,
+            duplicates: applied.duplicates,
+            refused: applied.refused,
+            last_index: applied.last.as_ref().map_or(0, |id| id.index),
+        };
+        self.size.send_if_modified(|size| std::mem::replace(size, applied.size) != applied.size);
+    }
+
+    fn tell(&self, event: Event) {
+        // Nobody listens once the ledger is closing.
+        let _ = self.events.send(event);
+    }
+}
+
+/// A panic while one of these is held leaves it whole: each use is one assignment or one map operation.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,81 @@
+//! Reading what was applied here.
+
+use bytes::Bytes;
+
+use crate::ledger::Ledger;
+use crate::merkle::root_at;
+use crate::record::Leaf;
+use crate::store::generation::{Family, Generation, index_key, index_of_key, tag_key};
+use crate::{Entry, LedgerError, Payload, Tag};
+
+/// Sealed bytes that one `read_from` returns at most, unless a single entry is larger.
+const READ_BYTES_MAX: usize = 32 << 20;
+
+impl Ledger {
+    /// Entries from `index` on, at most `max_entries` and about 32 MiB. Empty at the end. Blocks.
+    ///
+    /// # Errors
+    /// `Damaged` if what is stored is not what was applied.
+    pub fn read_from(&self, index: u64, max_entries: usize) -> Result<Vec<Entry>, LedgerError> {
+        let db = self.inner.store.generation();
+        let end = self.size().min(index.saturating_add(max_entries as u64));
+        let mut entries = Vec::new();
+        let mut bytes = 0;
+        db.scan(Family::Events, &index_key(index), &index_key(end), |stored, leaf| {
+            let index = index_of_key(stored)?;
+            let (entry, size) = self.open_entry(&db, index, Bytes::copy_from_slice(leaf))?;
+            entries.push(entry);
+            bytes += size;
+            Ok(bytes < READ_BYTES_MAX)
+        })?;
+        Ok(entries)
+    }
+
+    /// Indices of entries with this tag, from `from` on, at most `limit`, ascending. Blocks.
+    pub fn by_tag(&self, tag: Tag, from: u64, limit: usize) -> Result<Vec<u64>, LedgerError> {
+        let mut found = Vec::new();
+        if limit == 0 {
+            return Ok(found);
+        }
+        let db = self.inner.store.generation();
+        db.scan(Family::ByTag, &tag_key(&tag.0, from), &tag_key(&tag.0, u64::MAX), |stored, _| {
+            found.push(index_of_key(stored)?);
+            Ok(found.len() < limit)
+        })?;
+        Ok(found)
+    }
+
+    /// RFC 6962 root of the first `size` leaves. Blocks.
+    ///
+    /// # Errors
+    /// `Config` if this site has fewer leaves.
+    pub fn root_at(&self, size: u64) -> Result<[u8; 32], LedgerError> {
+        let known = self.size();
+        if size > known {
+            return Err(LedgerError::Config(format!("size {size} is beyond the {known} leaves of this site")));
+        }
+        root_at(self.inner.store.generation().as_ref(), size)
+    }
+
+    fn open_entry(&self, db: &Generation, index: u64, leaf: Bytes) -> Result<(Entry, usize), LedgerError> {
+        let damaged = |e: &dyn std::fmt::Display| LedgerError::Damaged(format!("entry {index}: {e}"));
+        let leaf = Leaf::decode(leaf).map_err(|e| damaged(&e))?;
+        let blob = db.get(Family::Blobs, &index_key(index))?.ok_or_else(|| damaged(&"its payload is missing"))?;
+        let payload = match self.inner.sealer.open(&leaf, &blob).map_err(|e| damaged(&e))? {
+            Some(payload) => Payload::Open(payload),
+            None => Payload::Sealed,
+        };
+        let entry = Entry {
+            index,
+            kind: leaf.head.kind,
+            site: leaf.head.site.to_string(),
+            epoch: leaf.head.epoch,
+            site_seq: leaf.head.site_seq,
+            event_time_ms: leaf.head.event_time_ms,
+            message_time_ms: leaf.head.message_time_ms,
+            received_time_ms: leaf.head.received_time_ms,
+            payload,
+        };
+        Ok((entry, blob.len()))
+    }
+}

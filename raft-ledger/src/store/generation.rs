@@ -1,0 +1,277 @@
+//! One RocksDB of the ledger: its column families and keys. A snapshot install replaces the whole of it.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use rocksdb::{ColumnFamily, ColumnFamilyDescriptor, IteratorMode, Options, ReadOptions, WriteBatch, WriteOptions};
+
+use crate::LedgerError;
+use crate::merkle::{TileKey, TileReader};
+use crate::raft::GROUP;
+
+/// Column families. Every key begins with the group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Family {
+    /// index → canonical leaf record
+    Events,
+    /// index → sealed payload
+    Blobs,
+    /// tile key → hashes of the RFC 6962 tree
+    Tiles,
+    /// tag, index → nothing
+    ByTag,
+    /// event time, index → nothing
+    ByTime,
+    /// dedupe key → index
+    Dedupe,
+    /// batch number → provenance
+    Batches,
+    /// batch hash → batch number
+    ByBatch,
+    /// site, offset → sealed bytes of a message that has not ended yet
+    Chunks,
+    /// what apply knows beside the leaves
+    Meta,
+}
+
+const ALL: [Family; 10] = [
+    Family::Events,
+    Family::Blobs,
+    Family::Tiles,
+    Family::ByTag,
+    Family::ByTime,
+    Family::Dedupe,
+    Family::Batches,
+    Family::ByBatch,
+    Family::Chunks,
+    Family::Meta,
+];
+
+impl Family {
+    fn name(self) -> &'static str {
+        match self {
+            Family::Events => "events",
+            Family::Blobs => "blobs",
+            Family::Tiles => "tiles",
+            Family::ByTag => "by_tag",
+            Family::ByTime => "by_time",
+            Family::Dedupe => "dedupe",
+            Family::Batches => "batches",
+            Family::ByBatch => "by_batch",
+            Family::Chunks => "chunks",
+            Family::Meta => "meta",
+        }
+    }
+}
+
+pub(crate) struct Generation {
+    // An Option only so that Drop can close it before it removes the directory.
+    db: Option<rocksdb::DB>,
+    path: PathBuf,
+    obsolete: AtomicBool,
+    /// Dedupe keys of lower indices are out of the window: compaction drops them.
+    dedupe_floor: Arc<AtomicU64>,
+}
+
+impl Generation {
+    pub(crate) fn open(path: &Path) -> Result<Generation, LedgerError> {
+        let dedupe_floor = Arc::new(AtomicU64::new(0));
+        let mut options = Options::default();
+        options.create_if_missing(true);
+        options.create_missing_column_families(true);
+        // Without a WAL only an atomic flush keeps the families of one moment together.
+        options.set_atomic_flush(true);
+        options.set_keep_log_file_num(4);
+        options.set_db_write_buffer_size(192 << 20);
+        options.set_max_background_jobs(2);
+        let families = ALL.map(|family| ColumnFamilyDescriptor::new(family.name(), family_options(family, &dedupe_floor)));
+        let db = rocksdb::DB::open_cf_descriptors(&options, path, families).map_err(|e| opening(path, &e))?;
+        Ok(Generation { db: Some(db), path: path.to_owned(), obsolete: AtomicBool::new(false), dedupe_floor })
+    }
+
+    /// For a checkpoint: nothing is written to it.
+    pub(crate) fn open_read_only(path: &Path) -> Result<Generation, LedgerError> {
+        let names = ALL.map(Family::name);
+        let db = rocksdb::DB::open_cf_for_read_only(&Options::default(), path, names, false)
+            .map_err(|e| opening(path, &e))?;
+        let dedupe_floor = Arc::new(AtomicU64::new(0));
+        Ok(Generation { db: Some(db), path: path.to_owned(), obsolete: AtomicBool::new(false), dedupe_floor })
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Its directory is removed once nobody reads it any more.
+    pub(crate) fn retire(&self) {
+        self.obsolete.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn set_dedupe_floor(&self, index: u64) {
+        self.dedupe_floor.store(index, Ordering::Relaxed);
+    }
+
+    fn db(&self) -> Result<&rocksdb::DB, LedgerError> {
+        self.db.as_ref().ok_or_else(|| LedgerError::Storage("the ledger database is closed".into()))
+    }
+
+    fn cf(&self, family: Family) -> Result<&ColumnFamily, LedgerError> {
+        self.db()?
+            .cf_handle(family.name())
+            .ok_or_else(|| LedgerError::Damaged(format!("{}: no {}", self.path.display(), family.name())))
+    }
+
+    pub(crate) fn get(&self, family: Family, key: &[u8]) -> Result<Option<Vec<u8>>, LedgerError> {
+        self.db()?.get_cf(self.cf(family)?, key).map_err(reading)
+    }
+
+    pub(crate) fn put(
+        &self,
+        batch: &mut WriteBatch,
+        family: Family,
+        key: &[u8],
+        value: &[u8],
+    ) -> Result<(), LedgerError> {
+        batch.put_cf(self.cf(family)?, key, value);
+        Ok(())
+    }
+
+    pub(crate) fn delete_prefix(
+        &self,
+        batch: &mut WriteBatch,
+        family: Family,
+        prefix: &[u8],
+    ) -> Result<(), LedgerError> {
+        let end = [prefix, &[0xff; 9]].concat();
+        batch.delete_range_cf(self.cf(family)?, prefix.to_vec(), end);
+        Ok(())
+    }
+
+    /// Into memory; durable with the next flush, and until then in the raft log.
+    pub(crate) fn write(&self, batch: WriteBatch) -> Result<(), LedgerError> {
+        let mut options = WriteOptions::default();
+        options.disable_wal(true);
+        self.db()?.write_opt(batch, &options).map_err(|e| LedgerError::Storage(format!("write: {e}")))
+    }
+
+    pub(crate) fn flush(&self) -> Result<(), LedgerError> {
+        let families = ALL.iter().map(|family| self.cf(*family)).collect::<Result<Vec<_>, _>>()?;
+        let mut options = rocksdb::FlushOptions::default();
+        options.set_wait(true);
+        self.db()?.flush_cfs_opt(&families, &options).map_err(|e| LedgerError::Storage(format!("flush: {e}")))
+    }
+
+    /// Hard links of the flushed state into the new directory `path`.
+    pub(crate) fn checkpoint(&self, path: &Path) -> Result<(), LedgerError> {
+        let making = |e: rocksdb::Error| LedgerError::Storage(format!("checkpoint {}: {e}", path.display()));
+        rocksdb::checkpoint::Checkpoint::new(self.db()?).map_err(making)?.create_checkpoint(path).map_err(making)
+    }
+
+    /// Key and value of each key in `[from, to)`, in order, until `visit` says false.
+    pub(crate) fn scan(
+        &self,
+        family: Family,
+        from: &[u8],
+        to: &[u8],
+        mut visit: impl FnMut(&[u8], &[u8]) -> Result<bool, LedgerError>,
+    ) -> Result<(), LedgerError> {
+        let mut options = ReadOptions::default();
+        options.set_iterate_upper_bound(to.to_vec());
+        let start = IteratorMode::From(from, rocksdb::Direction::Forward);
+        for item in self.db()?.iterator_cf_opt(self.cf(family)?, options, start) {
+            let (key, value) = item.map_err(reading)?;
+            if !visit(&key, &value)? {
+                break;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Generation {
+    fn drop(&mut self) {
+        drop(self.db.take());
+        if self.obsolete.load(Ordering::Relaxed)
+            && let Err(error) = std::fs::remove_dir_all(&self.path)
+        {
+            tracing::warn!(path = %self.path.display(), %error, "an old ledger directory could not be removed");
+        }
+    }
+}
+
+impl TileReader for Generation {
+    fn tile(&self, key: TileKey) -> Result<Option<Vec<u8>>, LedgerError> {
+        self.get(Family::Tiles, &tile_key(key))
+    }
+}
+
+fn family_options(family: Family, dedupe_floor: &Arc<AtomicU64>) -> Options {
+    let mut options = Options::default();
+    let mut table = rocksdb::BlockBasedOptions::default();
+    match family {
+        Family::Blobs => {
+            options.set_write_buffer_size(64 << 20);
+            options.set_compression_type(rocksdb::DBCompressionType::None);
+        }
+        Family::Dedupe => {
+            options.set_memtable_whole_key_filtering(true);
+            options.set_memtable_prefix_bloom_ratio(0.05);
+            table.set_bloom_filter(10.0, false);
+            let floor = dedupe_floor.clone();
+            options.set_compaction_filter("dedupe-window", move |_, _, value| {
+                let index = value.first_chunk::<8>().map(|bytes| u64::from_be_bytes(*bytes));
+                match index {
+                    Some(index) if index < floor.load(Ordering::Relaxed) => rocksdb::compaction_filter::Decision::Remove,
+                    _ => rocksdb::compaction_filter::Decision::Keep,
+                }
+            });
+        }
+        Family::ByBatch => table.set_bloom_filter(10.0, false),
+        _ => {}
+    }
+    options.set_block_based_table_factory(&table);
+    options
+}
+
+fn opening(path: &Path, error: &rocksdb::Error) -> LedgerError {
+    match error.kind() {
+        rocksdb::ErrorKind::Corruption => LedgerError::Damaged(format!("{}: {error}", path.display())),
+        _ => LedgerError::Storage(format!("{}: {error}", path.display())),
+    }
+}
+
+fn reading(error: rocksdb::Error) -> LedgerError {
+    match error.kind() {
+        rocksdb::ErrorKind::Corruption => LedgerError::Damaged(format!("ledger database: {error}")),
+        _ => LedgerError::Storage(format!("read: {error}")),
+    }
+}
+
+pub(crate) fn index_key(index: u64) -> Vec<u8> {
+    [&GROUP.to_be_bytes()[..], &index.to_be_bytes()].concat()
+}
+
+/// The last 8 bytes of a key that ends with an index.
+pub(crate) fn index_of_key(key: &[u8]) -> Result<u64, LedgerError> {
+    let bytes = key.last_chunk::<8>().ok_or_else(|| LedgerError::Damaged("ledger database: a key is too short".into()))?;
+    Ok(u64::from_be_bytes(*bytes))
+}
+
+pub(crate) fn key(part: &[u8]) -> Vec<u8> {
+    [&GROUP.to_be_bytes()[..], part].concat()
+}
+
+pub(crate) fn tile_key(tile: TileKey) -> Vec<u8> {
+    key(&tile.encode())
+}
+
+pub(crate) fn tag_key(tag: &[u8; 16], index: u64) -> Vec<u8> {
+    [&GROUP.to_be_bytes()[..], tag, &index.to_be_bytes()].concat()
+}
+
+/// Negative times sort before positive ones.
+pub(crate) fn time_key(time_ms: i64, index: u64) -> Vec<u8> {
+    let ordered = (time_ms as u64) ^ (1 << 63);
+    [&GROUP.to_be_bytes()[..], &ordered.to_be_bytes(), &index.to_be_bytes()].concat()
+}

@@ -1,0 +1,179 @@
+//! `ledgerdb`: the directory that holds the ledger's database, its snapshot, and one that is coming in.
+//!
+//! `CURRENT` names the generation in use; a snapshot install makes a new one and then moves the name.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use super::applied::load_applied;
+use super::generation::Generation;
+use crate::LedgerError;
+use crate::raft::SnapshotMeta;
+
+const CURRENT: &str = "CURRENT";
+
+pub(crate) struct LedgerStore {
+    dir: PathBuf,
+    current: RwLock<Arc<Generation>>,
+    snapshot: RwLock<Option<Arc<SnapshotDir>>>,
+    next_number: AtomicU64,
+}
+
+/// A whole ledger at one applied entry, as files. Removed from disk once it is replaced and nobody sends it.
+#[derive(Debug)]
+pub(crate) struct SnapshotDir {
+    path: PathBuf,
+    pub(crate) meta: SnapshotMeta,
+    keep: std::sync::atomic::AtomicBool,
+}
+
+impl SnapshotDir {
+    /// Reads from the database in `path` what it holds; nothing else is trusted.
+    pub(crate) fn open(path: PathBuf) -> Result<SnapshotDir, LedgerError> {
+        let applied = load_applied(&Generation::open_read_only(&path)?)?;
+        let meta = SnapshotMeta { last_log_id: applied.last, last_membership: applied.membership };
+        Ok(SnapshotDir { path, meta, keep: std::sync::atomic::AtomicBool::new(false) })
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    fn keep(&self, keep: bool) {
+        self.keep.store(keep, Ordering::Relaxed);
+    }
+}
+
+impl Drop for SnapshotDir {
+    fn drop(&mut self) {
+        if !self.keep.load(Ordering::Relaxed) && self.path.exists() {
+            remove(&self.path);
+        }
+    }
+}
+
+impl LedgerStore {
+    pub(crate) fn open(dir: &Path) -> Result<LedgerStore, LedgerError> {
+        std::fs::create_dir_all(dir).map_err(|e| io(dir, e))?;
+        let current = current_name(dir)?;
+        let (snapshots, last_number) = tidy(dir, &current)?;
+        let generation = Generation::open(&dir.join(&current))?;
+        write_current(dir, &current)?;
+        let snapshot = newest_snapshot(snapshots);
+        Ok(LedgerStore {
+            dir: dir.to_owned(),
+            current: RwLock::new(Arc::new(generation)),
+            snapshot: RwLock::new(snapshot),
+            next_number: AtomicU64::new(last_number + 1),
+        })
+    }
+
+    pub(crate) fn generation(&self) -> Arc<Generation> {
+        self.current.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn snapshot(&self) -> Option<Arc<SnapshotDir>> {
+        self.snapshot.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// A directory of this store that no other uses.
+    pub(crate) fn new_path(&self, prefix: &str) -> PathBuf {
+        let number = self.next_number.fetch_add(1, Ordering::Relaxed);
+        self.dir.join(format!("{prefix}{number:08}"))
+    }
+
+    /// Flushes, and links the flushed files into a snapshot, which replaces the former one.
+    pub(crate) fn take_snapshot(&self) -> Result<Arc<SnapshotDir>, LedgerError> {
+        let path = self.new_path("s");
+        self.generation().checkpoint(&path)?;
+        let snapshot = Arc::new(SnapshotDir::open(path)?);
+        snapshot.keep(true);
+        let mut held = self.snapshot.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(former) = held.replace(snapshot.clone()) {
+            former.keep(false);
+        }
+        Ok(snapshot)
+    }
+
+    /// Makes the files of `incoming` the ledger.
+    pub(crate) fn install(&self, incoming: &SnapshotDir) -> Result<Arc<Generation>, LedgerError> {
+        let path = self.new_path("g");
+        std::fs::rename(&incoming.path, &path).map_err(|e| io(&path, e))?;
+        let generation = Arc::new(Generation::open(&path)?);
+        let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        write_current(&self.dir, &name)?;
+        let mut held = self.current.write().unwrap_or_else(PoisonError::into_inner);
+        std::mem::replace(&mut *held, generation.clone()).retire();
+        Ok(generation)
+    }
+}
+
+fn current_name(dir: &Path) -> Result<String, LedgerError> {
+    let path = dir.join(CURRENT);
+    match std::fs::read_to_string(&path) {
+        Ok(name) if dir.join(name.trim()).is_dir() => Ok(name.trim().to_owned()),
+        Ok(name) => {
+            Err(LedgerError::Damaged(format!("{} names {}, which is not there", path.display(), name.trim())))
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok("g00000001".to_owned()),
+        Err(error) => Err(io(&path, error)),
+    }
+}
+
+/// Durable before it counts: written beside, synced, moved, and the directory synced.
+fn write_current(dir: &Path, name: &str) -> Result<(), LedgerError> {
+    let (path, beside) = (dir.join(CURRENT), dir.join("CURRENT.new"));
+    let write = || -> std::io::Result<()> {
+        std::fs::write(&beside, format!("{name}\n"))?;
+        std::fs::File::open(&beside)?.sync_all()?;
+        std::fs::rename(&beside, &path)?;
+        std::fs::File::open(dir)?.sync_all()
+    };
+    write().map_err(|e| io(&path, e))
+}
+
+/// Removes what a crash left over; returns the snapshots and the highest number in use.
+fn tidy(dir: &Path, current: &str) -> Result<(Vec<PathBuf>, u64), LedgerError> {
+    let mut snapshots = Vec::new();
+    let mut last_number = 1;
+    for entry in std::fs::read_dir(dir).map_err(|e| io(dir, e))? {
+        let path = entry.map_err(|e| io(dir, e))?.path();
+        let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        let Some((kind, number)) = name.split_at_checked(1) else { continue };
+        let Ok(number) = number.parse::<u64>() else { continue };
+        last_number = last_number.max(number);
+        match kind {
+            "s" => snapshots.push(path),
+            "g" | "i" if name != current => remove(&path),
+            _ => {}
+        }
+    }
+    snapshots.sort();
+    Ok((snapshots, last_number))
+}
+
+/// Snapshots are made again when needed: an unreadable one is dropped.
+fn newest_snapshot(mut paths: Vec<PathBuf>) -> Option<Arc<SnapshotDir>> {
+    let mut found = None;
+    while let Some(path) = paths.pop() {
+        match SnapshotDir::open(path.clone()) {
+            Ok(snapshot) if found.is_none() => {
+                snapshot.keep(true);
+                found = Some(Arc::new(snapshot));
+            }
+            _ => remove(&path),
+        }
+    }
+    found
+}
+
+fn remove(path: &Path) {
+    if let Err(error) = std::fs::remove_dir_all(path) {
+        tracing::warn!(path = %path.display(), %error, "a directory that is no longer needed could not be removed");
+    }
+}
+
+fn io(path: &Path, source: std::io::Error) -> LedgerError {
+    LedgerError::Io { path: path.display().to_string(), source }
+}

@@ -1,0 +1,389 @@
+//! `raftdb`: the raft log and the vote. WAL on; an append is acknowledged only after its fsync.
+
+use std::collections::BTreeMap;
+use std::fmt::Debug;
+use std::io;
+use std::ops::{Bound, RangeBounds};
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use bytes::Bytes;
+use openraft::OptionalSend;
+use openraft::entry::RaftEntry;
+use openraft::storage::{IOFlushed, LogState, RaftLogReader, RaftLogStorage};
+use rocksdb::{ColumnFamilyDescriptor, DBRecoveryMode, Options, WriteBatch, WriteOptions};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::entry_codec;
+use super::fatal::end_process;
+use super::sync::{SyncThread, Waiter};
+use crate::LedgerError;
+use crate::raft::{Entry, GROUP, LogId, Types, Vote};
+
+const LOG: &str = "log";
+const META: &str = "meta";
+/// Entries kept in memory for apply and replication, so that neither reads the disk in normal running.
+const TAIL_BYTES_MAX: usize = 32 << 20;
+/// One replication message carries at most about this much.
+const READ_BYTES_MAX: usize = 4 << 20;
+
+#[derive(Clone)]
+pub(crate) struct LogStore {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    // Before `db`: its thread must be gone before the database closes.
+    sync: SyncThread,
+    db: Arc<rocksdb::DB>,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    vote: Option<Vote>,
+    committed: Option<LogId>,
+    purged: Option<LogId>,
+    last: Option<LogId>,
+    tail: BTreeMap<u64, (Entry, usize)>,
+    tail_bytes: usize,
+    /// Since the store was opened; housekeeping decides by it when to take a snapshot.
+    appended_bytes: u64,
+}
+
+impl LogStore {
+    /// Opens or creates the store in `path`.
+    ///
+    /// # Errors
+    /// A torn last record is cut off; damage before it is `LedgerError::Damaged`.
+    pub(crate) fn open(path: &Path) -> Result<LogStore, LedgerError> {
+        let db = Arc::new(open_db(path)?);
+        let state = load_state(&db)?;
+        let sync =
+            SyncThread::start(db.clone()).map_err(|source| LedgerError::Io { path: path.display().to_string(), source })?;
+        Ok(LogStore { inner: Arc::new(Inner { sync, db, state: Mutex::new(state) }) })
+    }
+
+    /// A random number that this store got when it was made: a wiped disk cannot show it again.
+    pub(crate) fn store_id(&self) -> Result<[u8; 16], LedgerError> {
+        let cf = self.inner.cf(META).map_err(storage)?;
+        let key = meta_key("store_id");
+        if let Some(found) = self.inner.db.get_cf(cf, &key).map_err(storage)? {
+            return found.try_into().map_err(|_| LedgerError::Damaged("raftdb: store id is not 16 bytes".into()));
+        }
+        let id: [u8; 16] = rand::random();
+        self.inner.db.put_cf(cf, &key, id).map_err(storage)?;
+        self.inner.db.flush_wal(true).map_err(storage)?;
+        Ok(id)
+    }
+
+    pub(crate) fn appended_bytes(&self) -> u64 {
+        self.inner.state().appended_bytes
+    }
+
+    pub(crate) fn first_and_last_index(&self) -> (u64, u64) {
+        let state = self.inner.state();
+        let first = state.purged.as_ref().map_or(0, |id| id.index + 1);
+        (first, state.last.as_ref().map_or(first, |id| id.index))
+    }
+}
+
+fn open_db(path: &Path) -> Result<rocksdb::DB, LedgerError> {
+    let mut options = Options::default();
+    options.create_if_missing(true);
+    options.create_missing_column_families(true);
+    options.set_wal_recovery_mode(DBRecoveryMode::TolerateCorruptedTailRecords);
+    options.set_max_total_wal_size(256 << 20);
+    options.set_keep_log_file_num(4);
+    let mut log = Options::default();
+    log.set_write_buffer_size(64 << 20);
+    // Sealed payloads do not compress.
+    log.set_compression_type(rocksdb::DBCompressionType::None);
+    let families = [ColumnFamilyDescriptor::new(LOG, log), ColumnFamilyDescriptor::new(META, Options::default())];
+    rocksdb::DB::open_cf_descriptors(&options, path, families).map_err(|error| match error.kind() {
+        rocksdb::ErrorKind::Corruption => LedgerError::Damaged(format!(
+            "raft log in {}: {error}; move the directory away and join again as a new node",
+            path.display()
+        )),
+        _ => LedgerError::Storage(format!("{}: {error}", path.display())),
+    })
+}
+
+fn load_state(db: &rocksdb::DB) -> Result<State, LedgerError> {
+    let meta = db.cf_handle(META).ok_or_else(|| LedgerError::Storage("raftdb has no meta".into()))?;
+    let log = db.cf_handle(LOG).ok_or_else(|| LedgerError::Storage("raftdb has no log".into()))?;
+    let mut state = State {
+        vote: read_meta(db, meta, "vote")?,
+        committed: read_meta(db, meta, "committed")?,
+        purged: read_meta(db, meta, "purged")?,
+        ..State::default()
+    };
+    state.last = state.purged;
+    let end = log_key(u64::MAX);
+    let newest = rocksdb::IteratorMode::From(&end, rocksdb::Direction::Reverse);
+    if let Some(item) = db.iterator_cf(log, newest).next() {
+        let (key, value) = item.map_err(storage)?;
+        if key.starts_with(&GROUP.to_be_bytes()) {
+            let entry = decode(&key, Bytes::from(value.into_vec())).map_err(|e| LedgerError::Damaged(e.to_string()))?;
+            state.last = Some(entry.log_id);
+        }
+    }
+    Ok(state)
+}
+
+fn read_meta<T: DeserializeOwned>(
+    db: &rocksdb::DB,
+    cf: &rocksdb::ColumnFamily,
+    name: &str,
+) -> Result<Option<T>, LedgerError> {
+    let Some(value) = db.get_cf(cf, meta_key(name)).map_err(storage)? else { return Ok(None) };
+    let value = rmp_serde::from_slice(&value).map_err(|e| LedgerError::Damaged(format!("raftdb {name}: {e}")))?;
+    Ok(Some(value))
+}
+
+impl Inner {
+    fn state(&self) -> MutexGuard<'_, State> {
+        // Nothing panics while it is held; a poisoned lock means a bug, and its state is still whole.
+        self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    fn cf(&self, name: &str) -> io::Result<&rocksdb::ColumnFamily> {
+        self.db.cf_handle(name).ok_or_else(|| io::Error::other(format!("raftdb has no column family {name}")))
+    }
+
+    fn put_meta<T: Serialize>(&self, batch: &mut WriteBatch, name: &str, value: &T) -> io::Result<()> {
+        let value = rmp_serde::to_vec(value).map_err(io::Error::other)?;
+        batch.put_cf(self.cf(META)?, meta_key(name), value);
+        Ok(())
+    }
+
+    /// Into the WAL, not yet synced.
+    fn write(&self, batch: WriteBatch) {
+        let mut options = WriteOptions::default();
+        options.set_sync(false);
+        if let Err(error) = self.db.write_opt(batch, &options) {
+            end_process("raft log write", &error);
+        }
+    }
+
+    async fn synced(&self) -> io::Result<()> {
+        let (sender, done) = tokio::sync::oneshot::channel();
+        self.sync.submit(Waiter::Write(sender));
+        done.await.map_err(|_| io::Error::other("raft log sync thread is gone"))
+    }
+
+    fn read(&self, first: u64, end: u64, bytes_max: usize) -> io::Result<Vec<Entry>> {
+        let (first, end) = {
+            let state = self.state();
+            let from = state.purged.as_ref().map_or(0, |id| id.index + 1).max(first);
+            let to = state.last.as_ref().map_or(0, |id| id.index + 1).min(end);
+            if from >= to {
+                return Ok(Vec::new());
+            }
+            if let Some(found) = state.read_tail(from, to, bytes_max) {
+                return Ok(found);
+            }
+            (from, to)
+        };
+        self.read_disk(first, end, bytes_max)
+    }
+
+    fn read_disk(&self, first: u64, end: u64, bytes_max: usize) -> io::Result<Vec<Entry>> {
+        let mut found = Vec::new();
+        let mut bytes = 0;
+        let start = log_key(first);
+        let from = rocksdb::IteratorMode::From(&start, rocksdb::Direction::Forward);
+        for (item, index) in self.db.iterator_cf(self.cf(LOG)?, from).zip(first..end) {
+            let (key, value) = item.map_err(io::Error::other)?;
+            if key.as_ref() != log_key(index) {
+                return Err(io::Error::other(format!("raft log has no entry {index} although it has later ones")));
+            }
+            bytes += value.len();
+            found.push(decode(&key, Bytes::from(value.into_vec()))?);
+            if bytes >= bytes_max {
+                break;
+            }
+        }
+        Ok(found)
+    }
+}
+
+impl State {
+    /// `None` where the memory does not reach back to `first`.
+    fn read_tail(&self, first: u64, end: u64, bytes_max: usize) -> Option<Vec<Entry>> {
+        if self.tail.keys().next().is_none_or(|oldest| *oldest > first) {
+            return None;
+        }
+        let mut bytes = 0;
+        let mut found = Vec::new();
+        for (entry, size) in self.tail.range(first..end).map(|(_, kept)| kept) {
+            bytes += size;
+            found.push(entry.clone());
+            if bytes >= bytes_max {
+                break;
+            }
+        }
+        Some(found)
+    }
+
+    fn remember(&mut self, entry: Entry, bytes: usize) {
+        self.last = Some(entry.log_id);
+        self.appended_bytes += bytes as u64;
+        self.tail_bytes += bytes;
+        self.tail.insert(entry.log_id.index, (entry, bytes));
+        while self.tail_bytes > TAIL_BYTES_MAX && self.tail.len() > 1 {
+            if let Some((_, (_, size))) = self.tail.pop_first() {
+                self.tail_bytes -= size;
+            }
+        }
+    }
+
+    fn forget_after(&mut self, last: Option<LogId>) {
+        let removed = self.tail.split_off(&last.as_ref().map_or(0, |id| id.index + 1));
+        self.tail_bytes -= removed.values().map(|(_, size)| size).sum::<usize>();
+        self.last = last.or(self.purged);
+    }
+
+    fn forget_until(&mut self, upto: LogId) {
+        let kept = self.tail.split_off(&(upto.index + 1));
+        self.tail = kept;
+        self.tail_bytes = self.tail.values().map(|(_, size)| size).sum();
+        self.purged = Some(upto);
+        if self.last < self.purged {
+            self.last = self.purged;
+        }
+    }
+}
+
+impl RaftLogReader<Types> for LogStore {
+    async fn try_get_log_entries<RB>(&mut self, range: RB) -> Result<Vec<Entry>, io::Error>
+    where
+        RB: RangeBounds<u64> + Clone + Debug + OptionalSend,
+    {
+        let first = match range.start_bound() {
+            Bound::Included(index) => *index,
+            Bound::Excluded(index) => index.saturating_add(1),
+            Bound::Unbounded => 0,
+        };
+        let end = match range.end_bound() {
+            Bound::Included(index) => index.saturating_add(1),
+            Bound::Excluded(index) => *index,
+            Bound::Unbounded => u64::MAX,
+        };
+        self.inner.read(first, end, usize::MAX)
+    }
+
+    async fn limited_get_log_entries(&mut self, start: u64, end: u64) -> Result<Vec<Entry>, io::Error> {
+        self.inner.read(start, end, READ_BYTES_MAX)
+    }
+
+    async fn read_vote(&mut self) -> Result<Option<Vote>, io::Error> {
+        Ok(self.inner.state().vote)
+    }
+}
+
+impl RaftLogStorage<Types> for LogStore {
+    type LogReader = LogStore;
+
+    async fn get_log_state(&mut self) -> Result<LogState<Types>, io::Error> {
+        let state = self.inner.state();
+        Ok(LogState { last_purged_log_id: state.purged, last_log_id: state.last })
+    }
+
+    async fn get_log_reader(&mut self) -> LogStore {
+        self.clone()
+    }
+
+    async fn save_vote(&mut self, vote: &Vote) -> Result<(), io::Error> {
+        let mut batch = WriteBatch::default();
+        self.inner.put_meta(&mut batch, "vote", vote)?;
+        self.inner.write(batch);
+        self.inner.synced().await?;
+        self.inner.state().vote = Some(*vote);
+        Ok(())
+    }
+
+    // Not synced: it only lets a restart apply sooner what is known to be committed.
+    async fn save_committed(&mut self, committed: Option<LogId>) -> Result<(), io::Error> {
+        let mut batch = WriteBatch::default();
+        self.inner.put_meta(&mut batch, "committed", &committed)?;
+        self.inner.write(batch);
+        self.inner.state().committed = committed;
+        Ok(())
+    }
+
+    async fn read_committed(&mut self) -> Result<Option<LogId>, io::Error> {
+        let state = self.inner.state();
+        // A torn tail may have taken entries that were committed elsewhere: they come again from the leader.
+        Ok(state.committed.min(state.last))
+    }
+
+    async fn append<I>(&mut self, entries: I, callback: IOFlushed<Types>) -> Result<(), io::Error>
+    where
+        I: IntoIterator<Item = Entry> + OptionalSend,
+        I::IntoIter: OptionalSend,
+    {
+        let mut batch = WriteBatch::default();
+        let mut appended = Vec::new();
+        for entry in entries {
+            let bytes = entry_codec::encode(&entry).map_err(io::Error::other)?;
+            batch.put_cf(self.inner.cf(LOG)?, log_key(entry.index()), &bytes);
+            appended.push((entry, bytes.len()));
+        }
+        self.inner.write(batch);
+        {
+            let mut state = self.inner.state();
+            appended.into_iter().for_each(|(entry, bytes)| state.remember(entry, bytes));
+        }
+        self.inner.sync.submit(Waiter::Append(callback));
+        Ok(())
+    }
+
+    async fn truncate_after(&mut self, last: Option<LogId>) -> Result<(), io::Error> {
+        let mut batch = WriteBatch::default();
+        let first = last.as_ref().map_or(0, |id| id.index + 1);
+        batch.delete_range_cf(self.inner.cf(LOG)?, log_key(first), log_key(u64::MAX));
+        self.inner.write(batch);
+        self.inner.state().forget_after(last);
+        self.inner.synced().await
+    }
+
+    async fn purge(&mut self, upto: LogId) -> Result<(), io::Error> {
+        let mut batch = WriteBatch::default();
+        self.inner.put_meta(&mut batch, "purged", &Some(upto))?;
+        batch.delete_range_cf(self.inner.cf(LOG)?, log_key(0), log_key(upto.index + 1));
+        self.inner.write(batch);
+        self.inner.state().forget_until(upto);
+        Ok(())
+    }
+}
+
+fn log_key(index: u64) -> [u8; 12] {
+    let mut key = [0; 12];
+    key[..4].copy_from_slice(&GROUP.to_be_bytes());
+    key[4..].copy_from_slice(&index.to_be_bytes());
+    key
+}
+
+fn meta_key(name: &str) -> Vec<u8> {
+    [&GROUP.to_be_bytes(), name.as_bytes()].concat()
+}
+
+/// Checks that what was read is the entry that belongs there.
+fn decode(key: &[u8], value: Bytes) -> io::Result<Entry> {
+    let entry = entry_codec::decode(value)
+        .map_err(|e| io::Error::new(io::ErrorKind::InvalidData, format!("raft log key {}: {e}", hex::encode(key))))?;
+    if key != log_key(entry.log_id.index) {
+        let found = entry.log_id.index;
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidData,
+            format!("raft log key {} holds entry {found}", hex::encode(key)),
+        ));
+    }
+    Ok(entry)
+}
+
+fn storage(error: impl std::fmt::Display) -> LedgerError {
+    LedgerError::Storage(error.to_string())
+}

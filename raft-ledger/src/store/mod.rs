@@ -1,0 +1,21 @@
+//! What is kept on this site's disk: the raft log, the ledger, and the site's own values.
+
+pub(crate) mod applied;
+mod entry_codec;
+mod fatal;
+pub(crate) mod generation;
+pub(crate) mod ledger_store;
+mod log_store;
+mod outcomes;
+pub(crate) mod recompute;
+pub(crate) mod state_machine;
+mod site_db;
+#[cfg(test)]
+mod suite;
+mod sync;
+
+pub(crate) use entry_codec::{decode as decode_entry, encode as encode_entry};
+pub(crate) use fatal::end_process;
+pub(crate) use log_store::LogStore;
+pub(crate) use outcomes::outcomes_of;
+pub(crate) use site_db::SiteDb;

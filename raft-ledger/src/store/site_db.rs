@@ -1,0 +1,45 @@
+//! `sitedb`: what is this site's own and no entry. WAL on.
+
+use std::path::Path;
+
+use rocksdb::{DBRecoveryMode, Options, WriteOptions};
+
+use super::fatal::end_process;
+use super::generation::key as grouped;
+use crate::LedgerError;
+
+pub(crate) struct SiteDb {
+    db: rocksdb::DB,
+}
+
+impl SiteDb {
+    pub(crate) fn open(path: &Path) -> Result<SiteDb, LedgerError> {
+        let mut options = Options::default();
+        options.create_if_missing(true);
+        options.set_wal_recovery_mode(DBRecoveryMode::TolerateCorruptedTailRecords);
+        options.set_keep_log_file_num(4);
+        let db = rocksdb::DB::open(&options, path).map_err(|error| match error.kind() {
+            rocksdb::ErrorKind::Corruption => LedgerError::Damaged(format!("{}: {error}", path.display())),
+            _ => LedgerError::Storage(format!("{}: {error}", path.display())),
+        })?;
+        Ok(SiteDb { db })
+    }
+
+    pub(crate) fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, LedgerError> {
+        self.db.get(grouped(key)).map_err(|e| LedgerError::Storage(format!("sitedb: {e}")))
+    }
+
+    /// With `sync` it is on the disk when this returns; without, after the next synced write or in a moment.
+    pub(crate) fn put(&self, key: &[u8], value: &[u8], sync: bool) -> Result<(), LedgerError> {
+        let mut options = WriteOptions::default();
+        options.set_sync(sync);
+        match self.db.put_opt(grouped(key), value, &options) {
+            Ok(()) => Ok(()),
+            Err(error) => end_process("sitedb write", &error),
+        }
+    }
+
+    pub(crate) fn sync(&self) -> Result<(), LedgerError> {
+        self.db.flush_wal(true).map_err(|e| LedgerError::Storage(format!("sitedb: {e}")))
+    }
+}

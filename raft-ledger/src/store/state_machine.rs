@@ -1,0 +1,99 @@
+//! openraft's state machine: hands committed entries to apply, makes and installs snapshots.
+
+use std::io;
+use std::sync::Arc;
+
+use futures_util::{Stream, StreamExt};
+use openraft::OptionalSend;
+use openraft::storage::{EntryResponder, RaftSnapshotBuilder, RaftStateMachine, Snapshot};
+
+use super::fatal::end_process;
+use super::ledger_store::{LedgerStore, SnapshotDir};
+use crate::LedgerError;
+use crate::apply::{Applier, BatchKeys};
+use crate::observer::Observer;
+use crate::raft::{CommittedLeaderId, LogId, Member, SnapshotMeta, StoredMembership, Types};
+
+pub(crate) struct StateMachine {
+    store: Arc<LedgerStore>,
+    keys: Arc<BatchKeys>,
+    applier: Applier,
+    observer: Arc<Observer>,
+}
+
+pub(crate) type SnapshotOf = Snapshot<CommittedLeaderId, u64, Member, Arc<SnapshotDir>>;
+
+impl StateMachine {
+    pub(crate) fn open(
+        store: Arc<LedgerStore>,
+        keys: Arc<BatchKeys>,
+        observer: Arc<Observer>,
+    ) -> Result<StateMachine, LedgerError> {
+        let applier = Applier::load(store.generation(), keys.clone())?;
+        observer.loaded(applier.applied());
+        Ok(StateMachine { store, keys, applier, observer })
+    }
+}
+
+impl RaftStateMachine<Types> for StateMachine {
+    type SnapshotData = Arc<SnapshotDir>;
+    type SnapshotBuilder = SnapshotBuilder;
+
+    async fn applied_state(&mut self) -> Result<(Option<LogId>, StoredMembership), io::Error> {
+        let applied = self.applier.applied();
+        Ok((applied.last, applied.membership.clone()))
+    }
+
+    async fn apply<S>(&mut self, mut entries: S) -> Result<(), io::Error>
+    where
+        S: Stream<Item = Result<EntryResponder<Types>, io::Error>> + Unpin + OptionalSend,
+    {
+        while let Some(next) = entries.next().await {
+            let (entry, responder) = next?;
+            match self.applier.apply(&entry) {
+                Ok(effect) => self.observer.applied(self.applier.applied(), effect),
+                // What is damaged is not served, and a write that failed may have failed anywhere.
+                Err(error) => end_process("apply to the ledger", &error),
+            }
+            if let Some(responder) = responder {
+                responder.send(());
+            }
+            tokio::task::consume_budget().await;
+        }
+        Ok(())
+    }
+
+    async fn get_snapshot_builder(&mut self) -> SnapshotBuilder {
+        SnapshotBuilder { store: self.store.clone() }
+    }
+
+    async fn install_snapshot(&mut self, _meta: &SnapshotMeta, snapshot: Arc<SnapshotDir>) -> Result<(), io::Error> {
+        let generation = self.store.install(&snapshot).map_err(io::Error::other)?;
+        self.applier = Applier::load(generation, self.keys.clone()).map_err(io::Error::other)?;
+        self.store.take_snapshot().map_err(io::Error::other)?;
+        self.observer.installed(self.applier.applied());
+        Ok(())
+    }
+
+    async fn get_current_snapshot(&mut self) -> Result<Option<SnapshotOf>, io::Error> {
+        Ok(self.store.snapshot().map(as_snapshot))
+    }
+}
+
+pub(crate) struct SnapshotBuilder {
+    store: Arc<LedgerStore>,
+}
+
+impl RaftSnapshotBuilder<Types> for SnapshotBuilder {
+    type SnapshotData = Arc<SnapshotDir>;
+
+    async fn build_snapshot(&mut self) -> Result<SnapshotOf, io::Error> {
+        let store = self.store.clone();
+        let taken = tokio::task::spawn_blocking(move || store.take_snapshot()).await.map_err(io::Error::other)?;
+        taken.map(as_snapshot).map_err(io::Error::other)
+    }
+}
+
+fn as_snapshot(snapshot: Arc<SnapshotDir>) -> SnapshotOf {
+    Snapshot { meta: snapshot.meta.clone(), snapshot }
+}

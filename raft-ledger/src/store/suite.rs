@@ -1,0 +1,32 @@
+//! openraft's own tests of a log store and a state machine.
+
+use std::sync::Arc;
+
+use openraft::StorageError;
+use openraft::testing::log::{StoreBuilder, Suite};
+
+use super::ledger_store::LedgerStore;
+use super::state_machine::StateMachine;
+use super::LogStore;
+use crate::apply::BatchKeys;
+use crate::observer::Observer;
+use crate::raft::Types;
+use crate::record::SiteName;
+
+struct Builder;
+
+impl StoreBuilder<Types, LogStore, StateMachine, tempfile::TempDir> for Builder {
+    async fn build(&self) -> Result<(tempfile::TempDir, LogStore, StateMachine), StorageError<Types>> {
+        let dir = tempfile::tempdir().unwrap();
+        let log = LogStore::open(&dir.path().join("raftdb")).unwrap();
+        let store = Arc::new(LedgerStore::open(&dir.path().join("ledgerdb")).unwrap());
+        let (observer, _events) = Observer::new(SiteName::new("a").unwrap());
+        let machine = StateMachine::open(store, Arc::new(BatchKeys::new()), observer).unwrap();
+        Ok((dir, log, machine))
+    }
+}
+
+#[tokio::test]
+async fn the_stores_keep_openrafts_rules() {
+    Suite::test_all(Builder).await.unwrap();
+}

@@ -1,0 +1,338 @@
+//! This site's pen: gathers drafts into batches, seals and signs them, and sees each through to its own apply.
+//!
+//! Several batches are under way, in order. One that was lost (leader change, broken connection) is sent again
+//! as it was signed; apply takes it once. A starting site first opens an epoch.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use openraft::Raft;
+use openraft::async_runtime::WatchReceiver;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
+
+use crate::apply::Refusal;
+use crate::call::Place;
+use crate::keys::SiteKeys;
+use crate::network::Peers;
+use crate::observer::{Event, Observer};
+use crate::packer::{Packed, Packer, Position};
+use crate::raft::{GROUP, Proposal, Types};
+use crate::record::{Command, Hash, OpenEpoch};
+use crate::store::applied::load_site;
+use crate::store::ledger_store::LedgerStore;
+use crate::store::outcomes_of;
+use crate::store::state_machine::StateMachine;
+use crate::tasks::Tasks;
+use crate::{Draft, LedgerError};
+
+/// Payload bytes that close a batch.
+const BATCH_BYTES: usize = 256 << 10;
+/// How long a batch waits for more while others are under way. Without any it waits for nothing.
+const LINGER: Duration = Duration::from_millis(2);
+const UNDER_WAY_MAX: usize = 16;
+const TICK: Duration = Duration::from_millis(50);
+/// Before what may have been lost is sent again.
+const RESEND_PAUSE: Duration = Duration::from_millis(100);
+/// Without any outcome for so long, everything under way is sent again.
+const STALL: Duration = Duration::from_secs(3);
+const EPOCH_WAIT: Duration = Duration::from_secs(1);
+
+pub(crate) type Drafts = Vec<(Draft, Place)>;
+
+pub(crate) struct Writer {
+    pub(crate) keys: Arc<SiteKeys>,
+    pub(crate) raft: Raft<Types, StateMachine>,
+    pub(crate) peers: Peers,
+    pub(crate) store: Arc<LedgerStore>,
+    pub(crate) observer: Arc<Observer>,
+    pub(crate) packer: Packer,
+    pub(crate) calls: mpsc::Receiver<Drafts>,
+    pub(crate) events: mpsc::UnboundedReceiver<Event>,
+    pub(crate) tasks: Tasks,
+}
+
+/// A batch that was sent and is not applied here yet.
+struct Sent {
+    hash: Hash,
+    command: Bytes,
+}
+
+struct State {
+    position: Position,
+    gathered: VecDeque<(Draft, Place)>,
+    gathered_bytes: usize,
+    close_at: Option<Instant>,
+    under_way: VecDeque<Sent>,
+    leader: Option<u64>,
+    resend_at: Option<Instant>,
+    progress_at: Instant,
+    /// Told by forwards that failed.
+    failed: mpsc::Sender<()>,
+}
+
+impl Writer {
+    /// Until the calls' channel is closed and all is applied, or the task is dropped.
+    pub(crate) async fn run(mut self, done: oneshot::Sender<()>) {
+        while let Some(position) = self.open_epoch().await {
+            if self.write(position).await.is_ok() {
+                break;
+            }
+            tracing::warn!("the epoch of this site ended; opening another");
+        }
+        // Whoever closes the ledger may have stopped waiting.
+        let _ = done.send(());
+    }
+
+    /// Asks for an epoch until one is granted. `None` once the ledger closes with nothing left to write.
+    async fn open_epoch(&mut self) -> Option<Position> {
+        let site = self.keys.site.clone();
+        let mut nonces = Vec::new();
+        loop {
+            let state = self.or_end(load_site(&self.store.generation(), &site));
+            let nonce: [u8; 16] = rand::random();
+            nonces.push(nonce);
+            let open = OpenEpoch::sign(GROUP, site.clone(), state.epoch, nonce, &self.keys.batch);
+            let sent = self.propose(Command::OpenEpoch(open).encode(), None).await;
+            let until = Instant::now() + if sent { EPOCH_WAIT } else { RESEND_PAUSE };
+            while let Ok(event) = tokio::time::timeout_at(until, self.events.recv()).await {
+                match event? {
+                    Event::EpochOpened { nonce, epoch } if nonces.contains(&nonce) => {
+                        let state = self.or_end(load_site(&self.store.generation(), &site));
+                        tracing::info!(epoch, "this site writes");
+                        return Some(Position { epoch, next_site_seq: 0, previous: state.previous });
+                    }
+                    Event::Refused { batch_hash: None, .. } => break,
+                    _ => {}
+                }
+            }
+            if self.calls.is_closed() && self.calls.is_empty() {
+                return None;
+            }
+        }
+    }
+
+    /// Writes batches of one epoch. `Ok` when the ledger closes, `Err` when the epoch is over.
+    async fn write(&mut self, position: Position) -> Result<(), EpochOver> {
+        let (failed, mut failures) = mpsc::channel(1);
+        let mut state = State {
+            position,
+            gathered: VecDeque::new(),
+            gathered_bytes: 0,
+            close_at: None,
+            under_way: VecDeque::new(),
+            leader: None,
+            resend_at: None,
+            progress_at: Instant::now(),
+            failed,
+        };
+        let mut metrics = self.raft.server_metrics();
+        let mut tick = tokio::time::interval(TICK);
+        let mut open = true;
+        loop {
+            self.send_closed(&mut state).await;
+            if !open && state.gathered.is_empty() && state.under_way.is_empty() {
+                return Ok(());
+            }
+            let close_at = state.close_at.unwrap_or_else(|| Instant::now() + TICK);
+            let room = open && state.gathered_bytes < BATCH_BYTES;
+            tokio::select! {
+                biased;
+                event = self.events.recv() => {
+                    self.note(&mut state, event.ok_or(EpochOver)?)?;
+                }
+                call = self.calls.recv(), if room => match call {
+                    Some(drafts) => state.gather(drafts),
+                    None => open = false,
+                },
+                _ = tokio::time::sleep_until(close_at), if state.close_at.is_some() => {}
+                _ = failures.recv() => state.resend_in(RESEND_PAUSE),
+                _ = metrics.changed() => {
+                    let leader = metrics.borrow_watched().current_leader;
+                    if leader != state.leader && leader.is_some() && !state.under_way.is_empty() {
+                        state.resend_in(Duration::ZERO);
+                    }
+                    state.leader = leader;
+                }
+                _ = tick.tick() => self.resend(&mut state).await,
+            }
+        }
+    }
+
+    /// Sends every batch that is full, due, or need not wait.
+    async fn send_closed(&mut self, state: &mut State) {
+        while let Ok(drafts) = self.calls.try_recv() {
+            state.gather(drafts);
+            if state.gathered_bytes >= BATCH_BYTES {
+                break;
+            }
+        }
+        let now = Instant::now();
+        while !state.gathered.is_empty() && state.under_way.len() < UNDER_WAY_MAX {
+            let full = state.gathered_bytes >= BATCH_BYTES;
+            let due = state.close_at.is_some_and(|at| at <= now);
+            if !(full || due || state.under_way.is_empty()) {
+                return;
+            }
+            self.send_batch(state).await;
+        }
+        if state.under_way.len() >= UNDER_WAY_MAX {
+            // Nothing to wake up for: the next outcome makes room.
+            state.close_at = None;
+        }
+    }
+
+    async fn send_batch(&mut self, state: &mut State) {
+        let (drafts, places) = state.take_batch();
+        let (packer, position) = (self.packer.clone(), state.position.clone());
+        // Sealing, and a sync of the key store if a subject is new.
+        let packed = tokio::task::spawn_blocking(move || packer.pack(&position, &drafts)).await;
+        let Packed { batches, next } = match packed {
+            Ok(packed) => self.or_end(packed),
+            // Only when the runtime is going down.
+            Err(_) => return,
+        };
+        state.position = next;
+        if state.under_way.is_empty() {
+            state.progress_at = Instant::now();
+        }
+        if let Some((last, _)) = batches.last() {
+            // The batch before may hold chunks; the last one holds the messages.
+            self.observer.wait_for(*last, places);
+        }
+        for (hash, command) in batches {
+            state.under_way.push_back(Sent { hash, command: command.clone() });
+            if !self.propose(command, Some(&state.failed)).await {
+                state.resend_in(RESEND_PAUSE);
+            }
+        }
+    }
+
+    fn note(&self, state: &mut State, event: Event) -> Result<(), EpochOver> {
+        match event {
+            Event::Applied { batch_hash } => {
+                state.progress_at = Instant::now();
+                state.under_way.retain(|sent| sent.hash != batch_hash);
+            }
+            Event::SnapshotInstalled => self.resolve_from_store(state),
+            Event::EpochOpened { .. } => {}
+            Event::Refused { batch_hash, refusal } => {
+                let ours = |sent: &Sent| Some(sent.hash) == batch_hash;
+                if !state.under_way.iter().any(ours) {
+                    return Ok(());
+                }
+                match refusal {
+                    Refusal::Gap => state.resend_in(RESEND_PAUSE),
+                    Refusal::Replay => self.resolve_from_store(state),
+                    _ => {
+                        tracing::error!(?refusal, "a batch of this site was refused");
+                        state.under_way.iter().for_each(|sent| self.observer.abandon(&sent.hash));
+                        return Err(EpochOver);
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Batches that a snapshot brought, or that were applied without this task hearing of it.
+    fn resolve_from_store(&self, state: &mut State) {
+        let generation = self.store.generation();
+        state.under_way.retain(|sent| match self.or_end(outcomes_of(&generation, &sent.hash)) {
+            Some(outcomes) => {
+                self.observer.resolve(&sent.hash, &outcomes);
+                false
+            }
+            None => true,
+        });
+        state.progress_at = Instant::now();
+    }
+
+    /// If it is time: everything under way once more, in order.
+    async fn resend(&self, state: &mut State) {
+        let now = Instant::now();
+        if !state.under_way.is_empty() && now.duration_since(state.progress_at) > STALL {
+            state.progress_at = now;
+            state.resend_in(Duration::ZERO);
+        }
+        if state.resend_at.is_none_or(|at| at > now) {
+            return;
+        }
+        state.resend_at = None;
+        for sent in &state.under_way {
+            if !self.propose(sent.command.clone(), Some(&state.failed)).await {
+                state.resend_at = Some(now + RESEND_PAUSE);
+                return;
+            }
+        }
+    }
+
+    /// Hands a command to the leader as far as this site knows it. False: certainly not taken.
+    async fn propose(&self, command: Bytes, failed: Option<&mpsc::Sender<()>>) -> bool {
+        let leader = self.raft.server_metrics().borrow_watched().current_leader;
+        let Some(leader) = leader else { return false };
+        if leader == *self.raft.node_id() {
+            return self.raft.client_write_ff(Proposal(command), None).await.is_ok();
+        }
+        let Some(peer) = self.peers.get(&leader) else { return false };
+        let answer = peer.forward(command).await;
+        let failed = failed.cloned();
+        self.tasks.spawn(async move {
+            if let Err(error) = answer.await {
+                tracing::debug!(%error, "a batch was not taken by the leader");
+                if let Some(failed) = failed {
+                    // One notice is enough.
+                    let _ = failed.try_send(());
+                }
+            }
+        });
+        true
+    }
+
+    /// What this site signed with must stay readable and its own state legible; otherwise it must not go on.
+    fn or_end<T>(&self, result: Result<T, LedgerError>) -> T {
+        result.unwrap_or_else(|error| crate::store::end_process("writing this site's batches", &error))
+    }
+}
+
+/// This epoch takes no more batches.
+struct EpochOver;
+
+impl State {
+    fn gather(&mut self, drafts: Drafts) {
+        self.gathered_bytes += drafts.iter().map(|(draft, _)| draft.payload.len()).sum::<usize>();
+        self.gathered.extend(drafts);
+        self.close_at.get_or_insert_with(|| Instant::now() + LINGER);
+    }
+
+    /// Drafts of about `BATCH_BYTES`; one that is larger goes alone.
+    fn take_batch(&mut self) -> (Vec<Draft>, Vec<Place>) {
+        let mut bytes = 0;
+        let mut taken = (Vec::new(), Vec::new());
+        while let Some((draft, _)) = self.gathered.front() {
+            let len = draft.payload.len();
+            if !taken.0.is_empty() && (bytes + len > BATCH_BYTES || taken.0.len() == DRAFTS_MAX) {
+                break;
+            }
+            let Some((draft, place)) = self.gathered.pop_front() else { break };
+            bytes += len;
+            taken.0.push(draft);
+            taken.1.push(place);
+        }
+        self.gathered_bytes -= bytes;
+        if self.gathered.is_empty() {
+            self.close_at = None;
+        }
+        taken
+    }
+
+    fn resend_in(&mut self, pause: Duration) {
+        let at = Instant::now() + pause;
+        self.resend_at = Some(self.resend_at.map_or(at, |earlier| earlier.min(at)));
+    }
+}
+
+/// Small payloads: their records are what fills a batch.
+const DRAFTS_MAX: usize = 1024;

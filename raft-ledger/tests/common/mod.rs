@@ -1,0 +1,116 @@
+//! Consortia of one process for the tests.
+#![allow(dead_code)]
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use bytes::Bytes;
+use raft_ledger::{AppendError, Config, Draft, Ledger, Outcome, PeerConfig, Role, Subject};
+
+/// Directories and addresses of a few sites; removed when dropped.
+pub struct Consortium {
+    pub dir: tempfile::TempDir,
+    names: Vec<String>,
+    addresses: Vec<String>,
+}
+
+impl Consortium {
+    pub fn new(names: &[&str]) -> Consortium {
+        let dir = tempfile::tempdir().unwrap();
+        let sites: Vec<(&str, &str)> = names.iter().map(|name| (*name, "127.0.0.1")).collect();
+        raft_ledger::keys::init(&dir.path().join("keys"), &sites).unwrap();
+        let addresses = free_addresses(names.len());
+        Consortium { dir, names: names.iter().map(|name| (*name).to_owned()).collect(), addresses }
+    }
+
+    /// Site number `n`; the first initialises.
+    pub fn config(&self, n: usize) -> Config {
+        config(self.dir.path(), &self.names, &self.addresses, n)
+    }
+
+    pub async fn open(&self, n: usize) -> Ledger {
+        Ledger::open(self.config(n)).await.unwrap()
+    }
+
+    pub async fn open_all(&self) -> Vec<Ledger> {
+        let mut ledgers = Vec::new();
+        for n in 0..self.names.len() {
+            ledgers.push(self.open(n).await);
+        }
+        ledgers
+    }
+
+    pub fn data(&self, n: usize) -> PathBuf {
+        self.config(n).data
+    }
+}
+
+pub fn config(dir: &Path, names: &[String], addresses: &[String], n: usize) -> Config {
+    let mut config = Config::new(&names[n], dir.join("data").join(&names[n]), dir.join("keys").join(&names[n]));
+    config.listen = addresses[n].clone();
+    config.initialise = n == 0;
+    config.free_space_reserve_bytes = 1 << 20;
+    config.peers = (0..names.len())
+        .filter(|peer| *peer != n)
+        .map(|peer| PeerConfig { name: names[peer].clone(), address: addresses[peer].clone() })
+        .collect();
+    config
+}
+
+/// Ports that were free a moment ago.
+pub fn free_addresses(count: usize) -> Vec<String> {
+    let listeners: Vec<_> = (0..count).map(|_| std::net::TcpListener::bind("127.0.0.1:0").unwrap()).collect();
+    listeners.iter().map(|listener| listener.local_addr().unwrap().to_string()).collect()
+}
+
+/// A draft whose content, subject and dedupe key follow from `n`.
+pub fn draft(n: u64) -> Draft {
+    let mut dedupe = [0; 32];
+    dedupe[..8].copy_from_slice(&n.to_be_bytes());
+    Draft {
+        kind: 1,
+        subject: Subject([(n % 7) as u8; 32]),
+        tags: Vec::new(),
+        dedupe: Some(dedupe),
+        event_time_ms: n as i64,
+        message_time_ms: n as i64,
+        received_time_ms: n as i64,
+        payload: Bytes::from(format!("payload {n}")),
+    }
+}
+
+/// Appends as a patient sender does: again after `Pushback` and `Unavailable`.
+pub async fn append(ledger: &Ledger, drafts: Vec<Draft>) -> Vec<Outcome> {
+    loop {
+        match ledger.append(drafts.clone()).await {
+            Ok(outcomes) => return outcomes,
+            Err(AppendError::Pushback { .. } | AppendError::Unavailable { .. }) => {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            Err(error) => panic!("{error}"),
+        }
+    }
+}
+
+/// Waits until every ledger has at least `size` leaves.
+pub async fn wait_for_size(ledgers: &[&Ledger], size: u64) {
+    for ledger in ledgers {
+        let mut sizes = ledger.watch_size();
+        sizes.wait_for(|now| *now >= size).await.unwrap();
+    }
+}
+
+/// The number of the ledger that leads, once one does and says so itself.
+pub async fn wait_for_leader(ledgers: &[&Ledger]) -> usize {
+    loop {
+        if let Some(n) = ledgers.iter().position(|ledger| ledger.status().role == Role::Leader) {
+            return n;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// Closes a ledger and lets go of its files.
+pub async fn close(ledger: Ledger) {
+    ledger.close().await.unwrap();
+}
