@@ -12,21 +12,21 @@ use crate::record::{Hash, sha256};
 use crate::types::LedgerError;
 
 /// Ed25519 over the note's text: log keys.
-pub const ED25519: u8 = 0x01;
+pub(crate) const ED25519: u8 = 0x01;
 /// Ed25519 over a timestamped note: cosigner keys (tlog-cosignature v1).
-pub const COSIGNATURE: u8 = 0x04;
+pub(crate) const COSIGNATURE: u8 = 0x04;
 const MAX_NOTE_BYTES: usize = 64 << 10;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Checkpoint {
-    pub origin: String,
-    pub size: u64,
-    pub root: Hash,
+pub(crate) struct Checkpoint {
+    pub(crate) origin: String,
+    pub(crate) size: u64,
+    pub(crate) root: Hash,
 }
 
 /// A private key of a C2SP note: `PRIVATE+KEY+name+id+base64(type ‖ seed)`.
 #[derive(Clone)]
-pub struct NoteKey {
+pub(crate) struct NoteKey {
     name: String,
     alg: u8,
     key: SigningKey,
@@ -34,7 +34,7 @@ pub struct NoteKey {
 
 /// The public half of a [`NoteKey`].
 #[derive(Clone, Debug, PartialEq)]
-pub struct NoteVerifier {
+pub(crate) struct NoteVerifier {
     name: String,
     alg: u8,
     key: VerifyingKey,
@@ -42,14 +42,17 @@ pub struct NoteVerifier {
 
 impl Checkpoint {
     /// The text that is signed.
-    pub fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         format!("{}\n{}\n{}\n", self.origin, self.size, STANDARD.encode(self.root))
     }
 
     /// The signed note. The key's name must be the checkpoint's origin.
-    pub fn sign(&self, key: &NoteKey) -> Result<String, LedgerError> {
+    pub(crate) fn sign(&self, key: &NoteKey) -> Result<String, LedgerError> {
         if key.alg != ED25519 || key.name != self.origin {
-            return Err(LedgerError::Keys(format!("the log key is one of {}, not of {}", key.name, self.origin)));
+            return Err(LedgerError::Keys(format!(
+                "the log key is one of {}, not of {}",
+                key.name, self.origin
+            )));
         }
         let text = self.text();
         let verifier = key.verifier();
@@ -60,12 +63,13 @@ impl Checkpoint {
 
     /// Reads a signed note and checks every signature on it that is by one of `keys`; there must be one.
     /// Returns the checkpoint and how many signatures no key of `keys` explains.
-    pub fn verify(note: &[u8], keys: &[NoteVerifier]) -> Result<(Checkpoint, usize), LedgerError> {
+    pub(crate) fn verify(note: &[u8], keys: &[NoteVerifier]) -> Result<(Checkpoint, usize), LedgerError> {
         let damaged = |what: &str| LedgerError::Damaged(format!("checkpoint: {what}"));
         let (text, signatures) = split_note(note).ok_or_else(|| damaged("not a signed note"))?;
         let (mut good, mut unknown) = (0, 0);
         for line in signatures.lines() {
-            let (name, id, signature) = parse_signature(line).ok_or_else(|| damaged("not a signature line"))?;
+            let (name, id, signature) =
+                parse_signature(line).ok_or_else(|| damaged("not a signature line"))?;
             match keys.iter().find(|key| key.name == name && key.id() == id) {
                 None => unknown += 1,
                 Some(key) if key.verifies(text.as_bytes(), &signature) => good += 1,
@@ -108,22 +112,22 @@ fn parse_signature(line: &str) -> Option<(&str, u32, Vec<u8>)> {
 }
 
 impl NoteKey {
-    pub fn new(name: &str, alg: u8, key: SigningKey) -> NoteKey {
+    pub(crate) fn new(name: &str, alg: u8, key: SigningKey) -> NoteKey {
         NoteKey { name: name.to_owned(), alg, key }
     }
 
-    pub fn verifier(&self) -> NoteVerifier {
+    pub(crate) fn verifier(&self) -> NoteVerifier {
         NoteVerifier { name: self.name.clone(), alg: self.alg, key: self.key.verifying_key() }
     }
 
-    pub fn encode(&self) -> Zeroizing<String> {
+    pub(crate) fn encode(&self) -> Zeroizing<String> {
         let seed = Zeroizing::new([&[self.alg], self.key.as_bytes().as_slice()].concat());
         let encoded = Zeroizing::new(STANDARD.encode(&*seed));
         Zeroizing::new(format!("PRIVATE+KEY+{}+{:08x}+{}", self.name, self.verifier().id(), &*encoded))
     }
 
     /// `None` if `text` is no such key, or its id is another's.
-    pub fn parse(text: &str) -> Option<NoteKey> {
+    pub(crate) fn parse(text: &str) -> Option<NoteKey> {
         let mut parts = text.strip_prefix("PRIVATE+KEY+")?.splitn(3, '+');
         let (name, id, typed) = (parts.next()?, parts.next()?, parts.next()?);
         let typed = Zeroizing::new(STANDARD.decode(typed).ok()?);
@@ -135,20 +139,20 @@ impl NoteKey {
 }
 
 impl NoteVerifier {
-    pub fn new(name: &str, alg: u8, key: VerifyingKey) -> NoteVerifier {
+    pub(crate) fn new(name: &str, alg: u8, key: VerifyingKey) -> NoteVerifier {
         NoteVerifier { name: name.to_owned(), alg, key }
     }
 
-    pub fn name(&self) -> &str {
+    pub(crate) fn name(&self) -> &str {
         &self.name
     }
 
-    pub fn id(&self) -> u32 {
+    pub(crate) fn id(&self) -> u32 {
         key_id(&self.name, &[&[self.alg], self.key.as_bytes().as_slice()].concat())
     }
 
     /// `name+id+base64(type ‖ public key)`.
-    pub fn vkey(&self) -> String {
+    pub(crate) fn vkey(&self) -> String {
         vkey(&self.name, &[self.alg], &self.key)
     }
 

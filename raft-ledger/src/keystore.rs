@@ -173,7 +173,8 @@ fn read(path: &Path, bytes: &[u8], master: &Secret) -> Result<(Keys, usize), Led
         return Err(damaged(0, "not a key store of this release"));
     }
     if header[8..] != master_check(master) {
-        let text = format!("{} belongs to another master key; put the right master-key.hex back", path.display());
+        let text =
+            format!("{} belongs to another master key; put the right master-key.hex back", path.display());
         return Err(LedgerError::Keys(text));
     }
     let cipher = Aes256Gcm::new(master.expose().into());
@@ -181,8 +182,9 @@ fn read(path: &Path, bytes: &[u8], master: &Secret) -> Result<(Keys, usize), Led
     let mut at = HEADER_LEN;
     while let Some(body) = bytes.get(at..).and_then(frame_body) {
         for (n, record) in body.chunks(RECORD_LEN).enumerate() {
-            let (subject, id, key) = read_record(record, &cipher)
-                .ok_or_else(|| damaged(at + FRAME_HEADER_LEN + n * RECORD_LEN, "a record that cannot be read"))?;
+            let (subject, id, key) = read_record(record, &cipher).ok_or_else(|| {
+                damaged(at + FRAME_HEADER_LEN + n * RECORD_LEN, "a record that cannot be read")
+            })?;
             keys.insert(subject, id, key);
         }
         at += FRAME_HEADER_LEN + body.len();
@@ -286,7 +288,9 @@ mod tests {
     #[test]
     fn keys_outlive_the_process_and_stay_the_same() {
         let (_dir, path) = filled();
-        let keys = |store: &KeyStore| [1, 2, 3, 4].map(|n| store.key_of(&subject(n)).map(|(id, k)| (id, *k.expose())));
+        let keys = |store: &KeyStore| {
+            [1, 2, 3, 4].map(|n| store.key_of(&subject(n)).map(|(id, k)| (id, *k.expose())))
+        };
         let first = keys(&KeyStore::open(&path, master()).unwrap());
         let store = KeyStore::open(&path, master()).unwrap();
         store.ensure(&[1, 2, 3, 4].map(subject)).unwrap();
@@ -294,7 +298,10 @@ mod tests {
         assert!(first.iter().all(Option::is_some) && first[0] != first[1]);
         assert_eq!(store.key_by_id(&first[2].unwrap().0).unwrap().0, subject(3));
         assert!(store.key_of(&subject(5)).is_none());
-        assert_eq!(fs::metadata(&path).unwrap().len() as usize, HEADER_LEN + 3 * FRAME_HEADER_LEN + 4 * RECORD_LEN);
+        assert_eq!(
+            fs::metadata(&path).unwrap().len() as usize,
+            HEADER_LEN + 3 * FRAME_HEADER_LEN + 4 * RECORD_LEN
+        );
         for (_, key) in first.into_iter().flatten() {
             assert!(!fs::read(&path).unwrap().windows(32).any(|w| w == key), "a key lies in the open");
         }
@@ -338,7 +345,10 @@ mod tests {
         let store = KeyStore::open(&path, master()).unwrap();
         let (id, key) = store.key_of(&subject(1)).unwrap();
         assert_eq!(hex::encode(id), "000102030405060708090a0b0c0d0e0f");
-        assert_eq!(hex::encode(key.expose()), "d9e1b88e0b0902797d6ec7c3890f76636c08524741ae9167a89d0feb3558dfeb");
+        assert_eq!(
+            hex::encode(key.expose()),
+            "d9e1b88e0b0902797d6ec7c3890f76636c08524741ae9167a89d0feb3558dfeb"
+        );
     }
 
     #[test]

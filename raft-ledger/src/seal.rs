@@ -68,7 +68,8 @@ impl Sealer {
     ) -> Result<Message, LedgerError> {
         if draft.payload.len() > MAX_PAYLOAD_BYTES || draft.tags.len() > MAX_TAGS {
             let (bytes, tags) = (draft.payload.len(), draft.tags.len());
-            let text = format!("a draft of {bytes} bytes and {tags} tags is over the limits of 64 MiB and 16");
+            let text =
+                format!("a draft of {bytes} bytes and {tags} tags is over the limits of 64 MiB and 16");
             return Err(LedgerError::Config(text));
         }
         let (id, subject_key) = self
@@ -109,7 +110,9 @@ impl Sealer {
         let Some((subject, subject_key)) = self.keys.key_by_id(&id) else { return Ok(None) };
         let damaged = || {
             let (site, epoch, seq) = (&head.site, head.epoch, head.site_seq);
-            LedgerError::Damaged(format!("entry {seq} of site {site} in epoch {epoch} does not open with its key"))
+            LedgerError::Damaged(format!(
+                "entry {seq} of site {site} in epoch {epoch} does not open with its key"
+            ))
         };
         let (payload, event_key) = decrypt(head, &subject_key, ciphertext).ok_or_else(damaged)?;
         if commitment(&event_key, &subject) != leaf.subject_commitment {
@@ -168,7 +171,12 @@ fn decrypt(head: &Head, subject_key: &Secret, ciphertext: &[u8]) -> Option<(Vec<
     let (body, tag) = rest.split_last_chunk::<TAG_LEN>()?;
     let mut associated = associated_data(head);
     Aes256Gcm::new(subject_key.expose().into())
-        .decrypt_in_place_detached(Nonce::from_slice(nonce), &associated, &mut event_key, Tag::from_slice(wrap_tag))
+        .decrypt_in_place_detached(
+            Nonce::from_slice(nonce),
+            &associated,
+            &mut event_key,
+            Tag::from_slice(wrap_tag),
+        )
         .ok()?;
     let event_key = Secret::new(event_key);
     associated[1] = PAYLOAD;

@@ -8,7 +8,7 @@ use crate::types::{Subject, Tag};
 
 /// HMAC-SHA256 key that all sites of a consortium share. Each use has a domain of its own.
 #[derive(Clone, Debug)]
-pub struct IndexKey(Secret);
+pub(crate) struct IndexKey(Secret);
 
 const CALLER: u8 = 0;
 const TAG: u8 = 1;
@@ -21,17 +21,17 @@ impl IndexKey {
     }
 
     /// A hash that only holders of the index key can compute: dedupe keys and the like.
-    pub fn keyed_hash(&self, domain: &str, parts: &[&[u8]]) -> [u8; 32] {
+    pub(crate) fn keyed_hash(&self, domain: &str, parts: &[&[u8]]) -> [u8; 32] {
         self.mac(CALLER, domain.as_bytes(), parts)
     }
 
     /// The search key for `value` of the field `name`.
-    pub fn tag(&self, name: &str, value: &[u8]) -> Tag {
+    pub(crate) fn tag(&self, name: &str, value: &[u8]) -> Tag {
         Tag(first_16(self.mac(TAG, name.as_bytes(), &[value])))
     }
 
     /// The subject that `bytes` name.
-    pub fn subject(&self, bytes: &[u8]) -> Subject {
+    pub(crate) fn subject(&self, bytes: &[u8]) -> Subject {
         Subject(self.mac(SUBJECT, b"", &[bytes]))
     }
 
@@ -42,9 +42,8 @@ impl IndexKey {
 
     /// HMAC(use ‖ per part u64 length, bytes): no two lists of parts give the same input.
     fn mac(&self, use_of: u8, domain: &[u8], parts: &[&[u8]]) -> [u8; 32] {
-        let mut mac = <Hmac<Sha256> as Mac>::new_from_slice(self.0.expose()).unwrap_or_else(|_| {
-            unreachable!("HMAC takes keys of every length")
-        });
+        let mut mac = <Hmac<Sha256> as Mac>::new_from_slice(self.0.expose())
+            .unwrap_or_else(|_| unreachable!("HMAC takes keys of every length"));
         mac.update(&[use_of]);
         for part in std::iter::once(&domain).chain(parts) {
             mac.update(&(part.len() as u64).to_be_bytes());
@@ -67,9 +66,15 @@ mod tests {
     #[test]
     fn values_never_change_and_never_meet() {
         let key = IndexKey::new(Secret::new([1; 32]));
-        assert_eq!(hex::encode(key.keyed_hash("dedupe", &[b"a", b"b"])), "9f41910ac4c8413182235e557ed8000c5df9cb2855652a0b9d3dcd60b808a1c1");
+        assert_eq!(
+            hex::encode(key.keyed_hash("dedupe", &[b"a", b"b"])),
+            "9f41910ac4c8413182235e557ed8000c5df9cb2855652a0b9d3dcd60b808a1c1"
+        );
         assert_eq!(hex::encode(key.tag("patient", b"x").0), "edf9836449455674fc1ffcd767b512a4");
-        assert_eq!(hex::encode(key.subject(b"x").0), "a4172a51d18dce8812a01289d9562fe5a3d3325031a55ce616fcf0d7318ffba3");
+        assert_eq!(
+            hex::encode(key.subject(b"x").0),
+            "a4172a51d18dce8812a01289d9562fe5a3d3325031a55ce616fcf0d7318ffba3"
+        );
         assert_ne!(key.keyed_hash("d", &[b"ab", b""]), key.keyed_hash("d", &[b"a", b"b"]));
         assert_ne!(key.keyed_hash("d", &[b"ab"]), key.keyed_hash("da", &[b"b"]));
         assert_ne!(key.keyed_hash("patient", &[b"x"])[..16], key.tag("patient", b"x").0);

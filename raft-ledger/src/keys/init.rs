@@ -65,7 +65,7 @@ pub fn init<S: AsRef<str>>(dir: &Path, sites: &[(S, S)]) -> Result<Vec<PathBuf>,
         site.write("site.json", format!("{{\"version\":1,\"site\":\"{name}\"}}\n").as_bytes(), false)?;
         dirs.push(site);
     }
-    dirs.iter().map(|made| sync(&made.0)).collect::<Result<(), _>>()?;
+    dirs.iter().try_for_each(|made| sync(&made.0))?;
     sync(dir)?;
     Ok(dirs.into_iter().skip(1).map(|made| made.0).collect())
 }
@@ -96,7 +96,8 @@ fn checked_names<S: AsRef<str>>(dir: &Path, sites: &[(S, S)]) -> Result<Vec<Site
     for existing in names.iter().map(SiteName::as_str).chain([CONSORTIUM_DIR]) {
         let path = dir.join(existing);
         if path.exists() {
-            let text = format!("{} exists; keys are never overwritten: choose another directory", path.display());
+            let text =
+                format!("{} exists; keys are never overwritten: choose another directory", path.display());
             return Err(LedgerError::Keys(text));
         }
     }

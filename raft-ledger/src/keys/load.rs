@@ -11,26 +11,26 @@ use serde::Deserialize;
 use x509_parser::extensions::GeneralName;
 use zeroize::Zeroizing;
 
-use super::public::batch_vkey;
-use super::{Consortium, IndexKey, Secret, VerifierKeys};
+use super::public::{Consortium, batch_vkey};
+use super::{IndexKey, Secret, VerifierKeys};
 use crate::checkpoint::NoteKey;
 use crate::record::SiteName;
 use crate::types::LedgerError;
 
 /// Everything that one site signs, proves itself and encrypts with.
 pub struct SiteKeys {
-    pub site: SiteName,
-    pub consortium: Consortium,
+    pub(crate) site: SiteName,
+    pub(crate) consortium: Consortium,
     /// Signs batches and epoch requests.
-    pub batch: SigningKey,
+    pub(crate) batch: SigningKey,
     /// Signs checkpoints, under the group's origin.
-    pub log: NoteKey,
-    pub cosigner: NoteKey,
-    pub index: IndexKey,
+    pub(crate) log: NoteKey,
+    pub(crate) cosigner: NoteKey,
+    pub(crate) index: IndexKey,
     /// Whom raft ports trust.
-    pub ca_cert: CertificateDer<'static>,
-    pub tls_cert: CertificateDer<'static>,
-    pub tls_key: PrivateKeyDer<'static>,
+    pub(crate) ca_cert: CertificateDer<'static>,
+    pub(crate) tls_cert: CertificateDer<'static>,
+    pub(crate) tls_key: PrivateKeyDer<'static>,
     pub(crate) master: Secret,
     verifiers: VerifierKeys,
 }
@@ -72,8 +72,13 @@ impl SiteKeys {
         Ok(keys)
     }
 
-    pub fn group_id(&self) -> u32 {
+    pub(crate) fn group_id(&self) -> u32 {
         self.consortium.group_id
+    }
+
+    /// This site's name.
+    pub fn site(&self) -> &str {
+        self.site.as_str()
     }
 
     /// C2SP origin of the group's checkpoints.
@@ -82,7 +87,7 @@ impl SiteKeys {
     }
 
     /// The key that a site's batches must be signed with.
-    pub fn batch_key_of(&self, site: &SiteName) -> Option<&VerifyingKey> {
+    pub(crate) fn batch_key_of(&self, site: &SiteName) -> Option<&VerifyingKey> {
         self.verifiers.batches.get(site)
     }
 
@@ -98,7 +103,8 @@ impl SiteKeys {
 
     /// The private keys must be those that the others know as this site's.
     fn check(&self, files: &Files) -> Result<(), LedgerError> {
-        let unlisted = || files.bad("public.json", "does not list this site; take the consortium's present one");
+        let unlisted =
+            || files.bad("public.json", "does not list this site; take the consortium's present one");
         let public = self.consortium.site(self.site.as_str()).ok_or_else(unlisted)?;
         let batch_name = public.batch_key.split('+').next().unwrap_or_default();
         let pairs = [
@@ -114,7 +120,9 @@ impl SiteKeys {
         if self.log.verifier().name() != self.origin() {
             return Err(files.bad("log-key.txt", "is not under the origin in public.json"));
         }
-        if !certificate_names(&self.tls_cert).is_some_and(|names| names.iter().any(|n| n == self.site.as_str())) {
+        if !certificate_names(&self.tls_cert)
+            .is_some_and(|names| names.iter().any(|n| n == self.site.as_str()))
+        {
             return Err(files.bad("tls-cert.pem", "does not name this site as a subject alternative name"));
         }
         Ok(())
@@ -154,7 +162,8 @@ impl Files<'_> {
     }
 
     fn json<T: serde::de::DeserializeOwned>(&self, name: &str) -> Result<T, LedgerError> {
-        serde_json::from_str(&self.text(name)?).map_err(|e| self.bad(name, &format!("is not as expected: {e}")))
+        serde_json::from_str(&self.text(name)?)
+            .map_err(|e| self.bad(name, &format!("is not as expected: {e}")))
     }
 
     fn secret(&self, name: &str) -> Result<Secret, LedgerError> {
@@ -165,7 +174,8 @@ impl Files<'_> {
     }
 
     fn note_key(&self, name: &str) -> Result<NoteKey, LedgerError> {
-        NoteKey::parse(self.text(name)?.trim_end()).ok_or_else(|| self.bad(name, "is no C2SP note signer key"))
+        NoteKey::parse(self.text(name)?.trim_end())
+            .ok_or_else(|| self.bad(name, "is no C2SP note signer key"))
     }
 
     fn certificate(&self, name: &str) -> Result<CertificateDer<'static>, LedgerError> {
@@ -221,9 +231,18 @@ mod tests {
 
     #[test]
     fn a_missing_wrong_or_damaged_file_is_named() {
-        for name in ["site.json", "public.json", "batch-key.pem", "log-key.txt", "cosigner-key.txt",
-            "index-key.hex", "master-key.hex", "ca-cert.pem", "tls-cert.pem", "tls-key.pem"]
-        {
+        for name in [
+            "site.json",
+            "public.json",
+            "batch-key.pem",
+            "log-key.txt",
+            "cosigner-key.txt",
+            "index-key.hex",
+            "master-key.hex",
+            "ca-cert.pem",
+            "tls-cert.pem",
+            "tls-key.pem",
+        ] {
             let (_dir, dirs) = made();
             let path = dirs[0].join(name);
             std::fs::write(&path, "nonsense").unwrap();

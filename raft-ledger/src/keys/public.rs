@@ -18,44 +18,45 @@ const BATCH_TYPE: &[u8] = b"medulla-batch-v1";
 /// `public.json`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Consortium {
-    pub version: u32,
+pub(crate) struct Consortium {
+    pub(crate) version: u32,
     /// C2SP origin of the group's checkpoints.
-    pub origin: String,
-    pub group_id: u32,
-    pub sites: Vec<SitePublic>,
+    pub(crate) origin: String,
+    pub(crate) group_id: u32,
+    pub(crate) sites: Vec<SitePublic>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct SitePublic {
-    pub name: String,
+pub(crate) struct SitePublic {
+    pub(crate) name: String,
     /// Host name or address in its certificate.
-    pub host: String,
+    pub(crate) host: String,
     /// Verifier keys, `name+id+base64`.
-    pub batch_key: String,
-    pub log_key: String,
-    pub cosigner_key: String,
+    pub(crate) batch_key: String,
+    pub(crate) log_key: String,
+    pub(crate) cosigner_key: String,
 }
 
 /// The public keys that a verifier judges with.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct VerifierKeys {
     /// 0x01, under the group's origin.
-    pub logs: Vec<NoteVerifier>,
+    pub(crate) logs: Vec<NoteVerifier>,
     /// 0x04, under the site's name.
-    pub cosigners: Vec<NoteVerifier>,
-    pub batches: BTreeMap<SiteName, VerifyingKey>,
+    pub(crate) cosigners: Vec<NoteVerifier>,
+    pub(crate) batches: BTreeMap<SiteName, VerifyingKey>,
 }
 
 impl Consortium {
     /// The keys of every site: what `medulla ledger keys` prints and `VerifierKeys::parse` reads.
-    pub fn verifier_keys(&self) -> String {
-        let keys = |site: &SitePublic| [&site.log_key, &site.cosigner_key, &site.batch_key].map(String::clone);
+    pub(super) fn verifier_keys(&self) -> String {
+        let keys =
+            |site: &SitePublic| [&site.log_key, &site.cosigner_key, &site.batch_key].map(String::clone);
         self.sites.iter().flat_map(keys).map(|line| line + "\n").collect()
     }
 
-    pub fn site(&self, name: &str) -> Option<&SitePublic> {
+    pub(super) fn site(&self, name: &str) -> Option<&SitePublic> {
         self.sites.iter().find(|site| site.name == name)
     }
 }
@@ -100,7 +101,8 @@ fn parse_vkey(line: &str) -> Result<(&str, Vec<u8>, VerifyingKey), &'static str>
         return Err("not of the form name+id+key");
     };
     let typed = STANDARD.decode(typed).map_err(|_| "the key is not base64")?;
-    if name.is_empty() || name.contains(char::is_whitespace) || id != format!("{:08x}", key_id(name, &typed)) {
+    if name.is_empty() || name.contains(char::is_whitespace) || id != format!("{:08x}", key_id(name, &typed))
+    {
         return Err("the key id does not belong to the key");
     }
     let (alg, key) = typed.split_last_chunk::<32>().ok_or("the key is too short")?;

@@ -46,7 +46,8 @@ fn grown(size: u64, per_batch: u64) -> (Tree, Store, Vec<Hash>) {
 /// The vectors that Certificate Transparency implementations share (certificate-transparency-go, "inputs").
 #[test]
 fn roots_are_those_of_certificate_transparency() {
-    let leaves = ["", "00", "10", "2021", "3031", "40414243", "5051525354555657", "606162636465666768696a6b6c6d6e6f"];
+    let leaves =
+        ["", "00", "10", "2021", "3031", "40414243", "5051525354555657", "606162636465666768696a6b6c6d6e6f"];
     let roots = [
         "6e340b9cffb37a989ca544e6bb780a2c78901d3fb33738768511a30617afa01d",
         "fac54203e7cc696cf0dfcb42c92a1d9dbaf70ad9e621f4bd8d98662f00e3c125",

@@ -46,8 +46,7 @@ fn batch() -> Batch {
 
 fn provenance() -> Provenance {
     let verified = batch().verify(&key().verifying_key()).unwrap();
-    let outcomes =
-        [Outcome { index: 40, duplicate: false }, Outcome { index: 5, duplicate: true }];
+    let outcomes = [Outcome { index: 40, duplicate: false }, Outcome { index: 5, duplicate: true }];
     Provenance::new(&batch(), &verified, 40, &outcomes).unwrap()
 }
 

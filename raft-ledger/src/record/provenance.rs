@@ -20,10 +20,18 @@ pub struct Provenance {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ProvenanceItem {
     /// Made the next leaf.
-    Leaf { private_hash: Hash },
-    Chunk { chunk_hash: Hash },
+    Leaf {
+        private_hash: Hash,
+    },
+    Chunk {
+        chunk_hash: Hash,
+    },
     /// Made no leaf: its dedupe key was that of the leaf `first_index`.
-    Duplicate { leaf_hash: Hash, private_hash: Hash, first_index: u64 },
+    Duplicate {
+        leaf_hash: Hash,
+        private_hash: Hash,
+        first_index: u64,
+    },
 }
 
 impl Provenance {
