@@ -9,6 +9,7 @@ mod sink;
 mod source;
 mod tls;
 
+pub mod amqp;
 pub mod kafka;
 pub mod mllp;
 

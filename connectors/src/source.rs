@@ -18,6 +18,20 @@ pub enum Format {
     FhirJson,
 }
 
+impl Format {
+    /// By media type, whatever its parameters; `None` if it does not say.
+    pub(crate) fn of_media_type(text: &str) -> Option<Format> {
+        let media_type = text.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+        match media_type.as_str() {
+            "application/fhir+json" => Some(Format::FhirJson),
+            "application/hl7-v2" | "application/hl7-v2+er7" | "x-application/hl7-v2+er7" => {
+                Some(Format::Hl7v2)
+            }
+            _ => None,
+        }
+    }
+}
+
 /// One message as it came, and the promise that goes with it.
 pub struct Inbound {
     /// Order is kept among messages of one key: a Kafka partition, an MLLP connection, a file.

@@ -19,7 +19,7 @@ use super::dead_letter::{DeadLetters, Original};
 use super::partitions::{Key, Settled};
 use super::source::Ahead;
 use crate::fault::bounded;
-use crate::{ConnectorError, Inbound, Receipt, SourceState, SourceStatus, Verdict, Verdicts};
+use crate::{ConnectorError, Format, Inbound, Receipt, SourceState, SourceStatus, Verdict, Verdicts};
 
 /// Without room so long, partitions are paused. Shorter gaps are waited out: pausing throws away what was
 /// prefetched.
@@ -216,13 +216,14 @@ impl Reader {
             let _ = back.send(Settled { kept, ..settled });
         });
         let (payload, fault) = bounded(payload, self.config.max_message_bytes);
+        let headers = headers(message);
         let inbound = Inbound {
             key: Arc::from(format!("{}/{}", key.0, key.1)),
             position: format!("{}/{}@{offset}", key.0, key.1),
             payload,
-            format: None,
+            format: headers.get("content-type").and_then(|text| Format::of_media_type(text)),
             fault,
-            headers: headers(message),
+            headers,
             received_at: SystemTime::now(),
             receipt,
         };

@@ -1,0 +1,13 @@
+//! AMQP 0-9-1 (RabbitMQ): a consumer that acks after the verdict, a publisher that waits for its confirms; both
+//! come back by themselves after a lost connection. `amqps://` speaks TLS.
+
+mod config;
+mod letter;
+mod publish;
+mod session;
+mod sink;
+mod source;
+
+pub use config::{Config, SinkConfig};
+pub use sink::Sink;
+pub use source::Source;

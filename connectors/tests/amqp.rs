@@ -1,0 +1,328 @@
+//! Against a real broker: `eval "$(integration-tests/brokers/rabbitmq.sh start)"`. Says so and passes when
+//! AMQP_URL is not set. AMQP_RESTART, a command, lets the broker be restarted.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use connectors::amqp::{Config, Sink, SinkConfig, Source};
+use connectors::{
+    Format, Inbound, Outbound, Refusal, Reply, Secret, Sink as _, SinkError, Source as _, SourceState,
+};
+use lapin::options::{
+    BasicAckOptions, BasicGetOptions, BasicPublishOptions, ConfirmSelectOptions, QueueDeclareOptions,
+};
+use lapin::types::{AMQPValue, FieldTable};
+use lapin::{BasicProperties, Channel, Connection, ConnectionProperties};
+use tokio::sync::RwLock;
+
+/// Tests share the broker; the one that restarts it takes it alone.
+static BROKER: RwLock<()> = RwLock::const_new(());
+
+/// One test's queue on the real broker.
+struct Queue {
+    url: String,
+    name: String,
+    channel: Channel,
+    _connection: Connection,
+}
+
+impl Queue {
+    async fn new(name: &str) -> Option<Queue> {
+        let Ok(url) = std::env::var("AMQP_URL") else {
+            println!("skipped: set AMQP_URL (integration-tests/brokers/rabbitmq.sh start)");
+            return None;
+        };
+        static COUNT: AtomicU64 = AtomicU64::new(0);
+        let unique = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_nanos();
+        let name = format!("{name}-{unique}-{}", COUNT.fetch_add(1, Ordering::Relaxed));
+        let (connection, channel) = connect(&url).await;
+        let durable = QueueDeclareOptions::durable();
+        channel.queue_declare(name.as_str().into(), durable, FieldTable::default()).await.unwrap();
+        Some(Queue { url, name, channel, _connection: connection })
+    }
+
+    fn config(&self) -> Config {
+        Config::new(&self.url, &self.name)
+    }
+
+    async fn publish(&self, numbers: std::ops::Range<usize>, properties: BasicProperties) {
+        let mut sent = Vec::new();
+        for number in numbers {
+            let (options, payload) = (BasicPublishOptions::default(), number.to_string());
+            let (name, properties) = (self.name.as_str().into(), properties.clone().with_delivery_mode(2));
+            sent.push(
+                self.channel
+                    .basic_publish("".into(), name, options, payload.as_bytes(), properties)
+                    .await
+                    .unwrap(),
+            );
+        }
+        for confirm in sent {
+            assert!(confirm.await.unwrap().is_ack());
+        }
+    }
+
+    /// What is left for others once nobody consumes, ready messages only.
+    async fn left(&self) -> u32 {
+        let passive = QueueDeclareOptions { passive: true, durable: true, ..Default::default() };
+        let queue = self.channel.queue_declare(self.name.as_str().into(), passive, FieldTable::default());
+        queue.await.unwrap().message_count()
+    }
+}
+
+async fn connect(url: &str) -> (Connection, Channel) {
+    let connection = Connection::connect(url, ConnectionProperties::default()).await.unwrap();
+    let channel = connection.create_channel().await.unwrap();
+    channel.confirm_select(ConfirmSelectOptions::default()).await.unwrap();
+    (connection, channel)
+}
+
+fn number(inbound: &Inbound) -> usize {
+    std::str::from_utf8(&inbound.payload).unwrap().parse().unwrap()
+}
+
+async fn next(source: &mut Source) -> Inbound {
+    let waited = tokio::time::timeout(Duration::from_secs(60), source.next()).await;
+    waited.unwrap_or_else(|_| panic!("no message for 60 s: {:?}", source.status())).unwrap()
+}
+
+fn commit(inbound: Inbound) {
+    inbound.receipt.committed(Reply::default());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_what_is_settled_leaves_the_queue() {
+    let _broker = BROKER.read().await;
+    let Some(queue) = Queue::new("settled").await else { return };
+    queue.publish(0..1000, BasicProperties::default()).await;
+    let mut source = Source::start(queue.config()).unwrap();
+    let mut kept = vec![0u32; 1000];
+    let mut open = Vec::new();
+    for count in 0..500 {
+        let inbound = next(&mut source).await;
+        match count % 50 {
+            49 => open.push(inbound),
+            _ => {
+                kept[number(&inbound)] += 1;
+                commit(inbound);
+            }
+        }
+    }
+    assert_eq!(open.len(), 10);
+    source.stop().await;
+    assert!(source.next().await.is_none());
+    drop(open);
+    source.finish().await;
+    assert_eq!(queue.left().await, 510);
+    let mut source = Source::start(queue.config()).unwrap();
+    while kept.contains(&0) {
+        let inbound = next(&mut source).await;
+        kept[number(&inbound)] += 1;
+        commit(inbound);
+    }
+    source.finish().await;
+    assert!(kept.iter().all(|count| *count == 1), "each exactly once");
+    assert_eq!(queue.left().await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_kept_now_comes_again_in_order() {
+    let _broker = BROKER.read().await;
+    let Some(queue) = Queue::new("retry").await else { return };
+    queue.publish(0..300, BasicProperties::default()).await;
+    let mut source = Source::start(queue.config()).unwrap();
+    let (mut kept, mut retries) = (Vec::new(), 0);
+    while kept.len() < 300 {
+        let inbound = next(&mut source).await;
+        let number = number(&inbound);
+        if matches!(number, 5 | 6 | 250) && retries < 5 {
+            retries += 1;
+            inbound.receipt.retry("no quorum");
+            continue;
+        }
+        kept.push(number);
+        commit(inbound);
+    }
+    assert_eq!(kept, (0..300).collect::<Vec<_>>(), "each once, in order");
+    assert_eq!((retries, source.status().retried.load(Ordering::Relaxed) >= 5), (5, true));
+    source.finish().await;
+    assert_eq!(queue.left().await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn refused_messages_are_dead_lettered_with_their_reason() {
+    let _broker = BROKER.read().await;
+    let Some(queue) = Queue::new("refused").await else { return };
+    let mut table = FieldTable::default();
+    table.insert("sender".into(), AMQPValue::LongString("lab".into()));
+    // The sender's expiry must not let the letter disappear.
+    let properties = BasicProperties::default()
+        .with_headers(table)
+        .with_content_type("application/fhir+json".into())
+        .with_expiration("600000".into());
+    queue.publish(0..3, properties).await;
+    let mut config = queue.config();
+    config.declare = true;
+    let dead = format!("{}-dead", queue.name);
+    config.dead_letter_exchange = Some(dead.clone());
+    let mut source = Source::start(config).unwrap();
+    for _ in 0..3 {
+        let inbound = next(&mut source).await;
+        assert_eq!((inbound.format, inbound.headers["sender"].as_str()), (Some(Format::FhirJson), "lab"));
+        match number(&inbound) {
+            1 => {
+                let refusal = Refusal { code: "fhir-not-json".into(), reason: "is not JSON".into() };
+                inbound.receipt.rejected(refusal, Reply::default());
+            }
+            _ => commit(inbound),
+        }
+    }
+    source.finish().await;
+    assert_eq!(queue.left().await, 0);
+    let get = || queue.channel.basic_get(dead.as_str().into(), BasicGetOptions::default());
+    let letter = get().await.unwrap().unwrap();
+    letter.ack(BasicAckOptions::default()).await.unwrap();
+    assert_eq!(letter.data, b"1");
+    assert_eq!(letter.properties.expiration(), &None);
+    let headers = letter.properties.headers().clone().unwrap();
+    let header = |name: &str| match headers.inner().get(name) {
+        Some(AMQPValue::LongString(text)) => text.to_string(),
+        other => panic!("{name}: {other:?}"),
+    };
+    assert_eq!((header("medulla-code"), header("sender")), ("fhir-not-json".into(), "lab".into()));
+    assert_eq!(
+        (header("medulla-reason"), header("medulla-queue")),
+        ("is not JSON".into(), queue.name.clone())
+    );
+    assert!(get().await.unwrap().is_none(), "one letter only");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refused_message_stays_while_its_letter_has_nowhere_to_go() {
+    let _broker = BROKER.read().await;
+    let Some(queue) = Queue::new("nowhere").await else { return };
+    queue.publish(0..1, BasicProperties::default()).await;
+    let mut config = queue.config();
+    config.dead_letter_exchange = Some("no-such-exchange".into());
+    let mut source = Source::start(config).unwrap();
+    let refuse = |inbound: Inbound| {
+        inbound.receipt.rejected(Refusal { code: "x".into(), reason: "y".into() }, Reply::default());
+    };
+    refuse(next(&mut source).await);
+    let again = next(&mut source).await;
+    assert_eq!(number(&again), 0, "comes again: it is not acknowledged");
+    let error = source.status().get().1.unwrap();
+    assert!(error.contains("no-such-exchange"), "{error}");
+    refuse(again);
+    source.finish().await;
+    assert_eq!(queue.left().await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slow_ledger_holds_no_more_than_the_prefetch() {
+    let _broker = BROKER.read().await;
+    let Some(queue) = Queue::new("slow").await else { return };
+    queue.publish(0..500, BasicProperties::default()).await;
+    let mut config = queue.config();
+    config.prefetch = 20;
+    let mut source = Source::start(config).unwrap();
+    commit(next(&mut source).await);
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    let status = source.status();
+    assert_eq!(status.get().0, SourceState::Paused);
+    assert_eq!(status.in_flight.load(Ordering::Relaxed), 20);
+    assert_eq!(status.lag.load(Ordering::Relaxed), 499);
+    for expected in 1..500 {
+        let inbound = next(&mut source).await;
+        assert_eq!(number(&inbound), expected);
+        commit(inbound);
+    }
+    source.finish().await;
+    assert_eq!(queue.left().await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_sink_waits_for_confirms_and_says_where_nothing_is_bound() {
+    let _broker = BROKER.read().await;
+    let Some(queue) = Queue::new("sink").await else { return };
+    let config = |routing_key: &str| SinkConfig {
+        url: Secret::new(&queue.url),
+        exchange: String::new(),
+        routing_key: routing_key.into(),
+    };
+    let out = |i: u32| Outbound {
+        id: format!("id-{i}"),
+        key: "ward".into(),
+        content_type: "application/fhir+json",
+        body: format!("{i}").into(),
+    };
+    let mut sink = Sink::new(config(&queue.name)).unwrap();
+    for i in 0..3 {
+        sink.deliver(&out(i)).await.unwrap();
+    }
+    let nowhere = Sink::new(config("no-such-queue")).unwrap().deliver(&out(9)).await;
+    assert!(
+        matches!(&nowhere, Err(SinkError::Unreachable(text)) if text.contains("no-such-queue")),
+        "{nowhere:?}"
+    );
+    let mut source = Source::start(queue.config()).unwrap();
+    for i in 0..3 {
+        let inbound = next(&mut source).await;
+        assert_eq!(number(&inbound), i);
+        assert_eq!(
+            (inbound.headers["message-id"].clone(), inbound.format),
+            (format!("id-{i}"), Some(Format::FhirJson))
+        );
+        commit(inbound);
+    }
+    source.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broker_restart_is_survived_without_loss() {
+    let _broker = BROKER.write().await;
+    let Ok(restart) = std::env::var("AMQP_RESTART") else {
+        return println!("skipped: set AMQP_RESTART to a command that restarts the broker");
+    };
+    let Some(queue) = Queue::new("broker-restart").await else { return };
+    queue.publish(0..500, BasicProperties::default()).await;
+    let out = Outbound { id: "1".into(), key: "k".into(), content_type: "x", body: "600".into() };
+    let target =
+        SinkConfig { url: Secret::new(&queue.url), exchange: String::new(), routing_key: queue.name.clone() };
+    let mut sink = Sink::new(target).unwrap();
+    sink.deliver(&out).await.unwrap();
+    let mut source = Source::start(queue.config()).unwrap();
+    let mut kept = vec![0u32; 602];
+    let mut held = Vec::new();
+    for _ in 0..250 {
+        let inbound = next(&mut source).await;
+        match number(&inbound) {
+            200..210 => held.push(inbound),
+            number => {
+                kept[number] += 1;
+                commit(inbound);
+            }
+        }
+    }
+    let status = tokio::process::Command::new("sh").arg("-c").arg(restart).status().await.unwrap();
+    assert!(status.success());
+    // Their acks come too late: the broker sends them again.
+    held.into_iter().for_each(commit);
+    let again = Outbound { body: "601".into(), ..out };
+    while sink.deliver(&again).await.is_err() {
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    let (_connection, channel) = connect(&queue.url).await;
+    let queue = Queue { channel, _connection, ..queue };
+    queue.publish(500..600, BasicProperties::default()).await;
+    while kept.contains(&0) {
+        let inbound = next(&mut source).await;
+        kept[number(&inbound)] += 1;
+        commit(inbound);
+    }
+    let repeats: u32 = kept.iter().map(|count| count - 1).sum();
+    println!("broker restart: 602 messages kept, {repeats} of them twice");
+    assert!(source.status().faults.load(Ordering::Relaxed) > 0, "the restart was noticed");
+    source.finish().await;
+    assert_eq!(queue.left().await, 0);
+}

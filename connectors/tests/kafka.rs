@@ -1,0 +1,344 @@
+//! Against a real broker: `eval "$(integration-tests/brokers/kafka.sh start)"`. Says so and passes when
+//! KAFKA_BROKERS is not set. KAFKA_RESTART, a command, lets the broker be restarted.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use connectors::kafka::{Config, Sink, SinkConfig, Source};
+use connectors::{Inbound, Outbound, Refusal, Reply, Sink as _, Source as _, SourceState};
+use rdkafka::ClientConfig;
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::message::{Headers, Message};
+use rdkafka::producer::{FutureProducer, FutureRecord};
+use tokio::sync::RwLock;
+
+/// Tests share the broker; the one that restarts it takes it alone.
+static BROKER: RwLock<()> = RwLock::const_new(());
+
+/// One test's topic on the real broker.
+struct Topic {
+    brokers: String,
+    name: String,
+}
+
+impl Topic {
+    async fn new(name: &str, partitions: i32) -> Option<Topic> {
+        let Ok(brokers) = std::env::var("KAFKA_BROKERS") else {
+            println!("skipped: set KAFKA_BROKERS (integration-tests/brokers/kafka.sh start)");
+            return None;
+        };
+        static COUNT: AtomicU64 = AtomicU64::new(0);
+        let unique = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_nanos();
+        let name = format!("{name}-{unique}-{}", COUNT.fetch_add(1, Ordering::Relaxed));
+        let topic = Topic { brokers, name };
+        let admin: AdminClient<_> = topic.client().create().unwrap();
+        let new = NewTopic::new(&topic.name, partitions, TopicReplication::Fixed(1));
+        admin.create_topics([&new], &AdminOptions::new()).await.unwrap()[0].as_ref().unwrap();
+        Some(topic)
+    }
+
+    fn client(&self) -> ClientConfig {
+        let mut config = ClientConfig::new();
+        config.set("bootstrap.servers", &self.brokers);
+        config
+    }
+
+    /// Messages `from..to`, the text their number, spread over the partitions by number.
+    async fn produce(&self, numbers: std::ops::Range<usize>, partitions: usize, pad: usize) {
+        let producer: FutureProducer = self.client().set("linger.ms", "5").create().unwrap();
+        let mut sent = Vec::new();
+        for number in numbers {
+            let payload = format!("{number:<pad$}");
+            let partition = i32::try_from(number % partitions).unwrap();
+            let record = FutureRecord::<str, _>::to(&self.name).payload(&payload).partition(partition);
+            sent.push(producer.send_result(record).unwrap());
+        }
+        for delivered in sent {
+            delivered.await.unwrap().unwrap();
+        }
+    }
+
+    fn config(&self) -> Config {
+        let mut config = Config::new(&self.brokers, &[&self.name], format!("group-{}", self.name));
+        config.options.insert("session.timeout.ms".into(), connectors::Secret::new("6000"));
+        config
+    }
+
+    /// The group's committed offset of a partition, as the broker knows it; -1 if there is none.
+    fn committed(&self, partition: i32) -> i64 {
+        let consumer: BaseConsumer =
+            self.client().set("group.id", format!("group-{}", self.name)).create().unwrap();
+        let mut list = rdkafka::TopicPartitionList::new();
+        list.add_partition(&self.name, partition);
+        let committed = consumer.committed_offsets(list, Duration::from_secs(10)).unwrap();
+        committed.elements()[0].offset().to_raw().filter(|offset| *offset >= 0).unwrap_or(-1)
+    }
+}
+
+fn number(inbound: &Inbound) -> usize {
+    std::str::from_utf8(&inbound.payload).unwrap().trim().parse().unwrap()
+}
+
+async fn next(source: &mut Source) -> Inbound {
+    let waited = tokio::time::timeout(Duration::from_secs(60), source.next()).await;
+    waited.unwrap_or_else(|_| panic!("no message for 60 s: {:?}", source.status())).unwrap()
+}
+
+fn commit(inbound: Inbound) {
+    inbound.receipt.committed(Reply::default());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_offset_never_passes_what_is_not_settled() {
+    let _broker = BROKER.read().await;
+    let Some(topic) = Topic::new("low", 1).await else { return };
+    topic.produce(0..10, 1, 1).await;
+    let mut source = Source::start(topic.config()).unwrap();
+    let mut held = None;
+    for expected in 0..10 {
+        let inbound = next(&mut source).await;
+        assert_eq!(number(&inbound), expected);
+        match expected {
+            3 => held = Some(inbound),
+            _ => commit(inbound),
+        }
+    }
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    assert_eq!(topic.committed(0), 3);
+    commit(held.unwrap());
+    source.finish().await;
+    assert_eq!(source.status().get().0, SourceState::Stopped);
+    assert_eq!(topic.committed(0), 10, "committed by finish");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restart_loses_nothing_and_repeats_only_what_was_not_settled_in_a_row() {
+    let _broker = BROKER.read().await;
+    let Some(topic) = Topic::new("restart", 3).await else { return };
+    topic.produce(0..3000, 3, 200).await;
+    let mut kept = vec![0u32; 3000];
+    let mut source = Source::start(topic.config()).unwrap();
+    let mut open = Vec::new();
+    for count in 0..1500 {
+        let inbound = next(&mut source).await;
+        match count % 100 {
+            99 => open.push(inbound),
+            _ => {
+                kept[number(&inbound)] += 1;
+                commit(inbound);
+            }
+        }
+    }
+    // Gone without a word, with messages out and others read ahead.
+    drop(source);
+    drop(open);
+    let mut source = Source::start(topic.config()).unwrap();
+    while kept.contains(&0) {
+        let inbound = next(&mut source).await;
+        kept[number(&inbound)] += 1;
+        commit(inbound);
+    }
+    let repeats: u32 = kept.iter().map(|count| count - 1).sum();
+    println!("restart: 3000 messages kept, {repeats} of them twice");
+    assert!(repeats < 1500, "the first consumer's offsets counted for something");
+    source.finish().await;
+    assert_eq!((0..3).map(|partition| topic.committed(partition)).sum::<i64>(), 3000);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn refused_messages_are_dead_lettered_with_their_reason() {
+    let _broker = BROKER.read().await;
+    let Some(topic) = Topic::new("refused", 1).await else { return };
+    let dead = Topic::new("dead", 1).await.unwrap();
+    topic.produce(0..3, 1, 1).await;
+    let mut config = topic.config();
+    config.dead_letter_topic = Some(dead.name.clone());
+    let mut source = Source::start(config).unwrap();
+    for _ in 0..3 {
+        let inbound = next(&mut source).await;
+        match number(&inbound) {
+            1 => {
+                let refusal = Refusal { code: "hl7-no-msh".into(), reason: "does not start with MSH".into() };
+                inbound.receipt.rejected(refusal, Reply::default());
+            }
+            _ => commit(inbound),
+        }
+    }
+    source.finish().await;
+    assert_eq!(topic.committed(0), 3);
+    let reader: BaseConsumer =
+        dead.client().set("group.id", "reader").set("auto.offset.reset", "earliest").create().unwrap();
+    reader.subscribe(&[&dead.name]).unwrap();
+    let letter = (0..60).find_map(|_| reader.poll(Duration::from_millis(500))).unwrap().unwrap();
+    assert_eq!(letter.payload().unwrap(), b"1");
+    let header = |header: rdkafka::message::Header<'_, &[u8]>| {
+        (header.key.to_owned(), String::from_utf8(header.value.unwrap().to_vec()).unwrap())
+    };
+    let headers: BTreeMap<_, _> = letter.headers().unwrap().iter().map(header).collect();
+    assert_eq!(headers["medulla-code"], "hl7-no-msh");
+    assert_eq!(headers["medulla-reason"], "does not start with MSH");
+    assert_eq!(
+        (headers["medulla-topic"].as_str(), headers["medulla-offset"].as_str()),
+        (topic.name.as_str(), "1")
+    );
+    assert!(reader.poll(Duration::from_secs(2)).is_none(), "one letter only");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_kept_now_comes_again_in_order() {
+    let _broker = BROKER.read().await;
+    let Some(topic) = Topic::new("retry", 1).await else { return };
+    topic.produce(0..200, 1, 1).await;
+    let mut source = Source::start(topic.config()).unwrap();
+    let mut kept = Vec::new();
+    let mut retries = 0;
+    while kept.len() < 200 {
+        let inbound = next(&mut source).await;
+        let number = number(&inbound);
+        if matches!(number, 5 | 6 | 120) && retries < 6 {
+            retries += 1;
+            inbound.receipt.retry("no quorum");
+            continue;
+        }
+        kept.push(number);
+        commit(inbound);
+    }
+    assert_eq!(kept, (0..200).collect::<Vec<_>>(), "each once, in order");
+    assert_eq!(retries, 6);
+    source.finish().await;
+    assert_eq!(topic.committed(0), 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slow_ledger_pauses_reading_and_costs_no_memory() {
+    let _broker = BROKER.read().await;
+    let Some(topic) = Topic::new("slow", 2).await else { return };
+    topic.produce(0..4000, 2, 2000).await;
+    let mut config = topic.config();
+    config.max_in_flight = 100;
+    let mut source = Source::start(config).unwrap();
+    // One through: it is assigned.
+    commit(next(&mut source).await);
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    let status = source.status();
+    assert_eq!(status.get().0, SourceState::Paused);
+    assert!(status.in_flight.load(Ordering::Relaxed) <= 110, "{status:?}");
+    let lag = status.lag.load(Ordering::Relaxed);
+    assert!((3990..=4000).contains(&lag), "lag {lag}");
+    // Longer than the session lasts: the consumer is still in its group.
+    tokio::time::sleep(Duration::from_secs(8)).await;
+    let mut last = [None, None];
+    for _ in 1..4000 {
+        let inbound = next(&mut source).await;
+        let number = number(&inbound);
+        assert!(last[number % 2].is_none_or(|last| last < number), "{number} again or out of order");
+        last[number % 2] = Some(number);
+        commit(inbound);
+    }
+    source.finish().await;
+    assert_eq!(topic.committed(0) + topic.committed(1), 4000);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_consumer_takes_over_partitions_and_none_is_lost() {
+    let _broker = BROKER.read().await;
+    let Some(topic) = Topic::new("rebalance", 4).await else { return };
+    topic.produce(0..4000, 4, 50).await;
+    let (sender, mut kept) = tokio::sync::mpsc::unbounded_channel();
+    let work = |name: &'static str, mut source: Source, sender: tokio::sync::mpsc::UnboundedSender<_>| {
+        tokio::spawn(async move {
+            while let Some(inbound) = source.next().await {
+                sender.send((name, number(&inbound))).unwrap();
+                tokio::time::sleep(Duration::from_millis(1)).await;
+                commit(inbound);
+            }
+        })
+    };
+    let first = work("first", Source::start(topic.config()).unwrap(), sender.clone());
+    let mut seen = vec![0u32; 4000];
+    let mut by = BTreeMap::new();
+    let mut second = None;
+    while seen.contains(&0) {
+        let waited = tokio::time::timeout(Duration::from_secs(60), kept.recv()).await;
+        let (name, number) = waited.expect("some message was lost").unwrap();
+        seen[number] += 1;
+        *by.entry(name).or_insert(0) += 1;
+        if by[&"first"] == 1000 && second.is_none() {
+            second = Some(work("second", Source::start(topic.config()).unwrap(), sender.clone()));
+        }
+    }
+    let repeats: u32 = seen.iter().map(|count| count - 1).sum();
+    println!("rebalance: 4000 messages, by consumer {by:?}, {repeats} twice");
+    assert!(by.contains_key("second"), "{by:?}");
+    first.abort();
+    second.unwrap().abort();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_sink_confirms_and_keeps_key_and_id() {
+    let _broker = BROKER.read().await;
+    let Some(topic) = Topic::new("sink", 1).await else { return };
+    let config =
+        SinkConfig { brokers: topic.brokers.clone(), topic: topic.name.clone(), options: BTreeMap::new() };
+    let mut sink = Sink::new(&config).unwrap();
+    for i in 0..3 {
+        let id = format!("id-{i}");
+        let body = format!("alert {i}").into();
+        let out = Outbound { id, key: "ward".into(), content_type: "application/fhir+json", body };
+        sink.deliver(&out).await.unwrap();
+    }
+    let mut source = Source::start(topic.config()).unwrap();
+    for i in 0..3 {
+        let inbound = next(&mut source).await;
+        assert_eq!(inbound.payload, format!("alert {i}"));
+        assert_eq!(inbound.headers["id"], format!("id-{i}"));
+        commit(inbound);
+    }
+    source.finish().await;
+    let nowhere = SinkConfig {
+        brokers: "127.0.0.1:1".into(),
+        topic: "x".into(),
+        options: [("message.timeout.ms".to_owned(), connectors::Secret::new("1500"))].into(),
+    };
+    let out = Outbound { id: "1".into(), key: "k".into(), content_type: "x", body: "x".into() };
+    let failed = Sink::new(&nowhere).unwrap().deliver(&out).await;
+    assert!(matches!(failed, Err(connectors::SinkError::Unreachable(_))), "{failed:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broker_restart_loses_and_repeats_nothing_that_was_settled() {
+    let _broker = BROKER.write().await;
+    let Ok(restart) = std::env::var("KAFKA_RESTART") else {
+        return println!("skipped: set KAFKA_RESTART to a command that restarts the broker");
+    };
+    let Some(topic) = Topic::new("broker-restart", 1).await else { return };
+    topic.produce(0..500, 1, 1).await;
+    let mut source = Source::start(topic.config()).unwrap();
+    let mut kept = Vec::new();
+    for _ in 0..250 {
+        let inbound = next(&mut source).await;
+        kept.push(number(&inbound));
+        commit(inbound);
+    }
+    // What is committed is not read again, though the group is joined anew.
+    for _ in 0..20 {
+        if topic.committed(0) == 250 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+    let status = tokio::process::Command::new("sh").arg("-c").arg(restart).status().await.unwrap();
+    assert!(status.success());
+    topic.produce(500..600, 1, 1).await;
+    while kept.len() < 600 {
+        let inbound = next(&mut source).await;
+        kept.push(number(&inbound));
+        commit(inbound);
+    }
+    assert_eq!(kept, (0..600).collect::<Vec<_>>());
+    assert!(source.status().faults.load(Ordering::Relaxed) > 0, "the restart was noticed");
+    source.finish().await;
+    assert_eq!(topic.committed(0), 600);
+}
