@@ -3,6 +3,7 @@
 //! Pure: no I/O, no clock, no randomness. Times and ids come in as arguments.
 
 mod alert;
+mod alert_oru;
 mod codes;
 mod event;
 mod feed;
@@ -14,6 +15,7 @@ mod time;
 pub mod units;
 
 pub use alert::AlertFacts;
+pub use alert_oru::{Parties, alert_oru};
 pub use codes::{CodeTable, CodeTableError, Mapped};
 pub use event::{
     Code, CodeSystem, Comparator, Encounter, EncounterChange, EncounterClass, Event, EventKind, Location,

@@ -1,7 +1,10 @@
 //! FHIR R4 (4.0.1) in JSON: reading, checking, events, and what Medulla writes itself.
 
+mod alert;
+mod common;
 mod datetime;
 mod json;
+mod metadata;
 mod outcome;
 mod primitive;
 mod read;
@@ -9,6 +12,8 @@ mod schema;
 mod to_events;
 mod validate;
 
+pub use alert::alert_bundle;
+pub use metadata::{EntryAnswer, batch_response, metadata, transaction_response};
 pub use outcome::outcome;
 pub use read::{Entry, Kind, Resource, read, read_bytes};
 pub use to_events::to_events;

@@ -38,7 +38,7 @@ fn issue(issue: &Issue) -> Json {
 /// The value of `http://hl7.org/fhir/issue-type` for one of our codes.
 fn issue_type(code: &str) -> &'static str {
     match code {
-        "fhir-element-missing" | "fhir-resource-type-missing" | "fhir-patient-missing" => "required",
+        "fhir-element-missing" | "fhir-resource-type-missing" | "patient-id-missing" => "required",
         "fhir-value-invalid" | "fhir-time-invalid" => "value",
         "fhir-code-invalid" => "code-invalid",
         "fhir-xml-unsupported"

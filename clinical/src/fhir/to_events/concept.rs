@@ -1,4 +1,4 @@
-//! CodeableConcepts: which of several codings counts, after the feed's table.
+//! CodeableConcepts: which of several codings counts.
 
 use super::Mapper;
 use crate::fhir::json::Json;
@@ -8,22 +8,23 @@ pub(super) const LOINC: &str = "http://loinc.org";
 pub(super) const SNOMED: &str = "http://snomed.info/sct";
 
 impl<'a> Mapper<'a> {
-    /// The concept's code: what the feed's table maps, else LOINC, else the first coding, else its text.
+    /// The concept's code, as the HL7 v2 reader chooses it: LOINC where the sender names one, else what the
+    /// feed's table maps, else the first coding, else the text.
     pub(super) fn code(&self, concept: &Json) -> Option<(Code, Option<&'a Mapped>)> {
         let feed = self.feed;
         let codings = || concept.items("coding").iter().filter_map(|c| Some((c, c.str("code")?)));
+        if let Some((coding, code)) = codings().find(|(coding, _)| coding.str("system") == Some(LOINC)) {
+            return Some((plain(coding, code, concept), None));
+        }
         for (coding, code) in codings() {
             if let Some(mapped) = feed.codes.map(code, coding.str("system").unwrap_or_default()) {
                 let display =
                     if mapped.display.is_empty() { display(coding, concept) } else { mapped.display.clone() };
-                return Some((
-                    Code { system: CodeSystem::Loinc, code: mapped.loinc.clone(), display },
-                    Some(mapped),
-                ));
+                let code = Code { system: CodeSystem::Loinc, code: mapped.loinc.clone(), display };
+                return Some((code, Some(mapped)));
             }
         }
-        let loinc = codings().find(|(coding, _)| coding.str("system") == Some(LOINC));
-        if let Some((coding, code)) = loinc.or_else(|| codings().next()) {
+        if let Some((coding, code)) = codings().next() {
             return Some((plain(coding, code, concept), None));
         }
         let text = concept.str("text")?;

@@ -14,7 +14,7 @@ impl Mapper<'_> {
         if visit.is_none() {
             self.report_at(
                 Severity::Warning,
-                "fhir-visit-missing",
+                "visit-missing",
                 "identifier",
                 "has neither identifier nor id; it cannot be told from other visits",
             );

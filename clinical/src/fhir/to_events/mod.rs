@@ -16,14 +16,18 @@ use super::read::{Resource, read_bytes};
 use crate::{Event, EventKind, Feed, Issue, PatientId, Precision, Severity, Time};
 use reference::Neighbours;
 
+/// An event's time may lie so far in the future of its receipt before it is flagged.
+const FUTURE_MS_MAX: i64 = 24 * Time::HOUR_MS;
+
 /// What the resource says that happened. Issues of `Severity::Error` mean that it cannot be used; of a
 /// batch's entries each stands alone, so that one's error is a warning about the whole.
 pub fn to_events(resource: &Resource, feed: &Feed, received_at: Time) -> (Vec<Event>, Vec<Issue>) {
-    let zone = feed.time_zone().unwrap_or(TimeZone::UTC);
+    let zone = feed.time_zone();
+    let zone_known = zone.is_some();
     let neighbours = Neighbours::of(&resource.root);
     let mut mapper = Mapper {
         feed,
-        zone,
+        zone: zone.unwrap_or(TimeZone::UTC),
         received_at,
         neighbours,
         path: resource.type_().to_owned(),
@@ -31,6 +35,12 @@ pub fn to_events(resource: &Resource, feed: &Feed, received_at: Time) -> (Vec<Ev
         issues: resource.warnings().to_vec(),
         unmapped: BTreeSet::new(),
     };
+    if !zone_known {
+        mapper.error(
+            "zone-unknown",
+            "the feed's zone is no IANA name; correct the configuration, for example to Europe/Zurich",
+        );
+    }
     match resource.bundle_type() {
         None => mapper.resource(&resource.root, None),
         Some("batch") => mapper.batch(resource),
@@ -45,6 +55,7 @@ pub fn to_events(resource: &Resource, feed: &Feed, received_at: Time) -> (Vec<Ev
             );
         }
     }
+    mapper.flag_future();
     for type_ in std::mem::take(&mut mapper.unmapped) {
         mapper.path = type_;
         mapper.report(Severity::Information, "fhir-resource-not-mapped", "kept as sent; makes no events");
@@ -65,6 +76,14 @@ struct Mapper<'a> {
 }
 
 impl Mapper<'_> {
+    fn flag_future(&mut self) {
+        let latest = self.received_at.0.saturating_add(FUTURE_MS_MAX);
+        if self.events.iter().any(|event| event.at.0 > latest) {
+            let text = "an event's time lies more than 24 h after receipt; check the sender's clock and zone";
+            self.report(Severity::Warning, "event-time-in-future", text);
+        }
+    }
+
     fn bundle(&mut self, bundle: &Json) {
         for (at, entry) in bundle.items("entry").iter().enumerate() {
             self.path = format!("Bundle.entry[{at}]");

@@ -142,12 +142,7 @@ impl Mapper<'_> {
             None => (number, units::normalise(sent).into_owned()),
             Some(mapped) => mapped.convert(number, sent).unwrap_or_else(|| {
                 let text = "cannot be converted to the code table's unit; kept in its own";
-                self.report_at(
-                    Severity::Warning,
-                    "unit-not-convertible",
-                    &format!("{place}valueQuantity"),
-                    text,
-                );
+                self.report_at(Severity::Warning, "unit-mismatch", &format!("{place}valueQuantity"), text);
                 (number, units::normalise(sent).into_owned())
             }),
         };

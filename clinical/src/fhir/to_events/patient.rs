@@ -9,7 +9,7 @@ impl Mapper<'_> {
     pub(super) fn patient(&mut self, patient: &Json, full_url: Option<&str>) {
         let Some(id) = identity(patient, self.feed) else {
             return self.error(
-                "fhir-patient-missing",
+                "patient-id-missing",
                 "has no identifier with a value, no id, or no authority: set the feed's",
             );
         };
@@ -64,8 +64,9 @@ impl Mapper<'_> {
     }
 }
 
-/// The identifier that stands for the patient: one of the feed's own authority first, then a medical record
-/// number (v2-0203 `MR`), then the official or usual one, then the first; else `Patient.id`.
+/// The identifier that stands for the patient, ranked as the HL7 v2 reader ranks PID-3: a medical record number
+/// (v2-0203 `MR`), then one of the feed's own authority, then one that names an authority, then the first;
+/// cards and passports after these; without any, `Patient.id`.
 pub(super) fn identity(patient: &Json, feed: &Feed) -> Option<PatientId> {
     let usable = patient
         .items("identifier")
@@ -73,11 +74,12 @@ pub(super) fn identity(patient: &Json, feed: &Feed) -> Option<PatientId> {
         .filter(|i| i.str("value").is_some() && i.str("use") != Some("old"));
     let rank = |i: &&Json| {
         let type_ = i.get("type");
+        let system = i.str("system").unwrap_or_default();
         match () {
-            () if i.str("system").is_some_and(|s| authority(s) == feed.authority) => 0,
-            () if has_code(type_, &["MR"]) => 1,
+            () if has_code(type_, &["MR"]) => 0,
+            () if authority(system) == feed.authority => 1,
             () if has_code(type_, &["SS", "DL", "PPN", "NI"]) => 4,
-            () if matches!(i.str("use"), Some("official" | "usual")) => 2,
+            () if !system.is_empty() => 2,
             () => 3,
         }
     };
@@ -93,15 +95,16 @@ pub(super) fn identity(patient: &Json, feed: &Feed) -> Option<PatientId> {
 /// The id under its authority, the feed's where it names none. `None` where one of them is empty.
 pub(super) fn patient_id(system: &str, value: &str, feed: &Feed) -> Option<PatientId> {
     let named = authority(system.trim());
-    let authority = if named.is_empty() { feed.authority.as_str() } else { named };
+    let authority = if named.is_empty() { feed.authority.clone() } else { named };
     let id = value.trim();
     let complete = !authority.is_empty() && !id.is_empty();
-    complete.then(|| PatientId { authority: authority.to_owned(), id: id.to_owned() })
+    complete.then(|| PatientId { authority, id: id.to_owned() })
 }
 
 /// An identifier's system as HL7 v2 names the same authority: `urn:oid:` and our own `urn:id:` fall away.
-fn authority(system: &str) -> &str {
-    system.strip_prefix("urn:oid:").or_else(|| system.strip_prefix("urn:id:")).unwrap_or(system)
+fn authority(system: &str) -> String {
+    let local = || system.strip_prefix("urn:id:").and_then(super::reference::percent_decode);
+    system.strip_prefix("urn:oid:").map(str::to_owned).or_else(local).unwrap_or_else(|| system.to_owned())
 }
 
 /// `Family, Given Given`, of the official or usual name, else of the first.

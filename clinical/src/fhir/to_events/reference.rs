@@ -47,7 +47,7 @@ impl Mapper<'_> {
         if found.is_none() {
             let text =
                 "names no patient: give an identifier, or refer to a Patient in the Bundle or to Patient/id";
-            self.report_at(crate::Severity::Error, "fhir-patient-missing", element, text);
+            self.report_at(crate::Severity::Error, "patient-id-missing", element, text);
         }
         found
     }
@@ -127,7 +127,7 @@ fn conditional_identifier(query: &str) -> Option<(String, String)> {
     Some((system.to_owned(), value.to_owned()))
 }
 
-fn percent_decode(text: &str) -> Option<String> {
+pub(super) fn percent_decode(text: &str) -> Option<String> {
     let mut out = Vec::with_capacity(text.len());
     let mut bytes = text.bytes();
     while let Some(byte) = bytes.next() {

@@ -51,7 +51,7 @@ fn check_subject(subject: &str, expected: Option<PatientId>) {
     );
     let (events, issues) = events(&json);
     assert!(events.first().map(|e| e.patient.clone()) == expected, "{subject}");
-    assert_eq!(issues.iter().any(|i| i.code == "fhir-patient-missing"), expected.is_none());
+    assert_eq!(issues.iter().any(|i| i.code == "patient-id-missing"), expected.is_none());
 }
 
 #[test]
@@ -202,4 +202,18 @@ fn a_patient_known_by_two_names_is_one() {
     assert!(events.iter().all(|e| e.patient == id("urn:mrn", "42")));
     assert!(events[1].kind == EventKind::Merged { from: id("HOSP", "7") });
     assert!(events[2].kind == EventKind::Merged { from: id("urn:mrn", "41") });
+}
+
+#[test]
+fn clocks_and_zones_that_cannot_be_are_told() {
+    let json = observation(r#""code":{"text":"x"},"valueInteger":1"#).replace("2026", "2096");
+    let resource = read(json.as_bytes()).unwrap();
+    let told = |feed: &Feed| {
+        to_events(&resource, feed, NOW).1.into_iter().map(|i| i.code.into_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(told(&feed()), ["event-time-in-future"]);
+    assert_eq!(
+        told(&Feed { zone: "Europe/Nowhere".into(), ..feed() }),
+        ["zone-unknown", "event-time-in-future"]
+    );
 }
