@@ -20,6 +20,7 @@ fn card() -> Value {
         "format": 1, "name": "toy", "task": "toy", "predicts": "noise", "intended_use": "tests",
         "must_not_claim": ["anything"], "limits": [], "features": features,
         "threshold": {"value": 0.25, "metric": "none", "chosen_on": "nothing"},
+        "interruptive_threshold": {"value": 0.5, "metric": "none", "chosen_on": "nothing"},
         "calibration": {"method": "platt", "slope": 2.0, "intercept": -1.0, "fitted_on": "nothing"},
         "training_data": {"description": "", "licence": "", "citation": "", "files": [], "patients": 0, "rows": 0,
             "split": ""},
@@ -113,6 +114,7 @@ fn a_card_that_does_not_fit_is_refused() {
     );
     assert!(changed("/features", json!([])).contains("0 features, the model takes 5"));
     assert!(changed("/threshold/value", json!(1.5)).contains("threshold 1.5"));
+    assert!(changed("/interruptive_threshold/value", json!(0.2)).contains("outside 0.25 to 1"));
     assert!(changed("/calibration/slope", json!(-1.0)).contains("slope -1"));
     assert!(changed("/calibration/method", json!("magic")).contains("magic"));
     assert!(changed("/must_not_claim", json!([])).contains("must_not_claim"));

@@ -1,1 +1,113 @@
-fn main() {}
+//! `medulla-train`: trains a model with libxgboost, which therefore never stands between `medulla run` and a patient.
+//! `medulla model train` calls it.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Mutex;
+
+use anyhow::{Context, Result};
+use clap::{Parser, ValueEnum};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use ml_scoring::train::{self, Options, Progress, Settings};
+
+#[derive(Parser)]
+#[command(about = "Train a model: data in, a directory with model.ubj, card.json and golden.json out")]
+struct Arguments {
+    #[arg(long)]
+    task: Task,
+    /// PhysioNet/CinC 2019 files, .csv or .csv.zst
+    #[arg(long, required = true, num_args = 1..)]
+    data: Vec<PathBuf>,
+    /// Model directory, made if missing
+    #[arg(long)]
+    out: PathBuf,
+    /// Patient-level folds for rounds, calibration and threshold
+    #[arg(long, default_value_t = 4)]
+    folds: u32,
+    /// Largest number of boosting rounds
+    #[arg(long)]
+    rounds: Option<u32>,
+    /// A libxgboost parameter, name=value; may be given again
+    #[arg(long = "set")]
+    settings: Vec<String>,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Task {
+    Sepsis,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    match run(&arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: &Arguments) -> Result<()> {
+    let mut settings = Settings::default();
+    settings.rounds_max = arguments.rounds.unwrap_or(settings.rounds_max);
+    for setting in &arguments.settings {
+        let (name, value) = setting.split_once('=').with_context(|| format!("--set {setting}: name=value"))?;
+        settings.set(name, value);
+    }
+    let options =
+        Options { files: arguments.data.clone(), out: arguments.out.clone(), folds: arguments.folds, settings };
+    let Task::Sepsis = arguments.task;
+    let bar = Bar::new();
+    let card = train::sepsis(&options, &bar)?;
+    bar.finish();
+    let figure = |value: Option<f64>| value.map_or("none".to_owned(), |value| format!("{value:.3}"));
+    let (model, clock) = (&card.held_out, &card.clock_rule);
+    println!("{}", arguments.out.display());
+    println!("held out: {} patients, {} with sepsis", model.patients, model.septic_patients);
+    println!("utility   {}   clock rule {}", figure(model.utility), figure(clock.utility));
+    println!("AUROC     {}   clock rule {}", figure(model.auroc), figure(clock.auroc));
+    println!("AUPRC     {}   clock rule {}", figure(model.auprc), figure(clock.auprc));
+    Ok(())
+}
+
+/// One bar a stage on stderr; one line a stage where stderr is no terminal.
+struct Bar(Mutex<ProgressBar>);
+
+impl Bar {
+    fn new() -> Self {
+        Bar(Mutex::new(ProgressBar::hidden()))
+    }
+
+    fn finish(&self) {
+        if let Ok(bar) = self.0.lock() {
+            bar.finish();
+        }
+    }
+}
+
+impl Progress for Bar {
+    fn stage(&self, name: &str, total: u64) {
+        self.finish();
+        let bar = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr());
+        if bar.is_hidden() {
+            eprintln!("{name}");
+        }
+        if let Ok(style) = ProgressStyle::with_template("{prefix:24} {wide_bar} {percent:>3} % {eta:>5} {msg}") {
+            bar.set_style(style);
+        }
+        bar.set_prefix(name.to_owned());
+        if let Ok(mut current) = self.0.lock() {
+            *current = bar;
+        }
+    }
+
+    fn at(&self, done: u64, note: &str) {
+        if let Ok(bar) = self.0.lock() {
+            bar.set_position(done);
+            if !note.is_empty() {
+                bar.set_message(note.to_owned());
+            }
+        }
+    }
+}

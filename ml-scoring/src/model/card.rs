@@ -22,7 +22,10 @@ pub struct Card {
     pub limits: Vec<String>,
     /// In the order of the model's columns.
     pub features: Vec<CardFeature>,
+    /// From here on a patient stands on the watch list.
     pub threshold: Threshold,
+    /// From here on an alert may interrupt somebody; at least `threshold`.
+    pub interruptive_threshold: Threshold,
     pub calibration: Calibration,
     pub training_data: TrainingData,
     /// Library, parameters, rounds: free, for people.
@@ -30,6 +33,9 @@ pub struct Card {
     pub training: serde_json::Value,
     /// On patients who took no part in training, early stopping, calibration or the choice of the threshold.
     pub held_out: Figures,
+    /// The same patients at `interruptive_threshold`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held_out_interruptive: Option<Figures>,
     /// The rule `ICULOS >= 53` on the same patients: what a clock alone reaches.
     pub clock_rule: Figures,
     pub subgroups: Vec<Subgroup>,
@@ -42,7 +48,7 @@ pub struct CardFeature {
     pub unit: String,
 }
 
-/// An alarm is `risk >= value`.
+/// Reached when `risk >= value`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Threshold {
     pub value: f64,
@@ -91,9 +97,15 @@ pub struct Figures {
     /// Official 2019 utility, normalised: 1 is the best possible, 0 is silence.
     pub utility: Option<f64>,
     pub brier: Option<f64>,
-    /// Expected calibration error, ten equal-width bins.
+    /// Expected calibration error over 20 bins of equal numbers of rows.
     pub ece: Option<f64>,
     pub alarm_rows: u64,
+    /// After rising edge and refractory time, both tiers counted alike.
+    pub alerts_per_100_patient_days: Option<f64>,
+    /// Alerts of patients who become septic, not later than 3 h after onset.
+    pub ppv: Option<f64>,
+    /// Septic patients with an alarm up to onset.
+    pub sensitivity: Option<f64>,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -117,6 +129,10 @@ impl Card {
         }
         if !(0.0..=1.0).contains(&self.threshold.value) {
             return Err(format!("threshold {} is outside 0 to 1", self.threshold.value));
+        }
+        let (watch, interruptive) = (self.threshold.value, self.interruptive_threshold.value);
+        if !(watch..=1.0).contains(&interruptive) {
+            return Err(format!("interruptive_threshold {interruptive} is outside {watch} to 1"));
         }
         if let Calibration::Platt { slope, intercept, .. } = &self.calibration
             && !(slope.is_finite() && *slope > 0.0 && intercept.is_finite())

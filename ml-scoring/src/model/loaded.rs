@@ -54,9 +54,14 @@ impl Model {
         self.hash
     }
 
-    /// An alarm is `risk >= threshold`.
+    /// The watch list begins at `risk >= threshold`.
     pub fn threshold(&self) -> f64 {
         self.card.threshold.value
+    }
+
+    /// An alert may interrupt at `risk >= interruptive_threshold`, which is at least [`Self::threshold`].
+    pub fn interruptive_threshold(&self) -> f64 {
+        self.card.interruptive_threshold.value
     }
 
     /// In the order in which a row holds them.

@@ -1,0 +1,114 @@
+//! What is chosen on out-of-fold predictions: the threshold and the calibration.
+
+/// The margin from which on an alarm gives the highest utility; `None` if no alarm gains anything.
+pub(super) fn threshold(margins: &[f32], gains: &[f64]) -> Option<f32> {
+    let mut order: Vec<usize> = (0..margins.len()).collect();
+    order.sort_by(|a, b| margins[*b].total_cmp(&margins[*a]));
+    let (mut sum, mut best, mut chosen) = (0.0, 0.0, None);
+    for (i, row) in order.iter().enumerate() {
+        sum += gains[*row];
+        // Rows of equal margin alarm together.
+        let next = order.get(i + 1).map(|next| margins[*next]);
+        if next == Some(margins[*row]) {
+            continue;
+        }
+        if sum > best {
+            best = sum;
+            // Half way to the next row, so that rounding moves no row across.
+            chosen = Some(next.map_or(margins[*row], |next| f32::midpoint(next, margins[*row])));
+        }
+    }
+    chosen
+}
+
+/// The lowest of the risks from `threshold` on with which `bearable` holds; else 1.
+pub(super) fn interruptive(risks: &[f64], threshold: f64, bearable: impl Fn(f64) -> bool) -> f64 {
+    let mut above: Vec<f64> = risks.iter().copied().filter(|risk| *risk >= threshold).collect();
+    above.sort_by(f64::total_cmp);
+    above.insert(0, threshold);
+    // More risk needed, fewer alerts, so the first that will do is found by halving.
+    let (mut low, mut high) = (0, above.len());
+    while low < high {
+        let middle = usize::midpoint(low, high);
+        if bearable(above[middle]) { high = middle } else { low = middle + 1 }
+    }
+    above.get(low).copied().unwrap_or(1.0)
+}
+
+/// See [`platt`].
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Platt {
+    pub slope: f64,
+    pub intercept: f64,
+}
+
+impl Platt {
+    pub fn risk(&self, margin: f32) -> f64 {
+        1.0 / (1.0 + (-(self.slope * f64::from(margin) + self.intercept)).exp())
+    }
+}
+
+/// Slope and intercept of P(label) = 1 / (1 + exp(-(slope × margin + intercept))), by Newton's method (Platt 1999).
+pub(super) fn platt(margins: &[f32], labels: &[bool]) -> Platt {
+    let positive = labels.iter().filter(|label| **label).count() as f64;
+    let share = (positive / labels.len() as f64).clamp(1e-6, 1.0 - 1e-6);
+    let (mut slope, mut intercept) = (1.0, (share / (1.0 - share)).ln());
+    for _ in 0..50 {
+        let [mut g0, mut g1, mut h00, mut h01, mut h11] = [0.0, 0.0, 1e-9, 0.0, 1e-9];
+        for (margin, label) in margins.iter().zip(labels) {
+            let x = f64::from(*margin);
+            let p = 1.0 / (1.0 + (-(slope * x + intercept)).exp());
+            let (error, weight) = (p - f64::from(u8::from(*label)), p * (1.0 - p));
+            g0 += error * x;
+            g1 += error;
+            h00 += weight * x * x;
+            h01 += weight * x;
+            h11 += weight;
+        }
+        let determinant = h00 * h11 - h01 * h01;
+        let (step0, step1) = ((h11 * g0 - h01 * g1) / determinant, (h00 * g1 - h01 * g0) / determinant);
+        // A first step may overshoot where classes lie far apart.
+        slope -= step0.clamp(-2.0, 2.0);
+        intercept -= step1.clamp(-5.0, 5.0);
+        if step0.abs() + step1.abs() < 1e-9 {
+            break;
+        }
+    }
+    Platt { slope, intercept }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_threshold_is_where_the_gains_end() {
+        let margins = [2.0, 1.0, 1.0, 0.0, -1.0];
+        assert_eq!(threshold(&margins, &[1.0, 1.0, -0.5, -0.4, 0.1]), Some(0.5));
+        assert_eq!(threshold(&margins, &[1.0, 0.2, -0.5, -0.4, 0.1]), Some(1.5), "equal margins alarm together");
+        assert_eq!(threshold(&margins, &[-0.05; 5]), None);
+    }
+
+    #[test]
+    fn interruptive_is_the_lowest_bearable_risk() {
+        let risks = [0.1, 0.5, 0.3, 0.4, 0.2];
+        assert_eq!(interruptive(&risks, 0.2, |threshold| threshold >= 0.35), 0.4);
+        assert_eq!(interruptive(&risks, 0.2, |_| true), 0.2);
+        assert_eq!(interruptive(&risks, 0.2, |_| false), 1.0);
+    }
+
+    #[test]
+    fn platt_finds_the_line_that_made_the_labels() {
+        // Margin m occurs 1,000 times with labels in the share that slope 0.7 and intercept -1 say.
+        let (mut margins, mut labels) = (Vec::new(), Vec::new());
+        for m in -4..=4 {
+            let p = 1.0 / (1.0 + (-(0.7 * f64::from(m) - 1.0)).exp());
+            for i in 0..1000 {
+                margins.push(m as f32);
+                labels.push(f64::from(i) < p * 1000.0);
+            }
+        }
+        let Platt { slope, intercept } = platt(&margins, &labels);
+        assert!((slope - 0.7).abs() < 0.01 && (intercept + 1.0).abs() < 0.01, "{slope} {intercept}");
+    }
+}

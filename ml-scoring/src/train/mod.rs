@@ -1,0 +1,83 @@
+//! Training with libxgboost (feature `train`): 2019 data in, a model directory out.
+//!
+//! Patients of the buckets 0 to 69 train and choose, by patient-level cross-validation: rounds, calibration and
+//! threshold come from predictions of models that did not see the patient. Buckets 70 to 79 judge, once, at the end.
+
+mod boost;
+mod choose;
+mod describe;
+mod gain;
+mod judge;
+mod synthetic;
+mod table;
+
+use std::path::PathBuf;
+use std::time::Instant;
+
+use anyhow::{Context, Result, ensure};
+
+use crate::features::NAMES;
+use crate::{Card, Model};
+
+pub use boost::Settings;
+pub use gain::gain;
+
+pub struct Options {
+    /// `.csv` or `.csv.zst` in the form of [`crate::dataset::HEADER`].
+    pub files: Vec<PathBuf>,
+    /// The model directory; made if it is missing.
+    pub out: PathBuf,
+    pub folds: u32,
+    pub settings: Settings,
+}
+
+/// What a long run tells whoever waits for it.
+pub trait Progress: Sync {
+    fn stage(&self, name: &str, total: u64);
+    fn at(&self, done: u64, note: &str);
+}
+
+/// Trains the sepsis model, writes `model.ubj`, `card.json` and `golden.json`, and loads them as `medulla run` would.
+pub fn sepsis(options: &Options, progress: &dyn Progress) -> Result<Card> {
+    let started = Instant::now();
+    ensure!(options.folds >= 2, "cross-validation needs at least 2 folds");
+    let mut data = table::read(&options.files, progress)?;
+    ensure!(data.develop.people.len() >= 100, "{} patients are too few to train on", data.develop.people.len());
+    let folds: Vec<u32> = data.develop.row_folds(options.folds);
+    let ranges = synthetic::ranges(&data.develop.values, NAMES.len());
+    let mut matrix = boost::matrix(&data.develop)?;
+    // libxgboost has its own copy now; this one is more than a gigabyte.
+    data.develop.values = Vec::new();
+
+    let cross = boost::cross_validate(&mut matrix, &data.develop, &folds, options, progress)?;
+    let threshold_margin = choose::threshold(&cross.margins, &data.develop.gains)
+        .context("no septic patient in the data: nothing to choose a threshold by")?;
+    let calibration = choose::platt(&cross.margins, &data.develop.labels);
+    progress.stage("training on all folds", u64::from(cross.rounds));
+    let booster = boost::fit(&mut matrix, &data.develop, &options.settings, cross.rounds, progress)?;
+    drop(matrix);
+
+    let golden = synthetic::golden(&booster, &ranges)?;
+    let test_margins = boost::margins(&booster, &data.test)?;
+    let chosen = describe::Chosen { cross: &cross, threshold_margin, calibration, test_margins: &test_margins };
+    let seconds = started.elapsed().as_secs();
+    let card = describe::card(&data, options, &chosen, seconds);
+    let model = booster.save_buffer(true)?;
+    write(options, &model, &card, &golden)?;
+    Ok(card)
+}
+
+fn write(options: &Options, model: &[u8], card: &Card, golden: &crate::Golden) -> Result<()> {
+    let mut card_text = serde_json::to_string_pretty(card)?;
+    card_text.push('\n');
+    let golden_text = serde_json::to_string(golden)? + "\n";
+    let files: [(&str, &[u8]); 3] =
+        [("model.ubj", model), ("card.json", card_text.as_bytes()), ("golden.json", golden_text.as_bytes())];
+    Model::load(&files).context("the trained model does not load; nothing was written")?;
+    std::fs::create_dir_all(&options.out).with_context(|| format!("making {}", options.out.display()))?;
+    for (name, bytes) in files {
+        let path = options.out.join(name);
+        std::fs::write(&path, bytes).with_context(|| format!("writing {}", path.display()))?;
+    }
+    Ok(())
+}
