@@ -122,3 +122,43 @@ fn unreadable(error: &ParseError) -> Report {
 fn finding(issue: Issue) -> Finding {
     Finding { code: issue.code.into_owned(), location: issue.location, text: issue.text }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn reports(bytes: &'static [u8]) -> Vec<Report> {
+        let (feed, limits) = (Feed::default(), Limits::default());
+        check(Bytes::from_static(bytes), "f.hl7", &feed, &limits, Time(0)).collect()
+    }
+
+    #[test]
+    fn every_message_of_a_file_is_reported() {
+        let reports = reports(
+            b"junk\nMSH|^~\\&|||||1970||ADT^A08|1|P|2.5\nPID|||1^^^H||A\nMSH|^~\\&|||||1970||ADT^A08|2|P|2.5\nPID|||1||A\n\
+              MSH|^~\\&|||||1970||ADT^A08|3|P|2.5\nPID|\nMSH|^^\\&|\n",
+        );
+        let short: Vec<_> = reports
+            .iter()
+            .map(|r| {
+                (r.offset, r.control_id.as_str(), r.status, r.issues.first().map_or("", |i| i.code.as_str()))
+            })
+            .collect();
+        assert_eq!(
+            short,
+            [
+                (0, "", Status::Rejected, "msh-missing"),
+                (5, "1", Status::Ok, ""),
+                (55, "2", Status::Warn, "authority-missing"),
+                (101, "3", Status::Rejected, "patient-id-missing"),
+                (141, "", Status::Rejected, "delimiters-invalid"),
+            ]
+        );
+        let json = serde_json::to_value(&reports[1]).unwrap();
+        assert_eq!(
+            json,
+            serde_json::json!({"file": "f.hl7", "offset": 5, "type": "ADT^A08", "control_id": "1", "version": "2.5",
+                "segments": 2, "charset": "UTF-8", "status": "ok", "issues": []})
+        );
+    }
+}

@@ -145,7 +145,7 @@ mod tests {
             [
                 (Blank, 0, &b"\xEF\xBB\xBF"[..]),
                 (Message, 3, b"MSH|a\r\n\x1c\r\x0b"),
-                (Message, 14, b"MSH|b\r\x1c\r")
+                (Message, 13, b"MSH|b\r\x1c\r")
             ]
         );
         assert_eq!(

@@ -6,6 +6,8 @@ mod context;
 mod observation;
 mod order;
 mod patient;
+#[cfg(test)]
+mod tests;
 mod value;
 
 use context::Context;

@@ -343,3 +343,6 @@ pub fn read(bytes: &[u8]) -> Result<Ack, ParseError> {
     let text = texts.into_iter().find(|text| !text.is_empty()).unwrap_or_default();
     Ok(Ack { code, control_id: msa.text(2, 1).into_owned(), text })
 }
+
+#[cfg(test)]
+mod tests;

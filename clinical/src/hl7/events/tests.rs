@@ -1,0 +1,298 @@
+//! Golden tests: a message in, a line an event out.
+
+use bytes::Bytes;
+
+use super::to_events;
+use crate::hl7::{Limits, Message};
+use crate::{CodeSystem, CodeTable, Event, EventKind, Feed, Issue, Time, Value};
+
+/// 2024-07-15T12:00:00Z.
+const NOW: Time = Time(1_721_044_800_000);
+const CODES: &str = "local_code,local_system,loinc,ucum,local_unit,factor,display\n\
+                     GLU,LAB,2345-7,mg/dL,mmol/L,18.016,Glucose\nHF,,8867-4,/min,bpm,,Heart rate\n";
+
+fn feed() -> Feed {
+    Feed {
+        authority: "HOSP".into(),
+        zone: "Europe/Zurich".into(),
+        charset: None,
+        codes: CodeTable::parse(CODES).unwrap(),
+        icu_wards: vec!["ICU*".into()],
+    }
+}
+
+fn read(body: &str, feed: &Feed) -> (Vec<Event>, Vec<Issue>) {
+    let message = Message::parse(Bytes::from(body.replace('\n', "\r")), &Limits::default()).unwrap();
+    to_events(&message, feed, NOW)
+}
+
+/// Type, then the lines after MSH; what comes out as text, events first.
+fn check(type_: &str, body: &str, expected: &[&str]) {
+    let message = format!("MSH|^~\\&|APP|FAC|MED|SITE|20240715120000||{type_}|42|P|2.5\n{body}");
+    let (events, issues) = read(&message, &feed());
+    let mut lines: Vec<String> = events.iter().map(line).collect();
+    lines.extend(issues.iter().map(|i| format!("{:?} {} {}", i.severity, i.code, i.location)));
+    assert_eq!(lines, expected);
+}
+
+fn line(event: &Event) -> String {
+    let what = match &event.kind {
+        EventKind::Person(p) => {
+            format!("person {:?} {:?} {:?} {:?}", p.name, p.birth_date, p.sex, p.died_at.map(iso))
+        }
+        EventKind::Encounter(e) => {
+            let place = e.location.as_ref().map(|l| format!("{}/{}/{} icu={}", l.ward, l.room, l.bed, l.icu));
+            format!(
+                "{:?} {:?} {:?} {:?} {:?}",
+                e.change,
+                e.class,
+                place,
+                e.admitted_at.map(iso),
+                e.discharged_at.map(iso)
+            )
+        }
+        EventKind::Observed(o) => {
+            format!("{} {} {:?} [{}]", code(&o.code), value(&o.value), o.status, o.source_id)
+        }
+        EventKind::Ordered(o) => format!("order {} {} {} {}", o.control, o.placer, o.filler, code(&o.code)),
+        EventKind::Merged { from } => format!("merged {}/{}", from.authority, from.id),
+    };
+    let visit = event.visit.as_deref().unwrap_or("-");
+    format!(
+        "{}/{} {visit} {} {:?} {what}",
+        event.patient.authority,
+        event.patient.id,
+        iso(event.at),
+        event.precision
+    )
+}
+
+fn iso(at: Time) -> String {
+    at.to_rfc3339().replace(":00.000Z", "Z")
+}
+
+fn code(code: &crate::Code) -> String {
+    let system = match &code.system {
+        CodeSystem::Loinc => "LN",
+        CodeSystem::Snomed => "SCT",
+        CodeSystem::Other(name) => name,
+    };
+    format!("{}^{}^{system}", code.code, code.display)
+}
+
+fn value(of: &Value) -> String {
+    match of {
+        Value::Quantity { number, text, unit, comparator } => {
+            format!("{comparator:?} {number} '{text}' {unit}")
+        }
+        Value::Text(text) => format!("{text:?}"),
+        Value::Coded(c) => code(c),
+        Value::Absent => "absent".into(),
+    }
+}
+
+#[test]
+fn admission_says_who_and_where() {
+    check(
+        "ADT^A01^ADT_A01",
+        "EVN||20240715110000\nPID|1||7^^^OTHER^PI~4711^^^HOSP&1.2.3&ISO^MR||Muster^Anna^B||19510423|F\n\
+         PV1|1|I|ICU-2^4^B|||||||||||||||ADM|V99|||||||||||||||||||||||||202407151030\n",
+        &[
+            "HOSP/4711 V99 2024-07-15T08:30Z Minute person Some(\"Muster, Anna B\") Some(\"1951-04-23\") Some(Female) None",
+            "HOSP/4711 V99 2024-07-15T08:30Z Minute Admitted Some(Inpatient) Some(\"ICU-2/4/B icu=true\") \
+             Some(\"2024-07-15T08:30Z\") None",
+        ],
+    );
+}
+
+#[test]
+fn movements_and_their_cancellations() {
+    for (trigger, change) in [
+        ("A02", "Transferred"),
+        ("A03", "Discharged"),
+        ("A05", "Admitted"),
+        ("A06", "Admitted"),
+        ("A07", "Admitted"),
+        ("A08", "Updated"),
+        ("A11", "AdmitCancelled"),
+        ("A12", "TransferCancelled"),
+        ("A13", "DischargeCancelled"),
+        ("A31", "Updated"),
+    ] {
+        check(
+            &format!("ADT^{trigger}"),
+            "EVN||20240715110000||||202407151045\nPID|||4711\nPV1||E|4W\n",
+            &[&format!(
+                "HOSP/4711 - 2024-07-15T08:45Z Minute {change} Some(Emergency) Some(\"4W// icu=false\") None None"
+            )],
+        );
+    }
+    check(
+        "ADT^A03",
+        "PID|||4711\n",
+        &["HOSP/4711 - 2024-07-15T10:00Z Second Discharged None None None None", "Warning visit-missing PV1"],
+    );
+    check(
+        "ADT^A28",
+        "PID|||4711||\"\"||1951\nPV1||N\n",
+        &["HOSP/4711 - 2024-07-15T10:00Z Second person None Some(\"1951\") None None"],
+    );
+    check("ADT^A08", "PID|||4711\nPV1||N\n", &[]);
+}
+
+#[test]
+fn merges_name_the_survivor_and_the_prior_id() {
+    check(
+        "ADT^A40",
+        "EVN||20240715110000\nPID|||1^^^H\nMRG|2^^^H\nPID|||3\nMRG|4~4^^^K\nMRG|3^^^HOSP\n",
+        &[
+            "H/1 - 2024-07-15T09:00Z Second merged H/2",
+            "HOSP/3 - 2024-07-15T09:00Z Second merged K/4",
+            "Warning merge-into-itself MRG[3]-1",
+        ],
+    );
+    check("ADT^A40", "PID|||1\n", &["Error merge-missing MRG"]);
+}
+
+#[test]
+fn observations_of_every_value_type() {
+    let obx = |rest: &str| {
+        format!("PID|||1\nPV1||I|||||||||||||||||V1\nOBR|1|P9|F8|X|||202407151000\nOBX|1|{rest}\n")
+    };
+    let one = |rest: &str, expected: &str| {
+        check("ORU^R01", &obx(rest), &[&format!("HOSP/1 V1 2024-07-15T08:00Z Minute {expected}")]);
+    };
+    one("NM|8867-4^HR^LN||88|bpm|||||F", "8867-4^HR^LN None 88 '88' /min Final [F8|8867-4^LN|]");
+    one(
+        "NM|GLU^Gluc^LAB|a|5.50|mmol/L|||||P",
+        "2345-7^Glucose^LN None 99.088 '5.50' mg/dL Preliminary [F8|2345-7^LN|a]",
+    );
+    one("NM|HF^^X|1|<40||||||F", "8867-4^Heart rate^LN Some(Less) 40 '40' /min Final [F8|8867-4^LN|1]");
+    one("SN|X^Y^L||>=^5.0|g/L|||||C", "X^Y^L Some(GreaterOrEqual) 5 '5.0' g/L Corrected [F8|X^L|]");
+    one("SN|X||^1^:^128||||||F", "X^^ \"1:128\" Final [F8|X^|]");
+    one("ST|X||>100|U/L|||||F", "X^^ Some(Greater) 100 '100' U/L Final [F8|X^|]");
+    one("ST|X||12||||||F", "X^^ \"12\" Final [F8|X^|]");
+    one("TX|X||a~b\\.br\\c & d^e||||||F", "X^^ \"a\\nb\\nc & d^e\" Final [F8|X^|]");
+    one("CWE|L^x^L^55758-7^y^LN||A^Alert^L||||||F", "55758-7^y^LN A^Alert^L Final [F8|55758-7^LN|]");
+    one("CE|X||^only text||||||F", "X^^ \"only text\" Final [F8|X^|]");
+    one("DT|X||20240131||||||F", "X^^ \"2024-01-31\" Final [F8|X^|]");
+    one("TM|X||1530||||||F", "X^^ \"15:30\" Final [F8|X^|]");
+    one("NM|X||\"\"||||||F", "X^^ absent Final [F8|X^|]");
+    one("NM|X||||||||D", "X^^ absent Deleted [F8|X^|]");
+    one("NM|X||||||||X", "X^^ absent Cancelled [F8|X^|]");
+    check("ORU^R01", &obx("NM|X||||||||F"), &["Information value-empty OBX-5"]);
+    check("ORU^R01", &obx("ED|X||^^PDF^Base64^AAAA||||||F"), &["Information value-type-not-read OBX-5"]);
+    check("ORU^R01", &obx("NM|||5||||||F"), &["Warning code-missing OBX-3"]);
+    check(
+        "ORU^R01",
+        &obx("NM|GLU^^LAB||5|kg|||||F"),
+        &[
+            "HOSP/1 V1 2024-07-15T08:00Z Minute 2345-7^Glucose^LN None 5 '5' kg Final [F8|2345-7^LN|]",
+            "Warning unit-mismatch OBX-6",
+        ],
+    );
+    check(
+        "ORU^R01",
+        &obx("NM|X||5,4||||||Q"),
+        &[
+            "HOSP/1 V1 2024-07-15T08:00Z Minute X^^ \"5,4\" Preliminary [F8|X^|]",
+            "Warning status-unknown OBX-11",
+            "Warning number-invalid OBX-5",
+        ],
+    );
+}
+
+#[test]
+fn observation_times_and_groups() {
+    check(
+        "ORU^R01",
+        "PID|||1\nOBR|1||A|P|||20240715\nOBX|1|NM|X||1||||||F|||20240715093000+0000\nOBX|2|NM|X||2||||||F\n\
+         ORC|RE|P2\nOBR|2|||P|||||||||||||||||||||C\nOBX|1|NM|X||3||||||F\nPID|||2\nOBX|1|NM|X||4||||||F|||2024-07-15\n",
+        &[
+            "HOSP/1 - 2024-07-15T09:30Z Second X^^ None 1 '1'  Final [A|X^|]",
+            "HOSP/1 - 2024-07-14T22:00Z Day X^^ None 2 '2'  Final [A|X^|]",
+            "HOSP/1 - 2024-07-15T10:00Z Second X^^ None 3 '3'  Corrected [P2|X^|]",
+            "HOSP/2 - 2024-07-15T10:00Z Second X^^ None 4 '4'  Final []",
+            "Warning time-invalid OBX[4]-14",
+        ],
+    );
+}
+
+#[test]
+fn the_messages_zone_counts_before_the_feeds() {
+    let at = |msh7: &str| {
+        let body = "PID|||1\nOBX|1|NM|X||1||||||F|||202401151000\n";
+        let (events, _) = read(&format!("MSH|^~\\&|||||{msh7}||ORU^R01|1|P|2.5\n{body}"), &feed());
+        iso(events[0].at)
+    };
+    assert_eq!(at("20240115120000"), "2024-01-15T09:00Z");
+    assert_eq!(at("20240115120000-0500"), "2024-01-15T15:00Z");
+    // July's offset is the zone's own: January's is another.
+    assert_eq!(at("20240715120000+0200"), "2024-01-15T09:00Z");
+}
+
+#[test]
+fn clock_changes_and_the_future_are_flagged() {
+    check(
+        "ORU^R01",
+        "PID|||1\nOBX|1|NM|X||1||||||F|||202403310230\nOBX|2|NM|X||1||||||F|||202410270230\n",
+        &[
+            "HOSP/1 - 2024-03-31T01:30Z Minute X^^ None 1 '1'  Final []",
+            "HOSP/1 - 2024-10-27T00:30Z Minute X^^ None 1 '1'  Final []",
+            "Warning time-nonexistent OBX-14",
+            "Warning time-ambiguous OBX[2]-14",
+            "Warning event-time-in-future message",
+        ],
+    );
+}
+
+#[test]
+fn orders_with_and_without_detail() {
+    check(
+        "ORM^O01",
+        "PID|||1\nORC|NW|P1|F1||||||202407151000\nOBR|1|||GLU^^LAB\nORC|CA|P2^NS\n",
+        &[
+            "HOSP/1 - 2024-07-15T08:00Z Minute order NW P1 F1 2345-7^Glucose^LN",
+            "HOSP/1 - 2024-07-15T10:00Z Second order CA P2  ^^",
+        ],
+    );
+    check("OML^O21^OML_O21", "PID|||1\n", &["Error order-missing ORC"]);
+}
+
+#[test]
+fn what_cannot_be_used_is_an_error() {
+    check("ADT^A01", "PV1||I\n", &["Error patient-id-missing PID"]);
+    check("ADT^A01", "PID|||\"\"\n", &["Error patient-id-missing PID-3"]);
+    check("ORU^R01", "PID|||^^^HOSP\nOBX|1|NM|X||1||||||F\n", &["Error patient-id-missing PID-3"]);
+    check("SIU^S12", "PID|||1\n", &["Error type-unsupported MSH-9"]);
+    check("", "PID|||1\n", &["Error message-type-missing MSH-9"]);
+    check("ADT^A08", "PID|||1\nMSH|^~\\&|\n", &["Error msh-repeated MSH[2]"]);
+    check("ADT^A08", "PID|||1\nfree text\n", &["Warning segment-name-invalid segment 3"]);
+    let bare = Feed { authority: String::new(), ..feed() };
+    let (events, issues) = read("MSH|^~\\&|||||2024||ADT^A08|1|P|2.5\nPID|||1||A", &bare);
+    assert!(events.is_empty());
+    assert_eq!(issues[0].code, "authority-missing");
+    let lost = Feed { zone: "Nowhere".into(), ..feed() };
+    assert_eq!(read("MSH|^~\\&|||||2024||ADT^A08|1|P|2.5\nPID|||1||A", &lost).1[0].code, "zone-unknown");
+}
+
+#[test]
+fn issues_hold_nothing_of_the_patient_and_stay_few() {
+    let obx = "OBX|1|NM|||SECRET||||||F\n".repeat(5000);
+    let message = format!("MSH|^~\\&|||||SECRET||ORU^R01|1|P|2.5\nPID|||1||SECRET||SECRET\nSECRET|x\n{obx}");
+    let (_, issues) = read(&message, &feed());
+    assert!(issues.len() <= 100, "{}", issues.len());
+    assert!(!format!("{issues:?}").contains("SECRET"));
+}
+
+#[test]
+fn the_feeds_charset_reads_what_msh_18_does_not_name() {
+    let mut bytes = b"MSH|^~\\&|||||2024||ADT^A08|1|P|2.5\rPID|||1||M".to_vec();
+    bytes.extend_from_slice(b"\xB8ller\r");
+    let message = Message::parse(Bytes::from(bytes), &Limits::default()).unwrap();
+    let cyrillic = Feed { charset: Some("8859/5".into()), ..feed() };
+    let (events, issues) = to_events(&message, &cyrillic, NOW);
+    assert!(issues.is_empty());
+    assert!(matches!(&events[0].kind, EventKind::Person(p) if p.name.as_deref() == Some("MИller")));
+    assert_eq!(to_events(&message, &feed(), NOW).1[0].code, "charset-undeclared");
+}
