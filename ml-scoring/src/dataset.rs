@@ -303,7 +303,9 @@ mod tests {
     use std::fmt::Write;
 
     /// Rows as text; `hr` and `label` per hour, the rest missing or constant.
-    fn csv(patients: &[(&str, &[(u32, &str, u8)])]) -> String {
+    type HrAndLabel<'a> = &'a [(u32, &'a str, u8)];
+
+    fn csv(patients: &[(&str, HrAndLabel)]) -> String {
         let mut text = format!("{HEADER}\n");
         for (pid, rows) in patients {
             for (iculos, hr, label) in *rows {

@@ -63,7 +63,9 @@ impl News2 {
     }
 }
 
-const MEASURED: &[(Column, fn(f32) -> u8)] = &[
+type Points = fn(f32) -> u8;
+
+const MEASURED: &[(Column, Points)] = &[
     (Column::Resp, respiration_points),
     (Column::O2Sat, saturation_points),
     (Column::Sbp, systolic_points),

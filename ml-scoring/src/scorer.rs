@@ -111,8 +111,7 @@ fn of_model(
     explained: bool,
 ) -> Assessment {
     assessment.threshold = model.threshold();
-    // The card names one threshold: what crosses it may interrupt as long as the ward's budget lasts.
-    assessment.interruptive_threshold = model.threshold();
+    assessment.interruptive_threshold = model.interruptive_threshold();
     if !features.sufficient() {
         return assessment;
     }

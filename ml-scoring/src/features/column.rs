@@ -163,3 +163,72 @@ impl View {
         (xy / xx) as f32
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clinical::ObservationStatus::Final;
+    use proptest::prelude::*;
+
+    const START: Time = Time(1_000_000_123);
+
+    fn state(hours: &[Option<u8>]) -> PatientState {
+        let mut state = PatientState::default();
+        // Before hour 0: in the history, not in the stay.
+        state.observe(Column::Hr, Time(START.0 - 1), "", Final, 33.0);
+        for (hour, value) in hours.iter().enumerate().filter_map(|(h, v)| v.map(|v| (h as i64, v))) {
+            let at = START.0 + hour * Time::HOUR_MS;
+            state.observe(Column::Hr, Time(at), "", Final, 300.0);
+            state.observe(Column::Hr, Time(at + Time::HOUR_MS - 1), "", Final, f64::from(value));
+        }
+        state
+    }
+
+    /// (age in rows, value), newest first.
+    fn seen(hours: &[Option<u8>], row: usize, rows: usize) -> Vec<(usize, f32)> {
+        (0..=row)
+            .rev()
+            .filter_map(|h| Some((row - h, f32::from(hours[h]?))))
+            .filter(|(age, _)| *age < rows)
+            .collect()
+    }
+
+    fn same(found: f32, expected: Option<f32>) -> bool {
+        expected.map_or(found.is_nan(), |expected| (found - expected).abs() <= 1e-4 * (1.0 + expected.abs()))
+    }
+
+    proptest! {
+        #[test]
+        fn windows_hold_what_a_plain_count_finds(
+            hours in prop::collection::vec(prop::option::of(40u8..200), 1..40),
+            row in 0usize..40,
+        ) {
+            let row = row.min(hours.len() - 1);
+            let view = View::new(&state(&hours), Column::Hr, START, row as i64);
+            let stay = seen(&hours, row, usize::MAX);
+            let least = |v: &[(usize, f32)]| v.iter().map(|p| p.1).reduce(f32::min);
+            let mean = |v: &[(usize, f32)]| (!v.is_empty()).then(|| v.iter().map(|p| p.1).sum::<f32>() / v.len() as f32);
+            prop_assert!(same(view.of(Kind::Last), stay.first().map(|p| p.1)));
+            prop_assert!(same(view.of(Kind::AgeH), stay.first().map(|p| p.0 as f32)));
+            prop_assert_eq!(view.count as usize, stay.len());
+            prop_assert!(same(view.of(Kind::Delta), stay.get(1).map(|p| stay[0].1 - p.1)));
+            prop_assert!(same(view.of(Kind::MinStay), least(&stay)) && same(view.of(Kind::MeanStay), mean(&stay)));
+            let six = seen(&hours, row, 6);
+            prop_assert!(same(view.of(Kind::Min6h), least(&six)) && same(view.of(Kind::Mean6h), mean(&six)));
+            let twelve = seen(&hours, row, 12);
+            prop_assert!(same(view.of(Kind::Max12h), twelve.iter().map(|p| p.1).reduce(f32::max)));
+            let variance = mean(&twelve).filter(|_| twelve.len() > 1).map(|m| {
+                twelve.iter().map(|p| (p.1 - m).powi(2)).sum::<f32>() / (twelve.len() - 1) as f32
+            });
+            prop_assert!(same(view.of(Kind::Std12h), variance.map(f32::sqrt)));
+        }
+    }
+
+    #[test]
+    fn a_straight_line_has_its_slope_whatever_is_missing() {
+        let hours: Vec<_> = (0..8).map(|h| (h != 5).then_some(60 + 3 * h)).collect();
+        let view = View::new(&state(&hours), Column::Hr, START, 7);
+        assert!((view.of(Kind::Slope6h) - 3.0).abs() < 1e-5);
+        assert_eq!(view.hours_12h(|hr| hr > 70.0), 3.0);
+    }
+}

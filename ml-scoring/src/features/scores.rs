@@ -52,9 +52,7 @@ pub(super) fn sofa_renal(creatinine: f32) -> f32 {
 
 /// SIRS criteria met, 0 to 4 (ACCP/SCCM 1992).
 pub(super) fn sirs(temp: f32, hr: f32, resp: f32, pa_co2: f32, wbc: f32) -> f32 {
-    let breathing = match (steps(resp, |r| flag(r > 20.0)), steps(pa_co2, |p| flag(p < 32.0))) {
-        (resp, pa_co2) => resp.max(pa_co2),
-    };
+    let breathing = steps(resp, |r| flag(r > 20.0)).max(steps(pa_co2, |p| flag(p < 32.0)));
     known_sum(&[
         steps(temp, |t| flag(!(36.0..=38.0).contains(&t))),
         steps(hr, |h| flag(h > 90.0)),

@@ -1,0 +1,131 @@
+//! From events to alerts through a model: the model decides, and too little data decides nothing.
+
+use clinical::{Column, ObservationStatus, PatientState, Time};
+use ml_scoring::{AlertPolicy, Model, ModelError, PolicyState, Scorer, Tier};
+use serde_json::{Value, json};
+
+/// Margin of a heart rate below 100, and from 100 on; no tree at all when `None`.
+type Leaves = Option<[f32; 2]>;
+
+fn learner(leaves: Leaves, features: &[&str]) -> Value {
+    let tree = |[low, high]: [f32; 2]| {
+        json!({
+            "base_weights": [0.0, low, high], "categories": [], "categories_nodes": [], "categories_segments": [],
+            "categories_sizes": [], "default_left": [1, 0, 0], "id": 0, "left_children": [1, -1, -1],
+            "loss_changes": [1.0, 0.0, 0.0], "parents": [2147483647u32, 0, 0], "right_children": [2, -1, -1],
+            "split_conditions": [100.0, low, high], "split_indices": [0, 0, 0], "split_type": [0, 0, 0],
+            "sum_hessian": [2.0, 1.0, 1.0],
+            "tree_param": {"num_deleted": "0", "num_feature": features.len().to_string(), "num_nodes": "3",
+                "size_leaf_vector": "1"},
+        })
+    };
+    let trees: Vec<Value> = leaves.into_iter().map(tree).collect();
+    let rounds: Vec<usize> = (0..=trees.len()).collect();
+    json!({"learner": {
+        "attributes": {}, "feature_names": features, "feature_types": [],
+        "gradient_booster": {"name": "gbtree", "model": {
+            "gbtree_model_param": {"num_parallel_tree": "1", "num_trees": trees.len().to_string()},
+            "iteration_indptr": rounds, "tree_info": vec![0; trees.len()], "trees": trees,
+        }},
+        "learner_model_param": {"base_score": "5E-1", "boost_from_average": "1", "num_class": "0",
+            "num_feature": features.len().to_string(), "num_target": "1"},
+        "objective": {"name": "binary:logistic", "reg_loss_param": {"scale_pos_weight": "1"}},
+    }, "version": [2, 1, 4]})
+}
+
+fn golden_row(leaves: Leaves, heart_rate: Option<f32>, features: usize) -> Value {
+    let [low, high] = leaves.unwrap_or_default();
+    let margin = if heart_rate.is_some_and(|hr| hr >= 100.0) { high } else { low };
+    let bias = (low + high) / 2.0;
+    let mut contributions = vec![0.0; features + 1];
+    contributions[0] = margin - bias;
+    contributions[features] = bias;
+    let mut row = vec![None; features];
+    row[0] = heart_rate;
+    json!({"features": row, "margin": margin, "probability": 1.0 / (1.0 + (-margin).exp()),
+        "contributions": contributions})
+}
+
+fn model(leaves: Leaves, features: &[&str]) -> Result<Model, ModelError> {
+    let figures = json!({"patients": 0, "septic_patients": 0, "rows": 0, "alarm_rows": 0});
+    let named: Vec<_> = features.iter().map(|name| json!({"name": name, "unit": "1"})).collect();
+    let threshold = |value: f64| json!({"value": value, "metric": "none", "chosen_on": "nothing"});
+    let card = json!({
+        "format": 1, "name": "toy", "task": "sepsis", "predicts": "noise", "intended_use": "tests",
+        "must_not_claim": ["anything"], "limits": [], "features": named, "threshold": threshold(0.6),
+        "interruptive_threshold": threshold(0.8), "calibration": {"method": "none"},
+        "training_data": {"description": "", "licence": "", "citation": "", "files": [], "patients": 0, "rows": 0,
+            "split": ""},
+        "held_out": figures, "clock_rule": figures, "subgroups": [],
+    });
+    let rows: Vec<_> =
+        [None, Some(99.0), Some(100.0)].iter().map(|hr| golden_row(leaves, *hr, features.len())).collect();
+    let golden = json!({"made_by": "by hand", "rows": rows});
+    Model::load(&[
+        ("model.json", learner(leaves, features).to_string().as_bytes()),
+        ("card.json", card.to_string().as_bytes()),
+        ("golden.json", golden.to_string().as_bytes()),
+    ])
+}
+
+fn scorer(leaves: Leaves) -> Scorer {
+    Scorer::model(model(leaves, &["HR", "Lactate"]).unwrap()).unwrap()
+}
+
+/// Hourly heart rate and respiration, the former rising above 100 in hour 5.
+fn alerts_of(scorer: &Scorer) -> Vec<(i64, Tier)> {
+    let (policy, mut memory, mut state) =
+        (AlertPolicy::default(), PolicyState::default(), PatientState::default());
+    let mut alerts = Vec::new();
+    for hour in 0..10 {
+        let at = Time(hour * Time::HOUR_MS);
+        for (column, value) in [(Column::Hr, 80.0 + 4.0 * hour as f64), (Column::Resp, 18.0)] {
+            state.observe(column, at, "", ObservationStatus::Final, value);
+        }
+        let assessment = scorer.score(&state, at);
+        alerts.extend(policy.decide(&mut memory, &assessment, at).map(|decision| (hour, decision.tier)));
+    }
+    alerts
+}
+
+#[test]
+fn the_model_fires_and_a_constant_one_does_not() {
+    assert_eq!(alerts_of(&scorer(Some([-3.0, 2.0]))), [(5, Tier::Interruptive)]);
+    assert_eq!(alerts_of(&scorer(Some([-3.0, 1.0]))), [(5, Tier::Watch)]);
+    assert_eq!(alerts_of(&scorer(Some([0.0, 0.0]))), []);
+    assert_eq!(alerts_of(&scorer(None)), []);
+}
+
+#[test]
+fn an_assessment_says_why_in_words_and_its_parts_add_up() {
+    let scorer = scorer(Some([-3.0, 2.0]));
+    let mut state = PatientState::default();
+    state.observe(Column::Hr, Time(0), "", ObservationStatus::Final, 120.0);
+    state.observe(Column::Resp, Time(0), "", ObservationStatus::Final, 20.0);
+    let assessment = scorer.assess(&state, Time(1));
+    let margin = 2.0f64;
+    assert!((assessment.risk.unwrap() - 1.0 / (1.0 + (-margin).exp())).abs() < 1e-6);
+    assert_eq!(assessment.reasons(3), ["heart rate 120 /min"]);
+    assert!((assessment.contributions[0].weight - 2.5).abs() < 1e-6);
+    assert_eq!((assessment.task.as_str(), assessment.rests_on_care_process), ("sepsis", false));
+    assert_eq!(assessment.risk, scorer.score(&state, Time(1)).risk);
+    assert!(scorer.score(&state, Time(1)).contributions.is_empty());
+}
+
+#[test]
+fn too_little_or_too_old_data_is_insufficient() {
+    let scorer = scorer(Some([-3.0, 2.0]));
+    let mut state = PatientState::default();
+    assert_eq!(scorer.assess(&state, Time(0)).risk, None);
+    state.observe(Column::Hr, Time(0), "", ObservationStatus::Final, 180.0);
+    assert_eq!(scorer.assess(&state, Time(0)).risk, None);
+    state.observe(Column::Sbp, Time(0), "", ObservationStatus::Final, 80.0);
+    assert!(scorer.assess(&state, Time(11 * Time::HOUR_MS)).risk.is_some());
+    assert_eq!(scorer.assess(&state, Time(12 * Time::HOUR_MS)).risk, None);
+}
+
+#[test]
+fn a_model_of_unknown_features_is_refused_by_name() {
+    let error = Scorer::model(model(None, &["HR", "moon_phase"]).unwrap()).map(|_| ()).unwrap_err();
+    assert!(matches!(&error, ModelError::UnknownFeature(name) if name == "moon_phase"), "{error}");
+}
