@@ -10,8 +10,10 @@ mod source;
 mod tls;
 
 pub mod amqp;
+pub mod fhir_rest;
 pub mod kafka;
 pub mod mllp;
+pub mod webhook;
 
 pub use error::ConnectorError;
 pub use receipt::{Receipt, Refusal, Reply, Verdict, Verdicts};
