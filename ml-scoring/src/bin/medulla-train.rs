@@ -22,7 +22,7 @@ struct Arguments {
     #[arg(long)]
     out: PathBuf,
     /// Patient-level folds for rounds, calibration and threshold
-    #[arg(long, default_value_t = 4)]
+    #[arg(long, default_value_t = 3)]
     folds: u32,
     /// Largest number of boosting rounds
     #[arg(long)]
@@ -52,11 +52,16 @@ fn run(arguments: &Arguments) -> Result<()> {
     let mut settings = Settings::default();
     settings.rounds_max = arguments.rounds.unwrap_or(settings.rounds_max);
     for setting in &arguments.settings {
-        let (name, value) = setting.split_once('=').with_context(|| format!("--set {setting}: name=value"))?;
+        let (name, value) =
+            setting.split_once('=').with_context(|| format!("--set {setting}: name=value"))?;
         settings.set(name, value);
     }
-    let options =
-        Options { files: arguments.data.clone(), out: arguments.out.clone(), folds: arguments.folds, settings };
+    let options = Options {
+        files: arguments.data.clone(),
+        out: arguments.out.clone(),
+        folds: arguments.folds,
+        settings,
+    };
     let Task::Sepsis = arguments.task;
     let bar = Bar::new();
     let card = train::sepsis(&options, &bar)?;
@@ -93,7 +98,9 @@ impl Progress for Bar {
         if bar.is_hidden() {
             eprintln!("{name}");
         }
-        if let Ok(style) = ProgressStyle::with_template("{prefix:24} {wide_bar} {percent:>3} % {eta:>5} {msg}") {
+        if let Ok(style) =
+            ProgressStyle::with_template("{prefix:24} {wide_bar} {percent:>3} % {eta:>5} {msg}")
+        {
             bar.set_style(style);
         }
         bar.set_prefix(name.to_owned());

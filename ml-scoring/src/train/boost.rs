@@ -36,7 +36,7 @@ impl Default for Settings {
             ("seed", "2019"),
         ];
         let parameters = parameters.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
-        Settings { rounds_max: 240, parameters }
+        Settings { rounds_max: 200, parameters }
     }
 }
 
@@ -106,7 +106,8 @@ pub(super) fn cross_validate(
             }
         }
     }
-    cross.rounds = (cross.rounds_by_fold.iter().sum::<u32>() as f64 / f64::from(options.folds)).round() as u32;
+    cross.rounds =
+        (cross.rounds_by_fold.iter().sum::<u32>() as f64 / f64::from(options.folds)).round() as u32;
     Ok(cross)
 }
 

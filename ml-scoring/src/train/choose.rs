@@ -85,7 +85,11 @@ mod tests {
     fn the_threshold_is_where_the_gains_end() {
         let margins = [2.0, 1.0, 1.0, 0.0, -1.0];
         assert_eq!(threshold(&margins, &[1.0, 1.0, -0.5, -0.4, 0.1]), Some(0.5));
-        assert_eq!(threshold(&margins, &[1.0, 0.2, -0.5, -0.4, 0.1]), Some(1.5), "equal margins alarm together");
+        assert_eq!(
+            threshold(&margins, &[1.0, 0.2, -0.5, -0.4, 0.1]),
+            Some(1.5),
+            "equal margins alarm together"
+        );
         assert_eq!(threshold(&margins, &[-0.05; 5]), None);
     }
 

@@ -2,11 +2,11 @@
 
 use serde_json::json;
 
+use super::Options;
 use super::boost::Cross;
 use super::choose::{self, Platt};
 use super::judge::Said;
 use super::table::{Data, Table};
-use super::Options;
 use crate::eval::Person;
 use crate::features::{self, Kind, Meaning, NAMES, Other};
 use crate::{CARD_FORMAT, Calibration, Card, CardFeature, Figures, Subgroup, Threshold, TrainingData};
@@ -23,11 +23,13 @@ pub(super) struct Chosen<'a> {
 }
 
 pub(super) fn card(data: &Data, options: &Options, chosen: &Chosen, seconds: u64) -> Card {
-    let risks = |margins: &[f32]| -> Vec<f64> { margins.iter().map(|m| chosen.calibration.risk(*m)).collect() };
+    let risks =
+        |margins: &[f32]| -> Vec<f64> { margins.iter().map(|m| chosen.calibration.risk(*m)).collect() };
     let (own, test) = (risks(&chosen.cross.margins), risks(chosen.test_margins));
     let threshold = chosen.calibration.risk(chosen.threshold_margin);
     let interruptive = choose::interruptive(&own, threshold, |threshold| {
-        Said::model(&own, threshold).alerts_per_100_patient_days(&data.develop) <= ALERTS_PER_100_PATIENT_DAYS_MAX
+        Said::model(&own, threshold).alerts_per_100_patient_days(&data.develop)
+            <= ALERTS_PER_100_PATIENT_DAYS_MAX
     });
     let said = Said::model(&test, threshold);
     let clock = Said::clock(&data.test);

@@ -17,7 +17,8 @@ impl Said {
     }
 
     pub fn clock(table: &Table) -> Said {
-        let said = |hour: &u32| Prediction { p: (f64::from(*hour) / 500.0).min(1.0), alarm: *hour >= CLOCK_HOURS };
+        let said =
+            |hour: &u32| Prediction { p: (f64::from(*hour) / 500.0).min(1.0), alarm: *hour >= CLOCK_HOURS };
         Said(table.iculos.iter().map(said).collect())
     }
 

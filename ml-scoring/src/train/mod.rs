@@ -42,7 +42,11 @@ pub fn sepsis(options: &Options, progress: &dyn Progress) -> Result<Card> {
     let started = Instant::now();
     ensure!(options.folds >= 2, "cross-validation needs at least 2 folds");
     let mut data = table::read(&options.files, progress)?;
-    ensure!(data.develop.people.len() >= 100, "{} patients are too few to train on", data.develop.people.len());
+    ensure!(
+        data.develop.people.len() >= 100,
+        "{} patients are too few to train on",
+        data.develop.people.len()
+    );
     let folds: Vec<u32> = data.develop.row_folds(options.folds);
     let ranges = synthetic::ranges(&data.develop.values, NAMES.len());
     let mut matrix = boost::matrix(&data.develop)?;
@@ -59,7 +63,8 @@ pub fn sepsis(options: &Options, progress: &dyn Progress) -> Result<Card> {
 
     let golden = synthetic::golden(&booster, &ranges)?;
     let test_margins = boost::margins(&booster, &data.test)?;
-    let chosen = describe::Chosen { cross: &cross, threshold_margin, calibration, test_margins: &test_margins };
+    let chosen =
+        describe::Chosen { cross: &cross, threshold_margin, calibration, test_margins: &test_margins };
     let seconds = started.elapsed().as_secs();
     let card = describe::card(&data, options, &chosen, seconds);
     let model = booster.save_buffer(true)?;

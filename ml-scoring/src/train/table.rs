@@ -38,7 +38,8 @@ pub(super) struct Table {
 impl Table {
     /// For each row the fold of its patient.
     pub fn row_folds(&self, folds: u32) -> Vec<u32> {
-        let fold = |person: &Person| std::iter::repeat_n(dataset::fold(&person.pid, folds), person.rows.len());
+        let fold =
+            |person: &Person| std::iter::repeat_n(dataset::fold(&person.pid, folds), person.rows.len());
         self.people.iter().flat_map(fold).collect()
     }
 
@@ -90,7 +91,10 @@ fn sha256(path: &Path) -> Result<String> {
 
 fn read_file(path: &Path, data: &mut Data, progress: &dyn Progress) -> Result<()> {
     let file = File::open(path)?;
-    progress.stage(&format!("reading {}", data.files.last().map_or("", |file| &file.name)), file.metadata()?.len());
+    progress.stage(
+        &format!("reading {}", data.files.last().map_or("", |file| &file.name)),
+        file.metadata()?.len(),
+    );
     let counted = Counted { inner: file, bytes: 0, progress };
     let reader: Box<dyn Read + '_> = match path.extension().and_then(|ending| ending.to_str()) {
         Some("zst") => Box::new(zstd::Decoder::new(counted)?),
