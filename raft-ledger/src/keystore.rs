@@ -3,13 +3,14 @@
 //!
 //! ```text
 //! "MEDKEYS" ‖ u8 version = 1 ‖ [16] master check: HMAC-SHA256(master key, "medulla key store v1\n")[..16]
-//! frames, one per `ensure`, synced before it returns:
-//!   u32 0x4b465231, u32 body length, u32 CRC-32C of the body
+//! frames, one per `ensure`, each synced before the next is written:
+//!   u32 0x4b465231, u32 body length, u32 CRC-32C of these two, u32 CRC-32C of the body
 //!   body: records of u8 type = 1, [32] subject, [16] key id, [12] nonce, [48] AES-256-GCM(master key, nonce,
 //!         key, associated data = type ‖ subject ‖ key id)
 //! ```
-//! The last record of a subject is the key in use, older ones still open what they sealed. A torn last frame was
-//! never used: it is set aside in `<file>.torn-<offset>` and cut off. Damage before a whole frame is an error.
+//! The last record of a subject is the key in use, older ones still open what they sealed. A torn last frame
+//! (cut off, or with unwritten, all-zero sectors) was never used: it is set aside in `<file>.torn-<offset>` and
+//! cut off. Anything else that is wrong is damage and an error: a lost key loses what it sealed.
 
 use std::collections::HashMap;
 use std::fs::{self, File};
@@ -31,11 +32,10 @@ use crate::types::{LedgerError, Subject};
 const MAGIC: &[u8; 8] = b"MEDKEYS\x01";
 const HEADER_LEN: usize = 24;
 const FRAME_MAGIC: [u8; 4] = 0x4b46_5231_u32.to_be_bytes();
-const FRAME_HEADER_LEN: usize = 12;
+const FRAME_HEADER_LEN: usize = 16;
+const SECTOR_LEN: usize = 512;
 const SUBJECT_KEY: u8 = 1;
 const RECORD_LEN: usize = 1 + 32 + 16 + 12 + 48;
-/// Records in one frame; more subjects at once make more frames, still one sync.
-const MAX_FRAME_RECORDS: usize = 16_384;
 
 pub(crate) type KeyId = [u8; 16];
 
@@ -96,13 +96,13 @@ impl KeyStore {
         if fresh.is_empty() {
             return Ok(());
         }
-        let frames = self.encode(&fresh)?;
+        let frame = self.encode(&fresh)?;
         let io = |source| LedgerError::Io { path: self.path.display().to_string(), source };
         let lost = || io(std::io::Error::other("an earlier write failed; restart the site"));
         let Appender { file, end } = appender.take().ok_or_else(lost)?;
-        file.write_all_at(&frames, end).map_err(io)?;
+        file.write_all_at(&frame, end).map_err(io)?;
         file.sync_data().map_err(io)?;
-        *appender = Some(Appender { file, end: end + frames.len() as u64 });
+        *appender = Some(Appender { file, end: end + frame.len() as u64 });
         let mut keys = self.keys.write().unwrap_or_else(PoisonError::into_inner);
         for (subject, (id, key)) in fresh {
             keys.insert(subject, id, key);
@@ -145,14 +145,14 @@ impl KeyStore {
             body.extend_from_slice(&wrapped);
             body.extend_from_slice(&tag);
         }
-        let mut frames = Vec::with_capacity(body.len() + 64);
-        for body in body.chunks(MAX_FRAME_RECORDS * RECORD_LEN) {
-            frames.extend_from_slice(&FRAME_MAGIC);
-            frames.extend_from_slice(&(body.len() as u32).to_be_bytes());
-            frames.extend_from_slice(&crc32c::crc32c(body).to_be_bytes());
-            frames.extend_from_slice(body);
-        }
-        Ok(frames)
+        let len = u32::try_from(body.len())
+            .map_err(|_| LedgerError::Keys("more subjects at once than one frame of keys can hold".into()))?;
+        let mut frame = FRAME_MAGIC.to_vec();
+        frame.extend_from_slice(&len.to_be_bytes());
+        frame.extend_from_slice(&crc32c::crc32c(&frame).to_be_bytes());
+        frame.extend_from_slice(&crc32c::crc32c(&body).to_be_bytes());
+        frame.extend_from_slice(&body);
+        Ok(frame)
     }
 }
 
@@ -189,21 +189,38 @@ fn read(path: &Path, bytes: &[u8], master: &Secret) -> Result<(Keys, usize), Led
         }
         at += FRAME_HEADER_LEN + body.len();
     }
-    // A frame is written after the one before was synced: a whole one further on means damage, not a torn end.
-    let later = (at + 1..bytes.len()).find(|later| bytes.get(*later..).and_then(frame_body).is_some());
-    match later {
-        Some(_) => Err(damaged(at, "a frame is damaged and whole ones follow")),
-        None => Ok((keys, at)),
-    }
+    if is_torn(bytes, at) { Ok((keys, at)) } else { Err(damaged(at, "a damaged frame")) }
 }
 
 /// The body of the frame that `bytes` begin with, if it is whole.
 fn frame_body(bytes: &[u8]) -> Option<&[u8]> {
-    let rest = bytes.strip_prefix(&FRAME_MAGIC)?;
-    let (len, rest) = rest.split_first_chunk::<4>()?;
-    let (crc, rest) = rest.split_first_chunk::<4>()?;
-    let body = rest.get(..u32::from_be_bytes(*len) as usize)?;
-    (!body.is_empty() && crc32c::crc32c(body) == u32::from_be_bytes(*crc)).then_some(body)
+    let len = frame_len(bytes)?;
+    let crc = bytes.get(12..FRAME_HEADER_LEN)?;
+    let body = bytes.get(FRAME_HEADER_LEN..)?.get(..len)?;
+    (!body.is_empty() && crc32c::crc32c(body).to_be_bytes() == crc).then_some(body)
+}
+
+/// The body length in an undamaged frame header.
+fn frame_len(bytes: &[u8]) -> Option<usize> {
+    let (checked, rest) = bytes.split_first_chunk::<8>()?;
+    let len = checked.strip_prefix(&FRAME_MAGIC)?.first_chunk::<4>()?;
+    (crc32c::crc32c(checked).to_be_bytes() == *rest.first_chunk::<4>()?)
+        .then_some(u32::from_be_bytes(*len) as usize)
+}
+
+/// Whether the bytes from `at` on, no whole frame, are what an interrupted write leaves: too few, or with parts
+/// that were never written, and nothing after it. Frames hold random bytes: none of their sectors is all zero.
+fn is_torn(bytes: &[u8], at: usize) -> bool {
+    let rest = bytes.get(at..).unwrap_or_default();
+    let cut_off = match frame_len(rest) {
+        Some(len) => rest.len() < FRAME_HEADER_LEN + len,
+        None => rest.len() < FRAME_HEADER_LEN,
+    };
+    let to_sector = SECTOR_LEN - at % SECTOR_LEN;
+    let (first, others) = rest.split_at(to_sector.min(rest.len()));
+    let unwritten = |sector: &[u8]| sector.iter().all(|byte| *byte == 0);
+    let torn = cut_off || unwritten(first) || others.chunks(SECTOR_LEN).any(unwritten);
+    torn && !(1..rest.len()).any(|later| rest.get(later..).and_then(frame_body).is_some())
 }
 
 fn read_record(record: &[u8], cipher: &Aes256Gcm) -> Option<(Subject, KeyId, Secret)> {
@@ -325,10 +342,37 @@ mod tests {
     }
 
     #[test]
-    fn damage_in_the_middle_is_an_error_at_every_byte() {
+    fn an_end_that_was_never_written_is_set_aside() {
+        let (_dir, path) = filled();
+        let many: Vec<_> = (10..60).map(subject).collect();
+        let last = fs::read(&path).unwrap().len();
+        KeyStore::open(&path, master()).unwrap().ensure(&many).unwrap();
+        let whole = fs::read(&path).unwrap();
+        for sector in last / SECTOR_LEN..whole.len().div_ceil(SECTOR_LEN) {
+            let mut holed = whole.clone();
+            let (from, to) = (last.max(sector * SECTOR_LEN), whole.len().min((sector + 1) * SECTOR_LEN));
+            holed[from..to].fill(0);
+            fs::write(&path, &holed).unwrap();
+            let store = KeyStore::open(&path, master()).unwrap();
+            assert!(store.key_of(&subject(4)).is_some() && store.key_of(&subject(10)).is_none());
+            assert_eq!(fs::metadata(&path).unwrap().len() as usize, last);
+        }
+    }
+
+    #[test]
+    fn a_hole_before_whole_frames_is_damage() {
+        let (_dir, path) = filled();
+        let mut holed = fs::read(&path).unwrap();
+        holed[HEADER_LEN..HEADER_LEN + FRAME_HEADER_LEN + 2 * RECORD_LEN].fill(0);
+        fs::write(&path, &holed).unwrap();
+        assert!(matches!(KeyStore::open(&path, master()), Err(LedgerError::Damaged(_))));
+    }
+
+    #[test]
+    fn a_changed_byte_is_an_error_wherever_it_is() {
         let (_dir, path) = filled();
         let whole = fs::read(&path).unwrap();
-        for at in 0..whole.len() - FRAME_HEADER_LEN - RECORD_LEN {
+        for at in 0..whole.len() {
             let mut flipped = whole.clone();
             flipped[at] ^= 0x10;
             fs::write(&path, &flipped).unwrap();

@@ -8,7 +8,7 @@ use crate::types::{Subject, Tag};
 
 /// HMAC-SHA256 key that all sites of a consortium share. Each use has a domain of its own.
 #[derive(Clone, Debug)]
-pub(crate) struct IndexKey(Secret);
+pub struct IndexKey(Secret);
 
 const CALLER: u8 = 0;
 const TAG: u8 = 1;
@@ -21,17 +21,17 @@ impl IndexKey {
     }
 
     /// A hash that only holders of the index key can compute: dedupe keys and the like.
-    pub(crate) fn keyed_hash(&self, domain: &str, parts: &[&[u8]]) -> [u8; 32] {
+    pub fn keyed_hash(&self, domain: &str, parts: &[&[u8]]) -> [u8; 32] {
         self.mac(CALLER, domain.as_bytes(), parts)
     }
 
     /// The search key for `value` of the field `name`.
-    pub(crate) fn tag(&self, name: &str, value: &[u8]) -> Tag {
+    pub fn tag(&self, name: &str, value: &[u8]) -> Tag {
         Tag(first_16(self.mac(TAG, name.as_bytes(), &[value])))
     }
 
     /// The subject that `bytes` name.
-    pub(crate) fn subject(&self, bytes: &[u8]) -> Subject {
+    pub fn subject(&self, bytes: &[u8]) -> Subject {
         Subject(self.mac(SUBJECT, b"", &[bytes]))
     }
 

@@ -24,6 +24,8 @@ use crate::types::LedgerError;
 
 pub(super) const GROUP_ID: u32 = 1;
 const CONSORTIUM_DIR: &str = "consortium";
+/// In every site's certificate, so no site may have it as its name.
+const LOCALHOST: &str = "localhost";
 
 /// Makes `dir/<site>` for each (site name, host) and `dir/consortium` with the authority that admits them.
 /// Overwrites nothing: an existing directory is an error. Returns the sites' directories in order.
@@ -77,14 +79,20 @@ fn checked_names<S: AsRef<str>>(dir: &Path, sites: &[(S, S)]) -> Result<Vec<Site
     let mut names = Vec::new();
     for (name, host) in sites {
         let (name, host) = (name.as_ref(), host.as_ref());
-        let valid = SiteName::new(name).filter(|name| name.as_str() != CONSORTIUM_DIR);
+        let valid = SiteName::new(name).filter(|name| ![CONSORTIUM_DIR, LOCALHOST].contains(&name.as_str()));
         let valid = valid.ok_or_else(|| {
             LedgerError::Config(format!(
-                "site name {name:?}: use 1 to 63 of a-z, 0-9, '-', '.', other than \"{CONSORTIUM_DIR}\""
+                "site name {name:?}: use 1 to 63 of a-z, 0-9, '-', '.', other than \"{CONSORTIUM_DIR}\", \"{LOCALHOST}\""
             ))
         })?;
+        // A certificate that named two sites could speak for both.
+        if sites.iter().any(|(other, _)| other.as_ref() != name && other.as_ref() == host) {
+            let text = format!("host {host:?} of site {name} is the name of another site; rename that one");
+            return Err(LedgerError::Config(text));
+        }
         let dns = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'.';
-        if host.parse::<IpAddr>().is_err() && !(!host.is_empty() && host.bytes().all(dns)) {
+        let known = host.parse::<IpAddr>().is_ok() || (!host.is_empty() && host.bytes().all(dns));
+        if !known {
             let text = format!("host {host:?} of site {name}: give a host name or an address without a port");
             return Err(LedgerError::Config(text));
         }
@@ -152,7 +160,7 @@ fn site_certificate(
     host: &str,
     authority: &CertifiedIssuer<'static, KeyPair>,
 ) -> Result<(String, Zeroizing<String>), rcgen::Error> {
-    let mut params = CertificateParams::new(vec![name.to_string(), "localhost".to_owned()])?;
+    let mut params = CertificateParams::new(vec![name.to_string(), LOCALHOST.to_owned()])?;
     for address in ["127.0.0.1", "::1", host] {
         let alternative = match address.parse() {
             Ok(ip) => SanType::IpAddress(ip),

@@ -267,6 +267,8 @@ mod tests {
         assert!(refused(&[]).contains("at least one"));
         assert!(refused(&[("A b", "h")]).contains("site name"));
         assert!(refused(&[("consortium", "h")]).contains("site name"));
+        assert!(refused(&[("localhost", "h")]).contains("site name"));
+        assert!(refused(&[("a", "b"), ("b", "h")]).contains("name of another site"));
         assert!(refused(&[("a", "h:7001")]).contains("without a port"));
         assert!(refused(&[("a", "h"), ("a", "i")]).contains("twice"));
     }

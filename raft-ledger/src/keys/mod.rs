@@ -21,11 +21,11 @@ mod load;
 mod public;
 mod secret;
 
+pub use self::index::IndexKey;
 pub use self::init::init;
 pub use self::load::SiteKeys;
 pub use self::public::VerifierKeys;
 
-pub(crate) use self::index::IndexKey;
 pub(crate) use self::load::certificate_names;
 pub(crate) use self::public::vkey;
 pub(crate) use self::secret::Secret;

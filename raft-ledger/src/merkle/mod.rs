@@ -10,7 +10,7 @@ mod tile;
 mod tree;
 
 pub use self::proof::{consistency_proof, inclusion_proof, root_at, verify_consistency, verify_inclusion};
-pub use self::tile::{TILE_HEIGHT, TILE_WIDTH, TileKey, TileReader};
+pub use self::tile::{TileKey, TileReader};
 pub use self::tree::Tree;
 
 use crate::record::{Hash, sha256};

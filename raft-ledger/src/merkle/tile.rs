@@ -6,9 +6,9 @@ use crate::types::LedgerError;
 use super::node_hash;
 
 /// Tree levels that one tile spans.
-pub const TILE_HEIGHT: u32 = 8;
+pub(super) const TILE_HEIGHT: u32 = 8;
 /// Hashes in a full tile.
-pub const TILE_WIDTH: u64 = 1 << TILE_HEIGHT;
+pub(super) const TILE_WIDTH: u64 = 1 << TILE_HEIGHT;
 
 /// Where a tile is: its level (0 holds leaf hashes, 1 the roots of full level-0 tiles …) and place in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -4,6 +4,7 @@ use bytes::Bytes;
 use ed25519_dalek::SigningKey;
 use proptest::prelude::*;
 
+use super::command::ApplyVersion;
 use super::*;
 use crate::types::{Outcome, Tag};
 

@@ -68,8 +68,8 @@ mod provenance;
 mod reader;
 mod site;
 
-pub use self::batch::{Batch, BatchHead, Verified, VerifiedMessage};
-pub use self::command::{ApplyVersion, Command, OpenEpoch};
+pub use self::batch::{Batch, BatchHead, Verified};
+pub use self::command::{Command, OpenEpoch};
 pub use self::item::{Chunk, Item, Message, Private};
 pub use self::leaf::{Head, Leaf};
 pub use self::provenance::{Provenance, ProvenanceItem};

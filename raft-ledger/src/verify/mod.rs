@@ -17,7 +17,7 @@ use crate::keys::VerifierKeys;
 use crate::record::{Hash, sha256};
 use crate::types::LedgerError;
 
-pub(crate) use self::audit::{Auditor, Flaw};
+pub(crate) use self::audit::Auditor;
 
 /// More findings than this are counted, not kept.
 const MAX_FINDINGS: usize = 100;

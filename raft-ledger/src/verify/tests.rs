@@ -105,6 +105,18 @@ fn written(batches: &[ExportBatch]) -> (tempfile::TempDir, PathBuf) {
     (dir, path)
 }
 
+/// A copy of one whole export.
+fn copied() -> (tempfile::TempDir, PathBuf) {
+    static WHOLE: LazyLock<(tempfile::TempDir, PathBuf)> = LazyLock::new(|| written(&HISTORY.batches));
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("export");
+    fs::create_dir_all(path.join(ENTRIES)).unwrap();
+    for name in files_in(&WHOLE.1).unwrap() {
+        fs::copy(WHOLE.1.join(&name), path.join(&name)).unwrap();
+    }
+    (dir, path)
+}
+
 fn judged(path: &Path) -> Report {
     verify_export(path, Some(HISTORY.keys[1].verifiers()), &mut |_| {}).unwrap()
 }
@@ -193,12 +205,12 @@ fn dropped_repeated_and_reordered_batches_are_named() {
 #[test]
 fn missing_and_foreign_files_are_named() {
     for name in [MANIFEST, CHECKPOINT, KEYS, "entries/00000000", "entries/00000001"] {
-        let (_dir, path) = written(&HISTORY.batches);
+        let (_dir, path) = copied();
         fs::remove_file(path.join(name)).unwrap();
         assert!(!named(&judged(&path), name).is_empty(), "{name}");
     }
     for name in ["more.txt", "entries/99999999"] {
-        let (_dir, path) = written(&HISTORY.batches);
+        let (_dir, path) = copied();
         fs::write(path.join(name), "x").unwrap();
         assert!(!named(&judged(&path), name).is_empty(), "{name}");
     }
@@ -222,7 +234,7 @@ proptest! {
     fn any_changed_byte_fails_and_is_named(
         file in any::<prop::sample::Index>(), at in any::<prop::sample::Index>(), mask in 1u8..,
     ) {
-        let (_dir, path) = written(&HISTORY.batches);
+        let (_dir, path) = copied();
         let names: Vec<_> = files_in(&path).unwrap().into_iter().collect();
         let name = &names[file.index(names.len())];
         let mut bytes = fs::read(path.join(name)).unwrap();
@@ -244,7 +256,7 @@ proptest! {
 
     #[test]
     fn any_cut_fails_and_is_named(file in any::<prop::sample::Index>(), at in any::<prop::sample::Index>()) {
-        let (_dir, path) = written(&HISTORY.batches);
+        let (_dir, path) = copied();
         let names: Vec<_> = files_in(&path).unwrap().into_iter().collect();
         let name = &names[file.index(names.len())];
         let bytes = fs::read(path.join(name)).unwrap();
