@@ -35,6 +35,11 @@ pub fn normalise(written: &str) -> Cow<'_, str> {
     }
 }
 
+/// Whether this is a UCUM unit of the table, annotations allowed.
+pub fn is_known(ucum: &str) -> bool {
+    unit(ucum).is_some()
+}
+
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
     /// g/L

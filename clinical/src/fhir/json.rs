@@ -323,7 +323,7 @@ pub(super) fn number(digits: impl ToString) -> Json {
     Json::Number(digits.to_string().into())
 }
 
-fn is_empty(value: &Json) -> bool {
+pub(super) fn is_empty(value: &Json) -> bool {
     match value {
         Json::Null => true,
         Json::String(s) => s.is_empty(),

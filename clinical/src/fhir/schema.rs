@@ -61,6 +61,11 @@ fn read_element(line: &'static str) -> Option<Element> {
     })
 }
 
+/// Whether a value set or code system of the table has this code.
+pub(super) fn has_code(set: &str, code: &str) -> bool {
+    CODES.get(set).is_some_and(|codes| codes.contains(&code))
+}
+
 /// The elements of a type, or `None` for one that the table does not have.
 pub(super) fn elements(type_: &str) -> Option<&'static [Element]> {
     TYPES.get(type_).map(Vec::as_slice)

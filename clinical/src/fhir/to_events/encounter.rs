@@ -1,11 +1,15 @@
 //! Encounter to the movements it tells of.
 
 use super::Mapper;
+use super::concept::has_code;
 use super::reference::visit_number;
 use crate::fhir::json::Json;
 use crate::{Encounter, EncounterChange, EncounterClass, EventKind, Location, Precision, Severity, Time};
 
 type At = (Time, Precision);
+
+/// Bed, room, ward, and some larger ones: a circle of Locations ends here.
+const PARTS_MAX: usize = 8;
 
 impl Mapper<'_> {
     pub(super) fn encounter(&mut self, resource: &Json) {
@@ -81,20 +85,39 @@ impl Mapper<'_> {
         places
     }
 
-    /// The ward: the name of the Location that came along, else the reference's display, identifier or id.
+    /// The Location that came along, with what it is part of; else the reference's display, identifier or id.
     fn place(&self, reference: &Json, owner: &Json) -> Option<Location> {
         let url = reference.str("reference");
-        let resolved = url.and_then(|url| self.resolve(url, owner));
-        let named = resolved.and_then(|location| {
-            let identifier = location.items("identifier").iter().find_map(|i| i.str("value"));
-            location.str("name").or(identifier).or(location.str("id"))
-        });
-        let logical = || reference.get("identifier").and_then(|i| i.str("value"));
-        let literal = || url.filter(|u| !u.starts_with(['u', '#'])).and_then(|u| u.rsplit('/').next());
-        let ward = named.or_else(|| reference.str("display")).or_else(logical).or_else(literal)?.to_owned();
-        let icu = self.feed.is_icu(&ward);
-        Some(Location { ward, icu, ..Location::default() })
+        let mut place = Location::default();
+        let mut next = url.and_then(|url| self.resolve(url, owner));
+        for _ in 0..PARTS_MAX {
+            let Some(location) = next else { break };
+            let name = location_name(location).unwrap_or_default().to_owned();
+            let kind = location.get("physicalType");
+            match () {
+                () if has_code(kind, &["bd"]) => place.bed = name,
+                () if has_code(kind, &["ro"]) => place.room = name,
+                // The ward is the smallest thing that is neither bed nor room.
+                () if place.ward.is_empty() => place.ward = name,
+                () => {}
+            }
+            let larger = location.get("partOf").and_then(|l| l.str("reference"));
+            next = larger.and_then(|url| self.resolve(url, owner));
+        }
+        if place.ward.is_empty() {
+            let logical = || reference.get("identifier").and_then(|i| i.str("value"));
+            let literal = || url.filter(|u| !u.starts_with(['u', '#'])).and_then(|u| u.rsplit('/').next());
+            let named = reference.str("display").or_else(logical).or_else(literal);
+            place.ward = named.unwrap_or_default().to_owned();
+        }
+        place.icu = self.feed.is_icu(&place.ward);
+        (place != Location::default()).then_some(place)
     }
+}
+
+fn location_name(location: &Json) -> Option<&str> {
+    let identifier = || location.items("identifier").iter().find_map(|i| i.str("value"));
+    location.str("name").or_else(identifier).or_else(|| location.str("id"))
 }
 
 /// `Encounter.class` (v3-ActCode).
