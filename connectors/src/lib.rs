@@ -1,5 +1,6 @@
 //! Moves bytes in and out, honestly acknowledged. Knows transports, not HL7 or FHIR.
 
+mod ahead;
 mod error;
 mod fault;
 mod positions;
@@ -11,6 +12,7 @@ mod tls;
 
 pub mod amqp;
 pub mod fhir_rest;
+pub mod file;
 pub mod kafka;
 pub mod mllp;
 pub mod webhook;

@@ -20,7 +20,8 @@ use tokio_util::task::TaskTracker;
 
 use super::letter::{Original, headers};
 use super::publish::Publisher;
-use super::source::{Ahead, Shared};
+use super::source::Shared;
+use crate::ahead::Ahead;
 use crate::fault::bounded;
 use crate::{Format, Inbound, Receipt, Refusal, SourceState, Verdict, Verdicts};
 

@@ -1,38 +1,32 @@
 //! The consumer's face, and the loop that opens one session after the other.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use lapin::Connection;
-use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::session::{End, Session};
 use super::{Config, publish};
+use crate::ahead::{self, Queue};
 use crate::{ConnectorError, Inbound, SourceState, SourceStatus};
 
 const BACKOFF_MAX: Duration = Duration::from_secs(10);
 
-/// Read ahead of `next`, with the flag that says that it must not be handed over any more.
-pub(super) struct Ahead {
-    pub(super) inbound: Inbound,
-    pub(super) rewinding: Arc<AtomicBool>,
-}
-
 pub(super) struct Shared {
     pub(super) config: Config,
     /// Bounded by the prefetch.
-    pub(super) ahead: mpsc::UnboundedSender<Ahead>,
+    pub(super) ahead: ahead::Sender,
     pub(super) status: Arc<SourceStatus>,
     pub(super) stop: CancellationToken,
     pub(super) finish: CancellationToken,
 }
 
 pub struct Source {
-    ahead: mpsc::UnboundedReceiver<Ahead>,
+    ahead: Queue,
     status: Arc<SourceStatus>,
     stop: CancellationToken,
     finish: CancellationToken,
@@ -43,7 +37,7 @@ impl Source {
     /// Connects in the background, again and again. To be called within a tokio runtime.
     pub fn start(config: Config) -> Result<Source, ConnectorError> {
         config.check()?;
-        let (sender, ahead) = mpsc::unbounded_channel();
+        let (sender, ahead) = ahead::queue();
         let status = Arc::new(SourceStatus::default());
         let (stop, finish) = (CancellationToken::new(), CancellationToken::new());
         let shared = Arc::new(Shared {
@@ -61,20 +55,12 @@ impl Source {
 #[async_trait]
 impl crate::Source for Source {
     async fn next(&mut self) -> Option<Inbound> {
-        while !self.stop.is_cancelled() {
-            let Ahead { inbound, rewinding } = self.ahead.recv().await?;
-            if !rewinding.load(Ordering::SeqCst) {
-                return Some(inbound);
-            }
-            // Dropped: the broker sends it again, in order.
-        }
-        None
+        self.ahead.next(&self.stop).await
     }
 
     async fn stop(&mut self) {
         self.stop.cancel();
         self.ahead.close();
-        while self.ahead.try_recv().is_ok() {}
     }
 
     async fn finish(&mut self) {

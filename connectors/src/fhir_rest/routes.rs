@@ -116,7 +116,12 @@ async fn take(
         Ok(Ok(Err(error))) => return error.into(),
         Ok(Err(_)) => return too_large(endpoint, format),
         Err(_) => {
-            return answer::refuse(format, StatusCode::REQUEST_TIMEOUT, "timeout", "the body came too slowly");
+            return answer::refuse(
+                format,
+                StatusCode::REQUEST_TIMEOUT,
+                "timeout",
+                "the body came too slowly",
+            );
         }
     };
     let inbound = inbound(request, body, format);

@@ -3,21 +3,20 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, mpsc as std_mpsc};
+use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 use rdkafka::Message;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::message::{BorrowedMessage, Headers};
-use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::Config;
 use super::context::Context;
 use super::dead_letter::{DeadLetters, Original};
 use super::partitions::{Key, Settled};
-use super::source::Ahead;
+use crate::ahead::{self, Ahead};
 use crate::fault::bounded;
 use crate::{ConnectorError, Format, Inbound, Receipt, SourceState, SourceStatus, Verdict, Verdicts};
 
@@ -31,8 +30,8 @@ const SEEK_WAIT: Duration = Duration::from_secs(10);
 pub(super) struct Reader {
     consumer: BaseConsumer<Context>,
     config: Config,
-    ahead: mpsc::UnboundedSender<Ahead>,
-    settled: std_mpsc::Sender<Settled>,
+    ahead: ahead::Sender,
+    settled: mpsc::Sender<Settled>,
     dead_letters: Option<Arc<DeadLetters>>,
     status: Arc<SourceStatus>,
     stop: CancellationToken,
@@ -47,12 +46,12 @@ pub(super) struct Reader {
 impl Reader {
     pub(super) fn new(
         config: Config,
-        ahead: mpsc::UnboundedSender<Ahead>,
+        ahead: ahead::Sender,
         status: Arc<SourceStatus>,
         stop: CancellationToken,
         finish: CancellationToken,
     ) -> Result<Reader, ConnectorError> {
-        let (settled, back) = std_mpsc::channel();
+        let (settled, back) = mpsc::channel();
         let unusable = |error: rdkafka::error::KafkaError| ConnectorError::Kafka(error.to_string());
         let consumer: BaseConsumer<Context> =
             config.consumer()?.create_with_context(Context::new(back, status.clone())).map_err(unusable)?;

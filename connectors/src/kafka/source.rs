@@ -2,25 +2,19 @@
 //! librdkafka's commits, seeks and rebalances block.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 use super::Config;
 use super::reader::Reader;
+use crate::ahead::{self, Queue};
 use crate::{ConnectorError, Inbound, SourceState, SourceStatus};
 
-/// Read ahead of `next`, with the flag that says that it must not be handed over any more.
-pub(super) struct Ahead {
-    pub(super) inbound: Inbound,
-    pub(super) rewinding: Arc<AtomicBool>,
-}
-
 pub struct Source {
-    ahead: mpsc::UnboundedReceiver<Ahead>,
+    ahead: Queue,
     status: Arc<SourceStatus>,
     stop: CancellationToken,
     /// The reader settles what is out, commits and leaves the group.
@@ -31,8 +25,7 @@ pub struct Source {
 impl Source {
     /// Subscribes; connecting goes on in the background. To be called within a tokio runtime.
     pub fn start(config: Config) -> Result<Source, ConnectorError> {
-        // Not bounded by the channel but by the reader, which counts what is in flight, this included.
-        let (sender, ahead) = mpsc::unbounded_channel();
+        let (sender, ahead) = ahead::queue();
         let status = Arc::new(SourceStatus::default());
         let (stop, finish) = (CancellationToken::new(), CancellationToken::new());
         let reader = Reader::new(config, sender, status.clone(), stop.clone(), finish.clone())?;
@@ -51,20 +44,12 @@ impl Source {
 #[async_trait]
 impl crate::Source for Source {
     async fn next(&mut self) -> Option<Inbound> {
-        while !self.stop.is_cancelled() {
-            let Ahead { inbound, rewinding } = self.ahead.recv().await?;
-            if !rewinding.load(Ordering::SeqCst) {
-                return Some(inbound);
-            }
-            // Dropped: its receipt says Retry, and it comes again in order.
-        }
-        None
+        self.ahead.next(&self.stop).await
     }
 
     async fn stop(&mut self) {
         self.stop.cancel();
         self.ahead.close();
-        while self.ahead.try_recv().is_ok() {}
     }
 
     async fn finish(&mut self) {

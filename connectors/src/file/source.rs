@@ -1,0 +1,195 @@
+//! The feed's face, and which file comes next.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use serde::Deserialize;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use super::reader::{ReadError, Reader};
+use crate::ahead::{self, Queue};
+use crate::{ConnectorError, Format, Inbound, SourceState, SourceStatus};
+
+/// Cuts a file's bytes into messages: offset in the file, bytes, format if known. It does so alike each time.
+pub type Splitter = fn(&Bytes) -> Vec<(usize, Bytes, Option<Format>)>;
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// A file, or a folder, of which every file is read that is not hidden, in the order of names. What was read
+    /// moves to `done/`; of refused messages, copies with the reason are put into `failed/`.
+    pub path: PathBuf,
+    /// Go on with files that arrive in the folder. One is taken when it was not written for a second: write it
+    /// under a hidden name and rename it.
+    #[serde(default)]
+    pub watch: bool,
+    /// Where the cursor is kept; default: `.medulla-progress` in the folder, or `FILE.medulla-progress`.
+    pub progress: Option<PathBuf>,
+    /// A file is read whole; larger ones are refused.
+    #[serde(default = "default_file_bytes")]
+    pub max_file_bytes: u64,
+    #[serde(default = "default_message_bytes")]
+    pub max_message_bytes: usize,
+    /// Messages taken and not yet settled.
+    #[serde(default = "default_in_flight")]
+    pub max_in_flight: usize,
+}
+
+fn default_file_bytes() -> u64 {
+    512 * 1024 * 1024
+}
+fn default_message_bytes() -> usize {
+    16 * 1024 * 1024
+}
+fn default_in_flight() -> usize {
+    1000
+}
+
+impl Config {
+    pub fn new(path: impl Into<PathBuf>) -> Config {
+        Config {
+            path: path.into(),
+            watch: false,
+            progress: None,
+            max_file_bytes: default_file_bytes(),
+            max_message_bytes: default_message_bytes(),
+            max_in_flight: default_in_flight(),
+        }
+    }
+
+    pub(super) fn progress_path(&self, is_folder: bool) -> PathBuf {
+        match (&self.progress, is_folder) {
+            (Some(path), _) => path.clone(),
+            (None, true) => self.path.join(".medulla-progress"),
+            (None, false) => PathBuf::from(format!("{}.medulla-progress", self.path.display())),
+        }
+    }
+}
+
+pub struct Source {
+    ahead: Queue,
+    status: Arc<SourceStatus>,
+    stop: CancellationToken,
+    finish: CancellationToken,
+    task: Option<JoinHandle<()>>,
+}
+
+impl Source {
+    /// To be called within a tokio runtime.
+    pub fn start(config: Config, splitter: Splitter) -> Result<Source, ConnectorError> {
+        let kind =
+            std::fs::metadata(&config.path).map_err(|error| ConnectorError::file(&config.path, error))?;
+        if config.watch && !kind.is_dir() {
+            return Err(ConnectorError::config("watch", "needs a folder as path"));
+        }
+        let (sender, ahead) = ahead::queue();
+        let status = Arc::new(SourceStatus::default());
+        status.set(SourceState::Running);
+        let (stop, finish) = (CancellationToken::new(), CancellationToken::new());
+        let reader = Reader::new(
+            config,
+            kind.is_dir(),
+            splitter,
+            sender,
+            status.clone(),
+            stop.clone(),
+            finish.clone(),
+        );
+        let task = Some(tokio::spawn(run(reader)));
+        Ok(Source { ahead, status, stop, finish, task })
+    }
+}
+
+#[async_trait]
+impl crate::Source for Source {
+    /// `None` when all files were read and every message of theirs is settled.
+    async fn next(&mut self) -> Option<Inbound> {
+        self.ahead.next(&self.stop).await
+    }
+
+    async fn stop(&mut self) {
+        self.stop.cancel();
+        self.ahead.close();
+    }
+
+    async fn finish(&mut self) {
+        self.stop().await;
+        self.finish.cancel();
+        if let Some(task) = self.task.take() {
+            if tokio::time::timeout(Duration::from_secs(60), task).await.is_err() {
+                tracing::warn!("file: reading did not end within 60 s, leaving it");
+            }
+        }
+        self.status.set(SourceState::Stopped);
+    }
+
+    fn status(&self) -> Arc<SourceStatus> {
+        self.status.clone()
+    }
+}
+
+impl Drop for Source {
+    fn drop(&mut self) {
+        self.stop.cancel();
+        self.finish.cancel();
+    }
+}
+
+async fn run(mut reader: Reader) {
+    while !reader.stop.is_cancelled() {
+        let (path, is_folder, watch) = (reader.config.path.clone(), reader.is_folder, reader.config.watch);
+        let files = match is_folder {
+            false => Ok(vec![path]),
+            true => tokio::task::spawn_blocking(move || files(&path, watch))
+                .await
+                .unwrap_or_else(|e| Err(e.into())),
+        };
+        match files {
+            Err(error) => reader.status.fault(format!("cannot list the folder: {error}")),
+            Ok(files) => {
+                reader.status.lag.store(files.len() as u64, std::sync::atomic::Ordering::Relaxed);
+                for file in files {
+                    match reader.read(&file).await {
+                        Ok(()) => {}
+                        Err(ReadError::Stopped) => return,
+                        Err(ReadError::Failed(error)) => {
+                            tracing::warn!(%error, "file: not read");
+                            reader.status.fault(error);
+                        }
+                    }
+                }
+            }
+        }
+        if !watch {
+            break;
+        }
+        tokio::select! {
+            () = tokio::time::sleep(Duration::from_secs(1)) => {}
+            () = reader.stop.cancelled() => {}
+        }
+    }
+    reader.status.set(SourceState::Stopped);
+}
+
+/// Files of a folder by name, without hidden ones; when watching, without those still being written.
+fn files(folder: &Path, watch: bool) -> std::io::Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(folder)? {
+        let entry = entry?;
+        let hidden = entry.file_name().as_encoded_bytes().first() == Some(&b'.');
+        let kind = entry.metadata()?;
+        let quiet = || {
+            let age = SystemTime::now().duration_since(kind.modified().unwrap_or(SystemTime::UNIX_EPOCH));
+            age.is_ok_and(|age| age >= Duration::from_secs(1))
+        };
+        if kind.is_file() && !hidden && (!watch || quiet()) {
+            files.push(entry.path());
+        }
+    }
+    files.sort();
+    Ok(files)
+}
