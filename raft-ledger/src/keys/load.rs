@@ -3,8 +3,8 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use ed25519_dalek::SigningKey;
 use ed25519_dalek::pkcs8::DecodePrivateKey;
-use ed25519_dalek::{SigningKey, VerifyingKey};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use serde::Deserialize;
@@ -84,11 +84,6 @@ impl SiteKeys {
     /// C2SP origin of the group's checkpoints.
     pub fn origin(&self) -> &str {
         &self.consortium.origin
-    }
-
-    /// The key that a site's batches must be signed with.
-    pub(crate) fn batch_key_of(&self, site: &SiteName) -> Option<&VerifyingKey> {
-        self.verifiers.batches.get(site)
     }
 
     /// Public keys of all sites.
@@ -207,7 +202,7 @@ mod tests {
         let (_dir, dirs) = made();
         let (a, b) = (SiteKeys::load(&dirs[0]).unwrap(), SiteKeys::load(&dirs[1]).unwrap());
         assert_eq!(a.consortium, b.consortium);
-        assert_eq!(a.batch_key_of(&b.site), Some(&b.batch.verifying_key()));
+        assert_eq!(a.verifiers().batches.get(&b.site), Some(&b.batch.verifying_key()));
         assert_eq!(a.index.subject(b"x"), b.index.subject(b"x"));
         assert_ne!(a.master.expose(), b.master.expose());
         assert_eq!(certificate_names(&b.tls_cert).unwrap(), ["b", "localhost", "b.example"]);

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use ed25519_dalek::{Signature, Signer, SigningKey, VerifyingKey};
 
 use super::reader::{Reader, RecordError};
-use super::{Hash, Item, Leaf, MAX_BATCH_BYTES, MAX_BATCH_ITEMS, SiteName, sha256};
+use super::{Hash, Item, MAX_BATCH_BYTES, MAX_BATCH_ITEMS, SiteName, sha256};
 
 const VERSION: u8 = 1;
 const HASH_DOMAIN: &[u8] = b"medulla batch v1\n";
@@ -39,8 +39,7 @@ pub struct Verified {
 
 #[derive(Clone, Debug)]
 pub struct VerifiedMessage {
-    pub leaf: Leaf,
-    /// `leaf` encoded.
+    /// The canonical record.
     pub leaf_bytes: Bytes,
     /// RFC 6962 leaf hash: what is appended to the tree.
     pub leaf_hash: Hash,
@@ -155,12 +154,11 @@ impl Batch {
             match item {
                 Item::Chunk(chunk) => hasher.chunk(&chunk.hash()),
                 Item::Message(message) => {
-                    let leaf = message.leaf(&self.head, site_seq);
-                    let leaf_bytes = Bytes::from(leaf.encode());
+                    let leaf_bytes = Bytes::from(message.leaf(&self.head, site_seq).encode());
                     let leaf_hash = crate::merkle::leaf_hash(&leaf_bytes);
                     let private_hash = message.private.hash(&leaf_hash);
                     hasher.message(&leaf_hash, &private_hash);
-                    messages.push(VerifiedMessage { leaf, leaf_bytes, leaf_hash, private_hash });
+                    messages.push(VerifiedMessage { leaf_bytes, leaf_hash, private_hash });
                     site_seq = site_seq.saturating_add(1);
                 }
             }

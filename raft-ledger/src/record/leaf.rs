@@ -91,9 +91,4 @@ impl Leaf {
         reader.end()?;
         Ok(leaf)
     }
-
-    /// RFC 6962 §2.1 leaf hash of the encoded leaf.
-    pub fn hash(&self) -> Hash {
-        crate::merkle::leaf_hash(&self.encode())
-    }
 }
