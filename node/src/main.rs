@@ -5,6 +5,8 @@ mod cli;
 mod config;
 mod http;
 mod logging;
+mod models;
+mod site;
 
 fn main() -> std::process::ExitCode {
     cli::main()

@@ -1,13 +1,25 @@
 use actix_web::{get, web};
+use actors::{FeedStatus, SinkStatus};
+use serde::Serialize;
+use utoipa::ToSchema;
 
-use super::{ApiError, FeedView, SiteData};
+use super::{ApiError, SiteData, schemas};
 use crate::http::Identity;
 
-/// Every configured feed with its state.
+/// What comes in and what goes out.
+#[derive(Serialize, ToSchema)]
+pub struct Feeds {
+    #[schema(value_type = Vec<schemas::FeedStatus>)]
+    feeds: Vec<FeedStatus>,
+    #[schema(value_type = Vec<schemas::SinkStatus>)]
+    sinks: Vec<SinkStatus>,
+}
+
+/// Every configured feed and sink with its state.
 #[utoipa::path(path = "/api/feeds", tag = "feeds",
-    responses((status = 200, body = Vec<FeedView>), (status = 403, body = ApiError)))]
+    responses((status = 200, body = Feeds), (status = 403, body = ApiError)))]
 #[get("/feeds")]
-pub async fn feeds(site: SiteData, who: Identity) -> Result<web::Json<Vec<FeedView>>, ApiError> {
+pub async fn feeds(site: SiteData, who: Identity) -> Result<web::Json<Feeds>, ApiError> {
     who.must_see_operations()?;
-    Ok(web::Json(site.feeds()))
+    Ok(web::Json(Feeds { feeds: site.feeds(), sinks: site.sinks() }))
 }

@@ -8,20 +8,18 @@ mod ledger;
 mod messages;
 mod openapi;
 mod patients;
+mod pipeline;
+mod schemas;
 mod site;
 mod status;
 mod stream;
-mod views;
 
 use actix_web::web;
 
 pub use error::ApiError;
-pub use stream::Boot;
+#[cfg(test)]
+pub use site::{BoardEvent, BoardStream, Lagged};
 pub use site::{AcknowledgeError, Site};
-pub use views::{
-    AlertView, BoardEvent, FeedView, LedgerView, MessageView, PatientDetail, PatientView, PeerView, ReasonView,
-    RiskPoint,
-};
 
 /// The site behind every handler.
 pub type SiteData = web::Data<dyn Site>;

@@ -1,18 +1,33 @@
 //! What the API needs of a running site.
 
+use actors::{AlertRow, FeedStatus, PatientDetail, PatientRow, SinkStatus};
 use async_trait::async_trait;
-use tokio::sync::broadcast;
+use futures_util::stream::BoxStream;
+use raft_ledger::{Entry, Status};
 
-use super::{AlertView, BoardEvent, FeedView, LedgerView, MessageView, PatientDetail, PatientView};
+/// One event of the care board, ready to be sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BoardEvent {
+    /// Grows by one; higher after a restart.
+    pub seq: u64,
+    /// `patients`, `alert` or `reset`.
+    pub name: String,
+    /// One line of JSON.
+    pub json: String,
+}
+
+/// The reader was too slow: it must subscribe again after the last event it got.
+#[derive(Clone, Copy, Debug)]
+pub struct Lagged;
+
+pub type BoardStream = BoxStream<'static, Result<BoardEvent, Lagged>>;
 
 #[derive(Debug, thiserror::Error)]
 pub enum AcknowledgeError {
-    #[error("there is no such alert at this site")]
+    #[error("there is no such alert on this site's board; load the board again")]
     NotFound,
-    #[error("somebody has answered it already")]
-    Already,
     /// The acknowledgement is a ledger entry: without a quorum there is none.
-    #[error("not kept: {0}")]
+    #[error("not kept: {0}; try again")]
     Unavailable(String),
 }
 
@@ -21,29 +36,31 @@ pub enum AcknowledgeError {
 pub trait Site: Send + Sync + 'static {
     fn name(&self) -> String;
 
-    /// What keeps the site from taking messages, if anything.
-    async fn ready(&self) -> Result<(), String>;
+    /// It can commit.
+    fn is_ready(&self) -> bool;
 
-    /// Prometheus text format.
-    fn metrics(&self) -> prometheus::Result<String>;
+    fn metrics(&self) -> Vec<prometheus::proto::MetricFamily>;
 
-    fn feeds(&self) -> Vec<FeedView>;
+    fn feeds(&self) -> Vec<FeedStatus>;
 
-    /// By falling risk.
-    fn patients(&self) -> Vec<PatientView>;
+    fn sinks(&self) -> Vec<SinkStatus>;
 
-    fn patient(&self, key: &str) -> Option<PatientDetail>;
+    /// By falling risk, and the event number that the list stands at.
+    fn board(&self) -> (Vec<PatientRow>, u64);
 
-    /// Those with `seq > since`, oldest first.
-    fn alerts(&self, since: u64) -> Vec<AlertView>;
+    async fn patient(&self, key: &str) -> Option<PatientDetail>;
 
-    async fn acknowledge(&self, alert: &str, by: &str, reason: &str) -> Result<(), AcknowledgeError>;
+    /// Newest first.
+    fn alerts(&self, limit: usize) -> Vec<AlertRow>;
+
+    /// In the ledger when this returns, at the given index.
+    async fn acknowledge(&self, alert: &str, by: &str, reason: &str) -> Result<u64, AcknowledgeError>;
 
     /// The entry at a ledger index; `None` beyond the end.
-    async fn message(&self, index: u64) -> anyhow::Result<Option<MessageView>>;
+    fn entry(&self, index: u64) -> anyhow::Result<Option<Entry>>;
 
-    async fn ledger(&self) -> anyhow::Result<LedgerView>;
+    fn ledger(&self) -> Status;
 
-    /// Board events after `since` that are still kept, and those to come. `None`: only those to come.
-    fn subscribe(&self, since: Option<u64>) -> (Vec<BoardEvent>, broadcast::Receiver<BoardEvent>);
+    /// What happened after event `seq`, and what is to come, without a gap.
+    fn subscribe(&self, seq: u64) -> (Vec<BoardEvent>, BoardStream);
 }

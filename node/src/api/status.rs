@@ -11,9 +11,8 @@ use crate::http::Identity;
 pub struct Status {
     site: String,
     version: &'static str,
+    /// It can commit.
     ready: bool,
-    /// Why it is not ready.
-    reason: Option<String>,
     /// The signed-in name; acknowledgements carry it.
     user: String,
     #[schema(value_type = Vec<String>)]
@@ -24,12 +23,10 @@ pub struct Status {
 #[utoipa::path(path = "/api/status", tag = "site", responses((status = 200, body = Status)))]
 #[get("/status")]
 pub async fn status(site: SiteData, who: Identity) -> web::Json<Status> {
-    let reason = site.ready().await.err();
     web::Json(Status {
         site: site.name(),
         version: env!("CARGO_PKG_VERSION"),
-        ready: reason.is_none(),
-        reason,
+        ready: site.is_ready(),
         user: who.name().to_owned(),
         roles: who.roles().to_vec(),
     })

@@ -2,8 +2,14 @@
 //!
 //! Exit codes: 0 = fine, 1 = something is wrong or refused, 2 = wrong usage.
 
+mod hl7;
+mod keys;
+mod ledger;
+mod model;
 mod out;
 mod password;
+mod progress;
+mod run;
 mod validate;
 
 use std::process::ExitCode;
@@ -24,7 +30,16 @@ struct Cli {
 // One variant a command group; its module holds the arguments, the help and the work.
 #[derive(Subcommand)]
 enum Command {
+    Run(run::Args),
     Validate(validate::Args),
+    #[command(subcommand)]
+    Hl7(hl7::Command),
+    #[command(subcommand)]
+    Model(model::Command),
+    #[command(subcommand)]
+    Ledger(ledger::Command),
+    #[command(subcommand)]
+    Keys(keys::Command),
     #[command(subcommand)]
     Password(password::Command),
 }
@@ -32,14 +47,22 @@ enum Command {
 impl Command {
     fn execute(self) -> anyhow::Result<Verdict> {
         match self {
+            Command::Run(args) => run::execute(&args),
             Command::Validate(args) => validate::execute(&args),
+            Command::Hl7(command) => hl7::execute(&command),
+            Command::Model(command) => model::execute(&command),
+            Command::Ledger(command) => ledger::execute(&command),
+            Command::Keys(command) => keys::execute(&command),
             Command::Password(command) => password::execute(&command),
         }
     }
 
     /// What is logged when MEDULLA_LOG does not say.
     fn log_filter(&self) -> &'static str {
-        "warn"
+        match self {
+            Command::Run(_) => "info,openraft=warn",
+            _ => "warn",
+        }
     }
 }
 
@@ -60,6 +83,8 @@ pub fn main() -> ExitCode {
     let cli = Cli::parse();
     crate::logging::start(cli.log_json, cli.command.log_filter());
     crate::logging::hide_panic_messages();
+    // The one TLS provider of the process; a second call would only say that it is there already.
+    let _ = rustls::crypto::ring::default_provider().install_default();
     match cli.command.execute() {
         Ok(Verdict::Fine) => ExitCode::SUCCESS,
         Ok(Verdict::Wrong) => ExitCode::from(1),

@@ -1,10 +1,10 @@
 //! `medulla validate`: every mistake of a configuration file, before a site starts with it.
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::{Verdict, out};
-use crate::config;
+use crate::config::{self, Config};
 
 /// Check a site's configuration file: names file, line and field of each mistake
 #[derive(clap::Args)]
@@ -20,7 +20,6 @@ pub struct Args {
 }
 
 pub fn execute(args: &Args) -> anyhow::Result<Verdict> {
-    let mut out = out::stdout();
     let findings = match config::load(&args.config) {
         Ok(config) => {
             let (feeds, sinks) = (config.feeds.len(), config.sinks.len());
@@ -29,6 +28,7 @@ pub fn execute(args: &Args) -> anyhow::Result<Verdict> {
         }
         Err(findings) => findings,
     };
+    let mut out = out::stdout();
     for finding in &findings {
         if args.json {
             out::json_line(&mut out, finding)?;
@@ -38,4 +38,16 @@ pub fn execute(args: &Args) -> anyhow::Result<Verdict> {
     }
     out.flush()?;
     Ok(Verdict::Wrong)
+}
+
+/// The same checks for commands that go on with the configuration; mistakes are told on stderr.
+pub fn load_or_tell(file: &Path) -> anyhow::Result<Option<Config>> {
+    match config::load(file) {
+        Ok(config) => Ok(Some(config)),
+        Err(findings) => {
+            let mut errors = std::io::stderr().lock();
+            findings.iter().try_for_each(|finding| writeln!(errors, "{finding}"))?;
+            Ok(None)
+        }
+    }
 }

@@ -8,8 +8,9 @@ use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
 use super::Secret;
-use super::finding::Report;
+use super::finding::{Finding, Report};
 use super::table::{Spot, nearest};
+use crate::models;
 
 /// Names stand in certificates, metric labels and file names.
 pub fn name(report: &Report, name: &Spot<String>) -> bool {
@@ -36,7 +37,7 @@ pub fn first(report: &Report, name: &Spot<String>, seen: &mut BTreeMap<String, u
 
 /// The zone's name as given; unknown ones are reported.
 pub fn zone(report: &Report, zone: Spot<String>) -> String {
-    if jiff::tz::TimeZone::get(&zone.value).is_err() {
+    if zone.value.is_empty() || !clinical::is_known_zone(&zone.value) {
         let text = format!("unknown time zone `{}`; use an IANA name such as Europe/Zurich", zone.written);
         zone.refuse(report, "zone-unknown", text);
     }
@@ -88,11 +89,11 @@ pub fn unknown_kind(report: &Report, kind: &Spot<String>, known: &[&str]) {
     kind.refuse(report, "kind-unknown", text);
 }
 
-/// Whether the reader knows the encoding.
+/// Whether the reader knows the encoding, in HL7's or IANA's spelling.
 pub fn charset(report: &Report, charset: &Spot<String>) -> bool {
-    let known = encoding_rs::Encoding::for_label(charset.value.as_bytes()).is_some();
+    let known = clinical::hl7::Charset::named(&charset.value).is_some();
     if !known {
-        let text = format!("unknown encoding `{}`; use a label such as windows-1252 or utf-8", charset.written);
+        let text = format!("unknown charset `{}`; use a name such as windows-1252, 8859/1 or utf-8", charset.written);
         charset.refuse(report, "value-invalid", text);
     }
     known
@@ -135,19 +136,22 @@ fn pem_text(error: &rustls_pki_types::pem::Error, what: &str) -> String {
     }
 }
 
-/// The model's folder holds what scoring needs.
+/// The model reads, fits its card, reproduces its golden rows, and asks for features that this build computes.
 pub fn model(report: &Report, path: &Spot<PathBuf>) {
-    let has = |name: &str| path.value.join(name).is_file();
-    if !path.value.is_dir() {
-        unreadable(report, path, "no such folder; make it with `medulla model train`");
-    } else if !(has("model.json") || has("model.ubj")) || !has("card.json") {
-        unreadable(report, path, "model.json (or model.ubj) and card.json must be in it");
+    if let Err(error) = models::scorer(&path.value) {
+        path.refuse(report, "model-invalid", format!("{error:#}"));
     }
 }
 
 /// The code table is readable and every line of it is right; its findings name the table's own lines.
 pub fn codes(report: &Report, path: &Spot<PathBuf>) {
-    if let Err(error) = std::fs::read_to_string(&path.value) {
-        unreadable(report, path, error);
+    let text = match std::fs::read_to_string(&path.value) {
+        Ok(text) => text,
+        Err(error) => return unreadable(report, path, error),
+    };
+    for error in clinical::CodeTable::parse(&text).err().unwrap_or_default() {
+        let (file, text) = (path.value.display().to_string(), error.text);
+        let line = usize::try_from(error.line).unwrap_or_default();
+        report.push(Finding { file, line, field: path.field.clone(), code: "codes-invalid", text });
     }
 }

@@ -78,20 +78,19 @@ fn check_ack(table: &Table) {
 
 fn read_on_error(table: &Table) -> Option<OnError> {
     if table.is_table("on_error") {
-        let inner = table.table("on_error")?;
-        let retry = inner.number("retry", 1..=100);
-        if retry.is_none() {
-            inner.refuse("value-invalid", "must be \"hold\", \"dead_letter\" or { retry = 3 }");
-        }
-        inner.finish();
-        return Some(OnError::Retry(u32::try_from(retry?).ok()?));
+        let retry = table.table("on_error")?;
+        retry.number("retry", 1..=100);
+        let text = "{ retry = … } is not in this build: a message that cannot be read stays so; use \"dead_letter\"";
+        retry.refuse("not-built", text);
+        retry.finish();
+        return None;
     }
     let Some(text) = table.text("on_error") else { return Some(OnError::DeadLetter) };
     match text.value.as_str() {
         "dead_letter" => Some(OnError::DeadLetter),
         "hold" => Some(OnError::Hold),
         _ => {
-            text.refuse(table.report(), "value-invalid", "must be \"hold\", \"dead_letter\" or { retry = 3 }");
+            text.refuse(table.report(), "value-invalid", "must be \"hold\" or \"dead_letter\"");
             None
         }
     }
@@ -114,14 +113,19 @@ fn read_kind(table: &Table, kind: &Spot<String>) -> Option<FeedKind> {
 fn read_mllp(table: &Table) -> Option<FeedKind> {
     let listen = table.required("listen").and_then(|text| check::socket(table.report(), text));
     let tls = read_tls(table);
+    let tls_client_ca = table.path("tls_client_ca");
+    if let Some(authority) = &tls_client_ca {
+        check::certificate(table.report(), authority);
+    }
     if let Some(listen) = &listen
         && !listen.value.ip().is_loopback()
-        && matches!(tls, Ok(None))
+        && (matches!(tls, Ok(None)) || tls_client_ca.is_none())
     {
-        let text = "listens beyond loopback without TLS; add tls_cert and tls_key, or listen on 127.0.0.1";
+        let text = "listens beyond loopback without TLS and client certificates; add tls_cert, tls_key and \
+                    tls_client_ca, or listen on 127.0.0.1";
         listen.refuse(table.report(), "insecure-listen", text);
     }
-    Some(FeedKind::Mllp { listen: listen?.value, tls: tls.ok()? })
+    Some(FeedKind::Mllp { listen: listen?.value, tls: tls.ok()?, tls_client_ca: tls_client_ca.map(|file| file.value) })
 }
 
 fn read_kafka(table: &Table) -> Option<FeedKind> {

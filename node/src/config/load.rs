@@ -1,7 +1,7 @@
 //! The file as a whole: sections, and what must hold between them.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use toml::de::DeTable;
 
@@ -25,6 +25,10 @@ pub fn load(file: &Path) -> Result<Config, Vec<Finding>> {
 
 /// [`load`] with an environment of the caller's.
 pub fn load_with(file: &Path, lookup: Lookup) -> Result<Config, Vec<Finding>> {
+    with_file(file, lookup, read)
+}
+
+fn with_file<T>(file: &Path, lookup: Lookup, read: impl FnOnce(Table) -> Option<T>) -> Result<T, Vec<Finding>> {
     let text = match std::fs::read_to_string(file) {
         Ok(text) => text,
         Err(error) => {
@@ -43,15 +47,31 @@ pub fn load_with(file: &Path, lookup: Lookup) -> Result<Config, Vec<Finding>> {
         return Err(report.into_findings());
     }
     let context = Context { report, lookup, base: base_of(file) };
-    let config = read(file, Table::root(&context, tree.get_ref()));
+    let value = read(Table::root(&context, tree.get_ref()));
     let findings = context.report.into_findings();
-    match config {
-        Some(config) if findings.is_empty() => Ok(config),
+    match value {
+        Some(value) if findings.is_empty() => Ok(value),
         _ => Err(findings),
     }
 }
 
-fn read(file: &Path, root: Table) -> Option<Config> {
+/// Where a site keeps its things: all that commands beside a running site need, so that they work without the
+/// secrets of its environment.
+pub struct Place {
+    pub data: PathBuf,
+    pub keys: PathBuf,
+}
+
+/// Reads `site.data` and `ledger.keys` alone.
+pub fn place(file: &Path) -> Result<Place, Vec<Finding>> {
+    with_file(file, &|name| std::env::var(name).ok(), |root| {
+        let data = root.required_table("site").and_then(|site| site.required_path("data"));
+        let keys = root.required_table("ledger").and_then(|ledger| ledger.required_path("keys"));
+        Some(Place { data: data?.value, keys: keys?.value })
+    })
+}
+
+fn read(root: Table) -> Option<Config> {
     let site = root.required_table("site").and_then(read_site);
     let zone = site.as_ref().map_or("UTC", |site| &site.zone).to_owned();
     let name = site.as_ref().map(|site| site.name.clone());
@@ -63,7 +83,6 @@ fn read(file: &Path, root: Table) -> Option<Config> {
     let alerts = read_alerts(root.table("alerts"));
     root.finish();
     Some(Config {
-        file: file.to_path_buf(),
         site: site?,
         http: http?,
         ledger: ledger?,

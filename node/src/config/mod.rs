@@ -16,10 +16,6 @@ mod types;
 #[cfg(test)]
 mod tests;
 
-pub use finding::Finding;
-pub use load::load;
+pub use load::{Place, load, place};
 pub use secret::Secret;
-pub use types::{
-    Alerts, Config, Feed, FeedKind, Http, Ledger, OnError, Peer, Role, Scoring, Sink, SinkKind, Site, Tls, Token,
-    User,
-};
+pub use types::{Config, Feed, FeedKind, Http, OnError, Peer, Role, Scoring, Sink, SinkKind, Tls, Token, User};

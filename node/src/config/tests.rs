@@ -29,7 +29,7 @@ authority = "HOSP"
 charset = "windows-1252"
 icu_wards = ["ICU*", "MICU"]
 ack = "quorum"
-on_error = { retry = 3 }
+on_error = "hold"
 
 [[feed]]
 name = "lab"
@@ -84,7 +84,7 @@ fn reads_a_right_file() {
     assert_eq!(config.site.data, folder.path().join("data/a"));
     assert_eq!(config.ledger.peers.len(), 2);
     assert_eq!(config.feeds[0].zone, "Europe/Zurich", "the site's zone is the feed's default");
-    assert_eq!(config.feeds[0].on_error, OnError::Retry(3));
+    assert_eq!(config.feeds[0].on_error, OnError::Hold);
     assert_eq!(config.feeds[1].max_message_bytes, 1000);
     assert_eq!(config.alerts.refractory_h, 12);
     let FeedKind::Kafka { options, .. } = &config.feeds[1].kind else { panic!("kafka feed") };
@@ -122,6 +122,7 @@ kind = "mllp"
 listen = "0.0.0.0:2575"
 authority = "HOSP"
 ack = "site"
+on_error = { retry = 3 }
 [[feed]]
 name = "adt"
 kind = "kafca"
@@ -162,18 +163,19 @@ models = ["models/none"]
         19 ledger.peers[2].name duplicate-name
         24 feed[0].listen insecure-listen
         26 feed[0].ack not-built
-        28 feed[1].name duplicate-name
-        29 feed[1].kind kind-unknown
-        30 feed[1].authority value-invalid
-        34 feed[2].path file-unreadable
-        36 feed[2].codes file-unreadable
-        37 feed[2].brokers unknown-field
-        38 feed[2].on_error value-invalid
-        39 feed[2].max_message_bytes value-invalid
-        43 sink[0].url value-invalid
-        45 scoring.rules[0] rule-unknown
-        46 scoring.models[0] file-unreadable
-        47 alert unknown-field
+        27 feed[0].on_error not-built
+        29 feed[1].name duplicate-name
+        30 feed[1].kind kind-unknown
+        31 feed[1].authority value-invalid
+        35 feed[2].path file-unreadable
+        37 feed[2].codes file-unreadable
+        38 feed[2].brokers unknown-field
+        39 feed[2].on_error value-invalid
+        40 feed[2].max_message_bytes value-invalid
+        44 sink[0].url value-invalid
+        46 scoring.rules[0] rule-unknown
+        47 scoring.models[0] model-invalid
+        48 alert unknown-field
         "#,
     );
     let all = format!("{findings:?}");

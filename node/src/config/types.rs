@@ -8,8 +8,6 @@ use super::Secret;
 
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// The file it was read from; relative paths inside it were resolved against its folder.
-    pub file: PathBuf,
     pub site: Site,
     pub http: Http,
     pub ledger: Ledger,
@@ -115,11 +113,9 @@ pub struct Feed {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OnError {
-    /// Stop reading and wait for a person.
+    /// It waits in the ledger for a person.
     Hold,
     DeadLetter,
-    /// Try again this often, then dead-letter.
-    Retry(u32),
 }
 
 #[derive(Clone, Debug)]
@@ -127,6 +123,8 @@ pub enum FeedKind {
     Mllp {
         listen: SocketAddr,
         tls: Option<Tls>,
+        /// PEM: only clients with a certificate of this authority are let in.
+        tls_client_ca: Option<PathBuf>,
     },
     Kafka {
         brokers: String,

@@ -44,6 +44,11 @@ pub async fn guard<B: MessageBody + 'static>(
     let open = OPEN_PATHS.contains(&path) || path.starts_with(ASSETS);
     match identity {
         Some(identity) => {
+            if is_feed(path)
+                && let Err(error) = identity.must_feed()
+            {
+                return Ok(refuse(request, error));
+            }
             request.extensions_mut().insert(identity);
         }
         None if open => {}
@@ -57,6 +62,11 @@ pub async fn guard<B: MessageBody + 'static>(
         }
     }
     next.call(request).await.map(ServiceResponse::map_into_left_body)
+}
+
+/// What is posted there becomes entries; what is read there are patients' resources.
+fn is_feed(path: &str) -> bool {
+    path == "/hl7" || path == "/fhir" || path.starts_with("/fhir/")
 }
 
 fn refuse<B>(request: ServiceRequest, error: ApiError) -> ServiceResponse<EitherBody<B>> {

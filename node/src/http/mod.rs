@@ -12,9 +12,11 @@ mod socket;
 mod tls;
 
 #[cfg(test)]
+pub mod sample;
+#[cfg(test)]
 mod tests;
 
-pub use client::{AdminClient, ClientError};
+pub use client::AdminClient;
 pub use closing::Closing;
 pub use identity::Identity;
 pub use server::{Extra, Server};

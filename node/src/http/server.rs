@@ -14,7 +14,7 @@ use super::auth::Auth;
 use super::closing::Closing;
 use super::guard::{Access, guard};
 use super::{login, socket, tls};
-use crate::api::{self, Boot, Site};
+use crate::api::{self, Site};
 use crate::config::Http;
 
 /// Routes of others: pages, `/fhir`, `/hl7`, `/log`. They pass the same guard.
@@ -31,15 +31,14 @@ const CONTENT_POLICY: &str = "default-src 'self'; style-src 'self' 'unsafe-inlin
 // A macro, because the type of an `HttpServer` with its wrapped app cannot be written down.
 macro_rules! app {
     ($common:expr, $access:expr) => {{
-        let (site, extra, boot, closing) = $common;
-        let (site, boot, closing) = (web::Data::from(site), web::Data::new(boot), web::Data::new(closing));
+        let (site, extra, closing) = $common;
+        let (site, closing) = (web::Data::from(site), web::Data::new(closing));
         let access: web::Data<Access> = web::Data::new($access);
         HttpServer::new(move || {
             App::new()
                 .wrap(from_fn(guard))
                 .wrap(headers())
                 .app_data(site.clone())
-                .app_data(boot.clone())
                 .app_data(closing.clone())
                 .app_data(access.clone())
                 .configure(api::open_routes)
@@ -69,8 +68,7 @@ impl Server {
         let socket = socket::path(data);
         let unix = socket::listen(&socket)?;
 
-        let boot = Boot::new();
-        let common = (site, extra, boot, seen);
+        let common = (site, extra, seen);
         let auth = Access::Tcp(Auth::new(&http.users, &http.tokens));
         let on_tcp = app!(common.clone(), auth);
         let on_tcp = match &http.tls {

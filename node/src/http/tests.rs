@@ -1,1 +1,239 @@
+//! The server as a browser, a program and the command line meet it, over a site that needs no ledger.
 
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use actors::{AlertRow, FeedStatus, PatientDetail, PatientRow, SinkStatus};
+use argon2::password_hash::{PasswordHasher, SaltString};
+use async_trait::async_trait;
+use futures_util::StreamExt;
+use raft_ledger::{Entry, Payload, Status};
+use reqwest::{Client, StatusCode, redirect};
+use serde_json::{Value, json};
+use tokio::sync::broadcast;
+use tokio_stream::wrappers::BroadcastStream;
+
+use super::{AdminClient, Server, sample, socket_path};
+use crate::api::{AcknowledgeError, BoardEvent, BoardStream, Lagged, Site};
+use crate::config::{Http, Role, Secret, Token, User};
+
+struct Sample {
+    events: broadcast::Sender<BoardEvent>,
+    kept: Mutex<Vec<BoardEvent>>,
+    answers: Mutex<Vec<(String, String)>>,
+}
+
+impl Sample {
+    fn new() -> Arc<Sample> {
+        Arc::new(Sample { events: broadcast::channel(64).0, kept: Mutex::default(), answers: Mutex::default() })
+    }
+
+    fn publish(&self, seq: u64) {
+        let event = BoardEvent { seq, name: "alert".into(), json: format!("{{\"n\":{seq}}}") };
+        self.kept.lock().unwrap().push(event.clone());
+        let _ = self.events.send(event);
+    }
+}
+
+#[async_trait]
+impl Site for Sample {
+    fn name(&self) -> String {
+        "a".into()
+    }
+    fn is_ready(&self) -> bool {
+        true
+    }
+    fn metrics(&self) -> Vec<prometheus::proto::MetricFamily> {
+        Vec::new()
+    }
+    fn feeds(&self) -> Vec<FeedStatus> {
+        vec![sample::feed()]
+    }
+    fn sinks(&self) -> Vec<SinkStatus> {
+        Vec::new()
+    }
+    fn board(&self) -> (Vec<PatientRow>, u64) {
+        (vec![sample::patient()], self.kept.lock().unwrap().len() as u64)
+    }
+    async fn patient(&self, key: &str) -> Option<PatientDetail> {
+        let row = Some(sample::patient()).filter(|row| row.key == key)?;
+        Some(PatientDetail { row, curves: Default::default(), alerts: vec![] })
+    }
+    fn alerts(&self, limit: usize) -> Vec<AlertRow> {
+        vec![sample::alert(); limit.min(1)]
+    }
+    async fn acknowledge(&self, alert: &str, by: &str, reason: &str) -> Result<u64, AcknowledgeError> {
+        if alert != "a1" {
+            return Err(AcknowledgeError::NotFound);
+        }
+        self.answers.lock().unwrap().push((by.into(), reason.into()));
+        Ok(9)
+    }
+    fn entry(&self, index: u64) -> anyhow::Result<Option<Entry>> {
+        Ok((index == 0).then(|| Entry {
+            index,
+            kind: 1,
+            site: "b".into(),
+            epoch: 1,
+            site_seq: 0,
+            event_time_ms: 1,
+            message_time_ms: 1,
+            received_time_ms: 1,
+            payload: Payload::Sealed,
+        }))
+    }
+    fn ledger(&self) -> Status {
+        sample::ledger()
+    }
+    fn subscribe(&self, seq: u64) -> (Vec<BoardEvent>, BoardStream) {
+        let coming = BroadcastStream::new(self.events.subscribe()).map(|event| event.map_err(|_| Lagged)).boxed();
+        let missed = self.kept.lock().unwrap().iter().filter(|event| event.seq > seq).cloned().collect();
+        (missed, coming)
+    }
+}
+
+/// A running server; `check` gets its base URL.
+struct Running {
+    site: Arc<Sample>,
+    server: Server,
+    base: String,
+    data: tempfile::TempDir,
+}
+
+async fn start(users: Vec<User>, tokens: Vec<Token>) -> Running {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let data = tempfile::tempdir().unwrap();
+    let site = Sample::new();
+    let http = Http { listen: "127.0.0.1:0".parse().unwrap(), tls: None, users, tokens };
+    let server = Server::start(&http, data.path(), site.clone(), Arc::new(|_| ())).await.unwrap();
+    Running { base: format!("http://{}", server.address), site, server, data }
+}
+
+fn client() -> Client {
+    Client::builder().redirect(redirect::Policy::none()).build().unwrap()
+}
+
+fn hash(password: &str) -> Secret {
+    // The cheapest parameters: what is tested is the way, not the strength.
+    let params = argon2::Params::new(8, 1, 1, None).unwrap();
+    let argon = argon2::Argon2::new(argon2::Algorithm::Argon2id, argon2::Version::V0x13, params);
+    let salt = SaltString::from_b64("c29tZXNhbHQ").unwrap();
+    Secret::new(argon.hash_password(password.as_bytes(), &salt).unwrap().to_string())
+}
+
+fn people() -> (Vec<User>, Vec<Token>) {
+    let users = vec![User { name: "n.meier".into(), password_hash: hash("pass phrase"), roles: vec![Role::Care] }];
+    let tokens = vec![Token { name: "prom".into(), token_hash: hash("t0ken"), roles: vec![Role::Engineer] }];
+    (users, tokens)
+}
+
+#[actix_web::test]
+async fn without_users_loopback_is_the_local_administrator() {
+    let running = start(vec![], vec![]).await;
+    let (client, base) = (client(), &running.base);
+    let status: Value = client.get(format!("{base}/api/status")).send().await.unwrap().json().await.unwrap();
+    assert_eq!(status["user"], "local");
+    assert_eq!(status["roles"], json!(["admin"]));
+    for path in ["/healthz", "/readyz", "/metrics", "/api/feeds", "/api/patients", "/api/openapi.json"] {
+        assert_eq!(client.get(format!("{base}{path}")).send().await.unwrap().status(), 200, "{path}");
+    }
+    let foreign = client.get(format!("{base}/api/status")).header("Host", "evil.example").send().await.unwrap();
+    assert_eq!(foreign.status(), StatusCode::FORBIDDEN, "a name that resolves to loopback is not local");
+    running.server.stop().await;
+}
+
+#[actix_web::test]
+async fn answers_carry_the_signed_in_name() {
+    let (users, tokens) = people();
+    let running = start(users, tokens).await;
+    let (client, base) = (client(), &running.base);
+    let url = format!("{base}/api/alerts/a1/acknowledge");
+    let answer = || client.post(&url).json(&json!({"reason": "seen"}));
+    assert_eq!(answer().send().await.unwrap().status(), StatusCode::UNAUTHORIZED);
+
+    let page = client.get(format!("{base}/?a=1")).header("Accept", "text/html").send().await.unwrap();
+    assert_eq!(page.status(), StatusCode::SEE_OTHER);
+    assert_eq!(page.headers()["location"], "/login?next=/%3Fa%3D1");
+
+    let sign_in = |password: &'static str| {
+        let login = client.post(format!("{base}/login?next=//evil.example"));
+        login.header("Content-Type", "application/x-www-form-urlencoded").body(format!("name=n.meier&password={password}"))
+    };
+    assert_eq!(sign_in("wrong").send().await.unwrap().status(), StatusCode::UNAUTHORIZED);
+    let signed_in = sign_in("pass+phrase").send().await.unwrap();
+    assert_eq!(signed_in.status(), StatusCode::SEE_OTHER);
+    assert_eq!(signed_in.headers()["location"], "/", "never to another site");
+    let cookie = signed_in.headers()["set-cookie"].to_str().unwrap().to_owned();
+    assert!(cookie.contains("HttpOnly") && cookie.contains("SameSite=Strict"), "{cookie}");
+    let cookie = cookie.split(';').next().unwrap().to_owned();
+
+    let kept: Value = answer().header("Cookie", &cookie).send().await.unwrap().json().await.unwrap();
+    assert_eq!(kept, json!({"index": 9, "by": "n.meier"}));
+    assert_eq!(*running.site.answers.lock().unwrap(), [("n.meier".to_owned(), "seen".to_owned())]);
+
+    let foreign = answer().header("Cookie", &cookie).header("Origin", "https://evil.example").send().await.unwrap();
+    assert_eq!(foreign.status(), StatusCode::FORBIDDEN, "a form on another site's page");
+    let feeds = client.get(format!("{base}/api/feeds")).header("Cookie", &cookie).send().await.unwrap();
+    assert_eq!(feeds.status(), StatusCode::FORBIDDEN, "care is not engineering");
+
+    client.post(format!("{base}/logout")).header("Cookie", &cookie).send().await.unwrap();
+    assert_eq!(answer().header("Cookie", &cookie).send().await.unwrap().status(), StatusCode::UNAUTHORIZED);
+    running.server.stop().await;
+}
+
+#[actix_web::test]
+async fn tokens_sign_programs_in() {
+    let (users, tokens) = people();
+    let running = start(users, tokens).await;
+    let (client, base) = (client(), &running.base);
+    let get = |path: &str, token: &str| client.get(format!("{base}{path}")).bearer_auth(token);
+    for _ in 0..2 {
+        assert_eq!(get("/metrics", "t0ken").send().await.unwrap().status(), 200);
+    }
+    assert_eq!(get("/metrics", "wrong").send().await.unwrap().status(), StatusCode::UNAUTHORIZED);
+    assert_eq!(get("/api/patients", "t0ken").send().await.unwrap().status(), StatusCode::FORBIDDEN);
+    let sealed: Value = get("/api/messages/0", "t0ken").send().await.unwrap().json().await.unwrap();
+    assert_eq!((&sealed["sealed"], &sealed["kind"], &sealed["raw"]), (&json!(true), &json!("message"), &Value::Null));
+    assert_eq!(get("/api/messages/1", "t0ken").send().await.unwrap().status(), StatusCode::NOT_FOUND);
+    running.server.stop().await;
+}
+
+#[actix_web::test]
+async fn a_stream_resumes_after_the_last_event() {
+    let running = start(vec![], vec![]).await;
+    for seq in 1..=3 {
+        running.site.publish(seq);
+    }
+    let stream = client().get(format!("{}/api/stream", running.base)).header("Last-Event-ID", "1");
+    let mut response = stream.send().await.unwrap();
+    assert_eq!(response.headers()["content-type"], "text/event-stream");
+    running.site.publish(4);
+    let mut text = String::new();
+    while !text.contains("id: 4") {
+        let chunk = tokio::time::timeout(Duration::from_secs(5), response.chunk()).await.unwrap().unwrap();
+        text.push_str(std::str::from_utf8(&chunk.unwrap()).unwrap());
+    }
+    let ids: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("id: ")).collect();
+    assert_eq!(ids, ["2", "3", "4"], "{text}");
+    assert!(text.contains("event: alert\ndata: {\"n\":2}\n\n"), "{text}");
+    let stopping = std::time::Instant::now();
+    running.server.stop().await;
+    assert!(stopping.elapsed() < Duration::from_secs(4), "an open stream does not hold up the stop");
+}
+
+#[actix_web::test]
+async fn the_command_line_speaks_over_the_unix_socket() {
+    use std::os::unix::fs::PermissionsExt;
+    let (users, tokens) = people();
+    let running = start(users, tokens).await;
+    let socket = socket_path(running.data.path());
+    assert_eq!(std::fs::metadata(&socket).unwrap().permissions().mode() & 0o777, 0o600);
+    let client = AdminClient::new(&socket).unwrap();
+    let ledger: Value = client.get("/api/ledger").await.unwrap();
+    assert_eq!((&ledger["site"], &ledger["size"]), (&json!("a"), &json!(8)));
+    let refused = client.get::<Value>("/api/patients/none").await.unwrap_err();
+    assert!(refused.to_string().contains("not-found"), "{refused}");
+    running.server.stop().await;
+    let gone = client.get::<Value>("/api/ledger").await.unwrap_err();
+    assert!(gone.to_string().contains("medulla run"), "{gone}");
+}

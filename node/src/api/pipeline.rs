@@ -1,0 +1,73 @@
+//! The running pipeline as the API's site.
+
+use actors::{AlertRow, FeedStatus, Handle, PatientDetail, PatientRow, SinkStatus};
+use async_trait::async_trait;
+use futures_util::StreamExt;
+use raft_ledger::{Entry, Status};
+use tokio_stream::wrappers::BroadcastStream;
+
+use super::site::{AcknowledgeError, BoardEvent, BoardStream, Lagged, Site};
+
+#[async_trait]
+impl Site for Handle {
+    fn name(&self) -> String {
+        self.site().to_owned()
+    }
+
+    fn is_ready(&self) -> bool {
+        Handle::is_ready(self)
+    }
+
+    fn metrics(&self) -> Vec<prometheus::proto::MetricFamily> {
+        Handle::metrics(self)
+    }
+
+    fn feeds(&self) -> Vec<FeedStatus> {
+        Handle::feeds(self)
+    }
+
+    fn sinks(&self) -> Vec<SinkStatus> {
+        Handle::sinks(self)
+    }
+
+    fn board(&self) -> (Vec<PatientRow>, u64) {
+        Handle::board(self)
+    }
+
+    async fn patient(&self, key: &str) -> Option<PatientDetail> {
+        Handle::patient(self, key).await
+    }
+
+    fn alerts(&self, limit: usize) -> Vec<AlertRow> {
+        Handle::alerts(self, limit)
+    }
+
+    async fn acknowledge(&self, alert: &str, by: &str, reason: &str) -> Result<u64, AcknowledgeError> {
+        Handle::acknowledge(self, alert, by, reason).await.map_err(|error| match error {
+            actors::AcknowledgeError::UnknownAlert(_) => AcknowledgeError::NotFound,
+            actors::AcknowledgeError::Ledger(error) => AcknowledgeError::Unavailable(error.to_string()),
+        })
+    }
+
+    fn entry(&self, index: u64) -> anyhow::Result<Option<Entry>> {
+        Ok(Handle::entry(self, index)?)
+    }
+
+    fn ledger(&self) -> Status {
+        Handle::ledger(self).status()
+    }
+
+    fn subscribe(&self, seq: u64) -> (Vec<BoardEvent>, BoardStream) {
+        let (missed, coming) = Handle::subscribe(self, seq);
+        let coming = BroadcastStream::new(coming).map(|event| event.map(|event| to_send(&event)).map_err(|_| Lagged));
+        (missed.iter().map(to_send).collect(), coming.boxed())
+    }
+}
+
+fn to_send(event: &actors::BoardEvent) -> BoardEvent {
+    // Plain data with string keys: serialising it cannot fail; were it to, the reader is told to load anew.
+    let value = serde_json::to_value(event).unwrap_or_default();
+    let name = value.get("type").and_then(|name| name.as_str()).unwrap_or("reset").to_owned();
+    let json = value.get("data").map_or_else(|| "{}".to_owned(), ToString::to_string);
+    BoardEvent { seq: event.seq, name, json }
+}

@@ -1,0 +1,162 @@
+//! What the API's answers look like, for the OpenAPI document; a test holds them to the real types' keys.
+
+#![allow(dead_code)]
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use utoipa::ToSchema;
+
+#[derive(ToSchema)]
+pub struct FeedStatus {
+    name: String,
+    /// `mllp`, `kafka`, `amqp`, `http` or `file`.
+    kind: String,
+    /// `connecting`, `running`, `paused` or `stopped`.
+    state: String,
+    received: u64,
+    /// Received and not answered yet.
+    in_flight: usize,
+    oldest_s: f64,
+    /// Waiting at the sender's side, where the transport can tell.
+    lag: u64,
+    last_error: Option<String>,
+}
+
+#[derive(ToSchema)]
+pub struct SinkStatus {
+    name: String,
+    kind: String,
+    delivered: u64,
+    refused: u64,
+    last_error: Option<String>,
+}
+
+/// One patient's line on the board.
+#[derive(ToSchema)]
+pub struct PatientRow {
+    /// Opaque; names the patient in URLs.
+    key: String,
+    name: String,
+    id: String,
+    ward: String,
+    bed: String,
+    risks: Vec<RiskNow>,
+    /// Event time of the newest data, milliseconds since the Unix epoch.
+    data_at: i64,
+    discharged: bool,
+}
+
+#[derive(ToSchema)]
+pub struct RiskNow {
+    scorer: String,
+    task: String,
+    /// 0 to 1; null: insufficient data.
+    risk: Option<f64>,
+    threshold: f64,
+    at: i64,
+    /// The largest contributions in words, largest first.
+    reasons: Vec<String>,
+}
+
+#[derive(ToSchema)]
+pub struct RiskPoint {
+    at: i64,
+    risk: Option<f64>,
+}
+
+#[derive(ToSchema)]
+pub struct PatientDetail {
+    row: PatientRow,
+    /// Per scorer, oldest first.
+    curves: BTreeMap<String, Vec<RiskPoint>>,
+    alerts: Vec<AlertRow>,
+}
+
+#[derive(ToSchema)]
+pub struct AlertRow {
+    id: String,
+    /// The alert's own ledger index.
+    index: u64,
+    patient: String,
+    name: String,
+    ward: String,
+    at: i64,
+    task: String,
+    model: String,
+    /// SHA-256, lowercase hex.
+    model_hash: String,
+    /// `watch` or `interruptive`.
+    tier: String,
+    risk: f64,
+    threshold: f64,
+    reasons: Vec<String>,
+    /// Ledger indices; the trigger is last.
+    evidence: Vec<u64>,
+    delivered_to: BTreeSet<String>,
+    acknowledged: Option<Answer>,
+}
+
+#[derive(ToSchema)]
+pub struct Answer {
+    by: String,
+    reason: String,
+    at: i64,
+}
+
+#[derive(ToSchema)]
+pub struct LedgerStatus {
+    site: String,
+    /// `leader`, `follower`, `candidate`, `learner` or `stopped`.
+    role: String,
+    leader: Option<String>,
+    term: u64,
+    /// Leaves applied here.
+    size: u64,
+    /// RFC 6962 root over them, lowercase hex.
+    root: String,
+    /// Raft entries that each peer has yet to receive.
+    lag: BTreeMap<String, u64>,
+    peers: Vec<PeerStatus>,
+    duplicates: u64,
+    in_flight_bytes: usize,
+}
+
+#[derive(ToSchema)]
+pub struct PeerStatus {
+    name: String,
+    address: String,
+    voter: bool,
+    connected: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use serde::Serialize;
+    use utoipa::OpenApi;
+
+    /// The keys of a sample equal the schema's properties.
+    fn check(schema: &str, sample: &impl Serialize) {
+        let document = serde_json::to_value(crate::api::openapi::Document::openapi()).expect("document");
+        let keys = |value: &serde_json::Value| -> BTreeSet<String> {
+            value.as_object().map(|map| map.keys().cloned().collect()).unwrap_or_default()
+        };
+        let described = keys(&document["components"]["schemas"][schema]["properties"]);
+        let real = keys(&serde_json::to_value(sample).expect("sample"));
+        assert_eq!(described, real, "{schema}");
+        assert!(!real.is_empty());
+    }
+
+    #[test]
+    fn schemas_describe_the_real_answers() {
+        let row = crate::http::sample::patient();
+        check("PatientDetail", &actors::PatientDetail { row: row.clone(), curves: Default::default(), alerts: vec![] });
+        check("PatientRow", &row);
+        check("AlertRow", &crate::http::sample::alert());
+        check("FeedStatus", &crate::http::sample::feed());
+        check("LedgerStatus", &crate::http::sample::ledger());
+        check("PeerStatus", &crate::http::sample::ledger().peers[0]);
+        check("RiskPoint", &actors::RiskPoint { at: clinical::Time(1), risk: None });
+    }
+}

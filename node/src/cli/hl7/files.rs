@@ -1,0 +1,46 @@
+//! Files named on the command line; folders stand for the files inside them.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use bytes::Bytes;
+
+/// `-` is standard input.
+pub fn read(file: &Path) -> anyhow::Result<Bytes> {
+    let bytes = if file == Path::new("-") {
+        let mut bytes = Vec::new();
+        std::io::Read::read_to_end(&mut std::io::stdin().lock(), &mut bytes).map(|_| bytes)
+    } else {
+        std::fs::read(file)
+    };
+    Ok(bytes.with_context(|| format!("cannot read {}", file.display()))?.into())
+}
+
+/// Every file in reading order; folders are walked by name, hidden files left out.
+pub fn expand(paths: &[PathBuf]) -> anyhow::Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    for path in paths {
+        if path.is_dir() { walk(path, &mut files)? } else { files.push(path.clone()) }
+    }
+    Ok(files)
+}
+
+fn walk(folder: &Path, files: &mut Vec<PathBuf>) -> anyhow::Result<()> {
+    let unreadable = || format!("cannot read the folder {}", folder.display());
+    let mut waiting = vec![folder.to_path_buf()];
+    while let Some(folder) = waiting.pop() {
+        let entries: Result<Vec<_>, _> = std::fs::read_dir(&folder).with_context(unreadable)?.collect();
+        let mut entries = entries.with_context(unreadable)?;
+        entries.retain(|entry| !entry.file_name().to_string_lossy().starts_with('.'));
+        entries.sort_by_key(std::fs::DirEntry::file_name);
+        for entry in &entries {
+            // Not followed: a link could lead around in a circle.
+            let kind = entry.file_type().with_context(unreadable)?;
+            if kind.is_file() {
+                files.push(entry.path());
+            }
+        }
+        waiting.extend(entries.iter().rev().map(std::fs::DirEntry::path).filter(|path| path.is_dir() && !path.is_symlink()));
+    }
+    Ok(())
+}

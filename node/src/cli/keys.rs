@@ -1,0 +1,47 @@
+//! `medulla keys init`: the keys of a consortium, for trials.
+
+use std::io::Write;
+use std::path::PathBuf;
+
+use super::{Usage, Verdict, out};
+
+/// Make the keys of sites
+#[derive(clap::Subcommand)]
+pub enum Command {
+    /// Make keys and a consortium CA: one folder a site, and one to keep offline
+    #[command(after_help = "Example:\n  medulla keys init --dir keys --site a --site b --site c \
+        --host 10.0.0.1 --host 10.0.0.2 --host 10.0.0.3\n\n\
+        Prints the sites' folders. Overwrites nothing. Keep DIR/consortium offline: it admits further sites.")]
+    Init(Init),
+}
+
+#[derive(clap::Args)]
+pub struct Init {
+    /// Where the folders are made
+    #[arg(long, value_name = "DIR")]
+    dir: PathBuf,
+    /// A site's name; give it once a site
+    #[arg(long = "site", value_name = "NAME", required = true)]
+    sites: Vec<String>,
+    /// The sites' host names or addresses, in the same order; without them localhost
+    #[arg(long = "host", value_name = "HOST")]
+    hosts: Vec<String>,
+}
+
+pub fn execute(command: &Command) -> anyhow::Result<Verdict> {
+    let Command::Init(init) = command;
+    if !init.hosts.is_empty() && init.hosts.len() != init.sites.len() {
+        let text = format!("{} sites and {} hosts; give one host a site or none", init.sites.len(), init.hosts.len());
+        return Err(Usage(text).into());
+    }
+    let host = |position: usize| init.hosts.get(position).map_or("localhost", String::as_str);
+    let sites: Vec<(&str, &str)> =
+        init.sites.iter().enumerate().map(|(position, site)| (site.as_str(), host(position))).collect();
+    let made = raft_ledger::keys::init(&init.dir, &sites)?;
+    let mut out = out::stdout();
+    for folder in made {
+        writeln!(out, "{}", folder.display())?;
+    }
+    out.flush()?;
+    Ok(Verdict::Fine)
+}

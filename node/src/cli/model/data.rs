@@ -1,0 +1,49 @@
+//! Files of the PhysioNet/CinC 2019 set, plain or zstd.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use indicatif::ProgressBar;
+use ml_scoring::dataset;
+use ml_scoring::eval::{Cohort, Predictor, judge};
+
+fn open(file: &Path) -> anyhow::Result<Box<dyn BufRead>> {
+    let unreadable = || format!("cannot read {}", file.display());
+    let opened = File::open(file).with_context(unreadable)?;
+    if file.extension().is_some_and(|extension| extension == "zst") {
+        let decoder = zstd::stream::read::Decoder::new(opened).with_context(unreadable)?;
+        return Ok(Box::new(BufReader::with_capacity(1 << 20, decoder)));
+    }
+    Ok(Box::new(BufReader::with_capacity(1 << 20, opened)))
+}
+
+/// Lets every predictor judge every hour of one file.
+pub fn judge_file(file: &Path, predictors: &[&dyn Predictor], bar: &ProgressBar) -> anyhow::Result<Cohort> {
+    let before = bar.position();
+    judge(dataset::read(open(file)?), predictors, |done| bar.set_position(before + done as u64))
+        .with_context(|| file.display().to_string())
+}
+
+/// All files as one cohort, in the order given.
+pub fn judge_files(files: &[PathBuf], predictors: &[&dyn Predictor], bar: &ProgressBar) -> anyhow::Result<Cohort> {
+    let mut all = Cohort { judged: vec![Vec::new(); predictors.len()], ..Cohort::default() };
+    for file in files {
+        append(&mut all, judge_file(file, predictors, bar)?);
+    }
+    Ok(all)
+}
+
+fn append(all: &mut Cohort, more: Cohort) {
+    let offset = all.labels.len();
+    all.people.extend(more.people.into_iter().map(|mut person| {
+        person.rows = person.rows.start + offset..person.rows.end + offset;
+        person
+    }));
+    all.iculos.extend(more.iculos);
+    all.labels.extend(more.labels);
+    for (table, rows) in all.judged.iter_mut().zip(more.judged) {
+        table.extend(rows);
+    }
+}

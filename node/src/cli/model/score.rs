@@ -1,0 +1,33 @@
+//! `medulla model score`: every row's probability, so that anybody's own script can judge the model.
+
+use std::io::Write;
+use std::path::PathBuf;
+
+use ml_scoring::eval::write_csv;
+
+use super::data;
+use crate::cli::{Verdict, out, progress};
+use crate::models;
+
+/// Print pid,ICULOS,p,alarm for every row of the data (CSV)
+#[derive(clap::Args)]
+#[command(after_help = "Example:\n  medulla model score --model models/sepsis --data cinc2019_A_dev.csv.zst > scores.csv")]
+pub struct Args {
+    /// Folder with model.ubj or model.json, card.json and golden.json
+    #[arg(long, value_name = "M")]
+    model: PathBuf,
+    /// PhysioNet/CinC 2019 files, .csv or .csv.zst
+    #[arg(long, value_name = "F", required = true, num_args = 1..)]
+    data: Vec<PathBuf>,
+}
+
+pub fn execute(args: &Args) -> anyhow::Result<Verdict> {
+    let scorer = models::scorer(&args.model)?;
+    let bar = progress::counter("patients scored");
+    let cohort = data::judge_files(&args.data, &[&scorer], &bar)?;
+    bar.finish_and_clear();
+    let mut out = out::stdout();
+    write_csv(&cohort, 0, &mut out)?;
+    out.flush()?;
+    Ok(Verdict::Fine)
+}

@@ -1,0 +1,67 @@
+//! Answers of a small site, for tests.
+
+use actors::{AlertRow, FeedStatus, PatientRow};
+use clinical::Time;
+use raft_ledger::{PeerStatus, Role, Status};
+
+pub fn patient() -> PatientRow {
+    PatientRow {
+        key: "ab12".into(),
+        name: "Ada Example".into(),
+        id: "1".into(),
+        ward: "ICU".into(),
+        bed: "3".into(),
+        risks: Vec::new(),
+        data_at: Time(5),
+        discharged: false,
+    }
+}
+
+pub fn alert() -> AlertRow {
+    AlertRow {
+        id: "a1".into(),
+        index: 7,
+        patient: "ab12".into(),
+        name: "Ada Example".into(),
+        ward: "ICU".into(),
+        at: Time(5),
+        task: "sepsis".into(),
+        model: "sepsis".into(),
+        model_hash: "00".into(),
+        tier: "interruptive".into(),
+        risk: 0.5,
+        threshold: 0.2,
+        reasons: vec!["lactate 4.1 mmol/L".into()],
+        evidence: vec![3, 6],
+        delivered_to: Default::default(),
+        acknowledged: None,
+    }
+}
+
+pub fn feed() -> FeedStatus {
+    FeedStatus {
+        name: "adt".into(),
+        kind: "mllp".into(),
+        state: "running".into(),
+        received: 12,
+        in_flight: 0,
+        oldest_s: 0.0,
+        lag: 0,
+        last_error: None,
+    }
+}
+
+pub fn ledger() -> Status {
+    Status {
+        site: "a".into(),
+        role: Role::Leader,
+        leader: Some("a".into()),
+        term: 3,
+        size: 8,
+        root: "00".into(),
+        lag: [("b".to_owned(), 0)].into(),
+        peers: vec![PeerStatus { name: "b".into(), address: "127.0.0.1:7002".into(), voter: true, connected: true }],
+        duplicates: 1,
+        in_flight_bytes: 0,
+    }
+}

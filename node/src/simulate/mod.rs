@@ -1,0 +1,20 @@
+//! A simulated hospital: seeded, reproducible traffic with the truth beside it, and the senders for it.
+
+mod deliver;
+mod er7;
+mod fhir;
+mod hospital;
+mod mllp;
+mod patient;
+mod physiology;
+mod target;
+mod truth;
+
+pub use deliver::{Pace, Tally, deliver};
+pub use hospital::{Expected, Hospital, Message, Options};
+pub use mllp::Connection;
+pub use target::Target;
+pub use truth::Truth;
+
+/// The code table that feeds need to read the simulated devices' own codes.
+pub const CODES: &str = include_str!("codes.csv");

@@ -1,0 +1,103 @@
+//! `[[feed]]` → sources.
+
+use std::sync::Arc;
+
+use anyhow::Context;
+use clinical::CodeTable;
+use clinical::hl7::Limits;
+use connectors::{Secret, Source, amqp, fhir_rest, file, kafka, mllp};
+use raft_ledger::Ledger;
+
+use super::lookup::Lookup;
+use super::split::split;
+use crate::config::{Feed, FeedKind, OnError};
+
+pub struct Feeds {
+    pub feeds: Vec<actors::Feed>,
+    /// Of the http feed, for the web server.
+    pub endpoint: Option<fhir_rest::Endpoint>,
+}
+
+pub async fn start(configured: &[Feed], ledger: &Ledger) -> anyhow::Result<Feeds> {
+    let mut all = Feeds { feeds: Vec::new(), endpoint: None };
+    for feed in configured {
+        let source = source(feed, ledger, &mut all.endpoint);
+        let source = source.await.with_context(|| format!("feed {} does not start", feed.name))?;
+        all.feeds.push(actors::Feed {
+            name: feed.name.clone(),
+            kind: feed.kind.name(),
+            source,
+            reader: reader(feed)?,
+            limits: Limits { bytes_max: feed.max_message_bytes, ..Limits::default() },
+            on_error: match feed.on_error {
+                OnError::Hold => actors::OnError::Hold,
+                OnError::DeadLetter => actors::OnError::DeadLetter,
+            },
+        });
+    }
+    Ok(all)
+}
+
+fn reader(feed: &Feed) -> anyhow::Result<clinical::Feed> {
+    let codes = match &feed.codes {
+        Some(file) => {
+            let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
+            // Checked when the configuration was read; it can only have changed since.
+            CodeTable::parse(&text).map_err(|_| anyhow::anyhow!("{}: run `medulla validate`", file.display()))?
+        }
+        None => CodeTable::empty(),
+    };
+    Ok(clinical::Feed {
+        authority: feed.authority.clone(),
+        zone: feed.zone.clone(),
+        charset: feed.charset.clone(),
+        codes,
+        icu_wards: feed.icu_wards.clone(),
+    })
+}
+
+async fn source(
+    feed: &Feed,
+    ledger: &Ledger,
+    endpoint: &mut Option<fhir_rest::Endpoint>,
+) -> anyhow::Result<Box<dyn Source>> {
+    let max_message_bytes = feed.max_message_bytes;
+    Ok(match &feed.kind {
+        FeedKind::Mllp { listen, tls, tls_client_ca } => {
+            let mut config = mllp::Config::new(listen.to_string());
+            config.tls_cert = tls.as_ref().map(|tls| tls.cert.clone());
+            config.tls_key = tls.as_ref().map(|tls| tls.key.clone());
+            config.tls_client_ca = tls_client_ca.clone();
+            config.max_message_bytes = max_message_bytes;
+            Box::new(mllp::Source::listen(config).await?)
+        }
+        FeedKind::Kafka { brokers, topics, group, dead_letter_topic, options } => {
+            let topics: Vec<&str> = topics.iter().map(String::as_str).collect();
+            let mut config = kafka::Config::new(brokers, &topics, group);
+            config.dead_letter_topic = dead_letter_topic.clone();
+            config.options = options.iter().map(|(name, value)| (name.clone(), Secret::new(value.expose()))).collect();
+            config.max_message_bytes = max_message_bytes;
+            Box::new(kafka::Source::start(config)?)
+        }
+        FeedKind::Amqp { url, queue, prefetch, dead_letter_exchange } => {
+            let mut config = amqp::Config::new(url.expose(), queue);
+            config.prefetch = *prefetch;
+            config.dead_letter_exchange = dead_letter_exchange.clone();
+            config.max_message_bytes = max_message_bytes;
+            Box::new(amqp::Source::start(config)?)
+        }
+        FeedKind::Http => {
+            let config = fhir_rest::Config { max_message_bytes, ..fhir_rest::Config::default() };
+            let lookup = Arc::new(Lookup::new(ledger.clone()));
+            let (source, made) = fhir_rest::Source::new(config, lookup);
+            *endpoint = Some(made);
+            Box::new(source)
+        }
+        FeedKind::File { path, watch } => {
+            let mut config = file::Config::new(path);
+            config.watch = *watch;
+            config.max_message_bytes = max_message_bytes;
+            Box::new(file::Source::start(config, split)?)
+        }
+    })
+}

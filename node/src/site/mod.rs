@@ -1,0 +1,83 @@
+//! One running site: the parts that the configuration names, started in order and stopped in the other.
+
+mod feeds;
+mod lookup;
+mod scorers;
+mod sinks;
+mod split;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_web::web;
+use actors::{Handle, Parts, Pipeline};
+use anyhow::Context;
+use connectors::fhir_rest;
+use ml_scoring::AlertPolicy;
+use raft_ledger::{Ledger, PeerConfig};
+
+use crate::config::Config;
+use crate::http::{Extra, Server};
+
+/// DESIGN §6.10: hours close for patients who send nothing.
+const TICK: Duration = Duration::from_secs(3600);
+
+pub struct RunningSite {
+    pub server: Server,
+    handle: Handle,
+    ledger: Ledger,
+}
+
+impl RunningSite {
+    /// Must be called inside an actix system. Messages flow when this returns.
+    pub async fn start(config: &Config) -> anyhow::Result<RunningSite> {
+        let scorers = scorers::make(&config.scoring)?;
+        let ledger = Ledger::open(ledger_config(config)).await.context("the ledger does not open")?;
+        let feeds = feeds::start(&config.feeds, &ledger).await?;
+        let sinks = config.sinks.iter().map(|sink| sinks::make(sink, &config.site.name)).collect::<Result<_, _>>()?;
+        let policy = AlertPolicy {
+            refractory_h: config.alerts.refractory_h,
+            per_ward_budget_per_day: config.alerts.per_ward_budget_per_day,
+            ..AlertPolicy::default()
+        };
+        let parts = Parts {
+            site: config.site.name.clone(),
+            ledger: ledger.clone(),
+            feeds: feeds.feeds,
+            sinks,
+            scorers,
+            policy,
+            tick: TICK,
+        };
+        let handle = Pipeline::start(parts).await.context("the pipeline does not start")?;
+        let extra = routes(feeds.endpoint);
+        let server = Server::start(&config.http, &config.site.data, Arc::new(handle.clone()), extra).await?;
+        Ok(RunningSite { server, handle, ledger })
+    }
+
+    /// Stops reading, settles what is in flight, answers it, saves and flushes.
+    pub async fn stop(self) -> anyhow::Result<()> {
+        self.handle.stop().await;
+        // The server last: requests that wait for their verdict get it.
+        self.server.stop().await;
+        self.ledger.close().await.context("the ledger does not close")
+    }
+}
+
+fn routes(endpoint: Option<fhir_rest::Endpoint>) -> Extra {
+    Arc::new(move |config: &mut web::ServiceConfig| {
+        if let Some(endpoint) = &endpoint {
+            config.app_data(web::Data::new(endpoint.clone())).configure(fhir_rest::routes);
+        }
+    })
+}
+
+fn ledger_config(config: &Config) -> raft_ledger::Config {
+    let (site, ledger) = (&config.site, &config.ledger);
+    let mut made = raft_ledger::Config::new(&site.name, site.data.join("ledger"), &ledger.keys);
+    made.listen = ledger.listen.to_string();
+    made.initialise = ledger.initialise;
+    let peer = |peer: &crate::config::Peer| PeerConfig { name: peer.name.clone(), address: peer.address.clone() };
+    made.peers = ledger.peers.iter().map(peer).collect();
+    made
+}

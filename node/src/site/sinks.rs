@@ -1,0 +1,87 @@
+//! `[[sink]]` → sinks.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use actors::SinkForm;
+use anyhow::Context;
+use clinical::hl7::ack;
+use connectors::{Outbound, SinkError, amqp, kafka, mllp, webhook};
+
+use crate::config::{Secret, Sink, SinkKind};
+
+/// HL7 v2.5.1 ch. 2: MSH-10 has at most 20 characters; the alert's id is longer.
+const CONTROL_ID_CHARS: usize = 20;
+
+pub fn make(sink: &Sink, site: &str) -> anyhow::Result<actors::Sink> {
+    let unusable = || format!("sink {} does not start", sink.name);
+    let (kind, form, made): (_, _, Box<dyn connectors::Sink>) = match &sink.kind {
+        SinkKind::Webhook { url, headers } => {
+            let mut config = webhook::Config::new(url.expose());
+            config.headers = secrets(headers);
+            ("webhook", SinkForm::FhirBundle, Box::new(webhook::Sink::new(config).with_context(unusable)?))
+        }
+        SinkKind::Kafka { brokers, topic, options } => {
+            let config = kafka::SinkConfig {
+                brokers: brokers.clone(),
+                topic: topic.clone(),
+                options: secrets(options),
+            };
+            ("kafka", SinkForm::FhirBundle, Box::new(kafka::Sink::new(&config).with_context(unusable)?))
+        }
+        SinkKind::Amqp { url, exchange, routing_key } => {
+            let config = amqp::SinkConfig {
+                url: connectors::Secret::new(url.expose()),
+                exchange: exchange.clone(),
+                routing_key: routing_key.clone(),
+            };
+            ("amqp", SinkForm::FhirBundle, Box::new(amqp::Sink::new(config).with_context(unusable)?))
+        }
+        SinkKind::Mllp { address } => {
+            let config = mllp::ClientConfig::new(address.clone());
+            ("mllp", oru(site), Box::new(mllp::Sink::new(config, Arc::new(judge))))
+        }
+    };
+    Ok(actors::Sink { name: sink.name.clone(), kind, sink: made, form })
+}
+
+fn oru(site: &str) -> SinkForm {
+    SinkForm::Oru { sending: format!("MEDULLA-{site}"), receiving: String::new() }
+}
+
+fn secrets(values: &BTreeMap<String, Secret>) -> BTreeMap<String, connectors::Secret> {
+    values.iter().map(|(name, value)| (name.clone(), connectors::Secret::new(value.expose()))).collect()
+}
+
+/// What an answer means: MSA-2 must be our MSH-10, MSA-1 says whether it was taken.
+fn judge(message: &Outbound, answer: &[u8]) -> Result<(), SinkError> {
+    let ack = ack::read(answer).map_err(|error| SinkError::Unreachable(error.to_string()))?;
+    let control_id = message.id.get(..CONTROL_ID_CHARS).unwrap_or(&message.id);
+    if ack.control_id != control_id {
+        return Err(SinkError::Unreachable("the answer is to another message (MSA-2)".into()));
+    }
+    if ack.code.is_positive() {
+        return Ok(());
+    }
+    // MSA-3 is the receiver's free text and may quote the message: only the code is passed on.
+    Err(SinkError::Refused(ack.code.text().into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+
+    #[test]
+    fn an_answer_must_name_our_message() {
+        let id = "0123456789abcdef0123456789abcdef".to_owned();
+        let message = Outbound { id, key: String::new(), content_type: "", body: Bytes::new() };
+        let answer = |code, id| format!("MSH|^~\\&|A|B|C|D|20240101||ACK|1|P|2.5\rMSA|{code}|{id}\r");
+        let judged = |code, id| judge(&message, answer(code, id).as_bytes());
+        assert!(judged("AA", "0123456789abcdef0123").is_ok());
+        assert!(matches!(judged("AE", "0123456789abcdef0123"), Err(SinkError::Refused(_))));
+        assert!(matches!(judged("AA", "other"), Err(SinkError::Unreachable(_))));
+        assert!(matches!(judge(&message, b"noise"), Err(SinkError::Unreachable(_))));
+    }
+}
