@@ -88,6 +88,8 @@ impl Receipt {
         self.settle(Verdict::Rejected(refusal, reply));
     }
 
+    /// Of messages with the same key, none that comes after it is handed over before it has come again; those
+    /// that were handed over already are the caller's to hold back.
     pub fn retry(self, reason: impl Into<String>) {
         self.settle(Verdict::Retry(reason.into()));
     }

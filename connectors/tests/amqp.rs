@@ -5,9 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use connectors::amqp::{Config, Sink, SinkConfig, Source};
-use connectors::{
-    Format, Inbound, Outbound, Refusal, Reply, Secret, Sink as _, SinkError, Source as _, SourceState,
-};
+use connectors::{Format, Inbound, Outbound, Refusal, Reply, Sink as _, SinkError, Source as _, SourceState};
 use lapin::options::{
     BasicAckOptions, BasicGetOptions, BasicPublishOptions, ConfirmSelectOptions, QueueDeclareOptions,
 };
@@ -245,11 +243,7 @@ async fn a_slow_ledger_holds_no_more_than_the_prefetch() {
 async fn the_sink_waits_for_confirms_and_says_where_nothing_is_bound() {
     let _broker = BROKER.read().await;
     let Some(queue) = Queue::new("sink").await else { return };
-    let config = |routing_key: &str| SinkConfig {
-        url: Secret::new(&queue.url),
-        exchange: String::new(),
-        routing_key: routing_key.into(),
-    };
+    let config = |routing_key: &str| SinkConfig::new(&queue.url, "", routing_key);
     let out = |i: u32| Outbound {
         id: format!("id-{i}"),
         key: "ward".into(),
@@ -287,8 +281,7 @@ async fn a_broker_restart_is_survived_without_loss() {
     let Some(queue) = Queue::new("broker-restart").await else { return };
     queue.publish(0..500, BasicProperties::default()).await;
     let out = Outbound { id: "1".into(), key: "k".into(), content_type: "x", body: "600".into() };
-    let target =
-        SinkConfig { url: Secret::new(&queue.url), exchange: String::new(), routing_key: queue.name.clone() };
+    let target = SinkConfig::new(&queue.url, "", &queue.name);
     let mut sink = Sink::new(target).unwrap();
     sink.deliver(&out).await.unwrap();
     let mut source = Source::start(queue.config()).unwrap();
@@ -325,4 +318,26 @@ async fn a_broker_restart_is_survived_without_loss() {
     assert!(source.status().faults.load(Ordering::Relaxed) > 0, "the restart was noticed");
     source.finish().await;
     assert_eq!(queue.left().await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tls_is_spoken_with_the_authority_that_is_configured() {
+    let _broker = BROKER.read().await;
+    let (Ok(url), Ok(ca)) = (std::env::var("AMQPS_URL"), std::env::var("AMQPS_CA")) else {
+        return println!("skipped: set AMQPS_URL and AMQPS_CA");
+    };
+    let Some(queue) = Queue::new("tls").await else { return };
+    let mut target = SinkConfig::new(&url, "", &queue.name);
+    let out = Outbound { id: "1".into(), key: "k".into(), content_type: "x", body: "7".into() };
+    let untrusted = Sink::new(target.clone()).unwrap().deliver(&out).await;
+    assert!(matches!(untrusted, Err(SinkError::Unreachable(_))), "{untrusted:?}");
+    target.tls_ca = Some(ca.clone().into());
+    Sink::new(target).unwrap().deliver(&out).await.unwrap();
+    let mut config = Config::new(&url, &queue.name);
+    config.tls_ca = Some(ca.into());
+    let mut source = Source::start(config).unwrap();
+    let inbound = next(&mut source).await;
+    assert_eq!(number(&inbound), 7);
+    commit(inbound);
+    source.finish().await;
 }

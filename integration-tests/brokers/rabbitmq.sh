@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Runs one RabbitMQ for the tests, with a node name, ports, cookie and folders of its own.
-#   eval "$(integration-tests/brokers/rabbitmq.sh start)"   installs what is missing, exports AMQP_URL
+#   eval "$(integration-tests/brokers/rabbitmq.sh start)"   installs what is missing, exports AMQP_URL, AMQPS_URL
 #   rabbitmq.sh stop | restart | kill | wipe                kill = SIGKILL; wipe = stop and forget all data
 # When AMQP_URL is set already, that broker is used and nothing is started.
 set -euo pipefail
@@ -20,6 +20,19 @@ export RABBITMQ_BASE=$dir RABBITMQ_MNESIA_BASE=$dir/mnesia RABBITMQ_LOG_BASE=$di
 export RABBITMQ_PID_FILE=$dir/rabbitmq.pid RABBITMQ_ENABLED_PLUGINS_FILE=$dir/enabled_plugins
 export RABBITMQ_CONFIG_FILE=$dir/rabbitmq RABBITMQ_CONF_ENV_FILE=$dir/rabbitmq-env.conf
 
+tls_port=$((port + 3))
+
+# An authority and a certificate for localhost, for the tests of amqps.
+certificates() {
+    need openssl openssl
+    [ -e "$dir/server.pem" ] && return
+    openssl req -x509 -newkey rsa:2048 -nodes -days 365 -subj /CN=medulla-test-authority \
+        -keyout "$dir/ca.key" -out "$dir/ca.pem" 2>>"$dir/log"
+    openssl req -newkey rsa:2048 -nodes -subj /CN=localhost -keyout "$dir/server.key" -out "$dir/server.csr" 2>>"$dir/log"
+    openssl x509 -req -in "$dir/server.csr" -CA "$dir/ca.pem" -CAkey "$dir/ca.key" -CAcreateserial -days 365 \
+        -extfile <(echo "subjectAltName=DNS:localhost,IP:127.0.0.1") -out "$dir/server.pem" 2>>"$dir/log"
+}
+
 ready() { running && "$bin/rabbitmqctl" -q --timeout 5 status && port_open "$port"; }
 
 start() {
@@ -29,7 +42,15 @@ start() {
     mkdir -p "$dir/mnesia" "$dir/logs"
     echo '[].' >"$dir/enabled_plugins"
     : >"$dir/rabbitmq-env.conf"
-    echo 'vm_memory_high_watermark.relative = 0.2' >"$dir/rabbitmq.conf"
+    certificates
+    cat >"$dir/rabbitmq.conf" <<CONF
+vm_memory_high_watermark.relative = 0.2
+listeners.ssl.1 = 127.0.0.1:$tls_port
+ssl_options.cacertfile = $dir/ca.pem
+ssl_options.certfile = $dir/server.pem
+ssl_options.keyfile = $dir/server.key
+ssl_options.verify = verify_none
+CONF
     # The server script becomes the Erlang VM (exec), so its process id is the broker's.
     say "starting on 127.0.0.1:$port"
     setsid "$bin/rabbitmq-server" >"$dir/log.run" 2>&1 </dev/null &
@@ -50,6 +71,7 @@ start)
     [ -n "${AMQP_URL:-}" ] && { say "using the broker that AMQP_URL names"; echo "export AMQP_URL=$AMQP_URL"; exit; }
     start
     echo "export AMQP_URL=amqp://guest:guest@127.0.0.1:$port/%2f"
+    echo "export AMQPS_URL=amqps://guest:guest@localhost:$tls_port/%2f AMQPS_CA=$dir/ca.pem"
     ;;
 stop) end TERM 30 ;;
 kill) end KILL 5 ;;

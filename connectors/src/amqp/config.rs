@@ -1,5 +1,7 @@
 //! What may be configured.
 
+use std::path::PathBuf;
+
 use serde::Deserialize;
 
 use crate::{ConnectorError, Secret};
@@ -9,6 +11,8 @@ use crate::{ConnectorError, Secret};
 pub struct Config {
     /// `amqp://user:password@host:port/vhost` or `amqps://…`; may hold a password, so it is never printed.
     pub url: Secret,
+    /// PEM file with authorities to trust besides the system's, for `amqps://`.
+    pub tls_ca: Option<PathBuf>,
     pub queue: String,
     /// Messages taken and not yet settled; the broker sends no more.
     #[serde(default = "default_prefetch")]
@@ -30,10 +34,19 @@ pub struct Config {
 pub struct SinkConfig {
     /// As in [`Config::url`].
     pub url: Secret,
+    /// PEM file with authorities to trust besides the system's, for `amqps://`.
+    pub tls_ca: Option<PathBuf>,
     /// Empty: the default exchange, whose routing key is a queue's name.
     #[serde(default)]
     pub exchange: String,
     pub routing_key: String,
+}
+
+impl SinkConfig {
+    pub fn new(url: &str, exchange: impl Into<String>, routing_key: impl Into<String>) -> SinkConfig {
+        let (exchange, routing_key) = (exchange.into(), routing_key.into());
+        SinkConfig { url: Secret::new(url), tls_ca: None, exchange, routing_key }
+    }
 }
 
 fn default_prefetch() -> u16 {
@@ -48,6 +61,7 @@ impl Config {
     pub fn new(url: &str, queue: impl Into<String>) -> Config {
         Config {
             url: Secret::new(url),
+            tls_ca: None,
             queue: queue.into(),
             prefetch: default_prefetch(),
             dead_letter_exchange: None,

@@ -29,7 +29,7 @@ impl Sink {
         let open = match usable {
             Some(open) => open,
             None => {
-                let connection = connect(&self.config.url).await?;
+                let connection = connect(&self.config.url, self.config.tls_ca.as_deref()).await?;
                 let publisher = Publisher::open(&connection).await?;
                 (connection, publisher)
             }

@@ -66,10 +66,9 @@ impl crate::Source for Source {
     async fn finish(&mut self) {
         self.stop().await;
         self.finish.cancel();
-        if let Some(task) = self.task.take() {
-            if tokio::time::timeout(Duration::from_secs(60), task).await.is_err() {
-                tracing::warn!("amqp: the consumer did not end within 60 s, leaving it");
-            }
+        let Some(task) = self.task.take() else { return };
+        if tokio::time::timeout(Duration::from_secs(60), task).await.is_err() {
+            tracing::warn!("amqp: the consumer did not end within 60 s, leaving it");
         }
         self.status.set(SourceState::Stopped);
     }
@@ -119,7 +118,7 @@ async fn run(shared: Arc<Shared>) {
 async fn session(shared: &Arc<Shared>, connection: &mut Option<Connection>) -> Result<End, String> {
     let current = match connection.take().filter(|connection| connection.status().connected()) {
         Some(connection) => connection,
-        None => publish::connect(&shared.config.url).await?,
+        None => publish::connect(&shared.config.url, shared.config.tls_ca.as_deref()).await?,
     };
     let current = connection.insert(current);
     let session = Session::open(shared.clone(), current).await?;

@@ -119,10 +119,9 @@ impl crate::Source for Source {
     async fn finish(&mut self) {
         self.stop().await;
         self.finish.cancel();
-        if let Some(task) = self.task.take() {
-            if tokio::time::timeout(Duration::from_secs(60), task).await.is_err() {
-                tracing::warn!("file: reading did not end within 60 s, leaving it");
-            }
+        let Some(task) = self.task.take() else { return };
+        if tokio::time::timeout(Duration::from_secs(60), task).await.is_err() {
+            tracing::warn!("file: reading did not end within 60 s, leaving it");
         }
         self.status.set(SourceState::Stopped);
     }
