@@ -1,5 +1,6 @@
 //! Time of one row, a batch row and one explanation: `cargo run --release -p ml-scoring --example bench_score`.
 //!
+//! With `--features train` and a model file it also times libxgboost, one row at a time, in the same run.
 //! Without an argument 300 complete trees of depth 6 over 100 features, a tenth of the values missing; with one, that
 //! model file (`model.ubj`). Figures depend on the machine: name it beside them.
 
@@ -75,13 +76,18 @@ fn report(what: &str, rows: &[f32], width: usize, mut run: impl FnMut(&[f32])) {
         times_us.push(start.elapsed().as_secs_f64() * 1e6);
     }
     times_us.sort_by(f64::total_cmp);
-    println!("{what}: p50 {:.1} us, p99 {:.1} us", times_us[ROWS / 2], times_us[ROWS * 99 / 100]);
+    println!(
+        "{what}: p50 {:.1} us, p99 {:.1} us",
+        times_us[times_us.len() / 2],
+        times_us[times_us.len() * 99 / 100]
+    );
 }
 
 fn main() {
     let mut random = Random(2026);
-    let ensemble = match std::env::args().nth(1) {
-        Some(path) => Ensemble::read(&path, &std::fs::read(&path).expect("the model file")).expect("a model"),
+    let file = std::env::args().nth(1);
+    let ensemble = match &file {
+        Some(path) => Ensemble::read(path, &std::fs::read(path).expect("the model file")).expect("a model"),
         None => Ensemble::read("model.json", model(&mut random).as_bytes()).expect("the bench's own model"),
     };
     let width = ensemble.feature_count();
@@ -95,4 +101,17 @@ fn main() {
     black_box(ensemble.margins_of_rows(&rows)).expect("rows of the right length");
     println!("in a batch: {:.1} us a row", start.elapsed().as_secs_f64() * 1e6 / ROWS as f64);
     report("TreeSHAP", &rows, width, |row| drop(black_box(ensemble.contributions(row))));
+    #[cfg(feature = "train")]
+    if let Some(path) = file {
+        let mut booster = xgb::Booster::load(&path).expect("libxgboost reads it");
+        booster.set_param("nthread", "1").expect("a known parameter");
+        report("libxgboost, one row", &rows, width, |row| {
+            let matrix = xgb::DMatrix::from_dense(row, 1).expect("a row");
+            drop(black_box(booster.predict_margin(&matrix)));
+        });
+        report("libxgboost, contributions", &rows[..width * 200], width, |row| {
+            let matrix = xgb::DMatrix::from_dense(row, 1).expect("a row");
+            drop(black_box(booster.predict_contributions(&matrix)));
+        });
+    }
 }
