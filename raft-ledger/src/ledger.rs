@@ -13,7 +13,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use crate::apply::BatchKeys;
 use crate::call::{InFlight, places};
 use crate::config::Config;
-use crate::keys::SiteKeys;
+use crate::keys::{IndexKey, SiteKeys};
 use crate::network::{Identity, Network, Peers, Service, Tls, listen};
 use crate::observer::Observer;
 use crate::packer::Packer;
@@ -142,28 +142,42 @@ impl Ledger {
     /// `Pushback`: nothing was taken. `Unavailable`: what became of them is not known yet; append them again
     /// with the same dedupe keys.
     pub async fn append(&self, drafts: Vec<Draft>) -> Result<Vec<Outcome>, AppendError> {
-        if drafts.is_empty() {
-            return Ok(Vec::new());
-        }
+        self.submit(drafts)?.await
+    }
+
+    /// The first half of [`Ledger::append`]: takes the drafts or says why not. Drafts are ordered as they were
+    /// submitted; the returned future is their commit.
+    pub fn submit(
+        &self,
+        drafts: Vec<Draft>,
+    ) -> Result<impl Future<Output = Result<Vec<Outcome>, AppendError>> + Send + use<>, AppendError> {
         let bytes = self.check(&drafts)?;
         let in_flight = &self.inner.in_flight;
         let pushback = || AppendError::Pushback { in_flight_bytes: in_flight.bytes() };
         let share = in_flight.take(bytes, self.inner.config.in_flight_bytes_max).ok_or_else(pushback)?;
+        let none = drafts.is_empty();
         let (places, answer) = places(drafts.len(), share);
         let calls = self.inner.calls.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let calls = calls.ok_or(AppendError::Closed)?;
-        calls.try_send(drafts.into_iter().zip(places).collect()).map_err(|e| match e {
-            mpsc::error::TrySendError::Full(_) => pushback(),
-            mpsc::error::TrySendError::Closed(_) => AppendError::Closed,
-        })?;
-        drop(calls);
-        let start = Instant::now();
-        match tokio::time::timeout(self.inner.config.append_wait, answer).await {
-            Ok(Ok(outcomes)) => Ok(outcomes),
-            Ok(Err(_)) | Err(_) => {
-                Err(AppendError::Unavailable { waited_ms: start.elapsed().as_millis() as u64 })
-            }
+        if !none {
+            calls.try_send(drafts.into_iter().zip(places).collect()).map_err(|e| match e {
+                mpsc::error::TrySendError::Full(_) => pushback(),
+                mpsc::error::TrySendError::Closed(_) => AppendError::Closed,
+            })?;
         }
+        let wait = self.inner.config.append_wait;
+        Ok(async move {
+            if none {
+                return Ok(Vec::new());
+            }
+            let start = Instant::now();
+            match tokio::time::timeout(wait, answer).await {
+                Ok(Ok(outcomes)) => Ok(outcomes),
+                Ok(Err(_)) | Err(_) => {
+                    Err(AppendError::Unavailable { waited_ms: start.elapsed().as_millis() as u64 })
+                }
+            }
+        })
     }
 
     /// Bytes that the drafts weigh.
@@ -208,6 +222,11 @@ impl Ledger {
         self.inner.keys.index.keyed_hash(domain, parts)
     }
 
+    /// Makes the keys of [`Ledger::tag`], [`Ledger::subject`] and [`Ledger::keyed_hash`] without the ledger.
+    pub fn index_key(&self) -> IndexKey {
+        self.inner.keys.index.clone()
+    }
+
     pub fn status(&self) -> Status {
         let metrics = self.inner.raft.metrics().borrow_watched().clone();
         let view = self.inner.observer.view();
@@ -234,6 +253,8 @@ impl Ledger {
             lag: lag.collect(),
             peers: peers.collect(),
             duplicates: view.duplicates,
+            refused: view.refused,
+            log_first_index: metrics.purged.as_ref().map_or(0, |id| id.index + 1),
             in_flight_bytes: self.inner.in_flight.bytes(),
         }
     }
@@ -241,6 +262,18 @@ impl Ledger {
     /// Puts a value of this site's own; with `sync` it is on the disk when this returns. Blocks.
     pub fn site_put(&self, key: &[u8], value: &[u8], sync: bool) -> Result<(), LedgerError> {
         self.inner.site_db.put(&site_key(key), value, sync)
+    }
+
+    /// All of it or nothing, on the disk when this returns; `None` removes. Blocks.
+    pub fn site_write(&self, writes: Vec<(Vec<u8>, Option<Vec<u8>>)>) -> Result<(), LedgerError> {
+        self.inner.site_db.write(writes.into_iter().map(|(key, value)| (site_key(&key), value)))
+    }
+
+    /// Every value whose key begins with `prefix`, in the order of the keys. Blocks.
+    pub fn site_scan(&self, prefix: &[u8]) -> Result<Vec<(Vec<u8>, Vec<u8>)>, LedgerError> {
+        let own = site_key(b"").len();
+        let found = self.inner.site_db.scan(&site_key(prefix))?;
+        Ok(found.into_iter().map(|(key, value)| (key[own..].to_vec(), value)).collect())
     }
 
     pub fn site_get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, LedgerError> {

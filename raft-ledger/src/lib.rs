@@ -1,6 +1,7 @@
 //! Orders opaque bytes durably and provably across sites. Knows no patients.
 
 mod apply;
+mod audit;
 mod call;
 mod checkpoint;
 mod config;
@@ -9,7 +10,7 @@ mod housekeeping;
 pub mod keys;
 mod keystore;
 mod ledger;
-mod merkle;
+pub mod merkle;
 mod network;
 mod observer;
 mod packer;
@@ -25,6 +26,7 @@ mod writer;
 
 pub use config::{Config, PeerConfig};
 pub use export::Progress;
+pub use keys::IndexKey;
 pub use ledger::Ledger;
 pub use types::{
     AppendError, Draft, Entry, LedgerError, Outcome, Payload, PeerStatus, Role, Status, Subject, Tag,

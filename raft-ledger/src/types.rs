@@ -134,6 +134,10 @@ pub struct Status {
     pub lag: std::collections::BTreeMap<String, u64>,
     pub peers: Vec<PeerStatus>,
     pub duplicates: u64,
+    /// Raft entries that apply refused: forged, out of order, of a fenced epoch, unreadable.
+    pub refused: u64,
+    /// Raft log that is kept: entries before are only in snapshots and in the ledger itself.
+    pub log_first_index: u64,
     pub in_flight_bytes: usize,
 }
 

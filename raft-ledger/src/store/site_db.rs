@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use rocksdb::{DBRecoveryMode, Options, WriteOptions};
+use rocksdb::{DBRecoveryMode, Direction, IteratorMode, Options, WriteBatch, WriteOptions};
 
 use super::fatal::end_process;
 use super::generation::key as grouped;
@@ -37,6 +37,41 @@ impl SiteDb {
             Ok(()) => Ok(()),
             Err(error) => end_process("sitedb write", &error),
         }
+    }
+
+    /// All of it or nothing, on the disk when this returns; `None` removes.
+    pub(crate) fn write(
+        &self,
+        writes: impl Iterator<Item = (Vec<u8>, Option<Vec<u8>>)>,
+    ) -> Result<(), LedgerError> {
+        let mut batch = WriteBatch::default();
+        for (key, value) in writes {
+            match value {
+                Some(value) => batch.put(grouped(&key), value),
+                None => batch.delete(grouped(&key)),
+            }
+        }
+        let mut options = WriteOptions::default();
+        options.set_sync(true);
+        match self.db.write_opt(batch, &options) {
+            Ok(()) => Ok(()),
+            Err(error) => end_process("sitedb write", &error),
+        }
+    }
+
+    /// What stands under keys that begin with `prefix`, keys as they were put.
+    pub(crate) fn scan(&self, prefix: &[u8]) -> Result<Vec<(Vec<u8>, Vec<u8>)>, LedgerError> {
+        let start = grouped(prefix);
+        let group = start.len() - prefix.len();
+        let mut found = Vec::new();
+        for item in self.db.iterator(IteratorMode::From(&start, Direction::Forward)) {
+            let (key, value) = item.map_err(|e| LedgerError::Storage(format!("sitedb: {e}")))?;
+            if !key.starts_with(&start) {
+                break;
+            }
+            found.push((key[group..].to_vec(), value.to_vec()));
+        }
+        Ok(found)
     }
 
     pub(crate) fn sync(&self) -> Result<(), LedgerError> {
