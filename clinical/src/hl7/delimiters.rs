@@ -25,7 +25,8 @@ impl Delimiters {
         truncation: None,
     };
 
-    /// Reads MSH-1 (one byte) and MSH-2. More than five characters in MSH-2 are left to the structure check.
+    /// Reads MSH-1 (one byte) and MSH-2. More than five characters, or repeated
+    /// ones, are left to the structure check.
     pub(super) fn read(field: u8, encoding: &[u8]) -> Result<Delimiters, ParseError> {
         if !is_delimiter(field) {
             return Err(ParseError::SeparatorInvalid);
@@ -34,11 +35,15 @@ impl Delimiters {
             return Ok(Delimiters { field, ..Self::STANDARD });
         }
         let encoding = encoding.get(..5).unwrap_or(encoding);
-        let repeated = |at: usize| encoding.iter().skip(at + 1).any(|b| encoding.get(at) == Some(b));
-        if !encoding.iter().all(|&b| is_delimiter(b)) || (0..encoding.len()).any(repeated) {
+        if !encoding.iter().all(|&b| is_delimiter(b)) {
             return Err(ParseError::DelimitersInvalid);
         }
-        let nth = |at: usize| encoding.get(at).copied();
+        // `^~\\\\&`, escaped once too often, is met in the wild: a character keeps its first meaning.
+        let nth = |at: usize| {
+            let found = *encoding.get(at)?;
+            let before = encoding.get(..at).unwrap_or_default();
+            (!before.contains(&found)).then_some(found)
+        };
         Ok(Delimiters {
             field,
             component: nth(0),

@@ -97,7 +97,12 @@ impl FromStr for Dtm {
             }
             None => (text, None),
         };
-        let (digits, fraction) = local.split_once('.').unwrap_or((local, ""));
+        // Milliseconds without a point are no HL7, but what many interface engines write.
+        let (digits, fraction) = match local.split_once('.') {
+            Some(parts) => parts,
+            None if local.len() == 17 => local.split_at_checked(14).ok_or(DtmInvalid)?,
+            None => (local, ""),
+        };
         let precision = match digits.len() {
             4 => Precision::Year,
             6 => Precision::Month,
@@ -178,6 +183,7 @@ mod tests {
             ("2024071509", "2024-07-15T07:00:00.000Z", Precision::Hour),
             ("202407150930", "2024-07-15T07:30:00.000Z", Precision::Minute),
             ("20240715093059", "2024-07-15T07:30:59.000Z", Precision::Second),
+            ("20240715093059123", "2024-07-15T07:30:59.123Z", Precision::Second),
             ("20240715093059.1234", "2024-07-15T07:30:59.123Z", Precision::Second),
             ("202407150930-0500", "2024-07-15T14:30:00.000Z", Precision::Minute),
             ("20240715+0530", "2024-07-14T18:30:00.000Z", Precision::Day),

@@ -39,9 +39,7 @@ pub enum ParseError {
     MshMissing,
     #[error("MSH-1 is no usable field separator: use a printable ASCII character that is no letter or digit")]
     SeparatorInvalid,
-    #[error(
-        "MSH-2 holds a letter, digit, blank or repeated character: use four distinct delimiters such as ^~\\&"
-    )]
+    #[error("MSH-2 holds a letter, digit or blank: use four distinct delimiters such as ^~\\&")]
     DelimitersInvalid,
     #[error("message is written in UTF-16 or UTF-32, whose bytes cannot be told from delimiters: send UTF-8")]
     CharsetUnsupported,

@@ -212,6 +212,9 @@ mod tests {
         assert_eq!(message.get("PID-4").as_deref(), Some("a*b#"));
         let short = parse(b"MSH|^\rPID|a~b^c&d\\F\\");
         assert_eq!(short.get("PID-1.2").as_deref(), Some("c&d\\F\\"));
+        let doubled = parse(b"MSH|^~\\\\&|\rPID|a^b&c\\F\\");
+        assert_eq!(doubled.get("PID-1.2").as_deref(), Some("b&c|"));
+        assert_eq!(doubled.issues().iter().filter(|i| i.code == "delimiters-repeated").count(), 1);
         assert_eq!(parse(b"MSH||A\rPID|a^b").get("PID-1.2").as_deref(), Some("b"));
     }
 
@@ -227,7 +230,6 @@ mod tests {
         assert_eq!(check(b"FHS|^~\\&\rMSH|^~\\&\r"), "msh-missing");
         assert_eq!(check(b"MSH"), "msh-missing");
         assert_eq!(check(b"MSHA^~"), "field-separator-invalid");
-        assert_eq!(check(b"MSH|^^\\&|"), "delimiters-invalid");
         assert_eq!(check(b"MSH|a~\\&|"), "delimiters-invalid");
         assert_eq!(check(b"\xFF\xFEM\0S\0H\0|\0"), "charset-unsupported");
         assert_eq!(code(b"MSH|^~\\&|", Limits { bytes_max: 4, ..Limits::default() }), "message-too-large");

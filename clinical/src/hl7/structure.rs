@@ -25,13 +25,18 @@ impl Message {
             let text = "no version; the message was read as v2.5";
             issues.push(issue(Severity::Information, "version-missing", "MSH-12", text));
         }
-        let encoding = header.field(2).map_or(0, |f| f.raw().len());
-        if encoding == 0 {
+        let encoding = header.field(2).map_or(&[][..], |f| f.raw());
+        if encoding.is_empty() {
             let text = "no encoding characters; ^~\\& were taken";
             issues.push(issue(Severity::Warning, "delimiters-missing", "MSH-2", text));
-        } else if encoding > 5 {
+        } else if encoding.len() > 5 {
             let text = "more than five encoding characters; the first five were taken";
             issues.push(issue(Severity::Warning, "delimiters-too-many", "MSH-2", text));
+        }
+        if encoding.iter().enumerate().any(|(at, b)| encoding.iter().skip(at + 1).any(|c| b == c)) {
+            let text =
+                "a character stands twice and keeps its first meaning; use four distinct ones such as ^~\\&";
+            issues.push(issue(Severity::Warning, "delimiters-repeated", "MSH-2", text));
         }
         if self.segments().skip(1).any(|s| s.name_bytes() == b"MSH") {
             let text = "two messages in one; send each in a frame of its own";

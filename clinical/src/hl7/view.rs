@@ -107,10 +107,20 @@ impl<'m> Segment<'m> {
         Some(self.part(self.message.slice(from, to), level))
     }
 
-    /// Every field with its number.
+    /// Every field with its number. One step a field, where `field` looks the segment up again.
     pub fn fields(&self) -> impl Iterator<Item = (usize, Part<'m>)> + use<'m> {
         let segment = *self;
-        (1..=self.len()).filter_map(move |number| Some((number, segment.field(number)?)))
+        let header = self.is_header();
+        let span = self.message.segments.get(self.at);
+        let stops = span.map_or(&[][..], |span| self.message.stops_of(span));
+        let ends = stops.iter().skip(1).copied().chain(span.map(|span| span.end));
+        let separator = header.then(|| segment.field(1)).flatten().map(|part| (1, part));
+        let rest = stops.iter().zip(ends).enumerate().map(move |(nth, (&stop, end))| {
+            let number = nth + if header { 2 } else { 1 };
+            let level = if header && number == 2 { Level::Literal } else { Level::Field };
+            (number, segment.part(segment.message.slice(stop + 1, end), level))
+        });
+        separator.into_iter().chain(rest)
     }
 
     /// Text of a component of a field's first repetition; empty where there is none.

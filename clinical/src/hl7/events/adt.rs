@@ -129,7 +129,7 @@ fn merges(context: &mut Context<'_>) -> Vec<Event> {
                 let Some((patient, from)) = surviving.clone().zip(from) else { continue };
                 if patient == from {
                     let text = "the prior id is the surviving one; nothing was merged";
-                    context.tell_at(Severity::Warning, "merge-into-itself", segment, "1", text);
+                    context.tell_at(Severity::Warning, "merge-into-itself", segment, 1, text);
                 } else {
                     let kind = EventKind::Merged { from };
                     events.push(Event { patient, visit: None, at, precision, kind });

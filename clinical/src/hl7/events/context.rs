@@ -15,6 +15,8 @@ pub(super) struct Context<'m> {
     pub message: &'m Message,
     pub feed: &'m Feed,
     pub issues: Vec<Issue>,
+    /// Code, segment and field of the issues: an OBR's fault is found again with each of its OBX.
+    told: Vec<(&'static str, usize, usize)>,
     zone: TimeZone,
     /// MSH-7, else the time of receipt.
     pub sent_at: (Time, Precision),
@@ -26,6 +28,7 @@ impl<'m> Context<'m> {
             message,
             feed,
             issues: Vec::new(),
+            told: Vec::new(),
             zone: TimeZone::UTC,
             sent_at: (received_at, Precision::Second),
         };
@@ -79,11 +82,13 @@ impl<'m> Context<'m> {
         severity: Severity,
         code: &'static str,
         segment: Segment<'m>,
-        field: &str,
+        field: usize,
         text: &'static str,
     ) {
-        // Finding the segment's number costs a walk: not for what would not be kept.
-        if self.has_room(severity) {
+        let key = (code, segment.position(), field);
+        // Finding the segment's number costs a walk: not for what was told before or would not be kept.
+        if self.has_room(severity) && !self.told.contains(&key) {
+            self.told.push(key);
             let place = format!("{}-{field}", segment.place());
             self.tell(severity, code, &place, text);
         }
@@ -112,7 +117,7 @@ impl<'m> Context<'m> {
         }
         let Ok(dtm) = text.parse::<Dtm>() else {
             let text = "no date or time as HL7 writes it (YYYYMMDDHHMMSS+ZZZZ); the next best time was taken";
-            self.tell_at(Severity::Warning, "time-invalid", segment, &field.to_string(), text);
+            self.tell_at(Severity::Warning, "time-invalid", segment, field, text);
             return None;
         };
         let (at, doubt) = dtm.at(&self.zone);
@@ -128,7 +133,7 @@ impl<'m> Context<'m> {
             None => None,
         };
         if let Some((code, text)) = told {
-            self.tell_at(Severity::Warning, code, segment, &field.to_string(), text);
+            self.tell_at(Severity::Warning, code, segment, field, text);
         }
         Some((at, dtm.precision()))
     }

@@ -55,7 +55,7 @@ fn observed<'m>(context: &mut Context<'m>, obx: Segment<'m>, group: &Group<'m>) 
     let patient = group.patient.clone()?;
     let Some(field) = obx.valued(3) else {
         let text = "OBX-3 does not say what was observed; the observation was not read";
-        context.tell_at(Severity::Warning, "code-missing", obx, "3", text);
+        context.tell_at(Severity::Warning, "code-missing", obx, 3, text);
         return None;
     };
     let what = coded::read(context, field);
@@ -67,7 +67,7 @@ fn observed<'m>(context: &mut Context<'m>, obx: Segment<'m>, group: &Group<'m>) 
         None => {
             if obx.field(5).is_none_or(|f| f.is_empty()) {
                 let text = "OBX-5 is empty, which says nothing; send \"\" for a value that is no more";
-                context.tell_at(Severity::Information, "value-empty", obx, "5", text);
+                context.tell_at(Severity::Information, "value-empty", obx, 5, text);
             }
             return None;
         }
@@ -102,7 +102,7 @@ fn status<'m>(context: &mut Context<'m>, obx: Segment<'m>, group: &Group<'m>) ->
         "O" => return None,
         _ => {
             let text = "no status of HL7 table 0085; the result was taken as preliminary";
-            context.tell_at(Severity::Warning, "status-unknown", obx, "11", text);
+            context.tell_at(Severity::Warning, "status-unknown", obx, 11, text);
             ObservationStatus::Preliminary
         }
     };

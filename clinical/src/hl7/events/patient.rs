@@ -73,7 +73,7 @@ fn birth_date<'m>(context: &mut Context<'m>, pid: Segment<'m>) -> Option<String>
         Err(_) if text.is_empty() => None,
         Err(_) => {
             let text = "no date as HL7 writes it (YYYYMMDD); the birth date is taken as not known";
-            context.tell_at(Severity::Warning, "time-invalid", pid, "7", text);
+            context.tell_at(Severity::Warning, "time-invalid", pid, 7, text);
             None
         }
     }

@@ -26,12 +26,12 @@ pub(super) fn read<'m>(context: &mut Context<'m>, obx: Segment<'m>, what: &Coded
         // Documents and references to such: bytes for people, kept in the message.
         "ED" | "RP" => {
             let text = "documents are kept in the message and make no event";
-            context.tell_at(Severity::Information, "value-type-not-read", obx, "5", text);
+            context.tell_at(Severity::Information, "value-type-not-read", obx, 5, text);
             None
         }
         "" => {
             let text = "OBX-2 names no type; the value was read as text";
-            context.tell_at(Severity::Warning, "value-type-missing", obx, "2", text);
+            context.tell_at(Severity::Warning, "value-type-missing", obx, 2, text);
             Some(text_or_number(context, obx, field, what, &unit))
         }
         _ => Some(text_or_number(context, obx, field, what, &unit)),
@@ -57,7 +57,7 @@ fn numeric<'m>(
         Some(number) => quantity(context, obx, number, what.mapped, unit),
         None => {
             let told = "NM holds no number; the value was taken as text";
-            context.tell_at(Severity::Warning, "number-invalid", obx, "5", told);
+            context.tell_at(Severity::Warning, "number-invalid", obx, 5, told);
             Value::Text(text)
         }
     }
@@ -113,7 +113,7 @@ fn whole_text(field: Part<'_>) -> String {
 fn coded<'m>(context: &mut Context<'m>, obx: Segment<'m>, field: Part<'m>) -> Value {
     if field.repetitions().nth(1).is_some() {
         let text = "of several coded values the first was read";
-        context.tell_at(Severity::Warning, "value-repeats", obx, "5", text);
+        context.tell_at(Severity::Warning, "value-repeats", obx, 5, text);
     }
     let first = coded::triple(field, 1);
     let second = coded::triple(field, 4);
@@ -130,15 +130,18 @@ fn coded<'m>(context: &mut Context<'m>, obx: Segment<'m>, field: Part<'m>) -> Va
 }
 
 fn date<'m>(context: &mut Context<'m>, obx: Segment<'m>, field: Part<'m>) -> Value {
-    let text = whole_text(field);
-    match text.parse::<Dtm>() {
-        Ok(dtm) => Value::Text(dtm.iso()),
-        Err(_) => {
-            let told = "no date or time as HL7 writes it; the value was taken as text";
-            context.tell_at(Severity::Warning, "time-invalid", obx, "5", told);
-            Value::Text(text)
+    let mut lines = Vec::new();
+    for line in field.repetitions().map(|line| line.text()) {
+        match line.parse::<Dtm>() {
+            Ok(dtm) => lines.push(dtm.iso()),
+            Err(_) => {
+                let told = "no date or time as HL7 writes it; the value was taken as text";
+                context.tell_at(Severity::Warning, "time-invalid", obx, 5, told);
+                lines.push(line.into_owned());
+            }
         }
     }
+    Value::Text(lines.join("\n"))
 }
 
 fn quantity<'m>(
@@ -155,7 +158,7 @@ fn quantity<'m>(
     };
     let (number, unit) = converted.unwrap_or_else(|| {
         let told = "the unit sent does not fit the code table's; the value kept its own, correct the table";
-        context.tell_at(Severity::Warning, "unit-mismatch", obx, "6", told);
+        context.tell_at(Severity::Warning, "unit-mismatch", obx, 6, told);
         (number, units::normalise(unit).into_owned())
     });
     Value::Quantity { number, text, unit, comparator }
