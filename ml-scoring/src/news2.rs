@@ -19,7 +19,7 @@ const VALID_MS: i64 = 24 * Time::HOUR_MS;
 const MEASURED_NEEDED: usize = 4;
 
 /// One parameter's part of the total.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, PartialEq)]
 pub struct Part {
     pub name: &'static str,
     pub value: f32,
@@ -27,12 +27,18 @@ pub struct Part {
     pub words: String,
 }
 
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, PartialEq)]
 pub struct News2 {
     /// 0 to 20.
     pub total: u8,
     /// Known parameters, in the chart's order.
     pub parts: Vec<Part>,
+}
+
+impl std::fmt::Debug for News2 {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("News2(redacted)")
+    }
 }
 
 impl News2 {

@@ -218,10 +218,12 @@ fn read(column: Column, observation: &Observation) -> Result<f32, Standing> {
 
 /// A missing unit is taken for the column's own; the plausible range then catches the gross mistakes.
 fn in_unit(number: f64, unit: &str, column: Column, loinc: &str) -> Option<f64> {
-    match unit {
+    if unit == column.unit() {
+        return Some(number);
+    }
+    match crate::units::normalise(unit).as_ref() {
         "" if column == Column::FiO2 && number > 1.0 => Some(number / 100.0),
         "" => Some(number),
-        unit if unit == column.unit() => Some(number),
         unit => crate::units::convert(number, unit, column.unit(), loinc),
     }
 }

@@ -20,7 +20,7 @@ pub(super) enum Standing {
     NotANumber,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub(super) struct Point {
     at: Time,
     /// Hash of the observation's `source_id`; 0 = it has none.
@@ -55,7 +55,7 @@ fn rank(status: ObservationStatus) -> u8 {
 }
 
 /// Sorted by (time, source): equal times of two sources have an order that no arrival changes.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub(super) struct Series(VecDeque<Point>);
 

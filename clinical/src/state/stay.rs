@@ -7,7 +7,7 @@ use crate::{Encounter, EncounterChange, Location, Time};
 /// Movements kept of one patient; beyond it the oldest go, the first into an ICU excepted.
 const KEPT: usize = 256;
 
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
 struct Movement {
     at: Time,
     visit: Option<String>,
@@ -15,7 +15,7 @@ struct Movement {
 }
 
 /// The current visit.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Stay {
     pub visit: Option<String>,
     pub location: Option<Location>,
@@ -26,7 +26,13 @@ pub struct Stay {
     pub discharged_at: Option<Time>,
 }
 
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+impl std::fmt::Debug for Stay {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Stay(redacted)")
+    }
+}
+
+#[derive(Clone, Default, PartialEq, Serialize, Deserialize)]
 pub(super) struct Movements {
     /// Sorted by time, then by what changed, then by content: arrival decides nothing.
     all: Vec<Movement>,

@@ -129,6 +129,7 @@ fn units_reach_the_columns_and_nonsense_is_set_aside() {
         observed(0, "3150-6", 40.0, "%", "f", Final),
         observed(1, "3150-6", 50.0, "", "f", Final),
         observed(0, "2160-0", 88.4, "umol/L", "c", Final),
+        observed(0, "9279-1", 18.0, "breaths/min", "r", Final),
         observed(0, "8867-4", 7000.0, "/min", "h", Final),
         observed(1, "8867-4", 70.0, "furlong", "h", Final),
         observed(0, "8480-6", f64::NAN, "mm[Hg]", "s", Final),
@@ -139,6 +140,7 @@ fn units_reach_the_columns_and_nonsense_is_set_aside() {
     assert_eq!(state.last(Column::FiO2, Time(START)).map(|v| v.1), Some(0.4));
     assert!(state.last(Column::Creatinine, now).is_some_and(|v| (v.1 - 1.0).abs() < 0.01));
     assert_eq!(state.set_aside(), SetAside { implausible: 1, unit_unknown: 1, not_a_number: 1 });
+    assert_eq!(state.last(Column::Resp, now).map(|v| v.1), Some(18.0));
     assert_eq!(state.last(Column::Hr, now), None);
 }
 
