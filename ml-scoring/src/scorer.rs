@@ -7,7 +7,7 @@ use crate::dataset::Row;
 use crate::eval::{Prediction, Predictor, Rule};
 use crate::features::{self, Features, Group};
 use crate::news2::{self, News2};
-use crate::{Assessment, Contribution, Model, ModelError};
+use crate::{Assessment, Card, Contribution, Model, ModelError};
 
 /// Judges a patient at a time. Cheap to share: it holds no state of patients.
 pub struct Scorer(Inner);
@@ -55,6 +55,14 @@ impl Scorer {
         match &self.0 {
             Inner::News2 => Sha256::digest("medulla rule: NEWS2 2017, SpO2 scale 1, version 1").into(),
             Inner::Model { model, .. } => model.hash(),
+        }
+    }
+
+    /// A model's card; rules have none.
+    pub fn card(&self) -> Option<&Card> {
+        match &self.0 {
+            Inner::News2 => None,
+            Inner::Model { model, .. } => Some(model.card()),
         }
     }
 
