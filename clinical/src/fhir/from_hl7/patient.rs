@@ -4,6 +4,7 @@ use super::datatypes::{authority, cwe, cx, part, text, xad, xpn, xtn};
 use super::{Subject, Writer, tables, time};
 use crate::fhir::common::{coding, concept, reference, uuid};
 use crate::fhir::json::{Json, array, object};
+use crate::fhir::schema;
 use crate::hl7::{Part, Segment};
 
 impl<'m> Writer<'m> {
@@ -23,7 +24,7 @@ impl<'m> Writer<'m> {
             _ => ("deceasedBoolean", Json::Null),
         };
         let birth = pid.valued(7).and_then(|p| time::date(&part(p, 1)));
-        let languages = repetitions(pid, 15).map(|l| object([("language", cwe(l, self.feed))]));
+        let languages = repetitions(pid, 15).map(|l| object([("language", language(l))]));
         let members = vec![
             ("identifier", array(identifiers)),
             ("name", array(repetitions(pid, 5).chain(repetitions(pid, 9)).map(xpn))),
@@ -99,6 +100,17 @@ impl<'m> Writer<'m> {
                 .map_or(Json::Null, |words| object([("text", words.clone())])),
         }
     }
+}
+
+/// Only BCP 47 may be coded here (R4 max value set all-languages); other codes stay text.
+fn language(cwe: Part<'_>) -> Json {
+    let (code, words) = (part(cwe, 1), part(cwe, 2));
+    let words = if words.trim().is_empty() { code.as_ref() } else { words.as_ref() };
+    let known = code.trim().to_ascii_lowercase();
+    if schema::has_code("languages", &known) {
+        return concept(coding("urn:ietf:bcp:47", known, ""), words);
+    }
+    object([("text", text(words))])
 }
 
 /// The repetitions of a field that say something.

@@ -3,7 +3,7 @@
 use super::Mapper;
 use super::concept::has_code;
 use crate::fhir::json::Json;
-use crate::{EventKind, Feed, PatientId, Person, Sex};
+use crate::{EventKind, Feed, PatientId, Person, Severity, Sex};
 
 impl Mapper<'_> {
     pub(super) fn patient(&mut self, patient: &Json, full_url: Option<&str>) {
@@ -22,26 +22,21 @@ impl Mapper<'_> {
             died_at: self.time(patient.str("deceasedDateTime")).map(|(at, _)| at),
         };
         self.push(&id, None, at, EventKind::Person(person));
-        self.alias(patient, full_url, &id, at);
+        self.two_names(patient, full_url, &id);
         self.links(patient, &id, at);
     }
 
-    /// Others may refer to this patient as `Patient/id`: that name belongs to the same person. An id beside
-    /// a `urn:uuid:` is the sender's scratch name and stands for nobody.
-    fn alias(
-        &mut self,
-        patient: &Json,
-        full_url: Option<&str>,
-        id: &PatientId,
-        at: (crate::Time, crate::Precision),
-    ) {
+    /// A reference `Patient/id` from another message cannot be resolved: it means the feed's authority and that
+    /// id. The two names are not merged here, for the id may be another patient's record number.
+    fn two_names(&mut self, patient: &Json, full_url: Option<&str>, id: &PatientId) {
         if full_url.is_some_and(|url| url.starts_with("urn:")) {
             return;
         }
-        if let Some(from) = patient.str("id").and_then(|own| patient_id("", own, self.feed))
-            && from != *id
-        {
-            self.push(id, None, at, EventKind::Merged { from });
+        let own = patient.str("id").and_then(|own| patient_id("", own, self.feed));
+        if own.is_some_and(|own| own != *id) {
+            let text =
+                "is known by its identifier: refer to it by identifier, or from within the same Bundle";
+            self.report_at(Severity::Information, "patient-id-not-identity", "id", text);
         }
     }
 

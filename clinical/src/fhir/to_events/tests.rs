@@ -195,13 +195,14 @@ fn of_a_batch_the_good_entries_count() {
 }
 
 #[test]
-fn a_patient_known_by_two_names_is_one() {
+fn only_a_link_merges() {
     let json = r#"{"resourceType":"Patient","id":"7","identifier":[{"system":"urn:mrn","value":"42"}],
         "link":[{"other":{"identifier":{"system":"urn:mrn","value":"41"}},"type":"replaces"}]}"#;
-    let (events, _) = events(json);
+    let (events, issues) = events(json);
+    assert_eq!(events.len(), 2);
     assert!(events.iter().all(|e| e.patient == id("urn:mrn", "42")));
-    assert!(events[1].kind == EventKind::Merged { from: id("HOSP", "7") });
-    assert!(events[2].kind == EventKind::Merged { from: id("urn:mrn", "41") });
+    assert!(events[1].kind == EventKind::Merged { from: id("urn:mrn", "41") });
+    assert_eq!(issues[0].code, "patient-id-not-identity");
 }
 
 #[test]
