@@ -21,7 +21,7 @@ pub use check::{Finding, Report, Status, check, status_of};
 pub use delimiters::Delimiters;
 pub use dtm::{Dtm, DtmInvalid};
 pub use error::{Limits, ParseError};
-pub use events::to_events;
+pub use events::{message_time, to_events};
 pub use message::Message;
 pub use split::{Piece, PieceKind, messages, split};
 pub use view::{Part, Segment};

@@ -195,10 +195,10 @@ fn write_header(to: &Sender, now: Time, control_id: &str, out: &mut Vec<u8>) {
         }
         _ => "ACK".to_owned(),
     };
-    let encoding = if to.header.is_some() { to.raw(2) } else { b"^~\\&" };
     let or = |raw: &[u8], default: &str| if raw.is_empty() { default.into() } else { raw.to_vec() };
+    let encoding = or(to.raw(2), "^~\\&");
     let mut fields: Vec<Vec<u8>> = vec![
-        encoding.to_vec(),
+        encoding,
         to.raw(5).into(),
         to.raw(6).into(),
         to.raw(3).into(),

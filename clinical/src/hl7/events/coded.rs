@@ -14,7 +14,11 @@ pub(super) struct Coded<'c> {
 /// LOINC or SNOMED CT where the sender names one, in either triple; else the feed's table; else the
 /// sender's own code.
 pub(super) fn read<'c>(context: &Context<'c>, cwe: Part<'_>) -> Coded<'c> {
-    let triples = [triple(cwe, 1), triple(cwe, 4)];
+    let first = triple(cwe, 1);
+    if first.system == CodeSystem::Loinc && !first.code.is_empty() {
+        return Coded { code: first, mapped: None };
+    }
+    let triples = [first, triple(cwe, 4)];
     for wanted in [CodeSystem::Loinc, CodeSystem::Snomed] {
         if let Some(code) = triples.iter().find(|t| t.system == wanted && !t.code.is_empty()) {
             return Coded { code: code.clone(), mapped: None };
@@ -46,6 +50,11 @@ pub(super) fn triple(cwe: Part<'_>, first: usize) -> Code {
 
 /// HL7 table 0396, and what senders write for its LN and SCT.
 fn system_of(name: String) -> CodeSystem {
+    match name.as_str() {
+        "" => return CodeSystem::Other(name),
+        "LN" => return CodeSystem::Loinc,
+        _ => {}
+    }
     match name.to_ascii_uppercase().as_str() {
         "LN" | "LOINC" | "HTTP://LOINC.ORG" | "2.16.840.1.113883.6.1" => CodeSystem::Loinc,
         "SCT"

@@ -18,6 +18,8 @@ pub(super) struct Context<'m> {
     /// Code, segment and field of the issues: an OBR's fault is found again with each of its OBX.
     told: Vec<(&'static str, usize, usize)>,
     zone: TimeZone,
+    /// The last time read without a doubt: results of one order mostly share it.
+    last: (&'m [u8], (Time, Precision)),
     /// MSH-7, else the time of receipt.
     pub sent_at: (Time, Precision),
 }
@@ -29,6 +31,7 @@ impl<'m> Context<'m> {
             feed,
             issues: Vec::new(),
             told: Vec::new(),
+            last: (&[], (received_at, Precision::Second)),
             zone: TimeZone::UTC,
             sent_at: (received_at, Precision::Second),
         };
@@ -111,6 +114,9 @@ impl<'m> Context<'m> {
         segment: Segment<'m>,
         field: usize,
     ) -> Option<(Time, Precision)> {
+        if written.raw() == self.last.0 {
+            return Some(self.last.1);
+        }
         let text = written.component(1)?.text();
         if text.trim().is_empty() {
             return None;
@@ -132,8 +138,9 @@ impl<'m> Context<'m> {
             )),
             None => None,
         };
-        if let Some((code, text)) = told {
-            self.tell_at(Severity::Warning, code, segment, field, text);
+        match told {
+            Some((code, text)) => self.tell_at(Severity::Warning, code, segment, field, text),
+            None => self.last = (written.raw(), (at, dtm.precision())),
         }
         Some((at, dtm.precision()))
     }

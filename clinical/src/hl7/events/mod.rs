@@ -22,6 +22,13 @@ const FUTURE_MS_MAX: i64 = 24 * Time::HOUR_MS;
 const ADT: [&str; 14] =
     ["A01", "A02", "A03", "A04", "A05", "A06", "A07", "A08", "A11", "A12", "A13", "A28", "A31", "A40"];
 
+/// MSH-7, where it holds a time.
+pub fn message_time(message: &Message, feed: &Feed) -> Option<Time> {
+    const NONE: Time = Time(i64::MIN);
+    let sent_at = Context::new(message, feed, NONE).sent_at.0;
+    (sent_at != NONE).then_some(sent_at)
+}
+
 /// What a message says, and what is wrong with it. Takes ADT A01 to A08, A11 to A13, A28, A31, A40, ORU^R01,
 /// ORM^O01 and OML^O21. An issue of severity Error means that the message as a whole is to be rejected.
 pub fn to_events(message: &Message, feed: &Feed, received_at: Time) -> (Vec<Event>, Vec<Issue>) {

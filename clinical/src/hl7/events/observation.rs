@@ -87,19 +87,24 @@ fn is_withdrawal(status: ObservationStatus) -> bool {
 /// what was sent before. `None`: no result is meant.
 fn status<'m>(context: &mut Context<'m>, obx: Segment<'m>, group: &Group<'m>) -> Option<ObservationStatus> {
     let letter = |segment: Option<Segment<'m>>, field| {
-        segment.map(|s| s.text(field, 1).trim().to_ascii_uppercase()).unwrap_or_default()
+        segment
+            .and_then(|s| s.field(field))
+            .and_then(|f| f.component(1))
+            .map_or(&[][..], |c| c.raw().trim_ascii())
     };
     let (own, order) = (letter(Some(obx), 11), letter(group.obr, 25));
-    let status = if own.is_empty() { order.as_str() } else { own.as_str() };
-    let status = match status {
-        "F" | "U" | "V" | "B" if order == "C" => ObservationStatus::Corrected,
-        "F" | "U" | "V" | "B" | "" | "\"\"" => ObservationStatus::Final,
-        "C" | "A" => ObservationStatus::Corrected,
-        "D" | "W" => ObservationStatus::Deleted,
-        "X" | "N" => ObservationStatus::Cancelled,
-        "P" | "R" | "S" | "I" => ObservationStatus::Preliminary,
+    let status = if own.is_empty() { order } else { own };
+    let corrected = order.eq_ignore_ascii_case(b"C");
+    let status = match status.first().filter(|_| status.len() == 1).map(u8::to_ascii_uppercase) {
+        Some(b'F' | b'U' | b'V' | b'B') if corrected => ObservationStatus::Corrected,
+        Some(b'F' | b'U' | b'V' | b'B') => ObservationStatus::Final,
+        None if status.is_empty() || status == b"\"\"" => ObservationStatus::Final,
+        Some(b'C' | b'A') => ObservationStatus::Corrected,
+        Some(b'D' | b'W') => ObservationStatus::Deleted,
+        Some(b'X' | b'N') => ObservationStatus::Cancelled,
+        Some(b'P' | b'R' | b'S' | b'I') => ObservationStatus::Preliminary,
         // Describes the order: there is nothing that was observed.
-        "O" => return None,
+        Some(b'O') => return None,
         _ => {
             let text = "no status of HL7 table 0085; the result was taken as preliminary";
             context.tell_at(Severity::Warning, "status-unknown", obx, 11, text);
