@@ -22,7 +22,7 @@ pub(super) struct Chosen<'a> {
     pub test_margins: &'a [f32],
 }
 
-pub(super) fn card(data: &Data, options: &Options, chosen: &Chosen, seconds: u64) -> Card {
+pub(super) fn card(data: &Data, options: &Options, chosen: &Chosen) -> Card {
     let risks =
         |margins: &[f32]| -> Vec<f64> { margins.iter().map(|m| chosen.calibration.risk(*m)).collect() };
     let (own, test) = (risks(&chosen.cross.margins), risks(chosen.test_margins));
@@ -67,7 +67,7 @@ pub(super) fn card(data: &Data, options: &Options, chosen: &Chosen, seconds: u64
             fitted_on: OUT_OF_FOLD.into(),
         },
         training_data: training_data(data),
-        training: training(data, options, chosen, &own, threshold, seconds),
+        training: training(data, options, chosen, &own, threshold),
         held_out: said.figures(&data.test, true, everybody),
         clock_rule: clock.figures(&data.test, false, everybody),
         held_out_interruptive: Some(Said::model(&test, interruptive).figures(&data.test, true, everybody)),
@@ -119,7 +119,6 @@ fn training(
     chosen: &Chosen,
     own: &[f64],
     threshold: f64,
-    seconds: u64,
 ) -> serde_json::Value {
     let parameters: serde_json::Map<_, _> =
         options.settings.parameters.iter().map(|(name, value)| (name.clone(), json!(value))).collect();
@@ -134,7 +133,6 @@ fn training(
         "folds": options.folds,
         "early_stopping": "utility-weighted logistic loss on the fold's own patients",
         "cross_validated": cross_validated,
-        "seconds": seconds,
     })
 }
 

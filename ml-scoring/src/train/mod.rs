@@ -12,7 +12,6 @@ mod synthetic;
 mod table;
 
 use std::path::PathBuf;
-use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 
@@ -39,13 +38,16 @@ pub trait Progress: Sync {
 
 /// Trains the sepsis model, writes `model.ubj`, `card.json` and `golden.json`, and loads them as `medulla run` would.
 pub fn sepsis(options: &Options, progress: &dyn Progress) -> Result<Card> {
-    let started = Instant::now();
     ensure!(options.folds >= 2, "cross-validation needs at least 2 folds");
     let mut data = table::read(&options.files, progress)?;
     ensure!(
         data.develop.people.len() >= 100,
         "{} patients are too few to train on",
         data.develop.people.len()
+    );
+    ensure!(
+        data.develop.people.iter().any(|person| person.first_label.is_some()),
+        "no septic patient in the data"
     );
     let folds: Vec<u32> = data.develop.row_folds(options.folds);
     let ranges = synthetic::ranges(&data.develop.values, NAMES.len());
@@ -54,8 +56,9 @@ pub fn sepsis(options: &Options, progress: &dyn Progress) -> Result<Card> {
     data.develop.values = Vec::new();
 
     let cross = boost::cross_validate(&mut matrix, &data.develop, &folds, options, progress)?;
-    let threshold_margin = choose::threshold(&cross.margins, &data.develop.gains)
-        .context("no septic patient in the data: nothing to choose a threshold by")?;
+    let threshold_margin = choose::threshold(&cross.margins, &data.develop.gains).context(
+        "no alarm of the cross-validated models would gain anything: nothing to choose a threshold by",
+    )?;
     let calibration = choose::platt(&cross.margins, &data.develop.labels);
     progress.stage("training on all folds", u64::from(cross.rounds));
     let booster = boost::fit(&mut matrix, &data.develop, &options.settings, cross.rounds, progress)?;
@@ -65,8 +68,7 @@ pub fn sepsis(options: &Options, progress: &dyn Progress) -> Result<Card> {
     let test_margins = boost::margins(&booster, &data.test)?;
     let chosen =
         describe::Chosen { cross: &cross, threshold_margin, calibration, test_margins: &test_margins };
-    let seconds = started.elapsed().as_secs();
-    let card = describe::card(&data, options, &chosen, seconds);
+    let card = describe::card(&data, options, &chosen);
     let model = booster.save_buffer(true)?;
     write(options, &model, &card, &golden)?;
     Ok(card)
