@@ -1,1 +1,39 @@
+//! Runs one site's pipeline. The only crate that knows all the others.
+//!
+//! Work is pushed up to the ledger and pulled after it:
+//!
+//! ```text
+//! push  Source → Intake → Normaliser → Committer → LEDGER (quorum)
+//! ack   offset/ack/AA ◄── Receipt ◄── own apply ◄─────┘
+//! pull  LEDGER → Tail → PatientShard (fold, score, decide) → Alerter → LEDGER → Delivery, Board
+//! ```
+//!
+//! Actors are thin shells; what they decide stands in plain modules beside them
+//! ([`reading`](self), `patient`, `board`). `pipeline.rs` wires them, last to first, on one page.
 
+mod alerter;
+mod board;
+mod checkpoint;
+mod clock;
+mod committer;
+mod delivery;
+pub mod entry;
+mod handle;
+mod intake;
+mod metrics;
+mod normaliser;
+mod outgoing;
+mod parts;
+mod patient;
+mod pipeline;
+mod reading;
+mod shard;
+mod tail;
+mod ticker;
+mod window;
+
+pub use board::{AlertRow, BoardEvent, PatientDetail, PatientRow, RiskPoint};
+pub use handle::{AcknowledgeError, FeedStatus, Handle, SinkStatus};
+pub use metrics::Metrics;
+pub use parts::{Feed, OnError, Parts, Sink, SinkForm};
+pub use pipeline::Pipeline;

@@ -1,0 +1,309 @@
+//! The care board's read model: patients by risk, open alerts, and a stream of what changes.
+//!
+//! Everything in it is derived from the ledger; a restart builds it again.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use clinical::{AlertFacts, Time};
+use serde::Serialize;
+
+use crate::entry::{Acknowledged, Delivered};
+
+/// Events kept for readers that reconnect; one that was away for longer is told to load the board again.
+const EVENTS_KEPT: usize = 4096;
+/// Alerts kept on the board, newest; all of them stay in the ledger.
+const ALERTS_KEPT: usize = 2000;
+
+/// One patient's line on the board.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct PatientRow {
+    /// Opaque; names the patient in URLs.
+    pub key: String,
+    pub name: String,
+    pub id: String,
+    pub ward: String,
+    pub bed: String,
+    /// One per scorer.
+    pub risks: Vec<RiskNow>,
+    /// Event time of the newest data.
+    pub data_at: Time,
+    pub discharged: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct RiskNow {
+    pub scorer: String,
+    pub task: String,
+    /// 0 to 1; absent: insufficient data.
+    pub risk: Option<f64>,
+    pub threshold: f64,
+    pub at: Time,
+    /// The largest contributions in words, largest first.
+    pub reasons: Vec<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct RiskPoint {
+    pub at: Time,
+    pub risk: Option<f64>,
+}
+
+/// What opens when a patient is chosen.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct PatientDetail {
+    pub row: PatientRow,
+    /// Per scorer, oldest first.
+    pub curves: BTreeMap<String, Vec<RiskPoint>>,
+    pub alerts: Vec<AlertRow>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct AlertRow {
+    pub id: String,
+    pub index: u64,
+    pub patient: String,
+    pub name: String,
+    pub ward: String,
+    pub at: Time,
+    pub task: String,
+    pub model: String,
+    pub model_hash: String,
+    pub tier: String,
+    pub risk: f64,
+    pub threshold: f64,
+    pub reasons: Vec<String>,
+    /// Ledger indices; the trigger is last.
+    pub evidence: Vec<u64>,
+    pub delivered_to: BTreeSet<String>,
+    pub acknowledged: Option<Answer>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Answer {
+    pub by: String,
+    pub reason: String,
+    pub at: Time,
+}
+
+/// One change, as the server-sent event stream carries it.
+#[derive(Clone, Debug, Serialize)]
+pub struct BoardEvent {
+    /// Grows by one; starts anew (higher) after a restart.
+    pub seq: u64,
+    #[serde(flatten)]
+    pub change: Change,
+}
+
+#[derive(Clone, Debug, Serialize)]
+#[serde(tag = "type", content = "data", rename_all = "lowercase")]
+pub enum Change {
+    Patients(Vec<PatientRow>),
+    Alert(Box<AlertRow>),
+    /// The reader was away for too long: load the board again.
+    Reset,
+}
+
+pub(crate) struct Board {
+    patients: BTreeMap<String, PatientRow>,
+    changed: BTreeSet<String>,
+    alerts: BTreeMap<u64, AlertRow>,
+    index_of: BTreeMap<String, u64>,
+    events: VecDeque<BoardEvent>,
+    next_seq: u64,
+    stream: tokio::sync::broadcast::Sender<BoardEvent>,
+}
+
+impl Board {
+    /// `started_at` keeps the event numbers of two runs apart.
+    pub fn new(started_at: Time) -> Board {
+        Board {
+            patients: BTreeMap::new(),
+            changed: BTreeSet::new(),
+            alerts: BTreeMap::new(),
+            index_of: BTreeMap::new(),
+            events: VecDeque::new(),
+            next_seq: started_at.0.unsigned_abs().saturating_mul(1000),
+            stream: tokio::sync::broadcast::channel(1024).0,
+        }
+    }
+
+    pub fn set_patient(&mut self, row: PatientRow) {
+        if self.patients.get(&row.key) != Some(&row) {
+            self.changed.insert(row.key.clone());
+            self.patients.insert(row.key.clone(), row);
+        }
+    }
+
+    /// A merge: the patient goes on under another key.
+    pub fn remove_patient(&mut self, key: &str) {
+        self.patients.remove(key);
+    }
+
+    /// Tells readers of the patients that changed since the last call; called a few times a second, so that a
+    /// busy ward is one event and not hundreds.
+    pub fn flush(&mut self) {
+        let changed = std::mem::take(&mut self.changed);
+        let rows: Vec<PatientRow> =
+            changed.iter().filter_map(|key| self.patients.get(key).cloned()).collect();
+        if !rows.is_empty() {
+            self.publish(Change::Patients(rows));
+        }
+    }
+
+    pub fn add_alert(&mut self, index: u64, patient: String, facts: &AlertFacts) {
+        let row = AlertRow {
+            id: facts.id.clone(),
+            index,
+            name: self.patients.get(&patient).map(|row| row.name.clone()).unwrap_or_default(),
+            patient,
+            ward: facts.ward.clone(),
+            at: facts.at,
+            task: facts.task.clone(),
+            model: facts.model.clone(),
+            model_hash: facts.model_hash.clone(),
+            tier: facts.tier.clone(),
+            risk: facts.risk,
+            threshold: facts.threshold,
+            reasons: facts.reasons.clone(),
+            evidence: facts.indices.clone(),
+            delivered_to: BTreeSet::new(),
+            acknowledged: None,
+        };
+        self.index_of.insert(row.id.clone(), index);
+        self.alerts.insert(index, row.clone());
+        if self.alerts.len() > ALERTS_KEPT
+            && let Some((_, oldest)) = self.alerts.pop_first()
+        {
+            self.index_of.remove(&oldest.id);
+        }
+        self.publish(Change::Alert(Box::new(row)));
+    }
+
+    pub fn delivered(&mut self, delivered: &Delivered) {
+        if delivered.refused.is_none() {
+            self.change_alert(&delivered.alert, |row| row.delivered_to.insert(delivered.sink.clone()));
+        }
+    }
+
+    /// The first answer stands; later ones are in the ledger beside it. Returns the alert's time when it is new.
+    pub fn acknowledged(&mut self, answer: &Acknowledged) -> Option<Time> {
+        let mut alert_at = None;
+        self.change_alert(&answer.alert, |row| {
+            let first = row.acknowledged.is_none();
+            if first {
+                alert_at = Some(row.at);
+                row.acknowledged =
+                    Some(Answer { by: answer.by.clone(), reason: answer.reason.clone(), at: answer.at });
+            }
+            first
+        });
+        alert_at
+    }
+
+    /// By risk over threshold, highest first.
+    pub fn patients(&self) -> Vec<PatientRow> {
+        let mut rows: Vec<PatientRow> =
+            self.patients.values().filter(|row| !row.discharged).cloned().collect();
+        let urgency = |row: &PatientRow| {
+            row.risks.iter().filter_map(|r| Some(r.risk? / r.threshold.max(1e-9))).fold(-1.0, f64::max)
+        };
+        rows.sort_by(|a, b| urgency(b).total_cmp(&urgency(a)).then_with(|| a.key.cmp(&b.key)));
+        rows
+    }
+
+    /// Newest first.
+    pub fn alerts(&self) -> impl Iterator<Item = &AlertRow> {
+        self.alerts.values().rev()
+    }
+
+    pub fn alert(&self, id: &str) -> Option<&AlertRow> {
+        self.alerts.get(self.index_of.get(id)?)
+    }
+
+    /// The newest event number: what a reader that has loaded the board now goes on from.
+    pub fn seq(&self) -> u64 {
+        self.next_seq
+    }
+
+    /// What happened after `seq`, and the stream of what is to come, without a gap between them.
+    pub fn subscribe(&self, seq: u64) -> (Vec<BoardEvent>, tokio::sync::broadcast::Receiver<BoardEvent>) {
+        let oldest = self.events.front().map_or(self.next_seq, |event| event.seq);
+        let missed = if seq + 1 < oldest || seq > self.next_seq {
+            vec![BoardEvent { seq: self.next_seq, change: Change::Reset }]
+        } else {
+            self.events.iter().filter(|event| event.seq > seq).cloned().collect()
+        };
+        (missed, self.stream.subscribe())
+    }
+
+    fn change_alert(&mut self, id: &str, change: impl FnOnce(&mut AlertRow) -> bool) {
+        let Some(row) = self.index_of.get(id).and_then(|index| self.alerts.get_mut(index)) else { return };
+        if change(row) {
+            let row = row.clone();
+            self.publish(Change::Alert(Box::new(row)));
+        }
+    }
+
+    fn publish(&mut self, change: Change) {
+        self.next_seq += 1;
+        let event = BoardEvent { seq: self.next_seq, change };
+        self.events.push_back(event.clone());
+        if self.events.len() > EVENTS_KEPT {
+            self.events.pop_front();
+        }
+        // Without a reader nobody hears it; the next one loads the board.
+        let _ = self.stream.send(event);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn facts(id: &str) -> AlertFacts {
+        AlertFacts {
+            id: id.into(),
+            patient: clinical::PatientId { authority: "H".into(), id: "1".into() },
+            visit: None,
+            ward: "ICU".into(),
+            at: Time(5),
+            task: "sepsis".into(),
+            model: "m".into(),
+            model_hash: "00".into(),
+            risk: 0.5,
+            threshold: 0.2,
+            tier: "interruptive".into(),
+            reasons: vec![],
+            indices: vec![1],
+            site: "a".into(),
+            takeover_for: None,
+        }
+    }
+
+    #[test]
+    fn a_reader_that_comes_back_gets_what_it_missed_and_no_more() {
+        let mut board = Board::new(Time(1));
+        let start = board.seq();
+        board.add_alert(7, "p".into(), &facts("a"));
+        let after_first = board.seq();
+        board.add_alert(8, "p".into(), &facts("b"));
+        let seqs = |from| board.subscribe(from).0.iter().map(|e| e.seq).collect::<Vec<_>>();
+        assert_eq!(seqs(start), [start + 1, start + 2]);
+        assert_eq!(seqs(after_first), [start + 2]);
+        assert!(seqs(board.seq()).is_empty());
+        for stale in [0, board.seq() + 1] {
+            assert!(matches!(board.subscribe(stale).0[..], [BoardEvent { change: Change::Reset, .. }]));
+        }
+    }
+
+    #[test]
+    fn the_first_answer_stands() {
+        let mut board = Board::new(Time(1));
+        board.add_alert(7, "p".into(), &facts("a"));
+        let answer =
+            |by: &str| Acknowledged { alert: "a".into(), by: by.into(), reason: "r".into(), at: Time(9) };
+        assert_eq!(board.acknowledged(&answer("first")), Some(Time(5)));
+        assert_eq!(board.acknowledged(&answer("second")), None);
+        assert_eq!(board.alert("a").unwrap().acknowledged.as_ref().unwrap().by, "first");
+    }
+}

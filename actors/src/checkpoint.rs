@@ -1,0 +1,92 @@
+//! The pipeline's own memory in the site's store: where the tail stands, and the patients' states as of there.
+//!
+//! Losing it costs time and nothing else: the ledger is read again from the start.
+
+use std::collections::BTreeMap;
+
+use ml_scoring::WardBudgets;
+use raft_ledger::{Entry, Ledger};
+
+use crate::patient::Patient;
+
+const CURSOR: &[u8] = b"tail/cursor";
+const MERGED: &[u8] = b"tail/merged";
+const BUDGETS: &[u8] = b"tail/budgets";
+const PATIENT: &str = "patient/";
+const PAGE: usize = 1024;
+
+#[derive(Default)]
+pub(crate) struct Checkpoint {
+    pub cursor: u64,
+    pub merged: BTreeMap<String, String>,
+    pub patients: Vec<(String, Patient)>,
+}
+
+/// The last checkpoint; an empty one where there is none, or where a later release wrote it.
+pub(crate) fn load(ledger: &Ledger) -> Checkpoint {
+    match try_load(ledger) {
+        Ok(checkpoint) => checkpoint.unwrap_or_default(),
+        Err(error) => {
+            tracing::warn!(%error, "patient states cannot be read; folding the ledger again from its start");
+            Checkpoint::default()
+        }
+    }
+}
+
+fn try_load(ledger: &Ledger) -> Result<Option<Checkpoint>, Box<dyn std::error::Error>> {
+    let Some(cursor) = ledger.site_get(CURSOR)? else { return Ok(None) };
+    let cursor = u64::from_be_bytes(cursor.as_slice().try_into()?);
+    let merged = match ledger.site_get(MERGED)? {
+        Some(bytes) => rmp_serde::from_slice(&bytes)?,
+        None => BTreeMap::new(),
+    };
+    let mut patients = Vec::new();
+    for (key, bytes) in ledger.site_scan(PATIENT.as_bytes())? {
+        let key = std::str::from_utf8(key.get(PATIENT.len()..).unwrap_or_default())?.to_owned();
+        patients.push((key, Patient::decode(&bytes)?));
+    }
+    Ok(Some(Checkpoint { cursor, merged, patients }))
+}
+
+/// What each ward's budget has spent; nothing where it cannot be read.
+pub(crate) fn load_budgets(ledger: &Ledger) -> WardBudgets {
+    let stored = ledger.site_get(BUDGETS).ok().flatten();
+    stored.and_then(|bytes| rmp_serde::from_slice(&bytes).ok()).unwrap_or_default()
+}
+
+/// All at once: cursor, merges, budgets and the patients that changed.
+pub(crate) fn save(
+    ledger: &Ledger,
+    cursor: u64,
+    merged: &BTreeMap<String, String>,
+    budgets: &WardBudgets,
+    changed: Vec<(String, Option<Vec<u8>>)>,
+) {
+    let mut writes = vec![
+        (CURSOR.to_vec(), Some(cursor.to_be_bytes().to_vec())),
+        (MERGED.to_vec(), Some(rmp_serde::to_vec_named(merged).unwrap_or_default())),
+        (BUDGETS.to_vec(), Some(rmp_serde::to_vec_named(budgets).unwrap_or_default())),
+    ];
+    writes
+        .extend(changed.into_iter().map(|(key, patient)| (format!("{PATIENT}{key}").into_bytes(), patient)));
+    if let Err(error) = ledger.site_write(writes) {
+        tracing::error!(%error, "patient states not saved; a restart would fold more of the ledger again");
+    }
+}
+
+/// The alerts before `cursor`, their deliveries and their answers, in this order.
+pub(crate) fn answered_alerts(ledger: &Ledger, cursor: u64) -> Vec<Entry> {
+    let mut found = Vec::new();
+    for kind in ["alert", "delivered", "acknowledged"] {
+        let tag = ledger.tag("kind", kind.as_bytes());
+        let mut from = 0;
+        loop {
+            let page = ledger.by_tag(tag, from, PAGE).unwrap_or_default();
+            let Some(last) = page.last().copied() else { break };
+            let before = page.into_iter().filter(|index| *index < cursor);
+            found.extend(before.filter_map(|index| ledger.read_from(index, 1).ok()?.into_iter().next()));
+            from = last + 1;
+        }
+    }
+    found
+}

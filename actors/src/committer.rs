@@ -1,0 +1,147 @@
+//! Appends what the feeds brought, in order, and settles each receipt with what the site's own apply says.
+
+use std::future::Future;
+use std::time::{Duration, Instant};
+
+use actix::prelude::*;
+use connectors::{Receipt, Refusal, Reply};
+use raft_ledger::{AppendError, Draft, Ledger, Outcome};
+
+use crate::metrics::Metrics;
+use crate::window::Place;
+
+/// One message on its way into the ledger. A batch file is one of these with many drafts.
+pub(crate) struct Prepared {
+    pub drafts: Vec<Draft>,
+    pub receipt: Receipt,
+    pub answer: Answer,
+    pub labels: Labels,
+    pub received: Instant,
+    /// In the feed's window; held until the message is answered.
+    pub _place: Place,
+}
+
+#[derive(Clone)]
+pub(crate) struct Labels {
+    pub feed: std::sync::Arc<str>,
+    /// A known message type, or `unknown`: bounded, whatever senders write.
+    pub type_: String,
+}
+
+/// What the sender hears once its message is where the feed's ack point asks.
+pub(crate) enum Answer {
+    Accept(Box<dyn FnOnce(&[Outcome]) -> Accepted + Send>),
+    Refuse(Refusal, Reply),
+    /// Refused, but nothing goes to a dead-letter queue: it waits in the ledger for a person.
+    Hold(Refusal, Reply),
+}
+
+pub(crate) struct Accepted {
+    /// HL7 enhanced mode asks for two answers: this one (CA) goes first.
+    pub first: Option<Reply>,
+    pub last: Reply,
+}
+
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct Commit(pub Vec<Prepared>);
+
+pub(crate) struct Committer {
+    ledger: Ledger,
+    metrics: Metrics,
+}
+
+impl Committer {
+    pub fn new(ledger: Ledger, metrics: Metrics) -> Committer {
+        Committer { ledger, metrics }
+    }
+}
+
+impl Actor for Committer {
+    type Context = Context<Self>;
+}
+
+impl Handler<Commit> for Committer {
+    /// Atomic: the next message is not looked at before this one is in the ledger's queue, so order is kept.
+    /// Its commit is awaited on the side, so many are in flight.
+    type Result = AtomicResponse<Self, ()>;
+
+    fn handle(&mut self, Commit(prepared): Commit, _: &mut Self::Context) -> Self::Result {
+        let (ledger, metrics) = (self.ledger.clone(), self.metrics.clone());
+        let submit = async move {
+            let drafts: Vec<Draft> = prepared.iter().flat_map(|p| p.drafts.iter().cloned()).collect();
+            let outcomes = submit(&ledger, drafts).await;
+            actix::spawn(async move { settle(prepared, outcomes.await, &metrics) });
+        };
+        AtomicResponse::new(Box::pin(submit.into_actor(self)))
+    }
+}
+
+/// Hands the drafts to the ledger, waiting out its pushback; the returned future is their commit.
+async fn submit(
+    ledger: &Ledger,
+    drafts: Vec<Draft>,
+) -> impl Future<Output = Result<Vec<Outcome>, AppendError>> + use<> {
+    loop {
+        match ledger.submit(drafts.clone()) {
+            Ok(commit) => return futures_util::future::Either::Left(commit),
+            Err(AppendError::Pushback { .. }) => tokio::time::sleep(Duration::from_millis(2)).await,
+            Err(error) => return futures_util::future::Either::Right(std::future::ready(Err(error))),
+        }
+    }
+}
+
+fn settle(prepared: Vec<Prepared>, outcomes: Result<Vec<Outcome>, AppendError>, metrics: &Metrics) {
+    match outcomes {
+        Ok(outcomes) => {
+            let mut rest = &outcomes[..];
+            for message in prepared {
+                let (own, others) = rest.split_at(message.drafts.len().min(rest.len()));
+                rest = others;
+                message.settle(own, metrics);
+            }
+        }
+        Err(error) => {
+            tracing::warn!(%error, messages = prepared.len(), "not committed; senders are asked to send again");
+            for message in prepared {
+                message.count("retry", metrics);
+                message.receipt.retry(error.to_string());
+            }
+        }
+    }
+}
+
+impl Prepared {
+    fn count(&self, outcome: &str, metrics: &Metrics) {
+        let labels = &self.labels;
+        metrics.messages.with_label_values(&[&*labels.feed, &labels.type_, outcome]).inc();
+        metrics
+            .commit_seconds
+            .with_label_values(&[&*labels.feed])
+            .observe(self.received.elapsed().as_secs_f64());
+    }
+
+    fn settle(self, outcomes: &[Outcome], metrics: &Metrics) {
+        let duplicate = !outcomes.is_empty() && outcomes.iter().all(|outcome| outcome.duplicate);
+        match &self.answer {
+            Answer::Refuse(refusal, _) | Answer::Hold(refusal, _) => {
+                metrics.rejected.with_label_values(&[&*self.labels.feed, &refusal.code]).inc();
+                self.count("rejected", metrics);
+            }
+            Answer::Accept(_) if duplicate => self.count("duplicate", metrics),
+            Answer::Accept(_) => self.count("committed", metrics),
+        }
+        let mut receipt = self.receipt;
+        match self.answer {
+            Answer::Accept(reply) => {
+                let accepted = reply(outcomes);
+                if let Some(first) = accepted.first {
+                    receipt.stored(first);
+                }
+                receipt.committed(accepted.last);
+            }
+            Answer::Refuse(refusal, reply) => receipt.rejected(refusal, reply),
+            Answer::Hold(_, reply) => receipt.committed(reply),
+        }
+    }
+}

@@ -1,0 +1,200 @@
+//! Brings kept alerts to one sink, in order, until its receiver has confirmed each.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use actix::prelude::*;
+use bytes::Bytes;
+use clinical::Parties;
+use connectors::{Outbound, SinkError};
+use raft_ledger::{Ledger, Payload};
+use tokio::sync::watch;
+
+use crate::entry::{self, Alert, Delivered, Kind};
+use crate::metrics::Metrics;
+use crate::parts::{Sink, SinkForm};
+use crate::{clock, outgoing};
+
+const BACKOFF_MS: std::ops::Range<u64> = 200..30_000;
+const PAGE: usize = 64;
+
+/// What people see of a sink.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Progress {
+    pub delivered: u64,
+    pub refused: u64,
+    pub last_error: Option<String>,
+}
+
+pub(crate) struct Delivery {
+    sink: Option<Sink>,
+    ledger: Ledger,
+    site: String,
+    /// Raised by the tail whenever an alert of this site was committed.
+    alerts: watch::Receiver<u64>,
+    progress: Arc<Mutex<Progress>>,
+    metrics: Metrics,
+}
+
+impl Delivery {
+    pub fn new(
+        sink: Sink,
+        ledger: Ledger,
+        site: String,
+        alerts: watch::Receiver<u64>,
+        progress: Arc<Mutex<Progress>>,
+        metrics: Metrics,
+    ) -> Delivery {
+        Delivery { sink: Some(sink), ledger, site, alerts, progress, metrics }
+    }
+}
+
+impl Actor for Delivery {
+    type Context = Context<Self>;
+
+    fn started(&mut self, context: &mut Self::Context) {
+        let Some(sink) = self.sink.take() else { return };
+        let run = Run {
+            cursor_key: format!("sink/{}/cursor", sink.name),
+            sink,
+            ledger: self.ledger.clone(),
+            site: self.site.clone(),
+            progress: self.progress.clone(),
+            metrics: self.metrics.clone(),
+        };
+        let alerts = self.alerts.clone();
+        context.spawn(run.run(alerts).into_actor(self));
+    }
+}
+
+struct Run {
+    cursor_key: String,
+    sink: Sink,
+    ledger: Ledger,
+    site: String,
+    progress: Arc<Mutex<Progress>>,
+    metrics: Metrics,
+}
+
+impl Run {
+    async fn run(mut self, mut alerts: watch::Receiver<u64>) {
+        let mut cursor = match self.load_cursor() {
+            Some(cursor) => cursor,
+            // A sink that is new hears of what happens from now on.
+            None => self.ledger.size(),
+        };
+        self.store_cursor(cursor);
+        loop {
+            let page = self.ledger.by_tag(self.ledger.tag("kind", b"alert"), cursor, PAGE);
+            let indices = page.unwrap_or_else(|error| {
+                self.note_error(error.to_string());
+                Vec::new()
+            });
+            if indices.is_empty() && alerts.changed().await.is_err() {
+                return;
+            }
+            for index in indices {
+                self.deliver(index).await;
+                cursor = index + 1;
+                self.store_cursor(cursor);
+            }
+        }
+    }
+
+    /// Returns when the alert needs no more sending.
+    async fn deliver(&mut self, index: u64) {
+        let Some(alert) = self.read(index) else { return };
+        let message = self.write(&alert);
+        let mut pause_ms = BACKOFF_MS.start;
+        let refused = loop {
+            match self.sink.sink.deliver(&message).await {
+                Ok(()) => break None,
+                Err(SinkError::Refused(reason)) => break Some(reason),
+                Err(error) => {
+                    self.count("retry");
+                    self.note_error(error.to_string());
+                    tracing::warn!(sink = %self.sink.name, %error, "alert not delivered");
+                }
+            }
+            tokio::time::sleep(Duration::from_millis(pause_ms)).await;
+            pause_ms = (pause_ms * 2).min(BACKOFF_MS.end);
+        };
+        self.count(if refused.is_some() { "refused" } else { "delivered" });
+        self.note(refused.as_deref());
+        self.mark(&alert, refused).await;
+    }
+
+    /// An own, readable alert; others are their own site's to deliver.
+    fn read(&self, index: u64) -> Option<Alert> {
+        let entry = self.ledger.read_from(index, 1).ok()?.into_iter().next()?;
+        let Payload::Open(payload) = &entry.payload else { return None };
+        if entry.site != self.site || entry.kind != Kind::Alert as u16 {
+            return None;
+        }
+        entry::decode::<Alert>(payload).ok().map(|(alert, _)| alert)
+    }
+
+    fn write(&self, alert: &Alert) -> Outbound {
+        let facts = &alert.facts;
+        let (content_type, body) = match &self.sink.form {
+            SinkForm::FhirBundle => {
+                ("application/fhir+json", Bytes::from(clinical::fhir::alert_bundle(facts)))
+            }
+            SinkForm::Oru { sending, receiving } => {
+                let control_id = facts.id.get(..20).unwrap_or(&facts.id);
+                let parties = Parties {
+                    sending_application: sending.clone(),
+                    receiving_application: receiving.clone(),
+                    ..Parties::default()
+                };
+                let oru = clinical::alert_oru(facts, clock::now(), control_id, &parties);
+                ("x-application/hl7-v2+er7", oru)
+            }
+        };
+        let key = hex::encode(self.ledger.subject(&crate::reading::subject_key(&facts.patient)).0);
+        Outbound { id: facts.id.clone(), key, content_type, body }
+    }
+
+    async fn mark(&self, alert: &Alert, refused: Option<String>) {
+        let at = clock::now();
+        let (id, sink) = (&alert.facts.id, &self.sink.name);
+        let delivered = Delivered { alert: id.clone(), sink: sink.clone(), at, refused };
+        let subject = crate::reading::subject_key(&alert.facts.patient);
+        let payload = entry::encode(&delivered, b"");
+        let mut draft = outgoing::draft(&self.ledger, Kind::Delivered, &subject, payload, at);
+        draft.dedupe = Some(self.ledger.keyed_hash("delivered", &[sink.as_bytes(), id.as_bytes()]));
+        draft.tags = vec![self.ledger.tag("kind", b"delivered"), self.ledger.tag("alert", id.as_bytes())];
+        outgoing::append(&self.ledger, draft).await;
+    }
+
+    fn load_cursor(&self) -> Option<u64> {
+        let stored = self.ledger.site_get(self.cursor_key.as_bytes()).ok().flatten()?;
+        stored.as_slice().try_into().ok().map(u64::from_be_bytes)
+    }
+
+    /// Not synced: after a crash the alert is sent again, and its receiver knows it by its id.
+    fn store_cursor(&self, cursor: u64) {
+        if let Err(error) = self.ledger.site_put(self.cursor_key.as_bytes(), &cursor.to_be_bytes(), false) {
+            self.note_error(error.to_string());
+        }
+    }
+
+    fn count(&self, outcome: &str) {
+        self.metrics.deliveries.with_label_values(&[&*self.sink.name, outcome]).inc();
+    }
+
+    fn note(&self, refused: Option<&str>) {
+        let mut progress = self.progress.lock().expect("progress lock");
+        match refused {
+            None => progress.delivered += 1,
+            Some(reason) => {
+                progress.refused += 1;
+                progress.last_error = Some(reason.to_owned());
+            }
+        }
+    }
+
+    fn note_error(&self, error: String) {
+        self.progress.lock().expect("progress lock").last_error = Some(error);
+    }
+}

@@ -1,0 +1,251 @@
+//! What the program may ask of a running pipeline.
+
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
+
+use actix::prelude::*;
+use connectors::{SourceState, SourceStatus};
+use raft_ledger::{AppendError, Entry, Ledger, LedgerError, Role};
+use serde::Serialize;
+use tokio::sync::{broadcast, oneshot};
+use tokio_util::sync::CancellationToken;
+
+use crate::board::{AlertRow, Board, BoardEvent, PatientDetail, PatientRow};
+use crate::delivery::Progress;
+use crate::entry::{self, Acknowledged, Kind};
+use crate::metrics::Metrics;
+use crate::shard::{Detail, Shard};
+use crate::window::Window;
+use crate::{clock, outgoing};
+
+#[derive(Clone)]
+pub struct Handle {
+    pub(crate) inner: Arc<Inner>,
+}
+
+pub(crate) struct Inner {
+    pub site: String,
+    pub ledger: Ledger,
+    pub board: Arc<Mutex<Board>>,
+    pub shards: Vec<Addr<Shard>>,
+    pub feeds: Vec<RunningFeed>,
+    pub sinks: Vec<RunningSink>,
+    pub metrics: Metrics,
+    pub stop_feeds: CancellationToken,
+    pub stop_tail: CancellationToken,
+    pub endings: Mutex<Option<Endings>>,
+}
+
+/// What a graceful stop waits for.
+pub(crate) struct Endings {
+    pub feeds: Vec<oneshot::Receiver<()>>,
+    pub tail: oneshot::Receiver<()>,
+}
+
+pub(crate) struct RunningFeed {
+    pub name: String,
+    pub kind: &'static str,
+    pub status: Arc<SourceStatus>,
+    pub window: Window,
+}
+
+pub(crate) struct RunningSink {
+    pub name: String,
+    pub kind: &'static str,
+    pub progress: Arc<Mutex<Progress>>,
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub struct FeedStatus {
+    pub name: String,
+    pub kind: String,
+    /// `connecting`, `running`, `paused` or `stopped`.
+    pub state: String,
+    pub received: u64,
+    /// Received and not answered yet.
+    pub in_flight: usize,
+    pub oldest_s: f64,
+    /// Waiting at the sender's side, where the transport can tell.
+    pub lag: u64,
+    pub last_error: Option<String>,
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub struct SinkStatus {
+    pub name: String,
+    pub kind: String,
+    pub delivered: u64,
+    pub refused: u64,
+    pub last_error: Option<String>,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum AcknowledgeError {
+    #[error("no alert {0}: load the board again")]
+    UnknownAlert(String),
+    #[error(transparent)]
+    Ledger(#[from] AppendError),
+}
+
+impl Handle {
+    pub fn site(&self) -> &str {
+        &self.inner.site
+    }
+
+    pub fn ledger(&self) -> &Ledger {
+        &self.inner.ledger
+    }
+
+    /// Patients in the house, highest risk first, and the event number to go on from.
+    pub fn board(&self) -> (Vec<PatientRow>, u64) {
+        let board = self.lock();
+        (board.patients(), board.seq())
+    }
+
+    pub async fn patient(&self, key: &str) -> Option<PatientDetail> {
+        for shard in &self.inner.shards {
+            if let Ok(Some(mut detail)) = shard.send(Detail(key.to_owned())).await {
+                let board = self.lock();
+                detail.alerts = board.alerts().filter(|alert| alert.patient == key).cloned().collect();
+                return Some(detail);
+            }
+        }
+        None
+    }
+
+    /// Newest first.
+    pub fn alerts(&self, limit: usize) -> Vec<AlertRow> {
+        self.lock().alerts().take(limit).cloned().collect()
+    }
+
+    pub fn alert(&self, id: &str) -> Option<AlertRow> {
+        self.lock().alert(id).cloned()
+    }
+
+    /// What happened after event `seq`, and what is to come, without a gap.
+    pub fn subscribe(&self, seq: u64) -> (Vec<BoardEvent>, broadcast::Receiver<BoardEvent>) {
+        self.lock().subscribe(seq)
+    }
+
+    /// A person's answer: in the ledger when this returns. `by` comes from the sign-in.
+    pub async fn acknowledge(&self, alert: &str, by: &str, reason: &str) -> Result<u64, AcknowledgeError> {
+        let ledger = &self.inner.ledger;
+        let row = self.alert(alert).ok_or_else(|| AcknowledgeError::UnknownAlert(alert.to_owned()))?;
+        let at = clock::now();
+        let answer = Acknowledged { alert: row.id.clone(), by: by.to_owned(), reason: reason.to_owned(), at };
+        let subject = hex::decode(&row.patient).unwrap_or_default();
+        let mut draft =
+            outgoing::draft(ledger, Kind::Acknowledged, &subject, entry::encode(&answer, b""), at);
+        draft.dedupe = Some(ledger.keyed_hash(
+            "acknowledged",
+            &[row.id.as_bytes(), by.as_bytes(), reason.as_bytes(), &at.0.to_be_bytes()],
+        ));
+        draft.tags = vec![ledger.tag("kind", b"acknowledged"), ledger.tag("alert", row.id.as_bytes())];
+        let outcomes = ledger.append(vec![draft]).await?;
+        Ok(outcomes.first().map(|outcome| outcome.index).unwrap_or_default())
+    }
+
+    pub fn feeds(&self) -> Vec<FeedStatus> {
+        self.inner.feeds.iter().map(RunningFeed::status).collect()
+    }
+
+    pub fn sinks(&self) -> Vec<SinkStatus> {
+        self.inner.sinks.iter().map(RunningSink::status).collect()
+    }
+
+    /// One committed entry as it is kept; `None` beyond the ledger's end.
+    pub fn entry(&self, index: u64) -> Result<Option<Entry>, LedgerError> {
+        Ok(self.inner.ledger.read_from(index, 1)?.into_iter().find(|entry| entry.index == index))
+    }
+
+    /// Every gauge as of now; the counters keep themselves.
+    pub fn metrics(&self) -> Vec<prometheus::proto::MetricFamily> {
+        self.refresh();
+        self.inner.metrics.registry.gather()
+    }
+
+    /// Ready to take messages: a leader is known, so an append can commit.
+    pub fn is_ready(&self) -> bool {
+        let status = self.inner.ledger.status();
+        status.leader.is_some() && status.role != Role::Stopped
+    }
+
+    /// Stops reading, settles what is in flight, saves the states. The ledger stays open for the caller to close.
+    pub async fn stop(&self) {
+        let endings = self.inner.endings.lock().expect("endings lock").take();
+        let Some(endings) = endings else { return };
+        self.inner.stop_feeds.cancel();
+        futures_util::future::join_all(endings.feeds).await;
+        self.inner.stop_tail.cancel();
+        let _ = endings.tail.await;
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Board> {
+        self.inner.board.lock().expect("board lock")
+    }
+
+    fn refresh(&self) {
+        let (metrics, status) = (&self.inner.metrics, self.inner.ledger.status());
+        for feed in &self.inner.feeds {
+            let labels = [feed.name.as_str()];
+            metrics.queue_depth.with_label_values(&labels).set(feed.window.depth() as i64);
+            metrics.queue_age_seconds.with_label_values(&labels).set(feed.window.oldest().as_secs_f64());
+            metrics.feed_lag.with_label_values(&labels).set(feed.status.lag.load(Ordering::Relaxed) as i64);
+            let up = feed.status.get().0 == SourceState::Running;
+            metrics.feed_up.with_label_values(&[feed.name.as_str(), feed.kind]).set(i64::from(up));
+        }
+        for (role, name) in ROLES {
+            metrics.raft_role.with_label_values(&[name]).set(i64::from(status.role == role));
+        }
+        metrics.raft_term.set(status.term as i64);
+        metrics.ledger_size.set(status.size as i64);
+        metrics.ledger_in_flight_bytes.set(status.in_flight_bytes as i64);
+        for (peer, lag) in &status.lag {
+            metrics.raft_lag.with_label_values(&[peer]).set(*lag as i64);
+        }
+        metrics.peers_connected.set(status.peers.iter().filter(|peer| peer.connected).count() as f64);
+    }
+}
+
+const ROLES: [(Role, &str); 5] = [
+    (Role::Leader, "leader"),
+    (Role::Follower, "follower"),
+    (Role::Candidate, "candidate"),
+    (Role::Learner, "learner"),
+    (Role::Stopped, "stopped"),
+];
+
+impl RunningFeed {
+    fn status(&self) -> FeedStatus {
+        let (state, last_error) = self.status.get();
+        FeedStatus {
+            name: self.name.clone(),
+            kind: self.kind.to_owned(),
+            state: match state {
+                SourceState::Connecting => "connecting",
+                SourceState::Running => "running",
+                SourceState::Paused => "paused",
+                SourceState::Stopped => "stopped",
+            }
+            .to_owned(),
+            received: self.status.received.load(Ordering::Relaxed),
+            in_flight: self.window.depth(),
+            oldest_s: self.window.oldest().as_secs_f64(),
+            lag: self.status.lag.load(Ordering::Relaxed),
+            last_error,
+        }
+    }
+}
+
+impl RunningSink {
+    fn status(&self) -> SinkStatus {
+        let progress = self.progress.lock().expect("progress lock").clone();
+        SinkStatus {
+            name: self.name.clone(),
+            kind: self.kind.to_owned(),
+            delivered: progress.delivered,
+            refused: progress.refused,
+            last_error: progress.last_error,
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! What an SRE watches. Labels are configuration (feed, sink, scorer) or stable codes, never patient data.
+
+use prometheus::{
+    Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts,
+    Registry,
+};
+
+/// Every metric of a site, registered under `medulla_…`.
+#[derive(Clone)]
+pub struct Metrics {
+    pub registry: Registry,
+    /// By feed, type and outcome (`committed`, `duplicate`, `rejected`, `retry`).
+    pub messages: IntCounterVec,
+    /// By feed and stable code.
+    pub rejected: IntCounterVec,
+    /// Receipt to the feed's ack point.
+    pub commit_seconds: HistogramVec,
+    /// Messages between receipt and settling, by feed.
+    pub queue_depth: IntGaugeVec,
+    /// Age of the oldest of them.
+    pub queue_age_seconds: GaugeVec,
+    /// Messages waiting at the sender's side, where the transport can tell.
+    pub feed_lag: IntGaugeVec,
+    /// 1 while the feed runs.
+    pub feed_up: IntGaugeVec,
+    /// By scorer and outcome (`scored`, `insufficient`).
+    pub scores: IntCounterVec,
+    /// By scorer and tier.
+    pub alerts: IntCounterVec,
+    /// Receipt of the trigger to the alert's commit.
+    pub alert_seconds: Histogram,
+    pub acknowledge_seconds: Histogram,
+    /// By sink and outcome (`delivered`, `refused`, `retry`).
+    pub deliveries: IntCounterVec,
+    /// Entries committed and not scored yet.
+    pub tail_lag: IntGauge,
+    pub ledger_size: IntGauge,
+    pub ledger_in_flight_bytes: IntGauge,
+    /// 1 for the role that this site has.
+    pub raft_role: IntGaugeVec,
+    pub raft_term: IntGauge,
+    pub raft_lag: IntGaugeVec,
+    pub peers_connected: Gauge,
+}
+
+impl Metrics {
+    pub fn new() -> Result<Metrics, prometheus::Error> {
+        let make = Maker(Registry::new());
+        Ok(Metrics {
+            messages: make.counters("messages_total", "messages by outcome", &["feed", "type", "outcome"])?,
+            rejected: make.counters("rejected_total", "refused messages by reason", &["feed", "code"])?,
+            commit_seconds: make.histograms(
+                "commit_seconds",
+                "receipt to the feed's ack point",
+                &["feed"],
+            )?,
+            queue_depth: make.gauges("queue_depth", "messages received and not settled", &["feed"])?,
+            queue_age_seconds: make.float_gauges(
+                "queue_age_seconds",
+                "age of the oldest unsettled message",
+                &["feed"],
+            )?,
+            feed_lag: make.gauges("feed_lag", "messages waiting at the sender's side", &["feed"])?,
+            feed_up: make.gauges("feed_up", "1 while the feed runs", &["feed", "kind"])?,
+            scores: make.counters("scores_total", "assessments by outcome", &["scorer", "outcome"])?,
+            alerts: make.counters("alerts_total", "alerts kept in the ledger", &["scorer", "tier"])?,
+            alert_seconds: make.histogram(
+                "alert_seconds",
+                "receipt of the trigger to the alert's commit",
+                &LATENCY,
+            )?,
+            acknowledge_seconds: make.histogram(
+                "acknowledge_seconds",
+                "alert to a person's answer",
+                &PEOPLE,
+            )?,
+            deliveries: make.counters("deliveries_total", "alerts handed to sinks", &["sink", "outcome"])?,
+            tail_lag: make.gauge("tail_lag", "entries committed and not scored yet")?,
+            ledger_size: make.gauge("ledger_size", "leaves applied at this site")?,
+            ledger_in_flight_bytes: make
+                .gauge("ledger_in_flight_bytes", "bytes appended and not applied yet")?,
+            raft_role: make.gauges("raft_role", "1 for the role of this site", &["role"])?,
+            raft_term: make.gauge("raft_term", "raft term")?,
+            raft_lag: make.gauges("raft_lag", "raft entries a peer has yet to receive", &["peer"])?,
+            peers_connected: make.float_gauge("peers_connected", "peers with a live connection")?,
+            registry: make.0,
+        })
+    }
+}
+
+/// Seconds: half a millisecond to half a minute.
+const LATENCY: [f64; 15] =
+    [0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0];
+/// Seconds: a minute to half a day.
+const PEOPLE: [f64; 9] = [10.0, 30.0, 60.0, 300.0, 900.0, 1800.0, 3600.0, 14_400.0, 43_200.0];
+
+struct Maker(Registry);
+
+impl Maker {
+    fn register<C: prometheus::core::Collector + Clone + 'static>(
+        &self,
+        metric: C,
+    ) -> Result<C, prometheus::Error> {
+        self.0.register(Box::new(metric.clone()))?;
+        Ok(metric)
+    }
+
+    fn counters(&self, name: &str, help: &str, labels: &[&str]) -> Result<IntCounterVec, prometheus::Error> {
+        self.register(IntCounterVec::new(opts(name, help), labels)?)
+    }
+
+    fn gauges(&self, name: &str, help: &str, labels: &[&str]) -> Result<IntGaugeVec, prometheus::Error> {
+        self.register(IntGaugeVec::new(opts(name, help), labels)?)
+    }
+
+    fn float_gauges(&self, name: &str, help: &str, labels: &[&str]) -> Result<GaugeVec, prometheus::Error> {
+        self.register(GaugeVec::new(opts(name, help), labels)?)
+    }
+
+    fn gauge(&self, name: &str, help: &str) -> Result<IntGauge, prometheus::Error> {
+        self.register(IntGauge::with_opts(opts(name, help))?)
+    }
+
+    fn float_gauge(&self, name: &str, help: &str) -> Result<Gauge, prometheus::Error> {
+        self.register(Gauge::with_opts(opts(name, help))?)
+    }
+
+    fn histogram(&self, name: &str, help: &str, buckets: &[f64]) -> Result<Histogram, prometheus::Error> {
+        let opts = HistogramOpts { common_opts: opts(name, help), buckets: buckets.to_vec() };
+        self.register(Histogram::with_opts(opts)?)
+    }
+
+    fn histograms(&self, name: &str, help: &str, labels: &[&str]) -> Result<HistogramVec, prometheus::Error> {
+        let opts = HistogramOpts { common_opts: opts(name, help), buckets: LATENCY.to_vec() };
+        self.register(HistogramVec::new(opts, labels)?)
+    }
+}
+
+fn opts(name: &str, help: &str) -> Opts {
+    Opts::new(name, help).namespace("medulla")
+}

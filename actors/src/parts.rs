@@ -1,0 +1,52 @@
+//! What a site's pipeline is made of; the program builds these from its configuration.
+
+use std::time::Duration;
+
+use ml_scoring::{AlertPolicy, Scorer};
+use raft_ledger::Ledger;
+
+pub struct Parts {
+    pub site: String,
+    pub ledger: Ledger,
+    pub feeds: Vec<Feed>,
+    pub sinks: Vec<Sink>,
+    pub scorers: Vec<Scorer>,
+    pub policy: AlertPolicy,
+    /// How often hours are closed for patients who send nothing; an hour in production.
+    pub tick: Duration,
+}
+
+pub struct Feed {
+    pub name: String,
+    /// `mllp`, `kafka`, `amqp`, `http`, `file`.
+    pub kind: &'static str,
+    pub source: Box<dyn connectors::Source>,
+    pub reader: clinical::Feed,
+    pub limits: clinical::hl7::Limits,
+    pub on_error: OnError,
+}
+
+/// What a transport does with a message that was refused. It is in the ledger either way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnError {
+    /// Acknowledged; it waits in the ledger for a person.
+    Hold,
+    /// Published to the feed's dead-letter topic or exchange, then acknowledged.
+    DeadLetter,
+}
+
+pub struct Sink {
+    pub name: String,
+    pub kind: &'static str,
+    pub sink: Box<dyn connectors::Sink>,
+    pub form: SinkForm,
+}
+
+/// How an alert is written for its receiver.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SinkForm {
+    /// FHIR R4 collection Bundle.
+    FhirBundle,
+    /// HL7 v2 ORU^R01.
+    Oru { sending: String, receiving: String },
+}

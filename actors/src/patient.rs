@@ -1,0 +1,243 @@
+//! One patient at this site: what is known, what the scorers said, what the alert policy remembers. Plain state:
+//! the shard feeds it and does what it proposes.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Mutex};
+
+use clinical::{AlertFacts, Event, EventKind, PatientId, PatientState, Time};
+use ml_scoring::{AlertPolicy, Assessment, PolicyState, Scorer, Tier, WardBudgets};
+use serde::{Deserialize, Serialize};
+
+use crate::board::{PatientDetail, PatientRow, RiskNow, RiskPoint};
+use crate::entry;
+use crate::metrics::Metrics;
+
+/// Points of each scorer's curve: two days at one every ten minutes.
+const CURVE_MAX: usize = 288;
+/// Closer points replace one another.
+const CURVE_STEP_MS: i64 = 10 * 60 * 1000;
+/// Ledger indices cited as evidence.
+const EVIDENCE_MAX: usize = 12;
+const REASONS_MAX: usize = 5;
+/// Share of the threshold from which a risk is explained.
+const EXPLAINED_FROM: f64 = 0.5;
+
+#[derive(Clone, Default, Serialize, Deserialize)]
+pub(crate) struct Patient {
+    id: Option<PatientId>,
+    visit: Option<String>,
+    state: PatientState,
+    policies: BTreeMap<String, PolicyState>,
+    risks: BTreeMap<String, RiskSeen>,
+    evidence: VecDeque<u64>,
+}
+
+/// What one scorer said of the patient, now and before.
+#[derive(Clone, Default, Serialize, Deserialize)]
+struct RiskSeen {
+    task: String,
+    risk: Option<f64>,
+    threshold: f64,
+    at: Time,
+    reasons: Vec<String>,
+    curve: VecDeque<(Time, Option<f64>)>,
+}
+
+/// An alert that the policy decided on. The tail gives it its id and has it kept.
+pub(crate) struct Proposal {
+    pub trigger: u64,
+    pub alert: entry::Alert,
+}
+
+/// Scores patients and asks the policy.
+pub(crate) struct Assessor {
+    scorers: Arc<Vec<Scorer>>,
+    policy: AlertPolicy,
+    /// Shared by the shards: a ward's patients are spread over them.
+    budgets: Arc<Mutex<WardBudgets>>,
+    metrics: Metrics,
+}
+
+impl Patient {
+    pub fn fold(&mut self, index: u64, events: &[Event], received_at: Time) {
+        for event in events {
+            self.id.get_or_insert_with(|| event.patient.clone());
+            if event.visit.is_some() {
+                self.visit.clone_from(&event.visit);
+            }
+            self.state.apply_received(event, received_at);
+        }
+        if events.iter().any(|event| matches!(event.kind, EventKind::Observed(_) | EventKind::Encounter(_))) {
+            self.evidence.push_back(index);
+            while self.evidence.len() > EVIDENCE_MAX {
+                self.evidence.pop_front();
+            }
+        }
+    }
+
+    pub fn absorb(&mut self, other: &Patient) {
+        self.state.absorb(&other.state);
+        let mut evidence: Vec<u64> = self.evidence.iter().chain(&other.evidence).copied().collect();
+        evidence.sort_unstable();
+        evidence.dedup();
+        self.evidence = evidence.split_off(evidence.len().saturating_sub(EVIDENCE_MAX)).into();
+        for (scorer, policy) in &other.policies {
+            // The survivor's refractory times count, where it has any: nobody is alerted twice for a merge.
+            self.policies.entry(scorer.clone()).or_insert_with(|| policy.clone());
+        }
+    }
+
+    /// In the house, as far as is known.
+    pub fn is_present(&self) -> bool {
+        self.state.stay().discharged_at.is_none() && self.state.died_at().is_none()
+    }
+
+    pub fn row(&self, key: &str) -> PatientRow {
+        let location = self.state.location();
+        PatientRow {
+            key: key.to_owned(),
+            name: self.state.name().unwrap_or_default().to_owned(),
+            id: self.id.as_ref().map(|id| id.id.clone()).unwrap_or_default(),
+            ward: location.map(|l| l.ward.clone()).unwrap_or_default(),
+            bed: location.map(|l| l.bed.clone()).unwrap_or_default(),
+            risks: self.risks.iter().map(|(scorer, seen)| seen.now(scorer)).collect(),
+            data_at: self.state.latest().unwrap_or_default(),
+            discharged: !self.is_present(),
+        }
+    }
+
+    /// The curve and the row; the board adds the alerts.
+    pub fn detail(&self, key: &str) -> PatientDetail {
+        let points = |seen: &RiskSeen| seen.curve.iter().map(|&(at, risk)| RiskPoint { at, risk }).collect();
+        PatientDetail {
+            row: self.row(key),
+            curves: self.risks.iter().map(|(scorer, seen)| (scorer.clone(), points(seen))).collect(),
+            alerts: Vec::new(),
+        }
+    }
+
+    pub fn encode(&self) -> Vec<u8> {
+        // Writing maps of strings and numbers to memory has no way to fail.
+        rmp_serde::to_vec_named(self).unwrap_or_default()
+    }
+
+    pub fn decode(bytes: &[u8]) -> Result<Patient, rmp_serde::decode::Error> {
+        rmp_serde::from_slice(bytes)
+    }
+}
+
+impl RiskSeen {
+    fn now(&self, scorer: &str) -> RiskNow {
+        RiskNow {
+            scorer: scorer.to_owned(),
+            task: self.task.clone(),
+            risk: self.risk,
+            threshold: self.threshold,
+            at: self.at,
+            reasons: self.reasons.clone(),
+        }
+    }
+
+    fn note(&mut self, assessment: &Assessment, at: Time) {
+        self.task.clone_from(&assessment.task);
+        self.risk = assessment.risk;
+        self.threshold = assessment.threshold;
+        self.at = at;
+        self.reasons = assessment.reasons(REASONS_MAX);
+        match self.curve.back_mut() {
+            Some(last) if at.0 < last.0.0 + CURVE_STEP_MS => last.1 = assessment.risk,
+            _ => self.curve.push_back((at, assessment.risk)),
+        }
+        while self.curve.len() > CURVE_MAX {
+            self.curve.pop_front();
+        }
+    }
+}
+
+impl Assessor {
+    pub fn new(
+        scorers: Arc<Vec<Scorer>>,
+        policy: AlertPolicy,
+        budgets: Arc<Mutex<WardBudgets>>,
+        metrics: Metrics,
+    ) -> Assessor {
+        Assessor { scorers, policy, budgets, metrics }
+    }
+
+    /// Scores the patient on the open hour at `at`, or at its newest event.
+    pub fn assess(
+        &self,
+        patient: &mut Patient,
+        at: Option<Time>,
+        trigger: u64,
+        received_at: Time,
+    ) -> Vec<Proposal> {
+        let Some(at) = at.max(patient.state.latest()) else { return Vec::new() };
+        let mut proposals = Vec::new();
+        for scorer in self.scorers.iter() {
+            let assessment = self.judge(scorer, &patient.state, at);
+            let outcome = if assessment.risk.is_some() { "scored" } else { "insufficient" };
+            self.metrics.scores.with_label_values(&[&*assessment.scorer, outcome]).inc();
+            patient.risks.entry(assessment.scorer.clone()).or_default().note(&assessment, at);
+            let ward = patient.state.location().map(|l| l.ward.clone()).unwrap_or_default();
+            let remembered = patient.policies.entry(assessment.scorer.clone()).or_default();
+            let mut budgets = self.budgets.lock().expect("budgets lock");
+            let decision = self.policy.decide_within(&mut budgets, &ward, remembered, &assessment, at);
+            if let Some(decision) = decision {
+                proposals.extend(patient.propose(&assessment, decision.tier, at, trigger, received_at));
+            }
+        }
+        proposals
+    }
+
+    /// With reasons where the risk is near enough to its threshold that somebody may ask for them: TreeSHAP
+    /// costs many times what the score does.
+    fn judge(&self, scorer: &Scorer, state: &PatientState, at: Time) -> Assessment {
+        let scored = scorer.score(state, at);
+        let near = scored.risk.is_some_and(|risk| risk >= scored.threshold * EXPLAINED_FROM);
+        if near { scorer.assess(state, at) } else { scored }
+    }
+}
+
+impl Patient {
+    fn propose(
+        &self,
+        assessment: &Assessment,
+        tier: Tier,
+        at: Time,
+        trigger: u64,
+        received_at: Time,
+    ) -> Option<Proposal> {
+        let mut indices: Vec<u64> = self.evidence.iter().copied().filter(|index| *index != trigger).collect();
+        indices.push(trigger);
+        let facts = AlertFacts {
+            id: String::new(),
+            patient: self.id.clone()?,
+            visit: self.visit.clone(),
+            ward: self.state.location().map(|l| l.ward.clone()).unwrap_or_default(),
+            at,
+            task: assessment.task.clone(),
+            model: assessment.scorer.clone(),
+            model_hash: hex::encode(assessment.model_hash),
+            risk: assessment.risk?,
+            threshold: assessment.threshold,
+            tier: tier.as_str().to_owned(),
+            reasons: assessment.reasons(REASONS_MAX),
+            indices,
+            site: String::new(),
+            takeover_for: None,
+        };
+        let contributions = assessment
+            .contributions
+            .iter()
+            .map(|c| entry::Contribution {
+                feature: c.feature.clone(),
+                value: Some(c.value).filter(|value| value.is_finite()),
+                weight: c.weight,
+                group: c.group,
+                words: c.words.clone(),
+            })
+            .collect();
+        Some(Proposal { trigger, alert: entry::Alert { facts, contributions, received_at } })
+    }
+}

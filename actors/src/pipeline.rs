@@ -1,0 +1,156 @@
+//! The wiring of one site, last to first, on one page.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use actix::prelude::*;
+use raft_ledger::Ledger;
+use tokio::sync::{oneshot, watch};
+use tokio_util::sync::CancellationToken;
+
+use crate::alerter::Alerter;
+use crate::board::Board;
+use crate::checkpoint;
+use crate::clock;
+use crate::committer::Committer;
+use crate::delivery::{Delivery, Progress};
+use crate::entry::{self, Kind, ModelRegistered};
+use crate::handle::{Endings, Handle, Inner, RunningFeed, RunningSink};
+use crate::intake::Intake;
+use crate::metrics::Metrics;
+use crate::normaliser::Normaliser;
+use crate::outgoing;
+use crate::parts::Parts;
+use crate::patient::Assessor;
+use crate::reading::Reader;
+use crate::shard::Shard;
+use crate::tail::{Tail, TailParts};
+use crate::ticker::Ticker;
+use crate::window::Window;
+
+/// How often the care board is told of patients that changed.
+const BOARD_EVERY: Duration = Duration::from_millis(500);
+const SHARDS: usize = 2;
+
+pub struct Pipeline;
+
+impl Pipeline {
+    /// Must be called inside an actix system. Messages flow when this returns.
+    pub async fn start(parts: Parts) -> Result<Handle, prometheus::Error> {
+        let Parts { site, ledger, feeds, sinks, scorers, policy, tick } = parts;
+        let metrics = Metrics::new()?;
+        let board = Arc::new(Mutex::new(Board::new(clock::now())));
+        register_models(&ledger, &scorers);
+
+        let (alerts_sender, alerts) = watch::channel(0);
+        let sinks = sinks
+            .into_iter()
+            .map(|sink| {
+                let progress = Arc::new(Mutex::new(Progress::default()));
+                let running =
+                    RunningSink { name: sink.name.clone(), kind: sink.kind, progress: progress.clone() };
+                let (ledger, site) = (ledger.clone(), site.clone());
+                let (alerts, metrics) = (alerts.clone(), metrics.clone());
+                Delivery::start_in_arbiter(&Arbiter::new().handle(), move |_| {
+                    Delivery::new(sink, ledger, site, alerts, progress, metrics)
+                });
+                running
+            })
+            .collect();
+
+        let (tail_finished, tail_ending) = oneshot::channel();
+        let stop_tail = CancellationToken::new();
+        let scorers = Arc::new(scorers);
+        let budgets = Arc::new(Mutex::new(checkpoint::load_budgets(&ledger)));
+        let shards: Vec<Addr<Shard>> = (0..SHARDS)
+            .map(|_| {
+                let assessor =
+                    Assessor::new(scorers.clone(), policy.clone(), budgets.clone(), metrics.clone());
+                Shard::start_in_arbiter(&Arbiter::new().handle(), move |_| Shard::new(assessor))
+            })
+            .collect();
+        let alerter = Alerter::new(ledger.clone(), metrics.clone()).start();
+        let tail = TailParts {
+            site: site.clone(),
+            ledger: ledger.clone(),
+            shards: shards.clone(),
+            alerter,
+            board: board.clone(),
+            budgets,
+            metrics: metrics.clone(),
+            alerts: alerts_sender,
+            stop: stop_tail.clone(),
+            finished: tail_finished,
+        };
+        Tail::start_in_arbiter(&Arbiter::new().handle(), move |_| Tail::new(tail));
+        Ticker::new(ledger.clone(), site.clone(), tick).start();
+        let flushed = board.clone();
+        actix::spawn(async move {
+            loop {
+                tokio::time::sleep(BOARD_EVERY).await;
+                flushed.lock().expect("board lock").flush();
+            }
+        });
+
+        let committer = {
+            let (ledger, metrics) = (ledger.clone(), metrics.clone());
+            Committer::start_in_arbiter(&Arbiter::new().handle(), move |_| Committer::new(ledger, metrics))
+        };
+        let stop_feeds = CancellationToken::new();
+        let mut running = Vec::new();
+        let mut feed_endings = Vec::new();
+        for feed in feeds {
+            let window = Window::new();
+            let (finished, ending) = oneshot::channel();
+            let status = feed.source.status();
+            running.push(RunningFeed {
+                name: feed.name.clone(),
+                kind: feed.kind,
+                status,
+                window: window.clone(),
+            });
+            feed_endings.push(ending);
+            let reader = Reader::new(&feed, ledger.index_key());
+            let (committer, stop) = (committer.clone(), stop_feeds.clone());
+            let thread = Arbiter::new();
+            let normaliser =
+                Normaliser::start_in_arbiter(&thread.handle(), move |_| Normaliser::new(reader, committer));
+            Intake::start_in_arbiter(&thread.handle(), move |_| {
+                Intake::new(feed.source, window, normaliser, stop, finished)
+            });
+        }
+
+        let endings = Endings { feeds: feed_endings, tail: tail_ending };
+        Ok(Handle {
+            inner: Arc::new(Inner {
+                site,
+                ledger,
+                board,
+                shards,
+                feeds: running,
+                sinks,
+                metrics,
+                stop_feeds,
+                stop_tail,
+                endings: Mutex::new(Some(endings)),
+            }),
+        })
+    }
+}
+
+/// Each model that scores here stands in the ledger, so that an alert's hash can be looked up there.
+fn register_models(ledger: &Ledger, scorers: &[ml_scoring::Scorer]) {
+    for scorer in scorers {
+        let Some(card) = scorer.card() else { continue };
+        let (name, hash) = (scorer.name().to_owned(), hex::encode(scorer.hash()));
+        // Writing a card to memory has no way to fail.
+        let card = serde_json::to_string(card).unwrap_or_default();
+        let at = clock::now();
+        let payload = entry::encode(&ModelRegistered { name, hash: hash.clone(), card }, b"");
+        let mut draft = outgoing::draft(ledger, Kind::ModelRegistered, b"models", payload, at);
+        draft.dedupe = Some(ledger.keyed_hash("model", &[hash.as_bytes()]));
+        draft.tags = vec![ledger.tag("kind", b"model"), ledger.tag("model", hash.as_bytes())];
+        let ledger = ledger.clone();
+        actix::spawn(async move { outgoing::append(&ledger, draft).await });
+    }
+}

@@ -1,0 +1,232 @@
+//! From a message's bytes to what the ledger keeps of it and what its sender hears. Decides and does nothing:
+//! the normaliser feeds it, the committer carries it out.
+
+mod fhir;
+mod hl7;
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+use clinical::{Event, Issue, PatientId, Severity, Time};
+use connectors::{Inbound, Refusal, Reply};
+use raft_ledger::{Draft, IndexKey, Ledger, Subject, Tag};
+
+use crate::clock;
+use crate::committer::{Accepted, Answer, Labels, Prepared};
+use crate::entry::{self, Format, Kind, Message, Rejected};
+use crate::parts::{Feed, OnError};
+use crate::window::Place;
+
+/// The ledger takes 16 tags an entry; four are ours, the rest name patients.
+const PATIENT_TAGS_MAX: usize = 12;
+
+/// Reads one feed's messages.
+pub(crate) struct Reader {
+    feed: Arc<str>,
+    reader: clinical::Feed,
+    codes: String,
+    limits: clinical::hl7::Limits,
+    on_error: OnError,
+    keys: IndexKey,
+}
+
+/// One message, read: the drafts and the answer. `hl7` and `fhir` make these.
+struct Read {
+    drafts: Vec<Draft>,
+    type_: String,
+    outcome: Outcome,
+}
+
+enum Outcome {
+    Accepted(Box<dyn FnOnce(&[raft_ledger::Outcome]) -> Accepted + Send>),
+    Refused(Refusal, Reply),
+}
+
+/// What is known of a message where an entry is made of it.
+struct Seen<'m> {
+    inbound: &'m Inbound,
+    received_at: Time,
+}
+
+impl Reader {
+    pub fn new(feed: &Feed, keys: IndexKey) -> Reader {
+        Reader {
+            feed: feed.name.as_str().into(),
+            codes: hex::encode(feed.reader.codes.hash()),
+            reader: feed.reader.clone(),
+            limits: feed.limits,
+            on_error: feed.on_error,
+            keys,
+        }
+    }
+
+    pub fn prepare(&self, inbound: Inbound, place: Place) -> Prepared {
+        let received = Instant::now();
+        let seen = Seen { inbound: &inbound, received_at: clock::from_system(inbound.received_at) };
+        let read = match (&inbound.fault, detect(&inbound)) {
+            (Some(fault), format) => self.refuse_faulty(&seen, format, fault),
+            (None, Format::Hl7v2) => self.read_hl7(&seen),
+            (None, Format::Fhir) => self.read_fhir(&seen),
+            (None, Format::Unknown) => self.refuse_unknown(&seen),
+        };
+        let answer = match read.outcome {
+            Outcome::Accepted(reply) => Answer::Accept(reply),
+            Outcome::Refused(refusal, reply) if self.on_error == OnError::Hold => {
+                Answer::Hold(refusal, reply)
+            }
+            Outcome::Refused(refusal, reply) => Answer::Refuse(refusal, reply),
+        };
+        let labels = Labels { feed: self.feed.clone(), type_: read.type_ };
+        Prepared { drafts: read.drafts, receipt: inbound.receipt, answer, labels, received, _place: place }
+    }
+
+    /// The transport knows that it could not read all of it: what came is kept with that reason.
+    fn refuse_faulty(&self, seen: &Seen, format: Format, fault: &Refusal) -> Read {
+        self.refuse(seen, format, fault.code.clone(), fault.reason.clone())
+    }
+
+    fn refuse_unknown(&self, seen: &Seen) -> Read {
+        let text =
+            "neither HL7 v2 (begins with MSH, FHS or BHS) nor FHIR JSON (begins with {): send one of them";
+        self.refuse(seen, Format::Unknown, "format-unknown".into(), text.into())
+    }
+
+    fn refuse(&self, seen: &Seen, format: Format, code: String, text: String) -> Read {
+        let severity = Severity::Error;
+        let issues = vec![Issue { severity, code: code.into(), location: "message".into(), text }];
+        let draft = self.rejected(seen, format, "", &seen.inbound.payload, &issues);
+        let reply = match format {
+            Format::Hl7v2 => hl7::reject_reply(&seen.inbound.payload, &issues),
+            Format::Fhir | Format::Unknown => fhir::outcome_reply(400, &issues),
+        };
+        Read {
+            drafts: vec![draft],
+            type_: "unknown".into(),
+            outcome: Outcome::Refused(refusal(&issues), reply),
+        }
+    }
+
+    /// The entry of a message that was read.
+    #[allow(clippy::too_many_arguments)]
+    fn message(
+        &self,
+        seen: &Seen,
+        message: Message,
+        raw: &[u8],
+        message_at: Option<Time>,
+        dedupe: [u8; 32],
+    ) -> Draft {
+        let mut patients: Vec<&PatientId> = Vec::new();
+        for event in &message.events {
+            if !patients.contains(&&event.patient) {
+                patients.push(&event.patient);
+            }
+        }
+        let subject = match patients.first() {
+            Some(patient) => self.keys.subject(&subject_key(patient)),
+            None => self.feed_day(seen.received_at),
+        };
+        let mut tags = self.tags(&message.control_id, "message");
+        if let Some(visit) = message.events.iter().find_map(|event| event.visit.as_deref()) {
+            tags.push(self.keys.tag("visit", visit.as_bytes()));
+        }
+        let patients = patients.iter().take(PATIENT_TAGS_MAX);
+        tags.extend(patients.map(|patient| self.keys.tag("patient", &subject_key(patient))));
+        let happened_at = newest(&message.events).or(message_at).unwrap_or(seen.received_at);
+        Draft {
+            kind: Kind::Message as u16,
+            subject,
+            tags,
+            dedupe: Some(dedupe),
+            event_time_ms: happened_at.0,
+            message_time_ms: message_at.unwrap_or(happened_at).0,
+            received_time_ms: seen.received_at.0,
+            payload: entry::encode(&message, raw),
+        }
+    }
+
+    /// The entry of a message that cannot be used: its raw bytes and the reasons.
+    fn rejected(&self, seen: &Seen, format: Format, control_id: &str, raw: &[u8], issues: &[Issue]) -> Draft {
+        let rejected = Rejected {
+            feed: self.feed.to_string(),
+            format,
+            position: seen.inbound.position.clone(),
+            control_id: control_id.to_owned(),
+            code: refusal(issues).code,
+            issues: issues.to_vec(),
+        };
+        Draft {
+            kind: Kind::Rejected as u16,
+            subject: self.feed_day(seen.received_at),
+            tags: self.tags(control_id, "rejected"),
+            dedupe: Some(self.keys.keyed_hash("rejected", &[self.feed.as_bytes(), raw])),
+            event_time_ms: seen.received_at.0,
+            message_time_ms: seen.received_at.0,
+            received_time_ms: seen.received_at.0,
+            payload: entry::encode(&rejected, raw),
+        }
+    }
+
+    fn tags(&self, control_id: &str, kind: &str) -> Vec<Tag> {
+        let mut tags =
+            vec![self.keys.tag("kind", kind.as_bytes()), self.keys.tag("feed", self.feed.as_bytes())];
+        if !control_id.is_empty() {
+            tags.push(self.keys.tag("control", control_id.as_bytes()));
+        }
+        tags
+    }
+
+    /// Entries without a patient are sealed under a key per feed and day.
+    fn feed_day(&self, at: Time) -> Subject {
+        let day = at.0.div_euclid(24 * Time::HOUR_MS);
+        self.keys.subject(&[b"feed", self.feed.as_bytes(), &day.to_be_bytes()].concat())
+    }
+}
+
+/// Names a patient towards the ledger; authority and id cannot run into each other.
+pub(crate) fn subject_key(patient: &PatientId) -> Vec<u8> {
+    let authority = patient.authority.as_bytes();
+    [b"patient", &(authority.len() as u32).to_be_bytes()[..], authority, patient.id.as_bytes()].concat()
+}
+
+/// The same as an opaque name for state, board and URLs.
+pub(crate) fn patient_key(ledger: &Ledger, patient: &PatientId) -> String {
+    hex::encode(&ledger.keyed_hash("patient-key", &[&subject_key(patient)])[..16])
+}
+
+/// The worst issue, as transports and metrics name it.
+fn refusal(issues: &[Issue]) -> Refusal {
+    match issues.iter().max_by_key(|issue| issue.severity) {
+        Some(issue) => Refusal {
+            code: issue.code.to_string(),
+            reason: format!("{}: {} ({})", issue.location, issue.text, issue.code),
+        },
+        None => Refusal { code: "unusable".into(), reason: "the message cannot be used".into() },
+    }
+}
+
+fn has_error(issues: &[Issue]) -> bool {
+    issues.iter().any(|issue| issue.severity == Severity::Error)
+}
+
+fn newest(events: &[Event]) -> Option<Time> {
+    events.iter().map(|event| event.at).max()
+}
+
+/// What the transport says, else what the first bytes say.
+fn detect(inbound: &Inbound) -> Format {
+    match inbound.format {
+        Some(connectors::Format::Hl7v2) => return Format::Hl7v2,
+        Some(connectors::Format::FhirJson) => return Format::Fhir,
+        None => {}
+    }
+    let payload: &Bytes = &inbound.payload;
+    let text = payload.strip_prefix(b"\xEF\xBB\xBF".as_slice()).unwrap_or(payload).trim_ascii_start();
+    let text = text.strip_prefix(b"\x0B".as_slice()).unwrap_or(text);
+    match text {
+        [b'{', ..] | [b'<', ..] => Format::Fhir,
+        [b'M', b'S', b'H', ..] | [b'F', b'H', b'S', ..] | [b'B', b'H', b'S', ..] => Format::Hl7v2,
+        _ => Format::Unknown,
+    }
+}

@@ -1,0 +1,128 @@
+//! HL7 v2 in: one message or a batch of them, and the acknowledgements that MSH-15 and MSH-16 ask for.
+
+use bytes::Bytes;
+use clinical::hl7::{self, ack};
+use clinical::{Issue, Time};
+use connectors::Reply;
+use raft_ledger::Draft;
+
+use super::{Outcome, Read, Reader, Seen, has_error, refusal};
+use crate::clock;
+use crate::committer::Accepted;
+use crate::entry::{Format, Message, READER};
+
+const CONTENT_TYPE: &str = "x-application/hl7-v2+er7";
+
+/// One message of the payload, read.
+struct One {
+    draft: Draft,
+    type_: String,
+    /// `None`: not even a header could be read.
+    message: Option<hl7::Message>,
+    raw: Bytes,
+    /// Empty where it was taken.
+    faults: Vec<Issue>,
+}
+
+impl Reader {
+    pub(super) fn read_hl7(&self, seen: &Seen) -> Read {
+        let pieces: Vec<Bytes> =
+            hl7::messages(seen.inbound.payload.clone()).map(|piece| piece.bytes).collect();
+        let mut read: Vec<One> = match pieces.is_empty() {
+            true => vec![self.read_one(seen, seen.inbound.payload.clone())],
+            false => pieces.into_iter().map(|piece| self.read_one(seen, piece)).collect(),
+        };
+        let drafts = read.iter().map(|one| one.draft.clone()).collect();
+        // A batch is answered once: with its first fault, else for its last message.
+        let speaker = read.iter().position(|one| !one.faults.is_empty()).unwrap_or(read.len() - 1);
+        let speaker = read.swap_remove(speaker);
+        Read { drafts, type_: speaker.type_.clone(), outcome: answer(speaker) }
+    }
+
+    fn read_one(&self, seen: &Seen, raw: Bytes) -> One {
+        let message = match hl7::Message::parse(raw.clone(), &self.limits) {
+            Ok(message) => message.for_feed(&self.reader).into_owned(),
+            Err(error) => {
+                let faults = vec![error.to_issue()];
+                let draft = self.rejected(seen, Format::Hl7v2, "", &raw, &faults);
+                return One { draft, type_: "unknown".into(), message: None, raw, faults };
+            }
+        };
+        let (events, issues) = hl7::to_events(&message, &self.reader, seen.received_at);
+        let control_id = message.control_id().into_owned();
+        if has_error(&issues) {
+            let draft = self.rejected(seen, Format::Hl7v2, &control_id, &raw, &issues);
+            // Not the sender's word: a metric label must not grow with what senders write.
+            return One { draft, type_: "unknown".into(), message: Some(message), raw, faults: issues };
+        }
+        let entry = Message {
+            feed: self.feed.to_string(),
+            format: Format::Hl7v2,
+            reader: READER,
+            codes: self.codes.clone(),
+            type_: message.type_(),
+            control_id,
+            position: seen.inbound.position.clone(),
+            events,
+            issues,
+        };
+        let type_ = entry.type_.clone();
+        let dedupe = self.hl7_dedupe(&message);
+        let message_at = hl7::message_time(&message, &self.reader);
+        let draft = self.message(seen, entry, &raw, message_at, dedupe);
+        One { draft, type_, message: Some(message), raw, faults: Vec::new() }
+    }
+
+    /// Keyed hash of MSH-3, MSH-4, MSH-10 and the bytes after MSH: a resend may differ in MSH-7 alone.
+    fn hl7_dedupe(&self, message: &hl7::Message) -> [u8; 32] {
+        let (application, facility) = message.sending();
+        let control_id = message.control_id();
+        let parts = [application.as_bytes(), facility.as_bytes(), control_id.as_bytes(), &message.body()];
+        self.keys.keyed_hash("hl7", &parts)
+    }
+}
+
+fn answer(one: One) -> Outcome {
+    let now = clock::now();
+    let own_id = control_id(now);
+    let Some(message) = &one.message else {
+        return Outcome::Refused(refusal(&one.faults), reject_reply(&one.raw, &one.faults));
+    };
+    let asked = ack::asked(message);
+    if one.faults.is_empty() {
+        let commit = asked.accept.wants(true).then(|| ack::accept(message, ack::Mode::Commit, now, &own_id));
+        let application =
+            asked.application.wants(true).then(|| ack::accept(message, ack::Mode::Application, now, &own_id));
+        return Outcome::Accepted(Box::new(move |_| match (commit, application) {
+            (Some(first), Some(last)) => Accepted { first: Some(reply(200, first)), last: reply(200, last) },
+            (only, other) => Accepted { first: None, last: reply(200, only.or(other).unwrap_or_default()) },
+        }));
+    }
+    // What cannot be read is refused at once; the application never sees it, so one answer is all there is.
+    let mode = if asked.enhanced && asked.accept.wants(false) {
+        Some(ack::Mode::Commit)
+    } else if asked.application.wants(false) {
+        Some(ack::Mode::Application)
+    } else {
+        None
+    };
+    let body = mode.map(|mode| ack::error(message, mode, &one.faults, now, &own_id)).unwrap_or_default();
+    Outcome::Refused(refusal(&one.faults), reply(422, body))
+}
+
+/// AR to bytes whose header may not be readable.
+pub(super) fn reject_reply(raw: &[u8], faults: &[Issue]) -> Reply {
+    let now = clock::now();
+    reply(400, ack::reject_bytes(raw, faults, now, &control_id(now)))
+}
+
+fn reply(status: u16, body: Bytes) -> Reply {
+    Reply { status, content_type: CONTENT_TYPE, location: None, body }
+}
+
+/// MSH-10 of an acknowledgement: nobody answers it, so it need only tell two of them apart in a log.
+fn control_id(now: Time) -> String {
+    use std::sync::atomic::{AtomicU32, Ordering};
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    format!("{:X}-{}", now.0, COUNT.fetch_add(1, Ordering::Relaxed) % 100_000)
+}

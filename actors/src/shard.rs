@@ -1,0 +1,158 @@
+//! A part of the site's patients: folds their events, scores, decides. One actor a shard, each on a thread of
+//! its own; a patient is always with the same shard, so its events stay in order.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use actix::prelude::*;
+use clinical::{Event, Time};
+
+use crate::board::{PatientDetail, PatientRow};
+use crate::patient::{Assessor, Patient, Proposal};
+
+/// Events of one committed message, all of one patient.
+pub(crate) struct Work {
+    pub key: String,
+    pub index: u64,
+    pub received_at: Time,
+    pub events: Vec<Event>,
+}
+
+/// Folds and scores, oldest first.
+#[derive(Message)]
+#[rtype(result = "Done")]
+pub(crate) struct Fold(pub Vec<Work>);
+
+/// A tick: every patient is scored at this time.
+#[derive(Message)]
+#[rtype(result = "Done")]
+pub(crate) struct Close {
+    pub index: u64,
+    pub at: Time,
+}
+
+/// A40, first half: gives the patient away.
+#[derive(Message)]
+#[rtype(result = "Option<Box<Patient>>")]
+pub(crate) struct Take(pub String);
+
+/// A40, second half: takes in what the other one had.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct Absorb(pub String, pub Box<Patient>);
+
+/// Puts a patient back from a checkpoint.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct Restore(pub Vec<(String, Patient)>);
+
+/// What changed since the last call, encoded for the checkpoint; `None` is a patient that is gone.
+#[derive(Message)]
+#[rtype(result = "Vec<(String, Option<Vec<u8>>)>")]
+pub(crate) struct Dirty;
+
+#[derive(Message)]
+#[rtype(result = "Option<PatientDetail>")]
+pub(crate) struct Detail(pub String);
+
+#[derive(Default, MessageResponse)]
+pub(crate) struct Done {
+    pub rows: Vec<PatientRow>,
+    pub proposals: Vec<Proposal>,
+}
+
+pub(crate) struct Shard {
+    patients: BTreeMap<String, Patient>,
+    dirty: BTreeSet<String>,
+    assessor: Assessor,
+}
+
+impl Shard {
+    pub fn new(assessor: Assessor) -> Shard {
+        Shard { patients: BTreeMap::new(), dirty: BTreeSet::new(), assessor }
+    }
+}
+
+impl Actor for Shard {
+    type Context = Context<Self>;
+}
+
+impl Handler<Fold> for Shard {
+    type Result = Done;
+
+    fn handle(&mut self, Fold(work): Fold, _: &mut Self::Context) -> Done {
+        let mut proposals = Vec::new();
+        let mut touched = BTreeSet::new();
+        for item in work {
+            let patient = self.patients.entry(item.key.clone()).or_default();
+            patient.fold(item.index, &item.events, item.received_at);
+            proposals.extend(self.assessor.assess(patient, None, item.index, item.received_at));
+            touched.insert(item.key);
+        }
+        let rows = touched.iter().filter_map(|key| Some(self.patients.get(key)?.row(key))).collect();
+        self.dirty.append(&mut touched);
+        Done { rows, proposals }
+    }
+}
+
+impl Handler<Close> for Shard {
+    type Result = Done;
+
+    fn handle(&mut self, Close { index, at }: Close, _: &mut Self::Context) -> Done {
+        let mut done = Done::default();
+        for (key, patient) in self.patients.iter_mut().filter(|(_, patient)| patient.is_present()) {
+            done.proposals.extend(self.assessor.assess(patient, Some(at), index, at));
+            done.rows.push(patient.row(key));
+            self.dirty.insert(key.clone());
+        }
+        done
+    }
+}
+
+impl Handler<Take> for Shard {
+    type Result = Option<Box<Patient>>;
+
+    fn handle(&mut self, Take(key): Take, _: &mut Self::Context) -> Self::Result {
+        let patient = self.patients.remove(&key)?;
+        self.dirty.insert(key);
+        Some(Box::new(patient))
+    }
+}
+
+impl Handler<Absorb> for Shard {
+    type Result = ();
+
+    fn handle(&mut self, Absorb(key, other): Absorb, _: &mut Self::Context) {
+        self.patients.entry(key.clone()).or_default().absorb(&other);
+        self.dirty.insert(key);
+    }
+}
+
+impl Handler<Restore> for Shard {
+    type Result = ();
+
+    fn handle(&mut self, Restore(patients): Restore, _: &mut Self::Context) {
+        self.patients.extend(patients);
+    }
+}
+
+impl Handler<Dirty> for Shard {
+    type Result = Vec<(String, Option<Vec<u8>>)>;
+
+    fn handle(&mut self, _: Dirty, _: &mut Self::Context) -> Self::Result {
+        std::mem::take(&mut self.dirty)
+            .into_iter()
+            .map(|key| {
+                let encoded = self.patients.get(&key).map(Patient::encode);
+                (key, encoded)
+            })
+            .collect()
+    }
+}
+
+impl Handler<Detail> for Shard {
+    type Result = Option<PatientDetail>;
+
+    fn handle(&mut self, Detail(key): Detail, _: &mut Self::Context) -> Self::Result {
+        Some(self.patients.get(&key)?.detail(&key))
+    }
+}

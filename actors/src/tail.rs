@@ -1,0 +1,303 @@
+//! Reads the site's own replica behind the commit and brings each entry to whom it concerns. After the ledger,
+//! slowness is lag (a gauge) and delays no acknowledgement.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use actix::prelude::*;
+use bytes::Bytes;
+use clinical::{EventKind, PatientId, Time};
+use ml_scoring::WardBudgets;
+use raft_ledger::{Entry, Ledger, Payload};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use crate::alerter::{self, Alerter, Keep};
+use crate::board::Board;
+use crate::checkpoint::{self, Checkpoint};
+use crate::entry::{self, Acknowledged, Alert, Delivered, Kind, Message, Tick};
+use crate::metrics::Metrics;
+use crate::patient::Proposal;
+use crate::reading;
+use crate::shard::{Absorb, Close, Done, Fold, Restore, Shard, Take, Work};
+
+const PAGE: usize = 512;
+const CHECKPOINT_EVERY: Duration = Duration::from_secs(10);
+
+pub(crate) struct Tail {
+    parts: Option<TailParts>,
+}
+
+pub(crate) struct TailParts {
+    pub site: String,
+    pub ledger: Ledger,
+    pub shards: Vec<Addr<Shard>>,
+    pub alerter: Addr<Alerter>,
+    pub board: Arc<Mutex<Board>>,
+    pub budgets: Arc<Mutex<WardBudgets>>,
+    pub metrics: Metrics,
+    /// Raised to the index of each committed alert of this site.
+    pub alerts: watch::Sender<u64>,
+    pub stop: CancellationToken,
+    pub finished: tokio::sync::oneshot::Sender<()>,
+}
+
+impl Tail {
+    pub fn new(parts: TailParts) -> Tail {
+        Tail { parts: Some(parts) }
+    }
+}
+
+impl Actor for Tail {
+    type Context = Context<Self>;
+
+    fn started(&mut self, context: &mut Self::Context) {
+        if let Some(parts) = self.parts.take() {
+            context.spawn(run(parts).into_actor(self));
+        }
+    }
+}
+
+async fn run(parts: TailParts) {
+    let mut size = parts.ledger.watch_size();
+    let mut follower = Follower { cursor: 0, merged: BTreeMap::new(), parts };
+    follower.restore().await;
+    let mut saved = (Instant::now(), follower.cursor);
+    loop {
+        let applied = *size.borrow_and_update();
+        follower.parts.metrics.tail_lag.set(applied.saturating_sub(follower.cursor) as i64);
+        if follower.cursor >= applied {
+            tokio::select! {
+                () = follower.parts.stop.cancelled() => break,
+                changed = size.changed() => if changed.is_err() { break },
+                () = tokio::time::sleep(CHECKPOINT_EVERY) => {}
+            }
+        } else if !follower.page().await {
+            // Nothing could be read; storage says why on each try.
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+        if saved.0.elapsed() >= CHECKPOINT_EVERY && saved.1 != follower.cursor {
+            follower.save().await;
+            saved = (Instant::now(), follower.cursor);
+        }
+        if follower.parts.stop.is_cancelled() {
+            break;
+        }
+    }
+    follower.save().await;
+    let _ = follower.parts.finished.send(());
+}
+
+struct Follower {
+    parts: TailParts,
+    /// The next index to be read.
+    cursor: u64,
+    /// A40: key of a patient that no longer stands for itself → key of the one that does.
+    merged: BTreeMap<String, String>,
+}
+
+impl Follower {
+    /// Whether anything was read.
+    async fn page(&mut self) -> bool {
+        let entries = match self.parts.ledger.read_from(self.cursor, PAGE) {
+            Ok(entries) => entries,
+            Err(error) => {
+                tracing::error!(%error, index = self.cursor, "entries cannot be read");
+                return false;
+            }
+        };
+        let Some(last) = entries.last() else { return false };
+        self.cursor = last.index + 1;
+        let mut work: Vec<Vec<Work>> = self.parts.shards.iter().map(|_| Vec::new()).collect();
+        for entry in entries {
+            self.take(entry, &mut work).await;
+        }
+        self.fold(work).await;
+        true
+    }
+
+    /// Messages gather in `work`; what must not overtake them folds them first.
+    async fn take(&mut self, entry: Entry, work: &mut [Vec<Work>]) {
+        let Payload::Open(payload) = &entry.payload else { return };
+        let own = entry.site == self.parts.site;
+        match Kind::from_u16(entry.kind) {
+            Some(Kind::Message) if own => match entry::decode::<Message>(payload) {
+                Ok((message, _)) => self.message(&entry, message, work).await,
+                Err(error) => unreadable(&entry, &error),
+            },
+            Some(Kind::Tick) if own => match entry::decode::<Tick>(payload) {
+                Ok((tick, _)) => {
+                    self.fold(drain(work)).await;
+                    self.close(entry.index, tick.at).await;
+                }
+                Err(error) => unreadable(&entry, &error),
+            },
+            Some(Kind::Alert) => {
+                // The board names the patient, so its row must stand first.
+                self.fold(drain(work)).await;
+                self.show(&entry, payload);
+                if own {
+                    self.parts.alerts.send_replace(entry.index);
+                }
+            }
+            Some(Kind::Acknowledged) => {
+                if let Some(waited_ms) = self.show(&entry, payload) {
+                    self.parts.metrics.acknowledge_seconds.observe(waited_ms as f64 / 1000.0);
+                }
+            }
+            Some(Kind::Delivered) => {
+                self.show(&entry, payload);
+            }
+            _ => {}
+        }
+    }
+
+    /// What the board shows of alerts. For a first answer: how long the alert had waited for it.
+    fn show(&self, entry: &Entry, payload: &Bytes) -> Option<i64> {
+        let shown = match Kind::from_u16(entry.kind) {
+            Some(Kind::Alert) => entry::decode::<Alert>(payload).map(|(alert, _)| {
+                let key = self.key(&alert.facts.patient);
+                self.board(|board| board.add_alert(entry.index, key, &alert.facts));
+                None
+            }),
+            Some(Kind::Delivered) => entry::decode::<Delivered>(payload).map(|(delivered, _)| {
+                self.board(|board| board.delivered(&delivered));
+                None
+            }),
+            _ => entry::decode::<Acknowledged>(payload).map(|(answer, _)| {
+                let alert_at = self.board(|board| board.acknowledged(&answer))?;
+                Some(answer.at.0.saturating_sub(alert_at.0).max(0))
+            }),
+        };
+        shown.unwrap_or_else(|error| {
+            unreadable(entry, &error);
+            None
+        })
+    }
+
+    async fn message(&mut self, entry: &Entry, message: Message, work: &mut [Vec<Work>]) {
+        let mut by_patient: Vec<(String, Vec<clinical::Event>)> = Vec::new();
+        for event in message.events {
+            if let EventKind::Merged { from } = &event.kind {
+                self.fold(drain(work)).await;
+                self.merge(from, &event.patient).await;
+            }
+            let key = self.key(&event.patient);
+            match by_patient.iter_mut().find(|(known, _)| *known == key) {
+                Some((_, events)) => events.push(event),
+                None => by_patient.push((key, vec![event])),
+            }
+        }
+        for (key, events) in by_patient {
+            let received_at = Time(entry.received_time_ms);
+            let shard = self.shard_of(&key);
+            work[shard].push(Work { key, index: entry.index, received_at, events });
+        }
+    }
+
+    async fn fold(&self, work: Vec<Vec<Work>>) {
+        let folded = self.parts.shards.iter().zip(work).filter(|(_, work)| !work.is_empty());
+        let folded = folded.map(|(shard, work)| shard.send(Fold(work)));
+        for done in futures_util::future::join_all(folded).await {
+            self.finish(done.unwrap_or_default()).await;
+        }
+    }
+
+    async fn close(&self, index: u64, at: Time) {
+        for shard in &self.parts.shards {
+            self.finish(shard.send(Close { index, at }).await.unwrap_or_default()).await;
+        }
+    }
+
+    /// Shows what changed and has the alerts kept. Waiting for their commit here is what lets a checkpoint say
+    /// that every alert before its cursor is in the ledger.
+    async fn finish(&self, done: Done) {
+        self.board(|board| done.rows.into_iter().for_each(|row| board.set_patient(row)));
+        if done.proposals.is_empty() {
+            return;
+        }
+        let alerts = done.proposals.into_iter().map(|proposal| self.identify(proposal)).collect();
+        let _ = self.parts.alerter.send(Keep(alerts)).await;
+    }
+
+    fn identify(&self, Proposal { trigger, mut alert }: Proposal) -> Alert {
+        alert.facts.site.clone_from(&self.parts.site);
+        alert.facts.id = alerter::alert_id(&self.parts.ledger, &alert.facts, trigger);
+        alert
+    }
+
+    async fn merge(&mut self, from: &PatientId, into: &PatientId) {
+        let (from, into) = (self.key(from), self.key(into));
+        if from == into {
+            return;
+        }
+        let (source, target) = (self.shard_of(&from), self.shard_of(&into));
+        let taken = self.parts.shards[source].send(Take(from.clone())).await;
+        if let Ok(Some(patient)) = taken {
+            let _ = self.parts.shards[target].send(Absorb(into.clone(), patient)).await;
+        }
+        self.board(|board| board.remove_patient(&from));
+        self.merged.insert(from, into);
+    }
+
+    /// The key under which this patient's state stands: that of the last survivor of its merges.
+    fn key(&self, patient: &PatientId) -> String {
+        let mut key = reading::patient_key(&self.parts.ledger, patient);
+        // `merge` resolves both sides first, so chains have no cycle; the bound guards a damaged checkpoint.
+        for _ in 0..64 {
+            match self.merged.get(&key) {
+                Some(next) => key.clone_from(next),
+                None => break,
+            }
+        }
+        key
+    }
+
+    fn shard_of(&self, key: &str) -> usize {
+        let hash =
+            key.bytes().fold(0usize, |hash, byte| hash.wrapping_mul(31).wrapping_add(usize::from(byte)));
+        hash % self.parts.shards.len().max(1)
+    }
+
+    fn board<T>(&self, change: impl FnOnce(&mut Board) -> T) -> T {
+        change(&mut self.parts.board.lock().expect("board lock"))
+    }
+
+    async fn restore(&mut self) {
+        let Checkpoint { cursor, merged, patients } = checkpoint::load(&self.parts.ledger);
+        self.cursor = cursor;
+        self.merged = merged;
+        let mut by_shard: Vec<Vec<_>> = self.parts.shards.iter().map(|_| Vec::new()).collect();
+        for (key, patient) in patients {
+            self.board(|board| board.set_patient(patient.row(&key)));
+            let shard = self.shard_of(&key);
+            by_shard[shard].push((key, patient));
+        }
+        for (shard, patients) in self.parts.shards.iter().zip(by_shard) {
+            let _ = shard.send(Restore(patients)).await;
+        }
+        for entry in checkpoint::answered_alerts(&self.parts.ledger, cursor) {
+            if let Payload::Open(payload) = &entry.payload {
+                self.show(&entry, payload);
+            }
+        }
+    }
+
+    async fn save(&self) {
+        let mut changed = Vec::new();
+        for shard in &self.parts.shards {
+            changed.extend(shard.send(crate::shard::Dirty).await.unwrap_or_default());
+        }
+        let budgets = self.parts.budgets.lock().expect("budgets lock").clone();
+        checkpoint::save(&self.parts.ledger, self.cursor, &self.merged, &budgets, changed);
+    }
+}
+
+fn drain(work: &mut [Vec<Work>]) -> Vec<Vec<Work>> {
+    work.iter_mut().map(std::mem::take).collect()
+}
+
+fn unreadable(entry: &Entry, error: &entry::EntryError) {
+    tracing::error!(index = entry.index, kind = entry.kind, %error, "entry is passed over; it stays in the ledger");
+}
