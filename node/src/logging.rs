@@ -22,6 +22,8 @@ pub fn hide_panic_messages() {
         let thread = std::thread::current();
         let thread = thread.name().unwrap_or("unnamed");
         tracing::error!(%place, thread, "panic: a defect of medulla; please report the place");
-        eprintln!("medulla: panic at {place} in thread {thread}: a defect of medulla; please report this line");
+        eprintln!(
+            "medulla: panic at {place} in thread {thread}: a defect of medulla; please report this line"
+        );
     }));
 }

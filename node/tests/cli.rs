@@ -28,7 +28,8 @@ fn file(folder: &Path, name: &str, content: &[u8]) -> String {
 #[test]
 fn cat_gives_the_same_bytes() {
     let folder = tempfile::tempdir().expect("folder");
-    let batch = format!("FHS|^~\\&|A\rBHS|^~\\&|A\r{ADT}\r\n{BROKEN}BTS|2\rFTS|1\r").replace("V1|", "V\u{1}|");
+    let batch =
+        format!("FHS|^~\\&|A\rBHS|^~\\&|A\r{ADT}\r\n{BROKEN}BTS|2\rFTS|1\r").replace("V1|", "V\u{1}|");
     let path = file(folder.path(), "batch.hl7", batch.as_bytes());
     let output = medulla(&["hl7", "cat", &path]);
     assert_eq!(output.stdout, batch.as_bytes());
@@ -100,7 +101,10 @@ fn validate_names_line_and_field() {
         text(&output.stdout).lines().map(|line| serde_json::from_str(line).expect("json")).collect();
     assert_eq!(output.status.code(), Some(1));
     let zone = lines.iter().find(|line| line["field"] == "site.zone").expect("finding");
-    assert_eq!((&zone["file"], &zone["line"], &zone["code"]), (&path.as_str().into(), &4.into(), &"zone-unknown".into()));
+    assert_eq!(
+        (&zone["file"], &zone["line"], &zone["code"]),
+        (&path.as_str().into(), &4.into(), &"zone-unknown".into())
+    );
     assert!(zone["text"].is_string());
     let run = medulla(&["run", "--config", &path]);
     assert_eq!(run.status.code(), Some(1), "run makes the same checks");
@@ -111,16 +115,29 @@ fn validate_names_line_and_field() {
 fn a_pair_of_keys_makes_a_valid_site() {
     let folder = tempfile::tempdir().expect("folder");
     let keys = folder.path().join("keys");
-    let made = medulla(&["keys", "init", "--dir", keys.to_str().expect("path"), "--site", "a", "--site", "b"]);
+    let made =
+        medulla(&["keys", "init", "--dir", keys.to_str().expect("path"), "--site", "a", "--site", "b"]);
     assert_eq!(made.status.code(), Some(0), "{}", text(&made.stderr));
     assert_eq!(text(&made.stdout).lines().count(), 2);
     let site = "[site]\nname = \"a\"\ndata = \"data\"\n[ledger]\nlisten = \"127.0.0.1:0\"\nkeys = \"keys/a\"\n\
                 [[feed]]\nname = \"adt\"\nkind = \"mllp\"\nlisten = \"127.0.0.1:0\"\nauthority = \"H\"\ncodes = \"c.csv\"\n";
     let path = file(folder.path(), "site.toml", site.as_bytes());
-    let table = file(folder.path(), "c.csv", b"local_code,local_system,loinc,ucum,local_unit,factor,display\nHR,L,8867-4\n");
+    let table = file(
+        folder.path(),
+        "c.csv",
+        b"local_code,local_system,loinc,ucum,local_unit,factor,display\nHR,L,8867-4\n",
+    );
     let wrong = medulla(&["validate", "--config", &path]);
-    assert!(text(&wrong.stdout).starts_with(&format!("{table}:2: feed[0].codes: ")), "{}", text(&wrong.stdout));
-    file(folder.path(), "c.csv", b"local_code,local_system,loinc,ucum,local_unit,factor,display\nHR,L,8867-4,/min,/min,,\n");
+    assert!(
+        text(&wrong.stdout).starts_with(&format!("{table}:2: feed[0].codes: ")),
+        "{}",
+        text(&wrong.stdout)
+    );
+    file(
+        folder.path(),
+        "c.csv",
+        b"local_code,local_system,loinc,ucum,local_unit,factor,display\nHR,L,8867-4,/min,/min,,\n",
+    );
     let right = medulla(&["validate", "--config", &path]);
     assert_eq!(right.status.code(), Some(0), "{}", text(&right.stdout));
     let listed = medulla(&["ledger", "keys", "--config", &path]);
@@ -175,6 +192,7 @@ fn every_command_explains_itself() {
         &["ledger", "status"],
         &["ledger", "keys"],
         &["ledger", "verify"],
+        &["ledger", "export"],
         &["keys", "init"],
         &["password", "hash"],
     ] {

@@ -28,7 +28,11 @@ impl ApiError {
 
     pub fn internal(error: impl fmt::Display) -> ApiError {
         tracing::error!(%error, "request failed");
-        ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "failed inside the site; its log says why")
+        ApiError::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "internal",
+            "failed inside the site; its log says why",
+        )
     }
 }
 

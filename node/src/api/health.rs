@@ -21,6 +21,7 @@ pub async fn readyz(site: SiteData) -> impl Responder {
 
 pub async fn metrics(site: SiteData, who: Identity) -> Result<HttpResponse, ApiError> {
     who.must_see_operations()?;
-    let text = prometheus::TextEncoder::new().encode_to_string(&site.metrics()).map_err(ApiError::internal)?;
+    let text =
+        prometheus::TextEncoder::new().encode_to_string(&site.metrics()).map_err(ApiError::internal)?;
     Ok(HttpResponse::Ok().content_type("text/plain; version=0.0.4; charset=utf-8").body(text))
 }

@@ -38,7 +38,11 @@ pub struct Message {
 #[utoipa::path(path = "/api/messages/{index}", tag = "ledger", params(("index" = u64, Path)),
     responses((status = 200, body = Message), (status = 404, body = ApiError)))]
 #[get("/messages/{index}")]
-pub async fn message(site: SiteData, who: Identity, index: web::Path<u64>) -> Result<web::Json<Message>, ApiError> {
+pub async fn message(
+    site: SiteData,
+    who: Identity,
+    index: web::Path<u64>,
+) -> Result<web::Json<Message>, ApiError> {
     who.must_see_operations()?;
     let entry = site.entry(*index).map_err(ApiError::internal)?;
     entry.map(|entry| web::Json(show(entry))).ok_or_else(|| ApiError::not_found("entry"))

@@ -17,9 +17,9 @@ mod stream;
 use actix_web::web;
 
 pub use error::ApiError;
+pub use site::{AcknowledgeError, Site};
 #[cfg(test)]
 pub use site::{BoardEvent, BoardStream, Lagged};
-pub use site::{AcknowledgeError, Site};
 
 /// The site behind every handler.
 pub type SiteData = web::Data<dyn Site>;
@@ -42,6 +42,8 @@ pub fn routes(config: &mut web::ServiceConfig) {
             .service(alerts::acknowledge)
             .service(messages::message)
             .service(ledger::ledger)
+            .service(ledger::verify)
+            .service(ledger::export)
             .service(stream::stream),
     );
 }

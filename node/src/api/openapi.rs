@@ -7,7 +7,10 @@ use super::{alerts, feeds, ledger, messages, patients, status, stream};
 
 #[derive(OpenApi)]
 #[openapi(
-    info(title = "Medulla", description = "One site's API. Names and codes are stable; refusals are {code, text}."),
+    info(
+        title = "Medulla",
+        description = "One site's API. Names and codes are stable; refusals are {code, text}."
+    ),
     paths(
         status::status,
         feeds::feeds,
@@ -17,6 +20,8 @@ use super::{alerts, feeds, ledger, messages, patients, status, stream};
         alerts::acknowledge,
         messages::message,
         ledger::ledger,
+        ledger::verify,
+        ledger::export,
         stream::stream,
     )
 )]
@@ -33,7 +38,8 @@ mod tests {
     #[test]
     fn lists_every_path() {
         let document = serde_json::to_value(Document::openapi()).expect("json");
-        let mut paths: Vec<&str> = document["paths"].as_object().expect("paths").keys().map(String::as_str).collect();
+        let mut paths: Vec<&str> =
+            document["paths"].as_object().expect("paths").keys().map(String::as_str).collect();
         paths.sort_unstable();
         assert_eq!(
             paths,
@@ -42,6 +48,8 @@ mod tests {
                 "/api/alerts/{id}/acknowledge",
                 "/api/feeds",
                 "/api/ledger",
+                "/api/ledger/export",
+                "/api/ledger/verify",
                 "/api/messages/{index}",
                 "/api/patients",
                 "/api/patients/{key}",

@@ -1,9 +1,11 @@
 //! The running pipeline as the API's site.
 
+use std::path::Path;
+
 use actors::{AlertRow, FeedStatus, Handle, PatientDetail, PatientRow, SinkStatus};
 use async_trait::async_trait;
 use futures_util::StreamExt;
-use raft_ledger::{Entry, Status};
+use raft_ledger::{Entry, Report, Status};
 use tokio_stream::wrappers::BroadcastStream;
 
 use super::site::{AcknowledgeError, BoardEvent, BoardStream, Lagged, Site};
@@ -57,9 +59,18 @@ impl Site for Handle {
         Handle::ledger(self).status()
     }
 
+    fn verify(&self) -> anyhow::Result<Report> {
+        Ok(Handle::ledger(self).verify(&mut |_| ())?)
+    }
+
+    fn export(&self, folder: &Path) -> anyhow::Result<(u64, [u8; 32])> {
+        Ok(Handle::ledger(self).export(folder, &mut |_| ())?)
+    }
+
     fn subscribe(&self, seq: u64) -> (Vec<BoardEvent>, BoardStream) {
         let (missed, coming) = Handle::subscribe(self, seq);
-        let coming = BroadcastStream::new(coming).map(|event| event.map(|event| to_send(&event)).map_err(|_| Lagged));
+        let coming =
+            BroadcastStream::new(coming).map(|event| event.map(|event| to_send(&event)).map_err(|_| Lagged));
         (missed.iter().map(to_send).collect(), coming.boxed())
     }
 }

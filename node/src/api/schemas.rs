@@ -118,6 +118,10 @@ pub struct LedgerStatus {
     lag: BTreeMap<String, u64>,
     peers: Vec<PeerStatus>,
     duplicates: u64,
+    /// Raft entries that apply refused: forged, out of order, of a fenced epoch, unreadable.
+    refused: u64,
+    /// Raft log that is kept from here on.
+    log_first_index: u64,
     in_flight_bytes: usize,
 }
 
@@ -127,6 +131,33 @@ pub struct PeerStatus {
     address: String,
     voter: bool,
     connected: bool,
+}
+
+/// What a verification found.
+#[derive(ToSchema)]
+pub struct Report {
+    ok: bool,
+    /// Leaves whose root was recomputed.
+    size: u64,
+    /// RFC 6962 root over them, lowercase hex.
+    root: String,
+    batches: u64,
+    /// Leaves whose sealed payload was not there to check.
+    payloads_absent: u64,
+    keys_brought: bool,
+    findings: Vec<Finding>,
+    /// Findings beyond those listed.
+    more_findings: u64,
+}
+
+#[derive(ToSchema)]
+pub struct Finding {
+    file: String,
+    /// Byte in the file at which the damaged part begins.
+    offset: Option<u64>,
+    /// Leaf index, where one can be told.
+    index: Option<u64>,
+    text: String,
 }
 
 #[cfg(test)]
@@ -151,12 +182,16 @@ mod tests {
     #[test]
     fn schemas_describe_the_real_answers() {
         let row = crate::http::sample::patient();
-        check("PatientDetail", &actors::PatientDetail { row: row.clone(), curves: Default::default(), alerts: vec![] });
+        check(
+            "PatientDetail",
+            &actors::PatientDetail { row: row.clone(), curves: Default::default(), alerts: vec![] },
+        );
         check("PatientRow", &row);
         check("AlertRow", &crate::http::sample::alert());
         check("FeedStatus", &crate::http::sample::feed());
         check("LedgerStatus", &crate::http::sample::ledger());
         check("PeerStatus", &crate::http::sample::ledger().peers[0]);
+        check("Report", &raft_ledger::Report::default());
         check("RiskPoint", &actors::RiskPoint { at: clinical::Time(1), risk: None });
     }
 }

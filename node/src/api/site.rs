@@ -1,9 +1,11 @@
 //! What the API needs of a running site.
 
+use std::path::Path;
+
 use actors::{AlertRow, FeedStatus, PatientDetail, PatientRow, SinkStatus};
 use async_trait::async_trait;
 use futures_util::stream::BoxStream;
-use raft_ledger::{Entry, Status};
+use raft_ledger::{Entry, Report, Status};
 
 /// One event of the care board, ready to be sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,6 +62,12 @@ pub trait Site: Send + Sync + 'static {
     fn entry(&self, index: u64) -> anyhow::Result<Option<Entry>>;
 
     fn ledger(&self) -> Status;
+
+    /// Recomputes everything that is stored. Blocks for as long as that takes.
+    fn verify(&self) -> anyhow::Result<Report>;
+
+    /// Writes the ledger into an empty or new folder: leaves and root. Blocks.
+    fn export(&self, folder: &Path) -> anyhow::Result<(u64, [u8; 32])>;
 
     /// What happened after event `seq`, and what is to come, without a gap.
     fn subscribe(&self, seq: u64) -> (Vec<BoardEvent>, BoardStream);

@@ -31,7 +31,11 @@ pub struct Init {
 pub fn execute(command: &Command) -> anyhow::Result<Verdict> {
     let Command::Init(init) = command;
     if !init.hosts.is_empty() && init.hosts.len() != init.sites.len() {
-        let text = format!("{} sites and {} hosts; give one host a site or none", init.sites.len(), init.hosts.len());
+        let text = format!(
+            "{} sites and {} hosts; give one host a site or none",
+            init.sites.len(),
+            init.hosts.len()
+        );
         return Err(Usage(text).into());
     }
     let host = |position: usize| init.hosts.get(position).map_or("localhost", String::as_str);

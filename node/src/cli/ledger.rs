@@ -5,7 +5,11 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow};
 use raft_ledger::keys::{SiteKeys, VerifierKeys};
-use raft_ledger::{Progress, Report, verify_export};
+use raft_ledger::{Progress, verify_export};
+
+use serde::Deserialize;
+use serde_json::json;
+use tokio::runtime::Runtime;
 
 use super::{Verdict, out, progress};
 use crate::config;
@@ -20,11 +24,16 @@ pub enum Command {
     /// C2SP verifier keys of all sites, one a line: what a verifier brings along
     #[command(after_help = "Example:\n  medulla ledger keys --config site.toml > keys.txt")]
     Keys(At),
-    /// Recompute an export and name the place of whatever is wrong
-    #[command(after_help = "Example:\n  medulla ledger verify export/ --keys keys.txt\n\n\
+    /// Recompute a running site's ledger, or an export, and name the place of whatever is wrong
+    #[command(after_help = "Examples:\n  medulla ledger verify --config site.toml\n  \
+        medulla ledger verify export/ --keys keys.txt\n\n\
         Exits with 1 when something is wrong. Without --keys it is judged by the keys in the export itself: that \
         shows that it is whole, not who made it.")]
     Verify(Verify),
+    /// Write the running site's ledger into a folder that proves itself
+    #[command(after_help = "Example:\n  medulla ledger export export/ --config site.toml\n\n\
+        Payloads stay sealed: an export can be given to anybody who shall judge it.")]
+    Export(Export),
 }
 
 /// Which site
@@ -45,15 +54,51 @@ pub struct Status {
 }
 
 #[derive(clap::Args)]
-pub struct Verify {
-    /// The export's folder
+pub struct Export {
+    /// Empty or new
     folder: PathBuf,
+    #[command(flatten)]
+    at: At,
+}
+
+#[derive(clap::Args)]
+pub struct Verify {
+    /// The export's folder; without it the running site's own ledger
+    folder: Option<PathBuf>,
+    #[command(flatten)]
+    at: At,
     /// C2SP verifier keys, as `medulla ledger keys` prints them
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", requires = "folder")]
     keys: Option<PathBuf>,
     /// One JSON object
     #[arg(long)]
     json: bool,
+}
+
+/// What both ways to verify answer with.
+#[derive(Deserialize)]
+struct Report {
+    ok: bool,
+    size: u64,
+    root: String,
+    batches: u64,
+    keys_brought: bool,
+    findings: Vec<Finding>,
+    more_findings: u64,
+}
+
+#[derive(Deserialize)]
+struct Finding {
+    file: String,
+    offset: Option<u64>,
+    index: Option<u64>,
+    text: String,
+}
+
+#[derive(Deserialize)]
+struct Exported {
+    size: u64,
+    root: String,
 }
 
 pub fn execute(command: &Command) -> anyhow::Result<Verdict> {
@@ -61,13 +106,12 @@ pub fn execute(command: &Command) -> anyhow::Result<Verdict> {
         Command::Status(args) => status(args),
         Command::Keys(at) => keys(at),
         Command::Verify(args) => verify(args),
+        Command::Export(args) => export(args),
     }
 }
 
 fn status(args: &Status) -> anyhow::Result<Verdict> {
-    let place = place(&args.at.config)?;
-    let client = AdminClient::new(&socket_path(&place.data))?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let (client, runtime) = connect(&args.at)?;
     let status: serde_json::Value = runtime.block_on(client.get("/api/ledger"))?;
     let mut out = out::stdout();
     if args.json {
@@ -82,6 +126,11 @@ fn status(args: &Status) -> anyhow::Result<Verdict> {
     Ok(Verdict::Fine)
 }
 
+fn connect(at: &At) -> anyhow::Result<(AdminClient, Runtime)> {
+    let client = AdminClient::new(&socket_path(&place(&at.config)?.data))?;
+    Ok((client, tokio::runtime::Builder::new_current_thread().enable_all().build()?))
+}
+
 fn keys(at: &At) -> anyhow::Result<Verdict> {
     let place = place(&at.config)?;
     let mut out = out::stdout();
@@ -91,12 +140,45 @@ fn keys(at: &At) -> anyhow::Result<Verdict> {
 }
 
 fn verify(args: &Verify) -> anyhow::Result<Verdict> {
-    let keys = args.keys.as_deref().map(read_keys).transpose()?;
-    let bar = progress::counter("leaves verified");
-    let report = verify_export(&args.folder, keys.as_ref(), &mut |Progress { done, .. }| bar.set_position(done))?;
+    let report: serde_json::Value = match &args.folder {
+        Some(folder) => {
+            let keys = args.keys.as_deref().map(read_keys).transpose()?;
+            let bar = progress::counter("leaves verified");
+            let report =
+                verify_export(folder, keys.as_ref(), &mut |Progress { done, .. }| bar.set_position(done))?;
+            bar.finish_and_clear();
+            serde_json::to_value(report)?
+        }
+        None => {
+            let (client, runtime) = connect(&args.at)?;
+            let bar = progress::waiting("the site verifies its ledger");
+            let report = runtime.block_on(client.post("/api/ledger/verify", &json!({})))?;
+            bar.finish_and_clear();
+            report
+        }
+    };
+    let verdict: Report = serde_json::from_value(report.clone())?;
+    let mut out = out::stdout();
+    if args.json {
+        out::json_line(&mut out, &report)?
+    } else {
+        show(&mut out, &verdict)?
+    }
+    out.flush()?;
+    Ok(if verdict.ok { Verdict::Fine } else { Verdict::Wrong })
+}
+
+fn export(args: &Export) -> anyhow::Result<Verdict> {
+    let (client, runtime) = connect(&args.at)?;
+    // The site has another working directory.
+    let folder = std::path::absolute(&args.folder)?;
+    let bar = progress::waiting("the site writes its ledger");
+    let made: Exported = runtime.block_on(client.post("/api/ledger/export", &json!({ "folder": folder })))?;
     bar.finish_and_clear();
-    show(&report, args.json)?;
-    Ok(if report.ok { Verdict::Fine } else { Verdict::Wrong })
+    let mut out = out::stdout();
+    writeln!(out, "{}: {} leaves, root {}", folder.display(), made.size, made.root)?;
+    out.flush()?;
+    Ok(Verdict::Fine)
 }
 
 fn read_keys(file: &Path) -> anyhow::Result<VerifierKeys> {
@@ -104,27 +186,25 @@ fn read_keys(file: &Path) -> anyhow::Result<VerifierKeys> {
     VerifierKeys::parse(&text).with_context(|| file.display().to_string())
 }
 
-fn show(report: &Report, json: bool) -> anyhow::Result<()> {
-    let mut out = out::stdout();
-    if json {
-        out::json_line(&mut out, report)?;
-    } else {
-        for finding in &report.findings {
-            let place = |name: &str, value: Option<u64>| value.map(|value| format!(" {name} {value}"));
-            let (byte, leaf) = (place("byte", finding.offset), place("leaf", finding.index));
-            let (byte, leaf) = (byte.unwrap_or_default(), leaf.unwrap_or_default());
-            writeln!(out, "{}{byte}{leaf}: {}", finding.file, finding.text)?;
-        }
-        if report.more_findings > 0 {
-            writeln!(out, "and {} more", report.more_findings)?;
-        }
-        let verdict = if report.ok { "passed" } else { "FAILED" };
-        writeln!(out, "verify {verdict}: {} leaves in {} batches, root {}", report.size, report.batches, report.root)?;
-        if report.ok && !report.keys_brought {
-            writeln!(out, "judged by the export's own keys; bring yours with --keys to see who made it")?;
-        }
+fn show(out: &mut impl Write, report: &Report) -> anyhow::Result<()> {
+    for Finding { file, offset, index, text } in &report.findings {
+        let place = |name: &str, value: &Option<u64>| {
+            value.map(|value| format!(" {name} {value}")).unwrap_or_default()
+        };
+        writeln!(out, "{file}{}{}: {text}", place("byte", offset), place("leaf", index))?;
     }
-    out.flush()?;
+    if report.more_findings > 0 {
+        writeln!(out, "and {} more", report.more_findings)?;
+    }
+    let verdict = if report.ok { "passed" } else { "FAILED" };
+    writeln!(
+        out,
+        "verify {verdict}: {} leaves in {} batches, root {}",
+        report.size, report.batches, report.root
+    )?;
+    if report.ok && !report.keys_brought {
+        writeln!(out, "judged by the export's own keys; bring yours with --keys to see who made it")?;
+    }
     Ok(())
 }
 

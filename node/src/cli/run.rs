@@ -11,8 +11,10 @@ use crate::site::RunningSite;
 
 /// Run one site until SIGTERM or Ctrl-C
 #[derive(clap::Args)]
-#[command(after_help = "Example:\n  medulla keys init --dir keys --site a\n  medulla run --config site.toml\n\n\
-    A stop is graceful: it stops reading, settles what is in flight and flushes. A second signal ends at once.")]
+#[command(
+    after_help = "Example:\n  medulla keys init --dir keys --site a\n  medulla run --config site.toml\n\n\
+    A stop is graceful: it stops reading, settles what is in flight and flushes. A second signal ends at once."
+)]
 pub struct Args {
     /// The site's configuration
     #[arg(long, value_name = "FILE", env = "MEDULLA_CONFIG")]

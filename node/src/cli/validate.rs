@@ -23,7 +23,11 @@ pub fn execute(args: &Args) -> anyhow::Result<Verdict> {
     let findings = match config::load(&args.config) {
         Ok(config) => {
             let (feeds, sinks) = (config.feeds.len(), config.sinks.len());
-            eprintln!("{}: site {}, {feeds} feeds, {sinks} sinks: fine", args.config.display(), config.site.name);
+            eprintln!(
+                "{}: site {}, {feeds} feeds, {sinks} sinks: fine",
+                args.config.display(),
+                config.site.name
+            );
             return Ok(Verdict::Fine);
         }
         Err(findings) => findings,

@@ -19,7 +19,8 @@ pub fn name(report: &Report, name: &Spot<String>) -> bool {
         && name.value.chars().all(allowed)
         && name.value.starts_with(|c: char| c.is_ascii_alphanumeric());
     if !right {
-        let text = "must begin with a letter or digit and hold only letters, digits, `-`, `_` and `.`, at most 63";
+        let text =
+            "must begin with a letter or digit and hold only letters, digits, `-`, `_` and `.`, at most 63";
         name.refuse(report, "value-invalid", text);
     }
     right
@@ -49,7 +50,11 @@ pub fn socket(report: &Report, text: Spot<String>) -> Option<Spot<SocketAddr>> {
     match text.value.parse() {
         Ok(address) => {
             if let Some(other) = report.claim(address, &text.field) {
-                text.refuse(report, "duplicate-listen", format!("listens where {other} does; use another port"));
+                text.refuse(
+                    report,
+                    "duplicate-listen",
+                    format!("listens where {other} does; use another port"),
+                );
             }
             Some(text.map(|_| address))
         }
@@ -61,9 +66,10 @@ pub fn socket(report: &Report, text: Spot<String>) -> Option<Spot<SocketAddr>> {
 }
 
 pub fn host_port(report: &Report, text: &Spot<String>) -> bool {
-    let right = text.value.rsplit_once(':').is_some_and(|(host, port)| {
-        !host.is_empty() && port.parse::<u16>().is_ok_and(|port| port > 0)
-    });
+    let right = text
+        .value
+        .rsplit_once(':')
+        .is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok_and(|port| port > 0));
     if !right {
         text.refuse(report, "value-invalid", "must be host:port");
     }
@@ -71,8 +77,9 @@ pub fn host_port(report: &Report, text: &Spot<String>) -> bool {
 }
 
 pub fn url(report: &Report, url: &Spot<Secret>, schemes: &[&str]) -> bool {
-    let right = reqwest::Url::parse(url.value.expose())
-        .is_ok_and(|url| schemes.contains(&url.scheme()) && url.host_str().is_some_and(|host| !host.is_empty()));
+    let right = reqwest::Url::parse(url.value.expose()).is_ok_and(|url| {
+        schemes.contains(&url.scheme()) && url.host_str().is_some_and(|host| !host.is_empty())
+    });
     if !right {
         let text = format!("must be a URL that begins with {}://", schemes.join(":// or "));
         url.refuse(report, "value-invalid", text);
@@ -93,7 +100,10 @@ pub fn unknown_kind(report: &Report, kind: &Spot<String>, known: &[&str]) {
 pub fn charset(report: &Report, charset: &Spot<String>) -> bool {
     let known = clinical::hl7::Charset::named(&charset.value).is_some();
     if !known {
-        let text = format!("unknown charset `{}`; use a name such as windows-1252, 8859/1 or utf-8", charset.written);
+        let text = format!(
+            "unknown charset `{}`; use a name such as windows-1252, 8859/1 or utf-8",
+            charset.written
+        );
         charset.refuse(report, "value-invalid", text);
     }
     known
@@ -116,9 +126,8 @@ pub fn folder(report: &Report, path: &Spot<PathBuf>, hint: &str) {
 }
 
 pub fn certificate(report: &Report, path: &Spot<PathBuf>) -> bool {
-    let first = CertificateDer::pem_file_iter(&path.value).and_then(|mut all| {
-        all.next().unwrap_or(Err(rustls_pki_types::pem::Error::NoItemsFound))
-    });
+    let first = CertificateDer::pem_file_iter(&path.value)
+        .and_then(|mut all| all.next().unwrap_or(Err(rustls_pki_types::pem::Error::NoItemsFound)));
     first.map_err(|error| unreadable(report, path, pem_text(&error, "certificate"))).is_ok()
 }
 

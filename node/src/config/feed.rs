@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::check;
-use super::http::read_tls;
+use super::http::{read_tls, read_tls_ca};
 use super::table::{Spot, Table};
 use super::types::{Feed, FeedKind, OnError};
 
@@ -19,7 +19,12 @@ pub fn read_all(tables: Vec<Table>, site_zone: &str) -> Option<Vec<Feed>> {
     feeds.into_iter().collect()
 }
 
-fn read(table: Table, site_zone: &str, names: &mut BTreeMap<String, usize>, http_seen: &mut bool) -> Option<Feed> {
+fn read(
+    table: Table,
+    site_zone: &str,
+    names: &mut BTreeMap<String, usize>,
+    http_seen: &mut bool,
+) -> Option<Feed> {
     let name = table.required("name").filter(|name| check::name(table.report(), name));
     if let Some(name) = &name {
         check::first(table.report(), name, names, "feed");
@@ -29,7 +34,11 @@ fn read(table: Table, site_zone: &str, names: &mut BTreeMap<String, usize>, http
     if let (Some(FeedKind::Http), Some(at)) = (&kind, &kind_name)
         && std::mem::replace(http_seen, true)
     {
-        at.refuse(table.report(), "duplicate-name", "a second http feed; /fhir and /hl7 belong to one, remove this");
+        at.refuse(
+            table.report(),
+            "duplicate-name",
+            "a second http feed; /fhir and /hl7 belong to one, remove this",
+        );
     }
     let authority = table.required("authority");
     let zone = match table.text("zone") {
@@ -80,7 +89,8 @@ fn read_on_error(table: &Table) -> Option<OnError> {
     if table.is_table("on_error") {
         let retry = table.table("on_error")?;
         retry.number("retry", 1..=100);
-        let text = "{ retry = … } is not in this build: a message that cannot be read stays so; use \"dead_letter\"";
+        let text =
+            "{ retry = … } is not in this build: a message that cannot be read stays so; use \"dead_letter\"";
         retry.refuse("not-built", text);
         retry.finish();
         return None;
@@ -125,7 +135,11 @@ fn read_mllp(table: &Table) -> Option<FeedKind> {
                     tls_client_ca, or listen on 127.0.0.1";
         listen.refuse(table.report(), "insecure-listen", text);
     }
-    Some(FeedKind::Mllp { listen: listen?.value, tls: tls.ok()?, tls_client_ca: tls_client_ca.map(|file| file.value) })
+    Some(FeedKind::Mllp {
+        listen: listen?.value,
+        tls: tls.ok()?,
+        tls_client_ca: tls_client_ca.map(|file| file.value),
+    })
 }
 
 fn read_kafka(table: &Table) -> Option<FeedKind> {
@@ -148,11 +162,13 @@ fn read_kafka(table: &Table) -> Option<FeedKind> {
 
 fn read_amqp(table: &Table) -> Option<FeedKind> {
     let url = table.secret("url").filter(|url| check::url(table.report(), url, &["amqp", "amqps"]));
+    let tls_ca = read_tls_ca(table);
     let queue = table.required("queue");
     let prefetch = table.number("prefetch", 1..=u64::from(u16::MAX)).unwrap_or(200);
     let dead_letter_exchange = table.text("dead_letter_exchange");
     Some(FeedKind::Amqp {
         url: url?.value,
+        tls_ca,
         queue: queue?.value,
         prefetch: u16::try_from(prefetch).ok()?,
         dead_letter_exchange: dead_letter_exchange.map(|exchange| exchange.value),
@@ -165,7 +181,11 @@ fn read_file(table: &Table) -> Option<FeedKind> {
     if let Some(path) = &path {
         check::exists(table.report(), path);
         if watch && path.value.is_file() {
-            path.refuse(table.report(), "value-invalid", "watch = true needs a folder; name the file's folder");
+            path.refuse(
+                table.report(),
+                "value-invalid",
+                "watch = true needs a folder; name the file's folder",
+            );
         }
     }
     Some(FeedKind::File { path: path?.value, watch })

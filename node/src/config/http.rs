@@ -50,10 +50,21 @@ pub fn read_tls(table: &Table) -> Result<Option<Tls>, ()> {
             if right == [true, true] { Ok(Some(tls)) } else { Err(()) }
         }
         (Some(one), None) | (None, Some(one)) => {
-            one.refuse(table.report(), "missing-field", "tls_cert and tls_key go together; add the other one");
+            one.refuse(
+                table.report(),
+                "missing-field",
+                "tls_cert and tls_key go together; add the other one",
+            );
             Err(())
         }
     }
+}
+
+/// `tls_ca`: authorities to trust besides the system's.
+pub fn read_tls_ca(table: &Table) -> Option<std::path::PathBuf> {
+    let file = table.path("tls_ca")?;
+    check::certificate(table.report(), &file);
+    Some(file.value)
 }
 
 fn read_user(table: Table, seen: &mut BTreeMap<String, usize>) -> Option<User> {
@@ -84,7 +95,11 @@ fn read_hash(table: &Table, key: &'static str) -> Option<Secret> {
     let right = argon2::PasswordHash::new(hash.value.expose())
         .is_ok_and(|hash| hash.algorithm.as_str().starts_with("argon2"));
     if !right {
-        hash.refuse(table.report(), "value-invalid", "is no argon2 hash; make one with `medulla password hash`");
+        hash.refuse(
+            table.report(),
+            "value-invalid",
+            "is no argon2 hash; make one with `medulla password hash`",
+        );
         return None;
     }
     Some(hash.value)
@@ -93,7 +108,10 @@ fn read_hash(table: &Table, key: &'static str) -> Option<Secret> {
 fn read_roles(table: &Table) -> Option<Vec<Role>> {
     let roles = table.texts("roles");
     if roles.is_empty() {
-        table.refuse("missing-field", "`roles` is missing or empty; give at least one of care, engineer, admin, feed");
+        table.refuse(
+            "missing-field",
+            "`roles` is missing or empty; give at least one of care, engineer, admin, feed",
+        );
         return None;
     }
     let role = |text: &Spot<String>| {

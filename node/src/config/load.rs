@@ -28,7 +28,11 @@ pub fn load_with(file: &Path, lookup: Lookup) -> Result<Config, Vec<Finding>> {
     with_file(file, lookup, read)
 }
 
-fn with_file<T>(file: &Path, lookup: Lookup, read: impl FnOnce(Table) -> Option<T>) -> Result<T, Vec<Finding>> {
+fn with_file<T>(
+    file: &Path,
+    lookup: Lookup,
+    read: impl FnOnce(Table) -> Option<T>,
+) -> Result<T, Vec<Finding>> {
     let text = match std::fs::read_to_string(file) {
         Ok(text) => text,
         Err(error) => {
@@ -101,7 +105,11 @@ fn read_site(table: Table) -> Option<Site> {
         && data.value.exists()
         && !data.value.is_dir()
     {
-        data.refuse(table.report(), "file-unreadable", "is not a folder; name a folder, it is made when missing");
+        data.refuse(
+            table.report(),
+            "file-unreadable",
+            "is not a folder; name a folder, it is made when missing",
+        );
     }
     let zone = match zone {
         Some(zone) => check::zone(table.report(), zone),
@@ -134,7 +142,11 @@ fn read_peer(table: Table, site: Option<&str>, seen: &mut BTreeMap<String, usize
     let name = table.required("name").filter(|name| check::name(table.report(), name));
     if let Some(name) = &name {
         if Some(name.value.as_str()) == site {
-            name.refuse(table.report(), "peer-is-self", "a site is no peer of its own; list the other sites only");
+            name.refuse(
+                table.report(),
+                "peer-is-self",
+                "a site is no peer of its own; list the other sites only",
+            );
         }
         check::first(table.report(), name, seen, "peer");
     }
@@ -170,7 +182,11 @@ fn read_alerts(table: Option<Table>) -> Alerts {
         table.number(key, range).and_then(|number| u32::try_from(number).ok()).unwrap_or(default)
     };
     let alerts = Alerts {
-        per_ward_budget_per_day: number("per_ward_budget_per_day", defaults.per_ward_budget_per_day, 0..=10_000),
+        per_ward_budget_per_day: number(
+            "per_ward_budget_per_day",
+            defaults.per_ward_budget_per_day,
+            0..=10_000,
+        ),
         refractory_h: number("refractory_h", defaults.refractory_h, 0..=168),
     };
     table.finish();

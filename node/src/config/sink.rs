@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::check;
+use super::http::read_tls_ca;
 use super::table::{Spot, Table};
 use super::types::{Sink, SinkKind};
 
@@ -28,8 +29,8 @@ fn read_kind(table: &Table, kind: &Spot<String>) -> Option<SinkKind> {
     match kind.value.as_str() {
         "webhook" => {
             let url = table.secret("url").filter(|url| check::url(table.report(), url, &["http", "https"]));
-            let headers = table.secrets("headers");
-            Some(SinkKind::Webhook { url: url?.value, headers })
+            let (tls_ca, headers) = (read_tls_ca(table), table.secrets("headers"));
+            Some(SinkKind::Webhook { url: url?.value, tls_ca, headers })
         }
         "kafka" => {
             let (brokers, topic) = (table.required("brokers"), table.required("topic"));
@@ -38,12 +39,15 @@ fn read_kind(table: &Table, kind: &Spot<String>) -> Option<SinkKind> {
         }
         "amqp" => {
             let url = table.secret("url").filter(|url| check::url(table.report(), url, &["amqp", "amqps"]));
-            let (exchange, routing_key) = (table.text("exchange"), table.text("routing_key"));
-            let text = |spot: Option<Spot<String>>| spot.map(|spot| spot.value).unwrap_or_default();
-            Some(SinkKind::Amqp { url: url?.value, exchange: text(exchange), routing_key: text(routing_key) })
+            let tls_ca = read_tls_ca(table);
+            // Without an exchange the default one is meant, whose routing key is the queue's name.
+            let exchange = table.text("exchange").map(|exchange| exchange.value).unwrap_or_default();
+            let routing_key = table.required("routing_key");
+            Some(SinkKind::Amqp { url: url?.value, tls_ca, exchange, routing_key: routing_key?.value })
         }
         "mllp" => {
-            let address = table.required("address").filter(|address| check::host_port(table.report(), address));
+            let address =
+                table.required("address").filter(|address| check::host_port(table.report(), address));
             Some(SinkKind::Mllp { address: address?.value })
         }
         _ => {

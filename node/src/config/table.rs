@@ -86,7 +86,12 @@ impl<'a> Table<'a> {
     }
 
     fn missing(&self, key: &str) {
-        self.report().add(self.line, &self.field(key), "missing-field", format!("`{key}` is missing; add it"));
+        self.report().add(
+            self.line,
+            &self.field(key),
+            "missing-field",
+            format!("`{key}` is missing; add it"),
+        );
     }
 
     fn string(&self, value: &'a Spanned<DeValue<'a>>, field: String) -> Option<Spot<String>> {
@@ -101,9 +106,13 @@ impl<'a> Table<'a> {
                 let (code, text) = match problem {
                     Problem::Missing(name) => (
                         "env-missing",
-                        format!("environment variable {name} is not set; set it or write ${{{name}:-default}}"),
+                        format!(
+                            "environment variable {name} is not set; set it or write ${{{name}:-default}}"
+                        ),
                     ),
-                    Problem::Unclosed => ("env-syntax", "`${` has no `}`; write `$${` for a literal one".into()),
+                    Problem::Unclosed => {
+                        ("env-syntax", "`${` has no `}`; write `$${` for a literal one".into())
+                    }
                     Problem::BadName => {
                         ("env-syntax", "not a variable name inside `${}`; use letters, digits and `_`".into())
                     }
@@ -151,7 +160,9 @@ impl<'a> Table<'a> {
         let field = self.field(key);
         let number = match value.get_ref() {
             DeValue::Integer(number) => u64::from_str_radix(number.as_str(), number.radix()).ok(),
-            DeValue::String(written) if written.contains("${") => self.string(value, field.clone())?.value.parse().ok(),
+            DeValue::String(written) if written.contains("${") => {
+                self.string(value, field.clone())?.value.parse().ok()
+            }
             _ => {
                 self.wrong_type(value, &field, "a whole number");
                 return None;
@@ -259,7 +270,12 @@ impl<'a> Table<'a> {
                 None => String::new(),
             };
             let line = self.context.report.line_of(key.span().start);
-            self.report().add(line, &self.field(name), "unknown-field", format!("unknown field `{name}`{hint}"));
+            self.report().add(
+                line,
+                &self.field(name),
+                "unknown-field",
+                format!("unknown field `{name}`{hint}"),
+            );
         }
     }
 }

@@ -136,6 +136,8 @@ pub enum FeedKind {
     },
     Amqp {
         url: Secret,
+        /// PEM: authorities to trust besides the system's.
+        tls_ca: Option<PathBuf>,
         queue: String,
         prefetch: u16,
         dead_letter_exchange: Option<String>,
@@ -170,9 +172,9 @@ pub struct Sink {
 
 #[derive(Clone, Debug)]
 pub enum SinkKind {
-    Webhook { url: Secret, headers: BTreeMap<String, Secret> },
+    Webhook { url: Secret, tls_ca: Option<PathBuf>, headers: BTreeMap<String, Secret> },
     Kafka { brokers: String, topic: String, options: BTreeMap<String, Secret> },
-    Amqp { url: Secret, exchange: String, routing_key: String },
+    Amqp { url: Secret, tls_ca: Option<PathBuf>, exchange: String, routing_key: String },
     Mllp { address: String },
 }
 

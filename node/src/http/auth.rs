@@ -75,9 +75,8 @@ impl Auth {
     /// A program's bearer token.
     pub async fn token(&self, token: &str) -> Option<Identity> {
         let key: [u8; 32] = Sha256::digest(token.as_bytes()).into();
-        let known = |auth: &Auth| {
-            auth.known_tokens.lock().unwrap_or_else(PoisonError::into_inner).get(&key).cloned()
-        };
+        let known =
+            |auth: &Auth| auth.known_tokens.lock().unwrap_or_else(PoisonError::into_inner).get(&key).cloned();
         if let Some(identity) = known(self) {
             return Some(identity);
         }

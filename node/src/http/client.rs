@@ -7,7 +7,9 @@ use serde::de::DeserializeOwned;
 
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
-    #[error("no site answers at {socket}; start it with `medulla run --config …`, or look whether --config is right")]
+    #[error(
+        "no site answers at {socket}; start it with `medulla run --config …`, or look whether --config is right"
+    )]
     NotRunning { socket: String },
     #[error("{socket} belongs to another user; run this as the user that runs the site")]
     Forbidden { socket: String },
@@ -33,16 +35,24 @@ impl AdminClient {
         Ok(self.request(Method::GET, path, None).await?.json().await?)
     }
 
+    pub async fn post<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &serde_json::Value,
+    ) -> Result<T, ClientError> {
+        Ok(self.request(Method::POST, path, Some(body)).await?.json().await?)
+    }
+
     /// The host in the URL is not looked up: the socket leads to the site.
     async fn request(
         &self,
         method: Method,
         path: &str,
-        body: Option<serde_json::Value>,
+        body: Option<&serde_json::Value>,
     ) -> Result<Response, ClientError> {
         let mut request = self.client.request(method, format!("http://localhost{path}"));
         if let Some(body) = body {
-            request = request.json(&body);
+            request = request.json(body);
         }
         let response = request.send().await.map_err(|error| self.explain(error))?;
         if response.status().is_success() {
@@ -63,7 +73,9 @@ impl AdminClient {
             return ClientError::Broken(error);
         }
         match std::os::unix::net::UnixStream::connect(&self.socket) {
-            Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => ClientError::Forbidden { socket },
+            Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
+                ClientError::Forbidden { socket }
+            }
             _ => ClientError::NotRunning { socket },
         }
     }

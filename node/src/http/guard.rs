@@ -78,7 +78,10 @@ async fn identify(request: &ServiceRequest, auth: &Auth) -> Option<Identity> {
     if auth.is_open() {
         return Some(Identity::local());
     }
-    let bearer = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "));
+    let bearer = request
+        .headers()
+        .get(header::AUTHORIZATION)
+        .and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "));
     if let Some(token) = bearer {
         return auth.token(token.trim()).await;
     }
@@ -86,7 +89,8 @@ async fn identify(request: &ServiceRequest, auth: &Auth) -> Option<Identity> {
 }
 
 fn wants_page(request: &ServiceRequest) -> bool {
-    let accepts = request.headers().get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let accepts =
+        request.headers().get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
     request.method() == Method::GET && accepts.contains("text/html") && !request.path().starts_with("/api/")
 }
 
@@ -102,7 +106,11 @@ fn same_origin(request: &ServiceRequest, open: bool) -> Result<(), ApiError> {
         return Ok(());
     }
     let Some(origin) = request.headers().get(header::ORIGIN) else { return Ok(()) };
-    let same = origin.to_str().ok().and_then(|origin| origin.split_once("://")).is_some_and(|(_, from)| from == host);
+    let same = origin
+        .to_str()
+        .ok()
+        .and_then(|origin| origin.split_once("://"))
+        .is_some_and(|(_, from)| from == host);
     if same {
         return Ok(());
     }
@@ -115,7 +123,8 @@ fn is_loopback(host: &str) -> bool {
         _ => host,
     };
     let name = name.trim_start_matches('[').trim_end_matches(']');
-    name.eq_ignore_ascii_case("localhost") || name.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+    name.eq_ignore_ascii_case("localhost")
+        || name.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
 #[cfg(test)]

@@ -24,7 +24,9 @@ pub struct Next {
 impl Next {
     /// A path of this site; anything else would send people elsewhere.
     fn path(&self) -> &str {
-        let own = |path: &&str| path.starts_with('/') && !path.starts_with("//") && !path.contains(['\\', '\r', '\n']);
+        let own = |path: &&str| {
+            path.starts_with('/') && !path.starts_with("//") && !path.contains(['\\', '\r', '\n'])
+        };
         self.next.as_deref().filter(own).unwrap_or("/")
     }
 }
@@ -42,7 +44,9 @@ pub fn redirect(uri: &Uri) -> HttpResponse {
     let mut encoded = String::new();
     for byte in next.bytes() {
         match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'/' => encoded.push(char::from(byte)),
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'/' => {
+                encoded.push(char::from(byte))
+            }
             _ => encoded.push_str(&format!("%{byte:02X}")),
         }
     }

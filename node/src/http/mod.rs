@@ -18,6 +18,7 @@ mod tests;
 
 pub use client::AdminClient;
 pub use closing::Closing;
+pub use guard::Access;
 pub use identity::Identity;
 pub use server::{Extra, Server};
 pub use socket::path as socket_path;

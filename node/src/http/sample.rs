@@ -60,8 +60,15 @@ pub fn ledger() -> Status {
         size: 8,
         root: "00".into(),
         lag: [("b".to_owned(), 0)].into(),
-        peers: vec![PeerStatus { name: "b".into(), address: "127.0.0.1:7002".into(), voter: true, connected: true }],
+        peers: vec![PeerStatus {
+            name: "b".into(),
+            address: "127.0.0.1:7002".into(),
+            voter: true,
+            connected: true,
+        }],
         duplicates: 1,
+        refused: 0,
+        log_first_index: 0,
         in_flight_bytes: 0,
     }
 }

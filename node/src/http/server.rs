@@ -61,9 +61,15 @@ pub struct Server {
 
 impl Server {
     /// Listens on the configured address and on the unix socket in `data`. Needs a running actix system.
-    pub async fn start(http: &Http, data: &Path, site: Arc<dyn Site>, extra: Extra) -> anyhow::Result<Server> {
+    pub async fn start(
+        http: &Http,
+        data: &Path,
+        site: Arc<dyn Site>,
+        extra: Extra,
+    ) -> anyhow::Result<Server> {
         let (closing, seen) = Closing::new();
-        let tcp = TcpListener::bind(http.listen).with_context(|| format!("cannot listen on {}", http.listen))?;
+        let tcp =
+            TcpListener::bind(http.listen).with_context(|| format!("cannot listen on {}", http.listen))?;
         let address = tcp.local_addr()?;
         let socket = socket::path(data);
         let unix = socket::listen(&socket)?;

@@ -19,7 +19,9 @@ pub fn path(data: &Path) -> PathBuf {
 pub fn listen(path: &Path) -> anyhow::Result<UnixListener> {
     let shown = path.display();
     if path.as_os_str().len() > PATH_BYTES_MAX {
-        bail!("{shown}: the path of a unix socket has at most {PATH_BYTES_MAX} bytes; choose a shorter site.data");
+        bail!(
+            "{shown}: the path of a unix socket has at most {PATH_BYTES_MAX} bytes; choose a shorter site.data"
+        );
     }
     if let Some(folder) = path.parent() {
         fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;

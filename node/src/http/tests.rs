@@ -1,5 +1,6 @@
 //! The server as a browser, a program and the command line meet it, over a site that needs no ledger.
 
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -7,7 +8,7 @@ use actors::{AlertRow, FeedStatus, PatientDetail, PatientRow, SinkStatus};
 use argon2::password_hash::{PasswordHasher, SaltString};
 use async_trait::async_trait;
 use futures_util::StreamExt;
-use raft_ledger::{Entry, Payload, Status};
+use raft_ledger::{Entry, Payload, Report, Status};
 use reqwest::{Client, StatusCode, redirect};
 use serde_json::{Value, json};
 use tokio::sync::broadcast;
@@ -25,7 +26,11 @@ struct Sample {
 
 impl Sample {
     fn new() -> Arc<Sample> {
-        Arc::new(Sample { events: broadcast::channel(64).0, kept: Mutex::default(), answers: Mutex::default() })
+        Arc::new(Sample {
+            events: broadcast::channel(64).0,
+            kept: Mutex::default(),
+            answers: Mutex::default(),
+        })
     }
 
     fn publish(&self, seq: u64) {
@@ -85,8 +90,16 @@ impl Site for Sample {
     fn ledger(&self) -> Status {
         sample::ledger()
     }
+    fn verify(&self) -> anyhow::Result<Report> {
+        Ok(Report { ok: true, size: 8, ..Report::default() })
+    }
+    fn export(&self, folder: &Path) -> anyhow::Result<(u64, [u8; 32])> {
+        std::fs::create_dir(folder)?;
+        Ok((8, [1; 32]))
+    }
     fn subscribe(&self, seq: u64) -> (Vec<BoardEvent>, BoardStream) {
-        let coming = BroadcastStream::new(self.events.subscribe()).map(|event| event.map_err(|_| Lagged)).boxed();
+        let coming =
+            BroadcastStream::new(self.events.subscribe()).map(|event| event.map_err(|_| Lagged)).boxed();
         let missed = self.kept.lock().unwrap().iter().filter(|event| event.seq > seq).cloned().collect();
         (missed, coming)
     }
@@ -122,7 +135,8 @@ fn hash(password: &str) -> Secret {
 }
 
 fn people() -> (Vec<User>, Vec<Token>) {
-    let users = vec![User { name: "n.meier".into(), password_hash: hash("pass phrase"), roles: vec![Role::Care] }];
+    let users =
+        vec![User { name: "n.meier".into(), password_hash: hash("pass phrase"), roles: vec![Role::Care] }];
     let tokens = vec![Token { name: "prom".into(), token_hash: hash("t0ken"), roles: vec![Role::Engineer] }];
     (users, tokens)
 }
@@ -137,7 +151,14 @@ async fn without_users_loopback_is_the_local_administrator() {
     for path in ["/healthz", "/readyz", "/metrics", "/api/feeds", "/api/patients", "/api/openapi.json"] {
         assert_eq!(client.get(format!("{base}{path}")).send().await.unwrap().status(), 200, "{path}");
     }
-    let foreign = client.get(format!("{base}/api/status")).header("Host", "evil.example").send().await.unwrap();
+    let export = client.post(format!("{base}/api/ledger/export")).json(&json!({"folder": "/tmp/x"}));
+    assert_eq!(
+        export.send().await.unwrap().status(),
+        StatusCode::FORBIDDEN,
+        "files are written for the socket alone"
+    );
+    let foreign =
+        client.get(format!("{base}/api/status")).header("Host", "evil.example").send().await.unwrap();
     assert_eq!(foreign.status(), StatusCode::FORBIDDEN, "a name that resolves to loopback is not local");
     running.server.stop().await;
 }
@@ -157,7 +178,9 @@ async fn answers_carry_the_signed_in_name() {
 
     let sign_in = |password: &'static str| {
         let login = client.post(format!("{base}/login?next=//evil.example"));
-        login.header("Content-Type", "application/x-www-form-urlencoded").body(format!("name=n.meier&password={password}"))
+        login
+            .header("Content-Type", "application/x-www-form-urlencoded")
+            .body(format!("name=n.meier&password={password}"))
     };
     assert_eq!(sign_in("wrong").send().await.unwrap().status(), StatusCode::UNAUTHORIZED);
     let signed_in = sign_in("pass+phrase").send().await.unwrap();
@@ -171,7 +194,8 @@ async fn answers_carry_the_signed_in_name() {
     assert_eq!(kept, json!({"index": 9, "by": "n.meier"}));
     assert_eq!(*running.site.answers.lock().unwrap(), [("n.meier".to_owned(), "seen".to_owned())]);
 
-    let foreign = answer().header("Cookie", &cookie).header("Origin", "https://evil.example").send().await.unwrap();
+    let foreign =
+        answer().header("Cookie", &cookie).header("Origin", "https://evil.example").send().await.unwrap();
     assert_eq!(foreign.status(), StatusCode::FORBIDDEN, "a form on another site's page");
     let feeds = client.get(format!("{base}/api/feeds")).header("Cookie", &cookie).send().await.unwrap();
     assert_eq!(feeds.status(), StatusCode::FORBIDDEN, "care is not engineering");
@@ -193,7 +217,10 @@ async fn tokens_sign_programs_in() {
     assert_eq!(get("/metrics", "wrong").send().await.unwrap().status(), StatusCode::UNAUTHORIZED);
     assert_eq!(get("/api/patients", "t0ken").send().await.unwrap().status(), StatusCode::FORBIDDEN);
     let sealed: Value = get("/api/messages/0", "t0ken").send().await.unwrap().json().await.unwrap();
-    assert_eq!((&sealed["sealed"], &sealed["kind"], &sealed["raw"]), (&json!(true), &json!("message"), &Value::Null));
+    assert_eq!(
+        (&sealed["sealed"], &sealed["kind"], &sealed["raw"]),
+        (&json!(true), &json!("message"), &Value::Null)
+    );
     assert_eq!(get("/api/messages/1", "t0ken").send().await.unwrap().status(), StatusCode::NOT_FOUND);
     running.server.stop().await;
 }
@@ -231,6 +258,13 @@ async fn the_command_line_speaks_over_the_unix_socket() {
     let client = AdminClient::new(&socket).unwrap();
     let ledger: Value = client.get("/api/ledger").await.unwrap();
     assert_eq!((&ledger["site"], &ledger["size"]), (&json!("a"), &json!(8)));
+    let report: Value = client.post("/api/ledger/verify", &json!({})).await.unwrap();
+    assert_eq!(report["ok"], true);
+    let folder = running.data.path().join("out");
+    let exported: Value = client.post("/api/ledger/export", &json!({"folder": folder})).await.unwrap();
+    assert_eq!((&exported["size"], folder.is_dir()), (&json!(8), true));
+    let failed = client.post::<Value>("/api/ledger/export", &json!({"folder": folder})).await.unwrap_err();
+    assert!(failed.to_string().contains("export-failed"), "{failed}");
     let refused = client.get::<Value>("/api/patients/none").await.unwrap_err();
     assert!(refused.to_string().contains("not-found"), "{refused}");
     running.server.stop().await;

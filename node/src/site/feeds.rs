@@ -41,9 +41,11 @@ pub async fn start(configured: &[Feed], ledger: &Ledger) -> anyhow::Result<Feeds
 fn reader(feed: &Feed) -> anyhow::Result<clinical::Feed> {
     let codes = match &feed.codes {
         Some(file) => {
-            let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
+            let text =
+                std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
             // Checked when the configuration was read; it can only have changed since.
-            CodeTable::parse(&text).map_err(|_| anyhow::anyhow!("{}: run `medulla validate`", file.display()))?
+            CodeTable::parse(&text)
+                .map_err(|_| anyhow::anyhow!("{}: run `medulla validate`", file.display()))?
         }
         None => CodeTable::empty(),
     };
@@ -75,12 +77,14 @@ async fn source(
             let topics: Vec<&str> = topics.iter().map(String::as_str).collect();
             let mut config = kafka::Config::new(brokers, &topics, group);
             config.dead_letter_topic = dead_letter_topic.clone();
-            config.options = options.iter().map(|(name, value)| (name.clone(), Secret::new(value.expose()))).collect();
+            config.options =
+                options.iter().map(|(name, value)| (name.clone(), Secret::new(value.expose()))).collect();
             config.max_message_bytes = max_message_bytes;
             Box::new(kafka::Source::start(config)?)
         }
-        FeedKind::Amqp { url, queue, prefetch, dead_letter_exchange } => {
+        FeedKind::Amqp { url, tls_ca, queue, prefetch, dead_letter_exchange } => {
             let mut config = amqp::Config::new(url.expose(), queue);
+            config.tls_ca = tls_ca.clone();
             config.prefetch = *prefetch;
             config.dead_letter_exchange = dead_letter_exchange.clone();
             config.max_message_bytes = max_message_bytes;

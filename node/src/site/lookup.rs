@@ -47,7 +47,8 @@ impl fhir_rest::Lookup for Lookup {
                     severity: clinical::Severity::Error,
                     code: "not-found".into(),
                     location: resource_type.to_owned(),
-                    text: "there is no such resource at this site; use the location that the create answered".into(),
+                    text: "there is no such resource at this site; use the location that the create answered"
+                        .into(),
                 };
                 let body = clinical::fhir::outcome(&[issue]);
                 Reply { status: 404, content_type: CONTENT_TYPE, location: None, body: body.into() }

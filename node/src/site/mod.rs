@@ -34,7 +34,8 @@ impl RunningSite {
         let scorers = scorers::make(&config.scoring)?;
         let ledger = Ledger::open(ledger_config(config)).await.context("the ledger does not open")?;
         let feeds = feeds::start(&config.feeds, &ledger).await?;
-        let sinks = config.sinks.iter().map(|sink| sinks::make(sink, &config.site.name)).collect::<Result<_, _>>()?;
+        let sinks =
+            config.sinks.iter().map(|sink| sinks::make(sink, &config.site.name)).collect::<Result<_, _>>()?;
         let policy = AlertPolicy {
             refractory_h: config.alerts.refractory_h,
             per_ward_budget_per_day: config.alerts.per_ward_budget_per_day,
@@ -77,7 +78,8 @@ fn ledger_config(config: &Config) -> raft_ledger::Config {
     let mut made = raft_ledger::Config::new(&site.name, site.data.join("ledger"), &ledger.keys);
     made.listen = ledger.listen.to_string();
     made.initialise = ledger.initialise;
-    let peer = |peer: &crate::config::Peer| PeerConfig { name: peer.name.clone(), address: peer.address.clone() };
+    let peer =
+        |peer: &crate::config::Peer| PeerConfig { name: peer.name.clone(), address: peer.address.clone() };
     made.peers = ledger.peers.iter().map(peer).collect();
     made
 }

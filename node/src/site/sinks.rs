@@ -16,9 +16,10 @@ const CONTROL_ID_CHARS: usize = 20;
 pub fn make(sink: &Sink, site: &str) -> anyhow::Result<actors::Sink> {
     let unusable = || format!("sink {} does not start", sink.name);
     let (kind, form, made): (_, _, Box<dyn connectors::Sink>) = match &sink.kind {
-        SinkKind::Webhook { url, headers } => {
+        SinkKind::Webhook { url, tls_ca, headers } => {
             let mut config = webhook::Config::new(url.expose());
             config.headers = secrets(headers);
+            config.tls_ca = tls_ca.clone();
             ("webhook", SinkForm::FhirBundle, Box::new(webhook::Sink::new(config).with_context(unusable)?))
         }
         SinkKind::Kafka { brokers, topic, options } => {
@@ -29,12 +30,9 @@ pub fn make(sink: &Sink, site: &str) -> anyhow::Result<actors::Sink> {
             };
             ("kafka", SinkForm::FhirBundle, Box::new(kafka::Sink::new(&config).with_context(unusable)?))
         }
-        SinkKind::Amqp { url, exchange, routing_key } => {
-            let config = amqp::SinkConfig {
-                url: connectors::Secret::new(url.expose()),
-                exchange: exchange.clone(),
-                routing_key: routing_key.clone(),
-            };
+        SinkKind::Amqp { url, tls_ca, exchange, routing_key } => {
+            let mut config = amqp::SinkConfig::new(url.expose(), exchange, routing_key);
+            config.tls_ca = tls_ca.clone();
             ("amqp", SinkForm::FhirBundle, Box::new(amqp::Sink::new(config).with_context(unusable)?))
         }
         SinkKind::Mllp { address } => {

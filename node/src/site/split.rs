@@ -22,7 +22,9 @@ pub fn split(bytes: &Bytes) -> Vec<Piece> {
 fn json(bytes: &Bytes) -> Vec<Piece> {
     let mut pieces = Vec::new();
     let mut at = 0;
-    while let Some(start) = bytes[at..].iter().position(|byte| !byte.is_ascii_whitespace()).map(|skip| at + skip) {
+    while let Some(start) =
+        bytes[at..].iter().position(|byte| !byte.is_ascii_whitespace()).map(|skip| at + skip)
+    {
         let mut values = serde_json::Deserializer::from_slice(&bytes[start..]).into_iter::<&RawValue>();
         let whole = matches!(values.next(), Some(Ok(_)));
         let end = if whole { start + values.byte_offset() } else { end_of_broken(bytes, start) };

@@ -40,7 +40,13 @@ fn walk(folder: &Path, files: &mut Vec<PathBuf>) -> anyhow::Result<()> {
                 files.push(entry.path());
             }
         }
-        waiting.extend(entries.iter().rev().map(std::fs::DirEntry::path).filter(|path| path.is_dir() && !path.is_symlink()));
+        waiting.extend(
+            entries
+                .iter()
+                .rev()
+                .map(std::fs::DirEntry::path)
+                .filter(|path| path.is_dir() && !path.is_symlink()),
+        );
     }
     Ok(())
 }

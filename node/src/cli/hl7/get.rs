@@ -82,7 +82,9 @@ mod tests {
         for right in ["PID-5.1", "OBX[2]-5", "PID-3[2].4.2", "ZB1-1"] {
             assert!(is_path(right), "{right}");
         }
-        for wrong in ["PID", "PID-", "PID-0", "pid-5", "PID-5.", "PID-5.1.1.1", "OBX[0]-5", "OBX[2-5", "PIDX-1", ""] {
+        for wrong in
+            ["PID", "PID-", "PID-0", "pid-5", "PID-5.", "PID-5.1.1.1", "OBX[0]-5", "OBX[2-5", "PIDX-1", ""]
+        {
             assert!(!is_path(wrong), "{wrong}");
         }
     }

@@ -27,7 +27,9 @@ pub struct Reader {
 impl Reader {
     pub fn feed(&self) -> anyhow::Result<Feed> {
         if !clinical::is_known_zone(&self.zone) {
-            return Err(Usage(format!("unknown time zone {}; use a name such as Europe/Zurich", self.zone)).into());
+            return Err(
+                Usage(format!("unknown time zone {}; use a name such as Europe/Zurich", self.zone)).into()
+            );
         }
         let codes = match &self.codes {
             Some(file) => read_codes(file)?,

@@ -10,8 +10,10 @@ use crate::cli::{Verdict, out};
 
 /// Print each message as a FHIR R4 Bundle, one a line
 #[derive(clap::Args)]
-#[command(after_help = "Example:\n  medulla hl7 to-fhir oru.hl7 --authority HOSP --zone Europe/Zurich | jq .\n\n\
-    Messages that cannot be read are told on stderr; then it exits with 1.")]
+#[command(
+    after_help = "Example:\n  medulla hl7 to-fhir oru.hl7 --authority HOSP --zone Europe/Zurich | jq .\n\n\
+    Messages that cannot be read are told on stderr; then it exits with 1."
+)]
 pub struct Args {
     /// A file of messages or a batch; - is standard input
     file: PathBuf,

@@ -27,7 +27,11 @@ pub fn judge_file(file: &Path, predictors: &[&dyn Predictor], bar: &ProgressBar)
 }
 
 /// All files as one cohort, in the order given.
-pub fn judge_files(files: &[PathBuf], predictors: &[&dyn Predictor], bar: &ProgressBar) -> anyhow::Result<Cohort> {
+pub fn judge_files(
+    files: &[PathBuf],
+    predictors: &[&dyn Predictor],
+    bar: &ProgressBar,
+) -> anyhow::Result<Cohort> {
     let mut all = Cohort { judged: vec![Vec::new(); predictors.len()], ..Cohort::default() };
     for file in files {
         append(&mut all, judge_file(file, predictors, bar)?);

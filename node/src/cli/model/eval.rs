@@ -12,9 +12,11 @@ use crate::models;
 
 /// Evaluate a model or a rule: utility, ranking, calibration, alerts, subgroups, baselines
 #[derive(clap::Args)]
-#[command(after_help = "Examples:\n  medulla model eval --model models/sepsis --data cinc2019_B_dev.csv.zst --json\n  \
+#[command(
+    after_help = "Examples:\n  medulla model eval --model models/sepsis --data cinc2019_B_dev.csv.zst --json\n  \
     medulla model eval --rule 'ICULOS>=53' --data cinc2019_B_dev.csv.zst\n\n\
-    Rules: always, never, or ICULOS, HR_now, NEWS2, SIRS, qSOFA with >= and a number.")]
+    Rules: always, never, or ICULOS, HR_now, NEWS2, SIRS, qSOFA with >= and a number."
+)]
 #[group(skip)]
 pub struct Args {
     /// Folder with model.ubj or model.json, card.json and golden.json

@@ -11,7 +11,9 @@ use crate::models;
 
 /// Print pid,ICULOS,p,alarm for every row of the data (CSV)
 #[derive(clap::Args)]
-#[command(after_help = "Example:\n  medulla model score --model models/sepsis --data cinc2019_A_dev.csv.zst > scores.csv")]
+#[command(
+    after_help = "Example:\n  medulla model score --model models/sepsis --data cinc2019_A_dev.csv.zst > scores.csv"
+)]
 pub struct Args {
     /// Folder with model.ubj or model.json, card.json and golden.json
     #[arg(long, value_name = "M")]
