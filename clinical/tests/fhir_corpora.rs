@@ -59,17 +59,48 @@ fn synthea_bundles_become_events() {
     }
     let (mut bundles, mut observed) = (0, 0);
     for file in json_files(&dir.join("synthea_r4")) {
-        let resource = fhir::read(&std::fs::read(&file).unwrap()).unwrap_or_else(|e| panic!("{file:?}: {e:?}"));
+        let resource =
+            fhir::read(&std::fs::read(&file).unwrap()).unwrap_or_else(|e| panic!("{file:?}: {e:?}"));
         let (events, issues) = fhir::to_events(&resource, &feed(), Time(1_790_000_000_000));
         let errors: Vec<_> = issues.iter().filter(|i| i.severity == Severity::Error).collect();
         assert!(errors.is_empty(), "{file:?}: {errors:?}");
         let persons = events.iter().filter(|e| matches!(e.kind, EventKind::Person(_))).count();
-        let patients = resource.entries().iter().filter(|e| e.resource_type.as_deref() == Some("Patient")).count();
+        let patients =
+            resource.entries().iter().filter(|e| e.resource_type.as_deref() == Some("Patient")).count();
         assert_eq!(persons, patients, "{file:?}");
-        assert!(events.windows(2).all(|two| two[0].patient == two[1].patient), "{file:?}: one patient a bundle");
+        assert!(
+            events.windows(2).all(|two| two[0].patient == two[1].patient),
+            "{file:?}: one patient a bundle"
+        );
         observed += events.iter().filter(|e| matches!(e.kind, EventKind::Observed(_))).count();
         bundles += 1;
     }
     std::fs::remove_dir_all(&dir).unwrap();
     assert!(bundles >= 40 && observed > 5_000, "{bundles} bundles, {observed} observations");
+}
+
+/// Every HL7 v2 message of the corpora becomes a Bundle that our own R4 checks pass.
+#[test]
+fn hl7_corpora_become_valid_bundles() {
+    let Some(dir) = shared("corpora") else { return };
+    let (mut messages, mut folders) = (0, vec![dir]);
+    while let Some(folder) = folders.pop() {
+        for path in std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+            if path.is_dir() {
+                folders.push(path);
+                continue;
+            }
+            let bytes = bytes::Bytes::from(std::fs::read(&path).unwrap());
+            for piece in clinical::hl7::messages(bytes) {
+                let Ok(message) = clinical::hl7::Message::parse(piece.bytes, &Default::default()) else {
+                    continue;
+                };
+                let bundle = fhir::from_hl7(&message, &feed(), Time(1_790_000_000_000));
+                let read = fhir::read(&bundle).unwrap_or_else(|issues| panic!("{path:?}: {issues:?}"));
+                assert_eq!(read.warnings(), [], "{path:?}");
+                messages += 1;
+            }
+        }
+    }
+    assert!(messages > 700, "only {messages} messages");
 }
