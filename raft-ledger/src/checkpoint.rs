@@ -54,11 +54,7 @@ impl Checkpoint {
                 key.name, self.origin
             )));
         }
-        let text = self.text();
-        let verifier = key.verifier();
-        let mut signature = verifier.id().to_be_bytes().to_vec();
-        signature.extend_from_slice(&key.key.sign(text.as_bytes()).to_bytes());
-        Ok(format!("{text}\n— {} {}\n", key.name, STANDARD.encode(signature)))
+        Ok(key.sign(&self.text()))
     }
 
     /// Reads a signed note and checks every signature on it that is by one of `keys`; there must be one.
@@ -118,6 +114,13 @@ impl NoteKey {
 
     pub(crate) fn verifier(&self) -> NoteVerifier {
         NoteVerifier { name: self.name.clone(), alg: self.alg, key: self.key.verifying_key() }
+    }
+
+    /// The note: text, blank line, signature line.
+    fn sign(&self, text: &str) -> String {
+        let mut signature = self.verifier().id().to_be_bytes().to_vec();
+        signature.extend_from_slice(&self.key.sign(text.as_bytes()).to_bytes());
+        format!("{text}\n— {} {}\n", self.name, STANDARD.encode(signature))
     }
 
     pub(crate) fn encode(&self) -> Zeroizing<String> {
@@ -209,6 +212,16 @@ mod tests {
                 flipped[at] ^= 1 << bit;
                 assert!(Checkpoint::verify(&flipped, &[key().verifier()]).is_err(), "byte {at} bit {bit}");
             }
+        }
+    }
+
+    #[test]
+    fn a_signed_text_of_another_form_is_no_checkpoint() {
+        let text = checkpoint().text();
+        let judged = |text: &str| Checkpoint::verify(key().sign(text).as_bytes(), &[key().verifier()]);
+        assert!(judged(&text).is_ok());
+        for other in [text.replace("\n20", "\n020"), text.clone() + "more\n", "a\nb\n".into()] {
+            assert!(judged(&other).is_err(), "{other}");
         }
     }
 

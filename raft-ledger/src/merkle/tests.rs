@@ -2,6 +2,7 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
+use tlog_tiles::tlog;
 
 use super::*;
 use crate::types::LedgerError;
@@ -105,6 +106,39 @@ fn a_missing_or_short_tile_is_damage_and_no_panic() {
     assert!(matches!(inclusion_proof(&store, 600, 700), Err(LedgerError::Damaged(_))));
     assert!(matches!(inclusion_proof(&store, 700, 700), Err(LedgerError::Config(_))));
     assert!(matches!(consistency_proof(&store, 701, 700), Err(LedgerError::Config(_))));
+}
+
+/// The same tree in the tlog_tiles crate, a translation of Go's golang.org/x/mod/sumdb/tlog.
+struct Theirs(Vec<tlog::Hash>);
+
+impl tlog::HashReader for Theirs {
+    fn read_hashes(&self, indexes: &[u64]) -> Result<Vec<tlog::Hash>, tlog::Error> {
+        Ok(indexes.iter().map(|index| self.0[*index as usize]).collect())
+    }
+}
+
+#[test]
+fn an_unrelated_implementation_agrees() {
+    let size = 600;
+    let (tree, store, leaves) = grown(size, 77);
+    let mut theirs = Theirs(Vec::new());
+    for (n, leaf) in (0..).zip(&leaves) {
+        let hashes = tlog::stored_hashes_for_record_hash(n, tlog::Hash(*leaf), &theirs).unwrap();
+        theirs.0.extend(hashes);
+    }
+    assert_eq!(tlog::tree_hash(size, &theirs).unwrap().0, tree.root());
+    let bytes = |hashes: Vec<tlog::Hash>| hashes.into_iter().map(|hash| hash.0).collect::<Vec<_>>();
+    for n in 0..size {
+        let proof = bytes(tlog::prove_record(size, n, &theirs).unwrap());
+        assert_eq!(inclusion_proof(&store, n, size).unwrap(), proof);
+        let proof = bytes(tlog::prove_tree(size, n + 1, &theirs).unwrap());
+        assert_eq!(consistency_proof(&store, n + 1, size).unwrap(), proof);
+    }
+    for tile in tlog_tiles::Tile::new_tiles(8, 0, size) {
+        let key = TileKey { level: tile.level(), index: tile.level_index() };
+        assert_eq!(format!("tile/8/{}", key.path(key.width(size)).trim_start_matches("tile/")), tile.path());
+        assert_eq!(store.tile(key).unwrap().unwrap(), tile.read_data(&theirs).unwrap());
+    }
 }
 
 proptest! {

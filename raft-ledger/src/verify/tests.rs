@@ -10,7 +10,7 @@ use super::*;
 use crate::export::{ExportBatch, ExportLeaf, RECORD_HEADER_LEN, export_in_files};
 use crate::keys::SiteKeys;
 use crate::merkle::Tree;
-use crate::record::{Batch, BatchHead, Chunk, Item, Provenance};
+use crate::record::{Batch, BatchHead, Chunk, Item, Provenance, ProvenanceItem};
 use crate::seal::Sealer;
 use crate::types::{Draft, Outcome, Subject, Tag};
 
@@ -200,6 +200,44 @@ fn dropped_repeated_and_reordered_batches_are_named() {
     assert!(texts(&forged).contains("is not its batch's"));
     let mut other_group = Auditor::new(None, Some(2));
     assert!(other_group.batch(&HISTORY.batches[0])[0].text.contains("group 1"));
+}
+
+/// Whoever writes the export can make checksums and manifest fit; hashes and signatures still tell.
+#[test]
+fn a_change_by_the_exporter_is_found_and_named() {
+    type Change = fn(&mut ExportBatch);
+    let changes: [(Change, u64, &str); 7] = [
+        (|b| alter(&mut b.leaves[1].ciphertext), 4, "does not match the hash in its leaf"),
+        (|b| b.leaves[1].ciphertext = Some(Bytes::from_static(b"short")), 4, "another length"),
+        (|b| b.provenance.signature[9] ^= 1, 3, "the signature is not that of site b"),
+        (|b| b.provenance.first_index += 1, 4, "begins at index 4, expected 3"),
+        (|b| b.provenance.head.previous = [1; 32], 3, "does not follow its batch before"),
+        (|b| b.provenance.items.truncate(2), 3, "bytes follow the record"),
+        (|b| repeat_later(&mut b.provenance), 3, "a duplicate of index 9, which is not before it"),
+    ];
+    for (change, index, text) in changes {
+        let mut batches = HISTORY.batches.clone();
+        change(&mut batches[1]);
+        let (_dir, path) = written(&batches);
+        let report = judged(&path);
+        let found =
+            |f: &&Finding| f.file.starts_with(ENTRIES) && f.index == Some(index) && f.text.contains(text);
+        assert!(report.findings.iter().any(|f| found(&f)), "{text}: {report:?}");
+    }
+}
+
+fn alter(payload: &mut Option<Bytes>) {
+    let mut bytes = payload.take().unwrap().to_vec();
+    bytes[0] ^= 1;
+    *payload = Some(bytes.into());
+}
+
+fn repeat_later(provenance: &mut Provenance) {
+    for item in &mut provenance.items {
+        if let ProvenanceItem::Duplicate { first_index, .. } = item {
+            *first_index = 9;
+        }
+    }
 }
 
 #[test]
