@@ -348,3 +348,6 @@ fn chunk_prefix(site: &SiteName) -> Vec<u8> {
 fn refused(site: Option<SiteName>, batch_hash: Option<Hash>, refusal: Refusal) -> Effect {
     Effect::Refused { site, batch_hash, refusal }
 }
+
+#[cfg(test)]
+mod tests;

@@ -29,6 +29,12 @@ pub(crate) async fn run(
     let mut purge_upto = None;
     loop {
         tick.tick().await;
+        if let Err(fatal) = &raft.metrics().borrow_watched().running_state {
+            if !matches!(fatal, openraft::errors::Fatal::Stopped) {
+                tracing::error!(%fatal, "consensus has stopped on this site; restart it");
+            }
+            return;
+        }
         watch_space(&config, &space_low);
         let (first, last) = log.first_and_last_index();
         let in_snapshot = store.snapshot().and_then(|s| s.meta.last_log_id.as_ref().map(|id| id.index));

@@ -104,7 +104,11 @@ impl Writer {
                         tracing::info!(epoch, "this site writes");
                         return Some(Position { epoch, next_site_seq: 0, previous: state.previous });
                     }
-                    Event::Refused { batch_hash: None, .. } => break,
+                    Event::Refused { batch_hash: None, refusal } => {
+                        tracing::debug!(?refusal, "no epoch was granted yet");
+                        tokio::time::sleep(RESEND_PAUSE).await;
+                        break;
+                    }
                     _ => {}
                 }
             }
@@ -149,7 +153,11 @@ impl Writer {
                 },
                 _ = tokio::time::sleep_until(close_at), if state.close_at.is_some() => {}
                 _ = failures.recv() => state.resend_in(RESEND_PAUSE),
-                _ = metrics.changed() => {
+                changed = metrics.changed() => {
+                    if changed.is_err() {
+                        // Raft has stopped: this task is about to be.
+                        tokio::time::sleep(TICK).await;
+                    }
                     let leader = metrics.borrow_watched().current_leader;
                     if leader != state.leader && leader.is_some() && !state.under_way.is_empty() {
                         state.resend_in(Duration::ZERO);

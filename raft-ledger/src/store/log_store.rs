@@ -45,6 +45,8 @@ struct State {
     vote: Option<Vote>,
     committed: Option<LogId>,
     purged: Option<LogId>,
+    /// Index of the first entry that is there.
+    first: Option<u64>,
     last: Option<LogId>,
     tail: BTreeMap<u64, (Entry, usize)>,
     tail_bytes: usize,
@@ -120,6 +122,16 @@ fn load_state(db: &rocksdb::DB) -> Result<State, LedgerError> {
         ..State::default()
     };
     state.last = state.purged;
+    let start = log_key(0);
+    let oldest = rocksdb::IteratorMode::From(&start, rocksdb::Direction::Forward);
+    if let Some(item) = db.iterator_cf(log, oldest).next() {
+        let (key, value) = item.map_err(storage)?;
+        let entry = decode(&key, Bytes::from(value.into_vec())).map_err(|e| LedgerError::Damaged(e.to_string()))?;
+        state.first = Some(entry.log_id.index);
+        if state.purged.is_some_and(|purged| entry.log_id.index != purged.index + 1) {
+            return Err(LedgerError::Damaged("raft log: entries after the purged ones are missing".into()));
+        }
+    }
     let end = log_key(u64::MAX);
     let newest = rocksdb::IteratorMode::From(&end, rocksdb::Direction::Reverse);
     if let Some(item) = db.iterator_cf(log, newest).next() {
@@ -176,7 +188,7 @@ impl Inner {
     fn read(&self, first: u64, end: u64, bytes_max: usize) -> io::Result<Vec<Entry>> {
         let (first, end) = {
             let state = self.state();
-            let from = state.purged.as_ref().map_or(0, |id| id.index + 1).max(first);
+            let from = state.first.unwrap_or(u64::MAX).max(first);
             let to = state.last.as_ref().map_or(0, |id| id.index + 1).min(end);
             if from >= to {
                 return Ok(Vec::new());
@@ -228,6 +240,7 @@ impl State {
     }
 
     fn remember(&mut self, entry: Entry, bytes: usize) {
+        self.first.get_or_insert(entry.log_id.index);
         self.last = Some(entry.log_id);
         self.appended_bytes += bytes as u64;
         self.tail_bytes += bytes;
@@ -242,6 +255,7 @@ impl State {
     fn forget_after(&mut self, last: Option<LogId>) {
         let removed = self.tail.split_off(&last.as_ref().map_or(0, |id| id.index + 1));
         self.tail_bytes -= removed.values().map(|(_, size)| size).sum::<usize>();
+        self.first = self.first.filter(|first| last.as_ref().is_some_and(|last| last.index >= *first));
         self.last = last.or(self.purged);
     }
 
@@ -250,6 +264,7 @@ impl State {
         self.tail = kept;
         self.tail_bytes = self.tail.values().map(|(_, size)| size).sum();
         self.purged = Some(upto);
+        self.first = Some(upto.index + 1).filter(|first| self.last.as_ref().is_some_and(|last| last.index >= *first));
         if self.last < self.purged {
             self.last = self.purged;
         }

@@ -1,0 +1,200 @@
+use bytes::Bytes;
+use ed25519_dalek::SigningKey;
+
+use super::*;
+use crate::raft::{Proposal, log_id};
+use crate::record::{BatchHead, Chunk, Private};
+
+struct Replica {
+    applier: Applier,
+    index: u64,
+    _dir: tempfile::TempDir,
+}
+
+fn site(name: &str) -> SiteName {
+    SiteName::new(name).unwrap()
+}
+
+fn key_of(name: &str) -> SigningKey {
+    SigningKey::from_bytes(&sha256(&[name.as_bytes()]))
+}
+
+impl Replica {
+    fn new() -> Replica {
+        let dir = tempfile::tempdir().unwrap();
+        let db = Arc::new(Generation::open(dir.path()).unwrap());
+        let keys = ["a", "b"].map(|name| (site(name), key_of(name).verifying_key()));
+        let applier = Applier::load(db, Arc::new(keys.into_iter().collect())).unwrap();
+        Replica { applier, index: 0, _dir: dir }
+    }
+
+    fn apply(&mut self, bytes: Bytes) -> Effect {
+        self.index += 1;
+        let entry = RaftEntry { log_id: log_id(1, self.index), payload: RaftPayload::Normal(Proposal(bytes)) };
+        self.applier.apply(&entry).unwrap()
+    }
+
+    fn open_epoch(&mut self, name: &str, previous: u64) -> Effect {
+        let open = OpenEpoch::sign(GROUP, site(name), previous, [7; 16], &key_of(name));
+        self.apply(Command::OpenEpoch(open).encode())
+    }
+
+    fn batch(&mut self, batch: &Batch) -> Effect {
+        self.apply(Command::Batch(batch.clone()).encode())
+    }
+
+    /// What must not change when something is refused.
+    fn state(&self) -> (u64, Hash, SiteState, SiteState) {
+        let applied = self.applier.applied();
+        let of = |name| self.applier.site(&site(name)).unwrap();
+        (applied.size, applied.root, of("a"), of("b"))
+    }
+
+    fn refuses(&mut self, batch: &Batch, expected: Refusal) {
+        let (before, refused) = (self.state(), self.applier.applied().refused);
+        let effect = self.batch(batch);
+        let Effect::Refused { refusal, .. } = effect else { panic!("{effect:?}") };
+        assert_eq!(refusal, expected);
+        assert_eq!(self.state(), before);
+        assert_eq!(self.applier.applied().refused, refused + 1);
+        assert_eq!(self.applier.applied().last, Some(log_id(1, self.index)));
+    }
+
+    fn takes(&mut self, batch: &Batch) -> Vec<Outcome> {
+        match self.batch(batch) {
+            Effect::Applied { outcomes, .. } => outcomes,
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+fn message(n: u8) -> Message {
+    let ciphertext = Bytes::from(vec![n; 40]);
+    Message {
+        kind: 1,
+        event_time_ms: -5,
+        message_time_ms: 0,
+        received_time_ms: 0,
+        key_ref: [n; 16],
+        subject_commitment: [n; 32],
+        ciphertext_len: 40,
+        ciphertext_hash: sha256(&[&ciphertext]),
+        private: Private { dedupe: Some([n; 32]), tags: Vec::new() },
+        ciphertext,
+    }
+}
+
+fn signed(name: &str, epoch: u64, first_site_seq: u64, previous: Hash, items: Vec<Item>) -> (Batch, Hash) {
+    let head = BatchHead { group_id: GROUP, site: site(name), epoch, first_site_seq, previous };
+    Batch::sign(head, items, &key_of(name))
+}
+
+fn messages(numbers: &[u8]) -> Vec<Item> {
+    numbers.iter().map(|n| Item::Message(message(*n))).collect()
+}
+
+#[test]
+fn batches_out_of_order_forged_or_of_another_epoch_are_refused_and_change_nothing() {
+    let mut replica = Replica::new();
+    let (early, _) = signed("a", 1, 0, [0; 32], messages(&[1]));
+    replica.refuses(&early, Refusal::WrongEpoch);
+    assert!(matches!(replica.open_epoch("a", 0), Effect::EpochOpened { epoch: 1, .. }));
+    let (first, hash) = signed("a", 1, 0, [0; 32], messages(&[1, 2]));
+    replica.takes(&first);
+    replica.refuses(&first, Refusal::Replay);
+    replica.refuses(&signed("a", 1, 3, hash, messages(&[3])).0, Refusal::Gap);
+    replica.refuses(&signed("a", 1, 2, [9; 32], messages(&[3])).0, Refusal::Gap);
+    replica.refuses(&signed("a", 2, 2, hash, messages(&[3])).0, Refusal::WrongEpoch);
+    replica.refuses(&signed("c", 1, 0, [0; 32], messages(&[3])).0, Refusal::UnknownSite);
+    // Signed by another site, or changed after it was signed.
+    let mut forged = signed("b", 1, 2, hash, messages(&[3])).0;
+    forged.head.site = site("a");
+    replica.refuses(&forged, Refusal::Forged);
+    let mut changed = signed("a", 1, 2, hash, messages(&[3])).0;
+    changed.items = messages(&[4]);
+    replica.refuses(&changed, Refusal::Forged);
+    // The honest successor is still taken.
+    let (second, _) = signed("a", 1, 2, hash, messages(&[3]));
+    assert_eq!(replica.takes(&second), [Outcome { index: 2, duplicate: false }]);
+}
+
+#[test]
+fn a_new_epoch_fences_the_old_one_and_keeps_the_chain() {
+    let mut replica = Replica::new();
+    replica.open_epoch("a", 0);
+    let (first, hash) = signed("a", 1, 0, [0; 32], messages(&[1]));
+    replica.takes(&first);
+    let (late, _) = signed("a", 1, 1, hash, messages(&[2]));
+    assert!(matches!(replica.open_epoch("a", 1), Effect::EpochOpened { epoch: 2, .. }));
+    replica.refuses(&late, Refusal::WrongEpoch);
+    // A request that comes late must not fence the running epoch.
+    assert!(matches!(replica.open_epoch("a", 1), Effect::Refused { refusal: Refusal::WrongEpoch, .. }));
+    replica.refuses(&signed("a", 2, 0, [0; 32], messages(&[2])).0, Refusal::Gap);
+    replica.takes(&signed("a", 2, 0, hash, messages(&[2])).0);
+    let forged = OpenEpoch::sign(GROUP, site("a"), 2, [1; 16], &key_of("b"));
+    let effect = replica.apply(Command::OpenEpoch(forged).encode());
+    assert!(matches!(effect, Effect::Refused { refusal: Refusal::Forged, .. }));
+}
+
+#[test]
+fn duplicates_across_sites_and_within_a_batch_make_no_leaf() {
+    let mut replica = Replica::new();
+    replica.open_epoch("a", 0);
+    replica.open_epoch("b", 0);
+    let outcomes = replica.takes(&signed("a", 1, 0, [0; 32], messages(&[1, 2, 1])).0);
+    assert_eq!(outcomes.iter().map(|o| (o.index, o.duplicate)).collect::<Vec<_>>(), [(0, false), (1, false), (0, true)]);
+    let outcomes = replica.takes(&signed("b", 1, 0, [0; 32], messages(&[3, 2])).0);
+    assert_eq!(outcomes.iter().map(|o| (o.index, o.duplicate)).collect::<Vec<_>>(), [(2, false), (1, true)]);
+    assert_eq!((replica.applier.applied().size, replica.applier.applied().duplicates), (3, 2));
+}
+
+#[test]
+fn chunks_join_across_batches_or_the_batch_is_refused() {
+    let mut replica = Replica::new();
+    replica.open_epoch("a", 0);
+    let whole = Bytes::from((0..=99).collect::<Vec<u8>>());
+    let chunk = |from: usize, to: usize| Item::Chunk(Chunk { offset: from as u32, bytes: whole.slice(from..to) });
+    let ending = |from: usize| {
+        let mut ending = message(5);
+        ending.ciphertext_len = 100;
+        ending.ciphertext_hash = sha256(&[&whole]);
+        ending.ciphertext = whole.slice(from..);
+        Item::Message(ending)
+    };
+    let (first, hash) = signed("a", 1, 0, [0; 32], vec![chunk(0, 30)]);
+    assert_eq!(replica.takes(&first), []);
+    replica.refuses(&signed("a", 1, 0, hash, vec![chunk(40, 50)]).0, Refusal::BadPayload);
+    replica.refuses(&signed("a", 1, 0, hash, vec![ending(40)]).0, Refusal::BadPayload);
+    replica.refuses(&signed("a", 1, 0, hash, messages(&[1])).0, Refusal::BadPayload);
+    let (second, hash) = signed("a", 1, 0, hash, vec![chunk(30, 60), ending(60), Item::Message(message(6))]);
+    assert_eq!(replica.takes(&second).len(), 2);
+    assert_eq!(replica.applier.db.get(Family::Blobs, &index_key(0)).unwrap().unwrap(), whole);
+    // What is left of a message that never ended is dropped with its epoch.
+    replica.takes(&signed("a", 1, 2, hash, vec![chunk(0, 10)]).0);
+    replica.open_epoch("a", 1);
+    assert_eq!(replica.state().2.chunk_bytes, 0);
+}
+
+#[test]
+fn nonsense_is_refused_and_unknown_commands_are_kept_without_effect() {
+    let mut replica = Replica::new();
+    let effect = replica.apply(Bytes::from_static(&[1, 0, 1, 9, 9]));
+    assert!(matches!(effect, Effect::Refused { refusal: Refusal::Unreadable, .. }));
+    assert!(matches!(replica.apply(Bytes::from_static(&[1, 0, 99, 1])), Effect::Nothing));
+    assert_eq!((replica.applier.applied().size, replica.applier.applied().refused), (0, 1));
+}
+
+#[test]
+fn what_was_applied_is_loaded_again_with_the_same_root() {
+    let mut replica = Replica::new();
+    replica.open_epoch("a", 0);
+    let mut previous = [0; 32];
+    for n in 0..100u64 {
+        let (batch, hash) = signed("a", 1, n * 2, previous, messages(&[n as u8 * 2, n as u8 * 2 + 1]));
+        replica.takes(&batch);
+        previous = hash;
+    }
+    let again = Applier::load(replica.applier.db.clone(), replica.applier.keys.clone()).unwrap();
+    assert_eq!((again.applied().size, again.applied().root), (200, replica.applier.applied().root));
+    assert_eq!(again.site(&site("a")).unwrap(), replica.state().2);
+}

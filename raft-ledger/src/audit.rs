@@ -1,0 +1,82 @@
+//! This site's store as batches, to be verified or exported.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::export::{ExportBatch, ExportLeaf, Progress, export};
+use crate::ledger::Ledger;
+use crate::record::{Hash, Provenance};
+use crate::store::applied::{Applied, load_applied};
+use crate::store::generation::{Family, Generation, index_key};
+use crate::verify::{Auditor, Report};
+use crate::LedgerError;
+
+impl Ledger {
+    /// Recomputes everything that is stored here from the leaves and sealed payloads: hashes, root, each site's
+    /// chain and signatures. Blocks for as long as that takes; the ledger goes on meanwhile.
+    pub fn verify(&self, progress: &mut dyn FnMut(Progress)) -> Result<Report, LedgerError> {
+        let db = self.inner.store.generation();
+        let applied = load_applied(&db)?;
+        let keys = self.inner.keys.verifiers();
+        let mut auditor = Auditor::new(Some(keys), Some(self.inner.keys.group_id()));
+        let mut report = Report { keys_brought: true, ..Report::default() };
+        for number in 0..applied.batches {
+            match read_batch(&db, number) {
+                Ok(batch) => {
+                    for flaw in auditor.batch(&batch) {
+                        report.add("", None, flaw.index, flaw.text);
+                    }
+                }
+                Err(error) => {
+                    report.add("", None, None, format!("batch {number}: {error}"));
+                    auditor.skip();
+                }
+            }
+            progress(Progress { done: auditor.size(), total: applied.size });
+        }
+        self.compare_roots(&auditor, &applied, &mut report)?;
+        Ok(report.finish(&auditor))
+    }
+
+    fn compare_roots(&self, auditor: &Auditor, applied: &Applied, report: &mut Report) -> Result<(), LedgerError> {
+        if auditor.complete() && (auditor.size() != applied.size || auditor.root() != applied.root) {
+            report.add("", None, None, format!("the leaves give another root than was applied at size {}", applied.size));
+        }
+        match self.root_at(applied.size) {
+            Ok(root) if root == applied.root => {}
+            Ok(_) => report.add("", None, None, "the tiles give another root than was applied"),
+            Err(LedgerError::Damaged(text)) => report.add("", None, None, text),
+            Err(error) => return Err(error),
+        }
+        Ok(())
+    }
+
+    /// Writes what is applied here into the empty or new directory `dir`; `verify_export` judges it. Blocks.
+    pub fn export(&self, dir: &Path, progress: &mut dyn FnMut(Progress)) -> Result<(u64, Hash), LedgerError> {
+        let db = self.inner.store.generation();
+        let applied = load_applied(&db)?;
+        export(dir, batches(db, applied.batches), applied.size, applied.root, &self.inner.keys, progress)?;
+        Ok((applied.size, applied.root))
+    }
+}
+
+fn batches(db: Arc<Generation>, count: u64) -> impl Iterator<Item = Result<ExportBatch, LedgerError>> {
+    (0..count).map(move |number| read_batch(&db, number))
+}
+
+fn read_batch(db: &Generation, number: u64) -> Result<ExportBatch, LedgerError> {
+    let missing = |what: String| LedgerError::Damaged(format!("{what} is missing"));
+    let kept = db.get(Family::Batches, &index_key(number))?.ok_or_else(|| missing(format!("batch {number}")))?;
+    let provenance = Provenance::decode(kept.into())
+        .map_err(|e| LedgerError::Damaged(format!("batch {number}: {e}")))?;
+    let mut leaves = Vec::with_capacity(provenance.leaf_count());
+    for index in (provenance.first_index..).take(provenance.leaf_count()) {
+        let leaf = db.get(Family::Events, &index_key(index))?.ok_or_else(|| missing(format!("leaf {index}")))?;
+        let ciphertext =
+            db.get(Family::Blobs, &index_key(index))?.ok_or_else(|| missing(format!("payload {index}")))?;
+        leaves.push(ExportLeaf { leaf: leaf.into(), ciphertext: Some(Bytes::from(ciphertext)) });
+    }
+    Ok(ExportBatch { provenance, leaves })
+}
