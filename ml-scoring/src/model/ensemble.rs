@@ -9,8 +9,6 @@ use super::{ModelError, shap, xgboost};
 
 /// Trees walked side by side: the loads of one hide behind those of the others.
 const LANES: usize = 8;
-/// Rows of a batch that see the same eight trees while these are in the cache.
-const ROWS: usize = 64;
 
 const MISSING_RIGHT: u32 = 1 << 31;
 const CATEGORICAL: u32 = 1 << 30;
@@ -151,11 +149,10 @@ impl Ensemble {
         let groups = self.group_count();
         let count = rows.len() / self.feature_count;
         let mut margins = self.base_margins.repeat(count);
-        for (rows, margins) in rows.chunks(ROWS * self.feature_count).zip(margins.chunks_mut(ROWS * groups)) {
+        // Row by row: measured faster than showing eight trees to many rows, whose values then leave the cache.
+        for (row, out) in rows.chunks(self.feature_count).zip(margins.chunks_mut(groups)) {
             for roots in self.roots.chunks(LANES) {
-                for (row, out) in rows.chunks(self.feature_count).zip(margins.chunks_mut(groups)) {
-                    self.add_leaves(roots, row, out);
-                }
+                self.add_leaves(roots, row, out);
             }
         }
         Ok(margins)
