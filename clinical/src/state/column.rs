@@ -47,7 +47,7 @@ columns! {
     BaseExcess "BaseExcess" "mmol/L" -50.0..=100.0 "base excess" ["1925-7" "11555-0"];
     Hco3 "HCO3" "mmol/L" 1.0..=80.0 "bicarbonate" ["1963-8" "1960-4" "1959-6" "2028-9"];
     // 0.15: below room air only by rounding and altitude; 0 and 10 occur in the 2019 set and are no fractions.
-    FiO2 "FiO2" "1" 0.15..=1.0 "inspired oxygen fraction" ["3150-6" "19994-3"];
+    FiO2 "FiO2" "1" 0.15..=1.0 "inspired oxygen fraction" ["3150-0" "19994-3"];
     Ph "pH" "[pH]" 6.5..=8.0 "pH" ["2744-1" "11558-4"];
     PaCo2 "PaCO2" "mm[Hg]" 5.0..=200.0 "arterial CO2 pressure" ["2019-8" "11557-6"];
     SaO2 "SaO2" "%" 10.0..=100.0 "arterial oxygen saturation" ["20564-1" "51733-4" "2713-6"];
@@ -74,7 +74,7 @@ columns! {
     Platelets "Platelets" "10*3/uL" 1.0..=3000.0 "platelets" ["777-3" "26515-7" "778-1"];
     // Beyond the 2019 set.
     Gcs "GCS" "{score}" 3.0..=15.0 "Glasgow coma score" ["9269-2"];
-    Consciousness "ACVPU" "{score}" 0.0..=4.0 "consciousness (ACVPU)" ["67775-7" "80288-4" "11454-5"];
+    Consciousness "ACVPU" "{score}" 0.0..=4.0 "consciousness (ACVPU)" ["67775-7" "80288-4" "11454-6"];
     OxygenFlow "O2Flow" "L/min" 0.0..=100.0 "oxygen flow" ["3151-8"];
 }
 

@@ -126,8 +126,8 @@ fn units_reach_the_columns_and_nonsense_is_set_aside() {
     use ObservationStatus::Final;
     let state = fold(&[
         observed(0, "8310-5", 98.6, "[degF]", "t", Final),
-        observed(0, "3150-6", 40.0, "%", "f", Final),
-        observed(1, "3150-6", 50.0, "", "f", Final),
+        observed(0, "3150-0", 40.0, "%", "f", Final),
+        observed(1, "3150-0", 50.0, "", "f", Final),
         observed(0, "2160-0", 88.4, "umol/L", "c", Final),
         observed(0, "9279-1", 18.0, "breaths/min", "r", Final),
         observed(0, "8867-4", 7000.0, "/min", "h", Final),
