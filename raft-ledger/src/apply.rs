@@ -13,7 +13,9 @@ use crate::merkle::Tree;
 use crate::raft::{Entry as RaftEntry, GROUP, Payload as RaftPayload, StoredMembership};
 use crate::record::{Batch, Command, Hash, Item, Message, OpenEpoch, Provenance, SiteName, Verified, sha256};
 use crate::store::applied::{Applied, SiteState, applied_key, encode, load_applied, load_site, site_key};
-use crate::store::generation::{Family, Generation, index_key, index_of_key, key, tag_key, tile_key, time_key};
+use crate::store::generation::{
+    Family, Generation, index_key, index_of_key, key, tag_key, tile_key, time_key,
+};
 use crate::{LedgerError, Outcome};
 
 /// Leaves that a dedupe key is remembered for. A constant of the format: changing it needs an apply version.
@@ -227,7 +229,11 @@ impl Applier {
         Ok((sha256(&[&payload]) == message.ciphertext_hash).then(|| payload.into()))
     }
 
-    fn write_messages(&mut self, out: &mut WriteBatch, checked: &Checked<'_>) -> Result<Vec<Outcome>, LedgerError> {
+    fn write_messages(
+        &mut self,
+        out: &mut WriteBatch,
+        checked: &Checked<'_>,
+    ) -> Result<Vec<Outcome>, LedgerError> {
         let mut outcomes = Vec::with_capacity(checked.messages.len());
         let mut fresh: HashMap<[u8; 32], u64> = HashMap::new();
         for ((message, payload), verified) in checked.messages.iter().zip(&checked.verified.messages) {
@@ -255,7 +261,11 @@ impl Applier {
     }
 
     /// Index of the leaf that this dedupe key made within the window.
-    fn first_of(&self, dedupe: &[u8; 32], fresh: &HashMap<[u8; 32], u64>) -> Result<Option<u64>, LedgerError> {
+    fn first_of(
+        &self,
+        dedupe: &[u8; 32],
+        fresh: &HashMap<[u8; 32], u64>,
+    ) -> Result<Option<u64>, LedgerError> {
         if let Some(index) = fresh.get(dedupe) {
             return Ok(Some(*index));
         }

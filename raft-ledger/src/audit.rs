@@ -5,13 +5,13 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use crate::LedgerError;
 use crate::export::{ExportBatch, ExportLeaf, Progress, export};
 use crate::ledger::Ledger;
 use crate::record::{Hash, Provenance};
 use crate::store::applied::{Applied, load_applied};
 use crate::store::generation::{Family, Generation, index_key};
 use crate::verify::{Auditor, Report};
-use crate::LedgerError;
 
 impl Ledger {
     /// Recomputes everything that is stored here from the leaves and sealed payloads: hashes, root, each site's
@@ -40,9 +40,19 @@ impl Ledger {
         Ok(report.finish(&auditor))
     }
 
-    fn compare_roots(&self, auditor: &Auditor, applied: &Applied, report: &mut Report) -> Result<(), LedgerError> {
+    fn compare_roots(
+        &self,
+        auditor: &Auditor,
+        applied: &Applied,
+        report: &mut Report,
+    ) -> Result<(), LedgerError> {
         if auditor.complete() && (auditor.size() != applied.size || auditor.root() != applied.root) {
-            report.add("", None, None, format!("the leaves give another root than was applied at size {}", applied.size));
+            report.add(
+                "",
+                None,
+                None,
+                format!("the leaves give another root than was applied at size {}", applied.size),
+            );
         }
         match self.root_at(applied.size) {
             Ok(root) if root == applied.root => {}
@@ -68,12 +78,14 @@ fn batches(db: Arc<Generation>, count: u64) -> impl Iterator<Item = Result<Expor
 
 fn read_batch(db: &Generation, number: u64) -> Result<ExportBatch, LedgerError> {
     let missing = |what: String| LedgerError::Damaged(format!("{what} is missing"));
-    let kept = db.get(Family::Batches, &index_key(number))?.ok_or_else(|| missing(format!("batch {number}")))?;
-    let provenance = Provenance::decode(kept.into())
-        .map_err(|e| LedgerError::Damaged(format!("batch {number}: {e}")))?;
+    let kept =
+        db.get(Family::Batches, &index_key(number))?.ok_or_else(|| missing(format!("batch {number}")))?;
+    let provenance =
+        Provenance::decode(kept.into()).map_err(|e| LedgerError::Damaged(format!("batch {number}: {e}")))?;
     let mut leaves = Vec::with_capacity(provenance.leaf_count());
     for index in (provenance.first_index..).take(provenance.leaf_count()) {
-        let leaf = db.get(Family::Events, &index_key(index))?.ok_or_else(|| missing(format!("leaf {index}")))?;
+        let leaf =
+            db.get(Family::Events, &index_key(index))?.ok_or_else(|| missing(format!("leaf {index}")))?;
         let ciphertext =
             db.get(Family::Blobs, &index_key(index))?.ok_or_else(|| missing(format!("payload {index}")))?;
         leaves.push(ExportLeaf { leaf: leaf.into(), ciphertext: Some(Bytes::from(ciphertext)) });

@@ -22,12 +22,10 @@ use crate::record::{MAX_PAYLOAD_BYTES, MAX_TAGS, SiteName};
 use crate::seal::Sealer;
 use crate::store::ledger_store::LedgerStore;
 use crate::store::state_machine::StateMachine;
-use crate::store::{LogStore, SiteDb};
+use crate::store::{KeyValues, LogStore, SiteDb};
 use crate::tasks::Tasks;
 use crate::writer::{Drafts, Writer};
-use crate::{
-    AppendError, Draft, LedgerError, Outcome, PeerStatus, Role, Status, Subject, Tag, housekeeping,
-};
+use crate::{AppendError, Draft, LedgerError, Outcome, PeerStatus, Role, Status, Subject, Tag, housekeeping};
 
 /// Calls that wait for the writer, beside the limit in bytes.
 const CALLS_MAX: usize = 4096;
@@ -79,8 +77,11 @@ impl Ledger {
 
         let tasks = Tasks::default();
         let tls = Tls::new(&keys)?;
-        let identity =
-            Arc::new(Identity { site: config.site.clone(), store_id: log.store_id()?, site_db: site_db.clone() });
+        let identity = Arc::new(Identity {
+            site: config.site.clone(),
+            store_id: log.store_id()?,
+            site_db: site_db.clone(),
+        });
         let network = Network::new(&addresses(&config, &members), &tls, &identity, &tasks);
         let peers = network.peers();
         let id = node_id(&members, &config.site)?;
@@ -88,7 +89,8 @@ impl Ledger {
         let raft = Raft::new(id, raft_config, network, log.clone(), machine).await.map_err(consensus)?;
         if !config.peers.is_empty() {
             let listener = tokio::net::TcpListener::bind(&config.listen).await;
-            let listener = listener.map_err(|source| LedgerError::Io { path: config.listen.clone(), source })?;
+            let listener =
+                listener.map_err(|source| LedgerError::Io { path: config.listen.clone(), source })?;
             let service = Service {
                 raft: raft.clone(),
                 store: store.clone(),
@@ -230,7 +232,8 @@ impl Ledger {
     pub fn status(&self) -> Status {
         let metrics = self.inner.raft.metrics().borrow_watched().clone();
         let view = self.inner.observer.view();
-        let name_of = |id: u64| metrics.membership_config.membership().get_node(&id).map(|member| member.name.clone());
+        let name_of =
+            |id: u64| metrics.membership_config.membership().get_node(&id).map(|member| member.name.clone());
         let last = metrics.last_log_index.unwrap_or(0);
         let lag = metrics.replication.iter().flatten().filter_map(|(id, matched)| {
             let behind = last.saturating_sub(matched.as_ref().map_or(0, |id| id.index));
@@ -270,7 +273,7 @@ impl Ledger {
     }
 
     /// Every value whose key begins with `prefix`, in the order of the keys. Blocks.
-    pub fn site_scan(&self, prefix: &[u8]) -> Result<Vec<(Vec<u8>, Vec<u8>)>, LedgerError> {
+    pub fn site_scan(&self, prefix: &[u8]) -> Result<KeyValues, LedgerError> {
         let own = site_key(b"").len();
         let found = self.inner.site_db.scan(&site_key(prefix))?;
         Ok(found.into_iter().map(|(key, value)| (key[own..].to_vec(), value)).collect())
@@ -292,7 +295,8 @@ impl Ledger {
         self.inner.tasks.stop().await;
         let store = self.inner.store.clone();
         let site_db = self.inner.site_db.clone();
-        let flushed = tokio::task::spawn_blocking(move || store.generation().flush().and_then(|()| site_db.sync()));
+        let flushed =
+            tokio::task::spawn_blocking(move || store.generation().flush().and_then(|()| site_db.sync()));
         flushed.await.map_err(|e| LedgerError::Storage(e.to_string()))??;
         stopped.map_err(|e| LedgerError::Consensus(e.to_string()))
     }
@@ -332,7 +336,10 @@ fn members(config: &Config, keys: &SiteKeys) -> Result<BTreeMap<u64, Member>, Le
     let mut members = BTreeMap::new();
     for name in names {
         let place = known.iter().position(|site| site.as_str() == name).ok_or_else(|| {
-            LedgerError::Config(format!("site {name} is not in {}", config.keys.join("public.json").display()))
+            LedgerError::Config(format!(
+                "site {name} is not in {}",
+                config.keys.join("public.json").display()
+            ))
         })?;
         if members.insert(place as u64, Member { name: name.clone() }).is_some() {
             return Err(LedgerError::Config(format!("site {name} is configured twice")));
@@ -347,7 +354,8 @@ fn node_id(members: &BTreeMap<u64, Member>, site: &str) -> Result<u64, LedgerErr
 }
 
 fn addresses(config: &Config, members: &BTreeMap<u64, Member>) -> Vec<(u64, String, String)> {
-    let address_of = |name: &str| config.peers.iter().find(|peer| peer.name == name).map(|peer| peer.address.clone());
+    let address_of =
+        |name: &str| config.peers.iter().find(|peer| peer.name == name).map(|peer| peer.address.clone());
     let peer = |(id, member): (&u64, &Member)| Some((*id, member.name.clone(), address_of(&member.name)?));
     members.iter().filter_map(peer).collect()
 }

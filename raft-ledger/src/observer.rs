@@ -14,9 +14,17 @@ use crate::store::applied::Applied;
 /// What became of this site's own proposals.
 #[derive(Debug)]
 pub(crate) enum Event {
-    Applied { batch_hash: Hash },
-    Refused { batch_hash: Option<Hash>, refusal: Refusal },
-    EpochOpened { nonce: [u8; 16], epoch: u64 },
+    Applied {
+        batch_hash: Hash,
+    },
+    Refused {
+        batch_hash: Option<Hash>,
+        refusal: Refusal,
+    },
+    EpochOpened {
+        nonce: [u8; 16],
+        epoch: u64,
+    },
     /// Entries were applied without passing here, as part of a snapshot.
     SnapshotInstalled,
 }
@@ -28,7 +36,6 @@ pub(crate) struct View {
     pub(crate) root: Hash,
     pub(crate) duplicates: u64,
     pub(crate) refused: u64,
-    pub(crate) last_index: u64,
 }
 
 pub(crate) struct Observer {
@@ -123,7 +130,6 @@ impl Observer {
             root: applied.root,
             duplicates: applied.duplicates,
             refused: applied.refused,
-            last_index: applied.last.as_ref().map_or(0, |id| id.index),
         };
         self.size.send_if_modified(|size| std::mem::replace(size, applied.size) != applied.size);
     }

@@ -52,7 +52,9 @@ impl Ledger {
     pub fn root_at(&self, size: u64) -> Result<[u8; 32], LedgerError> {
         let known = self.size();
         if size > known {
-            return Err(LedgerError::Config(format!("size {size} is beyond the {known} leaves of this site")));
+            return Err(LedgerError::Config(format!(
+                "size {size} is beyond the {known} leaves of this site"
+            )));
         }
         root_at(self.inner.store.generation().as_ref(), size)
     }
@@ -60,7 +62,8 @@ impl Ledger {
     fn open_entry(&self, db: &Generation, index: u64, leaf: Bytes) -> Result<(Entry, usize), LedgerError> {
         let damaged = |e: &dyn std::fmt::Display| LedgerError::Damaged(format!("entry {index}: {e}"));
         let leaf = Leaf::decode(leaf).map_err(|e| damaged(&e))?;
-        let blob = db.get(Family::Blobs, &index_key(index))?.ok_or_else(|| damaged(&"its payload is missing"))?;
+        let blob =
+            db.get(Family::Blobs, &index_key(index))?.ok_or_else(|| damaged(&"its payload is missing"))?;
         let payload = match self.inner.sealer.open(&leaf, &blob).map_err(|e| damaged(&e))? {
             Some(payload) => Payload::Open(payload),
             None => Payload::Sealed,

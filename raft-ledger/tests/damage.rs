@@ -8,7 +8,8 @@ use common::{Consortium, append, close, draft};
 use raft_ledger::{Ledger, LedgerError};
 
 const FAMILIES: [&str; 11] = [
-    "default", "events", "blobs", "tiles", "by_tag", "by_time", "dedupe", "batches", "by_batch", "chunks", "meta",
+    "default", "events", "blobs", "tiles", "by_tag", "by_time", "dedupe", "batches", "by_batch", "chunks",
+    "meta",
 ];
 
 /// A closed ledger with 50 entries.
@@ -79,8 +80,12 @@ async fn a_root_that_the_tiles_do_not_give_stops_the_start() {
     {
         let db = rocksdb::DB::open_cf(&rocksdb::Options::default(), path, FAMILIES).unwrap();
         let cf = db.cf_handle("tiles").unwrap();
-        let (key, mut value) =
-            db.iterator_cf(cf, rocksdb::IteratorMode::Start).next().unwrap().map(|(k, v)| (k, v.into_vec())).unwrap();
+        let (key, mut value) = db
+            .iterator_cf(cf, rocksdb::IteratorMode::Start)
+            .next()
+            .unwrap()
+            .map(|(k, v)| (k, v.into_vec()))
+            .unwrap();
         value[5] ^= 1;
         db.put_cf(cf, key, value).unwrap();
         db.flush_cf(cf).unwrap();

@@ -73,7 +73,8 @@ fn run_and_kill(dir: &std::path::Path, from: u64, after: Duration) -> Vec<(u64, 
     while reader.read_line(&mut line).unwrap() > 0 {
         // The test harness writes its own words before the first line.
         if let Some(at) = line.find("acknowledged ").filter(|_| line.ends_with('\n')) {
-            let numbers: Vec<u64> = line[at..].split_whitespace().skip(1).map(|n| n.parse().unwrap()).collect();
+            let numbers: Vec<u64> =
+                line[at..].split_whitespace().skip(1).map(|n| n.parse().unwrap()).collect();
             acknowledged.push((numbers[0], numbers[1]));
             killer.get_or_insert_with(|| {
                 let id = child.id().to_string();

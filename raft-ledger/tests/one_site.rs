@@ -41,7 +41,10 @@ async fn a_duplicate_gets_the_first_ones_index_and_makes_no_leaf() {
     let consortium = Consortium::new(&["a"]);
     let ledger = consortium.open(0).await;
     let outcomes = append(&ledger, vec![draft(1), draft(2), draft(1)]).await;
-    assert_eq!(outcomes.iter().map(|o| (o.index, o.duplicate)).collect::<Vec<_>>(), [(0, false), (1, false), (0, true)]);
+    assert_eq!(
+        outcomes.iter().map(|o| (o.index, o.duplicate)).collect::<Vec<_>>(),
+        [(0, false), (1, false), (0, true)]
+    );
     close(ledger).await;
     let ledger = consortium.open(0).await;
     let again = append(&ledger, vec![draft(2)]).await[0];
@@ -73,7 +76,7 @@ async fn tags_find_entries_and_sizes_are_watched() {
     let (red, blue) = (ledger.tag("colour", b"red"), ledger.tag("colour", b"blue"));
     let tagged = |n: u64| {
         let mut draft = draft(n);
-        draft.tags = if n % 2 == 0 { vec![red] } else { vec![blue, red] };
+        draft.tags = if n.is_multiple_of(2) { vec![red] } else { vec![blue, red] };
         draft
     };
     append(&ledger, (0..10).map(tagged).collect()).await;
@@ -107,7 +110,10 @@ async fn limits_are_named_errors() {
         tokio::time::sleep(std::time::Duration::from_millis(20)).await;
     }
     close(ledger.clone()).await;
-    assert!(matches!(ledger.append(vec![draft(201)]).await, Err(AppendError::NoSpace { .. } | AppendError::Closed)));
+    assert!(matches!(
+        ledger.append(vec![draft(201)]).await,
+        Err(AppendError::NoSpace { .. } | AppendError::Closed)
+    ));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

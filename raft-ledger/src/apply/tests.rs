@@ -30,7 +30,8 @@ impl Replica {
 
     fn apply(&mut self, bytes: Bytes) -> Effect {
         self.index += 1;
-        let entry = RaftEntry { log_id: log_id(1, self.index), payload: RaftPayload::Normal(Proposal(bytes)) };
+        let entry =
+            RaftEntry { log_id: log_id(1, self.index), payload: RaftPayload::Normal(Proposal(bytes)) };
         self.applier.apply(&entry).unwrap()
     }
 
@@ -142,7 +143,10 @@ fn duplicates_across_sites_and_within_a_batch_make_no_leaf() {
     replica.open_epoch("a", 0);
     replica.open_epoch("b", 0);
     let outcomes = replica.takes(&signed("a", 1, 0, [0; 32], messages(&[1, 2, 1])).0);
-    assert_eq!(outcomes.iter().map(|o| (o.index, o.duplicate)).collect::<Vec<_>>(), [(0, false), (1, false), (0, true)]);
+    assert_eq!(
+        outcomes.iter().map(|o| (o.index, o.duplicate)).collect::<Vec<_>>(),
+        [(0, false), (1, false), (0, true)]
+    );
     let outcomes = replica.takes(&signed("b", 1, 0, [0; 32], messages(&[3, 2])).0);
     assert_eq!(outcomes.iter().map(|o| (o.index, o.duplicate)).collect::<Vec<_>>(), [(2, false), (1, true)]);
     assert_eq!((replica.applier.applied().size, replica.applier.applied().duplicates), (3, 2));
@@ -153,7 +157,8 @@ fn chunks_join_across_batches_or_the_batch_is_refused() {
     let mut replica = Replica::new();
     replica.open_epoch("a", 0);
     let whole = Bytes::from((0..=99).collect::<Vec<u8>>());
-    let chunk = |from: usize, to: usize| Item::Chunk(Chunk { offset: from as u32, bytes: whole.slice(from..to) });
+    let chunk =
+        |from: usize, to: usize| Item::Chunk(Chunk { offset: from as u32, bytes: whole.slice(from..to) });
     let ending = |from: usize| {
         let mut ending = message(5);
         ending.ciphertext_len = 100;

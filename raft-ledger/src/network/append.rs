@@ -96,22 +96,21 @@ impl From<AppendAnswer> for AppendEntriesResponse<Types> {
 
 struct Pipeline<S> {
     lane: Lane,
-    peer: u64,
     session: u64,
     input: S,
     input_ended: bool,
-    under_way: FuturesOrdered<futures_util::future::BoxFuture<'static, Result<StreamAppendResult<Types>, RpcError>>>,
+    under_way:
+        FuturesOrdered<futures_util::future::BoxFuture<'static, Result<StreamAppendResult<Types>, RpcError>>>,
     stopped: bool,
 }
 
 /// Sends requests as they come and yields the answers in their order; ends after the first that is no success.
-pub(super) fn pipeline<'s, S>(lane: Lane, peer: u64, session: u64, input: S) -> BoxStream<'s, StreamItem>
+pub(super) fn pipeline<'s, S>(lane: Lane, session: u64, input: S) -> BoxStream<'s, StreamItem>
 where
     S: Stream<Item = AppendEntriesRequest<Types>> + Send + Unpin + 'static,
 {
     let state = Pipeline {
         lane,
-        peer,
         session,
         input,
         input_ended: false,
@@ -135,8 +134,7 @@ where
                 biased;
                 Some(answer) = self.under_way.next(), if !self.under_way.is_empty() => {
                     self.stopped = !matches!(answer, Ok(Ok(_)));
-                    let peer = self.peer;
-                    return Some((answer.map_err(|e| as_openraft(&e, peer)), self));
+                    return Some((answer.map_err(|e| as_openraft(&e)), self));
                 }
                 request = self.input.next(), if may_send => match request {
                     None => self.input_ended = true,
@@ -159,7 +157,10 @@ where
             let answer: AppendAnswer =
                 unpack(&body).map_err(|why| RpcError::Remote { site: "peer".into(), why })?;
             if matches!(answer, AppendAnswer::Conflict) && prev.is_none() {
-                return Err(RpcError::Remote { site: "peer".into(), why: "a conflict before the first entry".into() });
+                return Err(RpcError::Remote {
+                    site: "peer".into(),
+                    why: "a conflict before the first entry".into(),
+                });
             }
             Ok(AppendEntriesResponse::from(answer).into_stream_result(prev, last))
         }));

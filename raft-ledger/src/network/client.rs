@@ -37,7 +37,6 @@ pub(super) type StreamItem = Result<StreamAppendResult<Types>, RPCError<Types>>;
 pub(crate) struct Peer {
     pub(crate) name: String,
     pub(crate) address: String,
-    id: u64,
     /// Votes and heartbeats.
     control: Lane,
     /// Appends and forwarded batches.
@@ -79,7 +78,7 @@ impl Network {
         let peer = |(id, name, address): &(u64, String, String)| {
             let lane = || Lane::open(name, address, tls.clone(), identity.clone(), tasks);
             let (name, address) = (name.clone(), address.clone());
-            (*id, Peer { control: lane(), bulk: lane(), snapshot: lane(), id: *id, name, address })
+            (*id, Peer { control: lane(), bulk: lane(), snapshot: lane(), name, address })
         };
         Network { peers: Arc::new(sites.iter().map(peer).collect()) }
     }
@@ -126,19 +125,25 @@ impl Client {
         })
     }
 
-    async fn call<Q: Serialize, A: DeserializeOwned>(&self, kind: Kind, request: &Q) -> Result<A, RPCError<Types>> {
+    async fn call<Q: Serialize, A: DeserializeOwned>(
+        &self,
+        kind: Kind,
+        request: &Q,
+    ) -> Result<A, RPCError<Types>> {
         let body = pack(request).map_err(|e| RPCError::Network(NetworkError::from_string(e)))?;
         let answer = self.lane()?.call(kind, body, CONTROL_TIMEOUT).await;
-        let answer = answer.map_err(|e| as_openraft(&e, self.target))?;
+        let answer = answer.map_err(|e| as_openraft(&e))?;
         unpack(&answer).map_err(|e| RPCError::Network(NetworkError::from_string(e)))
     }
 }
 
 /// A peer that is slow or refuses is asked again at once; one that cannot be reached after a pause.
-pub(super) fn as_openraft(error: &RpcError, _target: u64) -> RPCError<Types> {
+pub(super) fn as_openraft(error: &RpcError) -> RPCError<Types> {
     match error {
         RpcError::Unreachable { .. } => RPCError::Unreachable(Unreachable::from_string(error)),
-        RpcError::Remote { .. } | RpcError::Timeout { .. } => RPCError::Network(NetworkError::from_string(error)),
+        RpcError::Remote { .. } | RpcError::Timeout { .. } => {
+            RPCError::Network(NetworkError::from_string(error))
+        }
     }
 }
 
@@ -159,7 +164,7 @@ impl RaftNetworkV2<Types> for Client {
         let network = |e: String| RPCError::Network(NetworkError::from_string(e));
         let body = append::encode(next_session(), &request).map_err(network)?;
         let answer = self.lane()?.call(Kind::Append, body, CONTROL_TIMEOUT).await;
-        let answer = answer.map_err(|e| as_openraft(&e, self.target))?;
+        let answer = answer.map_err(|e| as_openraft(&e))?;
         unpack::<append::AppendAnswer>(&answer).map(Into::into).map_err(network)
     }
 
@@ -173,7 +178,7 @@ impl RaftNetworkV2<Types> for Client {
     {
         Box::pin(async move {
             let lane = self.lane()?.clone();
-            Ok(append::pipeline(lane, self.target, next_session(), input))
+            Ok(append::pipeline(lane, next_session(), input))
         })
     }
 
@@ -201,11 +206,10 @@ impl RaftNetworkV2<Types> for Client {
         _option: RPCOption,
     ) -> Result<SnapshotResponse<Types>, StreamingError<Types>> {
         let lane = self.lane().map_err(StreamingError::from)?.clone();
-        let target = self.target;
         tokio::select! {
             closed = cancel => Err(StreamingError::Closed(closed)),
             sent = snapshot::send(&lane, vote, &snapshot.snapshot) => {
-                sent.map_err(|e| StreamingError::from(as_openraft(&e, target)))
+                sent.map_err(|e| StreamingError::from(as_openraft(&e)))
             }
         }
     }

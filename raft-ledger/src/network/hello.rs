@@ -58,9 +58,9 @@ impl Identity {
     fn remembered(&self, site: &str, fresh: &[u8; 16]) -> Result<[u8; 16], LedgerError> {
         let key = format!("peer-store/{site}");
         match self.site_db.get(key.as_bytes())? {
-            Some(known) => {
-                known.try_into().map_err(|_| LedgerError::Damaged("sitedb: a store id is not 16 bytes".into()))
-            }
+            Some(known) => known
+                .try_into()
+                .map_err(|_| LedgerError::Damaged("sitedb: a store id is not 16 bytes".into())),
             None => {
                 self.site_db.put(key.as_bytes(), fresh, true)?;
                 Ok(*fresh)

@@ -75,7 +75,8 @@ impl Lane {
     /// Queues the request; requests go out in the order of these calls.
     pub(super) async fn send(&self, kind: Kind, body: Bytes) -> oneshot::Receiver<Result<Bytes, RpcError>> {
         let (answer, receiver) = oneshot::channel();
-        if let Err(mpsc::error::SendError(request)) = self.requests.send(Request { kind, body, answer }).await {
+        if let Err(mpsc::error::SendError(request)) = self.requests.send(Request { kind, body, answer }).await
+        {
             let _ = request.answer.send(Err(self.unreachable("the connection is closed")));
         }
         receiver

@@ -12,7 +12,7 @@ mod server;
 mod snapshot;
 mod tls;
 
-pub(crate) use client::{Network, Peer, Peers};
+pub(crate) use client::{Network, Peers};
 pub(crate) use hello::Identity;
 pub(crate) use server::{Service, listen};
 pub(crate) use tls::Tls;

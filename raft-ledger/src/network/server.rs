@@ -75,8 +75,13 @@ async fn serve(stream: TcpStream, service: Service) -> Result<(), String> {
     let (answers, to_write) = mpsc::channel(ANSWERS);
     // Ends with the last sender.
     service.tasks.spawn(write_answers(writer, to_write));
-    let mut connection =
-        Connection { service, answers, at_once: Arc::new(Semaphore::new(AT_ONCE)), appends: None, incoming: None };
+    let mut connection = Connection {
+        service,
+        answers,
+        at_once: Arc::new(Semaphore::new(AT_ONCE)),
+        appends: None,
+        incoming: None,
+    };
     while let Some(bytes) = reader.next().await {
         // A peer that closes without a TLS goodbye has stopped; that is no fault of this side.
         let Ok(bytes) = bytes else { return Ok(()) };
@@ -214,7 +219,8 @@ impl Connection {
     async fn install(&mut self, id: u64) -> Result<(), String> {
         let incoming = self.incoming.take().ok_or("the end of no snapshot")?;
         let raft = self.service.raft.clone();
-        let checked = tokio::task::spawn_blocking(move || incoming.finish()).await.map_err(|e| e.to_string())?;
+        let checked =
+            tokio::task::spawn_blocking(move || incoming.finish()).await.map_err(|e| e.to_string())?;
         let result = match checked {
             Ok((vote, snapshot)) => {
                 let snapshot = SnapshotOf { meta: snapshot.meta.clone(), snapshot };
@@ -239,11 +245,9 @@ async fn control(raft: &Raft<Types, StateMachine>, kind: Kind, body: &[u8]) -> R
     match kind {
         Kind::Vote => raft.vote(unpack(body)?).await.map_err(|e| e.to_string()).and_then(|r| pack(&r)),
         Kind::PreVote => raft.pre_vote(unpack(body)?).await.map_err(|e| e.to_string()).and_then(|r| pack(&r)),
-        _ => raft
-            .handle_transfer_leader(unpack(body)?)
-            .await
-            .map_err(|e| e.to_string())
-            .and_then(|r| pack(&r)),
+        _ => {
+            raft.handle_transfer_leader(unpack(body)?).await.map_err(|e| e.to_string()).and_then(|r| pack(&r))
+        }
     }
 }
 

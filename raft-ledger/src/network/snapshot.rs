@@ -36,7 +36,11 @@ pub(super) async fn send(
 ) -> Result<SnapshotResponse<Types>, RpcError> {
     let local = |why: String| RpcError::Remote { site: "this".into(), why };
     let files = list(snapshot.path()).map_err(|e| local(e.to_string()))?;
-    tracing::info!(files = files.len(), bytes = files.iter().map(|(_, size)| size).sum::<u64>(), "sending a snapshot");
+    tracing::info!(
+        files = files.len(),
+        bytes = files.iter().map(|(_, size)| size).sum::<u64>(),
+        "sending a snapshot"
+    );
     let manifest = pack(&Manifest { vote, files: files.clone() }).map_err(local)?;
     lane.call(Kind::SnapshotBegin, manifest, PIECE_TIMEOUT).await?;
     for (number, (name, size)) in files.iter().enumerate() {
@@ -108,7 +112,8 @@ impl Incoming {
             return Err("a piece of a snapshot is empty".into());
         }
         let (number, offset) = (body.get_u32(), body.get_u64());
-        let (name, size) = self.files.get(number as usize).ok_or("a piece of a file that was not announced")?;
+        let (name, size) =
+            self.files.get(number as usize).ok_or("a piece of a file that was not announced")?;
         let received = self.received.entry(number).or_default();
         if offset != *received || offset + body.len() as u64 > *size {
             return Err(format!("a piece of {name} does not follow the one before"));

@@ -44,7 +44,11 @@ impl Tls {
     }
 
     /// Connects to `address`, which must show a certificate of the site `name`.
-    pub(super) async fn connect(&self, address: &str, name: &str) -> std::io::Result<client::TlsStream<TcpStream>> {
+    pub(super) async fn connect(
+        &self,
+        address: &str,
+        name: &str,
+    ) -> std::io::Result<client::TlsStream<TcpStream>> {
         let server_name = ServerName::try_from(name.to_owned()).map_err(std::io::Error::other)?;
         let stream = TcpStream::connect(address).await?;
         stream.set_nodelay(true)?;
@@ -52,7 +56,10 @@ impl Tls {
     }
 
     /// Accepts a client; returns the names its certificate bears.
-    pub(super) async fn accept(&self, stream: TcpStream) -> std::io::Result<(server::TlsStream<TcpStream>, Vec<String>)> {
+    pub(super) async fn accept(
+        &self,
+        stream: TcpStream,
+    ) -> std::io::Result<(server::TlsStream<TcpStream>, Vec<String>)> {
         stream.set_nodelay(true)?;
         let stream = self.acceptor.accept(stream).await?;
         let certificate = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());

@@ -1,7 +1,7 @@
 //! What apply knows beside the leaves; written with each apply, read at start.
 
-use serde::{Deserialize, Serialize};
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 
 use super::generation::{Family, Generation, key};
 use crate::LedgerError;

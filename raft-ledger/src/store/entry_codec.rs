@@ -58,7 +58,9 @@ pub(crate) fn decode(mut bytes: Bytes) -> Result<Entry, String> {
     let payload = match bytes.get_u8() {
         0 => Payload::Blank,
         1 => Payload::Normal(Proposal(bytes)),
-        2 => Payload::Membership(rmp_serde::from_slice(&bytes).map_err(|e| format!("membership entry: {e}"))?),
+        2 => {
+            Payload::Membership(rmp_serde::from_slice(&bytes).map_err(|e| format!("membership entry: {e}"))?)
+        }
         kind => return Err(format!("log entry of unknown kind {kind}")),
     };
     Ok(Entry { log_id: log_id(term, index), payload })
@@ -70,7 +72,8 @@ mod tests {
 
     #[test]
     fn golden() {
-        let entry = Entry { log_id: log_id(3, 7), payload: Payload::Normal(Proposal(Bytes::from_static(b"ab"))) };
+        let entry =
+            Entry { log_id: log_id(3, 7), payload: Payload::Normal(Proposal(Bytes::from_static(b"ab"))) };
         let bytes = encode(&entry).unwrap();
         assert_eq!(hex::encode(&bytes[4..]), "01000000000000000300000000000000070161 62".replace(' ', ""));
         assert_eq!(decode(bytes.into()).unwrap(), entry);
@@ -78,7 +81,8 @@ mod tests {
 
     #[test]
     fn every_flipped_bit_is_noticed() {
-        let entry = Entry { log_id: log_id(1, 2), payload: Payload::Normal(Proposal(Bytes::from_static(b"body"))) };
+        let entry =
+            Entry { log_id: log_id(1, 2), payload: Payload::Normal(Proposal(Bytes::from_static(b"body"))) };
         let bytes = encode(&entry).unwrap();
         for bit in 0..bytes.len() * 8 {
             let mut damaged = bytes.clone();

@@ -6,6 +6,8 @@ use std::fmt::Display;
 /// continuing could acknowledge what a crash would lose. So the process ends, and the log is replayed.
 pub(crate) fn end_process(what: &str, error: &dyn Display) -> ! {
     tracing::error!(%error, "{what} failed: this process ends to not acknowledge what may be lost");
-    eprintln!("medulla ledger: {what} failed: {error}; the process ends so that nothing is acknowledged that may be lost");
+    eprintln!(
+        "medulla ledger: {what} failed: {error}; the process ends so that nothing is acknowledged that may be lost"
+    );
     std::process::abort()
 }

@@ -4,7 +4,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use rocksdb::{ColumnFamily, ColumnFamilyDescriptor, IteratorMode, Options, ReadOptions, WriteBatch, WriteOptions};
+use rocksdb::{
+    ColumnFamily, ColumnFamilyDescriptor, IteratorMode, Options, ReadOptions, WriteBatch, WriteOptions,
+};
 
 use crate::LedgerError;
 use crate::merkle::{TileKey, TileReader};
@@ -85,7 +87,8 @@ impl Generation {
         options.set_keep_log_file_num(4);
         options.set_db_write_buffer_size(192 << 20);
         options.set_max_background_jobs(2);
-        let families = ALL.map(|family| ColumnFamilyDescriptor::new(family.name(), family_options(family, &dedupe_floor)));
+        let families = ALL
+            .map(|family| ColumnFamilyDescriptor::new(family.name(), family_options(family, &dedupe_floor)));
         let db = rocksdb::DB::open_cf_descriptors(&options, path, families).map_err(|e| opening(path, &e))?;
         Ok(Generation { db: Some(db), path: path.to_owned(), obsolete: AtomicBool::new(false), dedupe_floor })
     }
@@ -165,7 +168,10 @@ impl Generation {
     /// Hard links of the flushed state into the new directory `path`.
     pub(crate) fn checkpoint(&self, path: &Path) -> Result<(), LedgerError> {
         let making = |e: rocksdb::Error| LedgerError::Storage(format!("checkpoint {}: {e}", path.display()));
-        rocksdb::checkpoint::Checkpoint::new(self.db()?).map_err(making)?.create_checkpoint(path).map_err(making)
+        rocksdb::checkpoint::Checkpoint::new(self.db()?)
+            .map_err(making)?
+            .create_checkpoint(path)
+            .map_err(making)
     }
 
     /// Key and value of each key in `[from, to)`, in order, until `visit` says false.
@@ -222,7 +228,9 @@ fn family_options(family: Family, dedupe_floor: &Arc<AtomicU64>) -> Options {
             options.set_compaction_filter("dedupe-window", move |_, _, value| {
                 let index = value.first_chunk::<8>().map(|bytes| u64::from_be_bytes(*bytes));
                 match index {
-                    Some(index) if index < floor.load(Ordering::Relaxed) => rocksdb::compaction_filter::Decision::Remove,
+                    Some(index) if index < floor.load(Ordering::Relaxed) => {
+                        rocksdb::compaction_filter::Decision::Remove
+                    }
                     _ => rocksdb::compaction_filter::Decision::Keep,
                 }
             });
@@ -254,7 +262,9 @@ pub(crate) fn index_key(index: u64) -> Vec<u8> {
 
 /// The last 8 bytes of a key that ends with an index.
 pub(crate) fn index_of_key(key: &[u8]) -> Result<u64, LedgerError> {
-    let bytes = key.last_chunk::<8>().ok_or_else(|| LedgerError::Damaged("ledger database: a key is too short".into()))?;
+    let bytes = key
+        .last_chunk::<8>()
+        .ok_or_else(|| LedgerError::Damaged("ledger database: a key is too short".into()))?;
     Ok(u64::from_be_bytes(*bytes))
 }
 

@@ -62,8 +62,8 @@ impl LogStore {
     pub(crate) fn open(path: &Path) -> Result<LogStore, LedgerError> {
         let db = Arc::new(open_db(path)?);
         let state = load_state(&db)?;
-        let sync =
-            SyncThread::start(db.clone()).map_err(|source| LedgerError::Io { path: path.display().to_string(), source })?;
+        let sync = SyncThread::start(db.clone())
+            .map_err(|source| LedgerError::Io { path: path.display().to_string(), source })?;
         Ok(LogStore { inner: Arc::new(Inner { sync, db, state: Mutex::new(state) }) })
     }
 
@@ -72,7 +72,9 @@ impl LogStore {
         let cf = self.inner.cf(META).map_err(storage)?;
         let key = meta_key("store_id");
         if let Some(found) = self.inner.db.get_cf(cf, &key).map_err(storage)? {
-            return found.try_into().map_err(|_| LedgerError::Damaged("raftdb: store id is not 16 bytes".into()));
+            return found
+                .try_into()
+                .map_err(|_| LedgerError::Damaged("raftdb: store id is not 16 bytes".into()));
         }
         let id: [u8; 16] = rand::random();
         self.inner.db.put_cf(cf, &key, id).map_err(storage)?;
@@ -102,7 +104,8 @@ fn open_db(path: &Path) -> Result<rocksdb::DB, LedgerError> {
     log.set_write_buffer_size(64 << 20);
     // Sealed payloads do not compress.
     log.set_compression_type(rocksdb::DBCompressionType::None);
-    let families = [ColumnFamilyDescriptor::new(LOG, log), ColumnFamilyDescriptor::new(META, Options::default())];
+    let families =
+        [ColumnFamilyDescriptor::new(LOG, log), ColumnFamilyDescriptor::new(META, Options::default())];
     rocksdb::DB::open_cf_descriptors(&options, path, families).map_err(|error| match error.kind() {
         rocksdb::ErrorKind::Corruption => LedgerError::Damaged(format!(
             "raft log in {}: {error}; move the directory away and join again as a new node",
@@ -126,7 +129,8 @@ fn load_state(db: &rocksdb::DB) -> Result<State, LedgerError> {
     let oldest = rocksdb::IteratorMode::From(&start, rocksdb::Direction::Forward);
     if let Some(item) = db.iterator_cf(log, oldest).next() {
         let (key, value) = item.map_err(storage)?;
-        let entry = decode(&key, Bytes::from(value.into_vec())).map_err(|e| LedgerError::Damaged(e.to_string()))?;
+        let entry =
+            decode(&key, Bytes::from(value.into_vec())).map_err(|e| LedgerError::Damaged(e.to_string()))?;
         state.first = Some(entry.log_id.index);
         if state.purged.is_some_and(|purged| entry.log_id.index != purged.index + 1) {
             return Err(LedgerError::Damaged("raft log: entries after the purged ones are missing".into()));
@@ -137,7 +141,8 @@ fn load_state(db: &rocksdb::DB) -> Result<State, LedgerError> {
     if let Some(item) = db.iterator_cf(log, newest).next() {
         let (key, value) = item.map_err(storage)?;
         if key.starts_with(&GROUP.to_be_bytes()) {
-            let entry = decode(&key, Bytes::from(value.into_vec())).map_err(|e| LedgerError::Damaged(e.to_string()))?;
+            let entry = decode(&key, Bytes::from(value.into_vec()))
+                .map_err(|e| LedgerError::Damaged(e.to_string()))?;
             state.last = Some(entry.log_id);
         }
     }
@@ -150,7 +155,8 @@ fn read_meta<T: DeserializeOwned>(
     name: &str,
 ) -> Result<Option<T>, LedgerError> {
     let Some(value) = db.get_cf(cf, meta_key(name)).map_err(storage)? else { return Ok(None) };
-    let value = rmp_serde::from_slice(&value).map_err(|e| LedgerError::Damaged(format!("raftdb {name}: {e}")))?;
+    let value =
+        rmp_serde::from_slice(&value).map_err(|e| LedgerError::Damaged(format!("raftdb {name}: {e}")))?;
     Ok(Some(value))
 }
 
@@ -209,7 +215,9 @@ impl Inner {
         for (item, index) in self.db.iterator_cf(self.cf(LOG)?, from).zip(first..end) {
             let (key, value) = item.map_err(io::Error::other)?;
             if key.as_ref() != log_key(index) {
-                return Err(io::Error::other(format!("raft log has no entry {index} although it has later ones")));
+                return Err(io::Error::other(format!(
+                    "raft log has no entry {index} although it has later ones"
+                )));
             }
             bytes += value.len();
             found.push(decode(&key, Bytes::from(value.into_vec()))?);
@@ -253,6 +261,9 @@ impl State {
     }
 
     fn forget_after(&mut self, last: Option<LogId>) {
+        if last.as_ref().map(|id| id.index) >= self.last.as_ref().map(|id| id.index) {
+            return;
+        }
         let removed = self.tail.split_off(&last.as_ref().map_or(0, |id| id.index + 1));
         self.tail_bytes -= removed.values().map(|(_, size)| size).sum::<usize>();
         self.first = self.first.filter(|first| last.as_ref().is_some_and(|last| last.index >= *first));
@@ -264,7 +275,8 @@ impl State {
         self.tail = kept;
         self.tail_bytes = self.tail.values().map(|(_, size)| size).sum();
         self.purged = Some(upto);
-        self.first = Some(upto.index + 1).filter(|first| self.last.as_ref().is_some_and(|last| last.index >= *first));
+        self.first =
+            Some(upto.index + 1).filter(|first| self.last.as_ref().is_some_and(|last| last.index >= *first));
         if self.last < self.purged {
             self.last = self.purged;
         }
@@ -387,8 +399,9 @@ fn meta_key(name: &str) -> Vec<u8> {
 
 /// Checks that what was read is the entry that belongs there.
 fn decode(key: &[u8], value: Bytes) -> io::Result<Entry> {
-    let entry = entry_codec::decode(value)
-        .map_err(|e| io::Error::new(io::ErrorKind::InvalidData, format!("raft log key {}: {e}", hex::encode(key))))?;
+    let entry = entry_codec::decode(value).map_err(|e| {
+        io::Error::new(io::ErrorKind::InvalidData, format!("raft log key {}: {e}", hex::encode(key)))
+    })?;
     if key != log_key(entry.log_id.index) {
         let found = entry.log_id.index;
         return Err(io::Error::new(

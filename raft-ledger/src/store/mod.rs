@@ -8,8 +8,8 @@ pub(crate) mod ledger_store;
 mod log_store;
 mod outcomes;
 pub(crate) mod recompute;
-pub(crate) mod state_machine;
 mod site_db;
+pub(crate) mod state_machine;
 #[cfg(test)]
 mod suite;
 mod sync;
@@ -18,4 +18,4 @@ pub(crate) use entry_codec::{decode as decode_entry, encode as encode_entry};
 pub(crate) use fatal::end_process;
 pub(crate) use log_store::LogStore;
 pub(crate) use outcomes::outcomes_of;
-pub(crate) use site_db::SiteDb;
+pub(crate) use site_db::{KeyValues, SiteDb};

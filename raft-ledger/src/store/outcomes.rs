@@ -19,7 +19,9 @@ pub(crate) fn outcomes_of(db: &Generation, batch_hash: &Hash) -> Result<Option<V
             next += 1;
             Some(Outcome { index: next - 1, duplicate: false })
         }
-        ProvenanceItem::Duplicate { first_index, .. } => Some(Outcome { index: *first_index, duplicate: true }),
+        ProvenanceItem::Duplicate { first_index, .. } => {
+            Some(Outcome { index: *first_index, duplicate: true })
+        }
         ProvenanceItem::Chunk { .. } => None,
     });
     Ok(Some(outcomes.collect()))

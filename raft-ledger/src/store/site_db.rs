@@ -8,6 +8,9 @@ use super::fatal::end_process;
 use super::generation::key as grouped;
 use crate::LedgerError;
 
+/// Keys with their values, in the order of the keys.
+pub(crate) type KeyValues = Vec<(Vec<u8>, Vec<u8>)>;
+
 pub(crate) struct SiteDb {
     db: rocksdb::DB,
 }
@@ -60,7 +63,7 @@ impl SiteDb {
     }
 
     /// What stands under keys that begin with `prefix`, keys as they were put.
-    pub(crate) fn scan(&self, prefix: &[u8]) -> Result<Vec<(Vec<u8>, Vec<u8>)>, LedgerError> {
+    pub(crate) fn scan(&self, prefix: &[u8]) -> Result<KeyValues, LedgerError> {
         let start = grouped(prefix);
         let group = start.len() - prefix.len();
         let mut found = Vec::new();

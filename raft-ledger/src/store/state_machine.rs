@@ -67,7 +67,11 @@ impl RaftStateMachine<Types> for StateMachine {
         SnapshotBuilder { store: self.store.clone() }
     }
 
-    async fn install_snapshot(&mut self, _meta: &SnapshotMeta, snapshot: Arc<SnapshotDir>) -> Result<(), io::Error> {
+    async fn install_snapshot(
+        &mut self,
+        _meta: &SnapshotMeta,
+        snapshot: Arc<SnapshotDir>,
+    ) -> Result<(), io::Error> {
         let generation = self.store.install(&snapshot).map_err(io::Error::other)?;
         self.applier = Applier::load(generation, self.keys.clone()).map_err(io::Error::other)?;
         self.store.take_snapshot().map_err(io::Error::other)?;
@@ -89,7 +93,8 @@ impl RaftSnapshotBuilder<Types> for SnapshotBuilder {
 
     async fn build_snapshot(&mut self) -> Result<SnapshotOf, io::Error> {
         let store = self.store.clone();
-        let taken = tokio::task::spawn_blocking(move || store.take_snapshot()).await.map_err(io::Error::other)?;
+        let taken =
+            tokio::task::spawn_blocking(move || store.take_snapshot()).await.map_err(io::Error::other)?;
         taken.map(as_snapshot).map_err(io::Error::other)
     }
 }

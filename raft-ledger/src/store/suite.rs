@@ -5,9 +5,9 @@ use std::sync::Arc;
 use openraft::StorageError;
 use openraft::testing::log::{StoreBuilder, Suite};
 
+use super::LogStore;
 use super::ledger_store::LedgerStore;
 use super::state_machine::StateMachine;
-use super::LogStore;
 use crate::apply::BatchKeys;
 use crate::observer::Observer;
 use crate::raft::Types;

@@ -33,7 +33,8 @@ pub(super) struct SyncThread {
 impl SyncThread {
     pub(super) fn start(db: Arc<rocksdb::DB>) -> std::io::Result<SyncThread> {
         let (queue, waiting) = channel();
-        let thread = std::thread::Builder::new().name("raftdb-sync".into()).spawn(move || run(&db, &waiting))?;
+        let thread =
+            std::thread::Builder::new().name("raftdb-sync".into()).spawn(move || run(&db, &waiting))?;
         Ok(SyncThread { queue: Some(queue), thread: Some(thread) })
     }
 

@@ -46,7 +46,8 @@ impl Consortium {
 }
 
 pub fn config(dir: &Path, names: &[String], addresses: &[String], n: usize) -> Config {
-    let mut config = Config::new(&names[n], dir.join("data").join(&names[n]), dir.join("keys").join(&names[n]));
+    let mut config =
+        Config::new(&names[n], dir.join("data").join(&names[n]), dir.join("keys").join(&names[n]));
     config.listen = addresses[n].clone();
     config.initialise = n == 0;
     config.free_space_reserve_bytes = 1 << 20;
