@@ -6,6 +6,7 @@ mod config;
 mod http;
 mod logging;
 mod models;
+mod simulate;
 mod site;
 
 fn main() -> std::process::ExitCode {

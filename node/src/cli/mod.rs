@@ -10,6 +10,8 @@ mod out;
 mod password;
 mod progress;
 mod run;
+mod send;
+mod simulate;
 mod validate;
 
 use std::process::ExitCode;
@@ -40,6 +42,8 @@ enum Command {
     Ledger(ledger::Command),
     #[command(subcommand)]
     Keys(keys::Command),
+    Simulate(simulate::Args),
+    Send(send::Args),
     #[command(subcommand)]
     Password(password::Command),
 }
@@ -53,6 +57,8 @@ impl Command {
             Command::Model(command) => model::execute(&command),
             Command::Ledger(command) => ledger::execute(&command),
             Command::Keys(command) => keys::execute(&command),
+            Command::Simulate(args) => simulate::execute(&args),
+            Command::Send(args) => send::execute(&args),
             Command::Password(command) => password::execute(&command),
         }
     }

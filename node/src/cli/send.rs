@@ -13,7 +13,9 @@ use crate::simulate::Connection;
 
 /// Send the HL7 v2 messages of a file over MLLP and print each answer
 #[derive(clap::Args)]
-#[command(after_help = "Example:\n  medulla send adt.hl7 --to 127.0.0.1:2575\n\nExits with 1 when an answer is not AA or CA.")]
+#[command(
+    after_help = "Example:\n  medulla send adt.hl7 --to 127.0.0.1:2575\n\nExits with 1 when an answer is not AA or CA."
+)]
 pub struct Args {
     file: PathBuf,
     /// HOST:PORT of the MLLP listener
@@ -60,8 +62,7 @@ async fn send(args: &Args, bytes: bytes::Bytes) -> anyhow::Result<Verdict> {
         let text = String::from_utf8_lossy(&answer.bytes).trim_end().replace('\r', "\n");
         if args.json {
             let code = answer.code.map(hl7::ack::AckCode::text);
-            let line =
-                Answered { offset: piece.offset, code, control_id: &answer.control_id, answer: text };
+            let line = Answered { offset: piece.offset, code, control_id: &answer.control_id, answer: text };
             out::json_line(&mut out, &line)?;
         } else {
             writeln!(out, "{text}\n")?;

@@ -11,9 +11,11 @@ use crate::simulate::{CODES, Hospital, Options, Pace, Target, Truth, deliver};
 
 /// Make the traffic of a simulated hospital: seeded, reproducible, with the truth beside it
 #[derive(clap::Args)]
-#[command(after_help = "Examples:\n  medulla simulate --patients 50 --hours 24 --to mllp://127.0.0.1:2575 --truth truth.jsonl\n  \
+#[command(
+    after_help = "Examples:\n  medulla simulate --patients 50 --hours 24 --to mllp://127.0.0.1:2575 --truth truth.jsonl\n  \
     medulla simulate --to out.hl7 --seed 3\n  medulla simulate --to kafka://127.0.0.1:9092/adt --rate 200\n  \
-    medulla simulate --to http://127.0.0.1:8080/fhir\n\nThe feed needs the simulator's code table: --codes writes it.")]
+    medulla simulate --to http://127.0.0.1:8080/fhir\n\nThe feed needs the simulator's code table: --codes writes it."
+)]
 pub struct Args {
     /// mllp://HOST:PORT, kafka://BROKERS/TOPIC, amqp://…#QUEUE, http://…/fhir, or a file
     #[arg(long, value_name = "TARGET", required_unless_present = "codes")]
@@ -88,12 +90,16 @@ pub fn execute(args: &Args) -> anyhow::Result<Verdict> {
             truth_error.get_or_insert(error);
         }
     });
-    let bar = ProgressBar::new_spinner().with_style(ProgressStyle::with_template("{spinner} {elapsed} {msg}")?);
+    let bar =
+        ProgressBar::new_spinner().with_style(ProgressStyle::with_template("{spinner} {elapsed} {msg}")?);
     let patience = Duration::from_secs(args.patience_s);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let tally = runtime.block_on(deliver(messages, target, args.pace()?, patience, |tally| {
         bar.tick();
-        bar.set_message(format!("{} sent, {} accepted, {} refused", tally.sent, tally.accepted, tally.refused));
+        bar.set_message(format!(
+            "{} sent, {} accepted, {} refused",
+            tally.sent, tally.accepted, tally.refused
+        ));
     }))?;
     bar.finish();
     if let Some(error) = truth_error {
@@ -131,8 +137,9 @@ impl Args {
         }
         let ends_at = match &self.ends_at {
             Some(text) => {
-                let at: jiff::Timestamp =
-                    text.parse().map_err(|_| Usage("--ends-at: give a time such as 2026-01-31T12:00:00Z".into()))?;
+                let at: jiff::Timestamp = text
+                    .parse()
+                    .map_err(|_| Usage("--ends-at: give a time such as 2026-01-31T12:00:00Z".into()))?;
                 at.as_millisecond()
             }
             None => SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis() as i64,

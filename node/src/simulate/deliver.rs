@@ -176,11 +176,8 @@ fn sink(target: &Target) -> anyhow::Result<Box<dyn Sink>> {
             let config = kafka::SinkConfig { brokers: brokers.clone(), topic: topic.clone(), options };
             Box::new(kafka::Sink::new(&config)?)
         }
-        Target::Amqp { url, queue } => Box::new(amqp::Sink::new(&amqp::SinkConfig {
-            url: connectors::Secret::new(url.as_str()),
-            exchange: String::new(),
-            routing_key: queue.clone(),
-        })?),
+        // The default exchange: its routing key is the queue's name.
+        Target::Amqp { url, queue } => Box::new(amqp::Sink::new(amqp::SinkConfig::new(url, "", queue))?),
         Target::Fhir { url } => Box::new(super::fhir::Poster::new(url)?),
         Target::Mllp { .. } | Target::File(_) => anyhow::bail!("{target:?} has no lanes"),
     })

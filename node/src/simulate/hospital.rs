@@ -81,7 +81,8 @@ impl Hospital {
             options,
         };
         for number in 0..hospital.patients.len() {
-            let (admitted, leaves) = (hospital.patients[number].admitted_at, hospital.patients[number].leaves_at());
+            let (admitted, leaves) =
+                (hospital.patients[number].admitted_at, hospital.patients[number].leaves_at());
             hospital.plan(number, Step::Admit, admitted);
             hospital.plan(number, Step::Vitals, Time(admitted.0 + 5 * 60_000));
             hospital.plan(number, Step::Labs, Time(admitted.0 + 40 * 60_000));
@@ -176,7 +177,14 @@ impl Hospital {
         self.plan(number, Step::Labs, again);
     }
 
-    fn result(&mut self, at: Time, control_id: String, patient: &str, results: super::patient::Results, amended: bool) {
+    fn result(
+        &mut self,
+        at: Time,
+        control_id: String,
+        patient: &str,
+        results: super::patient::Results,
+        amended: bool,
+    ) {
         let message = |at, control_id: String, body: String| Message {
             at,
             control_id,

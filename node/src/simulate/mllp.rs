@@ -57,10 +57,13 @@ impl Connection {
     pub async fn send(&mut self, message: Bytes) -> anyhow::Result<Option<Answer>> {
         let freed = if self.unanswered.len() >= self.window { Some(self.answer().await?) } else { None };
         self.unanswered.push_back(message.clone());
-        match &mut self.ends {
-            Some((writer, _)) if writer.write(&message).await.is_ok() => {}
+        let written = match &mut self.ends {
+            Some((writer, _)) => writer.write(&message).await.is_ok(),
+            None => false,
+        };
+        if !written {
             // Connecting again sends all that is unanswered, this message included.
-            _ => self.connect().await?,
+            self.connect().await?;
         }
         Ok(freed)
     }
@@ -82,7 +85,7 @@ impl Connection {
             match answered {
                 Ok(bytes) => {
                     self.unanswered.pop_front();
-                    let read = ack::read(bytes.clone()).ok();
+                    let read = ack::read(&bytes).ok();
                     let (code, control_id) =
                         read.map(|ack| (Some(ack.code), ack.control_id)).unwrap_or_default();
                     return Ok(Answer { bytes, code, control_id });

@@ -10,8 +10,8 @@ mod physiology;
 mod target;
 mod truth;
 
-pub use deliver::{Pace, Tally, deliver};
-pub use hospital::{Expected, Hospital, Message, Options};
+pub use deliver::{Pace, deliver};
+pub use hospital::{Hospital, Message, Options};
 pub use mllp::Connection;
 pub use target::Target;
 pub use truth::Truth;

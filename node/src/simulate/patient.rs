@@ -9,8 +9,18 @@ use super::er7::{header, segment, timestamp};
 use super::physiology::{Labs, Physiology, Vitals};
 
 const FAMILY: [&str; 12] = [
-    "Ahlgren", "Brunner", "Castelli", "Dubois", "Eriksen", "Fontana", "Gerber", "Hofmann", "Imhof", "Jansen",
-    "Keller", "Lindqvist",
+    "Ahlgren",
+    "Brunner",
+    "Castelli",
+    "Dubois",
+    "Eriksen",
+    "Fontana",
+    "Gerber",
+    "Hofmann",
+    "Imhof",
+    "Jansen",
+    "Keller",
+    "Lindqvist",
 ];
 const GIVEN: [&str; 12] =
     ["Anna", "Bruno", "Clara", "David", "Elena", "Felix", "Greta", "Hugo", "Ines", "Jonas", "Karin", "Luca"];
@@ -135,7 +145,16 @@ impl Patient {
             Step::Vitals | Step::Labs => "A08",
         };
         let type_ = format!("ADT^{trigger}");
-        let written = format!("{type_}^ADT_{}", if trigger == "A02" { "A02" } else if trigger == "A03" { "A03" } else { "A01" });
+        let written = format!(
+            "{type_}^ADT_{}",
+            if trigger == "A02" {
+                "A02"
+            } else if trigger == "A03" {
+                "A03"
+            } else {
+                "A01"
+            }
+        );
         let mut out = header(&written, control_id, at, &self.facility);
         let time = timestamp(at);
         out += &segment("EVN", &[(1, trigger), (2, &time), (6, &time)]);
@@ -247,13 +266,21 @@ fn nudge(value: &str) -> String {
 fn vital_signs(v: &Vitals, loinc: bool) -> Vec<Obx> {
     let mut out = vec![
         if loinc { nm("8867-4^Heart rate^LN", v.hr, 0, "/min") } else { nm("1001^HR^SIM", v.hr, 0, "bpm") },
-        if loinc { nm("9279-1^Respiratory rate^LN", v.rr, 0, "/min") } else { nm("1002^RR^SIM", v.rr, 0, "/min") },
+        if loinc {
+            nm("9279-1^Respiratory rate^LN", v.rr, 0, "/min")
+        } else {
+            nm("1002^RR^SIM", v.rr, 0, "/min")
+        },
         if loinc {
             nm("8310-5^Body temperature^LN", v.temp_cel, 1, "Cel")
         } else {
             nm("1003^Temp^SIM", v.temp_cel * 1.8 + 32.0, 1, "degF")
         },
-        if loinc { nm("2708-6^Oxygen saturation^LN", v.spo2, 0, "%") } else { nm("1004^SpO2^SIM", v.spo2, 0, "%") },
+        if loinc {
+            nm("2708-6^Oxygen saturation^LN", v.spo2, 0, "%")
+        } else {
+            nm("1004^SpO2^SIM", v.spo2, 0, "%")
+        },
         nm("8480-6^Systolic blood pressure^LN", v.sbp, 0, "mm[Hg]"),
         nm("8462-4^Diastolic blood pressure^LN", v.dbp, 0, "mm[Hg]"),
         nm("8478-0^Mean blood pressure^LN", v.map, 0, "mm[Hg]"),
@@ -268,7 +295,11 @@ fn vital_signs(v: &Vitals, loinc: bool) -> Vec<Obx> {
 fn laboratory(l: &Labs, loinc: bool) -> Vec<Obx> {
     let (wbc, platelets) = (l.wbc, l.platelets);
     vec![
-        if loinc { nm("6690-2^Leukocytes^LN", wbc, 1, "10*3/uL") } else { nm("2002^WBC^SIM", wbc, 1, "10*9/L") },
+        if loinc {
+            nm("6690-2^Leukocytes^LN", wbc, 1, "10*3/uL")
+        } else {
+            nm("2002^WBC^SIM", wbc, 1, "10*9/L")
+        },
         if loinc {
             nm("777-3^Platelets^LN", platelets, 0, "10*3/uL")
         } else {
@@ -283,7 +314,11 @@ fn laboratory(l: &Labs, loinc: bool) -> Vec<Obx> {
         nm("3094-0^Urea nitrogen^LN", l.bun_mg_dl, 0, "mg/dL"),
         nm("2823-3^Potassium^LN", l.potassium, 1, "mmol/L"),
         nm("2345-7^Glucose^LN", l.glucose_mg_dl, 0, "mg/dL"),
-        if loinc { nm("2524-7^Lactate^LN", l.lactate, 1, "mmol/L") } else { nm("2004^LAC^SIM", l.lactate, 1, "mmol/L") },
+        if loinc {
+            nm("2524-7^Lactate^LN", l.lactate, 1, "mmol/L")
+        } else {
+            nm("2004^LAC^SIM", l.lactate, 1, "mmol/L")
+        },
         nm("1975-2^Bilirubin.total^LN", l.bilirubin_mg_dl, 1, "mg/dL"),
         nm("2744-1^pH of Arterial blood^LN", l.ph, 2, "[pH]"),
         nm("1960-4^Bicarbonate^LN", l.hco3, 0, "mmol/L"),

@@ -18,7 +18,9 @@ impl FromStr for Target {
 
     fn from_str(text: &str) -> Result<Target, String> {
         match text.split_once("://") {
-            Some(("mllp", address)) if address.contains(':') => Ok(Target::Mllp { address: address.to_owned() }),
+            Some(("mllp", address)) if address.contains(':') => {
+                Ok(Target::Mllp { address: address.to_owned() })
+            }
             Some(("mllp", _)) => Err("give a port: mllp://127.0.0.1:2575".into()),
             Some(("kafka", rest)) => match rest.split_once('/') {
                 Some((brokers, topic)) if !topic.is_empty() => {
