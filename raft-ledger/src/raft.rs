@@ -54,7 +54,7 @@ pub(crate) fn log_id(term: u64, index: u64) -> LogId {
     LogId { leader_id: CommittedLeaderId::new(term), index }
 }
 
-/// Timings for hospitals on one continent: a lost leader is replaced within about two seconds.
+/// Timings for sites on one continent: a lost leader is replaced within about two seconds.
 pub(crate) fn config() -> Result<Arc<openraft::Config>, String> {
     let config = openraft::Config {
         cluster_name: "medulla".into(),

@@ -80,7 +80,7 @@ pub fn draft(n: u64) -> Draft {
     }
 }
 
-/// Appends as a patient sender does: again after `Pushback` and `Unavailable`.
+/// Appends as an insistent sender does: again after `Pushback` and `Unavailable`.
 pub async fn append(ledger: &Ledger, drafts: Vec<Draft>) -> Vec<Outcome> {
     loop {
         match ledger.append(drafts.clone()).await {
