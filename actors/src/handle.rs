@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use actix::prelude::*;
 use connectors::{SourceState, SourceStatus};
-use raft_ledger::{AppendError, Entry, Ledger, LedgerError, Role};
+use raft_ledger::{AppendError, Ledger, Role};
 use serde::Serialize;
 use tokio::sync::{broadcast, oneshot};
 use tokio_util::sync::CancellationToken;
@@ -151,11 +151,6 @@ impl Handle {
 
     pub fn sinks(&self) -> Vec<SinkStatus> {
         self.inner.sinks.iter().map(RunningSink::status).collect()
-    }
-
-    /// One committed entry as it is kept; `None` beyond the ledger's end.
-    pub fn entry(&self, index: u64) -> Result<Option<Entry>, LedgerError> {
-        Ok(self.inner.ledger.read_from(index, 1)?.into_iter().find(|entry| entry.index == index))
     }
 
     /// Every gauge as of now; the counters keep themselves.

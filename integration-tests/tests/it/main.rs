@@ -1,2 +1,4 @@
-#[test]
-fn one() {}
+//! Whole sites, real brokers, faults. One binary: it links once.
+
+mod first_run;
+mod tidy;

@@ -40,6 +40,7 @@ pub fn routes(config: &mut web::ServiceConfig) {
             .service(patients::patient)
             .service(alerts::alerts)
             .service(alerts::acknowledge)
+            .service(messages::messages)
             .service(messages::message)
             .service(ledger::ledger)
             .service(ledger::verify)

@@ -51,8 +51,8 @@ impl Site for Handle {
         })
     }
 
-    fn entry(&self, index: u64) -> anyhow::Result<Option<Entry>> {
-        Ok(Handle::entry(self, index)?)
+    fn entries(&self, from: u64, limit: usize) -> anyhow::Result<Vec<Entry>> {
+        Ok(Handle::ledger(self).read_from(from, limit)?)
     }
 
     fn ledger(&self) -> Status {

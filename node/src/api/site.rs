@@ -58,8 +58,8 @@ pub trait Site: Send + Sync + 'static {
     /// In the ledger when this returns, at the given index.
     async fn acknowledge(&self, alert: &str, by: &str, reason: &str) -> Result<u64, AcknowledgeError>;
 
-    /// The entry at a ledger index; `None` beyond the end.
-    fn entry(&self, index: u64) -> anyhow::Result<Option<Entry>>;
+    /// Entries from a ledger index on, at most so many; none beyond the end.
+    fn entries(&self, from: u64, limit: usize) -> anyhow::Result<Vec<Entry>>;
 
     fn ledger(&self) -> Status;
 

@@ -74,18 +74,21 @@ impl Site for Sample {
         self.answers.lock().unwrap().push((by.into(), reason.into()));
         Ok(9)
     }
-    fn entry(&self, index: u64) -> anyhow::Result<Option<Entry>> {
-        Ok((index == 0).then(|| Entry {
-            index,
-            kind: 1,
-            site: "b".into(),
-            epoch: 1,
-            site_seq: 0,
-            event_time_ms: 1,
-            message_time_ms: 1,
-            received_time_ms: 1,
-            payload: Payload::Sealed,
-        }))
+    fn entries(&self, from: u64, _: usize) -> anyhow::Result<Vec<Entry>> {
+        Ok((from == 0)
+            .then(|| Entry {
+                index: from,
+                kind: 1,
+                site: "b".into(),
+                epoch: 1,
+                site_seq: 0,
+                event_time_ms: 1,
+                message_time_ms: 1,
+                received_time_ms: 1,
+                payload: Payload::Sealed,
+            })
+            .into_iter()
+            .collect())
     }
     fn ledger(&self) -> Status {
         sample::ledger()
