@@ -8,6 +8,7 @@ mod logging;
 mod models;
 mod simulate;
 mod site;
+mod web;
 
 fn main() -> std::process::ExitCode {
     cli::main()

@@ -16,6 +16,7 @@ use super::guard::{Access, guard};
 use super::{login, socket, tls};
 use crate::api::{self, Site};
 use crate::config::Http;
+use crate::web as pages;
 
 /// Routes of others: pages, `/fhir`, `/hl7`, `/log`. They pass the same guard.
 pub type Extra = Arc<dyn Fn(&mut web::ServiceConfig) + Send + Sync>;
@@ -44,6 +45,7 @@ macro_rules! app {
                 .configure(api::open_routes)
                 .configure(login::routes)
                 .configure(api::routes)
+                .configure(pages::routes)
                 .configure(|config| extra(config))
         })
         .workers(WORKERS)

@@ -1,0 +1,121 @@
+// Alert cards. A card is made once for each alert and then changes in place.
+
+import { acknowledgeForm } from "./acknowledge.js";
+import { arrange, byId, el, setText } from "./dom.js";
+import { age, fullTime, isoTime, plural, risk, scorerName, time } from "./format.js";
+
+const HASH_SHOWN = 12;
+
+export class Alerts {
+  constructor(store, user) {
+    this.store = store;
+    this.user = user;
+    this.cards = new Map();
+  }
+
+  render(ward) {
+    const shown = (alert) => ward === "" || alert.ward === ward;
+    const open = this.store.openAlerts().filter(shown);
+    const answered = this.store.answeredAlerts().filter(shown);
+    for (const id of this.cards.keys()) if (!this.store.alerts.has(id)) this.cards.delete(id);
+    arrange(byId("open-alerts"), open.map((alert) => this.card(alert)));
+    arrange(byId("answered-alerts"), answered.map((alert) => this.card(alert)));
+    setText(byId("alert-count"), String(open.length));
+    setText(byId("answered-count"), String(answered.length));
+    byId("no-alerts").hidden = open.length > 0;
+    byId("answered").hidden = answered.length === 0;
+    return open.length;
+  }
+
+  /** Ages go on while nothing arrives. */
+  tick() {
+    for (const [id, card] of this.cards) {
+      const alert = this.store.alerts.get(id);
+      if (alert) setText(card.querySelector("time"), age(alert.at));
+    }
+  }
+
+  card(alert) {
+    const card = this.cards.get(alert.id) ?? this.make(alert);
+    const patient = this.store.patients.get(alert.patient);
+    setText(card.querySelector(".alert-who a"), patientName(alert, patient));
+    setText(card.querySelector(".alert-who span"), place(alert, patient));
+    setText(card.querySelector(".sent"), alert.delivered_to.length ? alert.delivered_to.join(", ") : "nobody yet");
+    const answer = card.querySelector(".answer");
+    answer.hidden = !alert.acknowledged;
+    if (alert.acknowledged) {
+      const { by, reason, at } = alert.acknowledged;
+      setText(answer, `${by}, ${time(at)}: ${reason}`);
+      card.querySelector(".alert-open")?.remove();
+    }
+    return card;
+  }
+
+  make(alert) {
+    const interruptive = alert.tier === "interruptive";
+    const title = `alert-${alert.id}`;
+    const card = el("li", { class: `alert arrives ${interruptive ? "interruptive" : "watch"}`, "data-alert-id": alert.id, "aria-labelledby": title },
+      el("div", { class: "alert-top" },
+        el("span", { class: `pill ${interruptive ? "red" : "amber"}` }, alert.tier),
+        el("time", { datetime: isoTime(alert.at), title: fullTime(alert.at) }, age(alert.at))),
+      el("h3", { class: "alert-who", id: title }, el("a", { href: `#patient=${encodeURIComponent(alert.patient)}` }), el("span")),
+      riskLine(alert),
+      el("ul", { class: "reasons" }, alert.reasons.map((reason) => el("li", {}, reason))),
+      el("p", { class: "answer", hidden: true }),
+      proof(alert),
+      el("div", { class: "alert-open" }, this.answering(alert)));
+    this.cards.set(alert.id, card);
+    return card;
+  }
+
+  answering(alert) {
+    const actions = el("div", { class: "actions" });
+    const button = el("button", { type: "button", class: "acknowledge-open" }, "Acknowledge");
+    const closed = () => {
+      actions.replaceChildren(button);
+      button.focus();
+    };
+    button.addEventListener("click", () => {
+      const form = acknowledgeForm(alert, this.user, closed);
+      actions.replaceChildren(form);
+      form.querySelector("input").focus();
+    });
+    actions.append(button);
+    return actions;
+  }
+}
+
+function riskLine(alert) {
+  return el("p", { class: "alert-risk" }, `${scorerName(alert.model, alert.task)} `, el("strong", {}, risk(alert.risk, alert.model)),
+    el("small", {}, ` threshold ${risk(alert.threshold, alert.model)}`));
+}
+
+function proof(alert) {
+  const entry = (index) => el("a", { href: `/messages?index=${index}` }, `#${index}`);
+  const trigger = alert.evidence.length - 1;
+  const links = alert.evidence.flatMap((index, i) => [entry(index), i === trigger ? " (trigger) " : " "]);
+  const fact = (name, ...value) => [el("dt", {}, name), el("dd", {}, value)];
+  return el("details", { class: "proof" },
+    el("summary", {}, `Evidence: ${plural(alert.evidence.length, "ledger entry", "ledger entries")}`),
+    el("dl", {},
+      fact("Entries", links),
+      fact("This alert", entry(alert.index)),
+      fact("Model", `${alert.model} `, el("span", { class: "mono", title: alert.model_hash }, alert.model_hash.slice(0, HASH_SHOWN))),
+      fact("Time", fullTime(alert.at)),
+      fact("Sent to", el("span", { class: "sent" }))));
+}
+
+export function patientName(alert, patient) {
+  return patient?.name || alert.name || (patient?.id ? `Patient ${patient.id}` : "Unnamed patient");
+}
+
+function place(alert, patient) {
+  const bed = patient?.bed ? `bed ${patient.bed}` : "";
+  return [alert.ward || patient?.ward || "no ward", bed].filter(Boolean).join(", ");
+}
+
+/** One sentence for a screen reader. */
+export function sentence(alert, patient) {
+  const name = scorerName(alert.model, alert.task);
+  return `${alert.tier} alert: ${patientName(alert, patient)}, ${place(alert, patient)}. ${name} ${risk(alert.risk, alert.model)}. ${alert.reasons[0] ?? ""}`;
+}

@@ -1,0 +1,66 @@
+// Numbers and times in words.
+
+const MINUTE = 60_000;
+const HOUR = 60 * MINUTE;
+/** Vital signs older than this are marked: a score on them says little about now. */
+export const STALE_MS = 4 * HOUR;
+/** NEWS2's highest total; its risk is total / 20. */
+const NEWS2_MAX = 20;
+
+const clock = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
+const day = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "short" });
+const full = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "medium", hourCycle: "h23" });
+
+/** "14:05", or "3 Mar 14:05" when it was not today. */
+export function time(ms) {
+  const at = new Date(ms);
+  const text = clock.format(at);
+  return at.toDateString() === new Date().toDateString() ? text : `${day.format(at)} ${text}`;
+}
+
+export const clockTime = (ms) => clock.format(new Date(ms));
+export const fullTime = (ms) => full.format(new Date(ms));
+export const isoTime = (ms) => new Date(ms).toISOString();
+
+/** "12 min ago". Events may lie a little ahead of this clock. */
+export function age(ms, now = Date.now()) {
+  if (!ms) return "no data";
+  const past = now - ms;
+  if (past < -MINUTE) return `in ${span(-past)}`;
+  return past < MINUTE ? "just now" : `${span(past)} ago`;
+}
+
+export function span(ms) {
+  if (ms < MINUTE) return `${Math.max(0, Math.round(ms / 1000))} s`;
+  if (ms < HOUR) return `${Math.floor(ms / MINUTE)} min`;
+  if (ms < 48 * HOUR) return `${Math.floor(ms / HOUR)} h`;
+  return `${Math.floor(ms / (24 * HOUR))} d`;
+}
+
+export const isPoints = (scorer) => scorer === "news2";
+
+export function scorerName(scorer, task) {
+  if (isPoints(scorer)) return "NEWS2";
+  const name = task || scorer;
+  return name.charAt(0).toUpperCase() + name.slice(1);
+}
+
+/** A risk as the team speaks of it: NEWS2 in points, a model's probability in per cent. */
+export function risk(value, scorer) {
+  if (isPoints(scorer)) return String(Math.round(value * NEWS2_MAX));
+  const percent = value * 100;
+  return `${percent < 10 ? percent.toFixed(1) : percent.toFixed(0)} %`;
+}
+
+/** Where a risk stands towards its threshold: "", "near" (half of it) or "over". */
+export function level(value, threshold) {
+  if (value === null || value === undefined) return "";
+  if (value >= threshold) return "over";
+  return value >= threshold / 2 ? "near" : "";
+}
+
+export function count(number) {
+  return new Intl.NumberFormat().format(number);
+}
+
+export const plural = (n, one, many = `${one}s`) => `${count(n)} ${n === 1 ? one : many}`;

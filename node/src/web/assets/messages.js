@@ -1,0 +1,103 @@
+// One ledger entry: what came over the wire, and what was read from it.
+
+import { get } from "./api.js";
+import { byId, el } from "./dom.js";
+import { count, fullTime } from "./format.js";
+import { showConnection, showPage, showStatus } from "./shell.js";
+
+const fact = (name, ...value) => el("div", {}, el("dt", {}, name), el("dd", {}, value));
+
+function facts(entry) {
+  const content = entry.content ?? {};
+  const kept = ["feed", "format", "type", "control_id", "position", "code", "reader"].filter((key) => content[key] !== undefined && content[key] !== "");
+  const names = { control_id: "Control id", code: "Refused with", reader: "Reader version" };
+  const title = (key) => names[key] ?? key.charAt(0).toUpperCase() + key.slice(1);
+  return el("dl", { class: "facts" },
+    fact("Kind", el("span", { class: `pill ${entry.kind === "rejected" ? "red" : entry.kind === "alert" ? "amber" : ""}` }, entry.kind)),
+    kept.map((key) => fact(title(key), String(content[key]))),
+    fact("Event time", shownTime(entry.event_time_ms)),
+    fact("Message time", shownTime(entry.message_time_ms)),
+    fact("Received", shownTime(entry.received_time_ms)),
+    fact("From site", `${entry.site}, epoch ${entry.epoch}, number ${count(entry.site_seq)}`));
+}
+
+const shownTime = (ms) => (ms ? fullTime(ms) : "–");
+
+function issues(list) {
+  const line = (issue) => el("li", { class: issue.severity }, el("strong", {}, issue.code), ` ${issue.location ? `${issue.location}: ` : ""}${issue.text}`);
+  return el("section", {}, el("h2", {}, "Issues"), el("ul", { class: "issues" }, list.map(line)));
+}
+
+/** HL7 v2 by segments, JSON indented, anything else as it is. */
+function wire(raw) {
+  const lines = /^(MSH|FHS|BHS)/.test(raw) ? raw.split(/\r\n|\r|\n/).filter((line) => line !== "") : [pretty(raw)];
+  const segment = (line) => {
+    const name = /^[A-Z][A-Z0-9]{2}(?=.)/.exec(line)?.[0] ?? "";
+    return el("span", { class: "segment" }, name ? el("b", {}, name) : null, line.slice(name.length));
+  };
+  return el("section", {}, el("h2", {}, "On the wire"), el("pre", { class: "wire", tabindex: 0 }, lines.map(segment)));
+}
+
+function pretty(text) {
+  try {
+    return JSON.stringify(JSON.parse(text), null, 2);
+  } catch {
+    return text;
+  }
+}
+
+function readAs(content) {
+  const { issues: _, ...rest } = content;
+  const body = JSON.stringify(rest.events ?? rest, null, 2);
+  const title = rest.events ? `Read as ${rest.events.length} event${rest.events.length === 1 ? "" : "s"}` : "Content";
+  return el("section", {}, el("h2", {}, title), el("pre", { class: "wire", tabindex: 0 }, el("span", { class: "segment" }, body)));
+}
+
+/** The alert's own evidence leads on to the messages behind it. */
+function evidence(content) {
+  const indices = content?.facts?.indices ?? [];
+  const links = indices.flatMap((index) => [el("a", { href: `/messages?index=${index}` }, `#${index}`), " "]);
+  return indices.length ? el("section", {}, el("h2", {}, "Evidence"), el("p", {}, links)) : null;
+}
+
+function show(entry) {
+  const parts = [facts(entry)];
+  if (entry.sealed) parts.push(el("p", { class: "calm" }, "Sealed: this site holds no key for it. It is another site's patient, or was shredded."));
+  if (entry.content?.issues?.length) parts.push(issues(entry.content.issues));
+  parts.push(evidence(entry.content));
+  if (entry.raw) parts.push(wire(entry.raw));
+  if (entry.raw_base64) parts.push(el("p", { class: "lead" }, "The bytes are not UTF-8; shown as base64."), wire(entry.raw_base64));
+  if (entry.content) parts.push(readAs(entry.content));
+  byId("entry").replaceChildren(el("article", { class: "entry" }, el("h2", {}, `Entry #${entry.index}`), parts.filter(Boolean)));
+}
+
+async function load(index) {
+  byId("index").value = index;
+  byId("previous").href = `/messages?index=${Math.max(0, index - 1)}`;
+  byId("next").href = `/messages?index=${index + 1}`;
+  try {
+    show(await get(`/api/messages/${index}`));
+    showConnection("live");
+  } catch (error) {
+    byId("entry").replaceChildren(el("p", { class: "calm" }, `Entry #${index} is not shown: ${error.message}.`));
+    showConnection(error.status ? "live" : "lost");
+  }
+}
+
+async function newest() {
+  try {
+    const ledger = await get("/api/ledger");
+    showConnection("live");
+    if (ledger.size > 0) return load(ledger.size - 1);
+    byId("entry").replaceChildren(el("p", { class: "calm" }, "The ledger is empty."));
+  } catch (error) {
+    byId("entry").replaceChildren(el("p", { class: "calm" }, `Not shown: ${error.message}.`));
+    showConnection(error.status ? "live" : "lost");
+  }
+}
+
+showPage("Messages");
+showStatus();
+const asked = new URLSearchParams(location.search).get("index") ?? "";
+if (/^\d{1,15}$/.test(asked)) load(Number(asked));
+else newest();
