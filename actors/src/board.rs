@@ -62,6 +62,8 @@ pub struct AlertRow {
     pub id: String,
     pub index: u64,
     pub patient: String,
+    /// PID-3.1, or the FHIR identifier's value.
+    pub patient_id: String,
     pub name: String,
     pub ward: String,
     pub at: Time,
@@ -156,6 +158,7 @@ impl Board {
             index,
             name: self.patients.get(&patient).map(|row| row.name.clone()).unwrap_or_default(),
             patient,
+            patient_id: facts.patient.id.clone(),
             ward: facts.ward.clone(),
             at: facts.at,
             task: facts.task.clone(),

@@ -24,7 +24,9 @@ fn lines_with(crate_: &str, words: &[&str]) -> Vec<String> {
     let files = sources(&workspace_root().join(crate_).join("src"));
     assert!(!files.is_empty(), "{crate_} has sources");
     for (path, text) in files {
-        for (number, line) in text.lines().enumerate() {
+        // Unit tests stand at the end of a file and may speak of anything.
+        let shipped = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
+        for (number, line) in shipped.lines().enumerate() {
             let code = line.split("//").next().unwrap_or_default();
             if words.iter().any(|word| code.contains(word)) {
                 found.push(format!("{}:{}: {}", path.display(), number + 1, line.trim()));

@@ -78,6 +78,7 @@ pub struct AlertRow {
     /// The alert's own ledger index.
     index: u64,
     patient: String,
+    patient_id: String,
     name: String,
     ward: String,
     at: i64,

@@ -127,7 +127,12 @@ fn status(args: &Status) -> anyhow::Result<Verdict> {
 }
 
 fn connect(at: &At) -> anyhow::Result<(AdminClient, Runtime)> {
-    let client = AdminClient::new(&socket_path(&place(&at.config)?.data))?;
+    connect_to(&at.config)
+}
+
+/// The running site of a configuration.
+pub fn connect_to(config: &Path) -> anyhow::Result<(AdminClient, Runtime)> {
+    let client = AdminClient::new(&socket_path(&place(config)?.data))?;
     Ok((client, tokio::runtime::Builder::new_current_thread().enable_all().build()?))
 }
 

@@ -3,6 +3,7 @@
 //! Exit codes: 0 = fine, 1 = something is wrong or refused, 2 = wrong usage.
 
 mod hl7;
+mod judge;
 mod keys;
 mod ledger;
 mod model;
@@ -44,6 +45,7 @@ enum Command {
     Keys(keys::Command),
     Simulate(simulate::Args),
     Send(send::Args),
+    Judge(judge::Args),
     #[command(subcommand)]
     Password(password::Command),
 }
@@ -59,6 +61,7 @@ impl Command {
             Command::Keys(command) => keys::execute(&command),
             Command::Simulate(args) => simulate::execute(&args),
             Command::Send(args) => send::execute(&args),
+            Command::Judge(args) => judge::execute(&args),
             Command::Password(command) => password::execute(&command),
         }
     }

@@ -22,6 +22,7 @@ pub fn alert() -> AlertRow {
         id: "a1".into(),
         index: 7,
         patient: "ab12".into(),
+        patient_id: "1".into(),
         name: "Ada Example".into(),
         ward: "ICU".into(),
         at: Time(5),
