@@ -26,7 +26,7 @@ macro_rules! asset {
 }
 
 /// Path, content type, content. The guard asks for a sign-in before pages; assets are open and hold no data.
-const FILES: [(&str, &str, &str); 26] = [
+const FILES: [(&str, &str, &str); 27] = [
     page!("/", "board.html"),
     page!("/feeds", "feeds.html"),
     page!("/messages", "messages.html"),
@@ -51,6 +51,7 @@ const FILES: [(&str, &str, &str); 26] = [
     asset!("detail.js", JS),
     asset!("board.js", JS),
     asset!("feeds.js", JS),
+    asset!("entries.js", JS),
     asset!("messages.js", JS),
     asset!("ledger.js", JS),
 ];

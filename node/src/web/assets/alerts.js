@@ -5,6 +5,8 @@ import { arrange, byId, el, setText } from "./dom.js";
 import { age, fullTime, isoTime, plural, risk, scorerName, time } from "./format.js";
 
 const HASH_SHOWN = 12;
+/** On the card; the others stand with the evidence. */
+const REASONS_SHOWN = 3;
 
 export class Alerts {
   constructor(store, user) {
@@ -60,30 +62,31 @@ export class Alerts {
         el("time", { datetime: isoTime(alert.at), title: fullTime(alert.at) }, age(alert.at))),
       el("h3", { class: "alert-who", id: title }, el("a", { href: `#patient=${encodeURIComponent(alert.patient)}` }), el("span")),
       riskLine(alert),
-      el("ul", { class: "reasons" }, alert.reasons.map((reason) => el("li", {}, reason))),
+      reasons(alert.reasons.slice(0, REASONS_SHOWN)),
       el("p", { class: "answer", hidden: true }),
-      proof(alert),
-      el("div", { class: "alert-open" }, this.answering(alert)));
+      this.foot(alert));
     this.cards.set(alert.id, card);
     return card;
   }
 
-  answering(alert) {
-    const actions = el("div", { class: "actions" });
+  foot(alert) {
+    const place = el("div", { class: "alert-open" });
     const button = el("button", { type: "button", class: "acknowledge-open" }, "Acknowledge");
     const closed = () => {
-      actions.replaceChildren(button);
+      place.replaceChildren(button);
       button.focus();
     };
     button.addEventListener("click", () => {
       const form = acknowledgeForm(alert, this.user, closed);
-      actions.replaceChildren(form);
+      place.replaceChildren(form);
       form.querySelector("input").focus();
     });
-    actions.append(button);
-    return actions;
+    place.append(button);
+    return el("div", { class: "alert-foot" }, proof(alert), place);
   }
 }
+
+const reasons = (list) => el("ul", { class: "reasons" }, list.map((reason) => el("li", {}, reason)));
 
 function riskLine(alert) {
   return el("p", { class: "alert-risk" }, `${scorerName(alert.model, alert.task)} `, el("strong", {}, risk(alert.risk, alert.model)),
@@ -94,10 +97,12 @@ function proof(alert) {
   const entry = (index) => el("a", { href: `/messages?index=${index}` }, `#${index}`);
   const trigger = alert.evidence.length - 1;
   const links = alert.evidence.flatMap((index, i) => [entry(index), i === trigger ? " (trigger) " : " "]);
+  const further = alert.reasons.slice(REASONS_SHOWN);
   const fact = (name, ...value) => [el("dt", {}, name), el("dd", {}, value)];
   return el("details", { class: "proof" },
-    el("summary", {}, `Evidence: ${plural(alert.evidence.length, "ledger entry", "ledger entries")}`),
+    el("summary", { title: plural(alert.evidence.length, "ledger entry", "ledger entries") }, `Evidence (${alert.evidence.length})`),
     el("dl", {},
+      further.length ? fact("Also", reasons(further)) : null,
       fact("Entries", links),
       fact("This alert", entry(alert.index)),
       fact("Model", `${alert.model} `, el("span", { class: "mono", title: alert.model_hash }, alert.model_hash.slice(0, HASH_SHOWN))),

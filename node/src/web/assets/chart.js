@@ -7,12 +7,16 @@ const HOUR = 3_600_000;
 /** The sparkline's window. */
 const SPARK_MS = 24 * HOUR;
 
+/** Times the threshold at which a bar is full. */
+const BAR_FULL = 4;
+
 /**
  * A bar whose threshold stands in the middle for every scorer, so that rows compare at a glance: the left half is
- * 0 to threshold, the right half threshold to 1.
+ * 0 to threshold, the right half goes to four times the threshold (NEWS2: 5 and 20 points). The number stands beside.
  */
 export function bar(value, threshold) {
-  const x = value <= threshold ? 50 * (value / Math.max(threshold, 1e-9)) : 50 + 50 * ((value - threshold) / Math.max(1 - threshold, 1e-9));
+  const ratio = value / Math.max(threshold, 1e-9);
+  const x = ratio <= 1 ? 50 * ratio : 50 + (50 * (ratio - 1)) / (BAR_FULL - 1);
   return svg("svg", { class: "bar", viewBox: "0 0 100 10", preserveAspectRatio: "none", "aria-hidden": "true" },
     svg("rect", { class: "track", x: 0, y: 2, width: 100, height: 6 }),
     svg("rect", { class: "fill", x: 0, y: 2, width: Math.max(1, Math.min(100, x)).toFixed(1), height: 6 }),

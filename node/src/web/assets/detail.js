@@ -30,9 +30,10 @@ export class Detail {
   async open(key) {
     this.key = key;
     this.known = null;
+    // The button first, so that the focus goes to it.
+    this.dialog.replaceChildren(head("Loading…", "", () => this.dialog.close()));
     if (!this.dialog.open) this.dialog.showModal();
     this.dialog.scrollTop = 0;
-    this.dialog.replaceChildren(head("Loading…", "", () => this.dialog.close()));
     await this.refresh();
   }
 
@@ -65,7 +66,7 @@ export class Detail {
     const scrolled = this.dialog.scrollTop;
     this.dialog.replaceChildren(
       head(row.name || `Patient ${row.id}`, place.filter(Boolean).join(" · "), () => this.dialog.close(), row.discharged),
-      el("div", { class: "detail-body" }, row.risks.map((now) => scorer(now, curves[now.scorer] ?? [], alerts)), history(alerts)));
+      el("div", { class: "detail-body" }, row.risks.map((now) => scorer(now, curves[now.scorer] ?? [], alerts)), alertHistory(alerts)));
     this.dialog.scrollTop = scrolled;
     if (hadFocus) byId("detail-close").focus();
     // The width is known only now that the panels stand in the page.
@@ -75,13 +76,10 @@ export class Detail {
   closed() {
     const key = this.key;
     this.key = null;
-    if (ADDRESS.test(location.hash)) history_back_to_board();
+    // Without a step back: an alert's link or a bookmark may have been the first page of this tab.
+    if (ADDRESS.test(location.hash)) history.replaceState(null, "", location.pathname + location.search);
     document.querySelector(`.row[data-patient="${CSS.escape(key ?? "")}"] a`)?.focus();
   }
-}
-
-function history_back_to_board() {
-  window.history.replaceState(null, "", location.pathname + location.search);
 }
 
 function head(name, place, close, discharged = false) {
@@ -111,7 +109,7 @@ function scorer(now, points, alerts) {
   return panel;
 }
 
-function history(alerts) {
+function alertHistory(alerts) {
   const line = (alert) =>
     el("li", { class: alert.tier },
       el("span", { class: "when", title: fullTime(alert.at) }, `${time(alert.at)} · ${alert.tier}`),

@@ -1,6 +1,7 @@
 // One ledger entry: what came over the wire, and what was read from it.
 
 import { get } from "./api.js";
+import { entryList } from "./entries.js";
 import { byId, el } from "./dom.js";
 import { count, fullTime } from "./format.js";
 import { showConnection, showPage, showStatus } from "./shell.js";
@@ -72,6 +73,7 @@ function show(entry) {
 }
 
 async function load(index) {
+  byId("steps").hidden = false;
   byId("index").value = index;
   byId("previous").href = `/messages?index=${Math.max(0, index - 1)}`;
   byId("next").href = `/messages?index=${index + 1}`;
@@ -84,12 +86,11 @@ async function load(index) {
   }
 }
 
-async function newest() {
+async function newest(before) {
   try {
     const ledger = await get("/api/ledger");
     showConnection("live");
-    if (ledger.size > 0) return load(ledger.size - 1);
-    byId("entry").replaceChildren(el("p", { class: "calm" }, "The ledger is empty."));
+    byId("entry").replaceChildren(await entryList(ledger.size, before));
   } catch (error) {
     byId("entry").replaceChildren(el("p", { class: "calm" }, `Not shown: ${error.message}.`));
     showConnection(error.status ? "live" : "lost");
@@ -98,6 +99,8 @@ async function newest() {
 
 showPage("Messages");
 showStatus();
-const asked = new URLSearchParams(location.search).get("index") ?? "";
-if (/^\d{1,15}$/.test(asked)) load(Number(asked));
-else newest();
+const NUMBER = /^\d{1,15}$/;
+const query = new URLSearchParams(location.search);
+const asked = (name) => (NUMBER.test(query.get(name) ?? "") ? Number(query.get(name)) : null);
+if (asked("index") !== null) load(asked("index"));
+else newest(asked("before"));

@@ -102,7 +102,10 @@ export class Patients {
   drawCurve(row, patient) {
     const curves = this.curves.get(patient.key);
     const main = worst(patient);
-    if (curves && main) row.querySelector(".curve-place").replaceChildren(sparkline(curves[main.scorer] ?? [], main.threshold));
+    if (!curves || !main) return;
+    const place = row.querySelector(".curve-place");
+    place.replaceChildren(sparkline(curves[main.scorer] ?? [], main.threshold));
+    place.title = `${scorerName(main.scorer, main.task)}, last 24 h`;
   }
 
   seen(entries) {
