@@ -1,15 +1,25 @@
 //! Whole sites as processes, for tests that treat Medulla as its users do: configuration files, sockets, signals.
 
+mod amqp_queues;
 mod consortium;
 mod expect;
+mod kafka_topics;
+mod letter;
+mod listing;
 mod messages;
 mod process;
 mod program;
 mod site;
+mod truth;
 
+pub use amqp_queues::AmqpQueues;
 pub use consortium::Consortium;
 pub use expect::{eventually, skip};
+pub use kafka_topics::KafkaTopics;
+pub use letter::{Letter, sha256};
+pub use listing::{Listing, Row};
 pub use messages::control_ids;
 pub use process::Process;
-pub use program::{medulla, shared, workspace_root};
+pub use program::{medulla, program, run, shared, workspace_root};
 pub use site::{Site, SiteOptions, free_port};
+pub use truth::{Sent, TruthFile};
