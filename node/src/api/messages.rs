@@ -44,7 +44,7 @@ pub async fn message(
     who: Identity,
     index: web::Path<u64>,
 ) -> Result<web::Json<Message>, ApiError> {
-    who.must_see_operations()?;
+    who.must_see_entries()?;
     let entries = site.entries(*index, 1).map_err(ApiError::internal)?;
     let entry = entries.into_iter().next().ok_or_else(|| ApiError::not_found("entry"))?;
     Ok(web::Json(show(entry)))

@@ -40,7 +40,12 @@ impl Identity {
         self.must(&[Role::Care])
     }
 
-    /// Feeds, metrics, messages and the ledger.
+    /// Entries of the ledger: an alert's evidence to the care team, traffic to the engineer.
+    pub fn must_see_entries(&self) -> Result<(), ApiError> {
+        self.must(&[Role::Care, Role::Engineer])
+    }
+
+    /// Feeds, metrics and the ledger.
     pub fn must_see_operations(&self) -> Result<(), ApiError> {
         self.must(&[Role::Engineer])
     }

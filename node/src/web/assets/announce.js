@@ -1,6 +1,6 @@
 // Tells screen readers and the page's title of new alerts: each once, many together as a number.
 
-import { byId, setText } from "./dom.js";
+import { byId, el } from "./dom.js";
 import { plural } from "./format.js";
 
 const GATHER_MS = 800;
@@ -27,5 +27,6 @@ function speak() {
   waiting = [];
   timer = null;
   const text = alerts.length === 1 ? alerts[0].words : `${plural(alerts.length, "new alert")}, ${urgent} interruptive`;
-  setText(byId(urgent > 0 ? "announce-urgent" : "announce-calm"), text);
+  // A new element each time: the same words twice are two announcements.
+  byId(urgent > 0 ? "announce-urgent" : "announce-calm").replaceChildren(el("p", {}, text));
 }
