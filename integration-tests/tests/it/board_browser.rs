@@ -84,14 +84,13 @@ impl Browser {
     /// Until the function body gives something true.
     pub async fn until(&self, awaited: &str, script: &str) -> anyhow::Result<()> {
         let check = format!("return Boolean((() => {{ {script} }})())");
-        let waited =
-            eventually(awaited, PATIENCE, async || self.run::<bool>(&check).await.ok().filter(|seen| *seen));
-        let shown = waited.await;
-        if shown.is_err() {
+        let seen = async || self.run::<bool>(&check).await.ok()?.then_some(());
+        let waited = eventually(awaited, PATIENCE, seen).await;
+        if waited.is_err() {
             let text: String = self.run("return document.body.innerText.slice(0, 1500)").await?;
-            return shown.with_context(|| format!("the page shows: {text}"));
+            return waited.with_context(|| format!("the page shows: {text}"));
         }
-        shown
+        waited
     }
 
     pub async fn open(&self, url: &str) -> anyhow::Result<()> {

@@ -131,7 +131,7 @@ fn one_flipped_byte_is_named(sites: &Consortium, folder: &Path) -> anyhow::Resul
         *byte ^= 1;
         std::fs::write(&file, &bad)?;
         let judged = run(&["ledger", "verify", at, "--json"])?;
-        let said = String::from_utf8(judged.stdout)? + &String::from_utf8(judged.stderr)?;
+        let said = String::from_utf8(judged.stdout)? + String::from_utf8(judged.stderr)?.as_str();
         let name = file.strip_prefix(&export)?.display().to_string();
         ensure!(judged.status.code() == Some(1), "{name}: a flipped byte passed: {said}");
         ensure!(said.contains(&name), "{name} is not named: {said}");
