@@ -1,6 +1,7 @@
 //! The program `medulla`: one site of the consortium, and the tools around it.
 
 mod api;
+mod bench;
 mod cli;
 mod config;
 mod http;

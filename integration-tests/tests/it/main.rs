@@ -1,4 +1,15 @@
 //! Whole sites, real brokers, faults. One binary: it links once.
 
+mod amqp_flow;
+mod backpressure;
+mod board;
+mod board_browser;
+mod board_cut;
+mod board_patients;
+mod brokers;
+mod constant_model;
+mod dashboards;
+mod faults;
 mod first_run;
+mod kafka_flow;
 mod tidy;

@@ -2,6 +2,7 @@
 //!
 //! Exit codes: 0 = fine, 1 = something is wrong or refused, 2 = wrong usage.
 
+mod bench;
 mod hl7;
 mod judge;
 mod keys;
@@ -45,6 +46,8 @@ enum Command {
     Keys(keys::Command),
     Simulate(simulate::Args),
     Send(send::Args),
+    #[command(subcommand)]
+    Bench(bench::Command),
     Judge(judge::Args),
     #[command(subcommand)]
     Password(password::Command),
@@ -61,6 +64,7 @@ impl Command {
             Command::Keys(command) => keys::execute(&command),
             Command::Simulate(args) => simulate::execute(&args),
             Command::Send(args) => send::execute(&args),
+            Command::Bench(command) => bench::execute(&command),
             Command::Judge(args) => judge::execute(&args),
             Command::Password(command) => password::execute(&command),
         }
