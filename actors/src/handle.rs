@@ -170,7 +170,10 @@ impl Handle {
         let endings = self.inner.endings.lock().expect("endings lock").take();
         let Some(endings) = endings else { return };
         self.inner.stop_feeds.cancel();
-        futures_util::future::join_all(endings.feeds).await;
+        let settled = futures_util::future::join_all(endings.feeds);
+        if tokio::time::timeout(SETTLE_MAX, settled).await.is_err() {
+            tracing::warn!("without a quorum messages stay unanswered; their senders send them again");
+        }
         self.inner.stop_tail.cancel();
         let _ = endings.tail.await;
     }
@@ -201,6 +204,9 @@ impl Handle {
         metrics.peers_connected.set(status.peers.iter().filter(|peer| peer.connected).count() as f64);
     }
 }
+
+/// What is in flight has a quorum by then, or gets none.
+const SETTLE_MAX: std::time::Duration = std::time::Duration::from_secs(35);
 
 const ROLES: [(Role, &str); 5] = [
     (Role::Leader, "leader"),

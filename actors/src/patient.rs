@@ -16,6 +16,8 @@ use crate::metrics::Metrics;
 const CURVE_MAX: usize = 288;
 /// Closer points replace one another.
 const CURVE_STEP_MS: i64 = 10 * 60 * 1000;
+/// After a discharge.
+const FORGOTTEN_AFTER_MS: i64 = 7 * 24 * Time::HOUR_MS;
 /// Ledger indices cited as evidence.
 const EVIDENCE_MAX: usize = 12;
 const REASONS_MAX: usize = 5;
@@ -90,6 +92,12 @@ impl Patient {
     /// In the house, as far as is known.
     pub fn is_present(&self) -> bool {
         self.state.stay().discharged_at.is_none() && self.state.died_at().is_none()
+    }
+
+    /// Gone for so long that its state is no longer held in memory; a return begins a new one.
+    pub fn is_forgotten(&self, now: Time) -> bool {
+        let newest = self.state.latest().unwrap_or_default();
+        !self.is_present() && now.0.saturating_sub(newest.0) > FORGOTTEN_AFTER_MS
     }
 
     pub fn row(&self, key: &str) -> PatientRow {

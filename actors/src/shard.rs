@@ -98,6 +98,9 @@ impl Handler<Close> for Shard {
     type Result = Done;
 
     fn handle(&mut self, Close { index, at }: Close, _: &mut Self::Context) -> Done {
+        let long_gone = |patient: &Patient| patient.is_forgotten(at);
+        let gone = self.patients.extract_if(.., |_, patient| long_gone(patient)).map(|(key, _)| key);
+        self.dirty.extend(gone);
         let mut done = Done::default();
         for (key, patient) in self.patients.iter_mut().filter(|(_, patient)| patient.is_present()) {
             done.proposals.extend(self.assessor.assess(patient, Some(at), index, at));
