@@ -68,7 +68,8 @@ fn of_other(other: Other, value: f32) -> String {
         Other::AgeYears => format!("age {whole} years"),
         Other::Male => (if value == 1.0 { "male" } else { "female" }).into(),
         Other::Iculos => format!("hour {whole} in intensive care"),
-        Other::HospAdmTime => format!("{:.0} h in hospital before intensive care", -value),
+        // + 0.0: nobody says minus zero.
+        Other::HospAdmTime => format!("{:.0} h in hospital before intensive care", (-value).round() + 0.0),
         Other::MedicalUnit => (if value == 1.0 { "medical unit" } else { "surgical unit" }).into(),
         Other::HrOverStayMean
         | Other::MapOverStayMean

@@ -35,10 +35,15 @@ function follow(name, data) {
     store.updatePatients(data);
     if (data.some((row) => row.key === detail.key)) detail.refresh();
   } else if (name === "alert") {
-    if (store.addAlert(data)) announce.arrived(data, sentence(data, store.patients.get(data.patient)));
+    if (store.addAlert(data)) tell(data);
     if (data.patient === detail.key) detail.refresh();
   }
   renderSoon();
+}
+
+/** A board of one ward speaks of that ward. */
+function tell(alert) {
+  if (ward === "" || alert.ward === ward) announce.arrived(alert, sentence(alert, store.patients.get(alert.patient)));
 }
 
 /** Patients before alerts: an alert that falls between the two answers comes twice, and is shown once. */
@@ -49,7 +54,7 @@ async function load() {
   if (board.seq >= live.seq || !loaded) store.replacePatients(board.patients);
   if (!loaded) announce.known(rows.map((row) => row.id));
   for (const row of rows.toReversed()) {
-    if (store.addAlert(row)) announce.arrived(row, sentence(row, store.patients.get(row.patient)));
+    if (store.addAlert(row)) tell(row);
   }
   store.keepAlerts(rows);
   loaded = true;

@@ -6,6 +6,9 @@ import { clockTime } from "./format.js";
 
 const WORDS = { connecting: "connecting", live: "live", lost: "connection lost" };
 
+/** The role that each page's data need; an administrator has all. */
+const ROLES = { "/": "care", "/feeds": "engineer", "/messages": "engineer", "/ledger": "engineer" };
+
 let lastGood = null;
 
 export function showPage(title) {
@@ -23,9 +26,18 @@ export async function showStatus() {
     setText(byId("user"), status.user);
     // Without accounts the user is whoever sits at the machine: there is nothing to sign out of.
     byId("sign-out").hidden = status.user === "local";
+    showTabs(status.roles);
     return status;
   } catch {
     return null;
+  }
+}
+
+/** Only what one may see; the page at hand stays. */
+function showTabs(roles) {
+  for (const link of document.querySelectorAll(".tabs a")) {
+    const needed = ROLES[link.getAttribute("href")];
+    link.hidden = !link.hasAttribute("aria-current") && !roles.includes("admin") && !roles.includes(needed);
   }
 }
 
