@@ -74,18 +74,25 @@ skip() {
 
 # run_tests CARGO-ARGUMENTS…: everything goes to the log; shown are suites, failures and skips. Counts are added.
 run_tests() {
-    local part status counts
+    local part status counts p f i s
     part=$(mktemp)
-    timeout --foreground "$limit" cargo test --locked --no-fail-fast "$@" -- --show-output 2>&1 | tee -a "$log" >"$part.all" &
+    : >"$part.all"
+    {
+        timeout --foreground "$limit" cargo test --locked --no-fail-fast "$@" -- --show-output
+        echo $? >"$part"
+    } >"$part.all" 2>&1 </dev/null &
     local running=$!
     tail -n +1 --pid=$running -F "$part.all" 2>/dev/null |
         awk '/^ +Running |^ +Doc-tests / { print "        " $0; fflush() }
              /^test .* FAILED$|panicked at|^error/ { print; fflush() }'
     wait $running
-    status=$?
+    status=$(cat "$part")
+    cat "$part.all" >>"$log"
     # A passed test that printed "skipped" has not been tried: it counts as skipped, with its reason.
     awk '/^---- .* stdout ----$/ { test = $2; next }
-         /^[Ss]kipped[: ]|^SKIPPED / { if (test != "") { print "SKIPPED " test ": " $0; test = "" } }' \
+         /^[Ss]kipped[: ]|^SKIPPED / {
+             if (test != "") { sub(/^[A-Za-z]+:? */, ""); print "SKIPPED " test ": " $0; test = "" }
+         }' \
         "$part.all" >"$part.skips"
     sort -u "$part.skips"
     counts=$(awk '/^test result:/ { p += $4; f += $6; i += $8 } END { print p + 0, f + 0, i + 0 }' "$part.all")
