@@ -27,7 +27,7 @@ esac
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 cd "$here/.." || exit 1
-passed=0 failed=0 skipped=0 started_brokers=()
+passed=0 failed=0 skipped=0 started_brokers=() running=
 state=${MEDULLA_BROKER_STATE:-$here/.state}
 mkdir -p "$state"
 log=$state/test.log
@@ -36,8 +36,9 @@ log=$state/test.log
 elapsed() { printf '%d:%02d' $((SECONDS / 60)) $((SECONDS % 60)); }
 step() { say "[$(elapsed)] $*"; }
 
-stop_brokers() {
+clean_up() {
     local broker
+    [ -n "$running" ] && kill "$running" 2>/dev/null
     for broker in ${started_brokers[@]+"${started_brokers[@]}"}; do "$here/brokers/$broker.sh" stop; done
 }
 
@@ -76,22 +77,20 @@ skip() {
 run_tests() {
     local part status counts p f i s
     part=$(mktemp)
-    : >"$part.all"
-    {
-        timeout --foreground "$limit" cargo test --locked --no-fail-fast "$@" -- --show-output
-        echo $? >"$part"
-    } >"$part.all" 2>&1 </dev/null &
-    local running=$!
+    # In a process group of its own, so that an interrupted run leaves no sites behind.
+    timeout "$limit" cargo test --locked --no-fail-fast "$@" -- --show-output >"$part.all" 2>&1 </dev/null &
+    running=$!
     tail -n +1 --pid=$running -F "$part.all" 2>/dev/null |
         awk '/^ +Running |^ +Doc-tests / { print "        " $0; fflush() }
              /^test .* FAILED$|panicked at|^error/ { print; fflush() }'
     wait $running
-    status=$(cat "$part")
+    status=$?
+    running=
     cat "$part.all" >>"$log"
     # A passed test that printed "skipped" has not been tried: it counts as skipped, with its reason.
     awk '/^---- .* stdout ----$/ { test = $2; next }
          /^[Ss]kipped[: ]|^SKIPPED / {
-             if (test != "") { sub(/^[A-Za-z]+:? */, ""); print "SKIPPED " test ": " $0; test = "" }
+             if (test != "") { sub(/^[A-Za-z]+:? */, ""); sub("^" test ": ", ""); print "SKIPPED " test ": " $0; test = "" }
          }' \
         "$part.all" >"$part.skips"
     sort -u "$part.skips"
@@ -108,7 +107,7 @@ run_tests() {
     rm -f "$part" "$part.all" "$part.skips"
 }
 
-trap stop_brokers EXIT
+trap clean_up EXIT
 trap 'exit 130' INT TERM
 
 . deploy/build-env.sh
