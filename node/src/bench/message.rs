@@ -18,12 +18,13 @@ const RESULTS: [(&str, &str, f64, f64); 12] = [
     ("2823-3", "mmol/L", 3.4, 1.6),
 ];
 
+/// Original mode: MSH-15 and MSH-16 are empty, so the one answer (AA) means committed.
 /// One message of a patient; `number` makes it, and its control id, unlike every other of the run.
 pub fn oru(run: &str, number: u64, patient: u64, at: Time) -> (String, Vec<u8>) {
     let control_id = format!("{run}-{number}");
     let time = timestamp(at);
     let mut text = format!(
-        "MSH|^~\\&|BENCH|BENCHHOSP|MEDULLA|SITE|{time}||ORU^R01^ORU_R01|{control_id}|P|2.5.1|||AL|NE||UNICODE UTF-8\r\
+        "MSH|^~\\&|BENCH|BENCHHOSP|MEDULLA|SITE|{time}||ORU^R01^ORU_R01|{control_id}|P|2.5.1||||||UNICODE UTF-8\r\
          PID|1||{patient}^^^BENCHHOSP^MR||Bench^Patient{patient}||19500101|F|||1 Example Street^^Zurich^^8000^CHE\r\
          PV1|1|I|ICU1^{bed}^1^BENCHHOSP||||1001^Attending^Ada|||||||||||V{patient}^^^BENCHHOSP^VN|||||||||||||||||||||||||\
          {admitted}\r\
