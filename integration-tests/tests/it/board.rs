@@ -81,6 +81,8 @@ async fn each_of_100_alerts_shows_once_though_the_connection_is_cut() -> anyhow:
             send_sick(&site, first..first + 10).await?;
             wire.cut().await;
             browser.until("a lost connection", "return seen.states.at(-1) === 'lost'").await?;
+            // What came before the cut is drawn a moment later.
+            tokio::time::sleep(Duration::from_secs(1)).await;
             let before: u64 = browser.run(OPEN_CARDS).await?;
             send_sick(&site, first + 10..first + 20).await?;
             alerts_at_site(&site, first + 20).await?;

@@ -19,17 +19,20 @@ const VITAL_SIGNS: [(&str, &str, &str, &str); 6] = [
     ("ST", "67775-7^ACVPU^LN", "V", ""),
 ];
 
-/// Sends one ORU^R01 for each patient over MLLP; every one must be accepted.
+/// Admits each patient and sends one ORU^R01 over MLLP; every message must be accepted.
 pub async fn send_sick(site: &Site, patients: Range<usize>) -> anyhow::Result<()> {
     send(site, &patients.map(sick).collect::<String>()).await
 }
 
 /// A patient of whom too little is known for a score, with names that do not fit a line.
 pub async fn send_unknown(site: &Site) -> anyhow::Result<()> {
-    let name = "Wolfeschlegelsteinhausenbergerdorff^Hubert Blaine Maximilian Leopold";
+    let patient = Patient {
+        number: "PATIENT-NUMBER-OF-MANY-CHARACTERS-0001".into(),
+        name: "Wolfeschlegelsteinhausenbergerdorff^Hubert Blaine Maximilian Leopold".into(),
+        ward: "Intermediate-Care-East-Wing".into(),
+    };
     let heart_rate = observation(0, VITAL_SIGNS[3]);
-    let head = head("unknown", "PATIENT-NUMBER-OF-MANY-CHARACTERS-0001", name, "Intermediate-Care-East-Wing");
-    send(site, &format!("{head}{heart_rate}")).await
+    send(site, &format!("{}{}{heart_rate}", patient.admitted(), patient.measured())).await
 }
 
 async fn send(site: &Site, messages: &str) -> anyhow::Result<()> {
@@ -42,23 +45,49 @@ async fn send(site: &Site, messages: &str) -> anyhow::Result<()> {
 }
 
 fn sick(n: usize) -> String {
-    let head = head(&format!("sick-{n}"), &format!("S{n:03}"), &sick_name(n), &format!("Ward{}", n % WARDS));
+    let patient = Patient {
+        number: format!("S{n:03}"),
+        name: format!("Sample{n:03}^Sam"),
+        ward: format!("Ward{}", n % WARDS),
+    };
     let vital_signs = VITAL_SIGNS.iter().enumerate().map(|(i, sign)| observation(i, *sign));
-    [head].into_iter().chain(vital_signs).collect()
+    [patient.admitted(), patient.measured()].into_iter().chain(vital_signs).collect()
 }
 
-fn sick_name(n: usize) -> String {
-    format!("Sample{n:03}^Sam")
+struct Patient {
+    number: String,
+    name: String,
+    ward: String,
 }
 
-fn head(control_id: &str, patient: &str, name: &str, ward: &str) -> String {
-    let now = now();
-    format!(
-        "MSH|^~\\&|MONITOR|SIMHOSP|MEDULLA||{now}||ORU^R01^ORU_R01|{control_id}|P|2.5.1\r\
-         PID|1||{patient}^^^SIMHOSP^MR||{name}||19500101|F\r\
-         PV1|1|I|{ward}^1^1||||||||||||||||V-{patient}\r\
-         OBR|1||{control_id}|85353-1^Vital signs panel^LN|||{now}\r"
-    )
+impl Patient {
+    fn admitted(&self) -> String {
+        format!("{}EVN|A01|{}\r{}", self.head("ADT^A01^ADT_A01"), now(), self.person_and_place())
+    }
+
+    /// Wants its OBX segments behind it.
+    fn measured(&self) -> String {
+        let panel = format!("OBR|1||{}|85353-1^Vital signs panel^LN|||{}\r", self.number, now());
+        format!("{}{}{panel}", self.head("ORU^R01^ORU_R01"), self.person_and_place())
+    }
+
+    fn head(&self, message: &str) -> String {
+        let kind = message.get(..3).unwrap_or_default();
+        format!(
+            "MSH|^~\\&|MONITOR|SIMHOSP|MEDULLA||{}||{message}|{kind}-{}|P|2.5.1||||||UNICODE UTF-8\r",
+            now(),
+            self.number
+        )
+    }
+
+    fn person_and_place(&self) -> String {
+        let Patient { number, name, ward } = self;
+        format!(
+            "PID|1||{number}^^^SIMHOSP^MR||{name}||19500101|F\r\
+             PV1|1|I|{ward}^1^1||||||||||||||||V-{number}|||||||||||||||||||||||||{}\r",
+            now()
+        )
+    }
 }
 
 fn observation(i: usize, (kind, code, value, unit): (&str, &str, &str, &str)) -> String {
