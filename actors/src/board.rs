@@ -66,7 +66,10 @@ pub struct AlertRow {
     pub patient_id: String,
     pub name: String,
     pub ward: String,
+    /// Event time of the trigger.
     pub at: Time,
+    /// When the alert was kept, and so could be seen.
+    pub kept_at: Time,
     pub task: String,
     pub model: String,
     pub model_hash: String,
@@ -152,7 +155,7 @@ impl Board {
         }
     }
 
-    pub fn add_alert(&mut self, index: u64, patient: String, facts: &AlertFacts) {
+    pub fn add_alert(&mut self, index: u64, kept_at: Time, patient: String, facts: &AlertFacts) {
         let row = AlertRow {
             id: facts.id.clone(),
             index,
@@ -161,6 +164,7 @@ impl Board {
             patient_id: facts.patient.id.clone(),
             ward: facts.ward.clone(),
             at: facts.at,
+            kept_at,
             task: facts.task.clone(),
             model: facts.model.clone(),
             model_hash: facts.model_hash.clone(),
@@ -188,19 +192,20 @@ impl Board {
         }
     }
 
-    /// The first answer stands; later ones are in the ledger beside it. Returns the alert's time when it is new.
+    /// The first answer stands; later ones are in the ledger beside it. Returns when the alert was kept when it is
+    /// the first.
     pub fn acknowledged(&mut self, answer: &Acknowledged) -> Option<Time> {
-        let mut alert_at = None;
+        let mut kept_at = None;
         self.change_alert(&answer.alert, |row| {
             let first = row.acknowledged.is_none();
             if first {
-                alert_at = Some(row.at);
+                kept_at = Some(row.kept_at);
                 row.acknowledged =
                     Some(Answer { by: answer.by.clone(), reason: answer.reason.clone(), at: answer.at });
             }
             first
         });
-        alert_at
+        kept_at
     }
 
     /// By risk over threshold, highest first.
@@ -287,9 +292,9 @@ mod tests {
     fn a_reader_that_comes_back_gets_what_it_missed_and_no_more() {
         let mut board = Board::new(Time(1));
         let start = board.seq();
-        board.add_alert(7, "p".into(), &facts("a"));
+        board.add_alert(7, Time(5), "p".into(), &facts("a"));
         let after_first = board.seq();
-        board.add_alert(8, "p".into(), &facts("b"));
+        board.add_alert(8, Time(6), "p".into(), &facts("b"));
         let seqs = |from| board.subscribe(from).0.iter().map(|e| e.seq).collect::<Vec<_>>();
         assert_eq!(seqs(start), [start + 1, start + 2]);
         assert_eq!(seqs(after_first), [start + 2]);
@@ -302,7 +307,7 @@ mod tests {
     #[test]
     fn the_first_answer_stands() {
         let mut board = Board::new(Time(1));
-        board.add_alert(7, "p".into(), &facts("a"));
+        board.add_alert(7, Time(5), "p".into(), &facts("a"));
         let answer =
             |by: &str| Acknowledged { alert: "a".into(), by: by.into(), reason: "r".into(), at: Time(9) };
         assert_eq!(board.acknowledged(&answer("first")), Some(Time(5)));

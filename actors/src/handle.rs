@@ -198,6 +198,8 @@ impl Handle {
         metrics.raft_term.set(status.term as i64);
         metrics.ledger_size.set(status.size as i64);
         metrics.ledger_in_flight_bytes.set(status.in_flight_bytes as i64);
+        // Only a leader knows its peers' lag: what it said before it lost that role no longer holds.
+        metrics.raft_lag.reset();
         for (peer, lag) in &status.lag {
             metrics.raft_lag.with_label_values(&[peer]).set(*lag as i64);
         }

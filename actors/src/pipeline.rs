@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use actix::prelude::*;
+use ml_scoring::Tier;
 use raft_ledger::Ledger;
 use tokio::sync::{oneshot, watch};
 use tokio_util::sync::CancellationToken;
@@ -20,7 +21,7 @@ use crate::intake::Intake;
 use crate::metrics::Metrics;
 use crate::normaliser::Normaliser;
 use crate::outgoing;
-use crate::parts::Parts;
+use crate::parts::{Parts, Sink};
 use crate::patient::Assessor;
 use crate::reading::Reader;
 use crate::shard::Shard;
@@ -42,6 +43,7 @@ impl Pipeline {
         let board = Arc::new(Mutex::new(Board::new(clock::now())));
         register_models(&ledger, &scorers);
 
+        show_from_zero(&metrics, &scorers, &sinks);
         let (alerts_sender, alerts) = watch::channel(0);
         let sinks = sinks
             .into_iter()
@@ -135,6 +137,20 @@ impl Pipeline {
                 endings: Mutex::new(Some(endings)),
             }),
         })
+    }
+}
+
+/// A counter that first appears at 1 was never seen to rise: what people are alerted by exists from the start.
+fn show_from_zero(metrics: &Metrics, scorers: &[ml_scoring::Scorer], sinks: &[Sink]) {
+    for scorer in scorers {
+        for tier in [Tier::Watch, Tier::Interruptive] {
+            metrics.alerts.with_label_values(&[scorer.name(), tier.as_str()]);
+        }
+    }
+    for sink in sinks {
+        for outcome in ["delivered", "refused", "retry"] {
+            metrics.deliveries.with_label_values(&[sink.name.as_str(), outcome]);
+        }
     }
 }
 

@@ -158,7 +158,8 @@ impl Follower {
         let shown = match Kind::from_u16(entry.kind) {
             Some(Kind::Alert) => entry::decode::<Alert>(payload).map(|(alert, _)| {
                 let key = self.key(&alert.facts.patient);
-                self.board(|board| board.add_alert(entry.index, key, &alert.facts));
+                let kept_at = Time(entry.received_time_ms);
+                self.board(|board| board.add_alert(entry.index, kept_at, key, &alert.facts));
                 None
             }),
             Some(Kind::Delivered) => entry::decode::<Delivered>(payload).map(|(delivered, _)| {
@@ -166,8 +167,8 @@ impl Follower {
                 None
             }),
             _ => entry::decode::<Acknowledged>(payload).map(|(answer, _)| {
-                let alert_at = self.board(|board| board.acknowledged(&answer))?;
-                Some(answer.at.0.saturating_sub(alert_at.0).max(0))
+                let kept_at = self.board(|board| board.acknowledged(&answer))?;
+                Some(answer.at.0.saturating_sub(kept_at.0).max(0))
             }),
         };
         shown.unwrap_or_else(|error| {

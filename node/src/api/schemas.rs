@@ -82,6 +82,7 @@ pub struct AlertRow {
     name: String,
     ward: String,
     at: i64,
+    kept_at: i64,
     task: String,
     model: String,
     /// SHA-256, lowercase hex.

@@ -26,6 +26,7 @@ pub fn alert() -> AlertRow {
         name: "Ada Example".into(),
         ward: "ICU".into(),
         at: Time(5),
+        kept_at: Time(5),
         task: "sepsis".into(),
         model: "sepsis".into(),
         model_hash: "00".into(),
