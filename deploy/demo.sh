@@ -173,12 +173,9 @@ done
 FAILED=0
 printf '\n  %-8s %8s %12s %8s %10s %10s\n' site sent acknowledged refused resent 'lost conn.'
 for file in "$STATE"/sent-*.json; do
-  label=$(basename "$file" .json)
-  jq -r --arg label "${label#sent-}" \
-    '"  \($label | .[0:8]) \(.sent) \(.accepted) \(.refused) \(.resent) \(.reconnects)"' "$file" |
-    while read -r name sent accepted refused resent lost; do
-      printf '  %-8s %8s %12s %8s %10s %10s\n' "$name" "$sent" "$accepted" "$refused" "$resent" "$lost"
-    done
+  name=$(basename "$file" .json)
+  read -r sent accepted refused resent lost <<<"$(jq -r '"\(.sent) \(.accepted) \(.refused) \(.resent) \(.reconnects)"' "$file")"
+  printf '  %-8s %8s %12s %8s %10s %10s\n' "${name#sent-}" "$sent" "$accepted" "$refused" "$resent" "$lost"
 done
 printf '\n'
 for site in "${SITES[@]}"; do

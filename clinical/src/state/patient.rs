@@ -54,14 +54,19 @@ impl PatientState {
     /// Folds one event of this patient. A merge only moves [`PatientState::latest`]: the caller holds both
     /// states and calls [`PatientState::absorb`].
     pub fn apply(&mut self, event: &Event) -> Folded {
+        if let EventKind::Person(person) = &event.kind {
+            // Whoever tells us a name says nothing of when the patient was last seen: a FHIR Patient carries no
+            // such time.
+            self.demographics.apply(event.at, person);
+            return Folded::Kept;
+        }
         self.latest = self.latest.max(Some(event.at));
         match &event.kind {
-            EventKind::Person(person) => self.demographics.apply(event.at, person),
             EventKind::Encounter(encounter) => {
                 self.movements.apply(event.at, event.visit.as_deref(), encounter);
             }
             EventKind::Observed(observation) => return self.apply_observation(event.at, observation),
-            EventKind::Ordered(_) | EventKind::Merged { .. } => return Folded::Unused,
+            EventKind::Person(_) | EventKind::Ordered(_) | EventKind::Merged { .. } => return Folded::Unused,
         }
         Folded::Kept
     }
