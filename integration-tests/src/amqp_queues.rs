@@ -102,8 +102,7 @@ impl AmqpQueues {
     pub async fn left(&self) -> anyhow::Result<u32> {
         let (connection, channel) = self.open().await?;
         let passive = QueueDeclareOptions { passive: true, durable: true, ..Default::default() };
-        let queue =
-            channel.queue_declare(self.name.as_str().into(), passive, FieldTable::default()).await?;
+        let queue = channel.queue_declare(self.name.as_str().into(), passive, FieldTable::default()).await?;
         connection.close(200, "read".into()).await?;
         Ok(queue.message_count())
     }
@@ -115,7 +114,8 @@ impl AmqpQueues {
         for body in bodies {
             let properties = BasicProperties::default().with_delivery_mode(2);
             let (options, queue) = (BasicPublishOptions::default(), self.name.as_str().into());
-            let confirmed = channel.basic_publish("".into(), queue, options, &body, properties).await?.await?;
+            let confirmed =
+                channel.basic_publish("".into(), queue, options, &body, properties).await?.await?;
             anyhow::ensure!(confirmed.is_ack(), "not confirmed");
         }
         connection.close(200, "sent".into()).await?;

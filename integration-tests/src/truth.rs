@@ -34,6 +34,11 @@ impl TruthFile {
         self.sent.iter().filter(|sent| sent.expected == expected).count()
     }
 
+    /// Without what was sent again.
+    pub fn distinct(&self) -> usize {
+        self.sent.len() - self.count("duplicate")
+    }
+
     /// (control id, SHA-256) of what should be in the ledger as a message.
     pub fn committed(&self) -> BTreeSet<(String, String)> {
         let committed = self.sent.iter().filter(|sent| sent.expected == "committed");

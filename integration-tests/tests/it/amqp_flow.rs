@@ -1,10 +1,14 @@
 //! AMQP → ledger → alert → AMQP, on a real broker.
 
+use anyhow::Context;
 use integration_tests::skip;
 
-use crate::brokers::{AMQP, Bus, Fault, Load, flow};
+use crate::brokers::{AMQP, Bus, Fault, Load, flow, seeds};
 
-const SMALL: Load = Load { patients: 95, messages_min: 2_500, rate: Some(250) };
+/// Slow enough that a fault finds the sender at work.
+const STEADY: Load = Load { patients: 95, messages_min: 2_500, rate: Some(250) };
+/// More than the sites take at once, so that a fault finds messages on their way.
+const BURST: Load = Load { patients: 95, messages_min: 2_500, rate: None };
 
 #[tokio::test]
 async fn amqp_ten_thousand_messages() -> anyhow::Result<()> {
@@ -17,14 +21,14 @@ async fn amqp_ten_thousand_messages() -> anyhow::Result<()> {
 async fn amqp_consumer_killed() -> anyhow::Result<()> {
     let _broker = AMQP.read().await;
     let Some(bus) = Bus::amqp("amqp_consumer_killed").await? else { return Ok(()) };
-    flow(&bus, &SMALL, Fault::KillConsumer).await
+    flow(&bus, &BURST, Fault::KillConsumer).await
 }
 
 #[tokio::test]
 async fn amqp_leader_killed() -> anyhow::Result<()> {
     let _broker = AMQP.read().await;
     let Some(bus) = Bus::amqp("amqp_leader_killed").await? else { return Ok(()) };
-    flow(&bus, &SMALL, Fault::KillLeader).await
+    flow(&bus, &BURST, Fault::KillLeader).await
 }
 
 #[tokio::test]
@@ -35,5 +39,19 @@ async fn amqp_broker_restarted() -> anyhow::Result<()> {
         skip("amqp_broker_restarted", "AMQP_RESTART is not set");
         return Ok(());
     };
-    flow(&bus, &SMALL, Fault::Broker(command)).await
+    flow(&bus, &STEADY, Fault::Broker(command)).await
+}
+
+/// Only with `MEDULLA_LONG`: many seeds, each with five kills of random sites.
+#[tokio::test]
+async fn amqp_many_kills() -> anyhow::Result<()> {
+    let _broker = AMQP.read().await;
+    let Some(seeds) = seeds("amqp_many_kills") else { return Ok(()) };
+    for seed in 0..seeds {
+        let Some(bus) = Bus::amqp("amqp_many_kills").await? else { return Ok(()) };
+        println!("seed {seed}");
+        let load = Load { patients: 190, messages_min: 5_000, rate: Some(100) };
+        flow(&bus, &load, Fault::Kills { seed, count: 5 }).await.with_context(|| format!("seed {seed}"))?;
+    }
+    Ok(())
 }

@@ -18,7 +18,7 @@ const RAW_BYTES: usize = 48 * 1024;
 /// MiB that wait in the broker at the first and at the second look. `MEDULLA_LONG=1` takes ten minutes and some GB.
 fn scale() -> (usize, usize) {
     let long = std::env::var_os("MEDULLA_LONG").is_some();
-    if long { (100, 1000) } else { (60, 240) }
+    if long { (100, 1000) } else { (50, 200) }
 }
 
 #[tokio::test]
@@ -51,7 +51,11 @@ async fn waits(bus: &Bus) -> anyhow::Result<()> {
     let low = settled_rss(&mut consortium).await?;
     bus.produce(traffic.messages(second - first)).await?;
     let high = settled_rss(&mut consortium).await?;
-    println!("RSS {} MiB with {first} MiB waiting, {} MiB with {second} MiB", low / MIB as u64, high / MIB as u64);
+    println!(
+        "RSS {} MiB with {first} MiB waiting, {} MiB with {second} MiB",
+        low / MIB as u64,
+        high / MIB as u64
+    );
     let kept = Listing::of(&consortium.sites[2]).await?.count_incoming("c");
     ensure!(kept == 0, "{kept} messages committed without a quorum");
     ensure!(high as f64 <= low as f64 * 1.2, "memory grows with what waits: {low} then {high} bytes");

@@ -11,6 +11,8 @@ use integration_tests::{
     AmqpQueues, Consortium, KafkaTopics, Letter, Listing, Site, SiteOptions, TruthFile, eventually, medulla,
     skip,
 };
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
 use serde_json::Value;
 use tokio::sync::RwLock;
 
@@ -91,6 +93,16 @@ impl Bus {
     }
 }
 
+/// How many seeds the endless kind of test shall try (`MEDULLA_SEEDS`, 10 unless given); `None` where it was not asked
+/// for, which is said.
+pub fn seeds(test: &str) -> Option<u64> {
+    if std::env::var_os("MEDULLA_LONG").is_none() {
+        skip(test, "MEDULLA_LONG is not set");
+        return None;
+    }
+    std::env::var("MEDULLA_SEEDS").map_or(Some(10), |count| count.parse().ok())
+}
+
 fn unique(test: &str) -> anyhow::Result<String> {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?;
     Ok(format!("{}-{}", test.replace('_', "-"), now.as_nanos()))
@@ -103,6 +115,11 @@ pub enum Fault {
     KillLeader,
     /// A shell command that restarts the broker.
     Broker(String),
+    /// So many sites, drawn by the seed, are killed one after the other.
+    Kills {
+        seed: u64,
+        count: u32,
+    },
 }
 
 /// How much the simulated hospital sends; about 28 messages a patient and day.
@@ -120,10 +137,11 @@ pub async fn flow(bus: &Bus, load: &Load, fault: Fault) -> anyhow::Result<()> {
     let mut consortium = start(folder.path(), bus).await?;
     let truth = folder.path().join("truth.jsonl");
     let sender = send(bus.target(), load, &truth);
-    strike(&mut consortium, load.messages_min / 2, fault).await?;
+    let struck_at = strike(&mut consortium, load.messages_min / 2, fault).await?;
     sender.await??;
     let truth = TruthFile::read(&truth)?;
     ensure!(truth.sent.len() >= load.messages_min, "only {} messages were made", truth.sent.len());
+    ensure!(struck_at < truth.distinct(), "the fault came too late: {struck_at} messages were in");
 
     wait_for_all(&consortium.sites[CONSUMER], &truth).await?;
     let alerts = wait_for_alerts(&consortium.sites[CONSUMER], bus).await?;
@@ -167,10 +185,10 @@ fn send(target: String, load: &Load, truth: &Path) -> tokio::task::JoinHandle<an
     tokio::task::spawn_blocking(move || medulla(&arguments.iter().map(String::as_str).collect::<Vec<_>>()))
 }
 
-/// Waits for `after` messages in the ledger, does the harm and repairs it.
-async fn strike(consortium: &mut Consortium, after: usize, fault: Fault) -> anyhow::Result<()> {
+/// Waits for `after` messages in the ledger, does the harm and repairs it. Returns how many were in.
+async fn strike(consortium: &mut Consortium, after: usize, fault: Fault) -> anyhow::Result<usize> {
     if matches!(fault, Fault::None) {
-        return Ok(());
+        return Ok(0);
     }
     let mut listing = Listing::default();
     let consumer = &consortium.sites[CONSUMER];
@@ -187,8 +205,24 @@ async fn strike(consortium: &mut Consortium, after: usize, fault: Fault) -> anyh
             let run = tokio::task::spawn_blocking(move || Command::new("sh").args(["-c", &command]).status());
             ensure!(run.await??.success(), "the broker's restart command failed");
         }
+        Fault::Kills { seed, count } => kill_some(consortium, seed, count).await?,
     }
-    println!("struck at {} of the site's messages", listing.count_incoming("c"));
+    let struck_at = listing.count_incoming("c");
+    println!("struck at {struck_at} of the site's messages");
+    Ok(struck_at)
+}
+
+/// Random sites at random moments of the load, each back before the next one goes.
+async fn kill_some(consortium: &mut Consortium, seed: u64, count: u32) -> anyhow::Result<()> {
+    let mut random = ChaCha8Rng::seed_from_u64(seed);
+    for _ in 0..count {
+        tokio::time::sleep(Duration::from_millis(random.gen_range(0..1500))).await;
+        let victim = &mut consortium.sites[random.gen_range(0..3)];
+        victim.kill_9()?;
+        tokio::time::sleep(Duration::from_millis(random.gen_range(0..2500))).await;
+        victim.start()?;
+        victim.ready().await?;
+    }
     Ok(())
 }
 
@@ -214,7 +248,7 @@ async fn kill_leader(consortium: &mut Consortium) -> anyhow::Result<()> {
 }
 
 async fn wait_for_all(site: &Site, truth: &TruthFile) -> anyhow::Result<()> {
-    let expected = truth.count("committed") + truth.count("rejected");
+    let expected = truth.distinct();
     let mut listing = Listing::default();
     let all = eventually("all messages in the ledger", LONG, async || {
         listing.read_on(site).await.ok()?;
@@ -273,8 +307,16 @@ fn holds_exactly(listing: &Listing, site: &str, truth: &TruthFile) -> anyhow::Re
         listing.of_kind("rejected", site).map(|row| row.sha256.clone().unwrap_or_default()).collect();
     let kept: BTreeSet<String> = refused.iter().cloned().collect();
     ensure!(kept.len() == refused.len(), "{} refused ones are there twice", refused.len() - kept.len());
-    ensure!(kept == truth.rejected(), "refused: {} in the ledger, {} sent", kept.len(), truth.rejected().len());
-    ensure!(!kept.is_empty() && truth.count("duplicate") > 0, "the traffic had nothing broken or nothing twice");
+    ensure!(
+        kept == truth.rejected(),
+        "refused: {} in the ledger, {} sent",
+        kept.len(),
+        truth.rejected().len()
+    );
+    ensure!(
+        !kept.is_empty() && truth.count("duplicate") > 0,
+        "the traffic had nothing broken or nothing twice"
+    );
     Ok(())
 }
 
