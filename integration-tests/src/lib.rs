@@ -2,6 +2,7 @@
 
 mod amqp_queues;
 mod consortium;
+mod disk;
 mod expect;
 mod kafka_topics;
 mod letter;
@@ -14,6 +15,7 @@ mod truth;
 
 pub use amqp_queues::AmqpQueues;
 pub use consortium::Consortium;
+pub use disk::{Cut, Disk, build_shim};
 pub use expect::{eventually, skip};
 pub use kafka_topics::KafkaTopics;
 pub use letter::{Letter, sha256};

@@ -12,4 +12,6 @@ mod dashboards;
 mod faults;
 mod first_run;
 mod kafka_flow;
+mod model_cli;
 mod tidy;
+mod unsynced;

@@ -19,22 +19,44 @@ fn open(file: &Path) -> anyhow::Result<Box<dyn BufRead>> {
     Ok(Box::new(BufReader::with_capacity(1 << 20, opened)))
 }
 
-/// Lets every predictor judge every hour of one file.
-pub fn judge_file(file: &Path, predictors: &[&dyn Predictor], bar: &ProgressBar) -> anyhow::Result<Cohort> {
+/// Whose hours are judged.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Patients {
+    All,
+    /// Those that no model of ours was trained on and no threshold chosen on.
+    HeldOut,
+}
+
+impl Patients {
+    fn include(self, pid: &str) -> bool {
+        self == Patients::All || dataset::INTERNAL_TEST.contains(&dataset::bucket(pid))
+    }
+}
+
+fn judge_file(
+    file: &Path,
+    patients: Patients,
+    predictors: &[&dyn Predictor],
+    bar: &ProgressBar,
+) -> anyhow::Result<Cohort> {
     let before = bar.position();
-    judge(dataset::read(open(file)?), predictors, |done| bar.set_position(before + done as u64))
+    // What cannot be read ends the reading, whomever it is about.
+    let included = dataset::read(open(file)?)
+        .filter(|patient| patient.as_ref().map_or(true, |patient| patients.include(&patient.pid)));
+    judge(included, predictors, |done| bar.set_position(before + done as u64))
         .with_context(|| file.display().to_string())
 }
 
-/// All files as one cohort, in the order given.
+/// Lets every predictor judge every hour; all files as one cohort, in the order given.
 pub fn judge_files(
     files: &[PathBuf],
+    patients: Patients,
     predictors: &[&dyn Predictor],
     bar: &ProgressBar,
 ) -> anyhow::Result<Cohort> {
     let mut all = Cohort { judged: vec![Vec::new(); predictors.len()], ..Cohort::default() };
     for file in files {
-        append(&mut all, judge_file(file, predictors, bar)?);
+        append(&mut all, judge_file(file, patients, predictors, bar)?);
     }
     Ok(all)
 }

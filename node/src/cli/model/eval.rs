@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::bail;
 use ml_scoring::eval::{self, BASELINES, Options, Predictor, Report, Rule};
 
-use super::data;
+use super::data::{self, Patients};
 use crate::cli::{Usage, Verdict, out, progress};
 use crate::models;
 
@@ -14,6 +14,7 @@ use crate::models;
 #[derive(clap::Args)]
 #[command(
     after_help = "Examples:\n  medulla model eval --model models/sepsis --data cinc2019_B_dev.csv.zst --json\n  \
+    medulla model eval --model models/sepsis --data cinc2019_A_dev.csv.zst cinc2019_B_dev.csv.zst --held-out\n  \
     medulla model eval --rule 'ICULOS>=53' --data cinc2019_B_dev.csv.zst\n\n\
     Rules: always, never, or ICULOS, HR_now, NEWS2, SIRS, qSOFA with >= and a number."
 )]
@@ -31,6 +32,9 @@ pub struct Args {
     /// PhysioNet/CinC 2019 files, .csv or .csv.zst
     #[arg(long, value_name = "F", required = true, num_args = 1..)]
     data: Vec<PathBuf>,
+    /// Only patients that training leaves out (buckets 70 to 79 of the patient's hash)
+    #[arg(long)]
+    held_out: bool,
     /// Patient bootstrap samples of the 95 % intervals; 0 = none
     #[arg(long, value_name = "N", default_value_t = 200)]
     bootstrap: usize,
@@ -57,8 +61,9 @@ pub fn execute(args: &Args) -> anyhow::Result<Verdict> {
     let mut predictors: Vec<&dyn Predictor> = vec![&*judge.predictor];
     predictors.extend(baselines.iter().map(|rule| rule as &dyn Predictor));
 
+    let patients = if args.held_out { Patients::HeldOut } else { Patients::All };
     let bar = progress::counter("patients judged");
-    let cohort = data::judge_files(&args.data, &predictors, &bar)?;
+    let cohort = data::judge_files(&args.data, patients, &predictors, &bar)?;
     bar.finish_and_clear();
     let options = Options {
         task: judge.task,
@@ -70,7 +75,7 @@ pub fn execute(args: &Args) -> anyhow::Result<Verdict> {
     let bar = progress::counter("bootstrap samples");
     let mut report = eval::report(&cohort, &options, |done, _| bar.set_position(done as u64));
     if let Some(other) = other {
-        let second = data::judge_files(&args.data, &[&*other.predictor], &bar)?;
+        let second = data::judge_files(&args.data, patients, &[&*other.predictor], &bar)?;
         report.against = eval::against(&cohort, &second, &options);
         if report.against.is_none() {
             bail!("the files changed between the two readings; run it again");

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use ml_scoring::eval::write_csv;
 
-use super::data;
+use super::data::{self, Patients};
 use crate::cli::{Verdict, out, progress};
 use crate::models;
 
@@ -26,7 +26,7 @@ pub struct Args {
 pub fn execute(args: &Args) -> anyhow::Result<Verdict> {
     let scorer = models::scorer(&args.model)?;
     let bar = progress::counter("patients scored");
-    let cohort = data::judge_files(&args.data, &[&scorer], &bar)?;
+    let cohort = data::judge_files(&args.data, Patients::All, &[&scorer], &bar)?;
     bar.finish_and_clear();
     let mut out = out::stdout();
     write_csv(&cohort, 0, &mut out)?;

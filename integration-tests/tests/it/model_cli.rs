@@ -1,0 +1,249 @@
+//! `medulla model …` as an outsider's script calls it.
+
+use std::fmt::Write;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, ensure};
+use integration_tests::{medulla, run, shared, skip, workspace_root};
+use ml_scoring::dataset::{HEADER, INTERNAL_TEST, bucket};
+use serde_json::Value;
+
+const KEYS: [&str; 17] = [
+    "task",
+    "patients",
+    "rows",
+    "utility",
+    "auroc",
+    "auprc",
+    "brier",
+    "ece",
+    "threshold",
+    "alerts_per_100_patient_days",
+    "ppv",
+    "sensitivity",
+    "sensitivity_in_window",
+    "median_lead_h",
+    "ci95",
+    "baselines",
+    "groups",
+];
+const PATIENTS: usize = 60;
+const HOURS: usize = 20;
+
+#[test]
+fn eval_prints_the_documented_keys() -> anyhow::Result<()> {
+    let folder = tempfile::tempdir()?;
+    let data = cohort(folder.path())?;
+    for judge in [["--model", &model()], ["--rule", "ICULOS>=53"], ["--rule", "NEWS2>=5"]] {
+        let report = eval(&judge, &data, &["--bootstrap", "5"])?;
+        let keys: Vec<&str> = report.as_object().context("an object")?.keys().map(String::as_str).collect();
+        let (mut keys, mut expected) = (keys, KEYS);
+        keys.sort_unstable();
+        expected.sort_unstable();
+        ensure!(keys == expected, "{judge:?}: {keys:?}");
+        ensure!(report["patients"] == PATIENTS && report["rows"] == PATIENTS * HOURS, "{report}");
+        ensure!(report["threshold"].is_null() == (judge[0] == "--rule"), "{report}");
+        ensure!(
+            report["baselines"]["ICULOS>=53"]["utility"].is_number(),
+            "the clock stands beside: {report}"
+        );
+        let interval = report["ci95"]["utility"].as_array().context("an interval of the utility")?;
+        ensure!(interval.len() == 2 && interval[0].as_f64() <= interval[1].as_f64(), "{report}");
+    }
+    Ok(())
+}
+
+#[test]
+fn rules_are_judged_as_they_are_written() -> anyhow::Result<()> {
+    let folder = tempfile::tempdir()?;
+    let data = cohort(folder.path())?;
+    let utility =
+        |rule| Ok::<_, anyhow::Error>(eval(&["--rule", rule], &data, &NO_BOOTSTRAP)?["utility"].as_f64());
+    ensure!(utility("never")? == Some(0.0), "silence is the zero of the official utility");
+    let (always, late) = (utility("always")?, utility("ICULOS>=1000")?);
+    ensure!(always != Some(0.0) && late == Some(0.0), "{always:?} {late:?}");
+    for rule in ["HR_now>=100", "SIRS>=2", "qSOFA >= 2"] {
+        ensure!(utility(rule)?.is_some(), "{rule}");
+    }
+    let refused = run(&["model", "eval", "--rule", "Lactate>2", "--data", &data])?;
+    let said = String::from_utf8(refused.stderr)?;
+    ensure!(
+        refused.status.code() == Some(2) && said.contains("Lactate>2") && said.contains("qSOFA"),
+        "{said}"
+    );
+    let compared = eval(&["--model", &model()], &data, &["--bootstrap", "5", "--against", "ICULOS>=53"])?;
+    ensure!(compared["against"]["ci95"]["utility"].is_array(), "{compared}");
+    Ok(())
+}
+
+#[test]
+fn held_out_judges_only_patients_that_training_leaves_out() -> anyhow::Result<()> {
+    let folder = tempfile::tempdir()?;
+    let data = cohort(folder.path())?;
+    let expected = (0..PATIENTS).filter(|number| INTERNAL_TEST.contains(&bucket(&pid(*number)))).count();
+    ensure!(expected > 0 && expected < PATIENTS, "{expected}: the fixture has both kinds");
+    let report = eval(&["--model", &model()], &data, &["--bootstrap", "0", "--held-out"])?;
+    ensure!(report["patients"] == expected && report["rows"] == expected * HOURS, "{report}");
+    Ok(())
+}
+
+#[test]
+fn score_has_a_line_for_every_row_of_the_input() -> anyhow::Result<()> {
+    let folder = tempfile::tempdir()?;
+    let data = cohort(folder.path())?;
+    let scores = medulla(&["model", "score", "--model", &model(), "--data", &data])?;
+    let mut lines = scores.lines();
+    ensure!(lines.next() == Some("pid,ICULOS,p,alarm"), "the header");
+    let input = std::fs::read_to_string(&data)?;
+    let mut probabilities = Vec::new();
+    for row in input.lines().skip(1) {
+        let fields: Vec<&str> = row.split(',').collect();
+        let line: Vec<&str> = lines.next().context("a line for every row")?.split(',').collect();
+        ensure!(line.len() == 4 && line[0] == fields[0] && line[1] == fields[40], "{line:?} for {row}");
+        let p: f64 = line[2].parse()?;
+        ensure!((0.0..=1.0).contains(&p) && ["0", "1"].contains(&line[3]), "{line:?}");
+        probabilities.push(p);
+    }
+    ensure!(lines.next().is_none(), "more lines than rows");
+    let high = probabilities.iter().copied().fold(0.0, f64::max);
+    let low = probabilities.iter().copied().fold(1.0, f64::min);
+    ensure!(high > 2.0 * low, "the model tells the patients apart: {low} to {high}");
+    Ok(())
+}
+
+#[test]
+fn mistakes_in_the_data_are_named_with_file_and_line() -> anyhow::Result<()> {
+    let folder = tempfile::tempdir()?;
+    let good = std::fs::read_to_string(cohort(folder.path())?)?;
+    let lines: Vec<&str> = good.lines().collect();
+    let with = |number: usize, line: &str| {
+        let mut lines = lines.clone();
+        lines[number - 1] = line;
+        lines.join("\n")
+    };
+    let row = |column: usize, value: &str| {
+        let mut fields: Vec<&str> = lines[6].split(',').collect();
+        fields[column] = value;
+        with(7, &fields.join(","))
+    };
+    for (name, text, says) in [
+        ("number.csv", row(1, "fast"), "line 7, column HR"),
+        ("label.csv", row(41, "2"), "line 7, column SepsisLabel"),
+        ("hour.csv", row(40, "1"), "line 7, column ICULOS"),
+        ("short.csv", with(9, "p000001,80"), "line 9: 2 fields"),
+        ("header.csv", with(1, "id,HR"), "line 1"),
+    ] {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text)?;
+        let refused = run(&["model", "score", "--model", &model(), "--data", &plain(&path)])?;
+        let said = String::from_utf8(refused.stderr)?;
+        ensure!(refused.status.code() == Some(1), "{name}: {:?}", refused.status);
+        ensure!(said.contains(name) && said.contains(says), "{name}: {said}");
+    }
+    let refused = run(&["model", "eval", "--rule", "never", "--data", "/nowhere/a.csv"])?;
+    ensure!(String::from_utf8(refused.stderr)?.contains("/nowhere/a.csv"), "the missing file is named");
+    let refused = run(&["model", "score", "--model", &plain(folder.path()), "--data", "a.csv"])?;
+    ensure!(!refused.status.success(), "a folder without a model is refused");
+    Ok(())
+}
+
+#[test]
+fn each_command_explains_itself() -> anyhow::Result<()> {
+    for (command, options) in [
+        ("train", &["--task", "--data", "--out"][..]),
+        ("score", &["--model", "--data"]),
+        ("eval", &["--model", "--rule", "--against", "--data", "--held-out", "--json"]),
+    ] {
+        let help = medulla(&["model", command, "--help"])?;
+        ensure!(options.iter().all(|option| help.contains(option)) && help.contains("Example"), "{help}");
+        ensure!(
+            run(&["model", command])?.status.code() == Some(2),
+            "{command} without arguments is wrong usage"
+        );
+    }
+    Ok(())
+}
+
+/// The figures of the organisers' own script.
+#[test]
+fn rules_reach_the_official_figures() -> anyhow::Result<()> {
+    let name = "rules_reach_the_official_figures";
+    let Some(data) = shared().map(|shared| shared.join("data")).filter(|data| data.is_dir()) else {
+        skip(name, "no data of the 2019 challenge");
+        return Ok(());
+    };
+    let golden = std::fs::read_to_string(data.join("golden_utility.tsv"))?;
+    let mut checked = 0;
+    for line in golden.lines().filter(|line| line.starts_with("cinc2019")) {
+        let fields: Vec<&str> = line.split('\t').collect();
+        let file = plain(&data.join(format!("{}.csv.zst", fields[0])));
+        let report = eval(&["--rule", fields[1]], &file, &NO_BOOTSTRAP)?;
+        ensure!(report["patients"].to_string() == fields[2], "{line}");
+        for (key, column) in [("auroc", 3), ("auprc", 4), ("utility", 7)] {
+            // The script prints n/a where every row has one probability.
+            let Ok(expected) = fields[column].parse::<f64>() else { continue };
+            let found = report[key].as_f64().with_context(|| format!("{key} of {line}"))?;
+            ensure!((found - expected).abs() <= 1e-9, "{line}: {key} {found}");
+            checked += 1;
+        }
+    }
+    ensure!(checked >= 15, "{checked} figures checked");
+    Ok(())
+}
+
+const NO_BOOTSTRAP: [&str; 2] = ["--bootstrap", "0"];
+
+fn eval(judge: &[&str], data: &str, more: &[&str]) -> anyhow::Result<Value> {
+    let arguments = [&["model", "eval", "--json", "--data", data][..], judge, more].concat();
+    Ok(serde_json::from_str(&medulla(&arguments)?)?)
+}
+
+fn model() -> String {
+    plain(&workspace_root().join("ml-scoring/models/sepsis"))
+}
+
+fn plain(path: &Path) -> String {
+    path.display().to_string()
+}
+
+fn pid(number: usize) -> String {
+    format!("p{}{number:05}", number % 2)
+}
+
+/// Invented patients in the columns of the 2019 set; every fifth turns septic: fast, hot and breathless.
+fn cohort(folder: &Path) -> anyhow::Result<String> {
+    let mut text = format!("{HEADER}\n");
+    for number in 0..PATIENTS {
+        for hour in 1..=HOURS {
+            let ill = if number % 5 == 0 { hour.saturating_sub(6) } else { 0 };
+            let label = u8::from(number % 5 == 0 && hour >= 12);
+            let mut fields = vec![String::new(); 42];
+            let mut put = |column: &str, value: String| {
+                let at = HEADER.split(',').position(|name| name == column).expect("a column of the set");
+                fields[at] = value;
+            };
+            put("pid", pid(number));
+            put("HR", (72 + number % 9 + 4 * ill).to_string());
+            put("O2Sat", (98 - ill / 2).to_string());
+            put("Resp", (14 + number % 3 + ill).to_string());
+            put("SBP", (125 - 3 * ill).to_string());
+            put("MAP", (85 - 2 * ill).to_string());
+            if hour % 4 == 1 {
+                put("Temp", format!("{:.1}", 36.6 + 0.2 * ill as f64));
+                put("WBC", format!("{:.1}", 8.0 + 0.7 * ill as f64));
+                put("Lactate", format!("{:.1}", 1.0 + 0.3 * ill as f64));
+            }
+            put("Age", (40 + number % 45).to_string());
+            put("Gender", (number / 2 % 2).to_string());
+            put("Unit1", (number % 2).to_string());
+            put("Unit2", (1 - number % 2).to_string());
+            put("HospAdmTime", "-12.5".into());
+            put("ICULOS", hour.to_string());
+            put("SepsisLabel", label.to_string());
+            writeln!(text, "{}", fields.join(","))?;
+        }
+    }
+    let path: PathBuf = folder.join("cohort.csv");
+    std::fs::write(&path, text)?;
+    Ok(plain(&path))
+}
