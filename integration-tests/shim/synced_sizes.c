@@ -2,7 +2,7 @@
 //
 //   SYNCED_SIZES_BELOW  folder whose regular files are watched, absolute, without symbolic links
 //   SYNCED_SIZES_LOG    a line per sync: order, inode, birth time in ns, length in bytes
-//   SYNCED_SIZES_LIE    if set: every sync says that it succeeded, does nothing and notes nothing
+//   SYNCED_SIZES_LIE    end of the names of files whose syncs say that they succeeded, do nothing and note nothing
 //
 // A file is named by inode and birth time: so the note follows it through rename and link, and a new file of the
 // same name, or in the same inode, has none. Only fsync and fdatasync count: sync_file_range(2) promises nothing
@@ -23,7 +23,7 @@ static pthread_mutex_t order_lock = PTHREAD_MUTEX_INITIALIZER;
 static unsigned long long last_order;
 
 struct note {
-    int watched;
+    int watched, lied;
     unsigned long long order, inode, born_ns, length;
 };
 
@@ -33,8 +33,8 @@ static _Noreturn void fail(const char *what) {
     abort();
 }
 
-static int is_below(int fd) {
-    const char *folder = getenv("SYNCED_SIZES_BELOW");
+static int is_below(int fd, int *lied) {
+    const char *folder = getenv("SYNCED_SIZES_BELOW"), *lie = getenv("SYNCED_SIZES_LIE");
     char link[64], path[PATH_MAX];
     if (!folder)
         return 0;
@@ -43,7 +43,8 @@ static int is_below(int fd) {
     if (length < 0)
         return 0;
     path[length] = 0;
-    size_t prefix = strlen(folder);
+    size_t prefix = strlen(folder), end = lie ? strlen(lie) : 0;
+    *lied = end > 0 && end <= (size_t)length && strcmp(path + length - end, lie) == 0;
     return strncmp(path, folder, prefix) == 0 && path[prefix] == '/';
 }
 
@@ -51,7 +52,7 @@ static int is_below(int fd) {
 static struct note look(int fd) {
     struct note note = {0};
     struct statx file;
-    if (!is_below(fd))
+    if (!is_below(fd, &note.lied))
         return note;
     pthread_mutex_lock(&order_lock);
     note.order = ++last_order;
@@ -82,7 +83,7 @@ static int observed(const char *name, int fd) {
     if (!real)
         fail(name);
     struct note note = look(fd);
-    if (note.watched && getenv("SYNCED_SIZES_LIE"))
+    if (note.watched && note.lied)
         return 0;
     int result = real(fd);
     int error = errno;

@@ -58,16 +58,19 @@ impl Disk {
         Ok(disk)
     }
 
-    /// For the process that writes there. `lying`: its syncs do nothing and report success.
-    pub fn environment(&self, lying: bool) -> BTreeMap<String, String> {
-        let mut environment = BTreeMap::from([
+    /// For the process that writes there.
+    pub fn environment(&self) -> BTreeMap<String, String> {
+        BTreeMap::from([
             ("LD_PRELOAD".to_owned(), self.shim.display().to_string()),
             ("SYNCED_SIZES_BELOW".to_owned(), self.folder.display().to_string()),
             ("SYNCED_SIZES_LOG".to_owned(), self.log.display().to_string()),
-        ]);
-        if lying {
-            environment.insert("SYNCED_SIZES_LIE".into(), "1".into());
-        }
+        ])
+    }
+
+    /// Syncs of files whose names end in `end` do nothing and report success.
+    pub fn environment_lying_about(&self, end: &str) -> BTreeMap<String, String> {
+        let mut environment = self.environment();
+        environment.insert("SYNCED_SIZES_LIE".to_owned(), end.to_owned());
         environment
     }
 

@@ -15,8 +15,8 @@ pub mod train;
 pub use assessment::{Assessment, Contribution};
 pub use features::Features;
 pub use model::{
-    CARD_FORMAT, Calibration, Card, CardFeature, DataFile, Ensemble, Figures, Golden, GoldenRow, Model, ModelError,
-    Objective, Subgroup, Threshold, TrainingData,
+    CARD_FORMAT, Calibration, Card, CardFeature, DataFile, Ensemble, Figures, Golden, GoldenRow, Model,
+    ModelError, Objective, Subgroup, Threshold, TrainingData,
 };
 pub use policy::{AlertPolicy, Decision, PolicyState, Tier, WardBudgets};
 pub use scorer::Scorer;

@@ -263,7 +263,7 @@ async fn webhook() -> anyhow::Result<u16> {
         let mut count = 0u32;
         while let Ok((mut stream, _)) = listener.accept().await {
             count += 1;
-            let status = if count % 4 == 0 { "503 Service Unavailable" } else { "200 OK" };
+            let status = if count.is_multiple_of(4) { "503 Service Unavailable" } else { "200 OK" };
             tokio::spawn(async move {
                 read_request(&mut stream).await;
                 let answer = format!("HTTP/1.1 {status}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
