@@ -28,9 +28,12 @@ pub(crate) struct Labels {
     pub type_: String,
 }
 
+/// Writes the positive answer, which may name the ledger indices.
+pub(crate) type WriteAnswer = Box<dyn FnOnce(&[Outcome]) -> Accepted + Send>;
+
 /// What the sender hears once its message is where the feed's ack point asks.
 pub(crate) enum Answer {
-    Accept(Box<dyn FnOnce(&[Outcome]) -> Accepted + Send>),
+    Accept(WriteAnswer),
     Refuse(Refusal, Reply),
     /// Refused, but nothing goes to a dead-letter queue: it waits in the ledger for a person.
     Hold(Refusal, Reply),

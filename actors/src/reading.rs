@@ -13,7 +13,7 @@ use connectors::{Inbound, Refusal, Reply};
 use raft_ledger::{Draft, IndexKey, Ledger, Subject, Tag};
 
 use crate::clock;
-use crate::committer::{Accepted, Answer, Labels, Prepared};
+use crate::committer::{Answer, Labels, Prepared, WriteAnswer};
 use crate::entry::{self, Format, Kind, Message, Rejected};
 use crate::parts::{Feed, OnError};
 use crate::window::Place;
@@ -39,7 +39,7 @@ struct Read {
 }
 
 enum Outcome {
-    Accepted(Box<dyn FnOnce(&[raft_ledger::Outcome]) -> Accepted + Send>),
+    Accepted(WriteAnswer),
     Refused(Refusal, Reply),
 }
 
@@ -108,7 +108,6 @@ impl Reader {
     }
 
     /// The entry of a message that was read.
-    #[allow(clippy::too_many_arguments)]
     fn message(
         &self,
         seen: &Seen,
