@@ -99,7 +99,7 @@ fn created(resource: &Resource, index: u64) -> Reply {
         _ => Reply {
             status: 201,
             content_type: CONTENT_TYPE,
-            location: Some(format!("fhir/{}/{index}/_history/1", resource.type_())),
+            location: Some(format!("{}/{index}/_history/1", resource.type_())),
             body: Bytes::new(),
         },
     }

@@ -42,6 +42,7 @@ fn of_column(column: Column, kind: Kind, value: f32, trend: String) -> String {
         Kind::Last => format!("{name} {quantity}{trend}"),
         Kind::AgeH if value == 0.0 => format!("{name} measured within the hour"),
         Kind::AgeH => format!("{name} last measured {value} h ago"),
+        Kind::Count if value == 1.0 => format!("{name} measured in one hour of the stay"),
         Kind::Count => format!("{name} measured in {value} hours of the stay"),
         Kind::Delta => format!("{name} changed by {}{}", signed(column, value), unit(column)),
         Kind::Slope6h => format!("{name} {}{} per hour over 6 h", signed(column, value), unit(column)),

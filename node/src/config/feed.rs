@@ -166,12 +166,14 @@ fn read_amqp(table: &Table) -> Option<FeedKind> {
     let queue = table.required("queue");
     let prefetch = table.number("prefetch", 1..=u64::from(u16::MAX)).unwrap_or(200);
     let dead_letter_exchange = table.text("dead_letter_exchange");
+    let declare = table.flag("declare").unwrap_or(false);
     Some(FeedKind::Amqp {
         url: url?.value,
         tls_ca,
         queue: queue?.value,
         prefetch: u16::try_from(prefetch).ok()?,
         dead_letter_exchange: dead_letter_exchange.map(|exchange| exchange.value),
+        declare,
     })
 }
 

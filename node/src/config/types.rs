@@ -141,6 +141,8 @@ pub enum FeedKind {
         queue: String,
         prefetch: u16,
         dead_letter_exchange: Option<String>,
+        /// Make the queue and the dead-letter exchange where they are missing.
+        declare: bool,
     },
     /// Authority, zone and codes for what is posted to `/fhir` and `/hl7`.
     Http,

@@ -82,11 +82,12 @@ async fn source(
             config.max_message_bytes = max_message_bytes;
             Box::new(kafka::Source::start(config)?)
         }
-        FeedKind::Amqp { url, tls_ca, queue, prefetch, dead_letter_exchange } => {
+        FeedKind::Amqp { url, tls_ca, queue, prefetch, dead_letter_exchange, declare } => {
             let mut config = amqp::Config::new(url.expose(), queue);
             config.tls_ca = tls_ca.clone();
             config.prefetch = *prefetch;
             config.dead_letter_exchange = dead_letter_exchange.clone();
+            config.declare = *declare;
             config.max_message_bytes = max_message_bytes;
             Box::new(amqp::Source::start(config)?)
         }

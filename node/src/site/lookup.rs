@@ -3,7 +3,7 @@
 use actors::entry::{self, Format, Kind};
 use async_trait::async_trait;
 use bytes::Bytes;
-use clinical::Time;
+use clinical::{Time, fhir};
 use connectors::{Reply, fhir_rest};
 use raft_ledger::{Ledger, Payload};
 
@@ -20,15 +20,26 @@ impl Lookup {
     }
 
     /// The resource as it was sent, when this site has it and may open it.
+    ///
+    /// A resource of a Bundle is named by the Bundle's index and its place in it: `2541-0`.
     fn find(&self, resource_type: &str, id: &str) -> Option<Bytes> {
-        let index: u64 = id.parse().ok()?;
+        let (index, place) = match id.split_once('-') {
+            Some((index, place)) => (index, Some(place.parse::<usize>().ok()?)),
+            None => (id, None),
+        };
+        let index: u64 = index.parse().ok()?;
         let entry = self.ledger.read_from(index, 1).ok()?.into_iter().find(|entry| entry.index == index)?;
         if entry.kind != Kind::Message as u16 {
             return None;
         }
         let Payload::Open(payload) = entry.payload else { return None };
         let (head, raw) = entry::decode::<entry::Message>(&payload).ok()?;
-        (head.format == Format::Fhir && head.type_ == resource_type).then_some(raw)
+        if head.format != Format::Fhir {
+            return None;
+        }
+        let Some(place) = place else { return (head.type_ == resource_type).then_some(raw) };
+        let entry = fhir::read_bytes(raw).ok()?.entries().into_iter().nth(place)?;
+        (entry.resource_type.as_deref() == Some(resource_type)).then_some(entry.bytes)
     }
 }
 
