@@ -165,7 +165,7 @@ impl Prometheus {
         let mut config = std::fs::read_to_string(shipped.join("prometheus.yml"))?;
         let ports = consortium.sites.iter().enumerate();
         let ports =
-            ports.map(|(at, site)| (format!("127.0.0.1:808{}", at + 1), format!("127.0.0.1:{}", site.http)));
+            ports.map(|(at, site)| (format!("127.0.0.1:1808{at}"), format!("127.0.0.1:{}", site.http)));
         for (from, to) in ports.chain([("scrape_interval: 5s".into(), "scrape_interval: 1s".into())]) {
             ensure!(config.contains(&from), "prometheus.yml has no {from}");
             config = config.replace(&from, &to);
