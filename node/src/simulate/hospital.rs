@@ -104,7 +104,9 @@ impl Hospital {
 
     fn control_id(&mut self) -> String {
         self.made += 1;
-        format!("{}{:x}-{}", self.options.facility, self.options.seed, self.made)
+        // Simulators that share a city (and a seed) must not share control ids.
+        let Options { facility, seed, first_patient, .. } = &self.options;
+        format!("{facility}{seed:x}-{first_patient}-{}", self.made)
     }
 
     /// Carries out the next step of the agenda. `false`: the simulated time is over.
