@@ -332,3 +332,41 @@ async fn a_broker_restart_loses_and_repeats_nothing_that_was_settled() {
     source.finish().await;
     assert_eq!(topic.committed(0), 600);
 }
+
+/// The README's example: options go to librdkafka as they are.
+#[tokio::test(flavor = "multi_thread")]
+async fn tls_and_scram_are_spoken_as_configured() {
+    let _broker = BROKER.read().await;
+    let (Ok(brokers), Ok(ca)) = (std::env::var("KAFKA_SASL_BROKERS"), std::env::var("KAFKA_CA")) else {
+        return println!("skipped: set KAFKA_SASL_BROKERS and KAFKA_CA");
+    };
+    let Some(topic) = Topic::new("scram", 1).await else { return };
+    let options = |password: &str| -> BTreeMap<String, connectors::Secret> {
+        let options = [
+            ("security.protocol", "SASL_SSL"),
+            ("ssl.ca.location", &ca),
+            ("sasl.mechanism", "SCRAM-SHA-512"),
+            ("sasl.username", "medulla"),
+            ("sasl.password", password),
+            ("message.timeout.ms", "10000"),
+        ];
+        options.map(|(name, value)| (name.to_owned(), connectors::Secret::new(value))).into()
+    };
+    let sink = |password| {
+        let options = options(password);
+        Sink::new(&SinkConfig { brokers: brokers.clone(), topic: topic.name.clone(), options }).unwrap()
+    };
+    let out = Outbound { id: "1".into(), key: "k".into(), content_type: "x", body: "7".into() };
+    assert!(sink("wrong").deliver(&out).await.is_err(), "a wrong password is not let in");
+    sink("of-the-tests").deliver(&out).await.unwrap();
+    let mut config = topic.config();
+    config.brokers = brokers.clone();
+    config.options = options("of-the-tests");
+    config.options.remove("message.timeout.ms");
+    let mut source = kafka::source(config).unwrap();
+    let inbound = next(&mut source).await;
+    assert_eq!(number(&inbound), 7);
+    commit(inbound);
+    source.finish().await;
+    assert_eq!(topic.committed(0), 1);
+}
