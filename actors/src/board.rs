@@ -36,6 +36,8 @@ pub struct RiskNow {
     pub task: String,
     /// 0 to 1; absent: insufficient data.
     pub risk: Option<f64>,
+    /// In words, why there is no risk, such as `not in intensive care`; absent where there is one.
+    pub insufficient: Option<String>,
     pub threshold: f64,
     pub at: Time,
     /// The largest contributions in words, largest first.

@@ -32,7 +32,7 @@ mod tail;
 mod ticker;
 mod window;
 
-pub use board::{AlertRow, BoardEvent, PatientDetail, PatientRow, RiskPoint};
+pub use board::{AlertRow, BoardEvent, PatientDetail, PatientRow, RiskNow, RiskPoint};
 pub use handle::{AcknowledgeError, FeedStatus, Handle, SinkStatus};
 pub use metrics::Metrics;
 pub use parts::{Feed, OnError, Parts, Sink, SinkForm};

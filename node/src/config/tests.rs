@@ -208,3 +208,14 @@ fn finds_listeners_that_clash() {
     let text = RIGHT.replace("127.0.0.1:2575", "127.0.0.1:7001");
     check(&text, "19 feed[0].listen duplicate-listen");
 }
+
+#[test]
+fn finds_a_model_for_intensive_care_where_no_feed_has_any() {
+    let model = Path::new(env!("CARGO_MANIFEST_DIR")).join("../ml-scoring/models/sepsis");
+    let text =
+        RIGHT.replace("[scoring]", &format!("[scoring]\nmodels = [{:?}]", model.display().to_string()));
+    let folder = tempfile::tempdir().expect("folder");
+    load(&text, folder.path()).expect("no findings");
+    let text = text.replace("icu_wards = [\"ICU*\", \"MICU\"]\n", "");
+    check(&text, "42 scoring.models[0] icu-wards-missing");
+}

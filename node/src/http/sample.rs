@@ -1,6 +1,6 @@
 //! Answers of a small site, for tests.
 
-use actors::{AlertRow, FeedStatus, PatientRow};
+use actors::{AlertRow, FeedStatus, PatientRow, RiskNow};
 use clinical::Time;
 use raft_ledger::{PeerStatus, Role, Status};
 
@@ -11,7 +11,15 @@ pub fn patient() -> PatientRow {
         id: "1".into(),
         ward: "ICU".into(),
         bed: "3".into(),
-        risks: Vec::new(),
+        risks: vec![RiskNow {
+            scorer: "sepsis".into(),
+            task: "sepsis".into(),
+            risk: None,
+            insufficient: Some("too few recent measurements".into()),
+            threshold: 0.2,
+            at: Time(5),
+            reasons: Vec::new(),
+        }],
         data_at: Time(5),
         discharged: false,
     }
