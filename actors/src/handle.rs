@@ -197,6 +197,12 @@ impl Handle {
         }
         metrics.raft_term.set(status.term as i64);
         metrics.ledger_size.set(status.size as i64);
+        if let Some(newest) = self.inner.ledger.checkpoint() {
+            metrics.checkpoint_size.set(newest.size as i64);
+            let now_s = clock::now().0 / 1000;
+            metrics.checkpoint_age_seconds.set((now_s - newest.made_at_s as i64).max(0) as f64);
+        }
+        metrics.evidence_sites.set(self.inner.ledger.blamed_sites().len() as i64);
         metrics.ledger_in_flight_bytes.set(status.in_flight_bytes as i64);
         // Only a leader knows its peers' lag: what it said before it lost that role no longer holds.
         metrics.raft_lag.reset();
