@@ -110,10 +110,10 @@ async fn another_root_is_never_cosigned() {
     let mut forged = leaves(600);
     forged[5] = 99;
     let b = disk.open(1, "b", &leaves(700));
-    let other = cosign(&b, disk.note(0, &forged)).await.unwrap_err();
+    let other = cosign(&b, disk.note(2, &forged)).await.unwrap_err();
     assert!(matches!(other, Refusal::OtherRoot { size: 600 }), "{other}");
     cosign(&b, disk.note(0, &leaves(600))).await.unwrap();
-    let other = cosign(&b, disk.note(0, &forged)).await.unwrap_err();
+    let other = cosign(&b, disk.note(2, &forged)).await.unwrap_err();
     assert!(matches!(other, Refusal::OtherRoot { size: 600 }), "{other}");
     drop(b);
     // The site's own replica is exchanged for one with another history: it vouches for nothing that follows.
