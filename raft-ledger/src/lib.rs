@@ -5,6 +5,7 @@ mod audit;
 mod call;
 mod checkpoint;
 mod config;
+mod cosign;
 mod export;
 mod housekeeping;
 pub mod keys;
@@ -14,6 +15,7 @@ pub mod merkle;
 mod network;
 mod observer;
 mod packer;
+mod proofs;
 mod raft;
 mod reads;
 mod record;
@@ -29,6 +31,7 @@ pub use export::Progress;
 pub use keys::IndexKey;
 pub use ledger::Ledger;
 pub use types::{
-    AppendError, Draft, Entry, LedgerError, Outcome, Payload, PeerStatus, Role, Status, Subject, Tag,
+    AppendError, CosignedCheckpoint, Draft, Entry, LedgerError, Outcome, Payload, PeerStatus, Role, Status,
+    Subject, Tag,
 };
 pub use verify::{Finding, Report, verify_export};

@@ -9,7 +9,7 @@ use super::check;
 use super::env::Lookup;
 use super::finding::{Finding, Report};
 use super::table::{Context, Spot, Table, base_of};
-use super::types::{Alerts, Config, Ledger, Peer, Scoring, Site};
+use super::types::{Alerts, Config, Ledger, Log, Peer, Scoring, Site};
 use super::{feed, http, sink};
 
 /// Rule-based scorers that this build has.
@@ -81,6 +81,10 @@ fn read(root: Table) -> Option<Config> {
     let name = site.as_ref().map(|site| site.name.clone());
     let http = http::read(root.table("http"));
     let ledger = root.required_table("ledger").and_then(|table| read_ledger(table, name.as_deref()));
+    let log = match root.table("log") {
+        Some(table) => read_log(table).map(Some),
+        None => Some(None),
+    };
     let feeds = feed::read_all(root.tables("feed"), &zone);
     let sinks = sink::read_all(root.tables("sink"));
     // Without a feed there is nobody to score; feeds that do not read are told of themselves.
@@ -94,6 +98,7 @@ fn read(root: Table) -> Option<Config> {
         site: site?,
         http: http?,
         ledger: ledger?,
+        log: log?,
         feeds: feeds?,
         sinks: sinks?,
         scoring: scoring?,
@@ -157,6 +162,14 @@ fn read_peer(table: Table, site: Option<&str>, seen: &mut BTreeMap<String, usize
     let address = table.required("address").filter(|address| check::host_port(table.report(), address));
     table.finish();
     Some(Peer { name: name?.value, address: address?.value })
+}
+
+/// Open to everybody on purpose: what it serves is signed and names nobody.
+fn read_log(table: Table) -> Option<Log> {
+    let listen = table.required("listen").and_then(|text| check::socket(table.report(), text));
+    let tls = http::read_tls(&table);
+    table.finish();
+    Some(Log { listen: listen?.value, tls: tls.ok()? })
 }
 
 fn read_scoring(table: Option<Table>, icu_wards: bool) -> Option<Scoring> {

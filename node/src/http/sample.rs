@@ -2,7 +2,7 @@
 
 use actors::{AlertRow, FeedStatus, PatientRow, RiskNow};
 use clinical::Time;
-use raft_ledger::{PeerStatus, Role, Status};
+use raft_ledger::{CosignedCheckpoint, PeerStatus, Role, Status};
 
 pub fn patient() -> PatientRow {
     PatientRow {
@@ -80,5 +80,15 @@ pub fn ledger() -> Status {
         refused: 0,
         log_first_index: 0,
         in_flight_bytes: 0,
+    }
+}
+
+pub fn checkpoint() -> CosignedCheckpoint {
+    CosignedCheckpoint {
+        size: 8,
+        root: [1; 32],
+        note: "c/group/1\n8\nAQ==\n\n".into(),
+        cosigners: vec!["c/site/a".into(), "c/site/b".into()],
+        made_at_s: 5,
     }
 }
