@@ -58,8 +58,13 @@ impl Threads {
 
     /// Drops the actors and waits until their threads have ended. Blocks.
     fn end(self) {
-        self.0.iter().for_each(|arbiter| drop(arbiter.stop()));
-        self.0.into_iter().for_each(|arbiter| drop(arbiter.join()));
+        for arbiter in &self.0 {
+            arbiter.stop();
+        }
+        for arbiter in self.0 {
+            // A panic there was reported when it happened.
+            let _ = arbiter.join();
+        }
     }
 }
 

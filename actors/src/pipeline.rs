@@ -16,7 +16,7 @@ use crate::clock;
 use crate::committer::Committer;
 use crate::delivery::{Delivery, Progress};
 use crate::entry::{self, Kind, ModelRegistered};
-use crate::handle::{Endings, Handle, Inner, RunningFeed, RunningSink};
+use crate::handle::{Endings, Handle, Inner, RunningFeed, RunningSink, Threads};
 use crate::intake::Intake;
 use crate::metrics::Metrics;
 use crate::normaliser::Normaliser;

@@ -133,7 +133,6 @@ fn the_card_says_what_evaluation_finds_of_the_written_model() {
     // The data tell the difference: an alarm in spite of too little data would have made other figures.
     let careless = evaluate(&text, &at(card.threshold.value, false));
     assert_ne!(careless.utility, report.utility);
-    assert_ne!(careless.ppv, report.ppv);
     std::fs::remove_dir_all(folder).unwrap();
 }
 

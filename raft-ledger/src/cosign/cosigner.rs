@@ -105,14 +105,18 @@ impl Cosigner {
         self.vouch(size, root)
     }
 
-    /// Whose checkpoint it is, if that site is to be answered. Blocks.
-    fn admit(&self, note: &Bytes) -> Result<Checkpoint, Refusal> {
+    /// The checkpoint, if the site that signed it is to be answered. Blocks.
+    fn admit(&self, request: &Request) -> Result<Checkpoint, Refusal> {
         let logs = &self.keys.verifiers().logs;
-        let (checkpoint, _) = Checkpoint::verify(note, logs)?;
-        if let Some(site) = self.blame.see(&String::from_utf8_lossy(note))? {
+        let (checkpoint, _) = Checkpoint::verify(request.note.as_bytes(), logs)?;
+        if let Some(gathered) = &request.gathered {
+            // Whoever showed the other site another tree than this one is found here.
+            self.blame.see(gathered)?;
+        }
+        if let Some(site) = self.blame.see(&request.note)? {
             return Err(Refusal::Blamed { site });
         }
-        let signed = Note::parse(note);
+        let signed = Note::parse(request.note.as_bytes());
         let by = |key: &&NoteVerifier| {
             signed.as_ref().is_some_and(|note| note.signatures.iter().any(|s| s.is_by(key)))
         };
@@ -203,10 +207,36 @@ impl Cosigner {
     }
 }
 
+/// What a site asks another.
+pub(crate) struct Request {
+    /// Its signed checkpoint, to be cosigned.
+    pub(crate) note: String,
+    /// The newest one that it has gathered cosignatures for, to be compared with what the other has seen.
+    pub(crate) gathered: Option<String>,
+}
+
+impl Request {
+    /// Notes hold no control characters: a zero byte stands between the two.
+    pub(crate) fn encode(self) -> Bytes {
+        match self.gathered {
+            Some(gathered) => (self.note + "\0" + &gathered).into(),
+            None => self.note.into(),
+        }
+    }
+
+    fn decode(bytes: &Bytes) -> Request {
+        let text = String::from_utf8_lossy(bytes);
+        match text.split_once('\0') {
+            Some((note, gathered)) => Request { note: note.to_owned(), gathered: Some(gathered.to_owned()) },
+            None => Request { note: text.into_owned(), gathered: None },
+        }
+    }
+}
+
 /// What a peer's request gets: signature lines of this site.
-pub(crate) async fn answer(cosigner: Arc<Cosigner>, note: Bytes) -> Result<String, Refusal> {
+pub(crate) async fn answer(cosigner: Arc<Cosigner>, request: Bytes) -> Result<String, Refusal> {
     let judge = cosigner.clone();
-    let checkpoint = blocking(move || judge.admit(&note)).await?;
+    let checkpoint = blocking(move || judge.admit(&Request::decode(&request))).await?;
     let mut sizes = cosigner.observer.watch_size();
     // A size that does not come in time is refused below, by what is applied then.
     let _ = tokio::time::timeout(APPLY_WAIT, sizes.wait_for(|known| *known >= checkpoint.size)).await;

@@ -6,7 +6,8 @@
 //!
 //! A site vouches only for roots that it computes from its own replica, never for a size smaller than one that it
 //! vouched for before, never for a tree that does not continue that one. What it vouched for last is on its disk
-//! before the signature leaves (C2SP tlog-cosignature, tlog-witness).
+//! before the signature leaves (C2SP tlog-cosignature, tlog-witness). Each request carries the newest checkpoint that
+//! was gathered: a site that shows two others two histories has signed both, and is found.
 
 mod blame;
 mod cosigner;

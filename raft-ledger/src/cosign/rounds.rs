@@ -8,7 +8,7 @@ use futures_util::stream::FuturesUnordered;
 use openraft::Raft;
 use tokio::time::{Instant, MissedTickBehavior};
 
-use super::cosigner::{Cosigner, Refusal, blocking};
+use super::cosigner::{Cosigner, Refusal, Request, blocking};
 use super::newest::{Gathered, Newest};
 use crate::network::Peers;
 use crate::observer::Observer;
@@ -64,10 +64,11 @@ impl Rounds {
     async fn round(&self, size: u64) -> Result<(), Refusal> {
         let cosigner = self.cosigner.clone();
         let vouched = blocking(move || cosigner.sign(size)).await?;
-        let note = vouched.note();
+        let gathered = self.newest.get().map(|newest| newest.note);
+        let request = Request { note: vouched.note(), gathered }.encode();
         let mut gathered = Gathered::new(vouched, self.cosigner.keys());
         let mut answers: FuturesUnordered<_> =
-            self.peers.values().map(|peer| peer.cosign(note.clone().into())).collect();
+            self.peers.values().map(|peer| peer.cosign(request.clone())).collect();
         let trusted = self.cosigner.blame.trusted_cosigners();
         let mut signed = Vec::new();
         let mut deadline = Instant::now() + ANSWERS_WAIT;

@@ -1,7 +1,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use super::cosigner::Refusal;
+use super::cosigner::{Refusal, Request};
 use super::newest::Gathered;
 use super::*;
 use crate::checkpoint::{Checkpoint, Note};
@@ -218,4 +218,34 @@ async fn two_roots_of_one_size_are_evidence_and_end_the_trust() {
     assert!(matches!(&refused, Refusal::Blamed { site } if site == "a"), "{refused}");
     cosign(&b, disk.note(2, &leaves(700))).await.unwrap();
     assert_eq!(b.cosigner.blame.trusted_cosigners().len(), 2);
+}
+
+/// a shows b one history and c another, and vouches for both. Neither can be fooled once they speak to each other.
+#[tokio::test]
+async fn a_split_view_between_honest_sites_is_found() {
+    let disk = Disk::new();
+    let mut forged = leaves(600);
+    forged[5] = 99;
+    let to_b = disk.open(0, "a", &leaves(600)).cosigner.sign(600).unwrap();
+    std::fs::remove_dir_all(disk.path().join("sitedb0")).unwrap();
+    let to_c = disk.open(0, "a-forged", &forged).cosigner.sign(600).unwrap();
+
+    let b = disk.open(1, "b", &leaves(600));
+    let newest = Newest::open(b.site_db.clone(), &disk.keys[1], 3).unwrap();
+    let own = b.cosigner.sign(600).unwrap();
+    let note = own.note();
+    let mut gathered = Gathered::new(own, &disk.keys[1]);
+    gathered.add(&(to_b.signature + &to_b.cosignature), &b.cosigner.blame.trusted_cosigners());
+    newest.put(&gathered).unwrap();
+    let c = disk.open(2, "c", &forged);
+    let gathered_by_c = Gathered::new(c.cosigner.sign(600).unwrap(), &disk.keys[2]);
+    let answer = to_c.signature + &to_c.cosignature;
+    assert_eq!(c.cosigner.blame.see(&gathered_by_c.note_with(&answer)).unwrap(), None);
+
+    let request = Request { note, gathered: newest.get().map(|newest| newest.note) }.encode();
+    let refused = super::answer(c.cosigner.clone(), request).await.unwrap_err();
+    assert!(matches!(refused, Refusal::OtherRoot { size: 600 }), "{refused}");
+    let blamed: Vec<String> = c.cosigner.blame.sites().into_iter().collect();
+    assert_eq!(blamed, ["a"], "not b, which signed one root alone");
+    assert!(disk.path().join("evidence/split-view-a-600.json").exists());
 }

@@ -60,8 +60,8 @@ impl Peer {
     }
 
     /// The peer's signature lines for this site's signed checkpoint.
-    pub(crate) async fn cosign(&self, note: Bytes) -> Result<Bytes, RpcError> {
-        self.snapshot.call(Kind::Cosign, note, COSIGN_TIMEOUT).await
+    pub(crate) async fn cosign(&self, request: Bytes) -> Result<Bytes, RpcError> {
+        self.snapshot.call(Kind::Cosign, request, COSIGN_TIMEOUT).await
     }
 }
 
