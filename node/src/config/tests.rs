@@ -228,5 +228,5 @@ fn finds_a_model_for_intensive_care_where_no_feed_has_any() {
 #[test]
 fn finds_mistakes_of_the_public_log() {
     let text = RIGHT.replace("\"0.0.0.0:8090\"", "\"127.0.0.1:7001\"\ntls_key = \"key.pem\"\nport = 1");
-    check(&text, "44 log.listen duplicate-listen\n45 log.tls_key missing-field\n46 log.port unknown-field");
+    check(&text, "46 log.listen duplicate-listen\n47 log.tls_key missing-field\n48 log.port unknown-field");
 }
