@@ -16,6 +16,7 @@ mod board;
 mod checkpoint;
 mod clock;
 mod committer;
+mod compression;
 mod delivery;
 pub mod entry;
 mod handle;
