@@ -21,6 +21,7 @@ mod delivery;
 pub mod entry;
 mod handle;
 mod intake;
+mod keeping;
 mod metrics;
 mod normaliser;
 mod outgoing;

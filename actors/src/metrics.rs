@@ -32,7 +32,7 @@ pub struct Metrics {
     pub acknowledge_seconds: Histogram,
     /// By sink and outcome (`delivered`, `refused`, `retry`).
     pub deliveries: IntCounterVec,
-    /// Entries committed and not scored yet.
+    /// Entries committed and not scored yet, and alerts decided and not committed yet.
     pub tail_lag: IntGauge,
     pub ledger_size: IntGauge,
     /// Leaves under the newest cosigned checkpoint.
