@@ -2,9 +2,9 @@
 //!
 //! Layout: version byte (1), length of the head (u32, big-endian), head (MessagePack map with field names),
 //! then the message's raw bytes to the end. A payload that compression makes smaller begins with version 2; a
-//! payload of version 1, compressed, follows (`compression.rs`). Field names are a stable format: add optional fields, never rename
-//! or reuse one. The head says which reader and which code table made the events, so that a later release
-//! explains an old alert with the same number.
+//! payload of version 1, compressed, follows (`compression.rs`). Field names are a stable format: add optional
+//! fields, never rename or reuse one. The head says which reader and which code table made the events, so that a
+//! later release explains an old alert with the same number.
 
 use std::fmt;
 
