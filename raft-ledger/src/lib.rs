@@ -17,6 +17,7 @@ mod observer;
 mod packer;
 mod proofs;
 mod raft;
+mod read_index;
 mod reads;
 mod record;
 mod seal;
