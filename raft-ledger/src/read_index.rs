@@ -3,9 +3,9 @@
 
 use std::time::Duration;
 
+use openraft::Raft;
 use openraft::async_runtime::WatchReceiver;
 use openraft::raft::ReadPolicy;
-use openraft::Raft;
 
 use crate::LedgerError;
 use crate::ledger::Ledger;
