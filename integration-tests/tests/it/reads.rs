@@ -16,13 +16,14 @@ async fn entries_are_found_by_what_one_knows_of_them() -> anyhow::Result<()> {
     let folder = tempfile::tempdir()?;
     let mut sites = Consortium::start(folder.path(), |_| SiteOptions::default()).await?;
     let (a, b) = (&sites.sites[0], &sites.sites[1]);
-    let arguments = ["simulate", "--patients", "6", "--hours", "8", "--seed", "3", "--to", &a.mllp_target()];
+    let arguments =
+        ["simulate", "--patients", "12", "--hours", "24", "--seed", "3", "--to", &a.mllp_target()];
     medulla(&arguments)?;
     // No wait: what was answered at one site, a linearizable read at another one does not miss.
-    let at_b = find(b, &["--linearizable", "--limit", "100000"])?;
     let at_a = find(a, &["--limit", "100000"])?;
+    let at_b = find(b, &["--linearizable", "--limit", "100000"])?;
     let indices = |rows: &[Value]| rows.iter().map(|row| row["index"].as_u64()).collect::<Vec<_>>();
-    ensure!(at_a.len() > 100 && at_b.len() >= at_a.len());
+    ensure!(at_a.len() > 100 && at_b.len() >= at_a.len(), "{} and {}", at_a.len(), at_b.len());
     ensure!(indices(&at_b) == (0..at_b.len() as u64).map(Some).collect::<Vec<_>>(), "each once, in order");
 
     let messages: Vec<&Value> = at_a.iter().filter(|row| row["kind"] == "message").collect();
