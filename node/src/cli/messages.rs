@@ -120,7 +120,7 @@ fn show(out: &mut out::Out, entry: &Value, as_of: u64, as_json: bool) -> anyhow:
     writeln!(
         out,
         "{:<9} {at:<30} {:<16} {:<12} {:<12} {:<14} {} {}",
-        entry["index"],
+        entry["index"].as_u64().unwrap_or_default(),
         text("kind"),
         text("site"),
         text("feed"),
