@@ -19,7 +19,12 @@ use crate::store::generation::{
 use crate::{LedgerError, Outcome};
 
 /// Leaves that a dedupe key is remembered for. A constant of the format: changing it needs an apply version.
-pub(crate) const DEDUPE_WINDOW: u64 = 1_000_000;
+const DEDUPE_WINDOW: u64 = 1_000_000;
+
+/// Leaves before it are out of the window of a ledger of `size` leaves that is on the disk.
+pub(crate) fn dedupe_floor(size: u64) -> u64 {
+    size.saturating_sub(DEDUPE_WINDOW)
+}
 
 /// Batch keys of the sites that may write.
 pub(crate) type BatchKeys = HashMap<SiteName, VerifyingKey>;
@@ -70,7 +75,7 @@ impl Applier {
                 applied.size
             )));
         }
-        db.set_dedupe_floor(applied.size.saturating_sub(DEDUPE_WINDOW));
+        db.set_dedupe_floor(dedupe_floor(applied.size));
         Ok(Applier { db, keys, tree, applied, sites: HashMap::new() })
     }
 
@@ -155,7 +160,6 @@ impl Applier {
         self.write_site(out, batch, &checked, state)?;
         self.applied.size = self.tree.size();
         self.applied.root = self.tree.root();
-        self.db.set_dedupe_floor(self.applied.size.saturating_sub(DEDUPE_WINDOW));
         let site = batch.head.site.clone();
         Ok(Effect::Applied { site, batch_hash: checked.verified.batch_hash, outcomes })
     }
