@@ -2,6 +2,7 @@
 
 mod apply;
 mod audit;
+mod blocking;
 mod call;
 mod checkpoint;
 mod config;
@@ -15,9 +16,14 @@ mod network;
 mod observer;
 mod packer;
 mod raft;
+mod random;
 mod reads;
 mod record;
 mod seal;
+#[cfg(feature = "sim")]
+pub mod sim;
+#[cfg(all(test, not(feature = "sim")))]
+mod sim;
 mod store;
 mod tasks;
 mod types;

@@ -72,6 +72,33 @@ impl SiteKeys {
         Ok(keys)
     }
 
+    /// Keys of a site that never leaves a simulation: no certificate, and a consortium of public batch keys.
+    #[cfg(any(test, feature = "sim"))]
+    pub(crate) fn simulated(
+        site: SiteName,
+        batch: SigningKey,
+        index: Secret,
+        master: Secret,
+        batches: std::collections::BTreeMap<SiteName, ed25519_dalek::VerifyingKey>,
+    ) -> SiteKeys {
+        use crate::checkpoint::{COSIGNATURE, ED25519};
+        let origin = "simulated/group/1".to_owned();
+        let note_key = |name: &str, alg| NoteKey::new(name, alg, batch.clone());
+        SiteKeys {
+            log: note_key(&origin, ED25519),
+            cosigner: note_key(&format!("simulated/site/{site}"), COSIGNATURE),
+            index: IndexKey::new(index),
+            master,
+            ca_cert: CertificateDer::from(Vec::new()),
+            tls_cert: CertificateDer::from(Vec::new()),
+            tls_key: PrivateKeyDer::Pkcs8(Vec::new().into()),
+            consortium: Consortium { version: 1, origin, group_id: 1, sites: Vec::new() },
+            verifiers: VerifierKeys { batches, ..VerifierKeys::default() },
+            site,
+            batch,
+        }
+    }
+
     pub(crate) fn group_id(&self) -> u32 {
         self.consortium.group_id
     }

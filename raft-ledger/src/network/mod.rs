@@ -9,6 +9,8 @@ mod frame;
 mod hello;
 mod lane;
 mod server;
+#[cfg(any(test, feature = "sim"))]
+pub(crate) mod simulated;
 mod snapshot;
 mod tls;
 

@@ -19,6 +19,7 @@ use super::frame::{self, Frame, Kind, pack, unpack};
 use super::hello::{Hello, Identity};
 use super::snapshot::Incoming;
 use super::tls::Tls;
+use crate::blocking;
 use crate::raft::{Proposal, Types};
 use crate::store::ledger_store::LedgerStore;
 use crate::store::state_machine::{SnapshotOf, StateMachine};
@@ -75,13 +76,7 @@ async fn serve(stream: TcpStream, service: Service) -> Result<(), String> {
     let (answers, to_write) = mpsc::channel(ANSWERS);
     // Ends with the last sender.
     service.tasks.spawn(write_answers(writer, to_write));
-    let mut connection = Connection {
-        service,
-        answers,
-        at_once: Arc::new(Semaphore::new(AT_ONCE)),
-        appends: None,
-        incoming: None,
-    };
+    let mut connection = Connection::new(service.raft, service.store, service.tasks, answers);
     while let Some(bytes) = reader.next().await {
         // A peer that closes without a TLS goodbye has stopped; that is no fault of this side.
         let Ok(bytes) = bytes else { return Ok(()) };
@@ -136,8 +131,11 @@ async fn write_answers(mut writer: Writer, mut answers: mpsc::Receiver<Frame>) {
     }
 }
 
-struct Connection {
-    service: Service,
+/// One peer's requests on one connection, in the order of arrival.
+pub(super) struct Connection {
+    raft: Raft<Types, StateMachine>,
+    store: Arc<LedgerStore>,
+    tasks: Tasks,
     answers: mpsc::Sender<Frame>,
     at_once: Arc<Semaphore>,
     appends: Option<Appends>,
@@ -151,7 +149,17 @@ struct Appends {
 }
 
 impl Connection {
-    async fn handle(&mut self, request: Frame) -> Result<(), String> {
+    pub(super) fn new(
+        raft: Raft<Types, StateMachine>,
+        store: Arc<LedgerStore>,
+        tasks: Tasks,
+        answers: mpsc::Sender<Frame>,
+    ) -> Connection {
+        let at_once = Arc::new(Semaphore::new(AT_ONCE));
+        Connection { raft, store, tasks, answers, at_once, appends: None, incoming: None }
+    }
+
+    pub(super) async fn handle(&mut self, request: Frame) -> Result<(), String> {
         match request.kind {
             Kind::Append => self.append(request).await,
             Kind::Forward => {
@@ -160,13 +168,13 @@ impl Connection {
             }
             Kind::Vote | Kind::PreVote | Kind::TransferLeader => self.spawn(request).await,
             Kind::SnapshotBegin => {
-                let begun = Incoming::begin(&self.service.store, &request.body);
+                let begun = Incoming::begin(&self.store, &request.body);
                 let result = begun.map(|incoming| self.incoming = Some(incoming)).map(|()| Bytes::new());
                 self.answer(request.id, result).await
             }
             Kind::SnapshotChunk => {
                 let incoming = self.incoming.as_mut().ok_or("a piece of no snapshot")?;
-                let result = tokio::task::block_in_place(|| incoming.piece(request.body));
+                let result = blocking::in_place(|| incoming.piece(request.body));
                 self.answer(request.id, result.map(|()| Bytes::new())).await
             }
             Kind::SnapshotEnd => self.install(request.id).await,
@@ -180,10 +188,10 @@ impl Connection {
 
     /// In the order of arrival: the batches of a site follow one another.
     async fn forward(&self, command: Bytes) -> Result<Bytes, String> {
-        if !self.service.raft.is_leader() {
+        if !self.raft.is_leader() {
             return Err("this site does not lead".into());
         }
-        let taken = self.service.raft.client_write_ff(Proposal(command), None).await;
+        let taken = self.raft.client_write_ff(Proposal(command), None).await;
         taken.map(|()| Bytes::new()).map_err(|e| e.to_string())
     }
 
@@ -201,14 +209,14 @@ impl Connection {
 
     fn start_appends(&self, session: u64) -> Appends {
         let (requests, receiver) = mpsc::channel(AT_ONCE);
-        self.service.tasks.spawn(run_appends(self.service.raft.clone(), receiver, self.answers.clone()));
+        self.tasks.spawn(run_appends(self.raft.clone(), receiver, self.answers.clone()));
         Appends { session, requests }
     }
 
     async fn spawn(&self, request: Frame) -> Result<(), String> {
         let permit = self.at_once.clone().acquire_owned().await.map_err(|e| e.to_string())?;
-        let (raft, answers) = (self.service.raft.clone(), self.answers.clone());
-        self.service.tasks.spawn(async move {
+        let (raft, answers) = (self.raft.clone(), self.answers.clone());
+        self.tasks.spawn(async move {
             let result = control(&raft, request.kind, &request.body).await;
             let _ = send(&answers, request.id, result).await;
             drop(permit);
@@ -218,9 +226,8 @@ impl Connection {
 
     async fn install(&mut self, id: u64) -> Result<(), String> {
         let incoming = self.incoming.take().ok_or("the end of no snapshot")?;
-        let raft = self.service.raft.clone();
-        let checked =
-            tokio::task::spawn_blocking(move || incoming.finish()).await.map_err(|e| e.to_string())?;
+        let raft = self.raft.clone();
+        let checked = blocking::run(move || incoming.finish()).await.map_err(|e| e.to_string())?;
         let result = match checked {
             Ok((vote, snapshot)) => {
                 let snapshot = SnapshotOf { meta: snapshot.meta.clone(), snapshot };
