@@ -6,6 +6,7 @@ mod disk;
 mod expect;
 mod kafka_topics;
 mod letter;
+mod link;
 mod listing;
 mod messages;
 mod process;
@@ -14,7 +15,7 @@ mod site;
 mod truth;
 
 pub use amqp_queues::AmqpQueues;
-pub use consortium::Consortium;
+pub use consortium::{Consortium, Network};
 pub use disk::{Cut, Disk, build_shim};
 pub use expect::{eventually, skip};
 pub use kafka_topics::KafkaTopics;

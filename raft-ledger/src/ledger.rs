@@ -13,8 +13,9 @@ use tokio::sync::{mpsc, oneshot, watch};
 use crate::apply::BatchKeys;
 use crate::call::{InFlight, places};
 use crate::config::Config;
+use crate::cosign::{Blame, Cosigner, Newest, Rounds};
 use crate::keys::{IndexKey, SiteKeys};
-use crate::network::{Identity, Network, Peers, Service, Tls, listen};
+use crate::network::{Identity, Network, Peers, Served, Service, Tls, listen};
 use crate::observer::Observer;
 use crate::packer::Packer;
 use crate::raft::{Member, Types};
@@ -46,6 +47,8 @@ pub(crate) struct Inner {
     pub(crate) sealer: Arc<Sealer>,
     pub(crate) site_db: Arc<SiteDb>,
     pub(crate) observer: Arc<Observer>,
+    pub(crate) cosigner: Arc<Cosigner>,
+    pub(crate) newest: Arc<Newest>,
     pub(crate) raft: Raft<Types, StateMachine>,
     peers: Peers,
     in_flight: InFlight,
@@ -73,6 +76,13 @@ impl Ledger {
         let sealer = Arc::new(Sealer::open_store(&data.join("subjects.keys"), &keys)?);
         let (observer, events) = Observer::new(keys.site.clone());
         let batch_keys: BatchKeys = keys.verifiers().batches.clone().into_iter().collect();
+        let newest = Arc::new(Newest::open(site_db.clone(), &keys, members.len())?);
+        let blame = Blame::open(keys.clone(), site_db.clone(), &data.join("evidence"))?;
+        if let Some(kept) = newest.get() {
+            blame.see(&kept.note)?;
+        }
+        let cosigner = Cosigner::open(keys.clone(), store.clone(), observer.clone(), site_db.clone(), blame)?;
+        let cosigner = Arc::new(cosigner);
         let machine = StateMachine::open(store.clone(), Arc::new(batch_keys), observer.clone())?;
 
         let tasks = Tasks::default();
@@ -91,13 +101,17 @@ impl Ledger {
             let listener = tokio::net::TcpListener::bind(&config.listen).await;
             let listener =
                 listener.map_err(|source| LedgerError::Io { path: config.listen.clone(), source })?;
-            let service = Service {
+            let served = Served {
                 raft: raft.clone(),
                 store: store.clone(),
+                cosigner: cosigner.clone(),
+                tasks: tasks.clone(),
+            };
+            let service = Service {
+                served,
                 identity,
                 tls,
                 peers: Arc::new(config.peers.iter().map(|peer| peer.name.clone()).collect::<BTreeSet<_>>()),
-                tasks: tasks.clone(),
             };
             tasks.spawn(listen(listener, service));
         }
@@ -119,6 +133,14 @@ impl Ledger {
             tasks: tasks.clone(),
         };
         tasks.spawn(writer.run(done));
+        let rounds = Rounds {
+            cosigner: cosigner.clone(),
+            newest: newest.clone(),
+            observer: observer.clone(),
+            raft: raft.clone(),
+            peers: peers.clone(),
+        };
+        tasks.spawn(rounds.run());
         tasks.spawn(housekeeping::run(config.clone(), raft.clone(), log, store.clone(), space_low.clone()));
         let inner = Inner {
             config,
@@ -127,6 +149,8 @@ impl Ledger {
             sealer,
             site_db,
             observer,
+            cosigner,
+            newest,
             raft,
             peers,
             in_flight: InFlight::default(),

@@ -6,6 +6,7 @@ mod blocking;
 mod call;
 mod checkpoint;
 mod config;
+mod cosign;
 mod export;
 mod housekeeping;
 pub mod keys;
@@ -15,6 +16,7 @@ pub mod merkle;
 mod network;
 mod observer;
 mod packer;
+mod proofs;
 mod raft;
 mod random;
 mod reads;
@@ -35,6 +37,7 @@ pub use export::Progress;
 pub use keys::IndexKey;
 pub use ledger::Ledger;
 pub use types::{
-    AppendError, Draft, Entry, LedgerError, Outcome, Payload, PeerStatus, Role, Status, Subject, Tag,
+    AppendError, CosignedCheckpoint, Draft, Entry, LedgerError, Outcome, Payload, PeerStatus, Role, Status,
+    Subject, Tag,
 };
 pub use verify::{Finding, Report, verify_export};

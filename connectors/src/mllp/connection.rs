@@ -4,14 +4,15 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::{Duration, SystemTime};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 
-use super::frame::{Decoder, Event, Fault, encode};
+use super::frame::{Decoder, Event, Fault, encode_into};
 use super::source::Config;
 use super::stream::BoxedStream;
 use crate::{Format, Inbound, Receipt, Refusal, SourceStatus, Verdict, Verdicts};
@@ -20,6 +21,8 @@ use crate::{Format, Inbound, Receipt, Refusal, SourceStatus, Verdict, Verdicts};
 const CR_WAIT: Duration = Duration::from_millis(300);
 /// A sender that does not read its answers is given up after this.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
+/// Answers that are ready together are written at the latest when they are so long.
+const GATHERED_BYTES_MAX: usize = 64 * 1024;
 
 /// What the connections of one listener share.
 pub(super) struct Shared {
@@ -160,14 +163,15 @@ impl Reader<'_> {
 }
 
 async fn write_answers(
-    mut output: WriteHalf<BoxedStream>,
+    output: WriteHalf<BoxedStream>,
     mut owed: mpsc::Receiver<Owed>,
     mute: &CancellationToken,
     shared: &Shared,
 ) {
-    while let Some(Owed { mut verdicts, bytes }) = owed.recv().await {
+    let mut answers = Answers { output, gathered: BytesMut::new(), unread: false, mute, shared };
+    while let Some(Owed { mut verdicts, bytes }) = answers.written_before(owed.recv()).await {
         let answered = loop {
-            let verdict = verdicts.next().await;
+            let verdict = answers.written_before(verdicts.next()).await;
             let (reply, last) = match verdict {
                 Verdict::Stored(ref reply) => (reply, false),
                 Verdict::Committed(ref reply) | Verdict::Rejected(_, ref reply) => (reply, true),
@@ -176,27 +180,24 @@ async fn write_answers(
                     break false;
                 }
             };
+            answers.add(&reply.body);
             if last {
                 shared.status.settle(&verdict);
-            }
-            if !write(&mut output, &reply.body).await {
-                shared.status.fault("a sender does not take its answers");
-                break false;
-            }
-            if last {
                 break true;
             }
         };
         drop(bytes);
         if !answered {
+            answers.write().await;
             mute.cancel();
             settle_unanswered(owed, shared).await;
             hold(shared).await;
             break;
         }
     }
+    answers.write().await;
     mute.cancel();
-    let _ = tokio::time::timeout(WRITE_TIMEOUT, output.shutdown()).await;
+    let _ = tokio::time::timeout(WRITE_TIMEOUT, answers.output.shutdown()).await;
 }
 
 /// After one message without an answer none of its successors may have one: senders match answers by order.
@@ -216,15 +217,50 @@ async fn hold(shared: &Shared) {
     }
 }
 
-/// An empty answer is none: the sender asked for no acknowledgement (MSH-15/16 `NE`).
-async fn write(output: &mut WriteHalf<BoxedStream>, body: &[u8]) -> bool {
-    if body.is_empty() {
-        return true;
+/// The way back to the sender. A batch commits as one, so its answers are ready together and leave in one write.
+struct Answers<'a> {
+    output: WriteHalf<BoxedStream>,
+    gathered: BytesMut,
+    /// The sender takes no answers: those that follow are settled, and go nowhere.
+    unread: bool,
+    mute: &'a CancellationToken,
+    shared: &'a Shared,
+}
+
+impl Answers<'_> {
+    /// An empty answer is none: the sender asked for no acknowledgement (MSH-15/16 `NE`).
+    fn add(&mut self, body: &[u8]) {
+        if !body.is_empty() && !self.unread {
+            encode_into(body, &mut self.gathered);
+        }
     }
-    let frame = encode(body);
-    let written = async {
-        output.write_all(&frame).await?;
-        output.flush().await
-    };
-    matches!(tokio::time::timeout(WRITE_TIMEOUT, written).await, Ok(Ok(())))
+
+    /// What `next` yields; what has gathered is written before it is waited for.
+    async fn written_before<T>(&mut self, next: impl Future<Output = T>) -> T {
+        let mut next = std::pin::pin!(next);
+        if self.gathered.len() < GATHERED_BYTES_MAX
+            && let Poll::Ready(value) = futures_util::poll!(&mut next)
+        {
+            return value;
+        }
+        self.write().await;
+        next.await
+    }
+
+    async fn write(&mut self) {
+        if self.gathered.is_empty() {
+            return;
+        }
+        let written = async {
+            self.output.write_all(&self.gathered).await?;
+            self.output.flush().await
+        };
+        if !matches!(tokio::time::timeout(WRITE_TIMEOUT, written).await, Ok(Ok(()))) {
+            self.shared.status.fault("a sender does not take its answers");
+            self.unread = true;
+            // Ends reading, and so what is owed.
+            self.mute.cancel();
+        }
+        self.gathered.clear();
+    }
 }

@@ -39,6 +39,9 @@ struct Args {
     /// Plant a bug that production does not have, to see that it is found
     #[arg(long, value_name = "BUG")]
     plant: Option<Plant>,
+    /// Go on when a seed fails
+    #[arg(long)]
+    all: bool,
     /// Seeds at the same time
     #[arg(long, value_name = "N")]
     threads: Option<usize>,
@@ -67,6 +70,7 @@ fn main() -> ExitCode {
         limit: args.seconds.map(Duration::from_secs),
         sites: args.sites.map(usize::from),
         plant: args.plant,
+        all: args.all,
         threads: args.threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from)),
     };
     if let Some(seed) = args.seed {
@@ -78,7 +82,7 @@ fn main() -> ExitCode {
     let found = search.run(&mut |found| progress.show(found));
     progress.end();
     report(&args, &search, &found);
-    exit_code(found.failed.is_some())
+    exit_code(!found.failed.is_empty())
 }
 
 fn exit_code(failed: bool) -> ExitCode {
@@ -86,54 +90,64 @@ fn exit_code(failed: bool) -> ExitCode {
 }
 
 fn report_seed(args: &Args, search: &Search, outcome: &Outcome) {
-    let Outcome { seed, events, trace, simulated_ms, leaves, acknowledged, crashes, disk_steps, violation } =
-        outcome;
+    let Outcome { seed, events, trace, simulated_ms, violation, .. } = outcome;
     if args.json {
         let sites = search.sites_of(*seed);
         let object = serde_json::json!({
             "seed": seed, "sites": sites, "events": events, "trace": format!("{trace:016x}"),
-            "simulated_ms": simulated_ms, "leaves": leaves, "acknowledged": acknowledged,
-            "crashes": crashes, "disk_steps": disk_steps, "violation": violation,
+            "simulated_ms": simulated_ms, "leaves": outcome.leaves, "acknowledged": outcome.acknowledged,
+            "checkpoints": outcome.checkpoints, "receipts": outcome.receipts, "crashes": outcome.crashes,
+            "disk_steps": outcome.disk_steps, "violation": violation,
         });
         println!("{object}");
         return;
     }
     println!(
-        "seed {seed}: {events} events (trace {trace:016x}) in {simulated_ms} ms, {acknowledged} messages \
-         acknowledged, {leaves} leaves, {crashes} crashes, {disk_steps} disk steps"
+        "seed {seed}: {events} events (trace {trace:016x}) in {simulated_ms} ms, {} messages acknowledged, {} leaves, \
+         {} checkpoints, {} receipts, {} crashes, {} disk steps",
+        outcome.acknowledged,
+        outcome.leaves,
+        outcome.checkpoints,
+        outcome.receipts,
+        outcome.crashes,
+        outcome.disk_steps
     );
     println!("{}", violation.as_ref().map_or("holds".to_owned(), |what| format!("does not hold: {what}")));
 }
 
 fn report(args: &Args, search: &Search, found: &Found) {
-    let Found { seeds, events, simulated_ms, leaves, acknowledged, crashes, disk_steps, elapsed, failed } =
-        found;
+    let Found { seeds, events, simulated_ms, elapsed, failed, .. } = found;
     let (per_seed, per_second) = (events / (*seeds).max(1), *seeds as f64 / elapsed.as_secs_f64());
-    let replay = failed.as_ref().map(|failed| replay(search, failed.seed));
     if args.json {
         let object = serde_json::json!({
             "seeds": seeds, "first_seed": search.first_seed, "events": events, "events_per_seed": per_seed,
             "seeds_per_second": per_second, "seconds": elapsed.as_secs_f64(), "simulated_ms": simulated_ms,
-            "leaves": leaves, "acknowledged": acknowledged, "crashes": crashes, "disk_steps": disk_steps,
-            "failed_seed": failed.as_ref().map(|failed| failed.seed),
-            "violation": failed.as_ref().and_then(|failed| failed.violation.clone()), "replay": replay,
+            "leaves": found.leaves, "acknowledged": found.acknowledged, "checkpoints": found.checkpoints,
+            "receipts": found.receipts, "crashes": found.crashes, "disk_steps": found.disk_steps,
+            "failed": failed.iter().map(|failed| serde_json::json!({
+                "seed": failed.seed, "violation": failed.violation, "replay": replay(search, failed.seed),
+            })).collect::<Vec<_>>(),
         });
         println!("{object}");
         return;
     }
     println!(
-        "{seeds} seeds in {:.0} s ({per_second:.1}/s), {per_seed} events a seed, {} s simulated, {acknowledged} \
-         messages acknowledged, {leaves} leaves, {crashes} crashes, {disk_steps} disk steps",
+        "{seeds} seeds in {:.0} s ({per_second:.1}/s), {per_seed} events a seed, {} s simulated, {} messages \
+         acknowledged, {} leaves, {} checkpoints, {} receipts, {} crashes, {} disk steps",
         elapsed.as_secs_f64(),
-        simulated_ms / 1_000
+        simulated_ms / 1_000,
+        found.acknowledged,
+        found.leaves,
+        found.checkpoints,
+        found.receipts,
+        found.crashes,
+        found.disk_steps
     );
-    match failed {
-        None => println!("all hold"),
-        Some(Outcome { seed, violation, .. }) => {
-            println!("seed {seed} does not hold: {}", violation.as_deref().unwrap_or_default());
-            println!("replay: {}", replay.unwrap_or_default());
-        }
+    for Outcome { seed, violation, .. } in failed {
+        println!("seed {seed} does not hold: {}", violation.as_deref().unwrap_or_default());
+        println!("replay: {}", replay(search, *seed));
     }
+    println!("{}", if failed.is_empty() { "all hold".to_owned() } else { format!("{} fail", failed.len()) });
 }
 
 fn replay(search: &Search, seed: u64) -> String {

@@ -32,7 +32,7 @@ pub struct SiteKeys {
     pub(crate) tls_cert: CertificateDer<'static>,
     pub(crate) tls_key: PrivateKeyDer<'static>,
     pub(crate) master: Secret,
-    verifiers: VerifierKeys,
+    pub(super) verifiers: VerifierKeys,
 }
 
 #[derive(Deserialize)]
@@ -58,7 +58,7 @@ impl SiteKeys {
                 .map_err(|_| files.bad("batch-key.pem", "is no Ed25519 key in PKCS#8"))?,
             log: files.note_key("log-key.txt")?,
             cosigner: files.note_key("cosigner-key.txt")?,
-            index: IndexKey::new(files.secret("index-key.hex")?),
+            index: IndexKey::new(&files.secret("index-key.hex")?),
             master: files.secret("master-key.hex")?,
             ca_cert: files.certificate("ca-cert.pem")?,
             tls_cert: files.certificate("tls-cert.pem")?,
@@ -70,33 +70,6 @@ impl SiteKeys {
         };
         keys.check(&files)?;
         Ok(keys)
-    }
-
-    /// Keys of a site that never leaves a simulation: no certificate, and a consortium of public batch keys.
-    #[cfg(any(test, feature = "sim"))]
-    pub(crate) fn simulated(
-        site: SiteName,
-        batch: SigningKey,
-        index: Secret,
-        master: Secret,
-        batches: std::collections::BTreeMap<SiteName, ed25519_dalek::VerifyingKey>,
-    ) -> SiteKeys {
-        use crate::checkpoint::{COSIGNATURE, ED25519};
-        let origin = "simulated/group/1".to_owned();
-        let note_key = |name: &str, alg| NoteKey::new(name, alg, batch.clone());
-        SiteKeys {
-            log: note_key(&origin, ED25519),
-            cosigner: note_key(&format!("simulated/site/{site}"), COSIGNATURE),
-            index: IndexKey::new(index),
-            master,
-            ca_cert: CertificateDer::from(Vec::new()),
-            tls_cert: CertificateDer::from(Vec::new()),
-            tls_key: PrivateKeyDer::Pkcs8(Vec::new().into()),
-            consortium: Consortium { version: 1, origin, group_id: 1, sites: Vec::new() },
-            verifiers: VerifierKeys { batches, ..VerifierKeys::default() },
-            site,
-            batch,
-        }
     }
 
     pub(crate) fn group_id(&self) -> u32 {

@@ -6,18 +6,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};
-use openraft::Raft;
 use openraft::raft::{VoteRequest, VoteResponse};
 use tokio::sync::mpsc;
 
 use super::client::Network;
 use super::frame::{self, Frame, Kind};
 use super::lane::{Answer, Lane, Request, RpcError};
-use super::server::Connection;
+use super::server::{Connection, Served};
 use crate::raft::Types;
 use crate::sim::wires::{self, Signal, Wire};
-use crate::store::ledger_store::LedgerStore;
-use crate::store::state_machine::StateMachine;
 use crate::tasks::Tasks;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
@@ -131,21 +128,12 @@ fn to_bytes(frame: &Frame) -> Bytes {
     bytes.freeze()
 }
 
-/// What a site serves to its peers.
-#[derive(Clone)]
-pub(crate) struct Served {
-    pub(crate) site: usize,
-    pub(crate) raft: Raft<Types, StateMachine>,
-    pub(crate) store: Arc<LedgerStore>,
-    pub(crate) tasks: Tasks,
-}
-
-/// Serves one connection: as `server::serve`.
-pub(crate) fn accept(served: &Served, wire: Wire, signals: mpsc::UnboundedReceiver<Signal>) {
+/// Serves one connection of the site: as `server::serve`.
+pub(crate) fn accept(site: usize, served: &Served, wire: Wire, signals: mpsc::UnboundedReceiver<Signal>) {
     let (answers, to_write) = mpsc::channel(ANSWERS);
-    let Served { site, raft, store, tasks } = served.clone();
+    let tasks = served.tasks.clone();
     let (votes, asked) = mpsc::unbounded_channel();
-    let connection = Connection::new(raft, store, tasks.clone(), answers);
+    let connection = Connection::new(served.clone(), answers);
     let wire = Arc::new(wire);
     tasks.spawn(write_answers(site, wire.clone(), to_write, asked));
     tasks.spawn(serve(connection, wire, signals, votes));

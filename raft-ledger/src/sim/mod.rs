@@ -6,6 +6,7 @@
 //! faults   what happens to them, drawn from the seed
 //! workload what senders bring: acknowledged or sent again, now and then twice
 //! model    what must hold; hears of every entry that any site applies
+//! proofs   the same of checkpoints and receipts: hears of every signature
 //! wires    the network     disk     what survives a power cut     runtime, chance     openraft's and ours
 //! ```
 //! Production has seams for it where a second implementation is needed and nowhere else: `store/db.rs` and
@@ -17,6 +18,7 @@ pub(crate) mod disk;
 mod faults;
 mod model;
 mod plant;
+mod proofs;
 mod run;
 pub(crate) mod runtime;
 mod search;
@@ -31,6 +33,7 @@ use std::fmt::Display;
 
 use crate::apply::Effect;
 use crate::raft::Entry;
+use crate::record::Hash;
 use crate::store::applied::Applied;
 use crate::store::generation::Family;
 
@@ -40,6 +43,9 @@ pub use self::search::{Found, Search};
 
 use self::model::Model;
 use self::workload::Workload;
+
+/// Unix time at which every simulation begins.
+const BEGINNING_S: u64 = 1_700_000_000;
 
 thread_local! {
     static WORLD: RefCell<Option<World>> = const { RefCell::new(None) };
@@ -143,6 +149,27 @@ pub(crate) fn voted(voter: usize, term: u64, candidate: u64) {
         let verdict = world.model.voted(voter, term, candidate);
         world.judge(verdict);
     });
+}
+
+/// A site puts its signature under this checkpoint.
+pub(crate) fn signed(size: u64, root: &Hash) {
+    with_living(|world, site| {
+        world.event(8, &[site as u64, size, u64::from(root[0])]);
+        let verdict = world.model.proofs.signed(site, size, *root);
+        world.judge(verdict);
+    });
+}
+
+/// A site believes to hold evidence against another. All sites of a simulation are honest.
+pub(crate) fn blamed(site: &str, size: u64) {
+    with_living(|world, by| {
+        world.judge(Err(format!("site {by} blames the honest {site} for two roots of size {size}")));
+    });
+}
+
+/// Unix time of the simulation.
+pub(crate) fn unix_s() -> Option<u64> {
+    with(|world| BEGINNING_S + world.now_us / 1_000_000)
 }
 
 /// The process would end here. Nothing in a simulation gives it a reason.

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use super::proofs::Proofs;
 use crate::Outcome;
 use crate::apply::{Effect, Refusal};
 use crate::raft::{Entry, Payload};
@@ -77,9 +78,10 @@ pub(super) struct Model {
     leaders: BTreeMap<u64, u64>,
     votes: BTreeMap<(usize, u64), u64>,
     window: u64,
+    pub(super) proofs: Proofs,
 }
 
-type Verdict = Result<(), String>;
+pub(super) type Verdict = Result<(), String>;
 
 impl Model {
     pub(super) fn new(window: u64) -> Model {
@@ -200,6 +202,7 @@ impl Model {
             let site = seen.first().map_or(0, |seen| seen.site);
             return Err(format!("site {site} applied entry {index}, which was lost"));
         }
+        self.proofs.close()?;
         self.acknowledged.iter().try_for_each(|(dedupe, outcome)| self.check_acknowledged(*dedupe, *outcome))
     }
 
@@ -270,6 +273,7 @@ impl Model {
             self.peaks.truncate(self.peaks.len() - 2);
             self.peaks.push(joined);
         }
+        self.proofs.grown(self.root());
         Outcome { index, duplicate: false }
     }
 

@@ -25,6 +25,8 @@ pub struct Outcome {
     pub simulated_ms: u64,
     pub leaves: u64,
     pub acknowledged: u64,
+    pub checkpoints: u64,
+    pub receipts: u64,
     pub crashes: u64,
     pub disk_steps: u64,
 }
@@ -90,6 +92,8 @@ pub fn run_seed(seed: u64, sites: usize, plant: Option<Plant>, verbose: bool) ->
         simulated_ms: now_us / 1_000,
         leaves: world.model.size(),
         acknowledged: world.workload.count_acknowledged(),
+        checkpoints: world.model.proofs.count_signed(),
+        receipts: world.model.proofs.count_receipts(),
         crashes,
         disk_steps,
     }
@@ -104,8 +108,12 @@ impl Run {
             jump_us: 0,
             ppm: within(980_000..1_020_000),
         };
+        let sites = site::sites(count).unwrap_or_else(|why| {
+            with(|world| world.judge(Err(why)));
+            Vec::new()
+        });
         Run {
-            sites: site::sites(count).into_iter().map(slot).collect(),
+            sites: sites.into_iter().map(slot).collect(),
             now_us: 0,
             plan: Plan::draw(),
             step_us: pick(&[1_000, 2_000, 4_000]),
@@ -185,7 +193,10 @@ impl Run {
             return;
         }
         let (leader, stopped) = (process.leader(), process.stopped());
+        let keys = slot.site.keys();
         with(|world| {
+            let proven = process.take_receipts(&keys, &mut world.model);
+            world.judge(proven.map_err(|why| format!("site {number}: {why}")));
             if let Some((term, leader)) = leader {
                 let verdict = world.model.leads(term, leader);
                 world.judge(verdict);
@@ -259,17 +270,26 @@ impl Run {
         }
     }
 
-    /// Everything is answered, and all sites have applied everything.
+    /// Everything is answered, all sites have applied everything, and hold a cosigned checkpoint of all of it.
     fn is_settled(&self) -> bool {
-        let running = self.sites.iter().all(|slot| slot.process.is_some());
-        running
+        let size = with(|world| world.model.size()).unwrap_or_default();
+        let cosigned = |slot: &Slot| slot.process.as_ref().is_some_and(|process| process.cosigned() == size);
+        self.sites.iter().all(cosigned)
             && with(|world| world.workload.is_done() && world.model.is_applied_by_all()).unwrap_or_default()
     }
 
     fn state(&self) -> String {
         let leader = self.leader();
-        with(|world| format!("leader {leader:?}, {}, {}", world.workload.state(), world.model.state()))
-            .unwrap_or_default()
+        let cosigned: Vec<Option<u64>> =
+            self.sites.iter().map(|slot| slot.process.as_ref().map(Process::cosigned)).collect();
+        with(|world| {
+            format!(
+                "leader {leader:?}, cosigned {cosigned:?}, {}, {}",
+                world.workload.state(),
+                world.model.state()
+            )
+        })
+        .unwrap_or_default()
     }
 
     fn check(&self) {
@@ -277,7 +297,7 @@ impl Run {
             SITE.set(number);
             let Some(process) = &slot.process else { continue };
             with(|world| {
-                let checked = process.check(slot.site.name(), &world.model);
+                let checked = process.check(&slot.site.keys(), &world.model);
                 world.judge(checked.map_err(|why| format!("site {number}: {why}")));
             });
         }

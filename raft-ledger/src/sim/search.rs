@@ -1,4 +1,4 @@
-//! Many seeds, one after another on each thread, until one fails.
+//! Many seeds, one after another on each thread.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc;
@@ -18,6 +18,8 @@ pub struct Search {
     pub sites: Option<usize>,
     pub plant: Option<Plant>,
     pub threads: usize,
+    /// Go on when a seed fails.
+    pub all: bool,
 }
 
 /// What a search came to.
@@ -28,11 +30,15 @@ pub struct Found {
     pub simulated_ms: u64,
     pub leaves: u64,
     pub acknowledged: u64,
+    /// Sizes that sites signed checkpoints of.
+    pub checkpoints: u64,
+    /// Taken and judged.
+    pub receipts: u64,
     pub crashes: u64,
     pub disk_steps: u64,
     pub elapsed: Duration,
-    /// The lowest of the seeds that failed.
-    pub failed: Option<Outcome>,
+    /// The seeds that failed, in their order.
+    pub failed: Vec<Outcome>,
 }
 
 impl Search {
@@ -44,7 +50,7 @@ impl Search {
         run_seed(seed, self.sites_of(seed), self.plant, false)
     }
 
-    /// Runs until a seed fails or the limits are reached; `progress` is called after each seed.
+    /// Runs until the limits are reached or, unless `all`, a seed fails; `progress` is called after each seed.
     pub fn run(&self, progress: &mut dyn FnMut(&Found)) -> Found {
         let begun = Instant::now();
         let (next, stop) = (AtomicU64::new(self.first_seed), AtomicBool::new(false));
@@ -67,7 +73,7 @@ impl Search {
             }
             drop(outcomes);
             for outcome in ended {
-                stop.fetch_or(outcome.violation.is_some(), Ordering::Relaxed);
+                stop.fetch_or(outcome.violation.is_some() && !self.all, Ordering::Relaxed);
                 found.add(outcome);
                 found.elapsed = begun.elapsed();
                 progress(&found);
@@ -84,11 +90,13 @@ impl Found {
         self.simulated_ms += outcome.simulated_ms;
         self.leaves += outcome.leaves;
         self.acknowledged += outcome.acknowledged;
+        self.checkpoints += outcome.checkpoints;
+        self.receipts += outcome.receipts;
         self.crashes += outcome.crashes;
         self.disk_steps += outcome.disk_steps;
-        let lower = self.failed.as_ref().is_none_or(|failed| outcome.seed < failed.seed);
-        if outcome.violation.is_some() && lower {
-            self.failed = Some(outcome);
+        if outcome.violation.is_some() {
+            self.failed.push(outcome);
+            self.failed.sort_by_key(|failed| failed.seed);
         }
     }
 }

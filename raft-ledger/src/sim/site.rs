@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use ed25519_dalek::SigningKey;
 use openraft::Raft;
 use openraft::async_runtime::WatchReceiver;
 use tokio::runtime::Runtime;
@@ -19,18 +18,23 @@ use super::{chance, disk, wires, with};
 use crate::apply::BatchKeys;
 use crate::call::{InFlight, places};
 use crate::config::Config;
+use crate::cosign::{Blame, Cosigner, Newest, Rounds};
 use crate::housekeeping;
-use crate::keys::{Secret, SiteKeys};
-use crate::network::simulated::{Served, accept, network};
+use crate::keys::{SiteKeys, simulated};
+use crate::merkle::{consistency_proof, verify_consistency};
+use crate::network::Served;
+use crate::network::simulated::{accept, network};
 use crate::observer::Observer;
 use crate::packer::Packer;
+use crate::proofs::receipt;
 use crate::raft::Member;
-use crate::record::{Leaf, SiteName, sha256};
+use crate::record::{Leaf, sha256};
 use crate::seal::Sealer;
-use crate::store::LogStore;
+use crate::store::applied::load_applied;
 use crate::store::generation::{Family, index_key, tag_key};
 use crate::store::ledger_store::LedgerStore;
 use crate::store::state_machine::StateMachine;
+use crate::store::{LogStore, SiteDb};
 use crate::tasks::Tasks;
 use crate::writer::{Drafts, Writer};
 
@@ -54,27 +58,29 @@ pub(super) struct Process {
     /// This site's clock: its beginning, and how far it is.
     started: Instant,
     clock_us: u64,
+    number: usize,
+    opened: Opened,
+    /// Size of the newest checkpoint that a receipt was taken under.
+    proven: u64,
+}
+
+struct Opened {
     served: Served,
     sealer: Arc<Sealer>,
+    newest: Arc<Newest>,
 }
 
 /// The sites of a consortium; their keys follow from the seed.
-pub(super) fn sites(count: usize) -> Vec<Site> {
-    let name = |n: usize| format!("site-{n}");
-    let key = |n: usize| SigningKey::from_bytes(&sha256(&[&crate::random::bytes::<32>(), &[n as u8]]));
-    let keys: Vec<SigningKey> = (0..count).map(key).collect();
-    let names = (0..count).filter_map(|n| SiteName::new(&name(n)));
-    let batches: BTreeMap<_, _> = names.clone().zip(keys.iter().map(SigningKey::verifying_key)).collect();
-    let members: BTreeMap<u64, Member> = (0..count).map(|n| (n as u64, Member { name: name(n) })).collect();
+pub(super) fn sites(count: usize) -> Result<Vec<Site>, String> {
+    let keys = simulated(count).map_err(|e| e.to_string())?;
+    let member = |(n, keys): (usize, &SiteKeys)| (n as u64, Member { name: keys.site.to_string() });
+    let members: BTreeMap<u64, Member> = keys.iter().enumerate().map(member).collect();
     let snapshot_log_entries = chance::pick(&[20, 60, 1_000]);
-    let index: [u8; 32] = crate::random::bytes();
-    let sites = names.zip(keys).enumerate().map(|(number, (site, batch))| {
-        let mut config = Config::new(site.as_str(), "/", PathBuf::new());
+    let sites = keys.into_iter().enumerate().map(|(number, keys)| {
+        let mut config = Config::new(keys.site.as_str(), "/", PathBuf::new());
         config.initialise = number == 0;
         config.free_space_reserve_bytes = 0;
         config.snapshot_log_entries = snapshot_log_entries;
-        let master = Secret::new(crate::random::bytes());
-        let keys = SiteKeys::simulated(site, batch, Secret::new(index), master, batches.clone());
         Site {
             number,
             keys: Arc::new(keys),
@@ -84,7 +90,7 @@ pub(super) fn sites(count: usize) -> Vec<Site> {
             think_ms: chance::pick(&[5, 50, 400]),
         }
     });
-    sites.collect()
+    Ok(sites.collect())
 }
 
 impl Site {
@@ -95,21 +101,25 @@ impl Site {
         let started = runtime.block_on(async {
             let start = Instant::now();
             let opened = timeout(START_MAX, self.open()).await.map_err(|_| "its start takes too long")?;
-            opened.map(|(served, sealer)| (start, served, sealer))
+            opened.map(|opened| (start, opened))
         });
-        let (started, served, sealer) = started?;
+        let (started, opened) = started?;
         let clock_us = runtime.block_on(async { started.elapsed().as_micros() as u64 });
-        Ok(Process { runtime, started, clock_us, served, sealer })
+        Ok(Process { runtime, started, clock_us, number: self.number, opened, proven: 0 })
     }
 
-    async fn open(&self) -> Result<(Served, Arc<Sealer>), String> {
+    async fn open(&self) -> Result<Opened, String> {
         let dir = disk::dir(self.number);
         let text = |e: crate::LedgerError| e.to_string();
+        let site_db = Arc::new(SiteDb::open(&dir.join("sitedb")).map_err(text)?);
         let log = LogStore::open(&dir.join("raftdb")).map_err(text)?;
         let store = Arc::new(LedgerStore::open(&dir.join("ledgerdb")).map_err(text)?);
         let sealer = Arc::new(Sealer::open_store(&dir.join("subjects.keys"), &self.keys).map_err(text)?);
         let (observer, events) = Observer::new(self.keys.site.clone());
         let batch_keys: BatchKeys = self.keys.verifiers().batches.clone().into_iter().collect();
+        let newest = Newest::open(site_db.clone(), &self.keys, self.members.len()).map_err(text)?;
+        let newest = Arc::new(newest);
+        let cosigner = self.cosigner(&store, &observer, site_db, &newest).map_err(text)?;
         let machine =
             StateMachine::open(store.clone(), Arc::new(batch_keys), observer.clone()).map_err(text)?;
         let tasks = Tasks::default();
@@ -127,21 +137,45 @@ impl Site {
         let writer = Writer {
             keys: self.keys.clone(),
             raft: raft.clone(),
-            peers,
+            peers: peers.clone(),
             store: store.clone(),
-            observer,
+            observer: observer.clone(),
             packer: Packer { keys: self.keys.clone(), sealer: sealer.clone() },
             calls: receiver,
             events,
             tasks: tasks.clone(),
         };
         tasks.spawn(writer.run(done));
+        let rounds = Rounds {
+            cosigner: cosigner.clone(),
+            newest: newest.clone(),
+            observer,
+            raft: raft.clone(),
+            peers,
+        };
+        tasks.spawn(rounds.run());
         let space_low = Arc::new(AtomicBool::new(false));
         tasks.spawn(housekeeping::run(self.config.clone(), raft.clone(), log, store.clone(), space_low));
         for _ in 0..self.senders {
             tasks.spawn(send(self.number, calls.clone(), self.config.in_flight_bytes_max, self.think_ms));
         }
-        Ok((Served { site: self.number, raft, store, tasks }, sealer))
+        Ok(Opened { served: Served { raft, store, cosigner, tasks }, sealer, newest })
+    }
+
+    fn cosigner(
+        &self,
+        store: &Arc<LedgerStore>,
+        observer: &Arc<Observer>,
+        site_db: Arc<SiteDb>,
+        newest: &Newest,
+    ) -> Result<Arc<Cosigner>, crate::LedgerError> {
+        let dir = disk::dir(self.number).join("evidence");
+        let blame = Blame::open(self.keys.clone(), site_db.clone(), &dir)?;
+        if let Some(kept) = newest.get() {
+            blame.see(&kept.note)?;
+        }
+        let (store, observer) = (store.clone(), observer.clone());
+        Cosigner::open(self.keys.clone(), store, observer, site_db, blame).map(Arc::new)
     }
 }
 
@@ -199,30 +233,56 @@ impl Process {
 
     pub(super) fn receive(&self, packet: wires::Packet) {
         let _inside = self.runtime.enter();
-        wires::deliver(packet, |wire, signals| accept(&self.served, wire, signals));
+        wires::deliver(packet, |wire, signals| accept(self.number, &self.opened.served, wire, signals));
     }
 
     /// The term and the leader that this site knows for certain.
     pub(super) fn leader(&self) -> Option<(u64, u64)> {
-        let metrics = self.served.raft.server_metrics();
+        let metrics = self.opened.served.raft.server_metrics();
         let vote = metrics.borrow_watched().vote;
         vote.committed.then_some((vote.leader_id.term, vote.leader_id.voted_for))
     }
 
     pub(super) fn leads(&self) -> bool {
-        let metrics = self.served.raft.server_metrics();
+        let metrics = self.opened.served.raft.server_metrics();
         metrics.borrow_watched().state == openraft::ServerState::Leader
     }
 
     /// Why consensus has stopped, if it has.
     pub(super) fn stopped(&self) -> Option<String> {
-        let metrics = self.served.raft.metrics();
+        let metrics = self.opened.served.raft.metrics();
         metrics.borrow_watched().running_state.as_ref().err().map(|fatal| fatal.to_string())
     }
 
+    /// Size of the newest checkpoint that a majority has cosigned.
+    pub(super) fn cosigned(&self) -> u64 {
+        self.opened.newest.size()
+    }
+
+    /// Whenever a checkpoint was gathered: a receipt for its last entry and for any other, judged.
+    pub(super) fn take_receipts(&mut self, keys: &SiteKeys, model: &mut Model) -> Result<(), String> {
+        let Some(newest) = self.opened.newest.get().filter(|newest| newest.size > self.proven) else {
+            return Ok(());
+        };
+        let db = self.opened.served.store.generation();
+        let applied = load_applied(&db).map_err(|e| e.to_string())?.size;
+        // After a power cut the log is applied again: what was cosigned before comes back in a moment.
+        if applied < newest.size || model.size() < newest.size {
+            return Ok(());
+        }
+        self.proven = newest.size;
+        let majority = keys.verifiers().cosigners.len() / 2 + 1;
+        for index in [newest.size - 1, chance::within(0..newest.size)] {
+            let receipt = receipt(&db, &newest, index).map_err(|e| e.to_string())?;
+            let leaf = model.leaves[index as usize].hash;
+            model.proofs.receipt(&receipt, leaf, keys.verifiers(), majority)?;
+        }
+        Ok(())
+    }
+
     /// What is stored against what was committed.
-    pub(super) fn check(&self, name: &str, model: &Model) -> Result<(), String> {
-        let db = self.served.store.generation();
+    pub(super) fn check(&self, keys: &SiteKeys, model: &Model) -> Result<(), String> {
+        let db = self.opened.served.store.generation();
         let text = |e: crate::LedgerError| e.to_string();
         let mut tagged = Vec::new();
         db.scan(Family::ByTag, &tag_key(&TAG.0, 0), &tag_key(&TAG.0, u64::MAX), |key, _| {
@@ -245,9 +305,16 @@ impl Process {
             if sha256(&[&blob]) != leaf.ciphertext_hash {
                 return Err(format!("payload {index} is another than was committed"));
             }
-            if known.site == name {
-                let opened = self.sealer.open(&leaf, &blob).map_err(text)?;
+            if known.site == keys.site.as_str() {
+                let opened = self.opened.sealer.open(&leaf, &blob).map_err(text)?;
                 opened.ok_or_else(|| format!("its own payload {index} has no key"))?;
+            }
+        }
+        // Whoever holds any of the signed checkpoints can be led to the next.
+        for [(old, old_root), (new, new_root)] in model.proofs.steps() {
+            let proof = consistency_proof(db.as_ref(), old, new).map_err(text)?;
+            if !verify_consistency(old, new, &proof, &old_root, &new_root) {
+                return Err(format!("no proof leads from the checkpoint of size {old} to that of {new}"));
             }
         }
         Ok(())
@@ -255,7 +322,7 @@ impl Process {
 }
 
 impl Site {
-    pub(super) fn name(&self) -> &str {
-        self.keys.site.as_str()
+    pub(super) fn keys(&self) -> Arc<SiteKeys> {
+        self.keys.clone()
     }
 }

@@ -27,6 +27,8 @@ pub(crate) struct WriteBatch {
 pub(super) enum Wal {
     /// In the log: survives the process at once, the machine after `sync_wal`.
     On,
+    /// In the log and on the disk when the write returns.
+    Synced,
     /// Lost unless `flush` came after it.
     Off,
 }
@@ -83,6 +85,23 @@ impl Db {
         Ok(())
     }
 
+    pub(super) fn delete(
+        &self,
+        batch: &mut WriteBatch,
+        family: &'static str,
+        key: &[u8],
+    ) -> Result<(), DbError> {
+        match self {
+            Db::Rocks(db) => batch.rocks.delete_cf(handle(db, family)?, key),
+            #[cfg(any(test, feature = "sim"))]
+            Db::Memory(_) => {
+                let next = [key, &[0]].concat();
+                batch.memory.push(crate::sim::disk::Change::delete(family, key, &next));
+            }
+        }
+        Ok(())
+    }
+
     /// Every key in `[from, to)`.
     pub(super) fn delete_range(
         &self,
@@ -104,10 +123,16 @@ impl Db {
             Db::Rocks(db) => {
                 let mut options = WriteOptions::default();
                 options.disable_wal(wal == Wal::Off);
+                options.set_sync(wal == Wal::Synced);
                 db.write_opt(batch.rocks, &options)?;
             }
             #[cfg(any(test, feature = "sim"))]
-            Db::Memory(db) => db.write(batch.memory),
+            Db::Memory(db) => {
+                db.write(batch.memory);
+                if wal == Wal::Synced {
+                    db.sync();
+                }
+            }
         }
         Ok(())
     }

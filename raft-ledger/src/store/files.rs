@@ -59,7 +59,7 @@ pub(super) fn read_text(path: &Path) -> io::Result<String> {
 }
 
 /// Durable before it counts: written beside, synced, moved, and the directory synced.
-pub(super) fn replace_text(dir: &Path, name: &str, text: &str) -> io::Result<()> {
+pub(crate) fn replace_text(dir: &Path, name: &str, text: &str) -> io::Result<()> {
     let (path, beside) = (dir.join(name), dir.join(format!("{name}.new")));
     #[cfg(any(test, feature = "sim"))]
     if disk::holds(&path) {
