@@ -259,7 +259,6 @@ impl Run {
         wires::heal();
         wires::set_weather(Weather::FAIR);
         disk::set_sync_ms_max(2);
-        disk::set_damaged_image(0.0);
         self.plan.voter_crashes = 0.0;
         if one_in(2) {
             // What is acknowledged must also survive this.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::*;
 
 /// How long seeds are run in an ordinary test run.
-const SECONDS: u64 = 60;
+const SECONDS: u64 = 30;
 const SEEDS_LONG: u64 = 10_000;
 
 fn search(first_seed: u64, seeds: u64, limit: Option<Duration>, plant: Option<Plant>) -> Found {
@@ -71,4 +71,29 @@ fn check_found(plant: Plant, first_seed: u64, seeds: u64, says: &str) {
     let violation = failed.violation.unwrap_or_default();
     println!("{plant:?}: seed {}: {violation}", failed.seed);
     assert!(violation.contains(says), "seed {}: {violation}", failed.seed);
+}
+
+#[test]
+fn an_acknowledgement_before_the_sync_is_found() {
+    check_found(Plant::AckBeforeFsync, 1, 10, "than was committed");
+}
+
+#[test]
+fn a_skipped_root_check_is_found() {
+    check_found(Plant::SkippedRootCheck, 1, 200, "is another than was committed");
+}
+
+#[test]
+fn a_double_vote_is_found() {
+    check_found(Plant::DoubleVote, 102, 1, "voted for");
+}
+
+#[test]
+fn a_dedupe_window_that_is_too_long_is_found() {
+    check_found(Plant::DedupeOffByOne, 1, 10, "duplicate: true }, expected");
+}
+
+#[test]
+fn an_entry_applied_twice_after_a_snapshot_is_found() {
+    check_found(Plant::AppliedTwice, 1, 10, "Refused, expected Applied");
 }
