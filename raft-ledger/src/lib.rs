@@ -19,6 +19,7 @@ mod packer;
 mod proofs;
 mod raft;
 mod random;
+mod read_index;
 mod reads;
 mod record;
 mod seal;

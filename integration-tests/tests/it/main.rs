@@ -14,5 +14,6 @@ mod first_run;
 mod kafka_flow;
 mod model_cli;
 mod proofs;
+mod reads;
 mod tidy;
 mod unsynced;
