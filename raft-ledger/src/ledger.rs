@@ -83,7 +83,7 @@ impl Ledger {
         }
         let cosigner = Cosigner::open(keys.clone(), store.clone(), observer.clone(), site_db.clone(), blame)?;
         let cosigner = Arc::new(cosigner);
-        let machine = StateMachine::open(store.clone(), Arc::new(batch_keys), observer.clone())?;
+        let machine = StateMachine::open(store.clone(), &log, Arc::new(batch_keys), observer.clone())?;
 
         let tasks = Tasks::default();
         let tls = Tls::new(&keys)?;

@@ -82,12 +82,12 @@ impl AsyncRuntime for Runtime {
         self.0.block_on(future)
     }
 
-    fn spawn_blocking<F, T>(work: F) -> impl Future<Output = Result<T, io::Error>> + Send
+    async fn spawn_blocking<F, T>(work: F) -> Result<T, io::Error>
     where
         F: FnOnce() -> T + Send + 'static,
         T: Send + 'static,
     {
-        async move { crate::blocking::run(work).await.map_err(io::Error::other) }
+        crate::blocking::run(work).await.map_err(io::Error::other)
     }
 }
 

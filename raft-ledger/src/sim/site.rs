@@ -121,7 +121,7 @@ impl Site {
         let newest = Arc::new(newest);
         let cosigner = self.cosigner(&store, &observer, site_db, &newest).map_err(text)?;
         let machine =
-            StateMachine::open(store.clone(), Arc::new(batch_keys), observer.clone()).map_err(text)?;
+            StateMachine::open(store.clone(), &log, Arc::new(batch_keys), observer.clone()).map_err(text)?;
         let tasks = Tasks::default();
         let peers = self.members.iter().filter(|(id, _)| **id != self.number as u64);
         let peers: Vec<_> = peers.map(|(id, member)| (*id, member.name.clone())).collect();

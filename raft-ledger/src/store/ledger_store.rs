@@ -11,7 +11,7 @@ use super::files;
 use super::generation::Generation;
 use crate::LedgerError;
 use crate::apply::dedupe_floor;
-use crate::raft::SnapshotMeta;
+use crate::raft::{LogId, SnapshotMeta};
 
 const CURRENT: &str = "CURRENT";
 
@@ -104,6 +104,15 @@ impl LedgerStore {
         Ok(snapshot)
     }
 
+    /// A snapshot that reaches up to `gone`, where the log begins: a peer that got an older one could not go on from
+    /// it, and openraft refuses to start with it.
+    pub(crate) fn renew_snapshot(&self, gone: Option<&LogId>) -> Result<(), LedgerError> {
+        match self.snapshot() {
+            Some(snapshot) if snapshot.meta.last_log_id.as_ref() < gone => self.take_snapshot().map(drop),
+            _ => Ok(()),
+        }
+    }
+
     /// Makes the files of `incoming` the ledger.
     pub(crate) fn install(&self, incoming: &SnapshotDir) -> Result<Arc<Generation>, LedgerError> {
         let path = self.new_path("g");
@@ -134,21 +143,17 @@ fn write_current(dir: &Path, name: &str) -> Result<(), LedgerError> {
 }
 
 /// Removes what a crash left over; returns the snapshots and the highest number in use.
-///
-/// Numbers grow. A snapshot of a lower number than the ledger's is of the ledger that this one replaced when it was
-/// installed: the log between the two is gone, and a peer that got that snapshot could not go on from it.
 fn tidy(dir: &Path, current: &str) -> Result<(Vec<PathBuf>, u64), LedgerError> {
     let mut snapshots = Vec::new();
     let mut last_number = 1;
-    let current_number = current.get(1..).and_then(|number| number.parse().ok()).unwrap_or(last_number);
     for path in files::entries(dir).map_err(|e| io(dir, e))? {
         let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
         let Some((kind, number)) = name.split_at_checked(1) else { continue };
         let Ok(number) = number.parse::<u64>() else { continue };
         last_number = last_number.max(number);
         match kind {
-            "s" if number > current_number => snapshots.push(path),
-            "s" | "g" | "i" if name != current => remove(&path),
+            "s" => snapshots.push(path),
+            "g" | "i" if name != current => remove(&path),
             _ => {}
         }
     }
@@ -179,28 +184,4 @@ fn remove(path: &Path) {
 
 fn io(path: &Path, source: std::io::Error) -> LedgerError {
     LedgerError::Io { path: path.display().to_string(), source }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// The power goes after an installed snapshot has become the ledger, before there is a snapshot of it.
-    #[test]
-    fn a_snapshot_of_a_replaced_ledger_is_forgotten_at_the_next_start() {
-        let dir = tempfile::tempdir().unwrap();
-        let store = LedgerStore::open(dir.path()).unwrap();
-        store.take_snapshot().unwrap();
-        let path = store.new_path("i");
-        store.generation().checkpoint(&path).unwrap();
-        let incoming = SnapshotDir::open(path).unwrap();
-        drop(store.install(&incoming).unwrap());
-        drop((store, incoming));
-        let store = LedgerStore::open(dir.path()).unwrap();
-        assert!(store.snapshot().is_none(), "{:?}", store.snapshot());
-        // One of the ledger in use stays.
-        store.take_snapshot().unwrap();
-        drop(store);
-        assert!(LedgerStore::open(dir.path()).unwrap().snapshot().is_some());
-    }
 }

@@ -84,6 +84,14 @@ impl LogStore {
         Ok(id)
     }
 
+    /// What the log no longer has once openraft has started on a ledger that has applied up to `applied`. A ledger
+    /// that was flushed or installed before the power went may be ahead of the log's last sync; then openraft goes
+    /// on behind it.
+    pub(crate) fn gone(&self, applied: Option<&LogId>) -> Option<LogId> {
+        let state = self.inner.state();
+        if state.last.as_ref() < applied { applied.copied() } else { state.purged }
+    }
+
     pub(crate) fn appended_bytes(&self) -> u64 {
         self.inner.state().appended_bytes
     }
@@ -134,12 +142,12 @@ fn load_state(db: &Db) -> Result<State, LedgerError> {
             return Err(LedgerError::Damaged("raft log: entries after the purged ones are missing".into()));
         }
     }
-    if let Some((key, value)) = db.last(LOG, &log_key(u64::MAX)).map_err(storage)? {
-        if key.starts_with(&GROUP.to_be_bytes()) {
-            let entry = decode(&key, Bytes::from(value.into_vec()))
-                .map_err(|e| LedgerError::Damaged(e.to_string()))?;
-            state.last = Some(entry.log_id);
-        }
+    if let Some((key, value)) = db.last(LOG, &log_key(u64::MAX)).map_err(storage)?
+        && key.starts_with(&GROUP.to_be_bytes())
+    {
+        let entry =
+            decode(&key, Bytes::from(value.into_vec())).map_err(|e| LedgerError::Damaged(e.to_string()))?;
+        state.last = Some(entry.log_id);
     }
     Ok(state)
 }

@@ -9,6 +9,7 @@ use openraft::storage::{EntryResponder, RaftSnapshotBuilder, RaftStateMachine, S
 
 use super::fatal::end_process;
 use super::ledger_store::{LedgerStore, SnapshotDir};
+use super::log_store::LogStore;
 use crate::LedgerError;
 use crate::apply::{Applier, BatchKeys};
 use crate::observer::Observer;
@@ -29,10 +30,12 @@ pub(crate) type SnapshotOf = Snapshot<CommittedLeaderId, u64, Member, Arc<Snapsh
 impl StateMachine {
     pub(crate) fn open(
         store: Arc<LedgerStore>,
+        log: &LogStore,
         keys: Arc<BatchKeys>,
         observer: Arc<Observer>,
     ) -> Result<StateMachine, LedgerError> {
         let applier = Applier::load(store.generation(), keys.clone())?;
+        store.renew_snapshot(log.gone(applier.applied().last.as_ref()).as_ref())?;
         observer.loaded(applier.applied());
         #[cfg(any(test, feature = "sim"))]
         crate::sim::loaded(applier.applied());
