@@ -90,12 +90,12 @@ fn an_acknowledgement_before_the_sync_is_found() {
 
 #[test]
 fn a_skipped_root_check_is_found() {
-    check_found(Plant::SkippedRootCheck, 1, 200, "is another than was committed");
+    check_found(Plant::SkippedRootCheck, 1, 100, "is another than was committed");
 }
 
 #[test]
 fn a_double_vote_is_found() {
-    check_found(Plant::DoubleVote, 102, 1, "voted for");
+    check_found(Plant::DoubleVote, 1, 150, "voted for");
 }
 
 #[test]
