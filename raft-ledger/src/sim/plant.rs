@@ -15,13 +15,3 @@ pub enum Plant {
     /// The first entry after a snapshot is applied a second time.
     AppliedTwice,
 }
-
-impl Plant {
-    pub const ALL: [Plant; 5] = [
-        Plant::AckBeforeFsync,
-        Plant::SkippedRootCheck,
-        Plant::DoubleVote,
-        Plant::DedupeOffByOne,
-        Plant::AppliedTwice,
-    ];
-}
