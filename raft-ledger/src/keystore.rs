@@ -23,10 +23,10 @@ use aes_gcm::aead::AeadInPlace;
 use aes_gcm::{Aes256Gcm, KeyInit, Nonce, Tag};
 use hmac::{Hmac, Mac};
 use rand::RngCore;
-use rand::rngs::OsRng;
 use sha2::Sha256;
 
 use crate::keys::Secret;
+use crate::random;
 use crate::types::{LedgerError, Subject};
 
 const MAGIC: &[u8; 8] = b"MEDKEYS\x01";
@@ -48,8 +48,31 @@ pub(crate) struct KeyStore {
 }
 
 struct Appender {
-    file: File,
+    file: KeyFile,
     end: u64,
+}
+
+enum KeyFile {
+    Disk(File),
+    #[cfg(any(test, feature = "sim"))]
+    Simulated(PathBuf),
+}
+
+impl KeyFile {
+    /// On the disk when it returns.
+    fn write_at(&self, bytes: &[u8], offset: u64) -> std::io::Result<()> {
+        match self {
+            KeyFile::Disk(file) => {
+                file.write_all_at(bytes, offset)?;
+                file.sync_data()
+            }
+            #[cfg(any(test, feature = "sim"))]
+            KeyFile::Simulated(path) => {
+                crate::sim::disk::append(path, bytes);
+                Ok(())
+            }
+        }
+    }
 }
 
 #[derive(Default)]
@@ -62,6 +85,10 @@ impl KeyStore {
     /// Opens or makes the file. An error if it is damaged, of another master key, or open elsewhere.
     pub(crate) fn open(path: &Path, master: Secret) -> Result<KeyStore, LedgerError> {
         let io = |source| LedgerError::Io { path: path.display().to_string(), source };
+        #[cfg(any(test, feature = "sim"))]
+        if crate::sim::disk::holds(path) {
+            return KeyStore::open_simulated(path, master);
+        }
         if !path.exists() {
             create(path, &master).map_err(io)?;
         }
@@ -75,7 +102,18 @@ impl KeyStore {
         if end < bytes.len() {
             set_aside(path, &file, end, &bytes).map_err(io)?;
         }
-        let file = Mutex::new(Some(Appender { file, end: end as u64 }));
+        let file = Mutex::new(Some(Appender { file: KeyFile::Disk(file), end: end as u64 }));
+        Ok(KeyStore { path: path.to_owned(), master, keys: RwLock::new(keys), file })
+    }
+
+    #[cfg(any(test, feature = "sim"))]
+    fn open_simulated(path: &Path, master: Secret) -> Result<KeyStore, LedgerError> {
+        use crate::sim::disk;
+        if disk::read(path).is_none() {
+            disk::append(path, &[MAGIC.as_slice(), &master_check(&master)].concat());
+        }
+        let (keys, end) = read(path, &disk::read(path).unwrap_or_default(), &master)?;
+        let file = Mutex::new(Some(Appender { file: KeyFile::Simulated(path.to_owned()), end: end as u64 }));
         Ok(KeyStore { path: path.to_owned(), master, keys: RwLock::new(keys), file })
     }
 
@@ -90,7 +128,7 @@ impl KeyStore {
         {
             let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
             for subject in subjects.iter().filter(|subject| !keys.in_use.contains_key(subject)) {
-                fresh.entry(*subject).or_insert_with(|| (random_id(), Secret::random(&mut OsRng)));
+                fresh.entry(*subject).or_insert_with(|| (random_id(), Secret::random(&mut random::os_rng())));
             }
         }
         if fresh.is_empty() {
@@ -100,8 +138,7 @@ impl KeyStore {
         let io = |source| LedgerError::Io { path: self.path.display().to_string(), source };
         let lost = || io(std::io::Error::other("an earlier write failed; restart the site"));
         let Appender { file, end } = appender.take().ok_or_else(lost)?;
-        file.write_all_at(&frame, end).map_err(io)?;
-        file.sync_data().map_err(io)?;
+        file.write_at(&frame, end).map_err(io)?;
         *appender = Some(Appender { file, end: end + frame.len() as u64 });
         let mut keys = self.keys.write().unwrap_or_else(PoisonError::into_inner);
         for (subject, (id, key)) in fresh {
@@ -140,7 +177,7 @@ impl KeyStore {
             body.extend_from_slice(&subject.0);
             body.extend_from_slice(id);
             let mut nonce = [0; 12];
-            OsRng.fill_bytes(&mut nonce);
+            random::os_rng().fill_bytes(&mut nonce);
             let mut wrapped = *key.expose();
             let tag = cipher
                 .encrypt_in_place_detached(Nonce::from_slice(&nonce), &body[start..], &mut wrapped)
@@ -279,7 +316,7 @@ fn master_check(master: &Secret) -> [u8; 16] {
 
 fn random_id() -> KeyId {
     let mut id = [0; 16];
-    OsRng.fill_bytes(&mut id);
+    random::os_rng().fill_bytes(&mut id);
     id
 }
 

@@ -15,7 +15,7 @@ use crate::call::{InFlight, places};
 use crate::config::Config;
 use crate::cosign::{Blame, Cosigner, Newest, Rounds};
 use crate::keys::{IndexKey, SiteKeys};
-use crate::network::{Identity, Network, Peers, Service, Tls, listen};
+use crate::network::{Identity, Network, Peers, Served, Service, Tls, listen};
 use crate::observer::Observer;
 use crate::packer::Packer;
 use crate::raft::{Member, Types};
@@ -83,7 +83,7 @@ impl Ledger {
         }
         let cosigner = Cosigner::open(keys.clone(), store.clone(), observer.clone(), site_db.clone(), blame)?;
         let cosigner = Arc::new(cosigner);
-        let machine = StateMachine::open(store.clone(), Arc::new(batch_keys), observer.clone())?;
+        let machine = StateMachine::open(store.clone(), &log, Arc::new(batch_keys), observer.clone())?;
 
         let tasks = Tasks::default();
         let tls = Tls::new(&keys)?;
@@ -101,14 +101,17 @@ impl Ledger {
             let listener = tokio::net::TcpListener::bind(&config.listen).await;
             let listener =
                 listener.map_err(|source| LedgerError::Io { path: config.listen.clone(), source })?;
-            let service = Service {
+            let served = Served {
                 raft: raft.clone(),
                 store: store.clone(),
                 cosigner: cosigner.clone(),
+                tasks: tasks.clone(),
+            };
+            let service = Service {
+                served,
                 identity,
                 tls,
                 peers: Arc::new(config.peers.iter().map(|peer| peer.name.clone()).collect::<BTreeSet<_>>()),
-                tasks: tasks.clone(),
             };
             tasks.spawn(listen(listener, service));
         }

@@ -2,6 +2,7 @@
 
 mod apply;
 mod audit;
+mod blocking;
 mod call;
 mod checkpoint;
 mod config;
@@ -17,10 +18,15 @@ mod observer;
 mod packer;
 mod proofs;
 mod raft;
+mod random;
 mod read_index;
 mod reads;
 mod record;
 mod seal;
+#[cfg(feature = "sim")]
+pub mod sim;
+#[cfg(all(test, not(feature = "sim")))]
+mod sim;
 mod store;
 mod tasks;
 mod types;

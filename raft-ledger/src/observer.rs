@@ -68,6 +68,20 @@ impl Observer {
         self.size.subscribe()
     }
 
+    /// Until so many leaves are applied here.
+    pub(crate) async fn reaches(&self, size: u64) {
+        #[cfg(any(test, feature = "sim"))]
+        if crate::sim::is_running() {
+            // The watch channel wakes those who wait in a random order.
+            while self.view().size < size {
+                tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+            }
+            return;
+        }
+        // An error means that this ledger is closed, and then nothing is waited for.
+        let _ = self.watch_size().wait_for(|known| *known >= size).await;
+    }
+
     /// Who waits for the batch; told by its hash once it is applied here.
     pub(crate) fn wait_for(&self, batch_hash: Hash, places: Vec<Place>) {
         lock(&self.waiting).insert(batch_hash, places);

@@ -38,7 +38,7 @@ impl Packer {
     pub(crate) fn pack(&self, position: &Position, drafts: &[Draft]) -> Result<Packed, LedgerError> {
         let subjects: Vec<Subject> = drafts.iter().map(|draft| draft.subject).collect();
         self.sealer.ensure(&subjects)?;
-        let mut rng = rand::thread_rng();
+        let mut rng = crate::random::rng();
         let mut items = Vec::with_capacity(drafts.len());
         let mut packed = Packed { batches: Vec::new(), next: position.clone() };
         for (draft, site_seq) in drafts.iter().zip(position.next_site_seq..) {

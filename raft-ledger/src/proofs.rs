@@ -34,20 +34,7 @@ impl Ledger {
     /// `NotProven` if no cosigned checkpoint covers the entry yet.
     pub fn prove(&self, index: u64) -> Result<String, LedgerError> {
         let (checkpoint, db) = self.proven()?;
-        if index >= checkpoint.size {
-            return Err(LedgerError::NotProven(format!(
-                "the newest cosigned checkpoint covers {} entries, entry {index} is not among them; try again",
-                checkpoint.size
-            )));
-        }
-        let leaf = leaf(&db, index)?;
-        let path = inclusion_proof(db.as_ref(), index, checkpoint.size)?;
-        Ok(format!(
-            "c2sp.org/tlog-proof@v1\nextra {}\nindex {index}\n{}\n{}",
-            STANDARD.encode(leaf),
-            hash_lines(&path),
-            checkpoint.note
-        ))
+        receipt(&db, &checkpoint, index)
     }
 
     /// That the first `old` entries are the beginning of the first `new` ones, in the form of a request to a C2SP
@@ -126,6 +113,28 @@ impl Ledger {
         }
         Ok((checkpoint, db))
     }
+}
+
+/// See [`Ledger::prove`]; `db` holds what the checkpoint covers.
+pub(crate) fn receipt(
+    db: &Generation,
+    checkpoint: &CosignedCheckpoint,
+    index: u64,
+) -> Result<String, LedgerError> {
+    if index >= checkpoint.size {
+        return Err(LedgerError::NotProven(format!(
+            "the newest cosigned checkpoint covers {} entries, entry {index} is not among them; try again",
+            checkpoint.size
+        )));
+    }
+    let leaf = leaf(db, index)?;
+    let path = inclusion_proof(db, index, checkpoint.size)?;
+    Ok(format!(
+        "c2sp.org/tlog-proof@v1\nextra {}\nindex {index}\n{}\n{}",
+        STANDARD.encode(leaf),
+        hash_lines(&path),
+        checkpoint.note
+    ))
 }
 
 fn leaf(db: &Generation, index: u64) -> Result<Vec<u8>, LedgerError> {

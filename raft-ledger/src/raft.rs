@@ -32,6 +32,11 @@ pub(crate) struct Member {
     pub(crate) name: String,
 }
 
+#[cfg(not(any(test, feature = "sim")))]
+type Runtime = openraft::impls::TokioRuntime;
+#[cfg(any(test, feature = "sim"))]
+type Runtime = crate::sim::runtime::Runtime;
+
 openraft::declare_raft_types!(
     pub(crate) Types:
         D = Proposal,
@@ -40,6 +45,7 @@ openraft::declare_raft_types!(
         Node = Member,
         Term = u64,
         LeaderId = leader_id_std::LeaderId<u64, u64>,
+        AsyncRuntime = Runtime,
 );
 
 pub(crate) type CommittedLeaderId = openraft::type_config::alias::CommittedLeaderIdOf<Types>;

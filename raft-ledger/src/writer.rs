@@ -92,7 +92,7 @@ impl Writer {
         let mut nonces = Vec::new();
         loop {
             let state = self.or_end(load_site(&self.store.generation(), &site));
-            let nonce: [u8; 16] = rand::random();
+            let nonce: [u8; 16] = crate::random::bytes();
             nonces.push(nonce);
             let open = OpenEpoch::sign(GROUP, site.clone(), state.epoch, nonce, &self.keys.batch);
             let sent = self.propose(Command::OpenEpoch(open).encode(), None).await;
@@ -196,7 +196,7 @@ impl Writer {
         let (drafts, places) = state.take_batch();
         let (packer, position) = (self.packer.clone(), state.position.clone());
         // Sealing, and a sync of the key store if a subject is new.
-        let packed = tokio::task::spawn_blocking(move || packer.pack(&position, &drafts)).await;
+        let packed = crate::blocking::run(move || packer.pack(&position, &drafts)).await;
         let Packed { batches, next } = match packed {
             Ok(packed) => self.or_end(packed),
             // Only when the runtime is going down.

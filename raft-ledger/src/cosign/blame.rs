@@ -1,8 +1,6 @@
 //! Evidence: two roots of one size under one site's signatures. Portable, because both notes are signed.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::File;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -12,7 +10,7 @@ use crate::LedgerError;
 use crate::checkpoint::{Checkpoint, Note, NoteVerifier};
 use crate::keys::SiteKeys;
 use crate::record::Hash;
-use crate::store::SiteDb;
+use crate::store::{SiteDb, files};
 
 const BLAMED: &[u8] = b"cosign/blamed/";
 /// Signed checkpoints that are remembered, the largest ones.
@@ -112,7 +110,10 @@ impl Blame {
         second: &str,
     ) -> Result<(), LedgerError> {
         let size = checkpoint.size;
-        let path = self.dir.join(format!("split-view-{site}-{size}.json"));
+        #[cfg(any(test, feature = "sim"))]
+        crate::sim::blamed(site, size);
+        let name = format!("split-view-{site}-{size}.json");
+        let path = self.dir.join(&name);
         let evidence = json!({
             "evidence": "split-view",
             "site": site,
@@ -121,10 +122,8 @@ impl Blame {
         });
         let io = |source| LedgerError::Io { path: path.display().to_string(), source };
         if !path.exists() {
-            std::fs::create_dir_all(&self.dir).map_err(io)?;
-            let mut file = File::create(&path).map_err(io)?;
-            file.write_all(format!("{evidence:#}\n").as_bytes()).map_err(io)?;
-            file.sync_all().map_err(io)?;
+            files::make_dir(&self.dir).map_err(io)?;
+            files::replace_text(&self.dir, &name, &format!("{evidence:#}\n")).map_err(io)?;
         }
         self.site_db.put(&[BLAMED, site.as_bytes()].concat(), &size.to_be_bytes(), true)?;
         self.lock().blamed.insert(site.to_owned());

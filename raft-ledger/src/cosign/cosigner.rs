@@ -149,6 +149,8 @@ impl Cosigner {
         match larger {
             // A tree that the one vouched for continues: one signature cannot contradict the other.
             Some(record) if continues(&db, Record { size, root }, record)? => {
+                #[cfg(any(test, feature = "sim"))]
+                crate::sim::signed(size, &root);
                 Ok(self.checkpoint(size, root).sign(&self.keys.log)?)
             }
             Some(record) => Err(Refusal::Inconsistent { cosigned: record.size }),
@@ -196,6 +198,8 @@ impl Cosigner {
             self.site_db.put(RECORD, &next.encode(), true)?;
             *record = Some(next);
         }
+        #[cfg(any(test, feature = "sim"))]
+        crate::sim::signed(size, &root);
         let checkpoint = self.checkpoint(size, root);
         let signature = checkpoint.signature(&self.keys.log)?;
         let cosignature = self.keys.cosigner.cosign(&checkpoint.text(), now_s());
@@ -237,9 +241,8 @@ impl Request {
 pub(crate) async fn answer(cosigner: Arc<Cosigner>, request: Bytes) -> Result<String, Refusal> {
     let judge = cosigner.clone();
     let checkpoint = blocking(move || judge.admit(&Request::decode(&request))).await?;
-    let mut sizes = cosigner.observer.watch_size();
     // A size that does not come in time is refused below, by what is applied then.
-    let _ = tokio::time::timeout(APPLY_WAIT, sizes.wait_for(|known| *known >= checkpoint.size)).await;
+    let _ = tokio::time::timeout(APPLY_WAIT, cosigner.observer.reaches(checkpoint.size)).await;
     blocking(move || cosigner.cosign(&checkpoint)).await
 }
 
@@ -247,7 +250,7 @@ pub(crate) async fn answer(cosigner: Arc<Cosigner>, request: Bytes) -> Result<St
 pub(super) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, Refusal> + Send + 'static,
 ) -> Result<T, Refusal> {
-    tokio::task::spawn_blocking(work).await.map_err(|e| LedgerError::Storage(e.to_string()))?
+    crate::blocking::run(work).await.map_err(|e| LedgerError::Storage(e.to_string()))?
 }
 
 /// The root of this site's own first `size` leaves.
@@ -287,5 +290,9 @@ impl Record {
 
 /// Unix time.
 pub(super) fn now_s() -> u64 {
+    #[cfg(any(test, feature = "sim"))]
+    if let Some(now_s) = crate::sim::unix_s() {
+        return now_s;
+    }
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }

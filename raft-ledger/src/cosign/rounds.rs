@@ -40,6 +40,7 @@ impl Rounds {
         let (mut silence, mut shown) = (Silence::default(), String::new());
         loop {
             let ticked = tokio::select! {
+                biased;
                 _ = tick.tick() => true,
                 _ = asked.changed() => false,
             };

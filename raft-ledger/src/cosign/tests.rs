@@ -69,7 +69,7 @@ fn tree(leaves: &[u64]) -> Tree {
 fn fill(store: &LedgerStore, leaves: &[u64]) {
     let db = store.generation();
     let mut tree = tree(leaves);
-    let mut batch = rocksdb::WriteBatch::default();
+    let mut batch = crate::store::db::WriteBatch::default();
     for (key, hashes) in tree.take_writes() {
         db.put(&mut batch, Family::Tiles, &tile_key(key), &hashes).unwrap();
     }

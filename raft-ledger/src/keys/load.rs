@@ -32,7 +32,7 @@ pub struct SiteKeys {
     pub(crate) tls_cert: CertificateDer<'static>,
     pub(crate) tls_key: PrivateKeyDer<'static>,
     pub(crate) master: Secret,
-    verifiers: VerifierKeys,
+    pub(super) verifiers: VerifierKeys,
 }
 
 #[derive(Deserialize)]

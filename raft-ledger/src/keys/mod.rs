@@ -20,6 +20,8 @@ mod init;
 mod load;
 mod public;
 mod secret;
+#[cfg(any(test, feature = "sim"))]
+mod simulated;
 
 pub use self::index::IndexKey;
 pub use self::init::init;
@@ -29,3 +31,5 @@ pub use self::public::VerifierKeys;
 pub(crate) use self::load::certificate_names;
 pub(crate) use self::public::vkey;
 pub(crate) use self::secret::Secret;
+#[cfg(any(test, feature = "sim"))]
+pub(crate) use self::simulated::simulated;

@@ -100,6 +100,17 @@ impl Network {
         self.peers.clone()
     }
 
+    /// Peers by lanes that lead elsewhere than into TLS.
+    #[cfg(any(test, feature = "sim"))]
+    pub(super) fn over(sites: &[(u64, String)], lane: impl Fn(u64, &str) -> Lane) -> Network {
+        let peer = |(id, name): &(u64, String)| {
+            let lane = || lane(*id, name);
+            let (name, address) = (name.clone(), String::new());
+            (*id, Peer { control: lane(), bulk: lane(), snapshot: lane(), name, address })
+        };
+        Network { peers: Arc::new(sites.iter().map(peer).collect()) }
+    }
+
     fn client(&self, target: u64, node: &Member, lane: impl Fn(&Peer) -> &Lane) -> Client {
         match self.peers.get(&target).filter(|peer| peer.name == node.name) {
             Some(peer) => Client { target, lane: Some(lane(peer).clone()) },
@@ -220,6 +231,7 @@ impl RaftNetworkV2<Types> for Client {
     ) -> Result<SnapshotResponse<Types>, StreamingError<Types>> {
         let lane = self.lane().map_err(StreamingError::from)?.clone();
         tokio::select! {
+            biased;
             closed = cancel => Err(StreamingError::Closed(closed)),
             sent = snapshot::send(&lane, vote, &snapshot.snapshot) => {
                 sent.map_err(|e| StreamingError::from(as_openraft(&e)))

@@ -37,12 +37,12 @@ pub(crate) enum RpcError {
     Timeout { site: String },
 }
 
-type Answer = oneshot::Sender<Result<Bytes, RpcError>>;
+pub(super) type Answer = oneshot::Sender<Result<Bytes, RpcError>>;
 
-struct Request {
-    kind: Kind,
-    body: Bytes,
-    answer: Answer,
+pub(super) struct Request {
+    pub(super) kind: Kind,
+    pub(super) body: Bytes,
+    pub(super) answer: Answer,
 }
 
 /// A handle; the connection lives in a task that ends with the last handle.
@@ -55,17 +55,22 @@ pub(super) struct Lane {
 
 impl Lane {
     pub(super) fn open(site: &str, address: &str, tls: Tls, identity: Arc<Identity>, tasks: &Tasks) -> Lane {
-        let (requests, receiver) = mpsc::channel(QUEUE);
-        let connected = Arc::new(AtomicBool::new(false));
+        let (lane, receiver) = Lane::new(site);
         let line = Line {
             site: site.to_owned(),
             address: address.to_owned(),
             tls,
             identity,
-            connected: connected.clone(),
+            connected: lane.connected.clone(),
         };
         tasks.spawn(line.run(receiver));
-        Lane { site: site.to_owned(), requests, connected }
+        lane
+    }
+
+    /// A handle, and what it asks for: whoever holds the second is the connection.
+    pub(super) fn new(site: &str) -> (Lane, mpsc::Receiver<Request>) {
+        let (requests, receiver) = mpsc::channel(QUEUE);
+        (Lane { site: site.to_owned(), requests, connected: Arc::default() }, receiver)
     }
 
     pub(super) fn is_connected(&self) -> bool {

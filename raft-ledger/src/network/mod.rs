@@ -9,10 +9,12 @@ mod frame;
 mod hello;
 mod lane;
 mod server;
+#[cfg(any(test, feature = "sim"))]
+pub(crate) mod simulated;
 mod snapshot;
 mod tls;
 
 pub(crate) use client::{Network, Peers};
 pub(crate) use hello::Identity;
-pub(crate) use server::{Service, listen};
+pub(crate) use server::{Served, Service, listen};
 pub(crate) use tls::Tls;

@@ -19,6 +19,7 @@ use super::frame::{self, Frame, Kind, pack, unpack};
 use super::hello::{Hello, Identity};
 use super::snapshot::Incoming;
 use super::tls::Tls;
+use crate::blocking;
 use crate::cosign::{self, Cosigner};
 use crate::raft::{Proposal, Types};
 use crate::read_index::read_index;
@@ -34,15 +35,21 @@ const CONNECTIONS_MAX: usize = 256;
 
 /// What a peer may ask of this site.
 #[derive(Clone)]
-pub(crate) struct Service {
+pub(crate) struct Served {
     pub(crate) raft: Raft<Types, StateMachine>,
     pub(crate) store: Arc<LedgerStore>,
     pub(crate) cosigner: Arc<Cosigner>,
+    pub(crate) tasks: Tasks,
+}
+
+/// The same behind a listener: who may ask at all.
+#[derive(Clone)]
+pub(crate) struct Service {
+    pub(crate) served: Served,
     pub(crate) identity: Arc<Identity>,
     pub(crate) tls: Tls,
     /// Names of the sites that may connect.
     pub(crate) peers: Arc<BTreeSet<String>>,
-    pub(crate) tasks: Tasks,
 }
 
 /// Serves until the task is dropped.
@@ -53,7 +60,7 @@ pub(crate) async fn listen(listener: TcpListener, service: Service) {
         match listener.accept().await {
             Ok((stream, from)) => {
                 let service = service.clone();
-                let tasks = service.tasks.clone();
+                let tasks = service.served.tasks.clone();
                 tasks.spawn(async move {
                     if let Err(why) = serve(stream, service).await {
                         tracing::warn!(%from, %why, "a connection of a peer ended");
@@ -77,14 +84,8 @@ async fn serve(stream: TcpStream, service: Service) -> Result<(), String> {
     let (mut reader, writer) = shaken.await.map_err(|_| "the handshake took too long".to_owned())??;
     let (answers, to_write) = mpsc::channel(ANSWERS);
     // Ends with the last sender.
-    service.tasks.spawn(write_answers(writer, to_write));
-    let mut connection = Connection {
-        service,
-        answers,
-        at_once: Arc::new(Semaphore::new(AT_ONCE)),
-        appends: None,
-        incoming: None,
-    };
+    service.served.tasks.spawn(write_answers(writer, to_write));
+    let mut connection = Connection::new(service.served, answers);
     while let Some(bytes) = reader.next().await {
         // A peer that closes without a TLS goodbye has stopped; that is no fault of this side.
         let Ok(bytes) = bytes else { return Ok(()) };
@@ -139,8 +140,9 @@ async fn write_answers(mut writer: Writer, mut answers: mpsc::Receiver<Frame>) {
     }
 }
 
-struct Connection {
-    service: Service,
+/// One peer's requests on one connection, in the order of arrival.
+pub(super) struct Connection {
+    served: Served,
     answers: mpsc::Sender<Frame>,
     at_once: Arc<Semaphore>,
     appends: Option<Appends>,
@@ -154,7 +156,12 @@ struct Appends {
 }
 
 impl Connection {
-    async fn handle(&mut self, request: Frame) -> Result<(), String> {
+    pub(super) fn new(served: Served, answers: mpsc::Sender<Frame>) -> Connection {
+        let at_once = Arc::new(Semaphore::new(AT_ONCE));
+        Connection { served, answers, at_once, appends: None, incoming: None }
+    }
+
+    pub(super) async fn handle(&mut self, request: Frame) -> Result<(), String> {
         match request.kind {
             Kind::Append => self.append(request).await,
             Kind::Forward => {
@@ -165,13 +172,13 @@ impl Connection {
                 self.spawn(request).await
             }
             Kind::SnapshotBegin => {
-                let begun = Incoming::begin(&self.service.store, &request.body);
+                let begun = Incoming::begin(&self.served.store, &request.body);
                 let result = begun.map(|incoming| self.incoming = Some(incoming)).map(|()| Bytes::new());
                 self.answer(request.id, result).await
             }
             Kind::SnapshotChunk => {
                 let incoming = self.incoming.as_mut().ok_or("a piece of no snapshot")?;
-                let result = tokio::task::block_in_place(|| incoming.piece(request.body));
+                let result = blocking::in_place(|| incoming.piece(request.body));
                 self.answer(request.id, result.map(|()| Bytes::new())).await
             }
             Kind::SnapshotEnd => self.install(request.id).await,
@@ -185,10 +192,10 @@ impl Connection {
 
     /// In the order of arrival: the batches of a site follow one another.
     async fn forward(&self, command: Bytes) -> Result<Bytes, String> {
-        if !self.service.raft.is_leader() {
+        if !self.served.raft.is_leader() {
             return Err("this site does not lead".into());
         }
-        let taken = self.service.raft.client_write_ff(Proposal(command), None).await;
+        let taken = self.served.raft.client_write_ff(Proposal(command), None).await;
         taken.map(|()| Bytes::new()).map_err(|e| e.to_string())
     }
 
@@ -206,20 +213,20 @@ impl Connection {
 
     fn start_appends(&self, session: u64) -> Appends {
         let (requests, receiver) = mpsc::channel(AT_ONCE);
-        self.service.tasks.spawn(run_appends(self.service.raft.clone(), receiver, self.answers.clone()));
+        self.served.tasks.spawn(run_appends(self.served.raft.clone(), receiver, self.answers.clone()));
         Appends { session, requests }
     }
 
     async fn spawn(&self, request: Frame) -> Result<(), String> {
         let permit = self.at_once.clone().acquire_owned().await.map_err(|e| e.to_string())?;
-        let (service, answers) = (self.service.clone(), self.answers.clone());
-        self.service.tasks.spawn(async move {
+        let (served, answers) = (self.served.clone(), self.answers.clone());
+        self.served.tasks.spawn(async move {
             let result = match request.kind {
                 Kind::Cosign => {
-                    let answer = cosign::answer(service.cosigner.clone(), request.body).await;
+                    let answer = cosign::answer(served.cosigner, request.body).await;
                     answer.map(Bytes::from).map_err(|e| e.to_string())
                 }
-                kind => control(&service.raft, kind, &request.body).await,
+                kind => control(&served.raft, kind, &request.body).await,
             };
             let _ = send(&answers, request.id, result).await;
             drop(permit);
@@ -229,9 +236,8 @@ impl Connection {
 
     async fn install(&mut self, id: u64) -> Result<(), String> {
         let incoming = self.incoming.take().ok_or("the end of no snapshot")?;
-        let raft = self.service.raft.clone();
-        let checked =
-            tokio::task::spawn_blocking(move || incoming.finish()).await.map_err(|e| e.to_string())?;
+        let raft = self.served.raft.clone();
+        let checked = blocking::run(move || incoming.finish()).await.map_err(|e| e.to_string())?;
         let result = match checked {
             Ok((vote, snapshot)) => {
                 let snapshot = SnapshotOf { meta: snapshot.meta.clone(), snapshot };

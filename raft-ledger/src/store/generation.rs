@@ -4,10 +4,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use rocksdb::{
-    ColumnFamily, ColumnFamilyDescriptor, IteratorMode, Options, ReadOptions, WriteBatch, WriteOptions,
-};
+use rocksdb::{ColumnFamilyDescriptor, Options};
 
+use super::db::{Db, DbError, Wal, WriteBatch};
+use super::files;
 use crate::LedgerError;
 use crate::merkle::{TileKey, TileReader};
 use crate::raft::GROUP;
@@ -51,6 +51,11 @@ const ALL: [Family; 10] = [
 ];
 
 impl Family {
+    #[cfg(any(test, feature = "sim"))]
+    pub(crate) fn names() -> [&'static str; ALL.len()] {
+        ALL.map(Family::name)
+    }
+
     fn name(self) -> &'static str {
         match self {
             Family::Events => "events",
@@ -69,7 +74,7 @@ impl Family {
 
 pub(crate) struct Generation {
     // An Option only so that Drop can close it before it removes the directory.
-    db: Option<rocksdb::DB>,
+    db: Option<Db>,
     path: PathBuf,
     obsolete: AtomicBool,
     /// Dedupe keys of lower indices are out of the window: compaction drops them.
@@ -89,15 +94,17 @@ impl Generation {
         options.set_max_background_jobs(2);
         let families = ALL
             .map(|family| ColumnFamilyDescriptor::new(family.name(), family_options(family, &dedupe_floor)));
-        let db = rocksdb::DB::open_cf_descriptors(&options, path, families).map_err(|e| opening(path, &e))?;
+        let db = Db::open(&options, path, families).map_err(|e| opening(path, &e))?;
+        #[cfg(any(test, feature = "sim"))]
+        if let Db::Memory(db) = &db {
+            db.compact_by(Family::Dedupe.name(), dedupe_floor.clone());
+        }
         Ok(Generation { db: Some(db), path: path.to_owned(), obsolete: AtomicBool::new(false), dedupe_floor })
     }
 
     /// For a checkpoint: nothing is written to it.
     pub(crate) fn open_read_only(path: &Path) -> Result<Generation, LedgerError> {
-        let names = ALL.map(Family::name);
-        let db = rocksdb::DB::open_cf_for_read_only(&Options::default(), path, names, false)
-            .map_err(|e| opening(path, &e))?;
+        let db = Db::open_read_only(path, &ALL.map(Family::name)).map_err(|e| opening(path, &e))?;
         let dedupe_floor = Arc::new(AtomicU64::new(0));
         Ok(Generation { db: Some(db), path: path.to_owned(), obsolete: AtomicBool::new(false), dedupe_floor })
     }
@@ -115,18 +122,12 @@ impl Generation {
         self.dedupe_floor.store(index, Ordering::Relaxed);
     }
 
-    fn db(&self) -> Result<&rocksdb::DB, LedgerError> {
+    fn db(&self) -> Result<&Db, LedgerError> {
         self.db.as_ref().ok_or_else(|| LedgerError::Storage("the ledger database is closed".into()))
     }
 
-    fn cf(&self, family: Family) -> Result<&ColumnFamily, LedgerError> {
-        self.db()?
-            .cf_handle(family.name())
-            .ok_or_else(|| LedgerError::Damaged(format!("{}: no {}", self.path.display(), family.name())))
-    }
-
     pub(crate) fn get(&self, family: Family, key: &[u8]) -> Result<Option<Vec<u8>>, LedgerError> {
-        self.db()?.get_cf(self.cf(family)?, key).map_err(reading)
+        self.db()?.get(family.name(), key).map_err(reading)
     }
 
     pub(crate) fn put(
@@ -136,8 +137,7 @@ impl Generation {
         key: &[u8],
         value: &[u8],
     ) -> Result<(), LedgerError> {
-        batch.put_cf(self.cf(family)?, key, value);
-        Ok(())
+        self.db()?.put(batch, family.name(), key, value).map_err(writing)
     }
 
     pub(crate) fn delete_prefix(
@@ -147,31 +147,23 @@ impl Generation {
         prefix: &[u8],
     ) -> Result<(), LedgerError> {
         let end = [prefix, &[0xff; 9]].concat();
-        batch.delete_range_cf(self.cf(family)?, prefix.to_vec(), end);
-        Ok(())
+        self.db()?.delete_range(batch, family.name(), prefix, &end).map_err(writing)
     }
 
     /// Into memory; durable with the next flush, and until then in the raft log.
     pub(crate) fn write(&self, batch: WriteBatch) -> Result<(), LedgerError> {
-        let mut options = WriteOptions::default();
-        options.disable_wal(true);
-        self.db()?.write_opt(batch, &options).map_err(|e| LedgerError::Storage(format!("write: {e}")))
+        self.db()?.write(batch, Wal::Off).map_err(writing)
     }
 
     pub(crate) fn flush(&self) -> Result<(), LedgerError> {
-        let families = ALL.iter().map(|family| self.cf(*family)).collect::<Result<Vec<_>, _>>()?;
-        let mut options = rocksdb::FlushOptions::default();
-        options.set_wait(true);
-        self.db()?.flush_cfs_opt(&families, &options).map_err(|e| LedgerError::Storage(format!("flush: {e}")))
+        let flushed = self.db()?.flush(&ALL.map(Family::name));
+        flushed.map_err(|e| LedgerError::Storage(format!("flush: {e}")))
     }
 
     /// Hard links of the flushed state into the new directory `path`.
     pub(crate) fn checkpoint(&self, path: &Path) -> Result<(), LedgerError> {
-        let making = |e: rocksdb::Error| LedgerError::Storage(format!("checkpoint {}: {e}", path.display()));
-        rocksdb::checkpoint::Checkpoint::new(self.db()?)
-            .map_err(making)?
-            .create_checkpoint(path)
-            .map_err(making)
+        let made = self.db()?.checkpoint(path);
+        made.map_err(|e| LedgerError::Storage(format!("checkpoint {}: {e}", path.display())))
     }
 
     /// Key and value of each key in `[from, to)`, in order, until `visit` says false.
@@ -182,10 +174,7 @@ impl Generation {
         to: &[u8],
         mut visit: impl FnMut(&[u8], &[u8]) -> Result<bool, LedgerError>,
     ) -> Result<(), LedgerError> {
-        let mut options = ReadOptions::default();
-        options.set_iterate_upper_bound(to.to_vec());
-        let start = IteratorMode::From(from, rocksdb::Direction::Forward);
-        for item in self.db()?.iterator_cf_opt(self.cf(family)?, options, start) {
+        for item in self.db()?.iter(family.name(), from, to).map_err(reading)? {
             let (key, value) = item.map_err(reading)?;
             if !visit(&key, &value)? {
                 break;
@@ -199,7 +188,7 @@ impl Drop for Generation {
     fn drop(&mut self) {
         drop(self.db.take());
         if self.obsolete.load(Ordering::Relaxed)
-            && let Err(error) = std::fs::remove_dir_all(&self.path)
+            && let Err(error) = files::remove_dir(&self.path)
         {
             tracing::warn!(path = %self.path.display(), %error, "an old ledger directory could not be removed");
         }
@@ -242,18 +231,17 @@ fn family_options(family: Family, dedupe_floor: &Arc<AtomicU64>) -> Options {
     options
 }
 
-fn opening(path: &Path, error: &rocksdb::Error) -> LedgerError {
-    match error.kind() {
-        rocksdb::ErrorKind::Corruption => LedgerError::Damaged(format!("{}: {error}", path.display())),
-        _ => LedgerError::Storage(format!("{}: {error}", path.display())),
-    }
+fn opening(path: &Path, error: &DbError) -> LedgerError {
+    let text = format!("{}: {error}", path.display());
+    if error.is_damage() { LedgerError::Damaged(text) } else { LedgerError::Storage(text) }
 }
 
-fn reading(error: rocksdb::Error) -> LedgerError {
-    match error.kind() {
-        rocksdb::ErrorKind::Corruption => LedgerError::Damaged(format!("ledger database: {error}")),
-        _ => LedgerError::Storage(format!("read: {error}")),
-    }
+fn reading(error: DbError) -> LedgerError {
+    error.reading("ledger database")
+}
+
+fn writing(error: DbError) -> LedgerError {
+    LedgerError::Storage(format!("write: {error}"))
 }
 
 pub(crate) fn index_key(index: u64) -> Vec<u8> {

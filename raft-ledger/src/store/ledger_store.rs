@@ -7,10 +7,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use super::applied::load_applied;
+use super::files;
 use super::generation::Generation;
 use crate::LedgerError;
 use crate::apply::dedupe_floor;
-use crate::raft::SnapshotMeta;
+use crate::raft::{LogId, SnapshotMeta};
 
 const CURRENT: &str = "CURRENT";
 
@@ -51,7 +52,7 @@ impl SnapshotDir {
 
 impl Drop for SnapshotDir {
     fn drop(&mut self) {
-        if !self.keep.load(Ordering::Relaxed) && self.path.exists() {
+        if !self.keep.load(Ordering::Relaxed) && files::is_dir(&self.path) {
             remove(&self.path);
         }
     }
@@ -59,7 +60,7 @@ impl Drop for SnapshotDir {
 
 impl LedgerStore {
     pub(crate) fn open(dir: &Path) -> Result<LedgerStore, LedgerError> {
-        std::fs::create_dir_all(dir).map_err(|e| io(dir, e))?;
+        files::make_dir(dir).map_err(|e| io(dir, e))?;
         let current = current_name(dir)?;
         let (snapshots, last_number) = tidy(dir, &current)?;
         let generation = Generation::open(&dir.join(&current))?;
@@ -103,10 +104,19 @@ impl LedgerStore {
         Ok(snapshot)
     }
 
+    /// A snapshot that reaches up to `gone`, where the log begins: a peer that got an older one could not go on from
+    /// it, and openraft refuses to start with it.
+    pub(crate) fn renew_snapshot(&self, gone: Option<&LogId>) -> Result<(), LedgerError> {
+        match self.snapshot() {
+            Some(snapshot) if snapshot.meta.last_log_id.as_ref() < gone => self.take_snapshot().map(drop),
+            _ => Ok(()),
+        }
+    }
+
     /// Makes the files of `incoming` the ledger.
     pub(crate) fn install(&self, incoming: &SnapshotDir) -> Result<Arc<Generation>, LedgerError> {
         let path = self.new_path("g");
-        std::fs::rename(&incoming.path, &path).map_err(|e| io(&path, e))?;
+        files::rename(&incoming.path, &path).map_err(|e| io(&path, e))?;
         let generation = Arc::new(Generation::open(&path)?);
         let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
         write_current(&self.dir, &name)?;
@@ -118,8 +128,8 @@ impl LedgerStore {
 
 fn current_name(dir: &Path) -> Result<String, LedgerError> {
     let path = dir.join(CURRENT);
-    match std::fs::read_to_string(&path) {
-        Ok(name) if dir.join(name.trim()).is_dir() => Ok(name.trim().to_owned()),
+    match files::read_text(&path) {
+        Ok(name) if files::is_dir(&dir.join(name.trim())) => Ok(name.trim().to_owned()),
         Ok(name) => {
             Err(LedgerError::Damaged(format!("{} names {}, which is not there", path.display(), name.trim())))
         }
@@ -128,24 +138,15 @@ fn current_name(dir: &Path) -> Result<String, LedgerError> {
     }
 }
 
-/// Durable before it counts: written beside, synced, moved, and the directory synced.
 fn write_current(dir: &Path, name: &str) -> Result<(), LedgerError> {
-    let (path, beside) = (dir.join(CURRENT), dir.join("CURRENT.new"));
-    let write = || -> std::io::Result<()> {
-        std::fs::write(&beside, format!("{name}\n"))?;
-        std::fs::File::open(&beside)?.sync_all()?;
-        std::fs::rename(&beside, &path)?;
-        std::fs::File::open(dir)?.sync_all()
-    };
-    write().map_err(|e| io(&path, e))
+    files::replace_text(dir, CURRENT, &format!("{name}\n")).map_err(|e| io(&dir.join(CURRENT), e))
 }
 
 /// Removes what a crash left over; returns the snapshots and the highest number in use.
 fn tidy(dir: &Path, current: &str) -> Result<(Vec<PathBuf>, u64), LedgerError> {
     let mut snapshots = Vec::new();
     let mut last_number = 1;
-    for entry in std::fs::read_dir(dir).map_err(|e| io(dir, e))? {
-        let path = entry.map_err(|e| io(dir, e))?.path();
+    for path in files::entries(dir).map_err(|e| io(dir, e))? {
         let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
         let Some((kind, number)) = name.split_at_checked(1) else { continue };
         let Ok(number) = number.parse::<u64>() else { continue };
@@ -176,7 +177,7 @@ fn newest_snapshot(mut paths: Vec<PathBuf>) -> Option<Arc<SnapshotDir>> {
 }
 
 fn remove(path: &Path) {
-    if let Err(error) = std::fs::remove_dir_all(path) {
+    if let Err(error) = files::remove_dir(path) {
         tracing::warn!(path = %path.display(), %error, "a directory that is no longer needed could not be removed");
     }
 }

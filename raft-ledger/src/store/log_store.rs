@@ -11,10 +11,11 @@ use bytes::Bytes;
 use openraft::OptionalSend;
 use openraft::entry::RaftEntry;
 use openraft::storage::{IOFlushed, LogState, RaftLogReader, RaftLogStorage};
-use rocksdb::{ColumnFamilyDescriptor, DBRecoveryMode, Options, WriteBatch, WriteOptions};
+use rocksdb::{ColumnFamilyDescriptor, DBRecoveryMode, Options};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::db::{Db, DbError, Wal, WriteBatch};
 use super::entry_codec;
 use super::fatal::end_process;
 use super::sync::{SyncThread, Waiter};
@@ -36,7 +37,7 @@ pub(crate) struct LogStore {
 struct Inner {
     // Before `db`: its thread must be gone before the database closes.
     sync: SyncThread,
-    db: Arc<rocksdb::DB>,
+    db: Arc<Db>,
     state: Mutex<State>,
 }
 
@@ -69,17 +70,26 @@ impl LogStore {
 
     /// A random number that this store got when it was made: a wiped disk cannot show it again.
     pub(crate) fn store_id(&self) -> Result<[u8; 16], LedgerError> {
-        let cf = self.inner.cf(META).map_err(storage)?;
-        let key = meta_key("store_id");
-        if let Some(found) = self.inner.db.get_cf(cf, &key).map_err(storage)? {
+        let (db, key) = (&self.inner.db, meta_key("store_id"));
+        if let Some(found) = db.get(META, &key).map_err(storage)? {
             return found
                 .try_into()
                 .map_err(|_| LedgerError::Damaged("raftdb: store id is not 16 bytes".into()));
         }
-        let id: [u8; 16] = rand::random();
-        self.inner.db.put_cf(cf, &key, id).map_err(storage)?;
-        self.inner.db.flush_wal(true).map_err(storage)?;
+        let id: [u8; 16] = crate::random::bytes();
+        let mut batch = WriteBatch::default();
+        db.put(&mut batch, META, &key, &id).map_err(storage)?;
+        db.write(batch, Wal::On).map_err(storage)?;
+        db.sync_wal().map_err(storage)?;
         Ok(id)
+    }
+
+    /// What the log no longer has once openraft has started on a ledger that has applied up to `applied`. A ledger
+    /// that was flushed or installed before the power went may be ahead of the log's last sync; then openraft goes
+    /// on behind it.
+    pub(crate) fn gone(&self, applied: Option<&LogId>) -> Option<LogId> {
+        let state = self.inner.state();
+        if state.last.as_ref() < applied { applied.copied() } else { state.purged }
     }
 
     pub(crate) fn appended_bytes(&self) -> u64 {
@@ -93,7 +103,7 @@ impl LogStore {
     }
 }
 
-fn open_db(path: &Path) -> Result<rocksdb::DB, LedgerError> {
+fn open_db(path: &Path) -> Result<Db, LedgerError> {
     let mut options = Options::default();
     options.create_if_missing(true);
     options.create_missing_column_families(true);
@@ -106,29 +116,25 @@ fn open_db(path: &Path) -> Result<rocksdb::DB, LedgerError> {
     log.set_compression_type(rocksdb::DBCompressionType::None);
     let families =
         [ColumnFamilyDescriptor::new(LOG, log), ColumnFamilyDescriptor::new(META, Options::default())];
-    rocksdb::DB::open_cf_descriptors(&options, path, families).map_err(|error| match error.kind() {
-        rocksdb::ErrorKind::Corruption => LedgerError::Damaged(format!(
+    Db::open(&options, path, families).map_err(|error| match error.is_damage() {
+        true => LedgerError::Damaged(format!(
             "raft log in {}: {error}; move the directory away and join again as a new node",
             path.display()
         )),
-        _ => LedgerError::Storage(format!("{}: {error}", path.display())),
+        false => LedgerError::Storage(format!("{}: {error}", path.display())),
     })
 }
 
-fn load_state(db: &rocksdb::DB) -> Result<State, LedgerError> {
-    let meta = db.cf_handle(META).ok_or_else(|| LedgerError::Storage("raftdb has no meta".into()))?;
-    let log = db.cf_handle(LOG).ok_or_else(|| LedgerError::Storage("raftdb has no log".into()))?;
+fn load_state(db: &Db) -> Result<State, LedgerError> {
     let mut state = State {
-        vote: read_meta(db, meta, "vote")?,
-        committed: read_meta(db, meta, "committed")?,
-        purged: read_meta(db, meta, "purged")?,
+        vote: read_meta(db, "vote")?,
+        committed: read_meta(db, "committed")?,
+        purged: read_meta(db, "purged")?,
         ..State::default()
     };
     state.last = state.purged;
-    let start = log_key(0);
-    let oldest = rocksdb::IteratorMode::From(&start, rocksdb::Direction::Forward);
-    if let Some(item) = db.iterator_cf(log, oldest).next() {
-        let (key, value) = item.map_err(storage)?;
+    let oldest = db.iter(LOG, &log_key(0), &log_key(u64::MAX)).map_err(storage)?.next();
+    if let Some((key, value)) = oldest.transpose().map_err(storage)? {
         let entry =
             decode(&key, Bytes::from(value.into_vec())).map_err(|e| LedgerError::Damaged(e.to_string()))?;
         state.first = Some(entry.log_id.index);
@@ -136,25 +142,18 @@ fn load_state(db: &rocksdb::DB) -> Result<State, LedgerError> {
             return Err(LedgerError::Damaged("raft log: entries after the purged ones are missing".into()));
         }
     }
-    let end = log_key(u64::MAX);
-    let newest = rocksdb::IteratorMode::From(&end, rocksdb::Direction::Reverse);
-    if let Some(item) = db.iterator_cf(log, newest).next() {
-        let (key, value) = item.map_err(storage)?;
-        if key.starts_with(&GROUP.to_be_bytes()) {
-            let entry = decode(&key, Bytes::from(value.into_vec()))
-                .map_err(|e| LedgerError::Damaged(e.to_string()))?;
-            state.last = Some(entry.log_id);
-        }
+    if let Some((key, value)) = db.last(LOG, &log_key(u64::MAX)).map_err(storage)?
+        && key.starts_with(&GROUP.to_be_bytes())
+    {
+        let entry =
+            decode(&key, Bytes::from(value.into_vec())).map_err(|e| LedgerError::Damaged(e.to_string()))?;
+        state.last = Some(entry.log_id);
     }
     Ok(state)
 }
 
-fn read_meta<T: DeserializeOwned>(
-    db: &rocksdb::DB,
-    cf: &rocksdb::ColumnFamily,
-    name: &str,
-) -> Result<Option<T>, LedgerError> {
-    let Some(value) = db.get_cf(cf, meta_key(name)).map_err(storage)? else { return Ok(None) };
+fn read_meta<T: DeserializeOwned>(db: &Db, name: &str) -> Result<Option<T>, LedgerError> {
+    let Some(value) = db.get(META, &meta_key(name)).map_err(storage)? else { return Ok(None) };
     let value =
         rmp_serde::from_slice(&value).map_err(|e| LedgerError::Damaged(format!("raftdb {name}: {e}")))?;
     Ok(Some(value))
@@ -166,21 +165,23 @@ impl Inner {
         self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
-    fn cf(&self, name: &str) -> io::Result<&rocksdb::ColumnFamily> {
-        self.db.cf_handle(name).ok_or_else(|| io::Error::other(format!("raftdb has no column family {name}")))
-    }
-
     fn put_meta<T: Serialize>(&self, batch: &mut WriteBatch, name: &str, value: &T) -> io::Result<()> {
         let value = rmp_serde::to_vec(value).map_err(io::Error::other)?;
-        batch.put_cf(self.cf(META)?, meta_key(name), value);
-        Ok(())
+        self.db.put(batch, META, &meta_key(name), &value).map_err(io::Error::other)
+    }
+
+    fn put(&self, batch: &mut WriteBatch, key: &[u8], value: &[u8]) -> io::Result<()> {
+        self.db.put(batch, LOG, key, value).map_err(io::Error::other)
+    }
+
+    /// Entries of `first` to `end`, without `end`.
+    fn delete_range(&self, batch: &mut WriteBatch, first: u64, end: u64) -> io::Result<()> {
+        self.db.delete_range(batch, LOG, &log_key(first), &log_key(end)).map_err(io::Error::other)
     }
 
     /// Into the WAL, not yet synced.
     fn write(&self, batch: WriteBatch) {
-        let mut options = WriteOptions::default();
-        options.set_sync(false);
-        if let Err(error) = self.db.write_opt(batch, &options) {
+        if let Err(error) = self.db.write(batch, Wal::On) {
             end_process("raft log write", &error);
         }
     }
@@ -210,9 +211,8 @@ impl Inner {
     fn read_disk(&self, first: u64, end: u64, bytes_max: usize) -> io::Result<Vec<Entry>> {
         let mut found = Vec::new();
         let mut bytes = 0;
-        let start = log_key(first);
-        let from = rocksdb::IteratorMode::From(&start, rocksdb::Direction::Forward);
-        for (item, index) in self.db.iterator_cf(self.cf(LOG)?, from).zip(first..end) {
+        let items = self.db.iter(LOG, &log_key(first), &log_key(end)).map_err(io::Error::other)?;
+        for (item, index) in items.zip(first..end) {
             let (key, value) = item.map_err(io::Error::other)?;
             if key.as_ref() != log_key(index) {
                 return Err(io::Error::other(format!(
@@ -326,6 +326,11 @@ impl RaftLogStorage<Types> for LogStore {
         let mut batch = WriteBatch::default();
         self.inner.put_meta(&mut batch, "vote", vote)?;
         self.inner.write(batch);
+        #[cfg(any(test, feature = "sim"))]
+        if crate::sim::planted(crate::sim::Plant::DoubleVote) {
+            self.inner.state().vote = Some(*vote);
+            return Ok(());
+        }
         self.inner.synced().await?;
         self.inner.state().vote = Some(*vote);
         Ok(())
@@ -355,13 +360,18 @@ impl RaftLogStorage<Types> for LogStore {
         let mut appended = Vec::new();
         for entry in entries {
             let bytes = entry_codec::encode(&entry).map_err(io::Error::other)?;
-            batch.put_cf(self.inner.cf(LOG)?, log_key(entry.index()), &bytes);
+            self.inner.put(&mut batch, &log_key(entry.index()), &bytes)?;
             appended.push((entry, bytes.len()));
         }
         self.inner.write(batch);
         {
             let mut state = self.inner.state();
             appended.into_iter().for_each(|(entry, bytes)| state.remember(entry, bytes));
+        }
+        #[cfg(any(test, feature = "sim"))]
+        if crate::sim::planted(crate::sim::Plant::AckBeforeFsync) {
+            callback.io_completed(Ok(()));
+            return Ok(());
         }
         self.inner.sync.submit(Waiter::Append(callback));
         Ok(())
@@ -370,7 +380,7 @@ impl RaftLogStorage<Types> for LogStore {
     async fn truncate_after(&mut self, last: Option<LogId>) -> Result<(), io::Error> {
         let mut batch = WriteBatch::default();
         let first = last.as_ref().map_or(0, |id| id.index + 1);
-        batch.delete_range_cf(self.inner.cf(LOG)?, log_key(first), log_key(u64::MAX));
+        self.inner.delete_range(&mut batch, first, u64::MAX)?;
         self.inner.write(batch);
         self.inner.state().forget_after(last);
         self.inner.synced().await
@@ -379,7 +389,7 @@ impl RaftLogStorage<Types> for LogStore {
     async fn purge(&mut self, upto: LogId) -> Result<(), io::Error> {
         let mut batch = WriteBatch::default();
         self.inner.put_meta(&mut batch, "purged", &Some(upto))?;
-        batch.delete_range_cf(self.inner.cf(LOG)?, log_key(0), log_key(upto.index + 1));
+        self.inner.delete_range(&mut batch, 0, upto.index + 1)?;
         self.inner.write(batch);
         self.inner.state().forget_until(upto);
         Ok(())
@@ -412,6 +422,6 @@ fn decode(key: &[u8], value: Bytes) -> io::Result<Entry> {
     Ok(entry)
 }
 
-fn storage(error: impl std::fmt::Display) -> LedgerError {
+fn storage(error: DbError) -> LedgerError {
     LedgerError::Storage(error.to_string())
 }

@@ -1,8 +1,10 @@
 //! What is kept on this site's disk: the raft log, the ledger, and the site's own values.
 
 pub(crate) mod applied;
+pub(crate) mod db;
 mod entry_codec;
 mod fatal;
+pub(crate) mod files;
 pub(crate) mod generation;
 pub(crate) mod ledger_store;
 mod log_store;

@@ -2,17 +2,22 @@
 
 use std::path::Path;
 
-use rocksdb::{DBRecoveryMode, Direction, IteratorMode, Options, WriteBatch, WriteOptions};
+use rocksdb::{ColumnFamilyDescriptor, DBRecoveryMode, Options};
 
+use super::db::{Db, DbError, Wal, WriteBatch};
 use super::fatal::end_process;
 use super::generation::key as grouped;
 use crate::LedgerError;
+use crate::raft::GROUP;
+
+/// The family that every RocksDB has.
+const FAMILY: &str = "default";
 
 /// Keys with their values, in the order of the keys.
 pub(crate) type KeyValues = Vec<(Vec<u8>, Vec<u8>)>;
 
 pub(crate) struct SiteDb {
-    db: rocksdb::DB,
+    db: Db,
 }
 
 impl SiteDb {
@@ -21,25 +26,20 @@ impl SiteDb {
         options.create_if_missing(true);
         options.set_wal_recovery_mode(DBRecoveryMode::TolerateCorruptedTailRecords);
         options.set_keep_log_file_num(4);
-        let db = rocksdb::DB::open(&options, path).map_err(|error| match error.kind() {
-            rocksdb::ErrorKind::Corruption => LedgerError::Damaged(format!("{}: {error}", path.display())),
-            _ => LedgerError::Storage(format!("{}: {error}", path.display())),
-        })?;
-        Ok(SiteDb { db })
+        let family = ColumnFamilyDescriptor::new(FAMILY, Options::default());
+        let opened = Db::open(&options, path, [family]);
+        Ok(SiteDb { db: opened.map_err(|e| e.reading(&path.display().to_string()))? })
     }
 
     pub(crate) fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, LedgerError> {
-        self.db.get(grouped(key)).map_err(|e| LedgerError::Storage(format!("sitedb: {e}")))
+        self.db.get(FAMILY, &grouped(key)).map_err(reading)
     }
 
     /// With `sync` it is on the disk when this returns; without, after the next synced write or in a moment.
     pub(crate) fn put(&self, key: &[u8], value: &[u8], sync: bool) -> Result<(), LedgerError> {
-        let mut options = WriteOptions::default();
-        options.set_sync(sync);
-        match self.db.put_opt(grouped(key), value, &options) {
-            Ok(()) => Ok(()),
-            Err(error) => end_process("sitedb write", &error),
-        }
+        let mut batch = WriteBatch::default();
+        self.db.put(&mut batch, FAMILY, &grouped(key), value).map_err(reading)?;
+        self.commit(batch, if sync { Wal::Synced } else { Wal::On })
     }
 
     /// All of it or nothing, on the disk when this returns; `None` removes.
@@ -50,13 +50,16 @@ impl SiteDb {
         let mut batch = WriteBatch::default();
         for (key, value) in writes {
             match value {
-                Some(value) => batch.put(grouped(&key), value),
-                None => batch.delete(grouped(&key)),
+                Some(value) => self.db.put(&mut batch, FAMILY, &grouped(&key), &value),
+                None => self.db.delete(&mut batch, FAMILY, &grouped(&key)),
             }
+            .map_err(reading)?;
         }
-        let mut options = WriteOptions::default();
-        options.set_sync(true);
-        match self.db.write_opt(batch, &options) {
+        self.commit(batch, Wal::Synced)
+    }
+
+    fn commit(&self, batch: WriteBatch, wal: Wal) -> Result<(), LedgerError> {
+        match self.db.write(batch, wal) {
             Ok(()) => Ok(()),
             Err(error) => end_process("sitedb write", &error),
         }
@@ -66,9 +69,10 @@ impl SiteDb {
     pub(crate) fn scan(&self, prefix: &[u8]) -> Result<KeyValues, LedgerError> {
         let start = grouped(prefix);
         let group = start.len() - prefix.len();
+        let end = (GROUP + 1).to_be_bytes();
         let mut found = Vec::new();
-        for item in self.db.iterator(IteratorMode::From(&start, Direction::Forward)) {
-            let (key, value) = item.map_err(|e| LedgerError::Storage(format!("sitedb: {e}")))?;
+        for item in self.db.iter(FAMILY, &start, &end).map_err(reading)? {
+            let (key, value) = item.map_err(reading)?;
             if !key.starts_with(&start) {
                 break;
             }
@@ -78,6 +82,10 @@ impl SiteDb {
     }
 
     pub(crate) fn sync(&self) -> Result<(), LedgerError> {
-        self.db.flush_wal(true).map_err(|e| LedgerError::Storage(format!("sitedb: {e}")))
+        self.db.sync_wal().map_err(reading)
     }
+}
+
+fn reading(error: DbError) -> LedgerError {
+    LedgerError::Storage(format!("sitedb: {error}"))
 }

@@ -9,6 +9,7 @@ use openraft::storage::{EntryResponder, RaftSnapshotBuilder, RaftStateMachine, S
 
 use super::fatal::end_process;
 use super::ledger_store::{LedgerStore, SnapshotDir};
+use super::log_store::LogStore;
 use crate::LedgerError;
 use crate::apply::{Applier, BatchKeys};
 use crate::observer::Observer;
@@ -19,6 +20,9 @@ pub(crate) struct StateMachine {
     keys: Arc<BatchKeys>,
     applier: Applier,
     observer: Arc<Observer>,
+    /// A snapshot came in and nothing was applied since.
+    #[cfg(any(test, feature = "sim"))]
+    installed: bool,
 }
 
 pub(crate) type SnapshotOf = Snapshot<CommittedLeaderId, u64, Member, Arc<SnapshotDir>>;
@@ -26,12 +30,23 @@ pub(crate) type SnapshotOf = Snapshot<CommittedLeaderId, u64, Member, Arc<Snapsh
 impl StateMachine {
     pub(crate) fn open(
         store: Arc<LedgerStore>,
+        log: &LogStore,
         keys: Arc<BatchKeys>,
         observer: Arc<Observer>,
     ) -> Result<StateMachine, LedgerError> {
         let applier = Applier::load(store.generation(), keys.clone())?;
+        store.renew_snapshot(log.gone(applier.applied().last.as_ref()).as_ref())?;
         observer.loaded(applier.applied());
-        Ok(StateMachine { store, keys, applier, observer })
+        #[cfg(any(test, feature = "sim"))]
+        crate::sim::loaded(applier.applied());
+        Ok(StateMachine {
+            store,
+            keys,
+            applier,
+            observer,
+            #[cfg(any(test, feature = "sim"))]
+            installed: false,
+        })
     }
 }
 
@@ -50,8 +65,16 @@ impl RaftStateMachine<Types> for StateMachine {
     {
         while let Some(next) = entries.next().await {
             let (entry, responder) = next?;
+            #[cfg(any(test, feature = "sim"))]
+            if crate::sim::planted(crate::sim::Plant::AppliedTwice) && std::mem::take(&mut self.installed) {
+                let _ = self.applier.apply(&entry);
+            }
             match self.applier.apply(&entry) {
-                Ok(effect) => self.observer.applied(self.applier.applied(), effect),
+                Ok(effect) => {
+                    #[cfg(any(test, feature = "sim"))]
+                    crate::sim::applied(&entry, &effect, self.applier.applied());
+                    self.observer.applied(self.applier.applied(), effect);
+                }
                 // What is damaged is not served, and a write that failed may have failed anywhere.
                 Err(error) => end_process("apply to the ledger", &error),
             }
@@ -76,6 +99,11 @@ impl RaftStateMachine<Types> for StateMachine {
         self.applier = Applier::load(generation, self.keys.clone()).map_err(io::Error::other)?;
         self.store.take_snapshot().map_err(io::Error::other)?;
         self.observer.installed(self.applier.applied());
+        #[cfg(any(test, feature = "sim"))]
+        {
+            crate::sim::loaded(self.applier.applied());
+            self.installed = true;
+        }
         Ok(())
     }
 
@@ -93,8 +121,7 @@ impl RaftSnapshotBuilder<Types> for SnapshotBuilder {
 
     async fn build_snapshot(&mut self) -> Result<SnapshotOf, io::Error> {
         let store = self.store.clone();
-        let taken =
-            tokio::task::spawn_blocking(move || store.take_snapshot()).await.map_err(io::Error::other)?;
+        let taken = crate::blocking::run(move || store.take_snapshot()).await.map_err(io::Error::other)?;
         taken.map(as_snapshot).map_err(io::Error::other)
     }
 }

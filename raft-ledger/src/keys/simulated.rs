@@ -1,0 +1,54 @@
+//! Keys of sites that never leave a simulation: as [`super::init`] makes them, without certificates.
+
+use ed25519_dalek::SigningKey;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+
+use super::public::{Consortium, SitePublic, batch_vkey};
+use super::{IndexKey, Secret, SiteKeys, VerifierKeys};
+use crate::checkpoint::{COSIGNATURE, ED25519, NoteKey};
+use crate::record::SiteName;
+use crate::{LedgerError, random};
+
+const ORIGIN: &str = "simulated/group/1";
+
+/// Keys of `count` sites, `site-0` and on; they follow from the seed.
+pub(crate) fn simulated(count: usize) -> Result<Vec<SiteKeys>, LedgerError> {
+    let index: [u8; 32] = random::bytes();
+    let mut sites: Vec<SiteKeys> =
+        (0..count).filter_map(|n| SiteName::new(&format!("site-{n}"))).map(|site| one(site, index)).collect();
+    let public = sites.iter().map(public).collect();
+    let consortium = Consortium { version: 1, origin: ORIGIN.to_owned(), group_id: 1, sites: public };
+    let verifiers = VerifierKeys::parse(&consortium.verifier_keys())?;
+    for site in &mut sites {
+        site.consortium = consortium.clone();
+        site.verifiers = verifiers.clone();
+    }
+    Ok(sites)
+}
+
+fn one(site: SiteName, index: [u8; 32]) -> SiteKeys {
+    let key = || SigningKey::from_bytes(&random::bytes());
+    SiteKeys {
+        batch: key(),
+        log: NoteKey::new(ORIGIN, ED25519, key()),
+        cosigner: NoteKey::new(&format!("simulated/site/{site}"), COSIGNATURE, key()),
+        index: IndexKey::new(&Secret::new(index)),
+        master: Secret::new(random::bytes()),
+        ca_cert: CertificateDer::from(Vec::new()),
+        tls_cert: CertificateDer::from(Vec::new()),
+        tls_key: PrivateKeyDer::Pkcs8(Vec::new().into()),
+        consortium: Consortium { version: 1, origin: String::new(), group_id: 1, sites: Vec::new() },
+        verifiers: VerifierKeys::default(),
+        site,
+    }
+}
+
+fn public(keys: &SiteKeys) -> SitePublic {
+    SitePublic {
+        name: keys.site.to_string(),
+        host: String::new(),
+        batch_key: batch_vkey(keys.cosigner.name(), &keys.batch.verifying_key()),
+        log_key: keys.log.verifier().vkey(),
+        cosigner_key: keys.cosigner.verifier().vkey(),
+    }
+}

@@ -1,0 +1,186 @@
+//! Simulation: a seed decides what the network, the disks, the clocks and the power do to a few sites; the sites
+//! run production's consensus, stores, apply, packer, sealing and writer. The same seed gives the same events.
+//!
+//! ```text
+//! run      one seed: time goes on in small steps, each site's runtime runs for one step at a time
+//! faults   what happens to them, drawn from the seed
+//! workload what senders bring: acknowledged or sent again, now and then twice
+//! model    what must hold; hears of every entry that any site applies
+//! proofs   the same of checkpoints and receipts: hears of every signature
+//! wires    the network     disk     what survives a power cut     runtime, chance     openraft's and ours
+//! ```
+//! Production has seams for it where a second implementation is needed and nowhere else: `store/db.rs` and
+//! `store/files.rs` (disks), `network/simulated.rs` (connections), `random.rs`, `blocking.rs`, `store/sync.rs`
+//! (no threads). Without the feature `sim` none of it is compiled.
+
+pub(crate) mod chance;
+pub(crate) mod disk;
+mod faults;
+mod model;
+mod plant;
+mod proofs;
+mod run;
+pub(crate) mod runtime;
+mod search;
+mod site;
+#[cfg(test)]
+mod tests;
+pub(crate) mod wires;
+mod workload;
+
+use std::cell::{Cell, RefCell};
+use std::fmt::Display;
+
+use crate::apply::Effect;
+use crate::raft::Entry;
+use crate::record::Hash;
+use crate::store::applied::Applied;
+use crate::store::generation::Family;
+
+pub use self::plant::Plant;
+pub use self::run::{Outcome, run_seed};
+pub use self::search::{Found, Search};
+
+use self::model::Model;
+use self::workload::Workload;
+
+/// Unix time at which every simulation begins.
+const BEGINNING_S: u64 = 1_700_000_000;
+
+thread_local! {
+    static WORLD: RefCell<Option<World>> = const { RefCell::new(None) };
+    /// The site whose code runs now.
+    static SITE: Cell<usize> = const { Cell::new(0) };
+}
+
+/// What one seed's run knows beside the sites.
+struct World {
+    plant: Option<Plant>,
+    window: u64,
+    model: Model,
+    workload: Workload,
+    violation: Option<String>,
+    /// Sites that gave their vote in this step.
+    voters: Vec<usize>,
+    events: u64,
+    trace: u64,
+    verbose: bool,
+    now_us: u64,
+}
+
+fn with<T>(f: impl FnOnce(&mut World) -> T) -> Option<T> {
+    WORLD.with_borrow_mut(|world| world.as_mut().map(f))
+}
+
+/// Whether this thread runs a simulation.
+pub(crate) fn is_running() -> bool {
+    WORLD.with_borrow(Option::is_some)
+}
+
+pub(crate) fn planted(plant: Plant) -> bool {
+    WORLD.with_borrow(|world| world.as_ref().is_some_and(|world| world.plant == Some(plant)))
+}
+
+pub(crate) fn dedupe_window() -> Option<u64> {
+    WORLD.with_borrow(|world| world.as_ref().map(|world| world.window))
+}
+
+/// Counts an event and adds it to the hash over all of them.
+fn event(kind: u64, values: &[u64]) {
+    with(|world| world.event(kind, values));
+}
+
+impl World {
+    fn event(&mut self, kind: u64, values: &[u64]) {
+        self.events += 1;
+        for value in [self.now_us, kind].iter().chain(values) {
+            // FNV-1a over words.
+            self.trace = (self.trace ^ value).wrapping_mul(0x0000_0100_0000_01b3).rotate_left(5);
+        }
+    }
+
+    fn judge(&mut self, verdict: Result<(), String>) {
+        if let Err(violation) = verdict
+            && self.violation.is_none()
+        {
+            self.violation = Some(format!("{} ms: {violation}", self.now_us / 1_000));
+        }
+    }
+}
+
+/// For the report of one seed with `--verbose`.
+fn tell(text: impl FnOnce() -> String) {
+    with(|world| {
+        if world.verbose {
+            eprintln!("{:>9.3} s  {}", world.now_us as f64 / 1e6, text());
+        }
+    });
+}
+
+/// What a site without power still does is not heard: it dies within this step.
+fn with_living<T>(f: impl FnOnce(&mut World, usize) -> T) -> Option<T> {
+    let site = SITE.get();
+    if disk::is_dead(site) { None } else { with(|world| f(world, site)) }
+}
+
+/// The machine read what its disk holds, or took in a snapshot.
+pub(crate) fn loaded(applied: &Applied) {
+    with_living(|world, site| {
+        world.event(2, &[site as u64, applied.size, u64::from(applied.root[0])]);
+        let verdict = world.model.loaded(site, applied);
+        world.judge(verdict);
+    });
+}
+
+pub(crate) fn applied(entry: &Entry, effect: &Effect, applied: &Applied) {
+    with_living(|world, site| {
+        let index = entry.log_id.index;
+        world.event(3, &[site as u64, index, applied.size, u64::from(applied.root[0])]);
+        let verdict = world.model.applied(site, entry, effect, applied);
+        world.judge(verdict);
+    });
+}
+
+/// A site granted its vote.
+pub(crate) fn voted(voter: usize, term: u64, candidate: u64) {
+    with_living(|world, _| {
+        world.event(4, &[voter as u64, term, candidate]);
+        world.voters.push(voter);
+        let verdict = world.model.voted(voter, term, candidate);
+        world.judge(verdict);
+    });
+}
+
+/// A site puts its signature under this checkpoint.
+pub(crate) fn signed(size: u64, root: &Hash) {
+    with_living(|world, site| {
+        world.event(8, &[site as u64, size, u64::from(root[0])]);
+        let verdict = world.model.proofs.signed(site, size, *root);
+        world.judge(verdict);
+    });
+}
+
+/// A site believes to hold evidence against another. All sites of a simulation are honest.
+pub(crate) fn blamed(site: &str, size: u64) {
+    with_living(|world, by| {
+        world.judge(Err(format!("site {by} blames the honest {site} for two roots of size {size}")));
+    });
+}
+
+/// Unix time of the simulation.
+pub(crate) fn unix_s() -> Option<u64> {
+    with(|world| BEGINNING_S + world.now_us / 1_000_000)
+}
+
+/// The process would end here. Nothing in a simulation gives it a reason.
+pub(crate) fn process_ended(what: &str, error: &dyn Display) -> ! {
+    with_living(|world, site| {
+        world.judge(Err(format!("site {site} ended its process: {what}: {error}")));
+    });
+    panic!("{what}: {error}");
+}
+
+/// Column families, by which the simulated disk names its tables.
+fn families() -> Vec<&'static str> {
+    Family::names().to_vec()
+}

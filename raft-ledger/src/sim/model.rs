@@ -1,0 +1,320 @@
+//! What must hold, judged by a second, naive reading of the committed log, and by what every site did with it.
+
+use std::collections::{BTreeMap, HashMap};
+
+use super::proofs::Proofs;
+use crate::Outcome;
+use crate::apply::{Effect, Refusal};
+use crate::raft::{Entry, Payload};
+use crate::record::{Batch, Command, Hash, Item, OpenEpoch, sha256};
+use crate::store::applied::Applied;
+
+/// One committed entry and what it must do, on whichever site.
+struct Committed {
+    digest: Hash,
+    did: Did,
+    size: u64,
+    root: Hash,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+enum Did {
+    Nothing,
+    Applied(Vec<Outcome>),
+    EpochOpened(u64),
+    Refused,
+}
+
+impl Did {
+    /// The first difference, in words.
+    fn against(&self, expected: &Did) -> String {
+        let (Did::Applied(did), Did::Applied(other)) = (self, expected) else {
+            return format!("{self:?}, expected {expected:?}");
+        };
+        match did.iter().zip(other).position(|(did, expected)| did != expected) {
+            Some(n) => format!("message {n} of its batch: {:?}, expected {:?}", did[n], other[n]),
+            None => format!("{} outcomes, expected {}", did.len(), other.len()),
+        }
+    }
+}
+
+/// What a site was seen to do with an entry, or to hold after it.
+struct Seen {
+    site: usize,
+    index: u64,
+    entry: Option<Entry>,
+    did: Option<Did>,
+    size: u64,
+    root: Hash,
+}
+
+#[derive(Default)]
+struct Site {
+    epoch: u64,
+    next_site_seq: u64,
+    previous: Hash,
+}
+
+pub(super) struct Leaf {
+    pub(super) hash: Hash,
+    pub(super) dedupe: Option<[u8; 32]>,
+    pub(super) site: String,
+}
+
+#[derive(Default)]
+pub(super) struct Model {
+    log: Vec<Committed>,
+    sites: BTreeMap<String, Site>,
+    pub(super) leaves: Vec<Leaf>,
+    /// Indices of the leaves of each dedupe key.
+    by_dedupe: HashMap<[u8; 32], Vec<u64>>,
+    /// Roots of perfect subtrees with their sizes, largest first.
+    peaks: Vec<(u64, Hash)>,
+    /// Per site the raft index that it applies next.
+    next: BTreeMap<usize, u64>,
+    /// By index: seen before the entries before it were.
+    early: BTreeMap<u64, Vec<Seen>>,
+    acknowledged: Vec<([u8; 32], Outcome)>,
+    leaders: BTreeMap<u64, u64>,
+    votes: BTreeMap<(usize, u64), u64>,
+    window: u64,
+    pub(super) proofs: Proofs,
+}
+
+pub(super) type Verdict = Result<(), String>;
+
+impl Model {
+    pub(super) fn new(window: u64) -> Model {
+        Model { window, ..Model::default() }
+    }
+
+    pub(super) fn size(&self) -> u64 {
+        self.leaves.len() as u64
+    }
+
+    /// RFC 6962 §2.1, from the peaks.
+    pub(super) fn root(&self) -> Hash {
+        let mut peaks = self.peaks.iter().rev().map(|(_, hash)| *hash);
+        let Some(last) = peaks.next() else { return sha256(&[]) };
+        peaks.fold(last, |right, left| sha256(&[&[1], &left, &right]))
+    }
+
+    /// Raft entries known to be committed.
+    pub(super) fn entries(&self) -> u64 {
+        self.log.len() as u64
+    }
+
+    /// A site starts from what it has, or took a snapshot.
+    pub(super) fn loaded(&mut self, site: usize, applied: &Applied) -> Verdict {
+        let next = applied.last.as_ref().map_or(0, |last| last.index + 1);
+        self.next.insert(site, next);
+        let Some(last) = next.checked_sub(1) else { return Ok(()) };
+        self.see(Seen { site, index: last, entry: None, did: None, size: applied.size, root: applied.root })
+    }
+
+    pub(super) fn applied(
+        &mut self,
+        site: usize,
+        entry: &Entry,
+        effect: &Effect,
+        applied: &Applied,
+    ) -> Verdict {
+        let index = entry.log_id.index;
+        let next = self.next.insert(site, index + 1).unwrap_or(0);
+        if index != next {
+            return Err(format!("site {site} applied entry {index} where {next} was next"));
+        }
+        if let Effect::Refused { refusal, .. } = effect
+            && !matches!(refusal, Refusal::Replay | Refusal::Gap | Refusal::WrongEpoch)
+        {
+            return Err(format!("site {site} refused entry {index} of an honest site: {refusal:?}"));
+        }
+        let did = match effect {
+            Effect::Nothing => Did::Nothing,
+            Effect::Applied { outcomes, .. } => Did::Applied(outcomes.clone()),
+            Effect::EpochOpened { epoch, .. } => Did::EpochOpened(*epoch),
+            Effect::Refused { .. } => Did::Refused,
+        };
+        let (size, root) = (applied.size, applied.root);
+        self.see(Seen { site, index, entry: Some(entry.clone()), did: Some(did), size, root })
+    }
+
+    fn see(&mut self, seen: Seen) -> Verdict {
+        match &seen.entry {
+            Some(entry) if seen.index == self.entries() => {
+                let (digest, did) = (digest(entry), self.commit(entry));
+                self.log.push(Committed { digest, did, size: self.size(), root: self.root() });
+            }
+            // Its power went between the write of an entry and the model hearing of it.
+            _ if seen.index >= self.entries() => {
+                self.early.entry(seen.index).or_default().push(seen);
+                return Ok(());
+            }
+            _ => {}
+        }
+        self.judge(&seen)?;
+        let now_known: Vec<Seen> = self.early.remove(&(self.entries() - 1)).unwrap_or_default();
+        now_known.iter().try_for_each(|seen| self.judge(seen))?;
+        // One of those that came early may be the next.
+        match self.early.get_mut(&self.entries()).and_then(|seen| {
+            let at = seen.iter().position(|seen| seen.entry.is_some())?;
+            Some(seen.swap_remove(at))
+        }) {
+            Some(next) => self.see(next),
+            None => Ok(()),
+        }
+    }
+
+    fn judge(&self, seen: &Seen) -> Verdict {
+        let Seen { site, index, .. } = seen;
+        let Some(known) = self.log.get(*index as usize) else { return Ok(()) };
+        if seen.entry.as_ref().is_some_and(|entry| digest(entry) != known.digest) {
+            return Err(format!("site {site} applied another entry {index} than was committed"));
+        }
+        if let Some(did) = &seen.did
+            && *did != known.did
+        {
+            return Err(format!("site {site} at entry {index}: {}", did.against(&known.did)));
+        }
+        if (seen.size, seen.root) != (known.size, known.root) {
+            return Err(format!(
+                "site {site} after entry {index}: size {} root {}, expected {} {}",
+                seen.size,
+                hex::encode(seen.root),
+                known.size,
+                hex::encode(known.root)
+            ));
+        }
+        Ok(())
+    }
+
+    pub(super) fn is_applied_by_all(&self) -> bool {
+        self.next.values().all(|next| *next == self.entries())
+    }
+
+    pub(super) fn state(&self) -> String {
+        format!("{} entries, applied up to {:?}", self.entries(), self.next)
+    }
+
+    /// Once all sites agree: nothing that a site held or acknowledged may be unknown.
+    pub(super) fn close(&self) -> Verdict {
+        if let Some((index, seen)) = self.early.iter().find(|(_, seen)| !seen.is_empty()) {
+            let site = seen.first().map_or(0, |seen| seen.site);
+            return Err(format!("site {site} applied entry {index}, which was lost"));
+        }
+        self.proofs.close()?;
+        self.acknowledged.iter().try_for_each(|(dedupe, outcome)| self.check_acknowledged(*dedupe, *outcome))
+    }
+
+    /// What the next committed entry must do.
+    fn commit(&mut self, entry: &Entry) -> Did {
+        let Payload::Normal(proposal) = &entry.payload else { return Did::Nothing };
+        match Command::decode(proposal.0.clone()) {
+            Ok(Command::Batch(batch)) => self.batch(&batch),
+            Ok(Command::OpenEpoch(open)) => self.open_epoch(&open),
+            Ok(_) => Did::Nothing,
+            Err(_) => Did::Refused,
+        }
+    }
+
+    fn open_epoch(&mut self, open: &OpenEpoch) -> Did {
+        let site = self.sites.entry(open.site.to_string()).or_default();
+        if open.previous_epoch != site.epoch {
+            return Did::Refused;
+        }
+        site.epoch += 1;
+        site.next_site_seq = 0;
+        Did::EpochOpened(site.epoch)
+    }
+
+    /// Numbers and hashes follow one another without a gap, or the batch makes nothing.
+    fn batch(&mut self, batch: &Batch) -> Did {
+        let head = &batch.head;
+        let site = self.sites.entry(head.site.to_string()).or_default();
+        let place = (head.epoch, head.first_site_seq, head.previous);
+        if site.epoch == 0 || place != (site.epoch, site.next_site_seq, site.previous) {
+            return Did::Refused;
+        }
+        site.previous = batch.hash();
+        let (first, mut outcomes) = (self.size(), Vec::new());
+        for item in &batch.items {
+            let Item::Message(message) = item else { continue };
+            let site = self.sites.entry(head.site.to_string()).or_default();
+            let leaf = message.leaf(head, site.next_site_seq).encode();
+            site.next_site_seq += 1;
+            outcomes.push(self.message(
+                message.private.dedupe,
+                sha256(&[&[0], &leaf]),
+                head.site.as_str(),
+                first,
+            ));
+        }
+        Did::Applied(outcomes)
+    }
+
+    fn message(&mut self, dedupe: Option<[u8; 32]>, hash: Hash, site: &str, batch: u64) -> Outcome {
+        let index = self.size();
+        if let Some(dedupe) = dedupe {
+            let leaves = self.by_dedupe.entry(dedupe).or_default();
+            // The window: the last `window` leaves, and all of the batch that begins at `batch`. Production's
+            // window is longer than any batch.
+            let known = |first: &u64| index - first < self.window || *first >= batch;
+            if let Some(first) = leaves.iter().copied().find(known) {
+                return Outcome { index: first, duplicate: true };
+            }
+            leaves.push(index);
+        }
+        self.leaves.push(Leaf { hash, dedupe, site: site.to_owned() });
+        self.peaks.push((1, hash));
+        while let [.., (left_size, left), (right_size, right)] = self.peaks.as_slice()
+            && left_size == right_size
+        {
+            let joined = (left_size + right_size, sha256(&[&[1], left, right]));
+            self.peaks.truncate(self.peaks.len() - 2);
+            self.peaks.push(joined);
+        }
+        self.proofs.grown(self.root());
+        Outcome { index, duplicate: false }
+    }
+
+    /// A caller was told that the message with this dedupe key is at this index.
+    pub(super) fn acknowledged(&mut self, dedupe: [u8; 32], outcome: Outcome) -> Verdict {
+        self.acknowledged.push((dedupe, outcome));
+        match outcome.index < self.size() {
+            true => self.check_acknowledged(dedupe, outcome),
+            false => Ok(()),
+        }
+    }
+
+    fn check_acknowledged(&self, dedupe: [u8; 32], outcome: Outcome) -> Verdict {
+        match self.leaves.get(outcome.index as usize) {
+            Some(leaf) if leaf.dedupe == Some(dedupe) => Ok(()),
+            Some(_) => Err(format!("acknowledged at index {}, where another message is", outcome.index)),
+            None => Err(format!("acknowledged at index {}, which was lost", outcome.index)),
+        }
+    }
+
+    pub(super) fn leads(&mut self, term: u64, leader: u64) -> Verdict {
+        let known = *self.leaders.entry(term).or_insert(leader);
+        if known != leader {
+            return Err(format!("two leaders of term {term}: {known} and {leader}"));
+        }
+        Ok(())
+    }
+
+    pub(super) fn voted(&mut self, voter: usize, term: u64, candidate: u64) -> Verdict {
+        let known = *self.votes.entry((voter, term)).or_insert(candidate);
+        if known != candidate {
+            return Err(format!("site {voter} voted for {known} and for {candidate} in term {term}"));
+        }
+        Ok(())
+    }
+}
+
+fn digest(entry: &Entry) -> Hash {
+    let id = [entry.log_id.leader_id.term.to_be_bytes(), entry.log_id.index.to_be_bytes()].concat();
+    match &entry.payload {
+        Payload::Normal(proposal) => sha256(&[&id, &[1], &proposal.0]),
+        other => sha256(&[&id, &[2], format!("{other:?}").as_bytes()]),
+    }
+}

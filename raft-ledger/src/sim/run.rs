@@ -1,0 +1,311 @@
+//! One seed: time goes on in small steps; in each every site runs for as long by its own clock.
+
+use super::chance::{self, one_in, pick, within};
+use super::faults::Plan;
+use super::model::Model;
+use super::plant::Plant;
+use super::site::{self, Process, Site};
+use super::wires::{self, Weather};
+use super::workload::Workload;
+use super::{SITE, WORLD, World, disk, tell, with};
+
+/// With all faults over, everything is answered and all sites agree within this time.
+const CALM_MS_MAX: u64 = 120_000;
+
+/// What became of one seed.
+#[derive(Clone, Debug, Default)]
+pub struct Outcome {
+    pub seed: u64,
+    /// The first thing that did not hold, if one did not.
+    pub violation: Option<String>,
+    /// Deliveries, applied entries, votes, answers, faults.
+    pub events: u64,
+    /// Over all events in their order: equal for equal seeds.
+    pub trace: u64,
+    pub simulated_ms: u64,
+    pub leaves: u64,
+    pub acknowledged: u64,
+    pub checkpoints: u64,
+    pub receipts: u64,
+    pub crashes: u64,
+    pub disk_steps: u64,
+}
+
+pub(super) struct Run {
+    pub(super) sites: Vec<Slot>,
+    pub(super) now_us: u64,
+    pub(super) plan: Plan,
+    step_us: u64,
+    crashes: u64,
+}
+
+pub(super) struct Slot {
+    site: Site,
+    process: Option<Process>,
+    /// When it starts again, or goes on after a pause.
+    until_us: u64,
+    /// What its clock jumps by in its next step.
+    jump_us: u64,
+    /// Its clock's speed.
+    ppm: u64,
+}
+
+/// Runs a seed with `sites` sites; `verbose` tells on stderr what happens.
+pub fn run_seed(seed: u64, sites: usize, plant: Option<Plant>, verbose: bool) -> Outcome {
+    chance::seed(seed);
+    disk::begin(sites);
+    wires::begin();
+    let window = pick(&[4, 16, 64, 1_000_000]);
+    WORLD.set(Some(World {
+        plant,
+        window,
+        model: Model::new(window),
+        workload: Workload::new(sites, window),
+        violation: None,
+        voters: Vec::new(),
+        events: 0,
+        trace: 0xcbf2_9ce4_8422_2325,
+        verbose,
+        now_us: 0,
+    }));
+    let mut run = Run::new(sites);
+    let end = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| run.all()));
+    if let Err(panic) = end {
+        let text = panic.downcast_ref::<String>().map(String::as_str);
+        let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or_default();
+        run.violated(format!("a panic: {text}"));
+    }
+    let Run { now_us, crashes, sites, .. } = run;
+    // Processes go while their world is still there.
+    drop(sites);
+    let disk_steps = disk::steps();
+    let world = WORLD.take();
+    wires::begin();
+    disk::end();
+    chance::forget();
+    let Some(world) = world else { return Outcome::default() };
+    Outcome {
+        seed,
+        violation: world.violation,
+        events: world.events,
+        trace: world.trace,
+        simulated_ms: now_us / 1_000,
+        leaves: world.model.size(),
+        acknowledged: world.workload.count_acknowledged(),
+        checkpoints: world.model.proofs.count_signed(),
+        receipts: world.model.proofs.count_receipts(),
+        crashes,
+        disk_steps,
+    }
+}
+
+impl Run {
+    fn new(count: usize) -> Run {
+        let slot = |site| Slot {
+            site,
+            process: None,
+            until_us: 1_000 * within(0..500),
+            jump_us: 0,
+            ppm: within(980_000..1_020_000),
+        };
+        let sites = site::sites(count).unwrap_or_else(|why| {
+            with(|world| world.judge(Err(why)));
+            Vec::new()
+        });
+        Run {
+            sites: sites.into_iter().map(slot).collect(),
+            now_us: 0,
+            plan: Plan::draw(),
+            step_us: pick(&[1_000, 2_000, 4_000]),
+            crashes: 0,
+        }
+    }
+
+    fn all(&mut self) {
+        disk::set_sync_ms_max(pick(&[1, 5, 20]));
+        // First a consortium, then faults.
+        self.plan.next_us = 1_000 * within(500..6_000);
+        let stormy_us = self.plan.next_us + 1_000 * within(6_000..30_000);
+        while self.now_us < stormy_us && self.holds() {
+            with(|world| world.workload.pace(self.now_us, stormy_us));
+            self.fault();
+            self.step();
+        }
+        with(|world| world.workload.pace(self.now_us, 0));
+        self.calm();
+        let calm_us = self.now_us + 1_000 * CALM_MS_MAX;
+        while self.holds() && !self.is_settled() {
+            if self.now_us > calm_us {
+                self.violated(format!(
+                    "no agreement within {CALM_MS_MAX} ms after the last fault: {}",
+                    self.state()
+                ));
+            }
+            self.step();
+        }
+        if self.holds() {
+            self.check();
+        }
+    }
+
+    fn holds(&self) -> bool {
+        with(|world| world.violation.is_none()).unwrap_or_default()
+    }
+
+    fn violated(&self, why: String) {
+        with(|world| world.judge(Err(why)));
+    }
+
+    fn step(&mut self) {
+        self.now_us += self.step_us;
+        wires::set_now(self.now_us);
+        with(|world| world.now_us = self.now_us);
+        for number in 0..self.sites.len() {
+            SITE.set(number);
+            self.step_site(number);
+            if disk::is_dead(number) {
+                self.crash(number, within(0..4_000));
+            }
+        }
+        for voter in with(|world| std::mem::take(&mut world.voters)).unwrap_or_default() {
+            if chance::chance(self.plan.voter_crashes) {
+                self.crash(voter, within(0..1_500));
+            }
+        }
+    }
+
+    fn step_site(&mut self, number: usize) {
+        let due = self.sites[number].until_us <= self.now_us;
+        if self.sites[number].process.is_none() && due {
+            self.start(number);
+        }
+        let slot = &mut self.sites[number];
+        let Some(process) = &mut slot.process else {
+            wires::arrived(number).into_iter().for_each(wires::refuse);
+            return;
+        };
+        if !due {
+            return;
+        }
+        wires::arrived(number).into_iter().for_each(|packet| process.receive(packet));
+        process.run(self.step_us * slot.ppm / 1_000_000, std::mem::take(&mut slot.jump_us));
+        if disk::is_dead(number) {
+            return;
+        }
+        let (leader, stopped) = (process.leader(), process.stopped());
+        let keys = slot.site.keys();
+        with(|world| {
+            let proven = process.take_receipts(&keys, &mut world.model);
+            world.judge(proven.map_err(|why| format!("site {number}: {why}")));
+            if let Some((term, leader)) = leader {
+                let verdict = world.model.leads(term, leader);
+                world.judge(verdict);
+            }
+            if let Some(why) = stopped {
+                world.judge(Err(format!("site {number}: consensus stopped: {why}")));
+            }
+        });
+    }
+
+    fn start(&mut self, number: usize) {
+        SITE.set(number);
+        match self.sites[number].site.start() {
+            Ok(process) => {
+                tell(|| format!("site {number} runs"));
+                self.sites[number].process = Some(process);
+            }
+            Err(_) if disk::is_dead(number) => {}
+            Err(why) => self.violated(format!("site {number} does not start: {why}")),
+        }
+    }
+
+    /// The power goes; it is back after `down_ms`.
+    pub(super) fn crash(&mut self, number: usize, down_ms: u64) {
+        SITE.set(number);
+        disk::cut_power(number);
+        let slot = &mut self.sites[number];
+        slot.until_us = self.now_us + 1_000 * down_ms;
+        if slot.process.take().is_some() {
+            self.crashes += 1;
+        }
+        tell(|| format!("site {number} has no power"));
+        wires::forget(number);
+        disk::restore_power(number);
+        with(|world| {
+            world.event(7, &[number as u64]);
+            world.workload.crashed(number);
+        });
+    }
+
+    pub(super) fn pause(&mut self, number: usize, pause_ms: u64, jumps: bool) {
+        let slot = &mut self.sites[number];
+        if slot.process.is_some() && slot.until_us <= self.now_us {
+            slot.until_us = self.now_us + 1_000 * pause_ms;
+            slot.jump_us += if jumps { 1_000 * pause_ms } else { 0 };
+        }
+    }
+
+    pub(super) fn jump(&mut self, number: usize, jump_ms: u64) {
+        self.sites[number].jump_us += 1_000 * jump_ms;
+    }
+
+    pub(super) fn leader(&self) -> Option<usize> {
+        self.sites.iter().position(|slot| slot.process.as_ref().is_some_and(Process::leads))
+    }
+
+    /// All faults are over.
+    fn calm(&mut self) {
+        tell(|| "the faults are over".to_owned());
+        wires::heal();
+        wires::set_weather(Weather::FAIR);
+        disk::set_sync_ms_max(2);
+        self.plan.voter_crashes = 0.0;
+        if one_in(2) {
+            // What is acknowledged must also survive this.
+            (0..self.sites.len()).for_each(|number| self.crash(number, 0));
+        }
+        for slot in &mut self.sites {
+            slot.until_us = slot.until_us.min(self.now_us);
+        }
+    }
+
+    /// Everything is answered, all sites have applied everything, and hold a cosigned checkpoint of all of it.
+    fn is_settled(&self) -> bool {
+        let size = with(|world| world.model.size()).unwrap_or_default();
+        let cosigned = |slot: &Slot| slot.process.as_ref().is_some_and(|process| process.cosigned() == size);
+        self.sites.iter().all(cosigned)
+            && with(|world| world.workload.is_done() && world.model.is_applied_by_all()).unwrap_or_default()
+    }
+
+    fn state(&self) -> String {
+        let leader = self.leader();
+        let cosigned: Vec<Option<u64>> =
+            self.sites.iter().map(|slot| slot.process.as_ref().map(Process::cosigned)).collect();
+        with(|world| {
+            format!(
+                "leader {leader:?}, cosigned {cosigned:?}, {}, {}",
+                world.workload.state(),
+                world.model.state()
+            )
+        })
+        .unwrap_or_default()
+    }
+
+    fn check(&self) {
+        for (number, slot) in self.sites.iter().enumerate() {
+            SITE.set(number);
+            let Some(process) = &slot.process else { continue };
+            with(|world| {
+                let checked = process.check(&slot.site.keys(), &world.model);
+                world.judge(checked.map_err(|why| format!("site {number}: {why}")));
+            });
+        }
+        with(|world| {
+            let closed = world.model.close();
+            world.judge(closed);
+            if world.workload.count_acknowledged() != world.workload.total() {
+                world.judge(Err("a message was never acknowledged".to_owned()));
+            }
+        });
+    }
+}

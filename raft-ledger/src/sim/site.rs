@@ -1,0 +1,328 @@
+//! One site of a simulation: its process, which a power cut ends, composed as `Ledger::open` composes it.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use openraft::Raft;
+use openraft::async_runtime::WatchReceiver;
+use tokio::runtime::Runtime;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
+
+use super::model::Model;
+use super::workload::{Message, TAG};
+use super::{chance, disk, wires, with};
+use crate::apply::BatchKeys;
+use crate::call::{InFlight, places};
+use crate::config::Config;
+use crate::cosign::{Blame, Cosigner, Newest, Rounds};
+use crate::housekeeping;
+use crate::keys::{SiteKeys, simulated};
+use crate::merkle::{consistency_proof, verify_consistency};
+use crate::network::Served;
+use crate::network::simulated::{accept, network};
+use crate::observer::Observer;
+use crate::packer::Packer;
+use crate::proofs::receipt;
+use crate::raft::Member;
+use crate::record::{Leaf, sha256};
+use crate::seal::Sealer;
+use crate::store::applied::load_applied;
+use crate::store::generation::{Family, index_key, tag_key};
+use crate::store::ledger_store::LedgerStore;
+use crate::store::state_machine::StateMachine;
+use crate::store::{LogStore, SiteDb};
+use crate::tasks::Tasks;
+use crate::writer::{Drafts, Writer};
+
+/// More than any start takes: openraft reads and applies what is committed.
+const START_MAX: Duration = Duration::from_secs(60);
+const ANSWER_WAIT: Duration = Duration::from_secs(5);
+const CALLS_MAX: usize = 64;
+
+/// What stays when the power goes, beside the disk.
+pub(super) struct Site {
+    pub(super) number: usize,
+    keys: Arc<SiteKeys>,
+    members: BTreeMap<u64, Member>,
+    config: Config,
+    senders: usize,
+    think_ms: u64,
+}
+
+pub(super) struct Process {
+    runtime: Runtime,
+    /// This site's clock: its beginning, and how far it is.
+    started: Instant,
+    clock_us: u64,
+    number: usize,
+    opened: Opened,
+    /// Size of the newest checkpoint that a receipt was taken under.
+    proven: u64,
+}
+
+struct Opened {
+    served: Served,
+    sealer: Arc<Sealer>,
+    newest: Arc<Newest>,
+}
+
+/// The sites of a consortium; their keys follow from the seed.
+pub(super) fn sites(count: usize) -> Result<Vec<Site>, String> {
+    let keys = simulated(count).map_err(|e| e.to_string())?;
+    let member = |(n, keys): (usize, &SiteKeys)| (n as u64, Member { name: keys.site.to_string() });
+    let members: BTreeMap<u64, Member> = keys.iter().enumerate().map(member).collect();
+    let snapshot_log_entries = chance::pick(&[20, 60, 1_000]);
+    let sites = keys.into_iter().enumerate().map(|(number, keys)| {
+        let mut config = Config::new(keys.site.as_str(), "/", PathBuf::new());
+        config.initialise = number == 0;
+        config.free_space_reserve_bytes = 0;
+        config.snapshot_log_entries = snapshot_log_entries;
+        Site {
+            number,
+            keys: Arc::new(keys),
+            members: members.clone(),
+            config,
+            senders: chance::pick(&[1, 3, 8]),
+            think_ms: chance::pick(&[5, 50, 400]),
+        }
+    });
+    Ok(sites.collect())
+}
+
+impl Site {
+    /// Starts the process on what is on the disk.
+    pub(super) fn start(&self) -> Result<Process, String> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
+        let runtime = runtime.map_err(|e| e.to_string())?;
+        let started = runtime.block_on(async {
+            let start = Instant::now();
+            let opened = timeout(START_MAX, self.open()).await.map_err(|_| "its start takes too long")?;
+            opened.map(|opened| (start, opened))
+        });
+        let (started, opened) = started?;
+        let clock_us = runtime.block_on(async { started.elapsed().as_micros() as u64 });
+        Ok(Process { runtime, started, clock_us, number: self.number, opened, proven: 0 })
+    }
+
+    async fn open(&self) -> Result<Opened, String> {
+        let dir = disk::dir(self.number);
+        let text = |e: crate::LedgerError| e.to_string();
+        let site_db = Arc::new(SiteDb::open(&dir.join("sitedb")).map_err(text)?);
+        let log = LogStore::open(&dir.join("raftdb")).map_err(text)?;
+        let store = Arc::new(LedgerStore::open(&dir.join("ledgerdb")).map_err(text)?);
+        let sealer = Arc::new(Sealer::open_store(&dir.join("subjects.keys"), &self.keys).map_err(text)?);
+        let (observer, events) = Observer::new(self.keys.site.clone());
+        let batch_keys: BatchKeys = self.keys.verifiers().batches.clone().into_iter().collect();
+        let newest = Newest::open(site_db.clone(), &self.keys, self.members.len()).map_err(text)?;
+        let newest = Arc::new(newest);
+        let cosigner = self.cosigner(&store, &observer, site_db, &newest).map_err(text)?;
+        let machine =
+            StateMachine::open(store.clone(), &log, Arc::new(batch_keys), observer.clone()).map_err(text)?;
+        let tasks = Tasks::default();
+        let peers = self.members.iter().filter(|(id, _)| **id != self.number as u64);
+        let peers: Vec<_> = peers.map(|(id, member)| (*id, member.name.clone())).collect();
+        let network = network(self.number, &peers, &tasks);
+        let peers = network.peers();
+        let raft = Raft::new(self.number as u64, crate::raft::config()?, network, log.clone(), machine).await;
+        let raft = raft.map_err(|e| e.to_string())?;
+        if self.config.initialise && !raft.is_initialized().await.map_err(|e| e.to_string())? {
+            raft.initialize(self.members.clone()).await.map_err(|e| e.to_string())?;
+        }
+        let (calls, receiver) = mpsc::channel(CALLS_MAX);
+        let (done, _) = oneshot::channel();
+        let writer = Writer {
+            keys: self.keys.clone(),
+            raft: raft.clone(),
+            peers: peers.clone(),
+            store: store.clone(),
+            observer: observer.clone(),
+            packer: Packer { keys: self.keys.clone(), sealer: sealer.clone() },
+            calls: receiver,
+            events,
+            tasks: tasks.clone(),
+        };
+        tasks.spawn(writer.run(done));
+        let rounds = Rounds {
+            cosigner: cosigner.clone(),
+            newest: newest.clone(),
+            observer,
+            raft: raft.clone(),
+            peers,
+        };
+        tasks.spawn(rounds.run());
+        let space_low = Arc::new(AtomicBool::new(false));
+        tasks.spawn(housekeeping::run(self.config.clone(), raft.clone(), log, store.clone(), space_low));
+        for _ in 0..self.senders {
+            tasks.spawn(send(self.number, calls.clone(), self.config.in_flight_bytes_max, self.think_ms));
+        }
+        Ok(Opened { served: Served { raft, store, cosigner, tasks }, sealer, newest })
+    }
+
+    fn cosigner(
+        &self,
+        store: &Arc<LedgerStore>,
+        observer: &Arc<Observer>,
+        site_db: Arc<SiteDb>,
+        newest: &Newest,
+    ) -> Result<Arc<Cosigner>, crate::LedgerError> {
+        let dir = disk::dir(self.number).join("evidence");
+        let blame = Blame::open(self.keys.clone(), site_db.clone(), &dir)?;
+        if let Some(kept) = newest.get() {
+            blame.see(&kept.note)?;
+        }
+        let (store, observer) = (store.clone(), observer.clone());
+        Cosigner::open(self.keys.clone(), store, observer, site_db, blame).map(Arc::new)
+    }
+}
+
+/// One sender: a call at a time.
+async fn send(site: usize, calls: mpsc::Sender<Drafts>, in_flight_max: usize, think_ms: u64) {
+    let in_flight = InFlight::default();
+    loop {
+        let pause = chance::within(0..think_ms + 1);
+        sleep(Duration::from_millis(pause)).await;
+        let Some((number, messages)) = with(|world| world.workload.next(site)).flatten() else { continue };
+        let outcomes = call(&calls, &in_flight, in_flight_max, &messages).await;
+        if disk::is_dead(site) {
+            return;
+        }
+        with(|world| match outcomes {
+            Some(outcomes) => {
+                world.event(5, &[site as u64, number, outcomes.first().map_or(0, |o| o.index)]);
+                for (message, outcome) in messages.iter().zip(&outcomes) {
+                    let verdict = world.model.acknowledged(message.dedupe(), *outcome);
+                    world.judge(verdict.map_err(|why| format!("site {site}: {why}")));
+                }
+                world.workload.acknowledged(site, number, &outcomes);
+            }
+            None => world.workload.unanswered(site, number),
+        });
+    }
+}
+
+/// As `Ledger::append`.
+async fn call(
+    calls: &mpsc::Sender<Drafts>,
+    in_flight: &InFlight,
+    in_flight_max: usize,
+    messages: &[Message],
+) -> Option<Vec<crate::Outcome>> {
+    let share = in_flight.take(messages.len(), in_flight_max)?;
+    let (places, answer) = places(messages.len(), share);
+    let drafts = messages.iter().map(Message::draft).zip(places).collect();
+    calls.try_send(drafts).ok()?;
+    timeout(ANSWER_WAIT, answer).await.ok()?.ok()
+}
+
+impl Process {
+    /// Lets the site run for `step_us` by its own clock, after that jumped by `jump_us`.
+    pub(super) fn run(&mut self, step_us: u64, jump_us: u64) {
+        self.clock_us += step_us + jump_us;
+        let until = self.started + Duration::from_micros(self.clock_us);
+        self.runtime.block_on(async {
+            if jump_us > 0 {
+                tokio::time::advance(Duration::from_micros(jump_us)).await;
+            }
+            sleep_until(until).await;
+        });
+    }
+
+    pub(super) fn receive(&self, packet: wires::Packet) {
+        let _inside = self.runtime.enter();
+        wires::deliver(packet, |wire, signals| accept(self.number, &self.opened.served, wire, signals));
+    }
+
+    /// The term and the leader that this site knows for certain.
+    pub(super) fn leader(&self) -> Option<(u64, u64)> {
+        let metrics = self.opened.served.raft.server_metrics();
+        let vote = metrics.borrow_watched().vote;
+        vote.committed.then_some((vote.leader_id.term, vote.leader_id.voted_for))
+    }
+
+    pub(super) fn leads(&self) -> bool {
+        let metrics = self.opened.served.raft.server_metrics();
+        metrics.borrow_watched().state == openraft::ServerState::Leader
+    }
+
+    /// Why consensus has stopped, if it has.
+    pub(super) fn stopped(&self) -> Option<String> {
+        let metrics = self.opened.served.raft.metrics();
+        metrics.borrow_watched().running_state.as_ref().err().map(|fatal| fatal.to_string())
+    }
+
+    /// Size of the newest checkpoint that a majority has cosigned.
+    pub(super) fn cosigned(&self) -> u64 {
+        self.opened.newest.size()
+    }
+
+    /// Whenever a checkpoint was gathered: a receipt for its last entry and for any other, judged.
+    pub(super) fn take_receipts(&mut self, keys: &SiteKeys, model: &mut Model) -> Result<(), String> {
+        let Some(newest) = self.opened.newest.get().filter(|newest| newest.size > self.proven) else {
+            return Ok(());
+        };
+        let db = self.opened.served.store.generation();
+        let applied = load_applied(&db).map_err(|e| e.to_string())?.size;
+        // After a power cut the log is applied again: what was cosigned before comes back in a moment.
+        if applied < newest.size || model.size() < newest.size {
+            return Ok(());
+        }
+        self.proven = newest.size;
+        let majority = keys.verifiers().cosigners.len() / 2 + 1;
+        for index in [newest.size - 1, chance::within(0..newest.size)] {
+            let receipt = receipt(&db, &newest, index).map_err(|e| e.to_string())?;
+            let leaf = model.leaves[index as usize].hash;
+            model.proofs.receipt(&receipt, leaf, keys.verifiers(), majority)?;
+        }
+        Ok(())
+    }
+
+    /// What is stored against what was committed.
+    pub(super) fn check(&self, keys: &SiteKeys, model: &Model) -> Result<(), String> {
+        let db = self.opened.served.store.generation();
+        let text = |e: crate::LedgerError| e.to_string();
+        let mut tagged = Vec::new();
+        db.scan(Family::ByTag, &tag_key(&TAG.0, 0), &tag_key(&TAG.0, u64::MAX), |key, _| {
+            tagged.push(crate::store::generation::index_of_key(key)?);
+            Ok(true)
+        })
+        .map_err(text)?;
+        if tagged.len() as u64 != model.size() || !tagged.iter().copied().eq(0..model.size()) {
+            return Err(format!("{} of {} leaves are found by their tag", tagged.len(), model.size()));
+        }
+        for (index, known) in (0..).zip(&model.leaves) {
+            let leaf = db.get(Family::Events, &index_key(index)).map_err(text)?;
+            let leaf = leaf.ok_or_else(|| format!("leaf {index} is missing"))?;
+            if sha256(&[&[0], &leaf]) != known.hash {
+                return Err(format!("leaf {index} is another than was committed"));
+            }
+            let leaf = Leaf::decode(leaf.into()).map_err(|e| format!("leaf {index}: {e}"))?;
+            let blob = db.get(Family::Blobs, &index_key(index)).map_err(text)?;
+            let blob = blob.ok_or_else(|| format!("payload {index} is missing"))?;
+            if sha256(&[&blob]) != leaf.ciphertext_hash {
+                return Err(format!("payload {index} is another than was committed"));
+            }
+            if known.site == keys.site.as_str() {
+                let opened = self.opened.sealer.open(&leaf, &blob).map_err(text)?;
+                opened.ok_or_else(|| format!("its own payload {index} has no key"))?;
+            }
+        }
+        // Whoever holds any of the signed checkpoints can be led to the next.
+        for [(old, old_root), (new, new_root)] in model.proofs.steps() {
+            let proof = consistency_proof(db.as_ref(), old, new).map_err(text)?;
+            if !verify_consistency(old, new, &proof, &old_root, &new_root) {
+                return Err(format!("no proof leads from the checkpoint of size {old} to that of {new}"));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Site {
+    pub(super) fn keys(&self) -> Arc<SiteKeys> {
+        self.keys.clone()
+    }
+}
