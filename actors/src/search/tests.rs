@@ -12,7 +12,7 @@ fn patient(n: u64) -> PatientId {
 /// Entry `n` of the ledger, and what a search may ask of it.
 fn properties(n: u64) -> (PatientId, &'static str, Kind, String, Time) {
     let feed = ["lab", "adt"][(n % 2) as usize];
-    let kind = if n % 5 == 0 { Kind::Rejected } else { Kind::Message };
+    let kind = if n.is_multiple_of(5) { Kind::Rejected } else { Kind::Message };
     (patient(n % 7), feed, kind, format!("C{}", n / 2), Time(500 - (n as i64 * 37) % 101))
 }
 
