@@ -43,6 +43,8 @@ pub(crate) struct Accepted {
     /// HL7 enhanced mode asks for two answers: this one (CA) goes first.
     pub first: Option<Reply>,
     pub last: Reply,
+    /// The last one is enhanced mode's AA: whatever the feed's ack point, it means that a quorum has the message.
+    pub last_at_quorum: bool,
 }
 
 #[derive(Message)]
@@ -72,6 +74,8 @@ impl Handler<Commit> for Committer {
     fn handle(&mut self, Commit(prepared): Commit, _: &mut Self::Context) -> Self::Result {
         let (ledger, metrics) = (self.ledger.clone(), self.metrics.clone());
         let submit = async move {
+            // A feed that was `ack = "site"` before the restart: what it left there goes first.
+            ledger.outbox().left_over_committed().await;
             let drafts: Vec<Draft> = prepared.iter().flat_map(|p| p.drafts.iter().cloned()).collect();
             let outcomes = submit(&ledger, drafts).await;
             actix::spawn(async move { settle(prepared, outcomes.await, &metrics) });
@@ -114,14 +118,16 @@ fn settle(prepared: Vec<Prepared>, outcomes: Result<Vec<Outcome>, AppendError>, 
     }
 }
 
+impl Labels {
+    pub fn count(&self, outcome: &str, received: Instant, metrics: &Metrics) {
+        metrics.messages.with_label_values(&[&*self.feed, &self.type_, outcome]).inc();
+        metrics.commit_seconds.with_label_values(&[&*self.feed]).observe(received.elapsed().as_secs_f64());
+    }
+}
+
 impl Prepared {
     fn count(&self, outcome: &str, metrics: &Metrics) {
-        let labels = &self.labels;
-        metrics.messages.with_label_values(&[&*labels.feed, &labels.type_, outcome]).inc();
-        metrics
-            .commit_seconds
-            .with_label_values(&[&*labels.feed])
-            .observe(self.received.elapsed().as_secs_f64());
+        self.labels.count(outcome, self.received, metrics);
     }
 
     fn settle(self, outcomes: &[Outcome], metrics: &Metrics) {

@@ -15,6 +15,9 @@ use serde::{Deserialize, Serialize};
 /// Raised whenever the same bytes would be read into other events.
 pub const READER: u16 = 1;
 
+/// Names a FHIR resource that was answered before it had an index, by the id that its answer said.
+pub const RESOURCE_TAG: &str = "resource";
+
 const VERSION: u8 = 1;
 
 /// The ledger's `kind` of each payload.

@@ -9,6 +9,7 @@ use openraft::Raft;
 use openraft::async_runtime::WatchReceiver;
 
 use crate::config::Config;
+use crate::outbox::Outbox;
 use crate::raft::Types;
 use crate::store::LogStore;
 use crate::store::ledger_store::LedgerStore;
@@ -22,6 +23,7 @@ pub(crate) async fn run(
     log: LogStore,
     store: Arc<LedgerStore>,
     space_low: Arc<AtomicBool>,
+    outbox: Outbox,
 ) {
     let mut tick = tokio::time::interval(PERIOD);
     let mut log_bytes_at_snapshot = 0;
@@ -35,7 +37,7 @@ pub(crate) async fn run(
             }
             return;
         }
-        watch_space(&config, &space_low);
+        watch_space(&config, &space_low, &outbox);
         let (first, last) = log.first_and_last_index();
         let in_snapshot = store.snapshot().and_then(|s| s.meta.last_log_id.as_ref().map(|id| id.index));
         let entries = last.saturating_sub(in_snapshot.unwrap_or(first));
@@ -71,9 +73,12 @@ async fn snapshot_after(raft: &Raft<Types, StateMachine>, former: Option<u64>) -
     tokio::time::timeout(Duration::from_secs(600), waiting).await.unwrap_or(false)
 }
 
-fn watch_space(config: &Config, space_low: &AtomicBool) {
+fn watch_space(config: &Config, space_low: &AtomicBool, outbox: &Outbox) {
     let low = match free_bytes(&config.data) {
-        Ok(free) => free < config.free_space_reserve_bytes,
+        Ok(free) => {
+            outbox.set_free(free.saturating_sub(config.free_space_reserve_bytes));
+            free < config.free_space_reserve_bytes
+        }
         Err(error) => {
             tracing::warn!(path = %config.data.display(), %error, "free space cannot be read");
             return;

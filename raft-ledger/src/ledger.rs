@@ -11,14 +11,15 @@ use openraft::async_runtime::WatchReceiver;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::apply::BatchKeys;
-use crate::call::{InFlight, places};
+use crate::call::{InFlight, places, weigh};
 use crate::config::Config;
 use crate::keys::{IndexKey, SiteKeys};
 use crate::network::{Identity, Network, Peers, Service, Tls, listen};
 use crate::observer::Observer;
+use crate::outbox::{self, Outbox};
 use crate::packer::Packer;
 use crate::raft::{Member, Types};
-use crate::record::{MAX_PAYLOAD_BYTES, MAX_TAGS, SiteName};
+use crate::record::SiteName;
 use crate::seal::Sealer;
 use crate::store::ledger_store::LedgerStore;
 use crate::store::state_machine::StateMachine;
@@ -29,8 +30,6 @@ use crate::{AppendError, Draft, LedgerError, Outcome, PeerStatus, Role, Status, 
 
 /// Calls that wait for the writer, beside the limit in bytes.
 const CALLS_MAX: usize = 4096;
-/// What a draft weighs beside its payload.
-const DRAFT_OVERHEAD: usize = 512;
 const CLOSE_WAIT: Duration = Duration::from_secs(10);
 
 /// A running ledger of one site. Cheap to clone.
@@ -48,6 +47,7 @@ pub(crate) struct Inner {
     pub(crate) observer: Arc<Observer>,
     pub(crate) raft: Raft<Types, StateMachine>,
     peers: Peers,
+    outbox: Outbox,
     in_flight: InFlight,
     space_low: Arc<AtomicBool>,
     calls: Mutex<Option<mpsc::Sender<Drafts>>>,
@@ -119,7 +119,27 @@ impl Ledger {
             tasks: tasks.clone(),
         };
         tasks.spawn(writer.run(done));
-        tasks.spawn(housekeeping::run(config.clone(), raft.clone(), log, store.clone(), space_low.clone()));
+        let in_flight = InFlight::default();
+        let outbox = Outbox::open(outbox::Parts {
+            site_db: site_db.clone(),
+            sealer: sealer.clone(),
+            bytes_max: config.outbox_bytes_max,
+            in_flight_bytes_max: config.in_flight_bytes_max,
+            reserve_bytes: config.free_space_reserve_bytes,
+            calls: calls.downgrade(),
+            calls_in_flight: in_flight.clone(),
+            space_low: space_low.clone(),
+            tasks: tasks.clone(),
+        })?;
+        let housekeeping = housekeeping::run(
+            config.clone(),
+            raft.clone(),
+            log,
+            store.clone(),
+            space_low.clone(),
+            outbox.clone(),
+        );
+        tasks.spawn(housekeeping);
         let inner = Inner {
             config,
             keys,
@@ -129,7 +149,8 @@ impl Ledger {
             observer,
             raft,
             peers,
-            in_flight: InFlight::default(),
+            outbox,
+            in_flight,
             space_low,
             calls: Mutex::new(Some(calls)),
             written: Mutex::new(Some(written)),
@@ -188,15 +209,12 @@ impl Ledger {
             let reserve_bytes = self.inner.config.free_space_reserve_bytes;
             return Err(AppendError::NoSpace { reserve_bytes });
         }
-        for draft in drafts {
-            if draft.payload.len() > MAX_PAYLOAD_BYTES {
-                return Err(AppendError::TooLarge { bytes: draft.payload.len(), limit: MAX_PAYLOAD_BYTES });
-            }
-            if draft.tags.len() > MAX_TAGS {
-                return Err(AppendError::TooManyTags { tags: draft.tags.len(), limit: MAX_TAGS });
-            }
-        }
-        Ok(drafts.iter().map(|draft| draft.payload.len() + DRAFT_OVERHEAD).sum())
+        weigh(drafts)
+    }
+
+    /// Where drafts are durable at this site before a quorum has them.
+    pub fn outbox(&self) -> &Outbox {
+        &self.inner.outbox
     }
 
     /// Leaves applied here.

@@ -13,6 +13,7 @@ mod ledger;
 pub mod merkle;
 mod network;
 mod observer;
+mod outbox;
 mod packer;
 mod raft;
 mod reads;
@@ -28,6 +29,7 @@ pub use config::{Config, PeerConfig};
 pub use export::Progress;
 pub use keys::IndexKey;
 pub use ledger::Ledger;
+pub use outbox::{Outbox, OutboxState, OutboxStatus, Stored};
 pub use types::{
     AppendError, Draft, Entry, LedgerError, Outcome, Payload, PeerStatus, Role, Status, Subject, Tag,
 };

@@ -13,5 +13,6 @@ mod faults;
 mod first_run;
 mod kafka_flow;
 mod model_cli;
+mod outbox;
 mod tidy;
 mod unsynced;

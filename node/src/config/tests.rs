@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::finding::Finding;
 use super::load::load_with;
-use super::types::{Config, FeedKind, OnError, SinkKind};
+use super::types::{Ack, Config, FeedKind, OnError, SinkKind};
 
 const RIGHT: &str = r#"
 [site]
@@ -19,6 +19,7 @@ listen = "127.0.0.1:${HTTP_PORT}"
 listen = "127.0.0.1:7001"
 keys = "keys/a"
 initialise = true
+outbox_max_bytes = 100_000_000
 peers = [ { name = "b", address = "127.0.0.1:7002" }, { name = "c", address = "127.0.0.1:7003" } ]
 
 [[feed]]
@@ -41,6 +42,7 @@ topics = ["lab"]
 group = "medulla"
 options = { "sasl.password" = "${SASL_PASSWORD}" }
 max_message_bytes = "${BYTES:-1000}"
+ack = "site"
 
 [[sink]]
 name = "ehr"
@@ -87,6 +89,8 @@ fn reads_a_right_file() {
     assert_eq!(config.feeds[0].on_error, OnError::Hold);
     assert_eq!(config.feeds[1].max_message_bytes, 1000);
     assert_eq!(config.alerts.refractory_h, 12);
+    assert_eq!((config.feeds[0].ack, config.feeds[1].ack), (Ack::Quorum, Ack::Site));
+    assert_eq!(config.ledger.outbox_max_bytes, 100_000_000);
     let FeedKind::Kafka { options, .. } = &config.feeds[1].kind else { panic!("kafka feed") };
     assert_eq!(options["sasl.password"].expose(), "hunter2-hunter2");
     let SinkKind::Webhook { url, .. } = &config.sinks[0].kind else { panic!("webhook sink") };
@@ -121,7 +125,7 @@ name = "adt"
 kind = "mllp"
 listen = "0.0.0.0:2575"
 authority = "HOSP"
-ack = "site"
+ack = "disk"
 on_error = { retry = 3 }
 [[feed]]
 name = "adt"
@@ -162,7 +166,7 @@ models = ["models/none"]
         19 ledger.peers[2].address env-missing
         19 ledger.peers[2].name duplicate-name
         24 feed[0].listen insecure-listen
-        26 feed[0].ack not-built
+        26 feed[0].ack value-invalid
         27 feed[0].on_error not-built
         29 feed[1].name duplicate-name
         30 feed[1].kind kind-unknown
@@ -206,5 +210,5 @@ fn names_a_file_that_is_not_there() {
 #[test]
 fn finds_listeners_that_clash() {
     let text = RIGHT.replace("127.0.0.1:2575", "127.0.0.1:7001");
-    check(&text, "19 feed[0].listen duplicate-listen");
+    check(&text, "20 feed[0].listen duplicate-listen");
 }

@@ -64,17 +64,44 @@ impl SiteDb {
 
     /// What stands under keys that begin with `prefix`, keys as they were put.
     pub(crate) fn scan(&self, prefix: &[u8]) -> Result<KeyValues, LedgerError> {
-        let start = grouped(prefix);
-        let group = start.len() - prefix.len();
         let mut found = Vec::new();
-        for item in self.db.iterator(IteratorMode::From(&start, Direction::Forward)) {
+        self.visit(prefix, prefix, |key, value| {
+            found.push((key.to_vec(), value.to_vec()));
+            Ok(true)
+        })?;
+        Ok(found)
+    }
+
+    /// Shows what stands under keys that begin with `prefix`, from the key `from` on, until `see` says false.
+    pub(crate) fn visit(
+        &self,
+        prefix: &[u8],
+        from: &[u8],
+        mut see: impl FnMut(&[u8], &[u8]) -> Result<bool, LedgerError>,
+    ) -> Result<(), LedgerError> {
+        let (prefix_len, prefix) = (prefix.len(), grouped(prefix));
+        let group = prefix.len() - prefix_len;
+        for item in self.db.iterator(IteratorMode::From(&grouped(from), Direction::Forward)) {
             let (key, value) = item.map_err(|e| LedgerError::Storage(format!("sitedb: {e}")))?;
-            if !key.starts_with(&start) {
+            if !key.starts_with(&prefix) || !see(&key[group..], &value)? {
                 break;
             }
-            found.push((key[group..].to_vec(), value.to_vec()));
         }
-        Ok(found)
+        Ok(())
+    }
+
+    /// The last key that is not after `key`, with its value.
+    pub(crate) fn last_upto(&self, key: &[u8]) -> Result<Option<(Vec<u8>, Vec<u8>)>, LedgerError> {
+        let start = grouped(key);
+        let group = start.len() - key.len();
+        let last = self.db.iterator(IteratorMode::From(&start, Direction::Reverse)).next();
+        let last = last.transpose().map_err(|e| LedgerError::Storage(format!("sitedb: {e}")))?;
+        Ok(last.and_then(|(key, value)| Some((key.get(group..)?.to_vec(), value.to_vec()))))
+    }
+
+    /// Gives back the room of removed values under the keys from `from` to `to`. Blocks for as long as that takes.
+    pub(crate) fn compact(&self, from: &[u8], to: &[u8]) {
+        self.db.compact_range(Some(grouped(from)), Some(grouped(to)));
     }
 
     pub(crate) fn sync(&self) -> Result<(), LedgerError> {
