@@ -11,6 +11,8 @@ use crate::entry::{Acknowledged, Delivered};
 
 /// Events kept for readers that reconnect; one that was away for longer is told to load the board again.
 const EVENTS_KEPT: usize = 4096;
+/// Patients' lines and alerts in them, together: under load one event holds every patient of the house.
+const ROWS_KEPT: usize = 50_000;
 /// Alerts kept on the board, newest; all of them stay in the ledger.
 const ALERTS_KEPT: usize = 2000;
 
@@ -36,6 +38,8 @@ pub struct RiskNow {
     pub task: String,
     /// 0 to 1; absent: insufficient data.
     pub risk: Option<f64>,
+    /// In words, why there is no risk, such as `not in intensive care`; absent where there is one.
+    pub insufficient: Option<String>,
     pub threshold: f64,
     pub at: Time,
     /// The largest contributions in words, largest first.
@@ -108,12 +112,23 @@ pub enum Change {
     Reset,
 }
 
+impl Change {
+    fn rows(&self) -> usize {
+        match self {
+            Change::Patients(rows) => rows.len(),
+            Change::Alert(_) | Change::Reset => 1,
+        }
+    }
+}
+
 pub(crate) struct Board {
     patients: BTreeMap<String, PatientRow>,
     changed: BTreeSet<String>,
     alerts: BTreeMap<u64, AlertRow>,
     index_of: BTreeMap<String, u64>,
     events: VecDeque<BoardEvent>,
+    /// In `events`.
+    rows: usize,
     next_seq: u64,
     stream: tokio::sync::broadcast::Sender<BoardEvent>,
 }
@@ -127,6 +142,7 @@ impl Board {
             alerts: BTreeMap::new(),
             index_of: BTreeMap::new(),
             events: VecDeque::new(),
+            rows: 0,
             next_seq: started_at.0.unsigned_abs().saturating_mul(1000),
             stream: tokio::sync::broadcast::channel(1024).0,
         }
@@ -255,9 +271,11 @@ impl Board {
     fn publish(&mut self, change: Change) {
         self.next_seq += 1;
         let event = BoardEvent { seq: self.next_seq, change };
+        self.rows += event.change.rows();
         self.events.push_back(event.clone());
-        if self.events.len() > EVENTS_KEPT {
-            self.events.pop_front();
+        while self.events.len() > EVENTS_KEPT || self.rows > ROWS_KEPT {
+            let Some(oldest) = self.events.pop_front() else { break };
+            self.rows -= oldest.change.rows();
         }
         // Without a reader nobody hears it; the next one loads the board.
         let _ = self.stream.send(event);
@@ -302,6 +320,31 @@ mod tests {
         for stale in [0, board.seq() + 1] {
             assert!(matches!(board.subscribe(stale).0[..], [BoardEvent { change: Change::Reset, .. }]));
         }
+    }
+
+    #[test]
+    fn what_is_kept_for_readers_is_bounded_in_rows() {
+        let mut board = Board::new(Time(1));
+        let start = board.seq();
+        for data_at in 0..30 {
+            for n in 0..2_000 {
+                board.set_patient(PatientRow {
+                    key: n.to_string(),
+                    name: String::new(),
+                    id: String::new(),
+                    ward: String::new(),
+                    bed: String::new(),
+                    risks: Vec::new(),
+                    data_at: Time(data_at),
+                    discharged: false,
+                });
+            }
+            board.flush();
+        }
+        assert_eq!((board.events.len(), board.rows), (25, ROWS_KEPT));
+        let (missed, _) = board.subscribe(start);
+        assert!(matches!(missed[..], [BoardEvent { change: Change::Reset, .. }]));
+        assert_eq!(board.subscribe(board.seq() - 25).0.len(), 25);
     }
 
     #[test]

@@ -1,16 +1,19 @@
 //! What a ledger entry's payload holds. The ledger itself sees opaque bytes with a kind.
 //!
 //! Layout: version byte (1), length of the head (u32, big-endian), head (MessagePack map with field names),
-//! then the message's raw bytes to the end. Field names are a stable format: add optional fields, never rename
-//! or reuse one. The head says which reader and which code table made the events, so that a later release
-//! explains an old alert with the same number.
+//! then the message's raw bytes to the end. A payload that compression makes smaller begins with version 2; a
+//! payload of version 1, compressed, follows (`compression.rs`). Field names are a stable format: add optional
+//! fields, never rename or reuse one. The head says which reader and which code table made the events, so that a
+//! later release explains an old alert with the same number.
 
 use std::fmt;
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::Bytes;
 use clinical::{AlertFacts, Event, Issue, Time};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+
+use crate::compression;
 
 /// Raised whenever the same bytes would be read into other events.
 pub const READER: u16 = 1;
@@ -19,6 +22,9 @@ pub const READER: u16 = 1;
 pub const RESOURCE_TAG: &str = "resource";
 
 const VERSION: u8 = 1;
+const COMPRESSED: u8 = 2;
+/// Room for the head of an ordinary message: a dozen results.
+const HEAD_BYTES: usize = 4096;
 
 /// The ledger's `kind` of each payload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -150,21 +156,33 @@ pub struct ModelRegistered {
 pub struct EntryError(String);
 
 pub fn encode<T: Serialize>(head: &T, raw: &[u8]) -> Bytes {
+    let mut out = Vec::with_capacity(HEAD_BYTES + raw.len());
+    out.extend_from_slice(&[VERSION, 0, 0, 0, 0]);
     // Writing a map of strings and numbers to memory has no way to fail.
-    let head = rmp_serde::to_vec_named(head).unwrap_or_default();
-    let mut out = BytesMut::with_capacity(5 + head.len() + raw.len());
-    out.put_u8(VERSION);
-    out.put_u32(u32::try_from(head.len()).unwrap_or(u32::MAX));
-    out.put_slice(&head);
-    out.put_slice(raw);
-    out.freeze()
+    let _ = rmp_serde::encode::write_named(&mut out, head);
+    let length = u32::try_from(out.len() - 5).unwrap_or(u32::MAX);
+    out[1..5].copy_from_slice(&length.to_be_bytes());
+    out.extend_from_slice(raw);
+    match compression::compress(&out) {
+        Some(packed) => [&[COMPRESSED], &packed[..]].concat().into(),
+        None => out.into(),
+    }
 }
 
 /// The head and the raw bytes, without copying these.
 pub fn decode<T: DeserializeOwned>(payload: &Bytes) -> Result<(T, Bytes), EntryError> {
+    let payload = match payload.first() {
+        Some(&COMPRESSED) => {
+            let plain = compression::decompress(&payload[1..]);
+            &plain.ok_or_else(|| EntryError("does not decompress".into()))?.into()
+        }
+        _ => payload,
+    };
     let version = payload.first().ok_or_else(|| EntryError("is empty".into()))?;
     if *version != VERSION {
-        return Err(EntryError(format!("has version {version}, this release reads {VERSION}")));
+        return Err(EntryError(format!(
+            "has version {version}, this release reads {VERSION} and {COMPRESSED}"
+        )));
     }
     let length = payload.get(1..5).and_then(|b| b.try_into().ok()).map(u32::from_be_bytes);
     let end = length.and_then(|length| 5usize.checked_add(length as usize));
@@ -200,6 +218,18 @@ mod tests {
     fn the_layout_is_stable() {
         let payload = encode(&Tick { at: Time(1) }, b"r");
         assert_eq!(hex::encode(&payload), "010000000581a26174".to_owned() + "01" + "72");
+    }
+
+    #[test]
+    fn a_large_payload_is_compressed_and_read_again() {
+        let raw = b"OBX|1|NM|8867-4^Heart rate^LN||72|/min\r".repeat(40);
+        let payload = encode(&Tick { at: Time(1) }, &raw);
+        assert!(payload[0] == COMPRESSED && payload.len() < raw.len() / 4);
+        let (read, raw_again) = decode::<Tick>(&payload).unwrap();
+        assert_eq!((read.at, &raw_again[..]), (Time(1), &raw[..]));
+        for cut in 0..payload.len() {
+            assert!(decode::<Tick>(&payload.slice(..cut)).is_err(), "cut at {cut}");
+        }
     }
 
     #[test]

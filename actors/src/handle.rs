@@ -41,6 +41,32 @@ pub(crate) struct Inner {
 pub(crate) struct Endings {
     pub feeds: Vec<oneshot::Receiver<()>>,
     pub tail: oneshot::Receiver<()>,
+    pub threads: Threads,
+}
+
+/// The actors' threads. They hold the ledger: one that outlives `main` would close its databases while the process
+/// ends.
+#[derive(Default)]
+pub(crate) struct Threads(Vec<Arbiter>);
+
+impl Threads {
+    pub fn start(&mut self) -> ArbiterHandle {
+        let arbiter = Arbiter::new();
+        let handle = arbiter.handle();
+        self.0.push(arbiter);
+        handle
+    }
+
+    /// Drops the actors and waits until their threads have ended. Blocks.
+    fn end(self) {
+        for arbiter in &self.0 {
+            arbiter.stop();
+        }
+        for arbiter in self.0 {
+            // A panic there was reported when it happened.
+            let _ = arbiter.join();
+        }
+    }
 }
 
 pub(crate) struct RunningFeed {
@@ -184,6 +210,7 @@ impl Handle {
         }
         self.inner.stop_tail.cancel();
         let _ = endings.tail.await;
+        let _ = tokio::task::spawn_blocking(move || endings.threads.end()).await;
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Board> {
@@ -205,6 +232,12 @@ impl Handle {
         }
         metrics.raft_term.set(status.term as i64);
         metrics.ledger_size.set(status.size as i64);
+        if let Some(newest) = self.inner.ledger.checkpoint() {
+            metrics.checkpoint_size.set(newest.size as i64);
+            let now_s = clock::now().0 / 1000;
+            metrics.checkpoint_age_seconds.set((now_s - newest.made_at_s as i64).max(0) as f64);
+        }
+        metrics.evidence_sites.set(self.inner.ledger.blamed_sites().len() as i64);
         metrics.ledger_in_flight_bytes.set(status.in_flight_bytes as i64);
         self.refresh_outbox();
         // Only a leader knows its peers' lag: what it said before it lost that role no longer holds.

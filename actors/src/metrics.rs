@@ -32,9 +32,14 @@ pub struct Metrics {
     pub acknowledge_seconds: Histogram,
     /// By sink and outcome (`delivered`, `refused`, `retry`).
     pub deliveries: IntCounterVec,
-    /// Entries committed and not scored yet.
+    /// Entries committed and not scored yet, and alerts decided and not committed yet.
     pub tail_lag: IntGauge,
     pub ledger_size: IntGauge,
+    /// Leaves under the newest cosigned checkpoint.
+    pub checkpoint_size: IntGauge,
+    pub checkpoint_age_seconds: Gauge,
+    /// Sites that have signed two roots of one size, as this site can prove.
+    pub evidence_sites: IntGauge,
     pub ledger_in_flight_bytes: IntGauge,
     /// Drafts that wait in the outbox, their bytes, and the bytes that it may hold.
     pub outbox_entries: IntGauge,
@@ -87,6 +92,10 @@ impl Metrics {
             deliveries: make.counters("deliveries_total", "alerts handed to sinks", &["sink", "outcome"])?,
             tail_lag: make.gauge("tail_lag", "entries committed and not scored yet")?,
             ledger_size: make.gauge("ledger_size", "leaves applied at this site")?,
+            checkpoint_size: make.gauge("checkpoint_size", "leaves under the newest cosigned checkpoint")?,
+            checkpoint_age_seconds: make
+                .float_gauge("checkpoint_age_seconds", "since the newest cosigned checkpoint")?,
+            evidence_sites: make.gauge("evidence_sites", "sites that signed two roots of one size")?,
             ledger_in_flight_bytes: make
                 .gauge("ledger_in_flight_bytes", "bytes appended and not applied yet")?,
             outbox_entries: make.gauge("outbox_entries", "entries that wait in the outbox")?,

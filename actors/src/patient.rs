@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex};
 
 use clinical::{AlertFacts, Event, EventKind, PatientId, PatientState, Time};
-use ml_scoring::{AlertPolicy, Assessment, PolicyState, Scorer, Tier, WardBudgets};
+use ml_scoring::{AlertPolicy, Assessment, Insufficient, PolicyState, Scorer, Tier, WardBudgets};
 use serde::{Deserialize, Serialize};
 
 use crate::board::{PatientDetail, PatientRow, RiskNow, RiskPoint};
@@ -39,6 +39,8 @@ pub(crate) struct Patient {
 struct RiskSeen {
     task: String,
     risk: Option<f64>,
+    /// Absent too in a checkpoint of an older release.
+    insufficient: Option<Insufficient>,
     threshold: f64,
     at: Time,
     reasons: Vec<String>,
@@ -140,6 +142,7 @@ impl RiskSeen {
             scorer: scorer.to_owned(),
             task: self.task.clone(),
             risk: self.risk,
+            insufficient: self.insufficient.map(|why| why.words().to_owned()),
             threshold: self.threshold,
             at: self.at,
             reasons: self.reasons.clone(),
@@ -149,6 +152,7 @@ impl RiskSeen {
     fn note(&mut self, assessment: &Assessment, at: Time) {
         self.task.clone_from(&assessment.task);
         self.risk = assessment.risk;
+        self.insufficient = assessment.insufficient;
         self.threshold = assessment.threshold;
         self.at = at;
         self.reasons = assessment.reasons(REASONS_MAX);

@@ -16,7 +16,7 @@ use crate::clock;
 use crate::committer::Committer;
 use crate::delivery::{Delivery, Progress};
 use crate::entry::{self, Kind, ModelRegistered};
-use crate::handle::{Endings, Handle, Inner, RunningFeed, RunningSink};
+use crate::handle::{Endings, Handle, Inner, RunningFeed, RunningSink, Threads};
 use crate::intake::Intake;
 use crate::metrics::Metrics;
 use crate::normaliser::Normaliser;
@@ -65,11 +65,12 @@ impl Pipeline {
         let stop_tail = CancellationToken::new();
         let scorers = Arc::new(scorers);
         let budgets = Arc::new(Mutex::new(checkpoint::load_budgets(&ledger)));
+        let mut threads = Threads::default();
         let shards: Vec<Addr<Shard>> = (0..SHARDS)
             .map(|_| {
                 let assessor =
                     Assessor::new(scorers.clone(), policy.clone(), budgets.clone(), metrics.clone());
-                Shard::start_in_arbiter(&Arbiter::new().handle(), move |_| Shard::new(assessor))
+                Shard::start_in_arbiter(&threads.start(), move |_| Shard::new(assessor))
             })
             .collect();
         let alerter = Alerter::new(ledger.clone(), metrics.clone()).start();
@@ -85,7 +86,7 @@ impl Pipeline {
             stop: stop_tail.clone(),
             finished: tail_finished,
         };
-        Tail::start_in_arbiter(&Arbiter::new().handle(), move |_| Tail::new(tail));
+        Tail::start_in_arbiter(&threads.start(), move |_| Tail::new(tail));
         Ticker::new(ledger.clone(), site.clone(), tick).start();
         let flushed = board.clone();
         actix::spawn(async move {
@@ -97,7 +98,7 @@ impl Pipeline {
 
         let committer = {
             let (ledger, metrics) = (ledger.clone(), metrics.clone());
-            Committer::start_in_arbiter(&Arbiter::new().handle(), move |_| Committer::new(ledger, metrics))
+            Committer::start_in_arbiter(&threads.start(), move |_| Committer::new(ledger, metrics))
         };
         let stop_feeds = CancellationToken::new();
         let mut running = Vec::new();
@@ -116,23 +117,23 @@ impl Pipeline {
             feed_endings.push(ending);
             let reader = Reader::new(&feed, ledger.index_key());
             let stop = stop_feeds.clone();
-            let thread = Arbiter::new();
+            let thread = threads.start();
             let committer = match feed.ack {
                 Ack::Quorum => committer.clone().recipient(),
                 Ack::Site => {
                     let (outbox, metrics) = (ledger.outbox().clone(), metrics.clone());
                     let storer = move |_: &mut _| Storer::new(feed.kind, outbox, metrics);
-                    Storer::start_in_arbiter(&thread.handle(), storer).recipient()
+                    Storer::start_in_arbiter(&thread, storer).recipient()
                 }
             };
             let normaliser =
-                Normaliser::start_in_arbiter(&thread.handle(), move |_| Normaliser::new(reader, committer));
-            Intake::start_in_arbiter(&thread.handle(), move |_| {
+                Normaliser::start_in_arbiter(&thread, move |_| Normaliser::new(reader, committer));
+            Intake::start_in_arbiter(&thread, move |_| {
                 Intake::new(feed.source, window, normaliser, stop, finished)
             });
         }
 
-        let endings = Endings { feeds: feed_endings, tail: tail_ending };
+        let endings = Endings { feeds: feed_endings, tail: tail_ending, threads };
         Ok(Handle {
             inner: Arc::new(Inner {
                 site,

@@ -89,7 +89,8 @@ impl Handler<Fold> for Shard {
             touched.insert(item.key);
         }
         let rows = touched.iter().filter_map(|key| Some(self.patients.get(key)?.row(key))).collect();
-        self.dirty.append(&mut touched);
+        // Not `append`: that builds the larger set anew.
+        self.dirty.extend(touched);
         Done { rows, proposals }
     }
 }

@@ -13,10 +13,11 @@ use raft_ledger::{Entry, Ledger, Payload};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::alerter::{self, Alerter, Keep};
+use crate::alerter::{self, Alerter};
 use crate::board::Board;
 use crate::checkpoint::{self, Checkpoint};
 use crate::entry::{self, Acknowledged, Alert, Delivered, Kind, Message, Tick};
+use crate::keeping::Keeping;
 use crate::metrics::Metrics;
 use crate::patient::Proposal;
 use crate::reading;
@@ -61,16 +62,19 @@ impl Actor for Tail {
 
 async fn run(parts: TailParts) {
     let mut size = parts.ledger.watch_size();
-    let mut follower = Follower { cursor: 0, merged: BTreeMap::new(), parts };
+    let keeping = Keeping::new(parts.alerter.clone());
+    let mut follower = Follower { cursor: 0, merged: BTreeMap::new(), keeping, parts };
     follower.restore().await;
     let mut saved = (Instant::now(), follower.cursor);
     loop {
         let applied = *size.borrow_and_update();
-        follower.parts.metrics.tail_lag.set(applied.saturating_sub(follower.cursor) as i64);
+        let lag = applied.saturating_sub(follower.cursor) + follower.keeping.len() as u64;
+        follower.parts.metrics.tail_lag.set(lag as i64);
         if follower.cursor >= applied {
             tokio::select! {
                 () = follower.parts.stop.cancelled() => break,
                 changed = size.changed() => if changed.is_err() { break },
+                () = follower.keeping.next(), if follower.keeping.len() > 0 => {}
                 () = tokio::time::sleep(CHECKPOINT_EVERY) => {}
             }
         } else if !follower.page().await {
@@ -95,6 +99,7 @@ struct Follower {
     cursor: u64,
     /// A40: key of a patient that no longer stands for itself → key of the one that does.
     merged: BTreeMap<String, String>,
+    keeping: Keeping,
 }
 
 impl Follower {
@@ -179,12 +184,19 @@ impl Follower {
 
     async fn message(&mut self, entry: &Entry, message: Message, work: &mut [Vec<Work>]) {
         let mut by_patient: Vec<(String, Vec<clinical::Event>)> = Vec::new();
+        // A message mostly speaks of one patient, and a key costs a MAC.
+        let mut last: Option<(PatientId, String)> = None;
         for event in message.events {
             if let EventKind::Merged { from } = &event.kind {
                 self.fold(drain(work)).await;
                 self.merge(from, &event.patient).await;
+                last = None;
             }
-            let key = self.key(&event.patient);
+            let key = match last.take() {
+                Some((patient, key)) if patient == event.patient => key,
+                _ => self.key(&event.patient),
+            };
+            last = Some((event.patient.clone(), key.clone()));
             match by_patient.iter_mut().find(|(known, _)| *known == key) {
                 Some((_, events)) => events.push(event),
                 None => by_patient.push((key, vec![event])),
@@ -197,29 +209,25 @@ impl Follower {
         }
     }
 
-    async fn fold(&self, work: Vec<Vec<Work>>) {
+    async fn fold(&mut self, work: Vec<Vec<Work>>) {
         let folded = self.parts.shards.iter().zip(work).filter(|(_, work)| !work.is_empty());
-        let folded = folded.map(|(shard, work)| shard.send(Fold(work)));
-        for done in futures_util::future::join_all(folded).await {
+        let folded = futures_util::future::join_all(folded.map(|(shard, work)| shard.send(Fold(work))));
+        for done in folded.await {
             self.finish(done.unwrap_or_default()).await;
         }
     }
 
-    async fn close(&self, index: u64, at: Time) {
-        for shard in &self.parts.shards {
+    async fn close(&mut self, index: u64, at: Time) {
+        for shard in self.parts.shards.clone() {
             self.finish(shard.send(Close { index, at }).await.unwrap_or_default()).await;
         }
     }
 
-    /// Shows what changed and has the alerts kept. Waiting for their commit here is what lets a checkpoint say
-    /// that every alert before its cursor is in the ledger.
-    async fn finish(&self, done: Done) {
+    /// Shows what changed and has the alerts kept.
+    async fn finish(&mut self, done: Done) {
         self.board(|board| done.rows.into_iter().for_each(|row| board.set_patient(row)));
-        if done.proposals.is_empty() {
-            return;
-        }
-        let alerts = done.proposals.into_iter().map(|proposal| self.identify(proposal)).collect();
-        let _ = self.parts.alerter.send(Keep(alerts)).await;
+        let alerts: Vec<Alert> = done.proposals.into_iter().map(|proposal| self.identify(proposal)).collect();
+        self.keeping.add(alerts).await;
     }
 
     fn identify(&self, Proposal { trigger, mut alert }: Proposal) -> Alert {
@@ -285,7 +293,9 @@ impl Follower {
         }
     }
 
-    async fn save(&self) {
+    async fn save(&mut self) {
+        // A checkpoint says that every alert before its cursor is in the ledger.
+        self.keeping.all().await;
         let mut changed = Vec::new();
         for shard in &self.parts.shards {
             changed.extend(shard.send(crate::shard::Dirty).await.unwrap_or_default());

@@ -4,6 +4,8 @@
 //! and answers `None` for everything else, so that a value is never converted by guess.
 
 use std::borrow::Cow;
+use std::collections::HashMap;
+use std::sync::LazyLock;
 
 /// Converts between two UCUM units. Between mass, substance and charge concentrations the analyte decides
 /// and is named by its LOINC code. `None`: not known to be the same kind of quantity.
@@ -130,6 +132,10 @@ static UNITS: &[Unit] = &[
     u("{score}", Kind::Score, 1.0),
 ];
 
+/// Every result with a unit asks.
+static BY_CODE: LazyLock<HashMap<&'static str, &'static Unit>> =
+    LazyLock::new(|| UNITS.iter().map(|unit| (unit.code, unit)).collect());
+
 /// Folded spelling (see `fold`) → UCUM.
 #[rustfmt::skip]
 static SPELLINGS: &[(&str, &str)] = &[
@@ -214,12 +220,12 @@ static ENZYMES: &[&str] =
     &["1920-8", "1742-6", "6768-6", "2532-0", "14804-9", "2157-6", "2324-2", "1798-8", "3040-3"];
 
 fn unit(code: &str) -> Option<&'static Unit> {
-    UNITS.iter().find(|u| u.code == code).or_else(|| {
+    BY_CODE.get(code).copied().or_else(|| {
         // `{beats}/min` and `mL{total}`: an annotation does not change the unit (UCUM §12).
         let (before, rest) = code.split_once('{')?;
         let (_, after) = rest.split_once('}')?;
         let plain = format!("{before}{after}");
-        UNITS.iter().find(|u| u.code == plain)
+        BY_CODE.get(plain.as_str()).copied()
     })
 }
 

@@ -1,6 +1,7 @@
 //! Moves bytes in and out, honestly acknowledged. Knows transports, not HL7 or FHIR.
 
 mod ahead;
+mod background;
 mod error;
 mod fault;
 mod positions;
@@ -17,6 +18,7 @@ pub mod kafka;
 pub mod mllp;
 pub mod webhook;
 
+pub use background::Background;
 pub use error::ConnectorError;
 pub use receipt::{Receipt, Refusal, Reply, Verdict, Verdicts};
 pub use secret::Secret;

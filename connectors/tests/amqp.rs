@@ -1,10 +1,13 @@
 //! Against a real broker: `eval "$(integration-tests/brokers/rabbitmq.sh start)"`. Says so and passes when
 //! AMQP_URL is not set. AMQP_RESTART, a command, lets the broker be restarted.
 
+mod common;
+
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use connectors::amqp::{Config, Sink, SinkConfig, Source};
+use common::{commit, next, number};
+use connectors::amqp::{self, Config, Sink, SinkConfig};
 use connectors::{Format, Inbound, Outbound, Refusal, Reply, Sink as _, SinkError, Source as _, SourceState};
 use lapin::options::{
     BasicAckOptions, BasicGetOptions, BasicPublishOptions, ConfirmSelectOptions, QueueDeclareOptions,
@@ -75,25 +78,12 @@ async fn connect(url: &str) -> (Connection, Channel) {
     (connection, channel)
 }
 
-fn number(inbound: &Inbound) -> usize {
-    std::str::from_utf8(&inbound.payload).unwrap().parse().unwrap()
-}
-
-async fn next(source: &mut Source) -> Inbound {
-    let waited = tokio::time::timeout(Duration::from_secs(60), source.next()).await;
-    waited.unwrap_or_else(|_| panic!("no message for 60 s: {:?}", source.status())).unwrap()
-}
-
-fn commit(inbound: Inbound) {
-    inbound.receipt.committed(Reply::default());
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn only_what_is_settled_leaves_the_queue() {
     let _broker = BROKER.read().await;
     let Some(queue) = Queue::new("settled").await else { return };
     queue.publish(0..1000, BasicProperties::default()).await;
-    let mut source = Source::start(queue.config()).unwrap();
+    let mut source = amqp::source(queue.config()).unwrap();
     let mut kept = vec![0u32; 1000];
     let mut open = Vec::new();
     for count in 0..500 {
@@ -112,7 +102,7 @@ async fn only_what_is_settled_leaves_the_queue() {
     drop(open);
     source.finish().await;
     assert_eq!(queue.left().await, 510);
-    let mut source = Source::start(queue.config()).unwrap();
+    let mut source = amqp::source(queue.config()).unwrap();
     while kept.contains(&0) {
         let inbound = next(&mut source).await;
         kept[number(&inbound)] += 1;
@@ -128,7 +118,7 @@ async fn what_cannot_be_kept_now_comes_again_in_order() {
     let _broker = BROKER.read().await;
     let Some(queue) = Queue::new("retry").await else { return };
     queue.publish(0..300, BasicProperties::default()).await;
-    let mut source = Source::start(queue.config()).unwrap();
+    let mut source = amqp::source(queue.config()).unwrap();
     let (mut kept, mut retries) = (Vec::new(), 0);
     while kept.len() < 300 {
         let inbound = next(&mut source).await;
@@ -163,7 +153,7 @@ async fn refused_messages_are_dead_lettered_with_their_reason() {
     config.declare = true;
     let dead = format!("{}-dead", queue.name);
     config.dead_letter_exchange = Some(dead.clone());
-    let mut source = Source::start(config).unwrap();
+    let mut source = amqp::source(config).unwrap();
     for _ in 0..3 {
         let inbound = next(&mut source).await;
         assert_eq!((inbound.format, inbound.headers["sender"].as_str()), (Some(Format::FhirJson), "lab"));
@@ -202,7 +192,7 @@ async fn a_refused_message_stays_while_its_letter_has_nowhere_to_go() {
     queue.publish(0..1, BasicProperties::default()).await;
     let mut config = queue.config();
     config.dead_letter_exchange = Some("no-such-exchange".into());
-    let mut source = Source::start(config).unwrap();
+    let mut source = amqp::source(config).unwrap();
     let refuse = |inbound: Inbound| {
         inbound.receipt.rejected(Refusal { code: "x".into(), reason: "y".into() }, Reply::default());
     };
@@ -223,7 +213,7 @@ async fn a_slow_ledger_holds_no_more_than_the_prefetch() {
     queue.publish(0..500, BasicProperties::default()).await;
     let mut config = queue.config();
     config.prefetch = 20;
-    let mut source = Source::start(config).unwrap();
+    let mut source = amqp::source(config).unwrap();
     commit(next(&mut source).await);
     tokio::time::sleep(Duration::from_secs(3)).await;
     let status = source.status();
@@ -259,7 +249,7 @@ async fn the_sink_waits_for_confirms_and_says_where_nothing_is_bound() {
         matches!(&nowhere, Err(SinkError::Unreachable(text)) if text.contains("no-such-queue")),
         "{nowhere:?}"
     );
-    let mut source = Source::start(queue.config()).unwrap();
+    let mut source = amqp::source(queue.config()).unwrap();
     for i in 0..3 {
         let inbound = next(&mut source).await;
         assert_eq!(number(&inbound), i);
@@ -284,7 +274,7 @@ async fn a_broker_restart_is_survived_without_loss() {
     let target = SinkConfig::new(&queue.url, "", &queue.name);
     let mut sink = Sink::new(target).unwrap();
     sink.deliver(&out).await.unwrap();
-    let mut source = Source::start(queue.config()).unwrap();
+    let mut source = amqp::source(queue.config()).unwrap();
     let mut kept = vec![0u32; 602];
     let mut held = Vec::new();
     for _ in 0..250 {
@@ -335,7 +325,7 @@ async fn tls_is_spoken_with_the_authority_that_is_configured() {
     Sink::new(target).unwrap().deliver(&out).await.unwrap();
     let mut config = Config::new(&url, &queue.name);
     config.tls_ca = Some(ca.into());
-    let mut source = Source::start(config).unwrap();
+    let mut source = amqp::source(config).unwrap();
     let inbound = next(&mut source).await;
     assert_eq!(number(&inbound), 7);
     commit(inbound);

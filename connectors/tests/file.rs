@@ -5,8 +5,8 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
-use connectors::file::{Config, Source};
-use connectors::{Format, Inbound, Refusal, Reply, Source as _};
+use connectors::file::{Config, source};
+use connectors::{Background, Format, Inbound, Refusal, Reply, Source as _};
 
 /// One message a line.
 fn lines(content: &Bytes) -> Vec<(usize, Bytes, Option<Format>)> {
@@ -24,13 +24,13 @@ fn numbers(range: std::ops::Range<usize>) -> String {
     range.map(|number| format!("{number}\n")).collect()
 }
 
-fn start(path: &Path, change: impl FnOnce(&mut Config)) -> Source {
+fn start(path: &Path, change: impl FnOnce(&mut Config)) -> Background {
     let mut config = Config::new(path);
     change(&mut config);
-    Source::start(config, lines).unwrap()
+    source(config, lines).unwrap()
 }
 
-async fn next(source: &mut Source) -> Option<Inbound> {
+async fn next(source: &mut Background) -> Option<Inbound> {
     tokio::time::timeout(Duration::from_secs(20), source.next()).await.expect("no message for 20 s")
 }
 

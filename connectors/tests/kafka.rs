@@ -1,12 +1,15 @@
 //! Against a real broker: `eval "$(integration-tests/brokers/kafka.sh start)"`. Says so and passes when
 //! KAFKA_BROKERS is not set. KAFKA_RESTART, a command, lets the broker be restarted.
 
+mod common;
+
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use connectors::kafka::{Config, Sink, SinkConfig, Source};
-use connectors::{Inbound, Outbound, Refusal, Reply, Sink as _, Source as _, SourceState};
+use common::{commit, next, number};
+use connectors::kafka::{self, Config, Sink, SinkConfig};
+use connectors::{Background, Outbound, Refusal, Reply, Sink as _, Source as _, SourceState};
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::consumer::{BaseConsumer, Consumer};
@@ -77,25 +80,12 @@ impl Topic {
     }
 }
 
-fn number(inbound: &Inbound) -> usize {
-    std::str::from_utf8(&inbound.payload).unwrap().trim().parse().unwrap()
-}
-
-async fn next(source: &mut Source) -> Inbound {
-    let waited = tokio::time::timeout(Duration::from_secs(60), source.next()).await;
-    waited.unwrap_or_else(|_| panic!("no message for 60 s: {:?}", source.status())).unwrap()
-}
-
-fn commit(inbound: Inbound) {
-    inbound.receipt.committed(Reply::default());
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn the_offset_never_passes_what_is_not_settled() {
     let _broker = BROKER.read().await;
     let Some(topic) = Topic::new("low", 1).await else { return };
     topic.produce(0..10, 1, 1).await;
-    let mut source = Source::start(topic.config()).unwrap();
+    let mut source = kafka::source(topic.config()).unwrap();
     let mut held = None;
     for expected in 0..10 {
         let inbound = next(&mut source).await;
@@ -119,7 +109,7 @@ async fn a_restart_loses_nothing_and_repeats_only_what_was_not_settled_in_a_row(
     let Some(topic) = Topic::new("restart", 3).await else { return };
     topic.produce(0..3000, 3, 200).await;
     let mut kept = vec![0u32; 3000];
-    let mut source = Source::start(topic.config()).unwrap();
+    let mut source = kafka::source(topic.config()).unwrap();
     let mut open = Vec::new();
     for count in 0..1500 {
         let inbound = next(&mut source).await;
@@ -134,7 +124,7 @@ async fn a_restart_loses_nothing_and_repeats_only_what_was_not_settled_in_a_row(
     // Gone without a word, with messages out and others read ahead.
     drop(source);
     drop(open);
-    let mut source = Source::start(topic.config()).unwrap();
+    let mut source = kafka::source(topic.config()).unwrap();
     while kept.contains(&0) {
         let inbound = next(&mut source).await;
         kept[number(&inbound)] += 1;
@@ -155,7 +145,7 @@ async fn refused_messages_are_dead_lettered_with_their_reason() {
     topic.produce(0..3, 1, 1).await;
     let mut config = topic.config();
     config.dead_letter_topic = Some(dead.name.clone());
-    let mut source = Source::start(config).unwrap();
+    let mut source = kafka::source(config).unwrap();
     for _ in 0..3 {
         let inbound = next(&mut source).await;
         match number(&inbound) {
@@ -191,7 +181,7 @@ async fn what_cannot_be_kept_now_comes_again_in_order() {
     let _broker = BROKER.read().await;
     let Some(topic) = Topic::new("retry", 1).await else { return };
     topic.produce(0..200, 1, 1).await;
-    let mut source = Source::start(topic.config()).unwrap();
+    let mut source = kafka::source(topic.config()).unwrap();
     let mut kept = Vec::new();
     let mut retries = 0;
     while kept.len() < 200 {
@@ -218,7 +208,7 @@ async fn a_slow_ledger_pauses_reading_and_costs_no_memory() {
     topic.produce(0..4000, 2, 2000).await;
     let mut config = topic.config();
     config.max_in_flight = 100;
-    let mut source = Source::start(config).unwrap();
+    let mut source = kafka::source(config).unwrap();
     // One through: it is assigned.
     commit(next(&mut source).await);
     tokio::time::sleep(Duration::from_secs(4)).await;
@@ -247,7 +237,7 @@ async fn a_second_consumer_takes_over_partitions_and_none_is_lost() {
     let Some(topic) = Topic::new("rebalance", 4).await else { return };
     topic.produce(0..4000, 4, 50).await;
     let (sender, mut kept) = tokio::sync::mpsc::unbounded_channel();
-    let work = |name: &'static str, mut source: Source, sender: tokio::sync::mpsc::UnboundedSender<_>| {
+    let work = |name: &'static str, mut source: Background, sender: tokio::sync::mpsc::UnboundedSender<_>| {
         tokio::spawn(async move {
             while let Some(inbound) = source.next().await {
                 sender.send((name, number(&inbound))).unwrap();
@@ -256,7 +246,7 @@ async fn a_second_consumer_takes_over_partitions_and_none_is_lost() {
             }
         })
     };
-    let first = work("first", Source::start(topic.config()).unwrap(), sender.clone());
+    let first = work("first", kafka::source(topic.config()).unwrap(), sender.clone());
     let mut seen = vec![0u32; 4000];
     let mut by = BTreeMap::new();
     let mut second = None;
@@ -266,7 +256,7 @@ async fn a_second_consumer_takes_over_partitions_and_none_is_lost() {
         seen[number] += 1;
         *by.entry(name).or_insert(0) += 1;
         if by[&"first"] == 1000 && second.is_none() {
-            second = Some(work("second", Source::start(topic.config()).unwrap(), sender.clone()));
+            second = Some(work("second", kafka::source(topic.config()).unwrap(), sender.clone()));
         }
     }
     let repeats: u32 = seen.iter().map(|count| count - 1).sum();
@@ -289,7 +279,7 @@ async fn the_sink_confirms_and_keeps_key_and_id() {
         let out = Outbound { id, key: "ward".into(), content_type: "application/fhir+json", body };
         sink.deliver(&out).await.unwrap();
     }
-    let mut source = Source::start(topic.config()).unwrap();
+    let mut source = kafka::source(topic.config()).unwrap();
     for i in 0..3 {
         let inbound = next(&mut source).await;
         assert_eq!(inbound.payload, format!("alert {i}"));
@@ -315,7 +305,7 @@ async fn a_broker_restart_loses_and_repeats_nothing_that_was_settled() {
     };
     let Some(topic) = Topic::new("broker-restart", 1).await else { return };
     topic.produce(0..500, 1, 1).await;
-    let mut source = Source::start(topic.config()).unwrap();
+    let mut source = kafka::source(topic.config()).unwrap();
     let mut kept = Vec::new();
     for _ in 0..250 {
         let inbound = next(&mut source).await;
@@ -341,4 +331,42 @@ async fn a_broker_restart_loses_and_repeats_nothing_that_was_settled() {
     assert!(source.status().faults.load(Ordering::Relaxed) > 0, "the restart was noticed");
     source.finish().await;
     assert_eq!(topic.committed(0), 600);
+}
+
+/// The README's example: options go to librdkafka as they are.
+#[tokio::test(flavor = "multi_thread")]
+async fn tls_and_scram_are_spoken_as_configured() {
+    let _broker = BROKER.read().await;
+    let (Ok(brokers), Ok(ca)) = (std::env::var("KAFKA_SASL_BROKERS"), std::env::var("KAFKA_CA")) else {
+        return println!("skipped: set KAFKA_SASL_BROKERS and KAFKA_CA");
+    };
+    let Some(topic) = Topic::new("scram", 1).await else { return };
+    let options = |password: &str| -> BTreeMap<String, connectors::Secret> {
+        let options = [
+            ("security.protocol", "SASL_SSL"),
+            ("ssl.ca.location", &ca),
+            ("sasl.mechanism", "SCRAM-SHA-512"),
+            ("sasl.username", "medulla"),
+            ("sasl.password", password),
+            ("message.timeout.ms", "10000"),
+        ];
+        options.map(|(name, value)| (name.to_owned(), connectors::Secret::new(value))).into()
+    };
+    let sink = |password| {
+        let options = options(password);
+        Sink::new(&SinkConfig { brokers: brokers.clone(), topic: topic.name.clone(), options }).unwrap()
+    };
+    let out = Outbound { id: "1".into(), key: "k".into(), content_type: "x", body: "7".into() };
+    assert!(sink("wrong").deliver(&out).await.is_err(), "a wrong password is not let in");
+    sink("of-the-tests").deliver(&out).await.unwrap();
+    let mut config = topic.config();
+    config.brokers = brokers.clone();
+    config.options = options("of-the-tests");
+    config.options.remove("message.timeout.ms");
+    let mut source = kafka::source(config).unwrap();
+    let inbound = next(&mut source).await;
+    assert_eq!(number(&inbound), 7);
+    commit(inbound);
+    source.finish().await;
+    assert_eq!(topic.committed(0), 1);
 }

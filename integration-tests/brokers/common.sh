@@ -42,3 +42,14 @@ signal() {
     wait_until "$2" "its end" stopped || { say "does not end, killing it"; kill -KILL "$(cat "$dir/pid")"; }
     rm -f "$dir/pid"
 }
+
+# certificates: an authority and a certificate for localhost in $dir, for the tests of TLS.
+certificates() {
+    need openssl openssl
+    [ -e "$dir/server.pem" ] && return
+    openssl req -x509 -newkey rsa:2048 -nodes -days 365 -subj /CN=medulla-test-authority \
+        -keyout "$dir/ca.key" -out "$dir/ca.pem" 2>>"$dir/log"
+    openssl req -newkey rsa:2048 -nodes -subj /CN=localhost -keyout "$dir/server.key" -out "$dir/server.csr" 2>>"$dir/log"
+    openssl x509 -req -in "$dir/server.csr" -CA "$dir/ca.pem" -CAkey "$dir/ca.key" -CAcreateserial -days 365 \
+        -extfile <(echo "subjectAltName=DNS:localhost,IP:127.0.0.1") -out "$dir/server.pem" 2>>"$dir/log"
+}

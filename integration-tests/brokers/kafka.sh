@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Runs one Apache Kafka (KRaft, without Docker) for the tests, on ports and folders of its own.
-#   eval "$(integration-tests/brokers/kafka.sh start)"   installs what is missing, exports KAFKA_BROKERS
+#   eval "$(integration-tests/brokers/kafka.sh start)"   installs what is missing, exports KAFKA_BROKERS and, for the
+#                                                        listener with TLS and SCRAM, KAFKA_SASL_BROKERS and KAFKA_CA
 #   kafka.sh stop | restart | kill | wipe                kill = SIGKILL; wipe = stop and forget all data
 # When KAFKA_BROKERS is set already, that broker is used and nothing is started.
 set -euo pipefail
@@ -9,6 +10,8 @@ name=kafka
 dir=$state_root/kafka
 port=${MEDULLA_KAFKA_PORT:-19092}
 controller_port=$((port + 1))
+sasl_port=$((port + 2))
+data=$dir/data-with-users
 
 install() {
     need java default-jre-headless
@@ -20,14 +23,22 @@ install() {
 }
 
 configure() {
+    certificates
+    # Kafka takes a key and its certificate from one PEM file.
+    cat "$dir/server.key" "$dir/server.pem" >"$dir/keystore.pem"
     cat >"$dir/server.properties" <<PROPERTIES
 process.roles=broker,controller
 node.id=1
 controller.quorum.voters=1@127.0.0.1:$controller_port
-listeners=PLAINTEXT://127.0.0.1:$port,CONTROLLER://127.0.0.1:$controller_port
-advertised.listeners=PLAINTEXT://127.0.0.1:$port
+listeners=PLAINTEXT://127.0.0.1:$port,CONTROLLER://127.0.0.1:$controller_port,SASL_SSL://127.0.0.1:$sasl_port
+advertised.listeners=PLAINTEXT://127.0.0.1:$port,SASL_SSL://localhost:$sasl_port
 controller.listener.names=CONTROLLER
-log.dirs=$dir/data
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,SASL_SSL:SASL_SSL
+sasl.enabled.mechanisms=SCRAM-SHA-512
+listener.name.sasl_ssl.scram-sha-512.sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule required;
+ssl.keystore.type=PEM
+ssl.keystore.location=$dir/keystore.pem
+log.dirs=$data
 num.partitions=3
 offsets.topic.replication.factor=1
 transaction.state.log.replication.factor=1
@@ -35,11 +46,11 @@ transaction.state.log.min.isr=1
 group.initial.rebalance.delay.ms=0
 message.max.bytes=20971520
 PROPERTIES
-    [ -e "$dir/data/meta.properties" ] && return
-    say "formatting $dir/data"
+    [ -e "$data/meta.properties" ] && return
+    say "formatting $data"
     java -cp "$dir/lib/*" kafka.tools.StorageTool format \
         -t "$(java -cp "$dir/lib/*" kafka.tools.StorageTool random-uuid 2>/dev/null)" \
-        -c "$dir/server.properties" >>"$dir/log" 2>&1
+        -c "$dir/server.properties" --add-scram 'SCRAM-SHA-512=[name=medulla,password=of-the-tests]' >>"$dir/log" 2>&1
 }
 
 # Answers metadata, not merely an open port.
@@ -65,10 +76,11 @@ start)
     [ -n "${KAFKA_BROKERS:-}" ] && { say "using $KAFKA_BROKERS"; echo "export KAFKA_BROKERS=$KAFKA_BROKERS"; exit; }
     start
     echo "export KAFKA_BROKERS=127.0.0.1:$port"
+    echo "export KAFKA_SASL_BROKERS=localhost:$sasl_port KAFKA_CA=$dir/ca.pem"
     ;;
 stop) signal TERM 30 ;;
 kill) signal KILL 5 ;;
 restart) signal TERM 30; start ;;
-wipe) signal TERM 30; rm -rf "$dir/data" "$dir/log" "$dir/log.run" ;;
+wipe) signal TERM 30; rm -rf "$data" "$dir/log" "$dir/log.run" ;;
 *) echo "usage: kafka.sh start|stop|restart|kill|wipe" >&2; exit 2 ;;
 esac

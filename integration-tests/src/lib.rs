@@ -7,6 +7,7 @@ mod expect;
 mod kafka_topics;
 mod letter;
 mod line;
+mod link;
 mod listing;
 mod messages;
 mod process;
@@ -15,7 +16,7 @@ mod site;
 mod truth;
 
 pub use amqp_queues::AmqpQueues;
-pub use consortium::Consortium;
+pub use consortium::{Consortium, Network};
 pub use disk::{Cut, Disk, build_shim};
 pub use expect::{eventually, skip};
 pub use kafka_topics::KafkaTopics;

@@ -16,6 +16,26 @@ pub struct Contribution {
     pub words: String,
 }
 
+/// Why a scorer keeps silent about a patient: the reason behind `insufficient data`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Insufficient {
+    /// Too few of the measurements that the scorer needs, or they are too old.
+    TooFewMeasurements,
+    /// The model is meant for intensive care; the patient is not there, or nothing says that he is.
+    NotInIntensiveCare,
+}
+
+impl Insufficient {
+    /// For a person to read, behind "insufficient data: ".
+    pub fn words(self) -> &'static str {
+        match self {
+            Insufficient::TooFewMeasurements => "too few recent measurements",
+            Insufficient::NotInIntensiveCare => "not in intensive care",
+        }
+    }
+}
+
 /// A risk with its reasons, or `insufficient data`.
 #[derive(Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Assessment {
@@ -25,6 +45,8 @@ pub struct Assessment {
     pub model_hash: [u8; 32],
     /// 0 to 1; `None` = insufficient data.
     pub risk: Option<f64>,
+    /// Why there is no risk; `None` where there is one.
+    pub insufficient: Option<Insufficient>,
     /// Risk from which the patient belongs on the watch list.
     pub threshold: f64,
     /// Risk from which an alert may interrupt; at least `threshold`.
@@ -44,6 +66,7 @@ impl Default for Assessment {
             task: String::new(),
             model_hash: [0; 32],
             risk: None,
+            insufficient: None,
             threshold: f64::INFINITY,
             interruptive_threshold: f64::INFINITY,
             total: None,
@@ -70,6 +93,11 @@ impl Assessment {
     pub fn reasons(&self, n: usize) -> Vec<String> {
         self.contributions.iter().filter(|c| c.weight > 0.0).take(n).map(|c| c.words.clone()).collect()
     }
+}
+
+/// Whether a risk has come to a threshold; NaN never has.
+pub(crate) fn reaches(risk: f64, threshold: f64) -> bool {
+    risk >= threshold
 }
 
 mod nan_is_null {

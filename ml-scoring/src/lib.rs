@@ -12,11 +12,11 @@ mod scorer;
 #[cfg(feature = "train")]
 pub mod train;
 
-pub use assessment::{Assessment, Contribution};
+pub use assessment::{Assessment, Contribution, Insufficient};
 pub use features::Features;
 pub use model::{
     CARD_FORMAT, Calibration, Card, CardFeature, DataFile, Ensemble, Figures, Golden, GoldenRow, Model,
-    ModelError, Objective, Subgroup, Threshold, TrainingData,
+    ModelError, Objective, Setting, Subgroup, Threshold, TrainingData,
 };
 pub use policy::{AlertPolicy, Decision, PolicyState, Tier, WardBudgets};
 pub use scorer::Scorer;

@@ -80,12 +80,7 @@ const MEASURED: &[(Column, Points)] = &[
 ];
 
 fn part(column: Column, value: f32, points: u8) -> Part {
-    let index = crate::features::index_of(column.name());
-    let mut row = vec![f32::NAN; crate::features::N];
-    if let Some(slot) = index.and_then(|i| row.get_mut(i)) {
-        *slot = value;
-    }
-    let words = index.map_or_else(|| column.words().to_owned(), |i| crate::features::words(i, &row));
+    let words = crate::features::words_of_value(column, value);
     Part { name: column.name(), value, points, words: with_points(&words, points) }
 }
 

@@ -6,6 +6,7 @@ use clinical::Time;
 use serde::{Deserialize, Serialize};
 
 use crate::Assessment;
+use crate::assessment::reaches;
 
 /// How loudly an alert speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -119,12 +120,10 @@ impl AlertPolicy {
 
 /// The tier at thresholds multiplied by `share`.
 fn tier_of(assessment: &Assessment, risk: f64, share: f64) -> Option<Tier> {
-    if risk < assessment.threshold * share || risk.is_nan() {
-        None
-    } else if risk < assessment.interruptive_threshold * share {
-        Some(Tier::Watch)
-    } else {
+    if reaches(risk, assessment.interruptive_threshold * share) {
         Some(Tier::Interruptive)
+    } else {
+        reaches(risk, assessment.threshold * share).then_some(Tier::Watch)
     }
 }
 

@@ -7,7 +7,7 @@ use crate::dataset::Row;
 use crate::eval::{Prediction, Predictor, Rule};
 use crate::features::{self, Features, Group};
 use crate::news2::{self, News2};
-use crate::{Assessment, Card, Contribution, Model, ModelError};
+use crate::{Assessment, Card, Contribution, Insufficient, Model, ModelError, Setting};
 
 /// Judges a patient at a time. Cheap to share: it holds no state of patients.
 pub struct Scorer(Inner);
@@ -85,10 +85,7 @@ impl Scorer {
         };
         match &self.0 {
             Inner::News2 => of_news2(assessment, News2::of(state, at)),
-            Inner::Model { model, columns } => {
-                let features = Features::from_state(state, at);
-                of_model(assessment, model, columns, &features, explained)
-            }
+            Inner::Model { model, columns } => of_model(assessment, model, columns, state, at, explained),
         }
     }
 }
@@ -96,7 +93,10 @@ impl Scorer {
 fn of_news2(mut assessment: Assessment, news: Option<News2>) -> Assessment {
     assessment.threshold = f64::from(news2::URGENT) / NEWS2_MAX;
     assessment.interruptive_threshold = f64::from(news2::EMERGENCY) / NEWS2_MAX;
-    let Some(news) = news else { return assessment };
+    let Some(news) = news else {
+        assessment.insufficient = Some(Insufficient::TooFewMeasurements);
+        return assessment;
+    };
     let total = if news.is_urgent() { news.total.max(news2::URGENT) } else { news.total };
     assessment.risk = Some(f64::from(total) / NEWS2_MAX);
     assessment.total = Some(news.total);
@@ -115,22 +115,29 @@ fn of_model(
     mut assessment: Assessment,
     model: &Model,
     columns: &[usize],
-    features: &Features,
+    state: &PatientState,
+    at: Time,
     explained: bool,
 ) -> Assessment {
     assessment.threshold = model.threshold();
     assessment.interruptive_threshold = model.interruptive_threshold();
-    if !features.sufficient() {
+    if model.card().setting == Some(Setting::IntensiveCare) && !state.stay().in_icu(at) {
+        assessment.insufficient = Some(Insufficient::NotInIntensiveCare);
         return assessment;
     }
-    let row = row_of(columns, features);
+    let features = Features::from_state(state, at);
+    if !features.sufficient() {
+        assessment.insufficient = Some(Insufficient::TooFewMeasurements);
+        return assessment;
+    }
+    let row = row_of(columns, &features);
     // A row of the model's own length is never refused; were it, no risk would be the honest answer.
     assessment.risk = model.score(&row).ok();
     if explained && let Ok(weights) = model.explain(&row) {
         let all = columns
             .iter()
             .zip(&weights)
-            .filter_map(|(index, weight)| contribution(*index, *weight, features));
+            .filter_map(|(index, weight)| contribution(*index, *weight, &features));
         assessment.contributions = strongest_first(all.collect());
         assessment.rests_on_care_process = rests_on_care_process(&assessment.contributions);
     }
@@ -170,14 +177,15 @@ fn rests_on_care_process(contributions: &[Contribution]) -> bool {
     care * 2.0 > sum
 }
 
-/// On the 2019 set, a scorer judges as it does on the stream: `insufficient data` raises no alarm.
+/// On the 2019 set, a scorer judges as it does on the stream: `insufficient data` raises no alarm. All hours of the set
+/// are in intensive care.
 impl Predictor for Scorer {
     fn predict(&self, row: &Row, features: &Features) -> Prediction {
         match &self.0 {
             Inner::News2 => Rule::News2AtLeast(f64::from(news2::URGENT)).predict(row, features),
             Inner::Model { model, columns } => {
                 let p = model.score(&row_of(columns, features)).unwrap_or(0.0);
-                Prediction { p, alarm: p >= model.threshold() && features.sufficient() }
+                Prediction::of_model(p, model.threshold(), features.sufficient())
             }
         }
     }

@@ -7,8 +7,9 @@ use clinical::{
     COLUMNS, Code, CodeSystem, Event, EventKind, Observation, ObservationStatus, PatientId, PatientState,
     Precision, Time, Value,
 };
-use ml_scoring::Features;
 use ml_scoring::dataset::{self, Patient};
+use ml_scoring::eval::Predictor;
+use ml_scoring::{Features, Model, Scorer};
 
 const PATIENTS: usize = 200;
 
@@ -96,4 +97,36 @@ fn closed_hours_of_the_stream_are_the_training_rows() {
             }
         }
     }
+}
+
+/// What evaluation says of an hour is what a site says at its close: the same risk, the same silence, the same alarm.
+#[test]
+fn the_stream_s_risk_and_alarm_are_those_of_evaluation() {
+    let Some(data) = shared::data() else { return };
+    let scorer = sepsis();
+    let (mut alarms, mut silent) = (0, 0);
+    for file in ["cinc2019_A_dev", "cinc2019_B_dev"] {
+        for patient in dataset::read(shared::open(&data, file)).take(PATIENTS) {
+            let patient = patient.unwrap();
+            patient.for_each_hour(|i, state, features| {
+                let row = &patient.rows[i];
+                let batch = scorer.predict(row, features);
+                let online = scorer.score(state, Patient::time_of(row));
+                assert_eq!(online.risk, features.sufficient().then_some(batch.p));
+                let reached = online.risk.is_some_and(|risk| risk >= online.threshold);
+                assert_eq!(reached, batch.alarm, "{} hour {}", patient.pid, row.iculos);
+                alarms += usize::from(reached);
+                silent += usize::from(online.risk.is_none());
+            });
+        }
+    }
+    assert!(alarms > 100 && silent > 10, "{alarms} alarms, {silent} hours of silence");
+}
+
+fn sepsis() -> Scorer {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("models/sepsis");
+    let read = |name| std::fs::read(folder.join(name)).unwrap();
+    let files = ["card.json", "golden.json", "model.ubj"].map(|name| (name, read(name)));
+    Scorer::model(Model::load(&files.each_ref().map(|(name, bytes)| (*name, bytes.as_slice()))).unwrap())
+        .unwrap()
 }

@@ -1,7 +1,10 @@
 //! From events to alerts through a model: the model decides, and too little data decides nothing.
 
-use clinical::{Column, ObservationStatus, PatientState, Time};
-use ml_scoring::{AlertPolicy, Model, ModelError, PolicyState, Scorer, Tier};
+use clinical::{
+    Column, Encounter, EncounterChange, Event, EventKind, Location, ObservationStatus, PatientId,
+    PatientState, Precision, Time,
+};
+use ml_scoring::{AlertPolicy, Insufficient, Model, ModelError, PolicyState, Scorer, Tier};
 use serde_json::{Value, json};
 
 /// Margin of a heart rate below 100, and from 100 on; no tree at all when `None`.
@@ -47,10 +50,14 @@ fn golden_row(leaves: Leaves, heart_rate: Option<f32>, features: usize) -> Value
 }
 
 fn model(leaves: Leaves, features: &[&str]) -> Result<Model, ModelError> {
+    model_for(None, leaves, features)
+}
+
+fn model_for(setting: Option<&str>, leaves: Leaves, features: &[&str]) -> Result<Model, ModelError> {
     let figures = json!({"patients": 0, "septic_patients": 0, "rows": 0, "alarm_rows": 0});
     let named: Vec<_> = features.iter().map(|name| json!({"name": name, "unit": "1"})).collect();
     let threshold = |value: f64| json!({"value": value, "metric": "none", "chosen_on": "nothing"});
-    let card = json!({
+    let mut card = json!({
         "format": 1, "name": "toy", "task": "sepsis", "predicts": "noise", "intended_use": "tests",
         "must_not_claim": ["anything"], "limits": [], "features": named, "threshold": threshold(0.6),
         "interruptive_threshold": threshold(0.8), "calibration": {"method": "none"},
@@ -58,6 +65,9 @@ fn model(leaves: Leaves, features: &[&str]) -> Result<Model, ModelError> {
             "split": ""},
         "held_out": figures, "clock_rule": figures, "subgroups": [],
     });
+    if let Some(setting) = setting {
+        card["setting"] = setting.into();
+    }
     let rows: Vec<_> =
         [None, Some(99.0), Some(100.0)].iter().map(|hr| golden_row(leaves, *hr, features.len())).collect();
     let golden = json!({"made_by": "by hand", "rows": rows});
@@ -116,12 +126,71 @@ fn an_assessment_says_why_in_words_and_its_parts_add_up() {
 fn too_little_or_too_old_data_is_insufficient() {
     let scorer = scorer(Some([-3.0, 2.0]));
     let mut state = PatientState::default();
-    assert_eq!(scorer.assess(&state, Time(0)).risk, None);
+    let answer = |state: &PatientState, hour: i64| {
+        let assessment = scorer.assess(state, Time(hour * Time::HOUR_MS));
+        (assessment.risk.is_some(), assessment.insufficient)
+    };
+    let (too_few, spoken) = ((false, Some(Insufficient::TooFewMeasurements)), (true, None));
+    assert_eq!(answer(&state, 0), too_few);
     state.observe(Column::Hr, Time(0), "", ObservationStatus::Final, 180.0);
-    assert_eq!(scorer.assess(&state, Time(0)).risk, None);
+    assert_eq!(answer(&state, 0), too_few);
     state.observe(Column::Sbp, Time(0), "", ObservationStatus::Final, 80.0);
-    assert!(scorer.assess(&state, Time(11 * Time::HOUR_MS)).risk.is_some());
-    assert_eq!(scorer.assess(&state, Time(12 * Time::HOUR_MS)).risk, None);
+    assert_eq!((answer(&state, 11), answer(&state, 12)), (spoken, too_few));
+    let news2 = Scorer::news2().score(&state, Time(0));
+    assert_eq!((news2.risk, news2.insufficient), (None, Some(Insufficient::TooFewMeasurements)));
+}
+
+fn moves(state: &mut PatientState, hour: i64, change: EncounterChange, ward: &str) {
+    let location = Location { ward: ward.into(), icu: ward == "ICU", ..Location::default() };
+    let encounter =
+        Encounter { change, class: None, location: Some(location), admitted_at: None, discharged_at: None };
+    state.apply(&Event {
+        patient: PatientId { authority: "H".into(), id: "1".into() },
+        visit: None,
+        at: Time(hour * Time::HOUR_MS),
+        precision: Precision::Second,
+        kind: EventKind::Encounter(encounter),
+    });
+}
+
+#[test]
+fn a_model_for_intensive_care_speaks_of_nobody_else() {
+    use EncounterChange::{Admitted, Discharged, Transferred};
+    let features = ["HR", "Lactate"];
+    let for_icu =
+        Scorer::model(model_for(Some("intensive care"), Some([-3.0, 2.0]), &features).unwrap()).unwrap();
+    let anywhere = scorer(Some([-3.0, 2.0]));
+    let mut state = PatientState::default();
+    // Hour by hour: what happens at its beginning, and whether the model speaks.
+    for (hour, moved, speaks) in [
+        (0, None, false),
+        (1, Some((Admitted, "MED")), false),
+        (2, Some((Transferred, "ICU")), true),
+        (3, None, true),
+        (4, Some((Transferred, "MED")), false),
+        (5, Some((Transferred, "ICU")), true),
+        (6, Some((Discharged, "ICU")), false),
+        (7, Some((Admitted, "ICU")), true),
+    ] {
+        if let Some((change, ward)) = moved {
+            moves(&mut state, hour, change, ward);
+        }
+        let at = Time(hour * Time::HOUR_MS);
+        for (column, value) in [(Column::Hr, 120.0), (Column::Resp, 18.0)] {
+            state.observe(column, at, "", ObservationStatus::Final, value);
+        }
+        let assessment = for_icu.assess(&state, at);
+        let reason = (!speaks).then_some(Insufficient::NotInIntensiveCare);
+        assert_eq!((assessment.risk.is_some(), assessment.insufficient), (speaks, reason), "hour {hour}");
+        assert_eq!(assessment.contributions.is_empty(), !speaks, "hour {hour}");
+        assert!(anywhere.score(&state, at).risk.is_some(), "hour {hour}");
+    }
+}
+
+#[test]
+fn a_setting_that_this_release_does_not_know_is_refused_by_name() {
+    let error = model_for(Some("nursery"), None, &["HR"]).map(|_| ()).unwrap_err().to_string();
+    assert!(error.contains("nursery") && error.contains("intensive care"), "{error}");
 }
 
 #[test]

@@ -1,12 +1,14 @@
 //! The model that ships: it loads, it is small, and its card is honest.
 
-use std::io::BufReader;
+mod shared;
+
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use clinical::{PatientState, Time};
-use ml_scoring::dataset::Patient;
-use ml_scoring::eval::{Person, Prediction, Utility, auprc, auroc, utility};
-use ml_scoring::{Model, Scorer, dataset, features};
+use ml_scoring::eval::{self, BASELINES, Rule};
+use ml_scoring::{Insufficient, Model, Scorer, Setting, dataset, features};
+use serde_json::value::RawValue;
 
 const FILES: [&str; 3] = ["card.json", "golden.json", "model.ubj"];
 const BYTES_MAX: usize = 2 << 20;
@@ -31,7 +33,8 @@ fn it_loads_reproduces_libxgboost_and_takes_the_features_of_this_release() {
     let scorer = Scorer::model(model).unwrap();
     assert_eq!((scorer.name(), scorer.task()), ("sepsis", "sepsis"));
     // The trees would say something even of an empty row; the scorer does not ask them.
-    assert_eq!(scorer.score(&PatientState::default(), Time(0)).risk, None);
+    let assessment = scorer.score(&PatientState::default(), Time(0));
+    assert_eq!((assessment.risk, assessment.insufficient), (None, Some(Insufficient::NotInIntensiveCare)));
 }
 
 /// Every byte is covered by the hash that alerts cite, also those that no golden row passes.
@@ -59,62 +62,62 @@ fn the_card_says_how_good_and_beside_what() {
     for word in ["hospital A", "hospital B", "female", "male", "medical unit", "surgical unit"] {
         assert!(card.subgroups.iter().any(|subgroup| subgroup.group == word), "{word}");
     }
+    assert_eq!(card.setting, Some(Setting::IntensiveCare), "the claims say: nothing outside intensive care");
     assert!(card.must_not_claim.iter().any(|claim| claim.contains("outcomes")));
     assert!(card.threshold.chosen_on.contains("out-of-fold"));
     assert_eq!(card.training_data.files.len(), 2);
     assert_eq!(dataset::INTERNAL_TEST, 70..80, "the patients that the card's figures are of");
 }
 
-/// The 2019 files, where this machine has them.
-fn shared() -> Option<[std::path::PathBuf; 2]> {
-    let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared");
-    let folder = std::env::var_os("MEDULLA_SHARED").map_or(beside, Into::into).join("data");
-    let files = ["A", "B"].map(|hospital| folder.join(format!("cinc2019_{hospital}_dev.csv.zst")));
-    files.iter().all(|file| file.exists()).then_some(files)
-}
-
-/// What libxgboost said in training is what the Rust evaluator says of the same patients.
+/// What `medulla model eval --held-out` prints is what the card says, to the last digit.
 #[test]
 fn the_card_s_held_out_figures_are_reproduced() {
-    let Some(files) = shared() else {
-        println!("skipped: no 2019 data (MEDULLA_SHARED)");
-        return;
-    };
+    let Some(data) = shared::data() else { return };
     let model = model();
-    let (mut risks, mut labels, mut sum) = (Vec::new(), Vec::new(), Utility::default());
-    for file in files {
-        let decoder = zstd::Decoder::new(std::fs::File::open(file).unwrap()).unwrap();
-        let judged = |patient: &Patient| dataset::INTERNAL_TEST.contains(&dataset::bucket(&patient.pid));
-        for patient in dataset::read(BufReader::new(decoder)).map(Result::unwrap).filter(judged) {
-            let rows: Vec<f32> =
-                patient.features().into_iter().flat_map(|features| features.values).collect();
-            let said: Vec<_> =
-                model.score_rows(&rows).unwrap().into_iter().map(|p| prediction(&model, p)).collect();
-            let person = Person {
-                pid: String::new(),
-                hospital: dataset::hospital(&patient.pid),
-                age: patient.age,
-                sex: "unknown",
-                unit: "unknown",
-                rows: 0..said.len(),
-                first_label: patient.first_label(),
-            };
-            sum.add(&utility(&person, &said), 1.0);
-            risks.extend(said.iter().map(|said| said.p));
-            labels.extend(patient.rows.iter().map(|row| row.label));
-        }
-    }
-    let held_out = &model.card().held_out;
-    assert_eq!(labels.len() as u64, held_out.rows);
-    let near = |what: &str, got: Option<f64>, want: Option<f64>| {
-        let close = got.zip(want).is_some_and(|(got, want)| (got - want).abs() < 1e-6);
-        assert!(close, "{what}: {got:?}, the card says {want:?}");
+    let options = eval::Options {
+        threshold: Some(model.threshold()),
+        baselines: vec![BASELINES[0].into()],
+        bootstrap_samples: 0,
+        ..eval::Options::default()
     };
-    near("AUROC", auroc(&risks, &labels), held_out.auroc);
-    near("AUPRC", auprc(&risks, &labels), held_out.auprc);
-    near("utility", sum.normalised(), held_out.utility);
+    let (scorer, clock) = (Scorer::model(model).unwrap(), BASELINES[0].parse::<Rule>().unwrap());
+    let hospitals = ["cinc2019_A_dev", "cinc2019_B_dev"];
+    let patients = hospitals.into_iter().flat_map(|file| dataset::read(shared::open(&data, file)));
+    let held_out = patients.filter(|patient| {
+        patient.as_ref().is_ok_and(|patient| dataset::INTERNAL_TEST.contains(&dataset::bucket(&patient.pid)))
+    });
+    let cohort = eval::judge(held_out, &[&scorer, &clock], |_| {}).unwrap();
+    let report = serde_json::to_value(eval::report(&cohort, &options, |_, _| {})).unwrap();
+    let card = card_as_written();
+    for key in [
+        "patients",
+        "rows",
+        "utility",
+        "auroc",
+        "auprc",
+        "brier",
+        "ece",
+        "alerts_per_100_patient_days",
+        "ppv",
+        "sensitivity",
+    ] {
+        assert_eq!(card["held_out"][key], report[key].to_string(), "{key}");
+    }
+    let clock = &report["baselines"][BASELINES[0]];
+    for key in ["utility", "auroc", "auprc"] {
+        assert_eq!(card["clock_rule"][key], clock[key].to_string(), "{key} of the clock rule");
+    }
 }
 
-fn prediction(model: &Model, p: f64) -> Prediction {
-    Prediction { p, alarm: p >= model.threshold() }
+/// Numbers of the card's figures as they stand in the file.
+fn card_as_written() -> BTreeMap<&'static str, BTreeMap<String, String>> {
+    let files = files();
+    let card: BTreeMap<String, &RawValue> = serde_json::from_slice(&files[0].1).unwrap();
+    ["held_out", "clock_rule"]
+        .into_iter()
+        .map(|name| {
+            let figures: BTreeMap<String, &RawValue> = serde_json::from_str(card[name].get()).unwrap();
+            (name, figures.into_iter().map(|(key, value)| (key, value.get().to_owned())).collect())
+        })
+        .collect()
 }

@@ -5,6 +5,7 @@ mod bench;
 mod cli;
 mod config;
 mod http;
+mod log;
 mod logging;
 mod models;
 mod simulate;

@@ -147,6 +147,13 @@ fn a_pair_of_keys_makes_a_valid_site() {
     let status = medulla(&["ledger", "status", "--config", &path]);
     assert_eq!(status.status.code(), Some(1));
     assert!(text(&status.stderr).contains("no site answers"), "{}", text(&status.stderr));
+    let without_keys = medulla(&["ledger", "verify", &path]);
+    assert_eq!(without_keys.status.code(), Some(2), "a receipt is judged by keys that one brings");
+    let brought = file(folder.path(), "keys.txt", &listed.stdout);
+    let judged = medulla(&["ledger", "verify", &path, "--keys", &brought]);
+    assert_eq!(judged.status.code(), Some(1));
+    assert!(text(&judged.stdout).contains("FAILED: not a C2SP tlog-proof"), "{}", text(&judged.stdout));
+    assert_eq!(medulla(&["ledger", "prove", "--config", &path]).status.code(), Some(2));
 }
 
 #[test]
@@ -193,6 +200,8 @@ fn every_command_explains_itself() {
         &["model", "eval"],
         &["ledger", "status"],
         &["ledger", "keys"],
+        &["ledger", "checkpoint"],
+        &["ledger", "prove"],
         &["ledger", "verify"],
         &["ledger", "export"],
         &["keys", "init"],

@@ -19,7 +19,12 @@ use crate::store::generation::{
 use crate::{LedgerError, Outcome};
 
 /// Leaves that a dedupe key is remembered for. A constant of the format: changing it needs an apply version.
-pub(crate) const DEDUPE_WINDOW: u64 = 1_000_000;
+const DEDUPE_WINDOW: u64 = 1_000_000;
+
+/// Leaves before it are out of the window of a ledger of `size` leaves that is on the disk.
+pub(crate) fn dedupe_floor(size: u64) -> u64 {
+    size.saturating_sub(DEDUPE_WINDOW)
+}
 
 /// Batch keys of the sites that may write.
 pub(crate) type BatchKeys = HashMap<SiteName, VerifyingKey>;
@@ -70,7 +75,7 @@ impl Applier {
                 applied.size
             )));
         }
-        db.set_dedupe_floor(applied.size.saturating_sub(DEDUPE_WINDOW));
+        db.set_dedupe_floor(dedupe_floor(applied.size));
         Ok(Applier { db, keys, tree, applied, sites: HashMap::new() })
     }
 
@@ -155,7 +160,6 @@ impl Applier {
         self.write_site(out, batch, &checked, state)?;
         self.applied.size = self.tree.size();
         self.applied.root = self.tree.root();
-        self.db.set_dedupe_floor(self.applied.size.saturating_sub(DEDUPE_WINDOW));
         let site = batch.head.site.clone();
         Ok(Effect::Applied { site, batch_hash: checked.verified.batch_hash, outcomes })
     }
@@ -236,6 +240,7 @@ impl Applier {
     ) -> Result<Vec<Outcome>, LedgerError> {
         let mut outcomes = Vec::with_capacity(checked.messages.len());
         let mut fresh: HashMap<[u8; 32], u64> = HashMap::new();
+        let mut tags = Vec::new();
         for ((message, payload), verified) in checked.messages.iter().zip(&checked.verified.messages) {
             if let Some(dedupe) = &message.private.dedupe {
                 if let Some(index) = self.first_of(dedupe, &fresh)? {
@@ -249,13 +254,18 @@ impl Applier {
             self.db.put(out, Family::Events, &index_key(index), &verified.leaf_bytes)?;
             self.db.put(out, Family::Blobs, &index_key(index), payload)?;
             self.db.put(out, Family::ByTime, &time_key(message.event_time_ms, index), &[])?;
-            for tag in &message.private.tags {
-                self.db.put(out, Family::ByTag, &tag_key(&tag.0, index), &[])?;
-            }
-            if let Some(dedupe) = &message.private.dedupe {
-                self.db.put(out, Family::Dedupe, &key(dedupe), &index.to_be_bytes())?;
-            }
+            tags.extend(message.private.tags.iter().map(|tag| tag_key(&tag.0, index)));
             outcomes.push(Outcome { index, duplicate: false });
+        }
+        // In the order of the keys: a memtable finds the place of a key next to the one before it at once.
+        tags.sort_unstable();
+        for tag in tags {
+            self.db.put(out, Family::ByTag, &tag, &[])?;
+        }
+        let mut fresh: Vec<_> = fresh.into_iter().collect();
+        fresh.sort_unstable();
+        for (dedupe, index) in fresh {
+            self.db.put(out, Family::Dedupe, &key(&dedupe), &index.to_be_bytes())?;
         }
         Ok(outcomes)
     }

@@ -67,6 +67,8 @@ impl Ledger {
     pub fn export(&self, dir: &Path, progress: &mut dyn FnMut(Progress)) -> Result<(u64, Hash), LedgerError> {
         let db = self.inner.store.generation();
         let applied = load_applied(&db)?;
+        // Also an export's checkpoint must not contradict what this site signed before.
+        self.inner.cosigner.sign_as_log(applied.size).map_err(|e| LedgerError::NotProven(e.to_string()))?;
         export(dir, batches(db, applied.batches), applied.size, applied.root, &self.inner.keys, progress)?;
         Ok((applied.size, applied.root))
     }

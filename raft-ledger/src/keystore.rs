@@ -122,6 +122,10 @@ impl KeyStore {
         self.keys.read().unwrap_or_else(PoisonError::into_inner).by_id.get(id).cloned()
     }
 
+    pub(crate) fn has_id(&self, id: &KeyId) -> bool {
+        self.keys.read().unwrap_or_else(PoisonError::into_inner).by_id.contains_key(id)
+    }
+
     fn all_known(&self, subjects: &[Subject]) -> bool {
         let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
         subjects.iter().all(|subject| keys.in_use.contains_key(subject))

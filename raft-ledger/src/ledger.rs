@@ -13,6 +13,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use crate::apply::BatchKeys;
 use crate::call::{InFlight, places, weigh};
 use crate::config::Config;
+use crate::cosign::{Blame, Cosigner, Newest, Rounds};
 use crate::keys::{IndexKey, SiteKeys};
 use crate::network::{Identity, Network, Peers, Service, Tls, listen};
 use crate::observer::Observer;
@@ -45,6 +46,8 @@ pub(crate) struct Inner {
     pub(crate) sealer: Arc<Sealer>,
     pub(crate) site_db: Arc<SiteDb>,
     pub(crate) observer: Arc<Observer>,
+    pub(crate) cosigner: Arc<Cosigner>,
+    pub(crate) newest: Arc<Newest>,
     pub(crate) raft: Raft<Types, StateMachine>,
     peers: Peers,
     outbox: Outbox,
@@ -73,6 +76,13 @@ impl Ledger {
         let sealer = Arc::new(Sealer::open_store(&data.join("subjects.keys"), &keys)?);
         let (observer, events) = Observer::new(keys.site.clone());
         let batch_keys: BatchKeys = keys.verifiers().batches.clone().into_iter().collect();
+        let newest = Arc::new(Newest::open(site_db.clone(), &keys, members.len())?);
+        let blame = Blame::open(keys.clone(), site_db.clone(), &data.join("evidence"))?;
+        if let Some(kept) = newest.get() {
+            blame.see(&kept.note)?;
+        }
+        let cosigner = Cosigner::open(keys.clone(), store.clone(), observer.clone(), site_db.clone(), blame)?;
+        let cosigner = Arc::new(cosigner);
         let machine = StateMachine::open(store.clone(), Arc::new(batch_keys), observer.clone())?;
 
         let tasks = Tasks::default();
@@ -94,6 +104,7 @@ impl Ledger {
             let service = Service {
                 raft: raft.clone(),
                 store: store.clone(),
+                cosigner: cosigner.clone(),
                 identity,
                 tls,
                 peers: Arc::new(config.peers.iter().map(|peer| peer.name.clone()).collect::<BTreeSet<_>>()),
@@ -140,6 +151,14 @@ impl Ledger {
             outbox.clone(),
         );
         tasks.spawn(housekeeping);
+        let rounds = Rounds {
+            cosigner: cosigner.clone(),
+            newest: newest.clone(),
+            observer: observer.clone(),
+            raft: raft.clone(),
+            peers: peers.clone(),
+        };
+        tasks.spawn(rounds.run());
         let inner = Inner {
             config,
             keys,
@@ -147,6 +166,8 @@ impl Ledger {
             sealer,
             site_db,
             observer,
+            cosigner,
+            newest,
             raft,
             peers,
             outbox,

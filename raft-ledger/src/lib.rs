@@ -5,6 +5,7 @@ mod audit;
 mod call;
 mod checkpoint;
 mod config;
+mod cosign;
 mod export;
 mod housekeeping;
 pub mod keys;
@@ -15,6 +16,7 @@ mod network;
 mod observer;
 mod outbox;
 mod packer;
+mod proofs;
 mod raft;
 mod reads;
 mod record;
@@ -31,6 +33,7 @@ pub use keys::IndexKey;
 pub use ledger::Ledger;
 pub use outbox::{Outbox, OutboxState, OutboxStatus, Stored};
 pub use types::{
-    AppendError, Draft, Entry, LedgerError, Outcome, Payload, PeerStatus, Role, Status, Subject, Tag,
+    AppendError, CosignedCheckpoint, Draft, Entry, LedgerError, Outcome, Payload, PeerStatus, Role, Status,
+    Subject, Tag,
 };
 pub use verify::{Finding, Report, verify_export};

@@ -105,11 +105,15 @@ impl Sealer {
         })
     }
 
+    /// Whether [`Sealer::open`] would open it.
+    pub(crate) fn has_key_of(&self, leaf: &Leaf) -> bool {
+        self.keys.has_id(&self.key_id(leaf))
+    }
+
     /// `None` if this site has no key for it: another site's subject, or shredded. An error if it is damaged.
     pub(crate) fn open(&self, leaf: &Leaf, ciphertext: &[u8]) -> Result<Option<Bytes>, LedgerError> {
         let head = &leaf.head;
-        let id = self.mask(&head.key_ref, head.group_id, &head.site, head.epoch, head.site_seq);
-        let Some((subject, subject_key)) = self.keys.key_by_id(&id) else { return Ok(None) };
+        let Some((subject, subject_key)) = self.keys.key_by_id(&self.key_id(leaf)) else { return Ok(None) };
         let damaged = || {
             let (site, epoch, seq) = (&head.site, head.epoch, head.site_seq);
             LedgerError::Damaged(format!(
@@ -148,6 +152,11 @@ impl Sealer {
         let (subject, subject_key) = self.keys.key_by_id(id)?;
         let (plain, _) = decrypt(aside(place), &subject_key, sealed)?;
         Some((subject, plain))
+    }
+
+    fn key_id(&self, leaf: &Leaf) -> KeyId {
+        let head = &leaf.head;
+        self.mask(&head.key_ref, head.group_id, &head.site, head.epoch, head.site_seq)
     }
 
     /// Key id to key_ref and back.

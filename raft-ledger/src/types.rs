@@ -112,6 +112,9 @@ pub enum LedgerError {
     Damaged(String),
     #[error("consensus: {0}")]
     Consensus(String),
+    /// There is no proof to give, or not yet; says why.
+    #[error("not proven: {0}")]
+    NotProven(String),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -122,6 +125,21 @@ pub enum Role {
     Candidate,
     Learner,
     Stopped,
+}
+
+/// The newest checkpoint that a majority of the sites has cosigned.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CosignedCheckpoint {
+    /// Leaves that it covers.
+    pub size: u64,
+    /// RFC 6962 root over them.
+    pub root: [u8; 32],
+    /// C2SP signed note: this site's signature, then the cosignatures.
+    pub note: String,
+    /// Names of the keys that cosigned; empty for a site alone (guarantee D3 is not available).
+    pub cosigners: Vec<String>,
+    /// Unix time at which this site had it complete.
+    pub made_at_s: u64,
 }
 
 /// `medulla ledger status --json`.

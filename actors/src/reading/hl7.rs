@@ -1,5 +1,7 @@
 //! HL7 v2 in: one message or a batch of them, and the acknowledgements that MSH-15 and MSH-16 ask for.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 use clinical::hl7::{self, ack};
 use clinical::{Issue, Time};
@@ -41,13 +43,18 @@ impl Reader {
 
     fn read_one(&self, seen: &Seen, raw: Bytes) -> One {
         let message = match hl7::Message::parse(raw.clone(), &self.limits) {
-            Ok(message) => message.for_feed(&self.reader).into_owned(),
+            Ok(message) => message,
             Err(error) => {
                 let faults = vec![error.to_issue()];
                 let draft = self.rejected(seen, Format::Hl7v2, "", &raw, &faults);
                 return One { draft, type_: "unknown".into(), message: None, raw, faults };
             }
         };
+        let read_anew = match message.for_feed(&self.reader) {
+            Cow::Owned(read_anew) => Some(read_anew),
+            Cow::Borrowed(_) => None,
+        };
+        let message = read_anew.unwrap_or(message);
         let (events, issues) = hl7::to_events(&message, &self.reader, seen.received_at);
         let control_id = message.control_id().into_owned();
         if has_error(&issues) {

@@ -1,6 +1,9 @@
 //! The columns of the state: the 34 time-varying ones of the PhysioNet/CinC Challenge 2019, in its order,
 //! then what NEWS2 needs beside them. A state's checkpoint counts on the order: append, never reorder.
 
+use std::collections::HashMap;
+use std::sync::LazyLock;
+
 use crate::{Code, CodeSystem};
 
 macro_rules! columns {
@@ -78,6 +81,13 @@ columns! {
     OxygenFlow "O2Flow" "L/min" 0.0..=100.0 "oxygen flow" ["3151-8"];
 }
 
+/// Every observation asks.
+static BY_LOINC: LazyLock<HashMap<&'static str, Column>> = LazyLock::new(|| {
+    let loincs =
+        |column: &Column| column.spec().loincs.iter().map(|loinc| (*loinc, *column)).collect::<Vec<_>>();
+    COLUMNS.iter().flat_map(loincs).collect()
+});
+
 impl Column {
     /// The 2019 set's name of the column, such as `O2Sat`.
     pub fn name(self) -> &'static str {
@@ -105,9 +115,7 @@ impl Column {
 
     pub fn from_code(code: &Code) -> Option<Column> {
         match code.system {
-            CodeSystem::Loinc => {
-                COLUMNS.iter().copied().find(|c| c.spec().loincs.contains(&code.code.as_str()))
-            }
+            CodeSystem::Loinc => BY_LOINC.get(code.code.as_str()).copied(),
             CodeSystem::Snomed | CodeSystem::Other(_) => None,
         }
     }

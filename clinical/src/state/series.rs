@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 use crate::{ObservationStatus, Time};
 
@@ -20,7 +20,7 @@ pub(super) enum Standing {
     NotANumber,
 }
 
-#[derive(Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Deserialize)]
 pub(super) struct Point {
     at: Time,
     /// Hash of the observation's `source_id`; 0 = it has none.
@@ -28,6 +28,14 @@ pub(super) struct Point {
     value: f32,
     rank: u8,
     standing: Standing,
+}
+
+/// As a list: a checkpoint holds thousands a patient, and their names would be half of it. Reading takes fields by
+/// name too, as they were written once.
+impl Serialize for Point {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        (self.at, self.source, self.value, self.rank, self.standing).serialize(serializer)
+    }
 }
 
 impl Point {
@@ -73,12 +81,7 @@ impl Series {
                     *known = point;
                 }
             }
-            Err(_) => {
-                if point.rank == CORRECTION {
-                    self.retire_only_point_of(point.source);
-                }
-                self.insert(point);
-            }
+            Err(place) => self.insert(place, point),
         }
     }
 
@@ -93,12 +96,7 @@ impl Series {
                         *known = *point;
                     }
                 }
-                Err(_) => {
-                    if point.rank == CORRECTION {
-                        self.retire_only_point_of(point.source);
-                    }
-                    self.insert(*point);
-                }
+                Err(place) => self.insert(place, *point),
             }
         }
     }
@@ -116,9 +114,12 @@ impl Series {
         self.0.binary_search_by(|p| (p.at, p.source).cmp(&(point.at, point.source)))
     }
 
-    fn insert(&mut self, point: Point) {
-        let (Ok(i) | Err(i)) = self.find(&point);
-        self.0.insert(i, point);
+    fn insert(&mut self, place: usize, point: Point) {
+        if point.rank == CORRECTION {
+            // Moves none: the place stays right.
+            self.retire_only_point_of(point.source);
+        }
+        self.0.insert(place, point);
         if self.0.len() > KEPT {
             self.0.pop_front();
         }
@@ -181,6 +182,17 @@ mod tests {
         assert_eq!(held(&[wrong, right, wrong]), [(9, 1.5)]);
         // Two points of one source: which of them was meant is not known, so none is lost.
         assert_eq!(held(&[wrong, point(6, "a", Final, 2.0), right]), [(9, 1.5), (6, 2.0), (5, 1.0)]);
+    }
+
+    #[test]
+    fn a_point_is_written_as_a_list_and_read_either_way() {
+        let listed = r#"[5,0,1.5,1,"Held"]"#;
+        let named = r#"{"at":5,"source":0,"value":1.5,"rank":1,"standing":"Held"}"#;
+        let point = point(5, "", Final, 1.5);
+        assert_eq!(serde_json::to_string(&point).unwrap(), listed);
+        for written in [listed, named] {
+            assert!(serde_json::from_str::<Point>(written).unwrap() == point, "{written}");
+        }
     }
 
     #[test]

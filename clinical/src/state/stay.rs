@@ -26,6 +26,15 @@ pub struct Stay {
     pub discharged_at: Option<Time>,
 }
 
+impl Stay {
+    /// Whether the patient lies in an intensive care unit at `at`, as far as is known. False where no location was told.
+    pub fn in_icu(&self, at: Time) -> bool {
+        self.location.as_ref().is_some_and(|location| location.icu)
+            && self.icu_admitted_at.is_some_and(|since| since <= at)
+            && self.discharged_at.is_none_or(|until| at < until)
+    }
+}
+
 impl std::fmt::Debug for Stay {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Stay(redacted)")
@@ -174,6 +183,22 @@ mod tests {
         let stay = moved(&[(1, Admitted, "ED"), (5, Transferred, "MICU"), (9, Transferred, "W3")]);
         assert_eq!((stay.admitted_at, stay.icu_admitted_at), (Some(Time(1)), Some(Time(5))));
         assert_eq!(stay.location.map(|l| l.ward), Some("W3".into()));
+    }
+
+    #[test]
+    fn in_intensive_care_is_where_he_lies_and_not_where_he_once_was() {
+        let in_icu = |movements: &[_], at| moved(movements).in_icu(Time(at));
+        let mut movements = vec![(1, Admitted, "ED"), (5, Transferred, "MICU")];
+        assert_eq!([4, 5, 9].map(|at| in_icu(&movements, at)), [false, true, true]);
+        movements.push((9, Transferred, "W3"));
+        assert!(!in_icu(&movements, 9));
+        movements.push((20, Transferred, "MICU"));
+        assert!(in_icu(&movements, 20));
+        movements.push((30, Discharged, "MICU"));
+        assert_eq!([29, 30].map(|at| in_icu(&movements, at)), [true, false]);
+        movements.extend([(40, Admitted, "MICU"), (40, Updated, "")]);
+        assert!(in_icu(&movements, 40));
+        assert!(!in_icu(&[], 0) && !in_icu(&[(1, Admitted, "")], 1), "nobody told where he lies");
     }
 
     #[test]

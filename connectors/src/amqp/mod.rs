@@ -10,4 +10,4 @@ mod source;
 
 pub use config::{Config, SinkConfig};
 pub use sink::Sink;
-pub use source::Source;
+pub use source::source;

@@ -83,7 +83,7 @@ impl Session {
     }
 
     pub(super) async fn run(mut self) -> End {
-        let (stop, settling) = (self.shared.stop.clone(), self.settling.clone());
+        let (stop, settling) = (self.shared.desk.stop.clone(), self.settling.clone());
         let mut second = tokio::time::interval(Duration::from_secs(1));
         let end = loop {
             tokio::select! {
@@ -113,7 +113,7 @@ impl Session {
             FieldTable::default(),
         );
         let queue = queue.await.map_err(|error| error.to_string())?;
-        let status = &self.shared.status;
+        let status = &self.shared.desk.status;
         let in_flight = status.in_flight.load(Ordering::Relaxed);
         status.lag.store(u64::from(queue.message_count()) + in_flight, Ordering::Relaxed);
         status.set(match in_flight >= u64::from(self.shared.config.prefetch) {
@@ -126,7 +126,7 @@ impl Session {
     fn hand_over(&self, delivery: Delivery) {
         let Delivery { delivery_tag, exchange, routing_key, properties, data, acker, .. } = delivery;
         let (payload, rewinding) = (Bytes::from(data), self.settling.rewinding.clone());
-        self.shared.status.count();
+        self.shared.desk.status.count();
         let (receipt, verdicts) = Receipt::flagging(rewinding.clone());
         let headers = headers(&properties);
         let queue = &self.shared.config.queue;
@@ -155,7 +155,7 @@ impl Session {
             receipt,
         };
         // A source that is gone drops it: the broker keeps it.
-        let _ = self.shared.ahead.send(Ahead { inbound, rewinding });
+        let _ = self.shared.desk.ahead.send(Ahead { inbound, rewinding });
     }
 
     /// Lets what is out be settled, then gives the rest back.
@@ -167,7 +167,7 @@ impl Session {
             End::Stopped => {
                 let tag = self.consumer.tag();
                 let _ = self.consuming.basic_cancel(tag, BasicCancelOptions::default()).await;
-                self.shared.finish.cancelled().await;
+                self.shared.desk.finish.cancelled().await;
                 let _ = tokio::time::timeout(FINISH_WAIT, self.open.wait()).await;
             }
         }
@@ -181,7 +181,7 @@ impl Settling {
     /// Waits for the verdict and, on a refusal, until the dead letter is confirmed.
     async fn is_kept(&self, verdicts: Verdicts, original: Original) -> bool {
         let verdict = verdicts.last().await;
-        self.shared.status.settle(&verdict);
+        self.shared.desk.status.settle(&verdict);
         match verdict {
             Verdict::Committed(_) => true,
             Verdict::Rejected(refusal, _) => self.dead_letter(&original, &refusal).await,
@@ -203,8 +203,8 @@ impl Settling {
                 .publish(exchange, config.dead_letter_key(), properties, &original.payload)
                 .await;
             let Err(error) = letter else { return true };
-            self.shared.status.fault(format!("dead-letter exchange {exchange}: {}", error.text()));
-            if !self.dead_letters.is_usable() || self.shared.finish.is_cancelled() {
+            self.shared.desk.status.fault(format!("dead-letter exchange {exchange}: {}", error.text()));
+            if !self.dead_letters.is_usable() || self.shared.desk.finish.is_cancelled() {
                 // A missing exchange closed the channel, or the connection is lost: the message comes again.
                 self.rewinding.store(true, Ordering::SeqCst);
                 self.rewind.notify_one();

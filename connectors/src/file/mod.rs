@@ -5,4 +5,4 @@ mod progress;
 mod reader;
 mod source;
 
-pub use source::{Config, Source, Splitter};
+pub use source::{Config, Splitter, source};

@@ -8,14 +8,14 @@ use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 use tokio::sync::mpsc;
-use tokio_util::sync::CancellationToken;
 
 use super::progress::Progress;
 use super::source::{Config, Splitter};
-use crate::ahead::{self, Ahead};
+use crate::ahead::Ahead;
+use crate::background::Desk;
 use crate::fault::bounded;
 use crate::positions::Positions;
-use crate::{Format, Inbound, Receipt, Refusal, SourceStatus, Verdict};
+use crate::{Format, Inbound, Receipt, Refusal, Verdict};
 
 const SAVE_EVERY: Duration = Duration::from_millis(200);
 const FINISH_WAIT: Duration = Duration::from_secs(30);
@@ -23,11 +23,8 @@ const FINISH_WAIT: Duration = Duration::from_secs(30);
 pub(super) struct Reader {
     pub(super) config: Config,
     pub(super) is_folder: bool,
-    pub(super) status: Arc<SourceStatus>,
-    pub(super) stop: CancellationToken,
-    finish: CancellationToken,
+    pub(super) desk: Desk,
     splitter: Splitter,
-    ahead: ahead::Sender,
 }
 
 pub(super) enum ReadError {
@@ -58,16 +55,8 @@ struct Open {
 }
 
 impl Reader {
-    pub(super) fn new(
-        config: Config,
-        is_folder: bool,
-        splitter: Splitter,
-        ahead: ahead::Sender,
-        status: Arc<SourceStatus>,
-        stop: CancellationToken,
-        finish: CancellationToken,
-    ) -> Reader {
-        Reader { config, is_folder, status, stop, finish, splitter, ahead }
+    pub(super) fn new(config: Config, is_folder: bool, splitter: Splitter, desk: Desk) -> Reader {
+        Reader { config, is_folder, desk, splitter }
     }
 
     /// Returns when every message of the file is settled and the file is put away.
@@ -82,7 +71,7 @@ impl Reader {
         };
         let end = file.messages.len() as i64;
         while file.positions.low() < end {
-            if self.stop.is_cancelled() {
+            if self.desk.stop.is_cancelled() {
                 self.settle_rest(&mut file).await;
                 return Err(ReadError::Stopped);
             }
@@ -92,7 +81,7 @@ impl Reader {
                 settled = file.settled.1.recv() => if let Some(settled) = settled {
                     self.take_back(&mut file, settled).await?;
                 },
-                () = self.stop.cancelled() => {}
+                () = self.desk.stop.cancelled() => {}
                 // A Retry is waited out by `rewind`.
                 () = tokio::time::sleep(Duration::from_millis(100)), if file.positions.pending() == 0 => {}
             }
@@ -147,8 +136,8 @@ impl Reader {
         let message = usize::try_from(index).ok().and_then(|index| file.messages.get(index));
         let Some((offset, payload, format)) = message.cloned() else { return };
         let (receipt, verdicts) = Receipt::flagging(file.rewinding.clone());
-        self.status.count();
-        let (status, back) = (self.status.clone(), file.settled.0.clone());
+        self.desk.status.count();
+        let (status, back) = (self.desk.status.clone(), file.settled.0.clone());
         tokio::spawn(async move {
             let verdict = verdicts.last().await;
             status.settle(&verdict);
@@ -170,7 +159,7 @@ impl Reader {
             receipt,
         };
         // A source that is gone drops it: its receipt says Retry, and the cursor stays.
-        let _ = self.ahead.send(Ahead { inbound, rewinding: file.rewinding.clone() });
+        let _ = self.desk.ahead.send(Ahead { inbound, rewinding: file.rewinding.clone() });
     }
 
     /// After a Retry: backs off, then goes back to the first message that is not settled.
@@ -183,7 +172,7 @@ impl Reader {
         file.retries = file.retries.saturating_add(1);
         tokio::select! {
             () = tokio::time::sleep(wait) => {}
-            () = self.stop.cancelled() => return,
+            () = self.desk.stop.cancelled() => return,
         }
         file.next = index;
         file.rewinding.store(false, Ordering::SeqCst);
@@ -222,7 +211,7 @@ impl Reader {
 
     /// At the end: what is out is waited for, and the cursor written.
     async fn settle_rest(&self, file: &mut Open) {
-        self.finish.cancelled().await;
+        self.desk.finish.cancelled().await;
         let settle = async {
             while file.positions.pending() > 0 {
                 let Some(settled) = file.settled.1.recv().await else { return };
@@ -233,7 +222,7 @@ impl Reader {
         };
         let _ = tokio::time::timeout(FINISH_WAIT, settle).await;
         if let Err(error) = file.save(true) {
-            self.status.fault(format!("cannot save the cursor: {error}"));
+            self.desk.status.fault(format!("cannot save the cursor: {error}"));
         }
     }
 

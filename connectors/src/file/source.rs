@@ -1,18 +1,14 @@
-//! The feed's face, and which file comes next.
+//! Which file comes next.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use async_trait::async_trait;
 use bytes::Bytes;
 use serde::Deserialize;
-use tokio::task::JoinHandle;
-use tokio_util::sync::CancellationToken;
 
 use super::reader::{ReadError, Reader};
-use crate::ahead::{self, Queue};
-use crate::{ConnectorError, Format, Inbound, SourceState, SourceStatus};
+use crate::background::Background;
+use crate::{ConnectorError, Format, SourceState};
 
 /// Cuts a file's bytes into messages: offset in the file, bytes, format if known. It does so alike each time.
 pub type Splitter = fn(&Bytes) -> Vec<(usize, Bytes, Option<Format>)>;
@@ -70,76 +66,24 @@ impl Config {
     }
 }
 
-pub struct Source {
-    ahead: Queue,
-    status: Arc<SourceStatus>,
-    stop: CancellationToken,
-    finish: CancellationToken,
-    task: Option<JoinHandle<()>>,
-}
-
-impl Source {
-    /// To be called within a tokio runtime.
-    pub fn start(config: Config, splitter: Splitter) -> Result<Source, ConnectorError> {
-        let kind =
-            std::fs::metadata(&config.path).map_err(|error| ConnectorError::file(&config.path, error))?;
-        if config.watch && !kind.is_dir() {
-            return Err(ConnectorError::config("watch", "needs a folder as path"));
-        }
-        let (sender, ahead) = ahead::queue();
-        let status = Arc::new(SourceStatus::default());
-        status.set(SourceState::Running);
-        let (stop, finish) = (CancellationToken::new(), CancellationToken::new());
-        let reader = Reader::new(
-            config,
-            kind.is_dir(),
-            splitter,
-            sender,
-            status.clone(),
-            stop.clone(),
-            finish.clone(),
-        );
-        let task = Some(tokio::spawn(run(reader)));
-        Ok(Source { ahead, status, stop, finish, task })
+/// Reads from now on; ends, settled, when all files were read, unless it watches. To be called within a tokio runtime.
+///
+/// # Errors
+/// A path that is not there, or watching what is no folder.
+pub fn source(config: Config, splitter: Splitter) -> Result<Background, ConnectorError> {
+    let kind = std::fs::metadata(&config.path).map_err(|error| ConnectorError::file(&config.path, error))?;
+    if config.watch && !kind.is_dir() {
+        return Err(ConnectorError::config("watch", "needs a folder as path"));
     }
-}
-
-#[async_trait]
-impl crate::Source for Source {
-    /// `None` when all files were read and every message of theirs is settled.
-    async fn next(&mut self) -> Option<Inbound> {
-        self.ahead.next(&self.stop).await
-    }
-
-    async fn stop(&mut self) {
-        self.stop.cancel();
-        self.ahead.close();
-    }
-
-    async fn finish(&mut self) {
-        self.stop().await;
-        self.finish.cancel();
-        let Some(task) = self.task.take() else { return };
-        if tokio::time::timeout(Duration::from_secs(60), task).await.is_err() {
-            tracing::warn!("file: reading did not end within 60 s, leaving it");
-        }
-        self.status.set(SourceState::Stopped);
-    }
-
-    fn status(&self) -> Arc<SourceStatus> {
-        self.status.clone()
-    }
-}
-
-impl Drop for Source {
-    fn drop(&mut self) {
-        self.stop.cancel();
-        self.finish.cancel();
-    }
+    Background::start("file", |desk| {
+        desk.status.set(SourceState::Running);
+        let task = tokio::spawn(run(Reader::new(config, kind.is_dir(), splitter, desk)));
+        Ok(async move { drop(task.await) })
+    })
 }
 
 async fn run(mut reader: Reader) {
-    while !reader.stop.is_cancelled() {
+    while !reader.desk.stop.is_cancelled() {
         let (path, is_folder, watch) = (reader.config.path.clone(), reader.is_folder, reader.config.watch);
         let files = match is_folder {
             false => Ok(vec![path]),
@@ -148,16 +92,16 @@ async fn run(mut reader: Reader) {
                 .unwrap_or_else(|e| Err(e.into())),
         };
         match files {
-            Err(error) => reader.status.fault(format!("cannot list the folder: {error}")),
+            Err(error) => reader.desk.status.fault(format!("cannot list the folder: {error}")),
             Ok(files) => {
-                reader.status.lag.store(files.len() as u64, std::sync::atomic::Ordering::Relaxed);
+                reader.desk.status.lag.store(files.len() as u64, std::sync::atomic::Ordering::Relaxed);
                 for file in files {
                     match reader.read(&file).await {
                         Ok(()) => {}
                         Err(ReadError::Stopped) => return,
                         Err(ReadError::Failed(error)) => {
                             tracing::warn!(%error, "file: not read");
-                            reader.status.fault(error);
+                            reader.desk.status.fault(error);
                         }
                     }
                 }
@@ -168,10 +112,10 @@ async fn run(mut reader: Reader) {
         }
         tokio::select! {
             () = tokio::time::sleep(Duration::from_secs(1)) => {}
-            () = reader.stop.cancelled() => {}
+            () = reader.desk.stop.cancelled() => {}
         }
     }
-    reader.status.set(SourceState::Stopped);
+    reader.desk.status.set(SourceState::Stopped);
 }
 
 /// Files of a folder by name, without hidden ones; when watching, without those still being written.

@@ -10,15 +10,15 @@ use bytes::Bytes;
 use rdkafka::Message;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::message::{BorrowedMessage, Headers};
-use tokio_util::sync::CancellationToken;
 
 use super::Config;
 use super::context::Context;
 use super::dead_letter::{DeadLetters, Original};
 use super::partitions::{Key, Settled};
-use crate::ahead::{self, Ahead};
+use crate::ahead::Ahead;
+use crate::background::Desk;
 use crate::fault::bounded;
-use crate::{ConnectorError, Format, Inbound, Receipt, SourceState, SourceStatus, Verdict, Verdicts};
+use crate::{ConnectorError, Format, Inbound, Receipt, SourceState, Verdict, Verdicts};
 
 /// Without room so long, partitions are paused. Shorter gaps are waited out: pausing throws away what was
 /// prefetched.
@@ -30,12 +30,9 @@ const SEEK_WAIT: Duration = Duration::from_secs(10);
 pub(super) struct Reader {
     consumer: BaseConsumer<Context>,
     config: Config,
-    ahead: ahead::Sender,
+    desk: Desk,
     settled: mpsc::Sender<Settled>,
     dead_letters: Option<Arc<DeadLetters>>,
-    status: Arc<SourceStatus>,
-    stop: CancellationToken,
-    finish: CancellationToken,
     runtime: tokio::runtime::Handle,
     /// One copy of each topic's name.
     topics: BTreeMap<String, Arc<str>>,
@@ -44,28 +41,21 @@ pub(super) struct Reader {
 }
 
 impl Reader {
-    pub(super) fn new(
-        config: Config,
-        ahead: ahead::Sender,
-        status: Arc<SourceStatus>,
-        stop: CancellationToken,
-        finish: CancellationToken,
-    ) -> Result<Reader, ConnectorError> {
+    pub(super) fn new(config: Config, desk: Desk) -> Result<Reader, ConnectorError> {
         let (settled, back) = mpsc::channel();
         let unusable = |error: rdkafka::error::KafkaError| ConnectorError::Kafka(error.to_string());
-        let consumer: BaseConsumer<Context> =
-            config.consumer()?.create_with_context(Context::new(back, status.clone())).map_err(unusable)?;
+        let consumer: BaseConsumer<Context> = config
+            .consumer()?
+            .create_with_context(Context::new(back, desk.status.clone()))
+            .map_err(unusable)?;
         let topics: Vec<&str> = config.topics.iter().map(String::as_str).collect();
         consumer.subscribe(&topics).map_err(unusable)?;
         Ok(Reader {
             dead_letters: DeadLetters::new(&config)?.map(Arc::new),
             consumer,
             config,
-            ahead,
+            desk,
             settled,
-            status,
-            stop,
-            finish,
             runtime: tokio::runtime::Handle::current(),
             topics: BTreeMap::new(),
             full_since: None,
@@ -75,7 +65,7 @@ impl Reader {
 
     /// Until `stop` reads; then, until `finish`, only settles.
     pub(super) fn run(mut self) {
-        while !self.stop.is_cancelled() {
+        while !self.desk.stop.is_cancelled() {
             self.context().collect(Duration::ZERO);
             self.context().store(&self.consumer);
             self.rewind();
@@ -104,7 +94,7 @@ impl Reader {
 
     /// Whether the end has come: `finish` was called, and nothing is out or it took too long.
     fn is_settled(&self, deadline: &mut Option<Instant>) -> bool {
-        if !self.finish.is_cancelled() {
+        if !self.desk.finish.is_cancelled() {
             return false;
         }
         let deadline = *deadline.get_or_insert_with(|| Instant::now() + FINISH_WAIT);
@@ -131,7 +121,7 @@ impl Reader {
         let since = *self.full_since.get_or_insert_with(Instant::now);
         if since.elapsed() >= PAUSE_AFTER {
             if !self.paused {
-                self.status.set(SourceState::Paused);
+                self.desk.status.set(SourceState::Paused);
             }
             // Each time anew: partitions may have been assigned meanwhile.
             self.pause();
@@ -142,7 +132,7 @@ impl Reader {
     fn pause(&mut self) {
         match self.consumer.assignment().and_then(|assigned| self.consumer.pause(&assigned)) {
             Ok(()) => self.paused = true,
-            Err(error) => self.status.fault(format!("cannot pause: {error}")),
+            Err(error) => self.desk.status.fault(format!("cannot pause: {error}")),
         }
     }
 
@@ -153,9 +143,9 @@ impl Reader {
         match self.consumer.assignment().and_then(|assigned| self.consumer.resume(&assigned)) {
             Ok(()) => {
                 self.paused = false;
-                self.status.set(SourceState::Running);
+                self.desk.status.set(SourceState::Running);
             }
-            Err(error) => self.status.fault(format!("cannot resume: {error}")),
+            Err(error) => self.desk.status.fault(format!("cannot resume: {error}")),
         }
     }
 
@@ -167,7 +157,8 @@ impl Reader {
             match seek {
                 Ok(()) => self.context().partitions().rewound(&(topic, partition)),
                 Err(error) => {
-                    self.status
+                    self.desk
+                        .status
                         .fault(format!("cannot read {topic}/{partition} again from {offset}: {error}"));
                 }
             }
@@ -178,7 +169,7 @@ impl Reader {
         let message = match self.consumer.poll(wait) {
             None => return,
             Some(Ok(message)) => message,
-            Some(Err(error)) => return self.status.fault(error.to_string()),
+            Some(Err(error)) => return self.desk.status.fault(error.to_string()),
         };
         let topic =
             self.topics.entry(message.topic().to_owned()).or_insert_with(|| Arc::from(message.topic()));
@@ -191,10 +182,10 @@ impl Reader {
     }
 
     fn hand_over(&self, message: &BorrowedMessage<'_>, key: Key, payload: Bytes, rewinding: Arc<AtomicBool>) {
-        if self.status.get().0 == SourceState::Connecting {
-            self.status.set(SourceState::Running);
+        if self.desk.status.get().0 == SourceState::Connecting {
+            self.desk.status.set(SourceState::Running);
         }
-        self.status.count();
+        self.desk.status.count();
         let (receipt, verdicts) = Receipt::flagging(rewinding.clone());
         let (offset, bytes) = (message.offset(), payload.len());
         let settled = Settled { key: key.clone(), rewinding: rewinding.clone(), offset, bytes, kept: false };
@@ -209,9 +200,9 @@ impl Reader {
             };
             (dead_letters, original)
         });
-        let (status, back, finish) = (self.status.clone(), self.settled.clone(), self.finish.clone());
+        let (desk, back) = (self.desk.clone(), self.settled.clone());
         self.runtime.spawn(async move {
-            let kept = settle(verdicts, original, &status, &finish).await;
+            let kept = settle(verdicts, original, &desk).await;
             let _ = back.send(Settled { kept, ..settled });
         });
         let (payload, fault) = bounded(payload, self.config.max_message_bytes);
@@ -227,25 +218,20 @@ impl Reader {
             receipt,
         };
         // A source that is gone drops it: its receipt says Retry, and its offset is not stored.
-        let _ = self.ahead.send(Ahead { inbound, rewinding });
+        let _ = self.desk.ahead.send(Ahead { inbound, rewinding });
     }
 }
 
 /// Waits for the verdict and, on a refusal, until the dead letter is confirmed. True: its offset may pass.
-async fn settle(
-    verdicts: Verdicts,
-    original: Option<(Arc<DeadLetters>, Original)>,
-    status: &SourceStatus,
-    finish: &CancellationToken,
-) -> bool {
+async fn settle(verdicts: Verdicts, original: Option<(Arc<DeadLetters>, Original)>, desk: &Desk) -> bool {
     let verdict = verdicts.last().await;
-    status.settle(&verdict);
+    desk.status.settle(&verdict);
     let Verdict::Rejected(refusal, _) = verdict else { return matches!(verdict, Verdict::Committed(_)) };
     let Some((dead_letters, original)) = original else { return true };
     let mut wait = Duration::from_millis(200);
     while let Err(error) = dead_letters.publish(&original, &refusal).await {
-        status.fault(error);
-        if finish.is_cancelled() {
+        desk.status.fault(error);
+        if desk.finish.is_cancelled() {
             return false;
         }
         tokio::time::sleep(wait).await;

@@ -4,14 +4,15 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::{Duration, SystemTime};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 
-use super::frame::{Decoder, Event, Fault, encode};
+use super::frame::{Decoder, Event, Fault, encode_into};
 use super::source::Config;
 use super::stream::BoxedStream;
 use crate::{Format, Inbound, Receipt, Refusal, Reply, SourceStatus, Verdict, Verdicts};
@@ -20,6 +21,8 @@ use crate::{Format, Inbound, Receipt, Refusal, Reply, SourceStatus, Verdict, Ver
 const CR_WAIT: Duration = Duration::from_millis(300);
 /// A sender that does not read its answers is given up after this.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
+/// Answers that are ready together are written at the latest when they are so long.
+const GATHERED_BYTES_MAX: usize = 64 * 1024;
 
 /// Messages of one connection whose CA has left and whose AA has not; with more, the next CA waits.
 const STORED_MAX: usize = 4096;
@@ -163,41 +166,38 @@ impl Reader<'_> {
 }
 
 async fn write_answers(
-    mut output: WriteHalf<BoxedStream>,
+    output: WriteHalf<BoxedStream>,
     owed: mpsc::Receiver<Owed>,
     mute: &CancellationToken,
     shared: &Shared,
 ) {
-    let mut queue = Answers { owed, front: None, stored: VecDeque::new(), shared };
-    while let Some(verdict) = queue.next().await {
-        let reply = match &verdict {
-            Verdict::Stored(reply) | Verdict::Committed(reply) | Verdict::Rejected(_, reply) => Some(reply),
-            Verdict::Retry(_) => None,
-        };
-        if !matches!(verdict, Verdict::Stored(_)) {
-            shared.status.settle(&verdict);
-        }
-        let written = match reply {
-            Some(reply) => write(&mut output, &reply.body).await,
-            None => false,
-        };
-        if !written {
-            if reply.is_some() {
-                shared.status.fault("a sender does not take its answers");
+    let mut queue = Queue { owed, front: None, stored: VecDeque::new(), shared };
+    let mut answers = Answers { output, gathered: BytesMut::new(), unread: false, mute, shared };
+    while let Some(verdict) = answers.written_before(queue.next()).await {
+        match &verdict {
+            Verdict::Stored(reply) => answers.add(&reply.body),
+            Verdict::Committed(reply) | Verdict::Rejected(_, reply) => {
+                answers.add(&reply.body);
+                shared.status.settle(&verdict);
             }
-            mute.cancel();
-            queue.settle_unanswered().await;
-            hold(shared).await;
-            break;
+            Verdict::Retry(_) => {
+                shared.status.settle(&verdict);
+                answers.write().await;
+                mute.cancel();
+                queue.settle_unanswered().await;
+                hold(shared).await;
+                break;
+            }
         }
     }
+    answers.write().await;
     mute.cancel();
-    let _ = tokio::time::timeout(WRITE_TIMEOUT, output.shutdown()).await;
+    let _ = tokio::time::timeout(WRITE_TIMEOUT, answers.output.shutdown()).await;
 }
 
-/// Answers in the order of their messages. In HL7 enhanced mode a message has two (HL7 v2.9 ch. 2 §2.9.3): its CA
+/// What is owed, in the order of its messages. In HL7 enhanced mode a message has two (HL7 v2.9 ch. 2 §2.9.3): its CA
 /// (stored) keeps that order, and its AA the order among the AAs, so that a late AA holds up no CA.
-struct Answers<'a> {
+struct Queue<'a> {
     owed: mpsc::Receiver<Owed>,
     front: Option<Owed>,
     /// Their CA has left, their AA is to come.
@@ -205,10 +205,10 @@ struct Answers<'a> {
     shared: &'a Shared,
 }
 
-impl Answers<'_> {
+impl Queue<'_> {
     /// `None`: all that was owed has been answered, and nothing more will come.
     async fn next(&mut self) -> Option<Verdict> {
-        let Answers { owed, front, stored, .. } = self;
+        let Queue { owed, front, stored, .. } = self;
         let waits = !stored.is_empty();
         let has_room = stored.len() < STORED_MAX;
         let later = async {
@@ -294,15 +294,50 @@ async fn hold(shared: &Shared) {
     }
 }
 
-/// An empty answer is none: the sender asked for no acknowledgement (MSH-15/16 `NE`).
-async fn write(output: &mut WriteHalf<BoxedStream>, body: &[u8]) -> bool {
-    if body.is_empty() {
-        return true;
+/// The way back to the sender. A batch commits as one, so its answers are ready together and leave in one write.
+struct Answers<'a> {
+    output: WriteHalf<BoxedStream>,
+    gathered: BytesMut,
+    /// The sender takes no answers: those that follow are settled, and go nowhere.
+    unread: bool,
+    mute: &'a CancellationToken,
+    shared: &'a Shared,
+}
+
+impl Answers<'_> {
+    /// An empty answer is none: the sender asked for no acknowledgement (MSH-15/16 `NE`).
+    fn add(&mut self, body: &[u8]) {
+        if !body.is_empty() && !self.unread {
+            encode_into(body, &mut self.gathered);
+        }
     }
-    let frame = encode(body);
-    let written = async {
-        output.write_all(&frame).await?;
-        output.flush().await
-    };
-    matches!(tokio::time::timeout(WRITE_TIMEOUT, written).await, Ok(Ok(())))
+
+    /// What `next` yields; what has gathered is written before it is waited for.
+    async fn written_before<T>(&mut self, next: impl Future<Output = T>) -> T {
+        let mut next = std::pin::pin!(next);
+        if self.gathered.len() < GATHERED_BYTES_MAX
+            && let Poll::Ready(value) = futures_util::poll!(&mut next)
+        {
+            return value;
+        }
+        self.write().await;
+        next.await
+    }
+
+    async fn write(&mut self) {
+        if self.gathered.is_empty() {
+            return;
+        }
+        let written = async {
+            self.output.write_all(&self.gathered).await?;
+            self.output.flush().await
+        };
+        if !matches!(tokio::time::timeout(WRITE_TIMEOUT, written).await, Ok(Ok(()))) {
+            self.shared.status.fault("a sender does not take its answers");
+            self.unread = true;
+            // Ends reading, and so what is owed.
+            self.mute.cancel();
+        }
+        self.gathered.clear();
+    }
 }

@@ -245,10 +245,15 @@ fn end(buffer: &[u8], at: usize) -> End {
 /// One message as a frame.
 pub(crate) fn encode(message: &[u8]) -> BytesMut {
     let mut frame = BytesMut::with_capacity(message.len() + 3);
-    frame.extend_from_slice(&[SB]);
-    frame.extend_from_slice(message);
-    frame.extend_from_slice(&[EB, CR]);
+    encode_into(message, &mut frame);
     frame
+}
+
+/// The same behind the frames in `frames`.
+pub(crate) fn encode_into(message: &[u8], frames: &mut BytesMut) {
+    frames.extend_from_slice(&[SB]);
+    frames.extend_from_slice(message);
+    frames.extend_from_slice(&[EB, CR]);
 }
 
 #[cfg(test)]

@@ -41,6 +41,9 @@ pub struct Config {
     pub hold_s: u64,
 }
 
+/// Messages read and not yet taken by `next`, all connections together.
+const HAND_OVER: usize = 64;
+
 fn default_message_bytes() -> usize {
     16 * 1024 * 1024
 }
@@ -98,8 +101,9 @@ impl Source {
         let unusable = |source| ConnectorError::Listen { address: config.listen.clone(), source };
         let listener = TcpListener::bind(&config.listen).await.map_err(unusable)?;
         let address = listener.local_addr().map_err(unusable)?;
-        // One: the window is each connection's read-ahead; this is only the hand-over.
-        let (sender, inbound) = mpsc::channel(1);
+        // The window is each connection's read-ahead; this is only the hand-over, long enough that a busy sender's
+        // frames pass without a wake-up each.
+        let (sender, inbound) = mpsc::channel(HAND_OVER);
         let status = Arc::new(SourceStatus::default());
         status.set(SourceState::Running);
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());

@@ -7,8 +7,6 @@ use crate::brokers::{AMQP, Bus, Fault, Load, flow, seeds};
 
 /// Slow enough that a fault finds the sender at work.
 const STEADY: Load = Load { patients: 95, messages_min: 2_500, rate: Some(250) };
-/// More than the sites take at once, so that a fault finds messages on their way.
-const BURST: Load = Load { patients: 95, messages_min: 2_500, rate: None };
 
 #[tokio::test]
 async fn amqp_ten_thousand_messages() -> anyhow::Result<()> {
@@ -21,14 +19,14 @@ async fn amqp_ten_thousand_messages() -> anyhow::Result<()> {
 async fn amqp_consumer_killed() -> anyhow::Result<()> {
     let _broker = AMQP.read().await;
     let Some(bus) = Bus::amqp("amqp_consumer_killed").await? else { return Ok(()) };
-    flow(&bus, &BURST, Fault::KillConsumer).await
+    flow(&bus, &STEADY, Fault::KillConsumer).await
 }
 
 #[tokio::test]
 async fn amqp_leader_killed() -> anyhow::Result<()> {
     let _broker = AMQP.read().await;
     let Some(bus) = Bus::amqp("amqp_leader_killed").await? else { return Ok(()) };
-    flow(&bus, &BURST, Fault::KillLeader).await
+    flow(&bus, &STEADY, Fault::KillLeader).await
 }
 
 #[tokio::test]

@@ -24,6 +24,8 @@ pub static AMQP: RwLock<()> = RwLock::const_new(());
 /// another one than the consumer.
 const CONSUMER: usize = 2;
 const LONG: Duration = Duration::from_secs(240);
+/// Messages without an answer when a site is killed.
+const UNDER_WAY: u64 = 50;
 
 pub enum Bus {
     Kafka(KafkaTopics),
@@ -145,6 +147,7 @@ pub async fn flow(bus: &Bus, load: &Load, fault: Fault) -> anyhow::Result<()> {
 
     wait_for_all(&consortium.sites[CONSUMER], &truth).await?;
     let alerts = wait_for_alerts(&consortium.sites[CONSUMER], bus).await?;
+    feed_has_read_all(&consortium.sites[CONSUMER]).await?;
     // A graceful end settles what is in flight; then the broker must owe nothing.
     consortium.sites[CONSUMER].stop()?;
     let left = eventually("an empty queue", LONG, async || bus.left().await.ok().filter(|left| *left == 0));
@@ -199,7 +202,7 @@ async fn strike(consortium: &mut Consortium, after: usize, fault: Fault) -> anyh
     halfway.await?;
     match fault {
         Fault::None => {}
-        Fault::KillConsumer => restart_killed(&mut consortium.sites[CONSUMER]).await?,
+        Fault::KillConsumer => kill_consumer(consortium).await?,
         Fault::KillLeader => kill_leader(consortium).await?,
         Fault::Broker(command) => {
             let run = tokio::task::spawn_blocking(move || Command::new("sh").args(["-c", &command]).status());
@@ -226,16 +229,16 @@ async fn kill_some(consortium: &mut Consortium, seed: u64, count: u32) -> anyhow
     Ok(())
 }
 
-async fn restart_killed(site: &mut Site) -> anyhow::Result<()> {
-    site.kill_9()?;
-    site.start()?;
-    site.ready().await
+async fn kill_consumer(consortium: &mut Consortium) -> anyhow::Result<()> {
+    kill_under_way(consortium, CONSUMER).await?;
+    consortium.sites[CONSUMER].start()?;
+    consortium.sites[CONSUMER].ready().await
 }
 
 /// The others elect a new leader before the old one comes back.
 async fn kill_leader(consortium: &mut Consortium) -> anyhow::Result<()> {
     let killed = consortium.leader().await?;
-    consortium.sites[killed].kill_9()?;
+    kill_under_way(consortium, killed).await?;
     let old = consortium.sites[killed].name.clone();
     let survivor = &consortium.sites[(killed + 1) % 3];
     let elected = eventually("another leader", Duration::from_secs(60), async || {
@@ -247,6 +250,26 @@ async fn kill_leader(consortium: &mut Consortium) -> anyhow::Result<()> {
     consortium.sites[killed].ready().await
 }
 
+/// Kills a site while messages are on their way, however fast the machine is: what commits them hangs until some have
+/// gathered at the consumer.
+async fn kill_under_way(consortium: &mut Consortium, victim: usize) -> anyhow::Result<()> {
+    let hanging: Vec<usize> = if victim == CONSUMER { vec![0, 1] } else { vec![victim] };
+    for site in &hanging {
+        consortium.sites[*site].process().signal("STOP")?;
+    }
+    let consumer = &consortium.sites[CONSUMER];
+    let gathered = eventually("messages on their way", LONG, async || {
+        let status = consumer.get("/api/feeds").await.ok()?;
+        status["feeds"][0]["in_flight"].as_u64().filter(|count| *count >= UNDER_WAY)
+    });
+    println!("{} messages were on their way", gathered.await?);
+    consortium.sites[victim].kill_9()?;
+    for site in hanging.iter().filter(|site| **site != victim) {
+        consortium.sites[*site].process().signal("CONT")?;
+    }
+    Ok(())
+}
+
 async fn wait_for_all(site: &Site, truth: &TruthFile) -> anyhow::Result<()> {
     let expected = truth.distinct();
     let mut listing = Listing::default();
@@ -256,6 +279,15 @@ async fn wait_for_all(site: &Site, truth: &TruthFile) -> anyhow::Result<()> {
     })
     .await;
     all.with_context(|| format!("{} of {expected} arrived", listing.count_incoming(&site.name)))
+}
+
+/// What came twice makes no second entry: it has been read when nothing waits and nothing is on its way.
+async fn feed_has_read_all(site: &Site) -> anyhow::Result<()> {
+    let read = eventually("a feed that has read everything", LONG, async || {
+        let feed = site.get("/api/feeds").await.ok()?["feeds"][0].take();
+        (feed["lag"] == 0 && feed["in_flight"] == 0).then_some(())
+    });
+    read.await
 }
 
 /// Every alert in the ledger has reached the sink as a Bundle with a RiskAssessment; returns how many there are.

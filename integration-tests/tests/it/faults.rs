@@ -9,25 +9,52 @@ use serde_json::Value;
 
 const MESSAGES: usize = 20;
 
+/// One peer hangs and one is dead.
 #[tokio::test]
-async fn without_a_quorum_no_positive_answer_leaves() -> anyhow::Result<()> {
+async fn without_living_peers_no_positive_answer_leaves() -> anyhow::Result<()> {
     let folder = tempfile::tempdir()?;
     let mut sites = Consortium::start(folder.path(), |_| SiteOptions::default()).await?;
+    let line = answered_once(&sites).await?;
+    sites.sites[1].process().signal("STOP")?;
+    sites.sites[2].kill_9()?;
+    let line = unanswered(line).await?;
+    sites.sites[1].process().signal("CONT")?;
+    sites.sites[2].start()?;
+    sites.sites[2].ready().await?;
+    all_answered_after_healing(sites, line).await
+}
+
+/// One peer hangs and one, alive, is cut off by the network.
+#[tokio::test]
+async fn without_reachable_peers_no_positive_answer_leaves() -> anyhow::Result<()> {
+    let folder = tempfile::tempdir()?;
+    let (mut sites, network) = Consortium::start_linked(folder.path(), |_| SiteOptions::default()).await?;
+    let line = answered_once(&sites).await?;
+    sites.sites[1].process().signal("STOP")?;
+    network.cut_off("c");
+    let line = unanswered(line).await?;
+    sites.sites[1].process().signal("CONT")?;
+    network.heal("c");
+    all_answered_after_healing(sites, line).await
+}
+
+async fn answered_once(sites: &Consortium) -> anyhow::Result<Line> {
     let mut line = Line::open(sites.sites[0].mllp).await?;
     line.send(&admission(0)).await?;
     ensure!(line.answers(Duration::from_secs(20), 1).await == ["AA 0"], "a first one is answered");
+    Ok(line)
+}
 
-    sites.sites[1].process().signal("STOP")?;
-    sites.sites[2].kill_9()?;
+async fn unanswered(mut line: Line) -> anyhow::Result<Line> {
     for number in 1..=MESSAGES {
         line.send(&admission(number)).await?;
     }
     let early = line.answers(Duration::from_secs(8), 1).await;
     ensure!(early.is_empty(), "answered without a quorum: {early:?}");
+    Ok(line)
+}
 
-    sites.sites[1].process().signal("CONT")?;
-    sites.sites[2].start()?;
-    sites.sites[2].ready().await?;
+async fn all_answered_after_healing(mut sites: Consortium, mut line: Line) -> anyhow::Result<()> {
     // A real sender: what stays without an answer is sent again on a new connection.
     let mut open: Vec<usize> = (1..=MESSAGES).collect();
     for _ in 0..10 {

@@ -14,5 +14,6 @@ mod first_run;
 mod kafka_flow;
 mod model_cli;
 mod outbox;
+mod proofs;
 mod tidy;
 mod unsynced;

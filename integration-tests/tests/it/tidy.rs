@@ -59,6 +59,27 @@ fn arrows_point_one_way() {
     assert_eq!(dependencies("ml-scoring").iter().filter(|name| order.contains(&name.as_str())).count(), 1);
 }
 
+/// Who judges the ledger shares nothing with it: one mistake cannot be made on both sides.
+#[test]
+fn the_verifier_stands_alone() {
+    let order =
+        ["clinical", "ml-scoring", "connectors", "raft-ledger", "actors", "node", "integration-tests"];
+    let text =
+        std::fs::read_to_string(workspace_root().join("raft-ledger/verifier/Cargo.toml")).expect("one");
+    let manifest: toml::Table = text.parse().expect("TOML");
+    for section in ["dependencies", "dev-dependencies"] {
+        let used: Vec<_> = manifest[section].as_table().expect("a table").keys().collect();
+        assert!(!used.iter().any(|name| order.contains(&name.as_str())), "{section}: {used:?}");
+    }
+    assert!(!manifest.contains_key("build-dependencies"));
+    let found = lines_with("raft-ledger/verifier", &["raft_ledger", "#[path", "include!"]);
+    assert!(found.is_empty(), "{found:#?}");
+    assert!(
+        !dependencies("raft-ledger").iter().any(|name| name == "ledger-verifier"),
+        "the writer judges itself"
+    );
+}
+
 #[test]
 fn the_pure_crates_have_no_io_clock_or_randomness() {
     let impure = [

@@ -9,6 +9,8 @@ use crate::policy::{AlertPolicy, PolicyState};
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Alerting {
     pub alerts: u64,
+    /// Patients with at least one.
+    pub patients_alerted: u64,
     /// Alerts of patients who become septic, not later than 3 h after onset.
     pub true_alerts: u64,
     pub septic: u64,
@@ -55,6 +57,7 @@ pub fn alerting(
     let mut state = PolicyState::default();
     let mut first_alarm = None;
     let mut in_window = false;
+    let alerts_before = sum.alerts;
     for (i, (hour, prediction)) in iculos.iter().zip(predictions).enumerate() {
         let from_onset = person.hours_from_onset(i);
         let at = Time(i64::from(*hour) * Time::HOUR_MS);
@@ -67,6 +70,7 @@ pub fn alerting(
             in_window |= from_onset.is_some_and(|d| (-12..=3).contains(&d));
         }
     }
+    sum.patients_alerted += u64::from(sum.alerts > alerts_before);
     sum.hours += predictions.len() as u64;
     sum.septic += u64::from(person.first_label.is_some());
     let lead = first_alarm.filter(|d| *d <= 0).map(|d| -d);
@@ -100,7 +104,7 @@ mod tests {
     #[test]
     fn a_run_of_alarms_is_one_alert_and_the_lead_is_from_its_first_hour() {
         let (sum, lead) = run(Some(30), &[30, 31, 32, 33]);
-        assert_eq!((sum.alerts, sum.true_alerts, lead), (1, 1, Some(6)));
+        assert_eq!((sum.alerts, sum.patients_alerted, sum.true_alerts, lead), (1, 1, 1, Some(6)));
         assert_eq!((sum.found_before_onset, sum.found_in_window), (1, 1));
         assert_eq!(sum.alerts_per_100_patient_days(), Some(50.0));
     }
@@ -112,6 +116,7 @@ mod tests {
         let (sum, lead) = run(Some(30), &[38]);
         assert_eq!((sum.found_before_onset, sum.found_in_window, lead), (0, 1, None));
         let (sum, _) = run(None, &[2, 20]);
-        assert_eq!((sum.alerts, sum.true_alerts, sum.septic, sum.ppv()), (2, 0, 0, Some(0.0)));
+        assert_eq!((sum.alerts, sum.patients_alerted, sum.true_alerts, sum.septic), (2, 1, 0, 0));
+        assert_eq!(sum.ppv(), Some(0.0));
     }
 }

@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use crate::Features;
+use crate::assessment::reaches;
 use crate::dataset::{self, DatasetError, Patient, Row};
 
 /// What is said of one hour.
@@ -11,6 +12,14 @@ pub struct Prediction {
     /// 0 to 1.
     pub p: f64,
     pub alarm: bool,
+}
+
+impl Prediction {
+    /// A model's word on one hour. The one place that says what an alarm is: evaluation, training and the card follow
+    /// it. What the trees say from too little data ([`Features::sufficient`]) is no alarm.
+    pub(crate) fn of_model(risk: f64, threshold: f64, sufficient: bool) -> Prediction {
+        Prediction { p: risk, alarm: sufficient && reaches(risk, threshold) }
+    }
 }
 
 /// Anything that judges an hour from what is known at its close.
@@ -80,7 +89,8 @@ pub fn judge(
 }
 
 impl Cohort {
-    fn push(&mut self, patient: &Patient) {
+    /// Adds a patient and his hours, without any judgement of them.
+    pub(crate) fn push(&mut self, patient: &Patient) {
         let start = self.labels.len();
         self.iculos.extend(patient.rows.iter().map(|r| r.iculos));
         self.labels.extend(patient.rows.iter().map(|r| r.label));

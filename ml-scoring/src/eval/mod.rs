@@ -16,6 +16,6 @@ pub use calibration::{brier, ece};
 pub use cohort::{Cohort, Person, Prediction, Predictor, judge};
 pub use csv::write_csv;
 pub use ranking::{auprc, auroc};
-pub use report::{Baseline, Difference, GroupReport, Options, Report, against, report};
+pub use report::{Baseline, Difference, GroupReport, Options, Report, against, figures, report};
 pub use rule::{BASELINES, Rule, RuleError};
 pub use utility::{Utility, utility};

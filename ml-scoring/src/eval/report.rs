@@ -10,6 +10,7 @@ use super::calibration::{brier, ece};
 use super::cohort::{Cohort, Person};
 use super::ranking::Ranking;
 use super::utility::{Utility, utility};
+use crate::Figures;
 use crate::policy::AlertPolicy;
 
 /// `null` where a figure is not defined, such as an AUROC without septic patients.
@@ -105,21 +106,21 @@ impl Default for Options {
 pub fn report(cohort: &Cohort, options: &Options, progress: impl FnMut(usize, usize)) -> Report {
     let everyone: Vec<usize> = (0..cohort.people.len()).collect();
     let judged = Judged::new(cohort, 0, &everyone);
-    let (auroc, auprc) = split(judged.areas(None));
     let (alerts, leads) = judged.alerts(&options.policy);
+    let figures = judged.figures(&alerts);
     Report {
         task: options.task.clone(),
         patients: cohort.people.len(),
         rows: cohort.labels.len(),
-        utility: judged.utility(None),
-        auroc,
-        auprc,
-        brier: brier(&judged.p, &judged.labels),
-        ece: ece(&judged.p, &judged.labels),
+        utility: figures.utility,
+        auroc: figures.auroc,
+        auprc: figures.auprc,
+        brier: figures.brier,
+        ece: figures.ece,
         threshold: options.threshold,
-        alerts_per_100_patient_days: alerts.alerts_per_100_patient_days(),
-        ppv: alerts.ppv(),
-        sensitivity: alerts.sensitivity(),
+        alerts_per_100_patient_days: figures.alerts_per_100_patient_days,
+        ppv: figures.ppv,
+        sensitivity: figures.sensitivity,
         sensitivity_in_window: alerts.sensitivity_in_window(),
         median_lead_h: median(leads),
         ci95: intervals(&[&judged], options, progress, |samples| samples[0]),
@@ -127,6 +128,15 @@ pub fn report(cohort: &Cohort, options: &Options, progress: impl FnMut(usize, us
         groups: groups(cohort, &options.policy),
         against: None,
     }
+}
+
+/// What a card says of predictor `judge` over the patients that `belongs` picks, under the default policy: the very
+/// figures that [`report`] gives.
+pub fn figures(cohort: &Cohort, judge: usize, belongs: impl Fn(&Person) -> bool) -> Figures {
+    let people: Vec<usize> = (0..cohort.people.len()).filter(|i| belongs(&cohort.people[*i])).collect();
+    let judged = Judged::new(cohort, judge, &people);
+    let (alerts, _) = judged.alerts(&AlertPolicy::default());
+    judged.figures(&alerts)
 }
 
 /// The first predictor of each cohort, compared on the same draws of the same patients. `None` when the cohorts do
@@ -195,6 +205,29 @@ impl<'a> Judged<'a> {
         )
     }
 
+    fn figures(&self, alerts: &Alerting) -> Figures {
+        let (auroc, auprc) = split(self.areas(None));
+        let alarms = |person: &&Person| {
+            let rows = &self.cohort.judged[self.judge][person.rows.clone()];
+            rows.iter().filter(|row| row.alarm).count() as u64
+        };
+        Figures {
+            patients: self.people.len() as u64,
+            septic_patients: alerts.septic,
+            rows: self.p.len() as u64,
+            auroc,
+            auprc,
+            utility: self.utility(None),
+            brier: brier(&self.p, &self.labels),
+            ece: ece(&self.p, &self.labels),
+            alarm_rows: self.people.iter().map(alarms).sum(),
+            alerts_per_100_patient_days: alerts.alerts_per_100_patient_days(),
+            patients_alerted: alerts.patients_alerted,
+            ppv: alerts.ppv(),
+            sensitivity: alerts.sensitivity(),
+        }
+    }
+
     fn alerts(&self, policy: &AlertPolicy) -> (Alerting, Vec<i64>) {
         let mut sum = Alerting::default();
         let mut leads = Vec::new();
@@ -259,18 +292,17 @@ fn groups(cohort: &Cohort, policy: &AlertPolicy) -> Vec<GroupReport> {
         .into_iter()
         .map(|((by, group), people)| {
             let judged = Judged::new(cohort, 0, &people);
-            let (auroc, auprc) = split(judged.areas(None));
-            let (alerts, _) = judged.alerts(policy);
+            let figures = judged.figures(&judged.alerts(policy).0);
             GroupReport {
                 by: by.to_owned(),
                 group,
                 patients: people.len(),
-                septic: alerts.septic,
-                utility: judged.utility(None),
-                auroc,
-                auprc,
-                ppv: alerts.ppv(),
-                sensitivity: alerts.sensitivity(),
+                septic: figures.septic_patients,
+                utility: figures.utility,
+                auroc: figures.auroc,
+                auprc: figures.auprc,
+                ppv: figures.ppv,
+                sensitivity: figures.sensitivity,
             }
         })
         .collect()

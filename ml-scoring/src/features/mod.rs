@@ -8,7 +8,7 @@ mod words;
 use clinical::{COLUMNS, COLUMNS_2019, Column, PatientState, Sex, Time};
 
 pub use names::{Group, Kind, Meaning, N, NAMES, Other, group, index_of, index_of_other, meaning};
-pub use words::words;
+pub use words::{words, words_of_value};
 
 use crate::news2;
 use column::View;

@@ -14,6 +14,11 @@ pub fn words(index: usize, values: &[f32]) -> String {
     }
 }
 
+/// A column's newest value alone: `lactate 3.1 mmol/L`.
+pub fn words_of_value(column: Column, value: f32) -> String {
+    of_column(column, Kind::Last, value, String::new())
+}
+
 /// What `_delta`, three places after the value itself, adds to it.
 fn trend(index: usize, column: Column, kind: Kind, values: &[f32]) -> String {
     if kind != Kind::Last {

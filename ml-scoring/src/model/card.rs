@@ -18,6 +18,9 @@ pub struct Card {
     /// What the risk is the risk of, in words.
     pub predicts: String,
     pub intended_use: String,
+    /// Where a patient must be for the model to speak of him; absent = anywhere.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub setting: Option<Setting>,
     pub must_not_claim: Vec<String>,
     pub limits: Vec<String>,
     /// In the order of the model's columns.
@@ -39,6 +42,13 @@ pub struct Card {
     /// The rule `ICULOS >= 53` on the same patients: what a clock alone reaches.
     pub clock_rule: Figures,
     pub subgroups: Vec<Subgroup>,
+}
+
+/// A setting that this release does not know refuses the card: nobody would hold the model to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Setting {
+    #[serde(rename = "intensive care")]
+    IntensiveCare,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -87,7 +97,7 @@ pub struct DataFile {
 }
 
 /// Figures over a set of patients; what cannot be said is absent (one class only).
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Figures {
     pub patients: u64,
     pub septic_patients: u64,
@@ -97,11 +107,15 @@ pub struct Figures {
     /// Official 2019 utility, normalised: 1 is the best possible, 0 is silence.
     pub utility: Option<f64>,
     pub brier: Option<f64>,
-    /// Expected calibration error over 20 bins of equal numbers of rows.
+    /// Expected calibration error over ten bins of equal width.
     pub ece: Option<f64>,
+    /// Rows at or above the threshold with enough data for a model to speak.
     pub alarm_rows: u64,
     /// After rising edge and refractory time, both tiers counted alike.
     pub alerts_per_100_patient_days: Option<f64>,
+    /// With at least one alert.
+    #[serde(default)]
+    pub patients_alerted: u64,
     /// Alerts of patients who become septic, not later than 3 h after onset.
     pub ppv: Option<f64>,
     /// Septic patients with an alarm up to onset.

@@ -14,7 +14,8 @@ mod ubjson;
 mod xgboost;
 
 pub use card::{
-    CARD_FORMAT, Calibration, Card, CardFeature, DataFile, Figures, Subgroup, Threshold, TrainingData,
+    CARD_FORMAT, Calibration, Card, CardFeature, DataFile, Figures, Setting, Subgroup, Threshold,
+    TrainingData,
 };
 pub use ensemble::Ensemble;
 pub use error::ModelError;

@@ -6,7 +6,7 @@ use xgb::{Booster, DMatrix};
 
 use super::table::Table;
 use super::{Options, Progress};
-use crate::features::{N, NAMES};
+use crate::features::NAMES;
 
 /// Rounds between two looks at the validation fold.
 const LOOK_EVERY: u32 = 4;
@@ -78,7 +78,7 @@ pub(super) struct Cross {
 
 /// Features and labels (1 where an alarm would gain); weights come with each fit.
 pub(super) fn matrix(table: &Table) -> Result<DMatrix> {
-    let mut matrix = DMatrix::from_dense(&table.values, table.labels.len())?;
+    let mut matrix = DMatrix::from_dense(&table.values, table.cohort.labels.len())?;
     let labels: Vec<f32> = table.gains.iter().map(|gain| if *gain > 0.0 { 1.0 } else { 0.0 }).collect();
     matrix.set_labels(&labels)?;
     Ok(matrix)
@@ -170,12 +170,4 @@ pub(super) fn fit(
         progress.at(u64::from(round + 1), "");
     }
     Ok(booster)
-}
-
-pub(super) fn margins(booster: &Booster, table: &Table) -> Result<Vec<f32>> {
-    if table.values.is_empty() {
-        return Ok(Vec::new());
-    }
-    debug_assert_eq!(table.values.len(), table.labels.len() * N);
-    Ok(booster.predict_margin(&DMatrix::from_dense(&table.values, table.labels.len())?)?)
 }

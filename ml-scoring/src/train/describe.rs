@@ -5,11 +5,10 @@ use serde_json::json;
 use super::Options;
 use super::boost::Cross;
 use super::choose::{self, Platt};
-use super::judge::Said;
-use super::table::{Data, Table};
-use crate::eval::Person;
+use super::judge;
+use super::table::Data;
 use crate::features::{self, Kind, Meaning, NAMES, Other};
-use crate::{CARD_FORMAT, Calibration, Card, CardFeature, Figures, Subgroup, Threshold, TrainingData};
+use crate::{CARD_FORMAT, Calibration, Card, CardFeature, Figures, Setting, Threshold, TrainingData};
 
 /// Alerts that a ward can bear; the interruptive threshold keeps to it.
 const ALERTS_PER_100_PATIENT_DAYS_MAX: f64 = 10.0;
@@ -19,21 +18,17 @@ pub(super) struct Chosen<'a> {
     pub cross: &'a Cross,
     pub threshold_margin: f32,
     pub calibration: Platt,
-    pub test_margins: &'a [f32],
 }
 
-pub(super) fn card(data: &Data, options: &Options, chosen: &Chosen) -> Card {
-    let risks =
-        |margins: &[f32]| -> Vec<f64> { margins.iter().map(|m| chosen.calibration.risk(*m)).collect() };
-    let (own, test) = (risks(&chosen.cross.margins), risks(chosen.test_margins));
+/// The card but for the figures on held-out patients, which [`judge::held_out`] fills in.
+pub(super) fn card(data: &mut Data, options: &Options, chosen: &Chosen) -> Card {
+    let risks: Vec<f64> = chosen.cross.margins.iter().map(|m| chosen.calibration.risk(*m)).collect();
     let threshold = chosen.calibration.risk(chosen.threshold_margin);
-    let interruptive = choose::interruptive(&own, threshold, |threshold| {
-        Said::model(&own, threshold).alerts_per_100_patient_days(&data.develop)
+    let interruptive = choose::interruptive(&risks, threshold, |threshold| {
+        judge::alerts_per_100_patient_days(&data.develop, &risks, threshold)
             <= ALERTS_PER_100_PATIENT_DAYS_MAX
     });
-    let said = Said::model(&test, threshold);
-    let clock = Said::clock(&data.test);
-    let everybody = |_: &Person| true;
+    let cross_validated = judge::cross_validated(&mut data.develop, &risks, threshold);
     Card {
         format: CARD_FORMAT,
         name: "sepsis".into(),
@@ -45,6 +40,7 @@ pub(super) fn card(data: &Data, options: &Options, chosen: &Chosen) -> Card {
                        intensive care, hourly. A person decides; the threshold has to be set on local data, in shadow, \
                        before anything interrupts anybody."
             .into(),
+        setting: Some(Setting::IntensiveCare),
         must_not_claim: strings(&MUST_NOT_CLAIM),
         limits: strings(&LIMITS),
         features: (0..NAMES.len()).map(card_feature).collect(),
@@ -67,11 +63,11 @@ pub(super) fn card(data: &Data, options: &Options, chosen: &Chosen) -> Card {
             fitted_on: OUT_OF_FOLD.into(),
         },
         training_data: training_data(data),
-        training: training(data, options, chosen, &own, threshold),
-        held_out: said.figures(&data.test, true, everybody),
-        clock_rule: clock.figures(&data.test, false, everybody),
-        held_out_interruptive: Some(Said::model(&test, interruptive).figures(&data.test, true, everybody)),
-        subgroups: subgroups(&data.test, &said, &clock),
+        training: training(options, chosen, &cross_validated),
+        held_out: Figures::default(),
+        held_out_interruptive: None,
+        clock_rule: Figures::default(),
+        subgroups: Vec::new(),
     }
 }
 
@@ -105,24 +101,17 @@ fn training_data(data: &Data) -> TrainingData {
                    doi:10.13026/v64v-d857; Goldberger AL et al., Circulation 101(23):e215-e220 (2000)"
             .into(),
         files: data.files.clone(),
-        patients: data.develop.people.len() as u64,
-        rows: data.develop.labels.len() as u64,
+        patients: data.develop.cohort.people.len() as u64,
+        rows: data.develop.cohort.labels.len() as u64,
         split: "bucket = first 8 hex digits of sha256(\"cinc2019:\" + pid), mod 100: 0 to 69 train and choose (patient-level \
                 cross-validation), 70 to 79 are held out and judge, 80 to 99 are in no file"
             .into(),
     }
 }
 
-fn training(
-    data: &Data,
-    options: &Options,
-    chosen: &Chosen,
-    own: &[f64],
-    threshold: f64,
-) -> serde_json::Value {
+fn training(options: &Options, chosen: &Chosen, cross_validated: &Figures) -> serde_json::Value {
     let parameters: serde_json::Map<_, _> =
         options.settings.parameters.iter().map(|(name, value)| (name.clone(), json!(value))).collect();
-    let cross_validated: Figures = Said::model(own, threshold).figures(&data.develop, true, |_| true);
     json!({
         "library": "XGBoost 3.4.0",
         "objective": "binary:logistic; label = sign, weight = size of what an alarm in this row gains over silence in the \
@@ -134,29 +123,6 @@ fn training(
         "early_stopping": "utility-weighted logistic loss on the fold's own patients",
         "cross_validated": cross_validated,
     })
-}
-
-fn subgroups(table: &Table, said: &Said, clock: &Said) -> Vec<Subgroup> {
-    type Picks = fn(&Person) -> bool;
-    let groups: [(&str, Picks); 11] = [
-        ("hospital A", |person| person.hospital == 'A'),
-        ("hospital B", |person| person.hospital == 'B'),
-        ("female", |person| person.sex == "female"),
-        ("male", |person| person.sex == "male"),
-        ("age below 45", |person| person.age < 45.0),
-        ("age 45 to 64", |person| (45.0..65.0).contains(&person.age)),
-        ("age 65 to 79", |person| (65.0..80.0).contains(&person.age)),
-        ("age 80 and above", |person| person.age >= 80.0),
-        ("medical unit", |person| person.unit == "medical"),
-        ("surgical unit", |person| person.unit == "surgical"),
-        ("unit unknown", |person| person.unit == "unknown"),
-    ];
-    let subgroup = |(name, picks): (&str, Picks)| Subgroup {
-        group: name.into(),
-        model: said.figures(table, true, picks),
-        clock_rule: clock.figures(table, false, picks),
-    };
-    groups.into_iter().map(subgroup).collect()
 }
 
 fn card_feature(index: usize) -> CardFeature {

@@ -1,61 +1,96 @@
-//! Figures over patients, by the code that `medulla model eval` uses.
+//! What the card says of a model, by the code that runs it and by the code that `medulla model eval` uses.
 
+use anyhow::Result;
+
+use super::Progress;
 use super::table::Table;
-use crate::Figures;
-use crate::eval::{Alerting, Person, Prediction, Utility, alerting, auprc, auroc, brier, ece, utility};
+use crate::dataset::Patient;
+use crate::eval::{
+    Alerting, BASELINES, Cohort, Person, Prediction, Predictor, Rule, alerting, figures, judge,
+};
+use crate::features::Features;
 use crate::policy::AlertPolicy;
+use crate::{Card, Figures, Scorer, Subgroup};
 
-/// The clock rule of the 2019 set: hours in intensive care alone.
-const CLOCK_HOURS: u32 = 53;
+/// The clock rule, as evaluation has it.
+const CLOCK: &str = BASELINES[0];
+/// Places in the judged cohort.
+const MODEL: usize = 0;
+const INTERRUPTIVE: usize = 1;
+const CLOCK_RULE: usize = 2;
 
-/// What a predictor says of every row of a table.
-pub(super) struct Said(pub Vec<Prediction>);
+/// Fills in the card's figures: `scorer` is the model as it was written and read again, `test` the patients who took no
+/// part in its making.
+pub(super) fn held_out(
+    card: &mut Card,
+    scorer: &Scorer,
+    test: Vec<Patient>,
+    progress: &dyn Progress,
+) -> Result<()> {
+    let clock: Rule = CLOCK.parse()?;
+    let threshold = card.interruptive_threshold.value;
+    let interruptive = |row: &_, features: &Features| {
+        Prediction::of_model(scorer.predict(row, features).p, threshold, features.sufficient())
+    };
+    let cohort = judge(test.into_iter().map(Ok), &[scorer, &interruptive, &clock], |done| {
+        progress.at(done as u64, "");
+    })?;
+    card.held_out = figures(&cohort, MODEL, everybody);
+    card.held_out_interruptive = Some(figures(&cohort, INTERRUPTIVE, everybody));
+    card.clock_rule = of_clock(&cohort, everybody);
+    card.subgroups = subgroups(&cohort);
+    Ok(())
+}
 
-impl Said {
-    pub fn model(risks: &[f64], threshold: f64) -> Said {
-        Said(risks.iter().map(|p| Prediction { p: *p, alarm: *p >= threshold }).collect())
+/// Out-of-fold risks of the table's rows under `threshold`.
+pub(super) fn cross_validated(table: &mut Table, risks: &[f64], threshold: f64) -> Figures {
+    table.cohort.judged = vec![said(table, risks, threshold)];
+    figures(&table.cohort, MODEL, everybody)
+}
+
+pub(super) fn alerts_per_100_patient_days(table: &Table, risks: &[f64], threshold: f64) -> f64 {
+    let (said, policy) = (said(table, risks, threshold), AlertPolicy::default());
+    let mut alerts = Alerting::default();
+    for person in &table.cohort.people {
+        let rows = person.rows.clone();
+        alerting(&mut alerts, &policy, person, &table.cohort.iculos[rows.clone()], &said[rows]);
     }
+    alerts.alerts_per_100_patient_days().unwrap_or(0.0)
+}
 
-    pub fn clock(table: &Table) -> Said {
-        let said =
-            |hour: &u32| Prediction { p: (f64::from(*hour) / 500.0).min(1.0), alarm: *hour >= CLOCK_HOURS };
-        Said(table.iculos.iter().map(said).collect())
-    }
+fn said(table: &Table, risks: &[f64], threshold: f64) -> Vec<Prediction> {
+    let rows = risks.iter().zip(&table.sufficient);
+    rows.map(|(risk, sufficient)| Prediction::of_model(*risk, threshold, *sufficient)).collect()
+}
 
-    /// Over the patients that `belongs` picks. `probabilities`: whether Brier and ECE mean anything.
-    pub fn figures(&self, table: &Table, probabilities: bool, belongs: impl Fn(&Person) -> bool) -> Figures {
-        let policy = AlertPolicy::default();
-        let mut figures = Figures::default();
-        let (mut sum, mut alerts) = (Utility::default(), Alerting::default());
-        let (mut risks, mut labels) = (Vec::new(), Vec::new());
-        for person in table.people.iter().filter(|person| belongs(person)) {
-            let said = &self.0[person.rows.clone()];
-            figures.patients += 1;
-            figures.septic_patients += u64::from(person.first_label.is_some());
-            figures.rows += said.len() as u64;
-            figures.alarm_rows += said.iter().filter(|said| said.alarm).count() as u64;
-            sum.add(&utility(person, said), 1.0);
-            alerting(&mut alerts, &policy, person, &table.iculos[person.rows.clone()], said);
-            risks.extend(said.iter().map(|said| said.p));
-            labels.extend_from_slice(&table.labels[person.rows.clone()]);
-        }
-        figures.auroc = auroc(&risks, &labels);
-        figures.auprc = auprc(&risks, &labels);
-        figures.utility = sum.normalised();
-        figures.brier = brier(&risks, &labels).filter(|_| probabilities);
-        figures.ece = ece(&risks, &labels).filter(|_| probabilities);
-        figures.alerts_per_100_patient_days = alerts.alerts_per_100_patient_days();
-        figures.ppv = alerts.ppv();
-        figures.sensitivity = alerts.sensitivity();
-        figures
-    }
+fn everybody(_: &Person) -> bool {
+    true
+}
 
-    pub fn alerts_per_100_patient_days(&self, table: &Table) -> f64 {
-        let (policy, mut alerts) = (AlertPolicy::default(), Alerting::default());
-        for person in &table.people {
-            let rows = person.rows.clone();
-            alerting(&mut alerts, &policy, person, &table.iculos[rows.clone()], &self.0[rows]);
-        }
-        alerts.alerts_per_100_patient_days().unwrap_or(0.0)
-    }
+/// The clock's "probability" ranks and no more: Brier and ECE would mean nothing.
+fn of_clock(cohort: &Cohort, belongs: impl Fn(&Person) -> bool) -> Figures {
+    Figures { brier: None, ece: None, ..figures(cohort, CLOCK_RULE, belongs) }
+}
+
+fn subgroups(cohort: &Cohort) -> Vec<Subgroup> {
+    type Picks = fn(&Person) -> bool;
+    let groups: [(&str, Picks); 11] = [
+        ("hospital A", |person| person.hospital == 'A'),
+        ("hospital B", |person| person.hospital == 'B'),
+        ("female", |person| person.sex == "female"),
+        ("male", |person| person.sex == "male"),
+        ("age below 45", |person| person.age < 45.0),
+        ("age 45 to 64", |person| (45.0..65.0).contains(&person.age)),
+        ("age 65 to 79", |person| (65.0..80.0).contains(&person.age)),
+        ("age 80 and above", |person| person.age >= 80.0),
+        ("medical unit", |person| person.unit == "medical"),
+        ("surgical unit", |person| person.unit == "surgical"),
+        ("unit unknown", |person| person.unit == "unknown"),
+    ];
+    let subgroup = |(name, picks): (&str, Picks)| Subgroup {
+        group: name.into(),
+        model: figures(cohort, MODEL, picks),
+        clock_rule: of_clock(cohort, picks),
+    };
+    groups.into_iter().map(subgroup).collect()
 }

@@ -16,7 +16,7 @@ use std::path::PathBuf;
 use anyhow::{Context, Result, ensure};
 
 use crate::features::NAMES;
-use crate::{Card, Model};
+use crate::{Card, Golden, Model, Scorer};
 
 pub use boost::Settings;
 pub use gain::gain;
@@ -41,12 +41,12 @@ pub fn sepsis(options: &Options, progress: &dyn Progress) -> Result<Card> {
     ensure!(options.folds >= 2, "cross-validation needs at least 2 folds");
     let mut data = table::read(&options.files, progress)?;
     ensure!(
-        data.develop.people.len() >= 100,
+        data.develop.cohort.people.len() >= 100,
         "{} patients are too few to train on",
-        data.develop.people.len()
+        data.develop.cohort.people.len()
     );
     ensure!(
-        data.develop.people.iter().any(|person| person.first_label.is_some()),
+        data.develop.cohort.people.iter().any(|person| person.first_label.is_some()),
         "no septic patient in the data"
     );
     let folds: Vec<u32> = data.develop.row_folds(options.folds);
@@ -56,31 +56,44 @@ pub fn sepsis(options: &Options, progress: &dyn Progress) -> Result<Card> {
     data.develop.values = Vec::new();
 
     let cross = boost::cross_validate(&mut matrix, &data.develop, &folds, options, progress)?;
-    let threshold_margin = choose::threshold(&cross.margins, &data.develop.gains).context(
-        "no alarm of the cross-validated models would gain anything: nothing to choose a threshold by",
-    )?;
-    let calibration = choose::platt(&cross.margins, &data.develop.labels);
+    let table = &data.develop;
+    let threshold_margin =
+        choose::threshold(&table.may_alarm(&cross.margins), &table.may_alarm(&table.gains)).context(
+            "no alarm of the cross-validated models would gain anything: nothing to choose a threshold by",
+        )?;
+    let calibration = choose::platt(&cross.margins, &table.cohort.labels);
     progress.stage("training on all folds", u64::from(cross.rounds));
     let booster = boost::fit(&mut matrix, &data.develop, &options.settings, cross.rounds, progress)?;
     drop(matrix);
 
     let golden = synthetic::golden(&booster, &ranges)?;
-    let test_margins = boost::margins(&booster, &data.test)?;
-    let chosen =
-        describe::Chosen { cross: &cross, threshold_margin, calibration, test_margins: &test_margins };
-    let card = describe::card(&data, options, &chosen);
     let model = booster.save_buffer(true)?;
-    write(options, &model, &card, &golden)?;
+    let chosen = describe::Chosen { cross: &cross, threshold_margin, calibration };
+    let mut card = describe::card(&mut data, options, &chosen);
+    progress.stage("judging", data.test.len() as u64);
+    // The model as it will be read, and not libxgboost, so that the card tells what will be seen of it.
+    let unjudged = files(&model, &card, &golden)?;
+    judge::held_out(&mut card, &Scorer::model(load(&unjudged)?)?, data.test, progress)?;
+    let judged = files(&model, &card, &golden)?;
+    load(&judged)?;
+    write(options, &judged)?;
     Ok(card)
 }
 
-fn write(options: &Options, model: &[u8], card: &Card, golden: &crate::Golden) -> Result<()> {
-    let mut card_text = serde_json::to_string_pretty(card)?;
-    card_text.push('\n');
-    let golden_text = serde_json::to_string(golden)? + "\n";
-    let files: [(&str, &[u8]); 3] =
-        [("model.ubj", model), ("card.json", card_text.as_bytes()), ("golden.json", golden_text.as_bytes())];
-    Model::load(&files).context("the trained model does not load; nothing was written")?;
+type Files = [(&'static str, Vec<u8>); 3];
+
+fn files(model: &[u8], card: &Card, golden: &Golden) -> Result<Files> {
+    let card = serde_json::to_string_pretty(card)? + "\n";
+    let golden = serde_json::to_string(golden)? + "\n";
+    Ok([("model.ubj", model.to_vec()), ("card.json", card.into()), ("golden.json", golden.into())])
+}
+
+fn load(files: &Files) -> Result<Model> {
+    let files = files.each_ref().map(|(name, bytes)| (*name, bytes.as_slice()));
+    Model::load(&files).context("the trained model does not load; nothing was written")
+}
+
+fn write(options: &Options, files: &Files) -> Result<()> {
     std::fs::create_dir_all(&options.out).with_context(|| format!("making {}", options.out.display()))?;
     for (name, bytes) in files {
         let path = options.out.join(name);

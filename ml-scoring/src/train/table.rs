@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 use super::{Progress, gain};
 use crate::DataFile;
 use crate::dataset::{self, INTERNAL_TEST, Patient};
-use crate::eval::Person;
+use crate::eval::{Cohort, Person};
 use crate::features::N;
 
 /// Patients whose features are computed side by side.
@@ -20,7 +20,7 @@ pub(super) struct Data {
     /// Buckets before the internal test.
     pub develop: Table,
     /// The internal test: judged once, at the end.
-    pub test: Table,
+    pub test: Vec<Patient>,
     pub files: Vec<DataFile>,
 }
 
@@ -28,11 +28,11 @@ pub(super) struct Data {
 pub(super) struct Table {
     /// Row after row, [`N`] values each.
     pub values: Vec<f32>,
-    pub people: Vec<Person>,
-    pub labels: Vec<bool>,
+    pub cohort: Cohort,
     /// See [`gain`].
     pub gains: Vec<f64>,
-    pub iculos: Vec<u32>,
+    /// Whether a model may speak of the row: [`Features::sufficient`].
+    pub sufficient: Vec<bool>,
 }
 
 impl Table {
@@ -40,40 +40,43 @@ impl Table {
     pub fn row_folds(&self, folds: u32) -> Vec<u32> {
         let fold =
             |person: &Person| std::iter::repeat_n(dataset::fold(&person.pid, folds), person.rows.len());
-        self.people.iter().flat_map(fold).collect()
+        self.cohort.people.iter().flat_map(fold).collect()
     }
 
-    fn add(&mut self, patient: &Patient, values: &[f32]) {
-        let first = self.labels.len();
+    /// Of the rows that may alarm at all, as the scorer will have it.
+    pub fn may_alarm<T: Copy>(&self, of_rows: &[T]) -> Vec<T> {
+        of_rows.iter().zip(&self.sufficient).filter(|(_, may)| **may).map(|(row, _)| *row).collect()
+    }
+
+    fn add(&mut self, patient: &Patient, rows: Rows) {
         let first_label = patient.first_label();
-        for (i, row) in patient.rows.iter().enumerate() {
-            self.labels.push(row.label);
-            self.iculos.push(row.iculos);
-            self.gains.push(gain(first_label, i));
-        }
-        self.values.extend_from_slice(values);
-        self.people.push(Person {
-            pid: patient.pid.clone(),
-            hospital: dataset::hospital(&patient.pid),
-            age: patient.age,
-            sex: match patient.gender {
-                1.0 => "male",
-                0.0 => "female",
-                _ => "unknown",
-            },
-            unit: match (patient.unit1 == 1.0, patient.unit2 == 1.0) {
-                (true, _) => "medical",
-                (_, true) => "surgical",
-                _ => "unknown",
-            },
-            rows: first..self.labels.len(),
-            first_label,
+        self.gains.extend((0..patient.rows.len()).map(|row| gain(first_label, row)));
+        self.values.extend_from_slice(&rows.values);
+        self.sufficient.extend_from_slice(&rows.sufficient);
+        self.cohort.push(patient);
+    }
+}
+
+/// One patient's.
+struct Rows {
+    values: Vec<f32>,
+    sufficient: Vec<bool>,
+}
+
+impl Rows {
+    fn of(patient: &Patient) -> Rows {
+        let hours = patient.rows.len();
+        let mut rows = Rows { values: Vec::with_capacity(hours * N), sufficient: Vec::with_capacity(hours) };
+        patient.for_each_hour(|_, _, features| {
+            rows.values.extend_from_slice(&features.values);
+            rows.sufficient.push(features.sufficient());
         });
+        rows
     }
 }
 
 pub(super) fn read(paths: &[PathBuf], progress: &dyn Progress) -> Result<Data> {
-    let mut data = Data { develop: Table::default(), test: Table::default(), files: Vec::new() };
+    let mut data = Data { develop: Table::default(), test: Vec::new(), files: Vec::new() };
     for path in paths {
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         data.files.push(DataFile { name, sha256: sha256(path)? });
@@ -104,40 +107,34 @@ fn read_file(path: &Path, data: &mut Data, progress: &dyn Progress) -> Result<()
     let mut chunk = Vec::with_capacity(CHUNK);
     for patient in dataset::read(BufReader::with_capacity(1 << 20, reader)) {
         let patient = patient?;
-        // Patients from 80 on are set aside for others to judge by, wherever they turn up.
-        if dataset::bucket(&patient.pid) < INTERNAL_TEST.end {
-            chunk.push(patient);
+        match dataset::bucket(&patient.pid) {
+            bucket if INTERNAL_TEST.contains(&bucket) => data.test.push(patient),
+            bucket if bucket < INTERNAL_TEST.start => chunk.push(patient),
+            // Patients from 80 on are set aside for others to judge by, wherever they turn up.
+            _ => {}
         }
         if chunk.len() == CHUNK {
-            add_chunk(&chunk, data);
+            add_chunk(&chunk, &mut data.develop);
             chunk.clear();
         }
     }
-    add_chunk(&chunk, data);
+    add_chunk(&chunk, &mut data.develop);
     Ok(())
 }
 
-fn add_chunk(patients: &[Patient], data: &mut Data) {
-    let half = patients.len().div_ceil(2);
-    let features = |patient: &Patient| -> Vec<f32> {
-        let mut values = Vec::with_capacity(patient.rows.len() * N);
-        patient.for_each_hour(|_, _, features| values.extend_from_slice(&features.values));
-        values
-    };
-    let computed: Vec<Vec<f32>> = std::thread::scope(|scope| {
-        let (front, back) = patients.split_at(half);
-        let other = scope.spawn(move || back.iter().map(features).collect::<Vec<_>>());
-        let mut all: Vec<_> = front.iter().map(features).collect();
+fn add_chunk(patients: &[Patient], table: &mut Table) {
+    let (front, back) = patients.split_at(patients.len().div_ceil(2));
+    let computed: Vec<Rows> = std::thread::scope(|scope| {
+        let other = scope.spawn(|| back.iter().map(Rows::of).collect::<Vec<_>>());
+        let mut all: Vec<_> = front.iter().map(Rows::of).collect();
         match other.join() {
             Ok(back) => all.extend(back),
             Err(panic) => std::panic::resume_unwind(panic),
         }
         all
     });
-    for (patient, values) in patients.iter().zip(&computed) {
-        let judged = INTERNAL_TEST.contains(&dataset::bucket(&patient.pid));
-        let table = if judged { &mut data.test } else { &mut data.develop };
-        table.add(patient, values);
+    for (patient, rows) in patients.iter().zip(computed) {
+        table.add(patient, rows);
     }
 }
 

@@ -2,9 +2,9 @@ use std::path::PathBuf;
 
 use actix_web::http::StatusCode;
 use actix_web::{get, post, web};
-use raft_ledger::{Report, Status};
+use raft_ledger::{CosignedCheckpoint, LedgerError, Report, Status};
 use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 
 use super::{ApiError, SiteData, schemas};
 use crate::http::{Access, Identity};
@@ -16,6 +16,89 @@ use crate::http::{Access, Identity};
 pub async fn ledger(site: SiteData, who: Identity) -> Result<web::Json<Status>, ApiError> {
     who.must_see_operations()?;
     Ok(web::Json(site.ledger()))
+}
+
+/// The newest checkpoint that a majority of the sites has cosigned; a site alone signs its own.
+#[derive(Serialize, ToSchema)]
+pub struct Checkpoint {
+    /// Leaves that it covers.
+    size: u64,
+    /// RFC 6962 root over them, lowercase hex.
+    root: String,
+    /// Names of the keys that cosigned; empty for a site alone.
+    cosigners: Vec<String>,
+    /// Unix time at which this site had it complete.
+    made_at_s: u64,
+    /// C2SP signed note.
+    checkpoint: String,
+}
+
+impl From<CosignedCheckpoint> for Checkpoint {
+    fn from(newest: CosignedCheckpoint) -> Checkpoint {
+        let CosignedCheckpoint { size, root, note, cosigners, made_at_s } = newest;
+        Checkpoint { size, root: hex::encode(root), cosigners, made_at_s, checkpoint: note }
+    }
+}
+
+/// The newest cosigned checkpoint: what receipts are given under.
+#[utoipa::path(path = "/api/ledger/checkpoint", tag = "ledger",
+    responses((status = 200, body = Checkpoint), (status = 403, body = ApiError), (status = 404, body = ApiError)))]
+#[get("/ledger/checkpoint")]
+pub async fn checkpoint(site: SiteData, who: Identity) -> Result<web::Json<Checkpoint>, ApiError> {
+    who.must_see_operations()?;
+    let newest = site.checkpoint().ok_or_else(|| ApiError::not_found("checkpoint yet"))?;
+    Ok(web::Json(newest.into()))
+}
+
+#[derive(Serialize, ToSchema)]
+pub struct Proof {
+    /// As text, to be kept and judged elsewhere.
+    proof: String,
+}
+
+/// A receipt for one entry: C2SP tlog-proof with the leaf record in its extra line.
+#[utoipa::path(path = "/api/ledger/proof/{index}", tag = "ledger", params(("index" = u64, Path)),
+    responses((status = 200, body = Proof), (status = 403, body = ApiError), (status = 409, body = ApiError)))]
+#[get("/ledger/proof/{index}")]
+pub async fn proof(
+    site: SiteData,
+    who: Identity,
+    index: web::Path<u64>,
+) -> Result<web::Json<Proof>, ApiError> {
+    who.must_see_operations()?;
+    proven(web::block(move || site.prove(*index)).await.map_err(ApiError::internal)?)
+}
+
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub struct Sizes {
+    /// Leaves at the earlier time.
+    old: u64,
+    /// Leaves at the later time, at most those under the newest cosigned checkpoint.
+    new: u64,
+}
+
+/// That nothing of an earlier ledger was changed or removed in a later one.
+#[utoipa::path(path = "/api/ledger/consistency", tag = "ledger", params(Sizes),
+    responses((status = 200, body = Proof), (status = 403, body = ApiError), (status = 409, body = ApiError)))]
+#[get("/ledger/consistency")]
+pub async fn consistency(
+    site: SiteData,
+    who: Identity,
+    sizes: web::Query<Sizes>,
+) -> Result<web::Json<Proof>, ApiError> {
+    who.must_see_operations()?;
+    let Sizes { old, new } = sizes.into_inner();
+    proven(web::block(move || site.prove_consistency(old, new)).await.map_err(ApiError::internal)?)
+}
+
+fn proven(made: Result<String, LedgerError>) -> Result<web::Json<Proof>, ApiError> {
+    match made {
+        Ok(text) => Ok(web::Json(Proof { proof: text })),
+        Err(LedgerError::NotProven(text)) => Err(ApiError::new(StatusCode::CONFLICT, "not-proven", text)),
+        Err(error) => Err(ApiError::internal(error)),
+    }
 }
 
 /// Recomputes everything that this site stores: hashes, root, chains, signatures. Takes as long as it takes.

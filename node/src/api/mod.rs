@@ -43,6 +43,9 @@ pub fn routes(config: &mut web::ServiceConfig) {
             .service(messages::messages)
             .service(messages::message)
             .service(ledger::ledger)
+            .service(ledger::checkpoint)
+            .service(ledger::proof)
+            .service(ledger::consistency)
             .service(ledger::verify)
             .service(ledger::export)
             .service(stream::stream),

@@ -5,7 +5,7 @@ use std::path::Path;
 use actors::{AlertRow, FeedStatus, Handle, PatientDetail, PatientRow, SinkStatus};
 use async_trait::async_trait;
 use futures_util::StreamExt;
-use raft_ledger::{Entry, OutboxStatus, Report, Status};
+use raft_ledger::{CosignedCheckpoint, Entry, LedgerError, OutboxStatus, Report, Status};
 use tokio_stream::wrappers::BroadcastStream;
 
 use super::site::{AcknowledgeError, BoardEvent, BoardStream, Lagged, Site};
@@ -61,6 +61,18 @@ impl Site for Handle {
 
     fn ledger(&self) -> Status {
         Handle::ledger(self).status()
+    }
+
+    fn checkpoint(&self) -> Option<CosignedCheckpoint> {
+        Handle::ledger(self).checkpoint()
+    }
+
+    fn prove(&self, index: u64) -> Result<String, LedgerError> {
+        Handle::ledger(self).prove(index)
+    }
+
+    fn prove_consistency(&self, old: u64, new: u64) -> Result<String, LedgerError> {
+        Handle::ledger(self).prove_consistency(old, new)
     }
 
     fn verify(&self) -> anyhow::Result<Report> {

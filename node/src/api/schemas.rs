@@ -71,6 +71,8 @@ pub struct RiskNow {
     task: String,
     /// 0 to 1; null: insufficient data.
     risk: Option<f64>,
+    /// In words, why there is no risk, such as `not in intensive care`; null where there is one.
+    insufficient: Option<String>,
     threshold: f64,
     at: i64,
     /// The largest contributions in words, largest first.
@@ -208,6 +210,7 @@ mod tests {
             &actors::PatientDetail { row: row.clone(), curves: Default::default(), alerts: vec![] },
         );
         check("PatientRow", &row);
+        check("RiskNow", &row.risks[0]);
         check("AlertRow", &crate::http::sample::alert());
         check("FeedStatus", &crate::http::sample::feed());
         check("OutboxStatus", &raft_ledger::OutboxStatus::default());

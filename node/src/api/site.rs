@@ -5,7 +5,7 @@ use std::path::Path;
 use actors::{AlertRow, FeedStatus, PatientDetail, PatientRow, SinkStatus};
 use async_trait::async_trait;
 use futures_util::stream::BoxStream;
-use raft_ledger::{Entry, OutboxStatus, Report, Status};
+use raft_ledger::{CosignedCheckpoint, Entry, LedgerError, OutboxStatus, Report, Status};
 
 /// One event of the care board, ready to be sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,6 +65,15 @@ pub trait Site: Send + Sync + 'static {
     fn entries(&self, from: u64, limit: usize) -> anyhow::Result<Vec<Entry>>;
 
     fn ledger(&self) -> Status;
+
+    /// The newest cosigned one.
+    fn checkpoint(&self) -> Option<CosignedCheckpoint>;
+
+    /// A receipt for the entry. Blocks.
+    fn prove(&self, index: u64) -> Result<String, LedgerError>;
+
+    /// That the ledger of size `new` begins with that of size `old`. Blocks.
+    fn prove_consistency(&self, old: u64, new: u64) -> Result<String, LedgerError>;
 
     /// Recomputes everything that is stored. Blocks for as long as that takes.
     fn verify(&self) -> anyhow::Result<Report>;

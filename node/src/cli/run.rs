@@ -36,6 +36,9 @@ async fn run(config: &Config) -> anyhow::Result<()> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let site = RunningSite::start(config).await?;
     let scheme = if config.http.tls.is_some() { "https" } else { "http" };
+    if let Some(log) = &site.log {
+        tracing::info!(address = %log.address, "/log/ is open to everybody");
+    }
     tracing::info!(site = %config.site.name, "running; care board at {scheme}://{}/", site.server.address);
     tokio::select! {
         _ = terminate.recv() => {}

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use ml_scoring::{Card, Setting};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
@@ -145,11 +146,22 @@ fn pem_text(error: &rustls_pki_types::pem::Error, what: &str) -> String {
     }
 }
 
-/// The model reads, fits its card, reproduces its golden rows, and asks for features that this build computes.
-pub fn model(report: &Report, path: &Spot<PathBuf>) {
-    if let Err(error) = models::scorer(&path.value) {
-        path.refuse(report, "model-invalid", format!("{error:#}"));
+/// The model reads, fits its card, reproduces its golden rows, and asks for features that this build computes; and
+/// there are patients whom it may speak of.
+pub fn model(report: &Report, path: &Spot<PathBuf>, icu_wards: bool) {
+    match models::scorer(&path.value) {
+        Err(error) => path.refuse(report, "model-invalid", format!("{error:#}")),
+        Ok(scorer) if !icu_wards && scorer.card().is_some_and(is_for_intensive_care) => {
+            let text = "is meant for intensive care and no feed names its wards, so it would never speak; set \
+                        icu_wards in a [[feed]]";
+            path.refuse(report, "icu-wards-missing", text);
+        }
+        Ok(_) => {}
     }
+}
+
+fn is_for_intensive_care(card: &Card) -> bool {
+    card.setting == Some(Setting::IntensiveCare)
 }
 
 /// The code table is readable and every line of it is right; its findings name the table's own lines.

@@ -9,7 +9,7 @@ use super::check;
 use super::env::Lookup;
 use super::finding::{Finding, Report};
 use super::table::{Context, Spot, Table, base_of};
-use super::types::{Alerts, Config, Ledger, Peer, Scoring, Site};
+use super::types::{Alerts, Config, Ledger, Log, Peer, Scoring, Site};
 use super::{feed, http, sink};
 
 /// Rule-based scorers that this build has.
@@ -85,15 +85,24 @@ fn read(root: Table) -> Option<Config> {
     let name = site.as_ref().map(|site| site.name.clone());
     let http = http::read(root.table("http"));
     let ledger = root.required_table("ledger").and_then(|table| read_ledger(table, name.as_deref()));
+    let log = match root.table("log") {
+        Some(table) => read_log(table).map(Some),
+        None => Some(None),
+    };
     let feeds = feed::read_all(root.tables("feed"), &zone);
     let sinks = sink::read_all(root.tables("sink"));
-    let scoring = read_scoring(root.table("scoring"));
+    // Without a feed there is nobody to score; feeds that do not read are told of themselves.
+    let icu_wards = feeds
+        .as_ref()
+        .is_none_or(|feeds| feeds.is_empty() || feeds.iter().any(|feed| !feed.icu_wards.is_empty()));
+    let scoring = read_scoring(root.table("scoring"), icu_wards);
     let alerts = read_alerts(root.table("alerts"));
     root.finish();
     Some(Config {
         site: site?,
         http: http?,
         ledger: ledger?,
+        log: log?,
         feeds: feeds?,
         sinks: sinks?,
         scoring: scoring?,
@@ -161,7 +170,15 @@ fn read_peer(table: Table, site: Option<&str>, seen: &mut BTreeMap<String, usize
     Some(Peer { name: name?.value, address: address?.value })
 }
 
-fn read_scoring(table: Option<Table>) -> Option<Scoring> {
+/// Open to everybody on purpose: what it serves is signed and names nobody.
+fn read_log(table: Table) -> Option<Log> {
+    let listen = table.required("listen").and_then(|text| check::socket(table.report(), text));
+    let tls = http::read_tls(&table);
+    table.finish();
+    Some(Log { listen: listen?.value, tls: tls.ok()? })
+}
+
+fn read_scoring(table: Option<Table>, icu_wards: bool) -> Option<Scoring> {
     let Some(table) = table else { return Some(Scoring { rules: Vec::new(), models: Vec::new() }) };
     let rules = table.texts("rules");
     for rule in &rules {
@@ -174,7 +191,7 @@ fn read_scoring(table: Option<Table>) -> Option<Scoring> {
     let models: Vec<Spot<_>> =
         table.texts("models").into_iter().map(|text| text.map(|path| base.join(path))).collect();
     for model in &models {
-        check::model(table.report(), model);
+        check::model(table.report(), model, icu_wards);
     }
     table.finish();
     let values = |spots: Vec<Spot<String>>| spots.into_iter().map(|spot| spot.value).collect();

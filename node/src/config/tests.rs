@@ -51,6 +51,9 @@ url = "https://ehr.example/${SASL_PASSWORD}"
 
 [scoring]
 rules = ["news2"]
+
+[log]
+listen = "0.0.0.0:8090"
 "#;
 
 fn lookup(name: &str) -> Option<String> {
@@ -91,6 +94,8 @@ fn reads_a_right_file() {
     assert_eq!(config.alerts.refractory_h, 12);
     assert_eq!((config.feeds[0].ack, config.feeds[1].ack), (Ack::Quorum, Ack::Site));
     assert_eq!(config.ledger.outbox_max_bytes, 100_000_000);
+    let log = config.log.as_ref().expect("[log]");
+    assert_eq!((log.listen.port(), log.tls.is_none()), (8090, true), "open to everybody on purpose");
     let FeedKind::Kafka { options, .. } = &config.feeds[1].kind else { panic!("kafka feed") };
     assert_eq!(options["sasl.password"].expose(), "hunter2-hunter2");
     let SinkKind::Webhook { url, .. } = &config.sinks[0].kind else { panic!("webhook sink") };
@@ -211,4 +216,21 @@ fn names_a_file_that_is_not_there() {
 fn finds_listeners_that_clash() {
     let text = RIGHT.replace("127.0.0.1:2575", "127.0.0.1:7001");
     check(&text, "20 feed[0].listen duplicate-listen");
+}
+
+#[test]
+fn finds_a_model_for_intensive_care_where_no_feed_has_any() {
+    let model = Path::new(env!("CARGO_MANIFEST_DIR")).join("../ml-scoring/models/sepsis");
+    let text =
+        RIGHT.replace("[scoring]", &format!("[scoring]\nmodels = [{:?}]", model.display().to_string()));
+    let folder = tempfile::tempdir().expect("folder");
+    load(&text, folder.path()).expect("no findings");
+    let text = text.replace("icu_wards = [\"ICU*\", \"MICU\"]\n", "");
+    check(&text, "42 scoring.models[0] icu-wards-missing");
+}
+
+#[test]
+fn finds_mistakes_of_the_public_log() {
+    let text = RIGHT.replace("\"0.0.0.0:8090\"", "\"127.0.0.1:7001\"\ntls_key = \"key.pem\"\nport = 1");
+    check(&text, "46 log.listen duplicate-listen\n47 log.tls_key missing-field\n48 log.port unknown-field");
 }

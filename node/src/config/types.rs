@@ -11,6 +11,7 @@ pub struct Config {
     pub site: Site,
     pub http: Http,
     pub ledger: Ledger,
+    pub log: Option<Log>,
     pub feeds: Vec<Feed>,
     pub sinks: Vec<Sink>,
     pub scoring: Scoring,
@@ -94,6 +95,13 @@ pub struct Peer {
     pub name: String,
     /// `host:port`.
     pub address: String,
+}
+
+/// A listener for `/log/` alone, open to everybody.
+#[derive(Clone, Debug)]
+pub struct Log {
+    pub listen: SocketAddr,
+    pub tls: Option<Tls>,
 }
 
 #[derive(Clone, Debug)]

@@ -9,7 +9,7 @@ mod login;
 mod server;
 mod sessions;
 mod socket;
-mod tls;
+pub mod tls;
 
 #[cfg(test)]
 pub mod sample;

@@ -1,8 +1,8 @@
 //! Answers of a small site, for tests.
 
-use actors::{AlertRow, FeedStatus, PatientRow};
+use actors::{AlertRow, FeedStatus, PatientRow, RiskNow};
 use clinical::Time;
-use raft_ledger::{PeerStatus, Role, Status};
+use raft_ledger::{CosignedCheckpoint, PeerStatus, Role, Status};
 
 pub fn patient() -> PatientRow {
     PatientRow {
@@ -11,7 +11,15 @@ pub fn patient() -> PatientRow {
         id: "1".into(),
         ward: "ICU".into(),
         bed: "3".into(),
-        risks: Vec::new(),
+        risks: vec![RiskNow {
+            scorer: "sepsis".into(),
+            task: "sepsis".into(),
+            risk: None,
+            insufficient: Some("too few recent measurements".into()),
+            threshold: 0.2,
+            at: Time(5),
+            reasons: Vec::new(),
+        }],
         data_at: Time(5),
         discharged: false,
     }
@@ -73,5 +81,15 @@ pub fn ledger() -> Status {
         refused: 0,
         log_first_index: 0,
         in_flight_bytes: 0,
+    }
+}
+
+pub fn checkpoint() -> CosignedCheckpoint {
+    CosignedCheckpoint {
+        size: 8,
+        root: [1; 32],
+        note: "c/group/1\n8\nAQ==\n\n".into(),
+        cosigners: vec!["c/site/a".into(), "c/site/b".into()],
+        made_at_s: 5,
     }
 }

@@ -8,7 +8,7 @@ use actors::{AlertRow, FeedStatus, PatientDetail, PatientRow, SinkStatus};
 use argon2::password_hash::{PasswordHasher, SaltString};
 use async_trait::async_trait;
 use futures_util::StreamExt;
-use raft_ledger::{Entry, Payload, Report, Status};
+use raft_ledger::{CosignedCheckpoint, Entry, LedgerError, Payload, Report, Status};
 use reqwest::{Client, StatusCode, redirect};
 use serde_json::{Value, json};
 use tokio::sync::broadcast;
@@ -95,6 +95,18 @@ impl Site for Sample {
     }
     fn ledger(&self) -> Status {
         sample::ledger()
+    }
+    fn checkpoint(&self) -> Option<CosignedCheckpoint> {
+        Some(sample::checkpoint())
+    }
+    fn prove(&self, index: u64) -> Result<String, LedgerError> {
+        match index {
+            0 => Ok("c2sp.org/tlog-proof@v1\n".into()),
+            _ => Err(LedgerError::NotProven(format!("entry {index} is not covered"))),
+        }
+    }
+    fn prove_consistency(&self, old: u64, new: u64) -> Result<String, LedgerError> {
+        Ok(format!("old {old}\n\n{new}\n"))
     }
     fn verify(&self) -> anyhow::Result<Report> {
         Ok(Report { ok: true, size: 8, ..Report::default() })
@@ -264,6 +276,14 @@ async fn the_command_line_speaks_over_the_unix_socket() {
     let client = AdminClient::new(&socket).unwrap();
     let ledger: Value = client.get("/api/ledger").await.unwrap();
     assert_eq!((&ledger["site"], &ledger["size"]), (&json!("a"), &json!(8)));
+    let newest: Value = client.get("/api/ledger/checkpoint").await.unwrap();
+    assert_eq!((&newest["size"], &newest["cosigners"]), (&json!(8), &json!(["c/site/a", "c/site/b"])));
+    let receipt: Value = client.get("/api/ledger/proof/0").await.unwrap();
+    assert_eq!(receipt["proof"], "c2sp.org/tlog-proof@v1\n");
+    let refused = client.get::<Value>("/api/ledger/proof/9").await.unwrap_err();
+    assert!(refused.to_string().contains("not-proven"), "{refused}");
+    let proof: Value = client.get("/api/ledger/consistency?old=3&new=8").await.unwrap();
+    assert_eq!(proof["proof"], "old 3\n\n8\n");
     let report: Value = client.post("/api/ledger/verify", &json!({})).await.unwrap();
     assert_eq!(report["ok"], true);
     let folder = running.data.path().join("out");

@@ -81,7 +81,7 @@ impl Patient {
         let leaves = onset_h.is_none() && rng.gen_bool(0.3);
         let leaves_at =
             if leaves { Time(window.1.0 - length_ms / 10) } else { Time(window.1.0 + Time::HOUR_MS) };
-        // ICU-A for every second patient: the features count hours since ICU admission.
+        // ICU-A for every second patient: the sepsis model speaks of intensive care alone.
         let ward = if number.is_multiple_of(2) { "ICU-A" } else { WARDS[rng.gen_range(0..WARDS.len())] };
         Patient {
             id: format!("P{number:06}"),

@@ -84,7 +84,7 @@ async fn source(
             config.options =
                 options.iter().map(|(name, value)| (name.clone(), Secret::new(value.expose()))).collect();
             config.max_message_bytes = max_message_bytes;
-            Box::new(kafka::Source::start(config)?)
+            Box::new(kafka::source(config)?)
         }
         FeedKind::Amqp { url, tls_ca, queue, prefetch, dead_letter_exchange, declare } => {
             let mut config = amqp::Config::new(url.expose(), queue);
@@ -93,7 +93,7 @@ async fn source(
             config.dead_letter_exchange = dead_letter_exchange.clone();
             config.declare = *declare;
             config.max_message_bytes = max_message_bytes;
-            Box::new(amqp::Source::start(config)?)
+            Box::new(amqp::source(config)?)
         }
         FeedKind::Http => {
             let config = fhir_rest::Config { max_message_bytes, ..fhir_rest::Config::default() };
@@ -106,7 +106,7 @@ async fn source(
             let mut config = file::Config::new(path);
             config.watch = *watch;
             config.max_message_bytes = max_message_bytes;
-            Box::new(file::Source::start(config, split)?)
+            Box::new(file::source(config, split)?)
         }
     })
 }

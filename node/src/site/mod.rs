@@ -18,12 +18,14 @@ use raft_ledger::{Ledger, PeerConfig};
 
 use crate::config::Config;
 use crate::http::{Extra, Server};
+use crate::log::{self, PublicLog};
 
 /// DESIGN §6.10: hours close for patients who send nothing.
 const TICK: Duration = Duration::from_secs(3600);
 
 pub struct RunningSite {
     pub server: Server,
+    pub log: Option<PublicLog>,
     handle: Handle,
     ledger: Ledger,
 }
@@ -51,9 +53,10 @@ impl RunningSite {
             tick: TICK,
         };
         let handle = Pipeline::start(parts).await.context("the pipeline does not start")?;
-        let extra = routes(feeds.endpoint);
+        let extra = routes(feeds.endpoint, &ledger);
         let server = Server::start(&config.http, &config.site.data, Arc::new(handle.clone()), extra).await?;
-        Ok(RunningSite { server, handle, ledger })
+        let log = config.log.as_ref().map(|log| PublicLog::start(log, ledger.clone())).transpose()?;
+        Ok(RunningSite { server, log, handle, ledger })
     }
 
     /// Stops reading, settles what is in flight, answers it, saves and flushes.
@@ -61,12 +64,17 @@ impl RunningSite {
         self.handle.stop().await;
         // The server last: requests that wait for their verdict get it.
         self.server.stop().await;
+        if let Some(log) = self.log {
+            log.stop().await;
+        }
         self.ledger.close().await.context("the ledger does not close")
     }
 }
 
-fn routes(endpoint: Option<fhir_rest::Endpoint>) -> Extra {
+fn routes(endpoint: Option<fhir_rest::Endpoint>, ledger: &Ledger) -> Extra {
+    let ledger = ledger.clone();
     Arc::new(move |config: &mut web::ServiceConfig| {
+        log::routes(config, &ledger);
         if let Some(endpoint) = &endpoint {
             config.app_data(web::Data::new(endpoint.clone())).configure(fhir_rest::routes);
         }

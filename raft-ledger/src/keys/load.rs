@@ -58,7 +58,7 @@ impl SiteKeys {
                 .map_err(|_| files.bad("batch-key.pem", "is no Ed25519 key in PKCS#8"))?,
             log: files.note_key("log-key.txt")?,
             cosigner: files.note_key("cosigner-key.txt")?,
-            index: IndexKey::new(files.secret("index-key.hex")?),
+            index: IndexKey::new(&files.secret("index-key.hex")?),
             master: files.secret("master-key.hex")?,
             ca_cert: files.certificate("ca-cert.pem")?,
             tls_cert: files.certificate("tls-cert.pem")?,

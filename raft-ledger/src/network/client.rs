@@ -28,6 +28,7 @@ use crate::store::ledger_store::SnapshotDir;
 use crate::tasks::Tasks;
 
 const CONTROL_TIMEOUT: Duration = Duration::from_secs(2);
+const COSIGN_TIMEOUT: Duration = Duration::from_secs(2);
 const FORWARD_TIMEOUT: Duration = Duration::from_secs(5);
 
 pub(super) type StreamItem = Result<StreamAppendResult<Types>, RPCError<Types>>;
@@ -41,6 +42,7 @@ pub(crate) struct Peer {
     control: Lane,
     /// Appends and forwarded batches.
     bulk: Lane,
+    /// Snapshots and checkpoints: neither votes nor appends wait for them.
     snapshot: Lane,
 }
 
@@ -55,6 +57,11 @@ impl Peer {
         let lane = self.bulk.clone();
         let sent = lane.send(Kind::Forward, command).await;
         async move { lane.wait(sent, FORWARD_TIMEOUT).await.map(drop) }
+    }
+
+    /// The peer's signature lines for this site's signed checkpoint.
+    pub(crate) async fn cosign(&self, request: Bytes) -> Result<Bytes, RpcError> {
+        self.snapshot.call(Kind::Cosign, request, COSIGN_TIMEOUT).await
     }
 }
 

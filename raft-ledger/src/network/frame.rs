@@ -20,6 +20,8 @@ pub(super) enum Kind {
     SnapshotBegin = 7,
     SnapshotChunk = 8,
     SnapshotEnd = 9,
+    /// A signed checkpoint; the answer is signature lines.
+    Cosign = 10,
     Answer = 128,
     /// The body says in words why there is no answer.
     Failed = 129,
@@ -37,6 +39,7 @@ impl Kind {
             Kind::SnapshotBegin,
             Kind::SnapshotChunk,
             Kind::SnapshotEnd,
+            Kind::Cosign,
             Kind::Answer,
             Kind::Failed,
         ]

@@ -19,6 +19,7 @@ use super::frame::{self, Frame, Kind, pack, unpack};
 use super::hello::{Hello, Identity};
 use super::snapshot::Incoming;
 use super::tls::Tls;
+use crate::cosign::{self, Cosigner};
 use crate::raft::{Proposal, Types};
 use crate::store::ledger_store::LedgerStore;
 use crate::store::state_machine::{SnapshotOf, StateMachine};
@@ -35,6 +36,7 @@ const CONNECTIONS_MAX: usize = 256;
 pub(crate) struct Service {
     pub(crate) raft: Raft<Types, StateMachine>,
     pub(crate) store: Arc<LedgerStore>,
+    pub(crate) cosigner: Arc<Cosigner>,
     pub(crate) identity: Arc<Identity>,
     pub(crate) tls: Tls,
     /// Names of the sites that may connect.
@@ -158,7 +160,7 @@ impl Connection {
                 let result = self.forward(request.body).await;
                 self.answer(request.id, result).await
             }
-            Kind::Vote | Kind::PreVote | Kind::TransferLeader => self.spawn(request).await,
+            Kind::Vote | Kind::PreVote | Kind::TransferLeader | Kind::Cosign => self.spawn(request).await,
             Kind::SnapshotBegin => {
                 let begun = Incoming::begin(&self.service.store, &request.body);
                 let result = begun.map(|incoming| self.incoming = Some(incoming)).map(|()| Bytes::new());
@@ -207,9 +209,15 @@ impl Connection {
 
     async fn spawn(&self, request: Frame) -> Result<(), String> {
         let permit = self.at_once.clone().acquire_owned().await.map_err(|e| e.to_string())?;
-        let (raft, answers) = (self.service.raft.clone(), self.answers.clone());
+        let (service, answers) = (self.service.clone(), self.answers.clone());
         self.service.tasks.spawn(async move {
-            let result = control(&raft, request.kind, &request.body).await;
+            let result = match request.kind {
+                Kind::Cosign => {
+                    let answer = cosign::answer(service.cosigner.clone(), request.body).await;
+                    answer.map(Bytes::from).map_err(|e| e.to_string())
+                }
+                kind => control(&service.raft, kind, &request.body).await,
+            };
             let _ = send(&answers, request.id, result).await;
             drop(permit);
         });

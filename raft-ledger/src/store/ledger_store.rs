@@ -9,6 +9,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use super::applied::load_applied;
 use super::generation::Generation;
 use crate::LedgerError;
+use crate::apply::dedupe_floor;
 use crate::raft::SnapshotMeta;
 
 const CURRENT: &str = "CURRENT";
@@ -25,6 +26,8 @@ pub(crate) struct LedgerStore {
 pub(crate) struct SnapshotDir {
     path: PathBuf,
     pub(crate) meta: SnapshotMeta,
+    /// Leaves.
+    size: u64,
     keep: std::sync::atomic::AtomicBool,
 }
 
@@ -33,7 +36,8 @@ impl SnapshotDir {
     pub(crate) fn open(path: PathBuf) -> Result<SnapshotDir, LedgerError> {
         let applied = load_applied(&Generation::open_read_only(&path)?)?;
         let meta = SnapshotMeta { last_log_id: applied.last, last_membership: applied.membership };
-        Ok(SnapshotDir { path, meta, keep: std::sync::atomic::AtomicBool::new(false) })
+        let size = applied.size;
+        Ok(SnapshotDir { path, meta, size, keep: std::sync::atomic::AtomicBool::new(false) })
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -85,9 +89,12 @@ impl LedgerStore {
 
     /// Flushes, and links the flushed files into a snapshot, which replaces the former one.
     pub(crate) fn take_snapshot(&self) -> Result<Arc<SnapshotDir>, LedgerError> {
-        let path = self.new_path("s");
-        self.generation().checkpoint(&path)?;
+        let (path, generation) = (self.new_path("s"), self.generation());
+        generation.checkpoint(&path)?;
         let snapshot = Arc::new(SnapshotDir::open(path)?);
+        // Only now: a crash takes the ledger back to what is flushed, and from there on it must find the same
+        // duplicates again. What compaction has dropped by then does not come back.
+        generation.set_dedupe_floor(dedupe_floor(snapshot.size));
         snapshot.keep(true);
         let mut held = self.snapshot.write().unwrap_or_else(PoisonError::into_inner);
         if let Some(former) = held.replace(snapshot.clone()) {

@@ -4,7 +4,7 @@
 import { get } from "./api.js";
 import { curve } from "./chart.js";
 import { byId, el, setText } from "./dom.js";
-import { age, fullTime, level, risk, scorerName, time } from "./format.js";
+import { age, fullTime, insufficient, level, risk, scorerName, time } from "./format.js";
 
 const ADDRESS = /^#patient=(.+)$/;
 
@@ -92,19 +92,19 @@ function head(name, place, close, discharged = false) {
 function scorer(now, points, alerts) {
   const readout = el("p", { class: "readout", "aria-hidden": "true" });
   const chart = el("div", { class: "chart" });
-  const insufficient = now.risk === null;
+  const silent = now.risk === null;
   const panel = el("section", { class: "panel" },
     el("div", { class: "panel-head" },
       el("h3", {}, scorerName(now.scorer, now.task)),
-      el("span", { class: `big ${level(now.risk, now.threshold)}` }, insufficient ? "insufficient data" : risk(now.risk, now.scorer)),
-      el("span", { class: "limit" }, `threshold ${risk(now.threshold, now.scorer)}, ${insufficient ? "asked" : "scored"} ${age(now.at)}`)),
+      el("span", { class: `big ${level(now.risk, now.threshold)}` }, silent ? insufficient(now) : risk(now.risk, now.scorer)),
+      el("span", { class: "limit" }, `threshold ${risk(now.threshold, now.scorer)}, ${silent ? "asked" : "scored"} ${age(now.at)}`)),
     readout, chart,
     now.reasons.length ? el("h3", {}, "Why") : null,
     el("ul", { class: "reasons" }, now.reasons.map((reason) => el("li", {}, reason))));
   const own = alerts.filter((alert) => alert.model === now.scorer);
   panel.drawCurve = () => {
     const drawn = curve(points, now.threshold, now.scorer, own, Math.max(240, chart.clientWidth), (text) => setText(readout, text));
-    chart.replaceChildren(points.some((p) => p.risk !== null) ? drawn : el("p", { class: "calm" }, "No curve yet: the data were never sufficient."));
+    chart.replaceChildren(points.some((p) => p.risk !== null) ? drawn : el("p", { class: "calm" }, `No curve yet: ${now.insufficient ?? "no score so far"}.`));
   };
   return panel;
 }

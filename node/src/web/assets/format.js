@@ -52,6 +52,9 @@ export function risk(value, scorer) {
   return `${percent < 10 ? percent.toFixed(1) : percent.toFixed(0)} %`;
 }
 
+/** In the place of a risk that nobody could tell. */
+export const insufficient = (now) => (now.insufficient ? `insufficient data: ${now.insufficient}` : "insufficient data");
+
 /** Where a risk stands towards its threshold: "", "near" (half of it) or "over". */
 export function level(value, threshold) {
   if (value === null || value === undefined) return "";

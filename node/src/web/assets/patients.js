@@ -3,7 +3,7 @@
 import { get } from "./api.js";
 import { bar, sparkline } from "./chart.js";
 import { arrange, byId, el, setText } from "./dom.js";
-import { STALE_MS, age, fullTime, level, plural, risk, scorerName } from "./format.js";
+import { STALE_MS, age, fullTime, insufficient, level, plural, risk, scorerName } from "./format.js";
 import { urgency } from "./store.js";
 
 const REASONS_SHOWN = 3;
@@ -150,7 +150,7 @@ function write(row, patient) {
 function riskLine(now) {
   const name = scorerName(now.scorer, now.task);
   const label = el("span", { class: "label", title: name }, name);
-  if (now.risk === null) return el("div", { class: "risk" }, label, el("span", { class: "insufficient" }, "insufficient data"));
+  if (now.risk === null) return el("div", { class: "risk" }, label, el("span", { class: "insufficient" }, insufficient(now)));
   const text = risk(now.risk, now.scorer);
   const words = `${name} ${text}, threshold ${risk(now.threshold, now.scorer)}`;
   return el("div", { class: `risk ${level(now.risk, now.threshold)}`, title: words },

@@ -1,12 +1,13 @@
-//! `medulla ledger …`: this site's replica, and exports that anybody can verify.
+//! `medulla ledger …`: this site's replica, what it proves to others, and judging that.
+
+mod proof;
+mod verify;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, anyhow};
-use raft_ledger::keys::{SiteKeys, VerifierKeys};
-use raft_ledger::{Progress, verify_export};
-
+use anyhow::anyhow;
+use raft_ledger::keys::SiteKeys;
 use serde::Deserialize;
 use serde_json::json;
 use tokio::runtime::Runtime;
@@ -24,12 +25,23 @@ pub enum Command {
     /// C2SP verifier keys of all sites, one a line: what a verifier brings along
     #[command(after_help = "Example:\n  medulla ledger keys --config site.toml > keys.txt")]
     Keys(At),
-    /// Recompute a running site's ledger, or an export, and name the place of whatever is wrong
+    /// The newest checkpoint that a majority of the sites has cosigned: a C2SP signed note
+    #[command(after_help = "Example:\n  medulla ledger checkpoint --config site.toml > checkpoint.txt\n\n\
+        A site alone signs its own, and nobody cosigns it.")]
+    Checkpoint(proof::Checkpoint),
+    /// A receipt for an entry, or that an earlier ledger is the beginning of a later one
+    #[command(after_help = "Examples:\n  medulla ledger prove 17 --out 17.tlog-proof --config site.toml\n  \
+        medulla ledger prove --consistency 100 250 --out 100-250.txt --config site.toml\n\n\
+        Receipts are C2SP tlog-proofs with the leaf record in the extra line. `medulla ledger verify` and \
+        `medulla-verify` judge them.")]
+    Prove(proof::Prove),
+    /// Recompute a running site's ledger or an export, or judge a receipt, and name what is wrong
     #[command(after_help = "Examples:\n  medulla ledger verify --config site.toml\n  \
-        medulla ledger verify export/ --keys keys.txt\n\n\
-        Exits with 1 when something is wrong. Without --keys it is judged by the keys in the export itself: that \
-        shows that it is whole, not who made it.")]
-    Verify(Verify),
+        medulla ledger verify export/ --keys keys.txt\n  \
+        medulla ledger verify 17.tlog-proof --keys keys.txt\n\n\
+        Exits with 1 when something is wrong. A receipt is judged by the keys that you bring. An export without \
+        --keys is judged by the keys in it: that shows that it is whole, not who made it.")]
+    Verify(verify::Verify),
     /// Write the running site's ledger into a folder that proves itself
     #[command(after_help = "Example:\n  medulla ledger export export/ --config site.toml\n\n\
         Payloads stay sealed: an export can be given to anybody who shall judge it.")]
@@ -61,40 +73,6 @@ pub struct Export {
     at: At,
 }
 
-#[derive(clap::Args)]
-pub struct Verify {
-    /// The export's folder; without it the running site's own ledger
-    folder: Option<PathBuf>,
-    #[command(flatten)]
-    at: At,
-    /// C2SP verifier keys, as `medulla ledger keys` prints them
-    #[arg(long, value_name = "FILE", requires = "folder")]
-    keys: Option<PathBuf>,
-    /// One JSON object
-    #[arg(long)]
-    json: bool,
-}
-
-/// What both ways to verify answer with.
-#[derive(Deserialize)]
-struct Report {
-    ok: bool,
-    size: u64,
-    root: String,
-    batches: u64,
-    keys_brought: bool,
-    findings: Vec<Finding>,
-    more_findings: u64,
-}
-
-#[derive(Deserialize)]
-struct Finding {
-    file: String,
-    offset: Option<u64>,
-    index: Option<u64>,
-    text: String,
-}
-
 #[derive(Deserialize)]
 struct Exported {
     size: u64,
@@ -105,7 +83,9 @@ pub fn execute(command: &Command) -> anyhow::Result<Verdict> {
     match command {
         Command::Status(args) => status(args),
         Command::Keys(at) => keys(at),
-        Command::Verify(args) => verify(args),
+        Command::Checkpoint(args) => proof::checkpoint(args),
+        Command::Prove(args) => proof::prove(args),
+        Command::Verify(args) => verify::execute(args),
         Command::Export(args) => export(args),
     }
 }
@@ -144,35 +124,6 @@ fn keys(at: &At) -> anyhow::Result<Verdict> {
     Ok(Verdict::Fine)
 }
 
-fn verify(args: &Verify) -> anyhow::Result<Verdict> {
-    let report: serde_json::Value = match &args.folder {
-        Some(folder) => {
-            let keys = args.keys.as_deref().map(read_keys).transpose()?;
-            let bar = progress::counter("leaves verified");
-            let report =
-                verify_export(folder, keys.as_ref(), &mut |Progress { done, .. }| bar.set_position(done))?;
-            bar.finish_and_clear();
-            serde_json::to_value(report)?
-        }
-        None => {
-            let (client, runtime) = connect(&args.at)?;
-            let bar = progress::waiting("the site verifies its ledger");
-            let report = runtime.block_on(client.post("/api/ledger/verify", &json!({})))?;
-            bar.finish_and_clear();
-            report
-        }
-    };
-    let verdict: Report = serde_json::from_value(report.clone())?;
-    let mut out = out::stdout();
-    if args.json {
-        out::json_line(&mut out, &report)?
-    } else {
-        show(&mut out, &verdict)?
-    }
-    out.flush()?;
-    Ok(if verdict.ok { Verdict::Fine } else { Verdict::Wrong })
-}
-
 fn export(args: &Export) -> anyhow::Result<Verdict> {
     let (client, runtime) = connect(&args.at)?;
     // The site has another working directory.
@@ -184,33 +135,6 @@ fn export(args: &Export) -> anyhow::Result<Verdict> {
     writeln!(out, "{}: {} leaves, root {}", folder.display(), made.size, made.root)?;
     out.flush()?;
     Ok(Verdict::Fine)
-}
-
-fn read_keys(file: &Path) -> anyhow::Result<VerifierKeys> {
-    let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
-    VerifierKeys::parse(&text).with_context(|| file.display().to_string())
-}
-
-fn show(out: &mut impl Write, report: &Report) -> anyhow::Result<()> {
-    for Finding { file, offset, index, text } in &report.findings {
-        let place = |name: &str, value: &Option<u64>| {
-            value.map(|value| format!(" {name} {value}")).unwrap_or_default()
-        };
-        writeln!(out, "{file}{}{}: {text}", place("byte", offset), place("leaf", index))?;
-    }
-    if report.more_findings > 0 {
-        writeln!(out, "and {} more", report.more_findings)?;
-    }
-    let verdict = if report.ok { "passed" } else { "FAILED" };
-    writeln!(
-        out,
-        "verify {verdict}: {} leaves in {} batches, root {}",
-        report.size, report.batches, report.root
-    )?;
-    if report.ok && !report.keys_brought {
-        writeln!(out, "judged by the export's own keys; bring yours with --keys to see who made it")?;
-    }
-    Ok(())
 }
 
 fn place(file: &Path) -> anyhow::Result<config::Place> {

@@ -1,0 +1,118 @@
+//! The newest checkpoint that counts: what this site serves, kept across restarts.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::cosigner::{Vouched, now_s};
+use crate::checkpoint::{Checkpoint, Note, NoteSignature, NoteVerifier};
+use crate::keys::SiteKeys;
+use crate::store::SiteDb;
+use crate::{CosignedCheckpoint, LedgerError};
+
+const NEWEST: &[u8] = b"cosign/newest";
+
+pub(crate) struct Newest {
+    site_db: Arc<SiteDb>,
+    /// Cosigners without whom a checkpoint does not count: ⌊n/2⌋+1, none for a site alone.
+    quorum: usize,
+    current: Mutex<Option<CosignedCheckpoint>>,
+}
+
+/// A checkpoint and the cosignatures that have come in.
+pub(crate) struct Gathered {
+    vouched: Vouched,
+    text: String,
+    /// By cosigner name: signature lines.
+    lines: BTreeMap<String, String>,
+}
+
+impl Newest {
+    /// `sites`: how many the consortium has.
+    pub(crate) fn open(site_db: Arc<SiteDb>, keys: &SiteKeys, sites: usize) -> Result<Newest, LedgerError> {
+        let quorum = if sites > 1 { sites / 2 + 1 } else { 0 };
+        let kept = site_db.get(NEWEST)?.map(|bytes| {
+            decode(&bytes, keys)
+                .filter(|kept| kept.cosigners.len() >= quorum)
+                .ok_or_else(|| LedgerError::Damaged("sitedb: the newest cosigned checkpoint".into()))
+        });
+        Ok(Newest { site_db, quorum, current: Mutex::new(kept.transpose()?) })
+    }
+
+    pub(crate) fn get(&self) -> Option<CosignedCheckpoint> {
+        self.current.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// 0 if there is none.
+    pub(crate) fn size(&self) -> u64 {
+        self.current.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map_or(0, |newest| newest.size)
+    }
+
+    pub(crate) fn counts(&self, gathered: &Gathered) -> bool {
+        gathered.lines.len() >= self.quorum
+    }
+
+    /// Keeps it if it counts and is larger than the one before. Blocks.
+    pub(crate) fn put(&self, gathered: &Gathered) -> Result<(), LedgerError> {
+        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = current.as_ref().map_or(0, |newest| newest.size);
+        let Checkpoint { size, root, .. } = gathered.vouched.checkpoint;
+        if !self.counts(gathered) || size <= known {
+            return Ok(());
+        }
+        // A site alone has nobody to cosign, and its own word twice is no more than once.
+        let lines: String =
+            if self.quorum == 0 { String::new() } else { gathered.lines.values().cloned().collect() };
+        let next = CosignedCheckpoint {
+            size,
+            root,
+            note: gathered.vouched.note() + &lines,
+            cosigners: if self.quorum == 0 { Vec::new() } else { gathered.lines.keys().cloned().collect() },
+            made_at_s: now_s(),
+        };
+        self.site_db.put(NEWEST, &[&next.made_at_s.to_be_bytes(), next.note.as_bytes()].concat(), true)?;
+        *current = Some(next);
+        Ok(())
+    }
+}
+
+impl Gathered {
+    pub(crate) fn new(vouched: Vouched, keys: &SiteKeys) -> Gathered {
+        let own = (keys.cosigner.name().to_owned(), vouched.cosignature.clone());
+        Gathered { text: vouched.checkpoint.text(), vouched, lines: BTreeMap::from([own]) }
+    }
+
+    /// The checkpoint under another site's signature lines.
+    pub(crate) fn note_with(&self, lines: &str) -> String {
+        format!("{}\n{lines}", self.text)
+    }
+
+    /// Takes the cosignatures by `cosigners` out of another site's answer.
+    pub(crate) fn add(&mut self, answer: &str, cosigners: &[NoteVerifier]) {
+        for signature in NoteSignature::parse_lines(answer).unwrap_or_default() {
+            if let Some(key) = cosigners.iter().find(|key| signature.verifies(key, &self.text)) {
+                self.lines.insert(key.name().to_owned(), format!("{}\n", signature.line));
+            }
+        }
+    }
+}
+
+/// What was kept, if its signatures still hold.
+fn decode(bytes: &[u8], keys: &SiteKeys) -> Option<CosignedCheckpoint> {
+    let (made_at_s, note) = bytes.split_first_chunk::<8>()?;
+    let (checkpoint, _) = Checkpoint::verify(note, &keys.verifiers().logs).ok()?;
+    let parsed = Note::parse(note)?;
+    let signed = |key: &&NoteVerifier| parsed.signatures.iter().any(|s| s.verifies(key, parsed.text));
+    Some(CosignedCheckpoint {
+        size: checkpoint.size,
+        root: checkpoint.root,
+        note: String::from_utf8(note.to_vec()).ok()?,
+        cosigners: keys
+            .verifiers()
+            .cosigners
+            .iter()
+            .filter(signed)
+            .map(|key| key.name().to_owned())
+            .collect(),
+        made_at_s: u64::from_be_bytes(*made_at_s),
+    })
+}

@@ -1,0 +1,149 @@
+//! Once a second, when there is something new: a checkpoint of a common size, and everybody's signature under it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use openraft::Raft;
+use tokio::time::{Instant, MissedTickBehavior};
+
+use super::cosigner::{Cosigner, Refusal, Request, blocking};
+use super::newest::{Gathered, Newest};
+use crate::network::Peers;
+use crate::observer::Observer;
+use crate::raft::Types;
+use crate::store::state_machine::StateMachine;
+
+const PERIOD: Duration = Duration::from_secs(1);
+/// Ticks after which a site that does not lead proposes a size itself: it was away when the others agreed on one.
+const PATIENCE_TICKS: u32 = 5;
+const ANSWERS_WAIT: Duration = Duration::from_secs(2);
+/// How long the slower sites are waited for once a majority has answered.
+const MAJORITY_WAIT: Duration = Duration::from_millis(200);
+
+/// The background task that makes this site's checkpoints.
+pub(crate) struct Rounds {
+    pub(crate) cosigner: Arc<Cosigner>,
+    pub(crate) newest: Arc<Newest>,
+    pub(crate) observer: Arc<Observer>,
+    pub(crate) raft: Raft<Types, StateMachine>,
+    pub(crate) peers: Peers,
+}
+
+impl Rounds {
+    /// Until the task is dropped.
+    pub(crate) async fn run(self) {
+        let mut tick = tokio::time::interval(PERIOD);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut asked = self.cosigner.watch_asked();
+        let (mut silence, mut shown) = (Silence::default(), String::new());
+        loop {
+            let ticked = tokio::select! {
+                _ = tick.tick() => true,
+                _ = asked.changed() => false,
+            };
+            let applied = self.observer.view().size;
+            if ticked {
+                silence.tick(applied, self.newest.size());
+            }
+            let mut size = (*asked.borrow_and_update()).max(self.cosigner.cosigned_size());
+            if ticked && (self.raft.is_leader() || silence.is_long()) {
+                size = size.max(applied);
+            }
+            if size <= self.newest.size() {
+                continue;
+            }
+            match self.round(size).await {
+                Ok(()) => shown.clear(),
+                Err(refusal) => show(&refusal, &mut shown),
+            }
+        }
+    }
+
+    async fn round(&self, size: u64) -> Result<(), Refusal> {
+        let cosigner = self.cosigner.clone();
+        let vouched = blocking(move || cosigner.sign(size)).await?;
+        let gathered = self.newest.get().map(|newest| newest.note);
+        let request = Request { note: vouched.note(), gathered }.encode();
+        let mut gathered = Gathered::new(vouched, self.cosigner.keys());
+        let mut answers: FuturesUnordered<_> =
+            self.peers.values().map(|peer| peer.cosign(request.clone())).collect();
+        let trusted = self.cosigner.blame.trusted_cosigners();
+        let mut signed = Vec::new();
+        let mut deadline = Instant::now() + ANSWERS_WAIT;
+        while let Ok(Some(answer)) = tokio::time::timeout_at(deadline, answers.next()).await {
+            match answer {
+                Ok(lines) => {
+                    let lines = String::from_utf8_lossy(&lines).into_owned();
+                    gathered.add(&lines, &trusted);
+                    signed.push(gathered.note_with(&lines));
+                }
+                Err(error) => tracing::debug!(%error, size, "no cosignature"),
+            }
+            if self.newest.counts(&gathered) {
+                deadline = deadline.min(Instant::now() + MAJORITY_WAIT);
+            }
+        }
+        let (newest, cosigner) = (self.newest.clone(), self.cosigner.clone());
+        blocking(move || {
+            // What the others signed here must be what they sign elsewhere.
+            for note in &signed {
+                cosigner.blame.see(note)?;
+            }
+            Ok(newest.put(&gathered)?)
+        })
+        .await
+    }
+}
+
+/// For how long there has been something to sign, and nothing came of it.
+#[derive(Default)]
+struct Silence {
+    ticks: u32,
+    newest: u64,
+}
+
+impl Silence {
+    fn tick(&mut self, applied: u64, newest: u64) {
+        let waits = applied > newest && newest == self.newest;
+        self.ticks = if waits { self.ticks + 1 } else { 0 };
+        self.newest = newest;
+    }
+
+    fn is_long(&self) -> bool {
+        self.ticks > PATIENCE_TICKS
+    }
+}
+
+/// Each reason once, until something else happens. A size that is not applied here yet is ordinary.
+fn show(refusal: &Refusal, shown: &mut String) {
+    let text = refusal.to_string();
+    match refusal {
+        Refusal::Ahead { .. } | Refusal::Smaller { .. } => tracing::debug!(%refusal, "no checkpoint"),
+        _ if text != *shown => {
+            tracing::error!(%refusal, "this site signs no checkpoint");
+            *shown = text;
+        }
+        _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_hears_of_checkpoints_proposes_none() {
+        let mut silence = Silence::default();
+        // Under load there always is more to sign, but checkpoints come.
+        (0..20).for_each(|n| silence.tick(n * 100 + 50, n * 100));
+        assert!(!silence.is_long());
+        (0..PATIENCE_TICKS).for_each(|_| silence.tick(2000, 1900));
+        assert!(!silence.is_long());
+        (0..2).for_each(|_| silence.tick(2000, 1900));
+        assert!(silence.is_long());
+        silence.tick(2000, 2000);
+        assert!(!silence.is_long());
+    }
+}

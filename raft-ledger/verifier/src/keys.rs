@@ -1,0 +1,114 @@
+//! C2SP verifier keys, one a line: `name+key id+base64(type ‖ Ed25519 public key)`.
+
+use std::collections::BTreeMap;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use ed25519_dalek::{Signature, VerifyingKey};
+use sha2::{Digest, Sha256};
+
+use crate::{Refusal, note};
+
+/// What the judge trusts.
+#[derive(Debug, Default)]
+pub struct Keys {
+    /// Type 0x01: sign checkpoints of the log that their name is the origin of.
+    pub(crate) logs: Vec<Key>,
+    /// Type 0x04: cosign (tlog-cosignature v1).
+    pub(crate) cosigners: Vec<Key>,
+    /// Site name to the key that signs its batches: type 0xff "medulla-batch-v1".
+    pub(crate) batches: BTreeMap<String, VerifyingKey>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Key {
+    pub(crate) name: String,
+    pub(crate) id: [u8; 4],
+    pub(crate) key: VerifyingKey,
+}
+
+const LOG: &[u8] = &[0x01];
+const COSIGNER: &[u8] = &[0x04];
+const BATCH: &[u8] = b"\xffmedulla-batch-v1";
+
+impl Keys {
+    /// Empty lines and lines that begin with `#` are skipped.
+    ///
+    /// # Errors
+    /// The first line that is no such key, or is one of a type that is not known here.
+    pub fn parse(text: &str) -> Result<Keys, Refusal> {
+        let mut keys = Keys::default();
+        let lines = text.lines().zip(1..).filter(|(line, _)| !line.is_empty() && !line.starts_with('#'));
+        for (line, number) in lines {
+            keys.add(line).map_err(|what| Refusal::Keys { line: number, what })?;
+        }
+        Ok(keys)
+    }
+
+    /// ⌊n/2⌋+1 of the cosigners brought; none of a site alone, which has nobody to cosign.
+    pub fn majority(&self) -> usize {
+        if self.cosigners.len() > 1 { self.cosigners.len() / 2 + 1 } else { 0 }
+    }
+
+    fn add(&mut self, line: &str) -> Result<(), &'static str> {
+        let mut parts = line.splitn(3, '+');
+        let (Some(name), Some(id), Some(typed)) = (parts.next(), parts.next(), parts.next()) else {
+            return Err("not of the form name+id+key");
+        };
+        let typed = STANDARD.decode(typed).map_err(|_| "the key is not base64")?;
+        let own_id = key_id(name, &typed);
+        if name.is_empty() || name.contains(char::is_whitespace) || hex::encode(own_id) != id {
+            return Err("the key id does not belong to the key");
+        }
+        let (kind, key) = typed.split_last_chunk::<32>().ok_or("the key is too short")?;
+        let key = VerifyingKey::from_bytes(key).map_err(|_| "not an Ed25519 key")?;
+        let named = || Key { name: name.to_owned(), id: own_id, key };
+        match kind {
+            LOG => self.logs.push(named()),
+            COSIGNER => self.cosigners.push(named()),
+            BATCH => {
+                let site = name.rsplit_once("/site/").ok_or("a batch key names no site")?.1;
+                if self.batches.insert(site.to_owned(), key).is_some() {
+                    return Err("a second batch key of one site");
+                }
+            }
+            _ => return Err("a signature type that is not known here"),
+        }
+        Ok(())
+    }
+}
+
+impl Key {
+    /// Name and key id: what tells it from others.
+    pub(crate) fn label(&self) -> String {
+        format!("{}+{}", self.name, hex::encode(self.id))
+    }
+
+    /// Whether the signature says that it is by this key; it may be wrong.
+    pub(crate) fn is_of(&self, signature: &note::Signature) -> bool {
+        self.name == signature.name && self.id == signature.key_id
+    }
+
+    /// Type 0x01: over the text itself.
+    pub(crate) fn signed(&self, text: &str, signature: &[u8]) -> bool {
+        verifies(&self.key, text.as_bytes(), signature)
+    }
+
+    /// Type 0x04: 8 bytes of Unix time, then the signature over the timestamped text.
+    pub(crate) fn cosigned(&self, text: &str, signature: &[u8]) -> bool {
+        let Some((time, signature)) = signature.split_first_chunk::<8>() else { return false };
+        let time = u64::from_be_bytes(*time);
+        // The specification's bound.
+        time <= i64::MAX as u64
+            && verifies(&self.key, format!("cosignature/v1\ntime {time}\n{text}").as_bytes(), signature)
+    }
+}
+
+pub(crate) fn verifies(key: &VerifyingKey, message: &[u8], signature: &[u8]) -> bool {
+    Signature::from_slice(signature).is_ok_and(|signature| key.verify_strict(message, &signature).is_ok())
+}
+
+fn key_id(name: &str, typed: &[u8]) -> [u8; 4] {
+    let digest = Sha256::new().chain_update(name).chain_update("\n").chain_update(typed).finalize();
+    [digest[0], digest[1], digest[2], digest[3]]
+}
