@@ -10,6 +10,9 @@ use raft_ledger::{AppendError, Draft, Ledger, Outcome};
 use crate::metrics::Metrics;
 use crate::window::Place;
 
+/// How long a message waits for its ack point before its sender is asked to send it again.
+pub(crate) const ANSWER_WAIT: Duration = Duration::from_secs(30);
+
 /// One message on its way into the ledger. A batch file is one of these with many drafts.
 pub(crate) struct Prepared {
     pub drafts: Vec<Draft>,
@@ -74,14 +77,24 @@ impl Handler<Commit> for Committer {
     fn handle(&mut self, Commit(prepared): Commit, _: &mut Self::Context) -> Self::Result {
         let (ledger, metrics) = (self.ledger.clone(), self.metrics.clone());
         let submit = async move {
-            // A feed that was `ack = "site"` before the restart: what it left there goes first.
-            ledger.outbox().left_over_committed().await;
+            if let Err(error) = after_left_over(&ledger, &prepared).await {
+                return settle(prepared, Err(error), &metrics);
+            }
             let drafts: Vec<Draft> = prepared.iter().flat_map(|p| p.drafts.iter().cloned()).collect();
             let outcomes = submit(&ledger, drafts).await;
             actix::spawn(async move { settle(prepared, outcomes.await, &metrics) });
         };
         AtomicResponse::new(Box::pin(submit.into_actor(self)))
     }
+}
+
+/// A feed may have been `ack = "site"` before the restart: what it left in the outbox goes first.
+async fn after_left_over(ledger: &Ledger, prepared: &[Prepared]) -> Result<(), AppendError> {
+    let Some(oldest) = prepared.first() else { return Ok(()) };
+    let until = tokio::time::Instant::from_std(oldest.received + ANSWER_WAIT);
+    let left_over = tokio::time::timeout_at(until, ledger.outbox().left_over_committed());
+    let waited_ms = || u64::try_from(oldest.received.elapsed().as_millis()).unwrap_or(u64::MAX);
+    left_over.await.map_err(|_| AppendError::Unavailable { waited_ms: waited_ms() })
 }
 
 /// Hands the drafts to the ledger, waiting out its pushback; the returned future is their commit.

@@ -9,14 +9,12 @@ use futures_util::future::BoxFuture;
 use raft_ledger::{AppendError, Draft, Outbox, Stored};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
-use crate::committer::{Accepted, Answer, Commit, Labels, Prepared};
+use crate::committer::{ANSWER_WAIT, Accepted, Answer, Commit, Labels, Prepared};
 use crate::metrics::Metrics;
 use crate::window::Place;
 
 /// Before a full outbox is asked again.
 const ROOM_PAUSE: Duration = Duration::from_millis(20);
-/// How long a message waits for room before its sender is asked to send it again; as long as for a quorum.
-const ANSWER_WAIT: Duration = Duration::from_secs(30);
 
 /// One feed's. Its queues hold what is in the feed's window and no more.
 pub(crate) struct Storer {

@@ -117,6 +117,7 @@ impl Ledger {
         }
         let (calls, receiver) = mpsc::channel(CALLS_MAX);
         let (done, written) = oneshot::channel();
+        let (epoch_open, may_write) = watch::channel(false);
         let space_low = Arc::new(AtomicBool::new(false));
         let writer = Writer {
             keys: keys.clone(),
@@ -127,13 +128,19 @@ impl Ledger {
             packer: Packer { keys: keys.clone(), sealer: sealer.clone() },
             calls: receiver,
             events,
+            epoch_open,
             tasks: tasks.clone(),
         };
         tasks.spawn(writer.run(done));
         let in_flight = InFlight::default();
         let outbox = Outbox::open(outbox::Parts {
             site_db: site_db.clone(),
-            sealer: sealer.clone(),
+            entries: outbox::Entries {
+                store: store.clone(),
+                sealer: sealer.clone(),
+                site: keys.site.clone(),
+            },
+            epoch_open: may_write,
             bytes_max: config.outbox_bytes_max,
             in_flight_bytes_max: config.in_flight_bytes_max,
             reserve_bytes: config.free_space_reserve_bytes,

@@ -122,6 +122,40 @@ async fn without_a_quorum_it_waits_and_drains_in_order() {
     }
 }
 
+/// Killed between a commit and the removal, and away for so long that the ledger no longer knows the dedupe key:
+/// the entries have none here.
+#[tokio::test]
+async fn what_is_an_entry_already_is_not_forwarded_again() {
+    let sites = Consortium::new(&["a", "b"]);
+    let (a, b) = (sites.open(0).await, sites.open(1).await);
+    // The same second for all of them, and of two alike one is an entry.
+    let at_once = |n: u64, payload: u64| Draft {
+        event_time_ms: 0,
+        message_time_ms: 0,
+        received_time_ms: 0,
+        payload: Bytes::from(format!("payload {payload}")),
+        ..draft(n)
+    };
+    let waiting: Vec<Draft> = (0..1000).map(|n| at_once(n, n)).chain([at_once(1000, 5)]).collect();
+    let committed = waiting[..700].iter().cloned().map(|draft| Draft { dedupe: None, ..draft });
+    a.append(committed.collect()).await.unwrap();
+    close(a).await;
+    close(b).await;
+    let a = sites.open(0).await;
+    for message in waiting.chunks(100) {
+        put(&a, message.to_vec()).await;
+    }
+    close(a).await;
+    let (a, b) = (sites.open(0).await, sites.open(1).await);
+    a.outbox().left_over_committed().await;
+    assert_eq!(numbers(&a), (0..1000).chain([5]).collect::<Vec<_>>());
+    emptied(&a).await;
+    let status = a.outbox().status();
+    assert_eq!((status.forwarded, status.duplicates), (301, 0));
+    close(a).await;
+    close(b).await;
+}
+
 #[tokio::test]
 async fn a_small_outbox_warns_slows_and_refuses_and_loses_nothing() {
     let sites = Consortium::new(&["a", "b"]);

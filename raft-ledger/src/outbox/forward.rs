@@ -9,6 +9,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use super::Shared;
 use super::keep::Work;
+use super::left_over::Entries;
 use super::queue::{Done, Held};
 use crate::call::{InFlight, places, weigh};
 use crate::tasks::Tasks;
@@ -29,6 +30,12 @@ const DAMAGE_PAUSE: Duration = Duration::from_secs(10);
 
 pub(super) struct Forwarder {
     pub(super) shared: Arc<Shared>,
+    pub(super) entries: Entries,
+    /// Where the entries of what is left over are looked for.
+    pub(super) entries_from: u64,
+    /// What is before it was put by an earlier process.
+    pub(super) left_over: u64,
+    pub(super) epoch_open: watch::Receiver<bool>,
     pub(super) tail: watch::Receiver<u64>,
     pub(super) work: mpsc::Sender<Work>,
     pub(super) calls: mpsc::WeakSender<Drafts>,
@@ -49,6 +56,7 @@ struct Sent {
 struct Page {
     first: u64,
     done: Vec<Done>,
+    /// Without those that are entries already.
     drafts: Vec<Draft>,
 }
 
@@ -62,6 +70,9 @@ impl Forwarder {
     /// Until the ledger closes.
     pub(super) async fn run(mut self) {
         let mut next = self.shared.queue.ends().head;
+        if next < self.left_over && self.epoch_open.wait_for(|open| *open).await.is_err() {
+            return;
+        }
         let mut ready = None;
         let mut under_way = VecDeque::new();
         loop {
@@ -108,17 +119,38 @@ impl Forwarder {
         }
     }
 
-    async fn read(&self, from: u64) -> Option<Result<Page, LedgerError>> {
+    async fn read(&mut self, from: u64) -> Option<Result<Page, LedgerError>> {
         let (shared, upto) = (self.shared.clone(), *self.tail.borrow());
-        let page = self.tasks.blocking(move || shared.queue.page(from, upto, PAGE_BYTES, PAGE_MAX)).await?;
-        Some(page.map(|held| Page {
-            first: from,
-            done: held.iter().map(Held::done).collect(),
-            drafts: held.into_iter().map(|held| held.draft).collect(),
-        }))
+        let entries = (from < self.left_over).then(|| (self.entries.clone(), self.entries_from));
+        let read = move || {
+            let held = shared.queue.page(from, upto, PAGE_BYTES, PAGE_MAX)?;
+            let found = match entries {
+                Some((entries, from)) => entries.find(&held, from)?,
+                None => vec![None; held.len()],
+            };
+            Ok((held, found))
+        };
+        let (held, found) = match self.tasks.blocking(read).await? {
+            Ok(read) => read,
+            Err(error) => return Some(Err(error)),
+        };
+        match found.iter().flatten().last() {
+            Some(index) => self.entries_from = index + 1,
+            // They were sent in order: from here on none was.
+            None => self.left_over = 0,
+        }
+        let done = held.iter().map(Held::done).collect();
+        let fresh = held.into_iter().zip(found).filter(|(_, found)| found.is_none());
+        Some(Ok(Page { first: from, done, drafts: fresh.map(|(held, _)| held.draft).collect() }))
     }
 
     fn send(&self, page: Page) -> Result<Sent, Unsent> {
+        if page.drafts.is_empty() {
+            // Entries already, all of them.
+            let (told, answer) = oneshot::channel();
+            let _ = told.send(Vec::new());
+            return Ok(Sent { first: page.first, done: page.done, answer });
+        }
         if self.space_low.load(Ordering::Relaxed) {
             return Err(Unsent::Wait(page, SPACE_PAUSE));
         }

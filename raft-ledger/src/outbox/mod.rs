@@ -7,10 +7,12 @@
 //!            ▲                                                        │ own apply
 //!            └───────────────── removed with the next fsync ──────────┘
 //! ```
-//! A crash between commit and removal forwards a draft again; its dedupe key makes that one entry.
+//! A crash between commit and removal leaves a draft that is an entry: the next process looks for its entry before
+//! it forwards (`left_over.rs`), and within the ledger's window its dedupe key makes one entry of it in any case.
 
 mod forward;
 mod keep;
+mod left_over;
 mod queue;
 mod record;
 mod room;
@@ -22,6 +24,7 @@ use std::time::Duration;
 use serde::Serialize;
 use tokio::sync::{mpsc, oneshot, watch};
 
+pub(crate) use self::left_over::Entries;
 pub use self::room::OutboxState;
 
 use self::forward::Forwarder;
@@ -29,7 +32,6 @@ use self::keep::{Keeper, Taken, Work};
 use self::queue::{Put, Queue};
 use self::room::Room;
 use crate::call::{InFlight, weigh};
-use crate::seal::Sealer;
 use crate::store::SiteDb;
 use crate::tasks::Tasks;
 use crate::writer::Drafts;
@@ -55,11 +57,13 @@ pub struct Outbox {
 /// What the outbox is made of.
 pub(crate) struct Parts {
     pub(crate) site_db: Arc<SiteDb>,
-    pub(crate) sealer: Arc<Sealer>,
+    pub(crate) entries: Entries,
     pub(crate) bytes_max: u64,
     pub(crate) in_flight_bytes_max: usize,
     /// Below so much free space nothing is put.
     pub(crate) reserve_bytes: u64,
+    /// True once this process may write: what an earlier one sent is applied here then, or never will be.
+    pub(crate) epoch_open: watch::Receiver<bool>,
     /// The ledger's writer; closed when the ledger closes.
     pub(crate) calls: mpsc::WeakSender<Drafts>,
     pub(crate) calls_in_flight: InFlight,
@@ -108,7 +112,7 @@ pub struct OutboxStatus {
 
 impl Outbox {
     pub(crate) fn open(parts: Parts) -> Result<Outbox, LedgerError> {
-        let queue = Queue::open(parts.site_db, parts.sealer)?;
+        let queue = Queue::open(parts.site_db, parts.entries.sealer.clone())?;
         let ends = queue.ends();
         if ends.entries() > 0 {
             tracing::info!(entries = ends.entries(), bytes = ends.bytes(), "the outbox goes on forwarding");
@@ -126,6 +130,10 @@ impl Outbox {
         parts.tasks.spawn(Keeper::new(shared.clone(), coming, parts.tasks.clone()).run());
         let forwarder = Forwarder {
             shared: shared.clone(),
+            entries: parts.entries,
+            entries_from: 0,
+            left_over: ends.tail,
+            epoch_open: parts.epoch_open,
             tail: shared.tail.subscribe(),
             work: work.clone(),
             calls: parts.calls,
