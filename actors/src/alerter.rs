@@ -46,11 +46,7 @@ async fn keep(ledger: &Ledger, metrics: &Metrics, alert: Alert) {
     let subject = reading::subject_key(&facts.patient);
     let mut draft = outgoing::draft(ledger, Kind::Alert, &subject, entry::encode(&alert, b""), facts.at);
     draft.dedupe = Some(ledger.keyed_hash("alert", &[facts.id.as_bytes()]));
-    draft.tags = vec![
-        ledger.tag("kind", b"alert"),
-        ledger.tag("alert", facts.id.as_bytes()),
-        ledger.tag("patient", &subject),
-    ];
+    draft.tags.extend([ledger.tag("alert", facts.id.as_bytes()), ledger.tag("patient", &subject)]);
     // After a restart the same trigger is met again: the ledger knows the alert, and it is not counted twice.
     let Some(outcome) = outgoing::append(ledger, draft).await else { return };
     if !outcome.duplicate {

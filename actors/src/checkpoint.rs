@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use ml_scoring::WardBudgets;
 use raft_ledger::{Entry, Ledger};
 
+use crate::entry::Kind;
 use crate::patient::Patient;
 
 const CURSOR: &[u8] = b"tail/cursor";
@@ -77,8 +78,8 @@ pub(crate) fn save(
 /// The alerts before `cursor`, their deliveries and their answers, in this order.
 pub(crate) fn answered_alerts(ledger: &Ledger, cursor: u64) -> Vec<Entry> {
     let mut found = Vec::new();
-    for kind in ["alert", "delivered", "acknowledged"] {
-        let tag = ledger.tag("kind", kind.as_bytes());
+    for kind in [Kind::Alert, Kind::Delivered, Kind::Acknowledged] {
+        let tag = ledger.tag("kind", kind.tag());
         let mut from = 0;
         loop {
             let page = ledger.by_tag(tag, from, PAGE).unwrap_or_default();

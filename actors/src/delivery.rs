@@ -85,7 +85,7 @@ impl Run {
         };
         self.store_cursor(cursor);
         loop {
-            let page = self.ledger.by_tag(self.ledger.tag("kind", b"alert"), cursor, PAGE);
+            let page = self.ledger.by_tag(self.ledger.tag("kind", Kind::Alert.tag()), cursor, PAGE);
             let indices = page.unwrap_or_else(|error| {
                 self.note_error(error.to_string());
                 Vec::new()
@@ -163,7 +163,7 @@ impl Run {
         let payload = entry::encode(&delivered, b"");
         let mut draft = outgoing::draft(&self.ledger, Kind::Delivered, &subject, payload, at);
         draft.dedupe = Some(self.ledger.keyed_hash("delivered", &[sink.as_bytes(), id.as_bytes()]));
-        draft.tags = vec![self.ledger.tag("kind", b"delivered"), self.ledger.tag("alert", id.as_bytes())];
+        draft.tags.push(self.ledger.tag("alert", id.as_bytes()));
         outgoing::append(&self.ledger, draft).await;
     }
 

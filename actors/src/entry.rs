@@ -54,6 +54,19 @@ impl Kind {
         .into_iter()
         .find(|known| *known as u16 == kind)
     }
+
+    /// What its `kind` tag says. A stable format.
+    pub(crate) fn tag(self) -> &'static [u8] {
+        match self {
+            Kind::Message => b"message",
+            Kind::Rejected => b"rejected",
+            Kind::Alert => b"alert",
+            Kind::Delivered => b"delivered",
+            Kind::Acknowledged => b"acknowledged",
+            Kind::Tick => b"tick",
+            Kind::ModelRegistered => b"model",
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

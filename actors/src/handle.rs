@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use actix::prelude::*;
 use connectors::{SourceState, SourceStatus};
-use raft_ledger::{AppendError, Ledger, OutboxState, OutboxStatus, Role};
+use raft_ledger::{AppendError, Ledger, LedgerError, OutboxState, OutboxStatus, Role};
 use serde::Serialize;
 use tokio::sync::{broadcast, oneshot};
 use tokio_util::sync::CancellationToken;
@@ -15,6 +15,7 @@ use crate::delivery::Progress;
 use crate::entry::{self, Acknowledged, Kind};
 use crate::metrics::Metrics;
 use crate::parts::Ack;
+use crate::search::{Found, Search};
 use crate::shard::{Detail, Shard};
 use crate::window::Window;
 use crate::{clock, outgoing};
@@ -170,9 +171,14 @@ impl Handle {
             "acknowledged",
             &[row.id.as_bytes(), by.as_bytes(), reason.as_bytes(), &at.0.to_be_bytes()],
         ));
-        draft.tags = vec![ledger.tag("kind", b"acknowledged"), ledger.tag("alert", row.id.as_bytes())];
+        draft.tags.push(ledger.tag("alert", row.id.as_bytes()));
         let outcomes = ledger.append(vec![draft]).await?;
         Ok(outcomes.first().map(|outcome| outcome.index).unwrap_or_default())
+    }
+
+    /// Blocks.
+    pub fn search(&self, search: &Search) -> Result<Found, LedgerError> {
+        search.run(&self.inner.ledger)
     }
 
     pub fn feeds(&self) -> Vec<FeedStatus> {

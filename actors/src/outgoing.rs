@@ -18,7 +18,7 @@ pub(crate) fn draft(ledger: &Ledger, kind: Kind, subject: &[u8], payload: Bytes,
     Draft {
         kind: kind as u16,
         subject: ledger.subject(subject),
-        tags: Vec::new(),
+        tags: vec![ledger.tag("kind", kind.tag())],
         dedupe: None,
         event_time_ms: at.0,
         message_time_ms: now,

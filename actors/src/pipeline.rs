@@ -176,7 +176,7 @@ fn register_models(ledger: &Ledger, scorers: &[ml_scoring::Scorer]) {
         let payload = entry::encode(&ModelRegistered { name, hash: hash.clone(), card }, b"");
         let mut draft = outgoing::draft(ledger, Kind::ModelRegistered, b"models", payload, at);
         draft.dedupe = Some(ledger.keyed_hash("model", &[hash.as_bytes()]));
-        draft.tags = vec![ledger.tag("kind", b"model"), ledger.tag("model", hash.as_bytes())];
+        draft.tags.push(ledger.tag("model", hash.as_bytes()));
         let ledger = ledger.clone();
         actix::spawn(async move { outgoing::append(&ledger, draft).await });
     }

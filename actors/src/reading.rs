@@ -128,7 +128,7 @@ impl Reader {
             Some(patient) => self.keys.subject(&subject_key(patient)),
             None => self.feed_day(seen.received_at),
         };
-        let mut tags = self.tags(&message.control_id, "message");
+        let mut tags = self.tags(&message.control_id, Kind::Message);
         if let Some(visit) = message.events.iter().find_map(|event| event.visit.as_deref()) {
             tags.push(self.keys.tag("visit", visit.as_bytes()));
         }
@@ -160,7 +160,7 @@ impl Reader {
         Draft {
             kind: Kind::Rejected as u16,
             subject: self.feed_day(seen.received_at),
-            tags: self.tags(control_id, "rejected"),
+            tags: self.tags(control_id, Kind::Rejected),
             dedupe: Some(self.keys.keyed_hash("rejected", &[self.feed.as_bytes(), raw])),
             event_time_ms: seen.received_at.0,
             message_time_ms: seen.received_at.0,
@@ -169,9 +169,8 @@ impl Reader {
         }
     }
 
-    fn tags(&self, control_id: &str, kind: &str) -> Vec<Tag> {
-        let mut tags =
-            vec![self.keys.tag("kind", kind.as_bytes()), self.keys.tag("feed", self.feed.as_bytes())];
+    fn tags(&self, control_id: &str, kind: Kind) -> Vec<Tag> {
+        let mut tags = vec![self.keys.tag("kind", kind.tag()), self.keys.tag("feed", self.feed.as_bytes())];
         if !control_id.is_empty() {
             tags.push(self.keys.tag("control", control_id.as_bytes()));
         }

@@ -32,8 +32,9 @@ impl Listing {
     pub async fn read_on(&mut self, site: &Site) -> anyhow::Result<()> {
         loop {
             let from = self.rows.last().map_or(0, |row| row.index + 1);
-            let page = site.get(&format!("/api/messages?from={from}&limit=1000")).await?;
-            let page: Vec<Row> = serde_json::from_value(page).context("a list of entries")?;
+            let mut page = site.get(&format!("/api/messages?from={from}&limit=1000")).await?;
+            let page: Vec<Row> =
+                serde_json::from_value(page["entries"].take()).context("a list of entries")?;
             if page.is_empty() {
                 return Ok(());
             }

@@ -10,7 +10,7 @@ pub async fn control_ids(site: &Site, kind: &str) -> anyhow::Result<Vec<String>>
     let mut from = 0;
     loop {
         let page = site.get(&format!("/api/messages?from={from}&limit=1000")).await?;
-        let rows = page.as_array().context("a list")?;
+        let rows = page["entries"].as_array().context("a list")?;
         let Some(last) = rows.last() else { return Ok(found) };
         from = last["index"].as_u64().context("an index")? + 1;
         for row in rows.iter().filter(|row| row["kind"] == kind && row["site"] == site.name.as_str()) {

@@ -49,7 +49,7 @@ pub(crate) struct Inner {
     pub(crate) cosigner: Arc<Cosigner>,
     pub(crate) newest: Arc<Newest>,
     pub(crate) raft: Raft<Types, StateMachine>,
-    peers: Peers,
+    pub(crate) peers: Peers,
     outbox: Outbox,
     in_flight: InFlight,
     space_low: Arc<AtomicBool>,

@@ -18,6 +18,7 @@ mod outbox;
 mod packer;
 mod proofs;
 mod raft;
+mod read_index;
 mod reads;
 mod record;
 mod seal;

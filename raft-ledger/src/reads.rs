@@ -5,7 +5,7 @@ use bytes::Bytes;
 use crate::ledger::Ledger;
 use crate::merkle::root_at;
 use crate::record::Leaf;
-use crate::store::generation::{Family, Generation, index_key, index_of_key, tag_key};
+use crate::store::generation::{Family, Generation, index_key, index_of_key, tag_key, time_key, time_of_key};
 use crate::{Entry, LedgerError, Payload, Tag};
 
 /// Sealed bytes that one `read_from` returns at most, unless a single entry is larger.
@@ -40,6 +40,26 @@ impl Ledger {
         let db = self.inner.store.generation();
         db.scan(Family::ByTag, &tag_key(&tag.0, from), &tag_key(&tag.0, u64::MAX), |stored, _| {
             found.push(index_of_key(stored)?);
+            Ok(found.len() < limit)
+        })?;
+        Ok(found)
+    }
+
+    /// Event time and index of entries from `from` on (a time and an index) and before `until_ms`, in the order of
+    /// their event times, then of their indices, at most `limit`. Times in ms since the Unix epoch. Blocks.
+    pub fn by_time(
+        &self,
+        from: (i64, u64),
+        until_ms: i64,
+        limit: usize,
+    ) -> Result<Vec<(i64, u64)>, LedgerError> {
+        let mut found = Vec::new();
+        if limit == 0 || from.0 >= until_ms {
+            return Ok(found);
+        }
+        let db = self.inner.store.generation();
+        db.scan(Family::ByTime, &time_key(from.0, from.1), &time_key(until_ms, 0), |stored, _| {
+            found.push((time_of_key(stored)?, index_of_key(stored)?));
             Ok(found.len() < limit)
         })?;
         Ok(found)

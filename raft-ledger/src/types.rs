@@ -112,6 +112,9 @@ pub enum LedgerError {
     Damaged(String),
     #[error("consensus: {0}")]
     Consensus(String),
+    /// No majority of the sites, or no leader, confirmed it in time.
+    #[error("not now: {0}; try again")]
+    Unavailable(String),
     /// There is no proof to give, or not yet; says why.
     #[error("not proven: {0}")]
     NotProven(String),

@@ -37,6 +37,26 @@ async fn appended_entries_are_read_in_order_and_outlive_a_restart() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn entries_are_found_by_tag_and_by_event_time() {
+    let consortium = Consortium::new(&["a"]);
+    let ledger = consortium.open(0).await;
+    let tag = ledger.tag("parity", b"odd");
+    let mut drafts: Vec<_> = (0..10).map(draft).collect();
+    for (n, draft) in drafts.iter_mut().enumerate() {
+        // Newest first, two of each time, before and after 1970.
+        draft.event_time_ms = 2 - n as i64 / 2;
+        draft.tags = if n % 2 == 1 { vec![tag] } else { Vec::new() };
+    }
+    append(&ledger, drafts).await;
+    assert_eq!(ledger.by_tag(tag, 4, 2).unwrap(), [5, 7]);
+    assert_eq!(ledger.by_time((i64::MIN, 0), 0, 9).unwrap(), [(-2, 8), (-2, 9), (-1, 6), (-1, 7)]);
+    assert_eq!(ledger.by_time((-1, 7), i64::MAX, 2).unwrap(), [(-1, 7), (0, 4)]);
+    assert_eq!(ledger.by_time((3, 0), 2, 9).unwrap(), []);
+    assert_eq!(ledger.catch_up().await.unwrap(), 10);
+    close(ledger).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_duplicate_gets_the_first_ones_index_and_makes_no_leaf() {
     let consortium = Consortium::new(&["a"]);
     let ledger = consortium.open(0).await;

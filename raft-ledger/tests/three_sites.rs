@@ -5,7 +5,7 @@ mod common;
 use std::collections::BTreeSet;
 
 use common::{Consortium, append, close, draft, wait_for_leader, wait_for_size};
-use raft_ledger::{Ledger, Payload};
+use raft_ledger::{Ledger, LedgerError, Payload};
 
 fn equal_roots(ledgers: &[&Ledger], size: u64) {
     let roots: BTreeSet<_> = ledgers.iter().map(|ledger| ledger.root_at(size).unwrap()).collect();
@@ -45,6 +45,31 @@ async fn every_site_appends_and_all_agree() {
     for ledger in ledgers {
         close(ledger).await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_read_that_catches_up_misses_nothing_that_any_site_was_told() {
+    let consortium = Consortium::new(&["a", "b", "c"]);
+    let ledgers = consortium.open_all().await;
+    let all: Vec<&Ledger> = ledgers.iter().collect();
+    append(all[0], vec![draft(0)]).await;
+    for n in 1..60 {
+        let index = append(all[n % 3], vec![draft(n as u64)]).await[0].index;
+        for reader in [(n + 1) % 3, (n + 2) % 3] {
+            assert!(all[reader].catch_up().await.unwrap() > index, "entry {index}");
+            assert_eq!(all[reader].read_from(index, 1).unwrap()[0].event_time_ms, n as i64);
+        }
+    }
+    // Two are gone: what the last one has may be old, and it says so.
+    let mut ledgers = ledgers.into_iter();
+    let (last, gone) = (ledgers.next().unwrap(), ledgers);
+    for ledger in gone {
+        close(ledger).await;
+    }
+    let error = last.catch_up().await.unwrap_err();
+    assert!(matches!(error, LedgerError::Unavailable(_)), "{error}");
+    assert_eq!(last.read_from(0, 100).unwrap().len(), 60);
+    close(last).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

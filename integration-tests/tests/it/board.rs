@@ -186,13 +186,19 @@ async fn acknowledge(browser: &Browser) -> anyhow::Result<()> {
     browser.until("the answered alert folded away", folded).await
 }
 
-/// The ledger's own entry, looked up by its index on the messages page.
+/// The ledger's own entry, found on the messages page.
 async fn check_entry(browser: &Browser, site: &Site) -> anyhow::Result<()> {
-    let find = "return fetch('/api/messages?from=0&limit=1000').then((answer) => answer.json())\
-                .then((rows) => rows.find((row) => row.kind === 'acknowledged')?.index ?? -1)";
-    let index: i64 = browser.run(find).await?;
-    ensure!(index >= 0, "no entry of that kind");
-    browser.open(&site.url(&format!("/messages?index={index}"))).await?;
+    browser.open_live(&site.url("/messages")).await?;
+    browser.until("the newest entries", "return document.querySelector('#entry .entries')").await?;
+    let form = browser.driver.find(By::Id("search")).await?;
+    form.find(By::Css("select[name=kind]")).await?.send_keys("acknowledged").await?;
+    let since = "document.querySelector('#search [name=since]').value = '2020-01-01T00:00'";
+    browser.run::<()>(since).await?;
+    form.find(By::Css("button")).await?.click().await?;
+    let found = "return [...document.querySelectorAll('#entry h2')].some((h2) => h2.textContent === '1 found') \
+                 && document.querySelector('#entry .dim').textContent.includes('at this site')";
+    browser.until("the acknowledgement among all entries", found).await?;
+    browser.driver.find(By::Css("#entry .entries a")).await?.click().await?;
     browser.until("the entry", "return document.querySelector('.entry .wire')").await?;
     let entry = browser.driver.find(By::Css(".entry")).await?.text().await?;
     for words in ["n.meier", "Assessed, treatment started: antibiotics given"] {

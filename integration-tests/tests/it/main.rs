@@ -15,5 +15,6 @@ mod kafka_flow;
 mod model_cli;
 mod outbox;
 mod proofs;
+mod reads;
 mod tidy;
 mod unsynced;

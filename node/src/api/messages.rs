@@ -1,14 +1,16 @@
+use actix_web::http::StatusCode;
 use actix_web::{get, web};
 use actors::entry::{self, Kind};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use raft_ledger::{Entry, Payload};
+use raft_ledger::{Entry, LedgerError, Payload};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use utoipa::{IntoParams, ToSchema};
 
+use super::filter::Filter;
 use super::{ApiError, SiteData};
 use crate::http::Identity;
 
@@ -36,18 +38,43 @@ pub struct Message {
 }
 
 /// One ledger entry by its index, opened where this site holds the key.
-#[utoipa::path(path = "/api/messages/{index}", tag = "ledger", params(("index" = u64, Path)),
-    responses((status = 200, body = Message), (status = 404, body = ApiError)))]
+#[utoipa::path(path = "/api/messages/{index}", tag = "ledger", params(("index" = u64, Path), Freshness),
+    responses((status = 200, body = Message), (status = 404, body = ApiError), (status = 503, body = ApiError)))]
 #[get("/messages/{index}")]
 pub async fn message(
     site: SiteData,
     who: Identity,
     index: web::Path<u64>,
+    freshness: web::Query<Freshness>,
 ) -> Result<web::Json<Message>, ApiError> {
     who.must_see_entries()?;
+    freshness.reach(&site).await?;
     let entries = site.entries(*index, 1).map_err(ApiError::internal)?;
     let entry = entries.into_iter().next().ok_or_else(|| ApiError::not_found("entry"))?;
     Ok(web::Json(show(entry)))
+}
+
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct Freshness {
+    /// Wait until everything is here that was committed anywhere before this request; 503 when no majority of the
+    /// sites confirms it
+    #[serde(default)]
+    linearizable: bool,
+}
+
+impl Freshness {
+    async fn reach(&self, site: &SiteData) -> Result<(), ApiError> {
+        if !self.linearizable {
+            return Ok(());
+        }
+        site.catch_up().await.map_err(|error| match error {
+            LedgerError::Unavailable(_) => {
+                ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "no-quorum", error.to_string())
+            }
+            error => ApiError::internal(error),
+        })
+    }
 }
 
 /// What a list shows of an entry: enough to hold the ledger against a sender's own list.
@@ -57,6 +84,7 @@ pub struct MessageRow {
     /// As in [`Message`].
     kind: String,
     site: String,
+    event_time_ms: i64,
     received_time_ms: i64,
     sealed: bool,
     feed: Option<String>,
@@ -69,32 +97,45 @@ pub struct MessageRow {
     sha256: Option<String>,
 }
 
-#[derive(Deserialize, IntoParams)]
+/// Entries of the ledger as it was at one size.
+#[derive(Serialize, ToSchema)]
 pub struct Page {
-    /// The first ledger index
-    #[serde(default)]
-    from: u64,
-    /// At most 1000
-    #[serde(default = "page_default")]
-    limit: usize,
+    /// Leaves that were looked through: what came later is not in it.
+    as_of: u64,
+    /// Nothing was missing that had been committed anywhere before the request.
+    linearizable: bool,
+    entries: Vec<MessageRow>,
+    /// Path and query of the page that follows, if there may be one.
+    next: Option<String>,
 }
 
-fn page_default() -> usize {
-    100
-}
-
-/// Entries in the ledger's order, from an index on. Empty at the end.
-#[utoipa::path(path = "/api/messages", tag = "ledger", params(Page),
-    responses((status = 200, body = [MessageRow])))]
+/// Entries in the ledger's order, all or those that have in common what is asked for. By time alone they come in
+/// the order of their event times.
+#[utoipa::path(path = "/api/messages", tag = "ledger", params(Filter),
+    responses((status = 200, body = Page), (status = 400, body = ApiError), (status = 503, body = ApiError)))]
 #[get("/messages")]
 pub async fn messages(
     site: SiteData,
     who: Identity,
-    page: web::Query<Page>,
-) -> Result<web::Json<Vec<MessageRow>>, ApiError> {
-    who.must_see_operations()?;
-    let entries = site.entries(page.from, page.limit.clamp(1, 1000)).map_err(ApiError::internal)?;
-    Ok(web::Json(entries.into_iter().map(row).collect()))
+    filter: web::Query<Filter>,
+) -> Result<web::Json<Page>, ApiError> {
+    // The care team may look for what is known of a patient; all of the traffic is the engineer's.
+    if filter.is_about_a_patient() {
+        who.must_see_entries()?
+    } else {
+        who.must_see_operations()?
+    };
+    let search = filter.search()?;
+    let freshness = Freshness { linearizable: filter.linearizable };
+    freshness.reach(&site).await?;
+    let found = web::block(move || site.search(&search)).await.map_err(ApiError::internal)?;
+    let found = found.map_err(ApiError::internal)?;
+    Ok(web::Json(Page {
+        as_of: found.as_of,
+        linearizable: freshness.linearizable,
+        next: found.next.map(|(since, from)| filter.after(since, from)),
+        entries: found.entries.into_iter().map(row).collect(),
+    }))
 }
 
 fn row(entry: Entry) -> MessageRow {
@@ -104,6 +145,7 @@ fn row(entry: Entry) -> MessageRow {
     MessageRow {
         index: entry.index,
         kind: kind_name(entry.kind, shown.kind),
+        event_time_ms: entry.event_time_ms,
         received_time_ms: entry.received_time_ms,
         sealed: matches!(entry.payload, Payload::Sealed),
         feed: text("feed"),
@@ -155,7 +197,7 @@ fn show(entry: Entry) -> Message {
     }
 }
 
-fn name(kind: Kind) -> &'static str {
+pub(super) fn name(kind: Kind) -> &'static str {
     match kind {
         Kind::Message => "message",
         Kind::Rejected => "rejected",

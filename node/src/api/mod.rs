@@ -3,6 +3,7 @@
 mod alerts;
 mod error;
 mod feeds;
+mod filter;
 mod health;
 mod ledger;
 mod messages;

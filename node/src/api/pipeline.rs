@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use actors::{AlertRow, FeedStatus, Handle, PatientDetail, PatientRow, SinkStatus};
+use actors::{AlertRow, FeedStatus, Found, Handle, PatientDetail, PatientRow, Search, SinkStatus};
 use async_trait::async_trait;
 use futures_util::StreamExt;
 use raft_ledger::{CosignedCheckpoint, Entry, LedgerError, OutboxStatus, Report, Status};
@@ -57,6 +57,14 @@ impl Site for Handle {
 
     fn entries(&self, from: u64, limit: usize) -> anyhow::Result<Vec<Entry>> {
         Ok(Handle::ledger(self).read_from(from, limit)?)
+    }
+
+    fn search(&self, search: &Search) -> Result<Found, LedgerError> {
+        Handle::search(self, search)
+    }
+
+    async fn catch_up(&self) -> Result<(), LedgerError> {
+        Handle::ledger(self).catch_up().await.map(drop)
     }
 
     fn ledger(&self) -> Status {

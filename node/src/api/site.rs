@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use actors::{AlertRow, FeedStatus, PatientDetail, PatientRow, SinkStatus};
+use actors::{AlertRow, FeedStatus, Found, PatientDetail, PatientRow, Search, SinkStatus};
 use async_trait::async_trait;
 use futures_util::stream::BoxStream;
 use raft_ledger::{CosignedCheckpoint, Entry, LedgerError, OutboxStatus, Report, Status};
@@ -63,6 +63,12 @@ pub trait Site: Send + Sync + 'static {
 
     /// Entries from a ledger index on, at most so many; none beyond the end.
     fn entries(&self, from: u64, limit: usize) -> anyhow::Result<Vec<Entry>>;
+
+    /// One page of what is sought. Blocks.
+    fn search(&self, search: &Search) -> Result<Found, LedgerError>;
+
+    /// Waits until everything is here that was committed anywhere before this call.
+    async fn catch_up(&self) -> Result<(), LedgerError>;
 
     fn ledger(&self) -> Status;
 

@@ -46,6 +46,11 @@ struct Truth {
 }
 
 #[derive(Deserialize)]
+struct Page {
+    entries: Vec<Row>,
+}
+
+#[derive(Deserialize)]
 struct Row {
     index: u64,
     kind: String,
@@ -137,11 +142,11 @@ async fn fetch(client: &AdminClient) -> anyhow::Result<(String, Vec<Row>, Vec<Al
     let mut rows: Vec<Row> = Vec::new();
     loop {
         let from = rows.last().map_or(0, |row| row.index + 1);
-        let page: Vec<Row> = client.get(&format!("/api/messages?from={from}&limit=1000")).await?;
-        if page.is_empty() {
+        let page: Page = client.get(&format!("/api/messages?from={from}&limit=1000")).await?;
+        if page.entries.is_empty() {
             break;
         }
-        rows.extend(page);
+        rows.extend(page.entries);
     }
     rows.retain(|row| row.site == site);
     Ok((site, rows, client.get("/api/alerts?limit=2000").await?))

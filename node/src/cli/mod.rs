@@ -7,6 +7,7 @@ mod hl7;
 mod judge;
 mod keys;
 mod ledger;
+mod messages;
 mod model;
 mod out;
 mod password;
@@ -49,6 +50,7 @@ enum Command {
     #[command(subcommand)]
     Bench(bench::Command),
     Judge(judge::Args),
+    Messages(messages::Args),
     #[command(subcommand)]
     Password(password::Command),
 }
@@ -66,6 +68,7 @@ impl Command {
             Command::Send(args) => send::execute(&args),
             Command::Bench(command) => bench::execute(&command),
             Command::Judge(args) => judge::execute(&args),
+            Command::Messages(args) => messages::execute(&args),
             Command::Password(command) => password::execute(&command),
         }
     }

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use actors::{AlertRow, FeedStatus, PatientDetail, PatientRow, SinkStatus};
+use actors::{AlertRow, FeedStatus, Found, PatientDetail, PatientRow, Search, SinkStatus};
 use argon2::password_hash::{PasswordHasher, SaltString};
 use async_trait::async_trait;
 use futures_util::StreamExt;
@@ -76,6 +76,13 @@ impl Site for Sample {
         }
         self.answers.lock().unwrap().push((by.into(), reason.into()));
         Ok(9)
+    }
+    fn search(&self, search: &Search) -> Result<Found, LedgerError> {
+        let entries = self.entries(search.from, search.limit).unwrap();
+        Ok(Found { as_of: 8, entries, next: Some((None, search.from + 1)) })
+    }
+    async fn catch_up(&self) -> Result<(), LedgerError> {
+        Err(LedgerError::Unavailable("no majority".into()))
     }
     fn entries(&self, from: u64, _: usize) -> anyhow::Result<Vec<Entry>> {
         Ok((from == 0)
@@ -240,6 +247,20 @@ async fn tokens_sign_programs_in() {
         (&json!(true), &json!("message"), &Value::Null)
     );
     assert_eq!(get("/api/messages/1", "t0ken").send().await.unwrap().status(), StatusCode::NOT_FOUND);
+    let page: Value =
+        get("/api/messages?feed=adt&limit=1", "t0ken").send().await.unwrap().json().await.unwrap();
+    assert_eq!((&page["as_of"], &page["linearizable"]), (&json!(8), &json!(false)));
+    assert_eq!(page["next"], "/api/messages?from=1&limit=1&feed=adt&linearizable=false");
+    assert_eq!(page["entries"][0]["index"], 0);
+    for (path, status, code) in [
+        ("/api/messages?linearizable=true", 503, "no-quorum"),
+        ("/api/messages/0?linearizable=true", 503, "no-quorum"),
+        ("/api/messages?patient=4711", 400, "bad-query"),
+    ] {
+        let refused = get(path, "t0ken").send().await.unwrap();
+        assert_eq!(refused.status(), status, "{path}");
+        assert_eq!(refused.json::<Value>().await.unwrap()["code"], code, "{path}");
+    }
     running.server.stop().await;
 }
 

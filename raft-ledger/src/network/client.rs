@@ -63,6 +63,12 @@ impl Peer {
     pub(crate) async fn cosign(&self, request: Bytes) -> Result<Bytes, RpcError> {
         self.snapshot.call(Kind::Cosign, request, COSIGN_TIMEOUT).await
     }
+
+    /// What the peer, which is believed to lead, has committed as of now: an index in the raft log.
+    pub(crate) async fn read_index(&self) -> Result<u64, RpcError> {
+        let answer = self.control.call(Kind::ReadIndex, Bytes::new(), CONTROL_TIMEOUT).await?;
+        unpack(&answer).map_err(|why| RpcError::Remote { site: self.name.clone(), why })
+    }
 }
 
 /// All other sites, by node id.

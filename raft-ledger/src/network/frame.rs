@@ -22,6 +22,8 @@ pub(super) enum Kind {
     SnapshotEnd = 9,
     /// A signed checkpoint; the answer is signature lines.
     Cosign = 10,
+    /// To the leader: what is committed as of now; the answer is a raft log id.
+    ReadIndex = 11,
     Answer = 128,
     /// The body says in words why there is no answer.
     Failed = 129,
@@ -40,6 +42,7 @@ impl Kind {
             Kind::SnapshotChunk,
             Kind::SnapshotEnd,
             Kind::Cosign,
+            Kind::ReadIndex,
             Kind::Answer,
             Kind::Failed,
         ]

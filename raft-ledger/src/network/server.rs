@@ -21,6 +21,7 @@ use super::snapshot::Incoming;
 use super::tls::Tls;
 use crate::cosign::{self, Cosigner};
 use crate::raft::{Proposal, Types};
+use crate::read_index::read_index;
 use crate::store::ledger_store::LedgerStore;
 use crate::store::state_machine::{SnapshotOf, StateMachine};
 use crate::tasks::Tasks;
@@ -160,7 +161,9 @@ impl Connection {
                 let result = self.forward(request.body).await;
                 self.answer(request.id, result).await
             }
-            Kind::Vote | Kind::PreVote | Kind::TransferLeader | Kind::Cosign => self.spawn(request).await,
+            Kind::Vote | Kind::PreVote | Kind::TransferLeader | Kind::Cosign | Kind::ReadIndex => {
+                self.spawn(request).await
+            }
             Kind::SnapshotBegin => {
                 let begun = Incoming::begin(&self.service.store, &request.body);
                 let result = begun.map(|incoming| self.incoming = Some(incoming)).map(|()| Bytes::new());
@@ -252,6 +255,7 @@ async fn send(answers: &mpsc::Sender<Frame>, id: u64, result: Result<Bytes, Stri
 async fn control(raft: &Raft<Types, StateMachine>, kind: Kind, body: &[u8]) -> Result<Bytes, String> {
     match kind {
         Kind::Vote => raft.vote(unpack(body)?).await.map_err(|e| e.to_string()).and_then(|r| pack(&r)),
+        Kind::ReadIndex => read_index(raft).await.and_then(|index| pack(&index)),
         Kind::PreVote => raft.pre_vote(unpack(body)?).await.map_err(|e| e.to_string()).and_then(|r| pack(&r)),
         _ => {
             raft.handle_transfer_leader(unpack(body)?).await.map_err(|e| e.to_string()).and_then(|r| pack(&r))

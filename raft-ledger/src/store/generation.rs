@@ -268,6 +268,13 @@ pub(crate) fn index_of_key(key: &[u8]) -> Result<u64, LedgerError> {
     Ok(u64::from_be_bytes(*bytes))
 }
 
+/// Of a key that [`time_key`] made.
+pub(crate) fn time_of_key(key: &[u8]) -> Result<i64, LedgerError> {
+    let time = key.get(GROUP.to_be_bytes().len()..).and_then(|rest| rest.first_chunk::<8>());
+    let time = time.ok_or_else(|| LedgerError::Damaged("ledger database: a key is too short".into()))?;
+    Ok((u64::from_be_bytes(*time) ^ (1 << 63)) as i64)
+}
+
 pub(crate) fn key(part: &[u8]) -> Vec<u8> {
     [&GROUP.to_be_bytes()[..], part].concat()
 }

@@ -1,7 +1,7 @@
 // One ledger entry: what came over the wire, and what was read from it.
 
 import { get } from "./api.js";
-import { entryList } from "./entries.js";
+import { entryList, foundList } from "./entries.js";
 import { byId, el } from "./dom.js";
 import { count, fullTime } from "./format.js";
 import { showConnection, showPage, showStatus } from "./shell.js";
@@ -86,11 +86,26 @@ async function load(index) {
   }
 }
 
-async function newest(before) {
+const newest = (before) => showList(async () => entryList((await get("/api/ledger")).size, before));
+
+const find = (path) => showList(() => foundList(path, find));
+
+/** The address bar keeps its text: what is sought may name a patient. */
+function search(event) {
+  event.preventDefault();
+  const query = new URLSearchParams({ limit: 100 });
+  for (const [name, value] of new FormData(event.target)) {
+    const isTime = name === "since" || name === "until";
+    if (value !== "") query.set(name, isTime ? new Date(value).toISOString() : value);
+  }
+  find(`/api/messages?${query}`);
+}
+
+async function showList(load) {
   try {
-    const ledger = await get("/api/ledger");
+    const list = await load();
     showConnection("live");
-    byId("entry").replaceChildren(await entryList(ledger.size, before));
+    byId("entry").replaceChildren(list);
   } catch (error) {
     byId("entry").replaceChildren(el("p", { class: "calm" }, `Not shown: ${error.message}.`));
     showConnection(error.status ? "live" : "lost");
@@ -99,6 +114,7 @@ async function newest(before) {
 
 showPage("Messages");
 showStatus();
+byId("search").addEventListener("submit", search);
 const NUMBER = /^\d{1,15}$/;
 const query = new URLSearchParams(location.search);
 const asked = (name) => (NUMBER.test(query.get(name) ?? "") ? Number(query.get(name)) : null);

@@ -1,0 +1,170 @@
+//! Finding entries: by their place in the ledger, by what their tags say, by event time.
+
+use clinical::{PatientId, Time};
+use raft_ledger::{Entry, Ledger, LedgerError, Payload, Tag};
+
+use crate::entry::Kind;
+use crate::reading::subject_key;
+
+/// Places looked at and bytes read for one page. With more the page ends early and says where to go on.
+const LOOKS_MAX: usize = 20_000;
+const BYTES_MAX: usize = 32 << 20;
+
+/// What all entries sought have in common. `None` stands for anything.
+#[derive(Clone, Default)]
+pub struct Search {
+    /// The first ledger index; by time alone, the first index at the very time `since`.
+    pub from: u64,
+    /// Entries a page.
+    pub limit: usize,
+    pub patient: Option<PatientId>,
+    /// PV1-19, or the Encounter's identifier.
+    pub visit: Option<String>,
+    /// MSH-10, or the id of a FHIR resource.
+    pub control_id: Option<String>,
+    pub feed: Option<String>,
+    pub kind: Option<Kind>,
+    /// Event times from here on,
+    pub since: Option<Time>,
+    /// and before here.
+    pub until: Option<Time>,
+}
+
+/// One page.
+pub struct Found {
+    /// The ledger's size when it was looked through: what has come since is not in it.
+    pub as_of: u64,
+    /// In the ledger's order; by time alone, in the order of event times.
+    pub entries: Vec<Entry>,
+    /// `since` and `from` of the page that follows, if there may be one.
+    pub next: Option<(Option<Time>, u64)>,
+}
+
+impl Search {
+    /// Blocks.
+    pub(crate) fn run(&self, ledger: &Ledger) -> Result<Found, LedgerError> {
+        let mut page =
+            Page { as_of: ledger.size(), limit: self.limit, entries: Vec::new(), bytes: 0, looks: 0 };
+        let tags = self.tags(ledger);
+        let next = match (tags.is_empty(), self.since, self.until) {
+            (true, None, None) => self.by_place(ledger, &mut page)?,
+            (true, _, _) => self.by_time(ledger, &mut page)?,
+            (false, _, _) => self.by_tags(ledger, &tags, &mut page)?,
+        };
+        Ok(Found { as_of: page.as_of, entries: page.entries, next })
+    }
+
+    /// Rarest first.
+    fn tags(&self, ledger: &Ledger) -> Vec<Tag> {
+        let text = |name: &str, value: &Option<String>| Some(ledger.tag(name, value.as_ref()?.as_bytes()));
+        [
+            text("control", &self.control_id),
+            text("visit", &self.visit),
+            self.patient.as_ref().map(|patient| ledger.tag("patient", &subject_key(patient))),
+            self.kind.map(|kind| ledger.tag("kind", kind.tag())),
+            text("feed", &self.feed),
+        ]
+        .into_iter()
+        .flatten()
+        .collect()
+    }
+
+    fn by_place(&self, ledger: &Ledger, page: &mut Page) -> Result<Next, LedgerError> {
+        let end = page.as_of.min(self.from.saturating_add(page.limit as u64));
+        page.entries = ledger.read_from(self.from, end.saturating_sub(self.from) as usize)?;
+        let next = page.entries.last().map(|last| last.index + 1);
+        Ok(next.filter(|next| *next < page.as_of).map(|next| (None, next)))
+    }
+
+    fn by_time(&self, ledger: &Ledger, page: &mut Page) -> Result<Next, LedgerError> {
+        let from = (self.since.map_or(i64::MIN, |at| at.0), self.from);
+        let until = self.until.map_or(i64::MAX, |at| at.0);
+        // One more than the page holds tells whether another follows.
+        for (time, index) in ledger.by_time(from, until, page.limit.saturating_add(1))? {
+            if page.is_full() {
+                return Ok(Some((Some(Time(time)), index)));
+            }
+            page.add(ledger, index, |_| true)?;
+        }
+        Ok(None)
+    }
+
+    fn by_tags(&self, ledger: &Ledger, tags: &[Tag], page: &mut Page) -> Result<Next, LedgerError> {
+        let mut at = self.from;
+        loop {
+            match common(ledger, tags, at, page)? {
+                Common::None => return Ok(None),
+                Common::At(index) if page.is_full() => return Ok(Some((self.since, index))),
+                Common::At(index) => {
+                    page.add(ledger, index, |time| self.covers(time))?;
+                    at = index + 1;
+                }
+                Common::NotYet(index) => return Ok(Some((self.since, index))),
+            }
+        }
+    }
+
+    fn covers(&self, time: Time) -> bool {
+        self.since.is_none_or(|since| time >= since) && self.until.is_none_or(|until| time < until)
+    }
+}
+
+type Next = Option<(Option<Time>, u64)>;
+
+struct Page {
+    as_of: u64,
+    limit: usize,
+    entries: Vec<Entry>,
+    bytes: usize,
+    looks: usize,
+}
+
+impl Page {
+    fn is_full(&self) -> bool {
+        self.entries.len() >= self.limit || self.bytes >= BYTES_MAX
+    }
+
+    fn add(&mut self, ledger: &Ledger, index: u64, wanted: impl Fn(Time) -> bool) -> Result<(), LedgerError> {
+        if index >= self.as_of {
+            return Ok(());
+        }
+        self.looks += 1;
+        let read = ledger.read_from(index, 1)?;
+        for entry in read.into_iter().filter(|entry| wanted(Time(entry.event_time_ms))) {
+            self.bytes += match &entry.payload {
+                Payload::Open(payload) => payload.len(),
+                Payload::Sealed => 0,
+            };
+            self.entries.push(entry);
+        }
+        Ok(())
+    }
+}
+
+enum Common {
+    At(u64),
+    /// Looked long enough; nothing before this index.
+    NotYet(u64),
+    None,
+}
+
+/// The first index from `at` on that has all the tags: each in turn leaps to its next entry, until all agree.
+fn common(ledger: &Ledger, tags: &[Tag], mut at: u64, page: &mut Page) -> Result<Common, LedgerError> {
+    let mut agreed = 0;
+    for tag in tags.iter().cycle() {
+        if page.looks >= LOOKS_MAX {
+            return Ok(Common::NotYet(at));
+        }
+        page.looks += 1;
+        let Some(index) = ledger.by_tag(*tag, at, 1)?.first().copied() else { break };
+        agreed = if index == at { agreed + 1 } else { 1 };
+        at = index;
+        if agreed == tags.len() {
+            return Ok(Common::At(at));
+        }
+    }
+    Ok(Common::None)
+}
+
+#[cfg(test)]
+mod tests;

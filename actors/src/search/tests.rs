@@ -1,0 +1,111 @@
+//! Held against a plain filter over everything, on a real ledger of one site.
+
+use bytes::Bytes;
+use raft_ledger::{Config, Draft};
+
+use super::*;
+
+fn patient(n: u64) -> PatientId {
+    PatientId { authority: "HOSP".into(), id: n.to_string() }
+}
+
+/// Entry `n` of the ledger, and what a search may ask of it.
+fn properties(n: u64) -> (PatientId, &'static str, Kind, String, Time) {
+    let feed = ["lab", "adt"][(n % 2) as usize];
+    let kind = if n % 5 == 0 { Kind::Rejected } else { Kind::Message };
+    (patient(n % 7), feed, kind, format!("C{}", n / 2), Time(500 - (n as i64 * 37) % 101))
+}
+
+async fn filled(dir: &std::path::Path, entries: u64) -> Ledger {
+    let keys = raft_ledger::keys::init(&dir.join("keys"), &[("a", "127.0.0.1")]).unwrap();
+    let mut config = Config::new("a", dir.join("data"), &keys[0]);
+    config.initialise = true;
+    config.free_space_reserve_bytes = 1 << 20;
+    let ledger = Ledger::open(config).await.unwrap();
+    let draft = |n| {
+        let (patient, feed, kind, control_id, at) = properties(n);
+        let subject = subject_key(&patient);
+        Draft {
+            kind: kind as u16,
+            subject: ledger.subject(&subject),
+            tags: vec![
+                ledger.tag("kind", kind.tag()),
+                ledger.tag("feed", feed.as_bytes()),
+                ledger.tag("patient", &subject),
+                ledger.tag("control", control_id.as_bytes()),
+            ],
+            dedupe: None,
+            event_time_ms: at.0,
+            message_time_ms: 0,
+            received_time_ms: 0,
+            payload: Bytes::from_static(b"payload"),
+        }
+    };
+    ledger.append((0..entries).map(draft).collect()).await.unwrap();
+    ledger
+}
+
+/// All pages' indices.
+fn all(ledger: &Ledger, mut search: Search) -> Vec<u64> {
+    let mut indices = Vec::new();
+    loop {
+        let found = search.run(ledger).unwrap();
+        assert!(found.entries.len() <= search.limit && found.as_of == ledger.size());
+        indices.extend(found.entries.iter().map(|entry| entry.index));
+        let Some((since, from)) = found.next else { return indices };
+        // What follows may all be of another time: then the last page is empty.
+        (search.since, search.from) = (since, from);
+    }
+}
+
+fn expected(entries: u64, search: &Search) -> Vec<u64> {
+    let wanted = |n: &u64| {
+        let (patient, feed, kind, control_id, at) = properties(*n);
+        search.patient.as_ref().is_none_or(|wanted| *wanted == patient)
+            && search.feed.as_ref().is_none_or(|wanted| wanted == feed)
+            && search.kind.is_none_or(|wanted| wanted == kind)
+            && search.control_id.as_ref().is_none_or(|wanted| *wanted == control_id)
+            && search.covers(at)
+    };
+    let mut found: Vec<u64> = (0..entries).filter(wanted).collect();
+    let tagged = search.patient.is_some()
+        || search.feed.is_some()
+        || search.kind.is_some()
+        || search.control_id.is_some();
+    if !tagged && (search.since.is_some() || search.until.is_some()) {
+        found.sort_by_key(|n| (properties(*n).4, *n));
+    }
+    found
+}
+
+#[actix::test]
+async fn every_search_finds_what_a_filter_over_everything_finds() {
+    const ENTRIES: u64 = 300;
+    let dir = tempfile::tempdir().unwrap();
+    let ledger = filled(dir.path(), ENTRIES).await;
+    let times =
+        [(None, None), (Some(430), Some(470)), (Some(480), None), (None, Some(420)), (Some(9999), None)];
+    let mut tried = 0;
+    for choice in 0..16_u32 {
+        for (since, until) in times {
+            for limit in [1, 7, 1000] {
+                let asked = |bit: u32| choice & bit != 0;
+                let search = Search {
+                    limit,
+                    patient: asked(1).then(|| patient(3)),
+                    feed: asked(2).then(|| "adt".to_owned()),
+                    kind: asked(4).then_some(Kind::Rejected),
+                    control_id: asked(8).then(|| "C22".to_owned()),
+                    since: since.map(Time),
+                    until: until.map(Time),
+                    ..Search::default()
+                };
+                let expected = expected(ENTRIES, &search);
+                assert_eq!(all(&ledger, search), expected, "{choice} {since:?} {until:?} {limit}");
+                tried += usize::from(!expected.is_empty());
+            }
+        }
+    }
+    assert!(tried > 60, "{tried}");
+    ledger.close().await.unwrap();
+}

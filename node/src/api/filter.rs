@@ -1,0 +1,148 @@
+//! What a caller of `/api/messages` looks for.
+
+use actix_web::http::StatusCode;
+use actors::Search;
+use actors::entry::Kind;
+use clinical::{PatientId, Time};
+use serde::{Deserialize, Serialize};
+use utoipa::IntoParams;
+
+use super::{ApiError, messages};
+
+const LIMIT_MAX: usize = 1000;
+
+#[derive(Clone, Deserialize, Serialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub struct Filter {
+    /// The first ledger index
+    #[serde(default)]
+    from: u64,
+    /// At most 1000
+    #[serde(default = "limit_default")]
+    limit: usize,
+    /// `AUTHORITY|ID`: assigning authority and number, as in PID-3
+    #[serde(skip_serializing_if = "Option::is_none")]
+    patient: Option<String>,
+    /// PV1-19, or the Encounter's identifier
+    #[serde(skip_serializing_if = "Option::is_none")]
+    visit: Option<String>,
+    /// MSH-10, or the id of a FHIR resource
+    #[serde(skip_serializing_if = "Option::is_none")]
+    control_id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    feed: Option<String>,
+    /// As the entries name it: `message`, `rejected`, `alert`, …
+    #[serde(skip_serializing_if = "Option::is_none")]
+    kind: Option<String>,
+    /// Event times from here on: RFC 3339, or ms since 1970
+    #[serde(skip_serializing_if = "Option::is_none")]
+    since: Option<String>,
+    /// Event times before here
+    #[serde(skip_serializing_if = "Option::is_none")]
+    until: Option<String>,
+    /// Wait until everything is here that was committed anywhere before this request; 503 when no majority of the
+    /// sites confirms it
+    #[serde(default)]
+    pub(super) linearizable: bool,
+}
+
+fn limit_default() -> usize {
+    100
+}
+
+impl Filter {
+    pub(super) fn is_about_a_patient(&self) -> bool {
+        self.patient.is_some() || self.visit.is_some()
+    }
+
+    pub(super) fn search(&self) -> Result<Search, ApiError> {
+        Ok(Search {
+            from: self.from,
+            limit: self.limit.clamp(1, LIMIT_MAX),
+            patient: self.patient.as_deref().map(patient).transpose()?,
+            visit: self.visit.clone(),
+            control_id: self.control_id.clone(),
+            feed: self.feed.clone(),
+            kind: self.kind.as_deref().map(kind).transpose()?,
+            since: self.since.as_deref().map(|text| time("since", text)).transpose()?,
+            until: self.until.as_deref().map(|text| time("until", text)).transpose()?,
+        })
+    }
+
+    /// The same from another place on: path and query.
+    pub(super) fn after(&self, since: Option<Time>, from: u64) -> String {
+        let since = since.map(|at| at.0.to_string());
+        let next = Filter { from, since, ..self.clone() };
+        // Plain fields: writing them as a query has no way to fail.
+        let query = serde_urlencoded::to_string(next).unwrap_or_default();
+        format!("/api/messages?{query}")
+    }
+}
+
+fn patient(text: &str) -> Result<PatientId, ApiError> {
+    match text.split_once('|') {
+        Some((authority, id)) if !authority.is_empty() && !id.is_empty() => {
+            Ok(PatientId { authority: authority.to_owned(), id: id.to_owned() })
+        }
+        _ => Err(bad("patient is written AUTHORITY|ID, for example HOSP|4711")),
+    }
+}
+
+fn kind(text: &str) -> Result<Kind, ApiError> {
+    let kinds = || (0..u16::MAX).map_while(|n| Kind::from_u16(n + 1));
+    kinds().find(|kind| messages::name(*kind) == text).ok_or_else(|| {
+        let names: Vec<&str> = kinds().map(messages::name).collect();
+        bad(format!("kind is one of {}", names.join(", ")))
+    })
+}
+
+fn time(name: &str, text: &str) -> Result<Time, ApiError> {
+    let ms = text.parse().ok();
+    let ms = ms.or_else(|| Some(text.parse::<jiff::Timestamp>().ok()?.as_millisecond()));
+    let example = "2026-11-23T08:00:00+01:00";
+    ms.map(Time).ok_or_else(|| bad(format!("{name} is a time with its offset, {example} or ms since 1970")))
+}
+
+fn bad(text: impl Into<String>) -> ApiError {
+    ApiError::new(StatusCode::BAD_REQUEST, "bad-query", text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn filter(query: &str) -> Filter {
+        serde_urlencoded::from_str(query).unwrap()
+    }
+
+    #[test]
+    fn a_query_becomes_a_search_and_its_next_page_asks_for_the_same() {
+        let asked = filter(
+            "patient=A%26E%7C4711&kind=rejected&since=2026-11-23T08:00:00%2B01:00&until=99&limit=5000",
+        );
+        let search = asked.search().unwrap();
+        assert_eq!(search.patient, Some(PatientId { authority: "A&E".into(), id: "4711".into() }));
+        assert_eq!((search.kind, search.limit, search.from), (Some(Kind::Rejected), 1000, 0));
+        assert_eq!((search.since, search.until), (Some(Time(1_795_417_200_000)), Some(Time(99))));
+        let next = asked.after(Some(Time(-7)), 12);
+        let again = filter(next.strip_prefix("/api/messages?").unwrap()).search().unwrap();
+        assert_eq!((again.since, again.from), (Some(Time(-7)), 12));
+        assert_eq!((again.patient, again.kind, again.until), (search.patient, search.kind, search.until));
+    }
+
+    #[test]
+    fn what_cannot_be_sought_is_said() {
+        for (query, says) in [
+            ("patient=4711", "HOSP|4711"),
+            ("patient=%7C4711", "HOSP|4711"),
+            ("kind=letter", "message, rejected, alert, delivered, acknowledged, tick, model-registered"),
+            ("since=yesterday", "since is a time"),
+            ("until=2026-11-23", "until is a time"),
+        ] {
+            let error = filter(query).search().err().unwrap();
+            assert!(error.text.contains(says), "{query}: {}", error.text);
+        }
+        assert!(serde_urlencoded::from_str::<Filter>("patients=x").is_err());
+    }
+}
