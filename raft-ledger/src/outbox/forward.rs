@@ -172,7 +172,7 @@ impl Forwarder {
         self.shared.duplicates.fetch_add(duplicates, Ordering::Relaxed);
         self.shared.set_fault(None);
         self.shared.head.send_modify(|head| *head += done.len() as u64);
-        // Only when the ledger is closing: then they are forwarded once more and found to be duplicates.
+        // Only when the ledger is closing: the next process then finds them to be entries.
         let _ = self.work.send(Work::Remove(done)).await;
     }
 
