@@ -226,11 +226,11 @@ fn finds_a_model_for_intensive_care_where_no_feed_has_any() {
     let folder = tempfile::tempdir().expect("folder");
     load(&text, folder.path()).expect("no findings");
     let text = text.replace("icu_wards = [\"ICU*\", \"MICU\"]\n", "");
-    check(&text, "42 scoring.models[0] icu-wards-missing");
+    check(&text, "44 scoring.models[0] icu-wards-missing");
 }
 
 #[test]
 fn finds_mistakes_of_the_public_log() {
     let text = RIGHT.replace("\"0.0.0.0:8090\"", "\"127.0.0.1:7001\"\ntls_key = \"key.pem\"\nport = 1");
-    check(&text, "46 log.listen duplicate-listen\n47 log.tls_key missing-field\n48 log.port unknown-field");
+    check(&text, "48 log.listen duplicate-listen\n49 log.tls_key missing-field\n50 log.port unknown-field");
 }
