@@ -8,8 +8,9 @@ use super::fatal::end_process;
 use super::generation::key as grouped;
 use crate::LedgerError;
 
-/// Keys with their values, in the order of the keys.
-pub(crate) type KeyValues = Vec<(Vec<u8>, Vec<u8>)>;
+pub(crate) type KeyValue = (Vec<u8>, Vec<u8>);
+/// In the order of the keys.
+pub(crate) type KeyValues = Vec<KeyValue>;
 
 pub(crate) struct SiteDb {
     db: rocksdb::DB,
@@ -91,7 +92,7 @@ impl SiteDb {
     }
 
     /// The last key that is not after `key`, with its value.
-    pub(crate) fn last_upto(&self, key: &[u8]) -> Result<Option<(Vec<u8>, Vec<u8>)>, LedgerError> {
+    pub(crate) fn last_upto(&self, key: &[u8]) -> Result<Option<KeyValue>, LedgerError> {
         let start = grouped(key);
         let group = start.len() - key.len();
         let last = self.db.iterator(IteratorMode::From(&start, Direction::Reverse)).next();
