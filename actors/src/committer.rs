@@ -10,6 +10,9 @@ use raft_ledger::{AppendError, Draft, Ledger, Outcome};
 use crate::metrics::Metrics;
 use crate::window::Place;
 
+/// How long a message waits for its ack point before its sender is asked to send it again.
+pub(crate) const ANSWER_WAIT: Duration = Duration::from_secs(30);
+
 /// One message on its way into the ledger. A batch file is one of these with many drafts.
 pub(crate) struct Prepared {
     pub drafts: Vec<Draft>,
@@ -43,6 +46,8 @@ pub(crate) struct Accepted {
     /// HL7 enhanced mode asks for two answers: this one (CA) goes first.
     pub first: Option<Reply>,
     pub last: Reply,
+    /// The last one is enhanced mode's AA: whatever the feed's ack point, it means that a quorum has the message.
+    pub last_at_quorum: bool,
 }
 
 #[derive(Message)]
@@ -72,12 +77,24 @@ impl Handler<Commit> for Committer {
     fn handle(&mut self, Commit(prepared): Commit, _: &mut Self::Context) -> Self::Result {
         let (ledger, metrics) = (self.ledger.clone(), self.metrics.clone());
         let submit = async move {
+            if let Err(error) = after_left_over(&ledger, &prepared).await {
+                return settle(prepared, Err(error), &metrics);
+            }
             let drafts: Vec<Draft> = prepared.iter().flat_map(|p| p.drafts.iter().cloned()).collect();
             let outcomes = submit(&ledger, drafts).await;
             actix::spawn(async move { settle(prepared, outcomes.await, &metrics) });
         };
         AtomicResponse::new(Box::pin(submit.into_actor(self)))
     }
+}
+
+/// A feed may have been `ack = "site"` before the restart: what it left in the outbox goes first.
+async fn after_left_over(ledger: &Ledger, prepared: &[Prepared]) -> Result<(), AppendError> {
+    let Some(oldest) = prepared.first() else { return Ok(()) };
+    let until = tokio::time::Instant::from_std(oldest.received + ANSWER_WAIT);
+    let left_over = tokio::time::timeout_at(until, ledger.outbox().left_over_committed());
+    let waited_ms = || u64::try_from(oldest.received.elapsed().as_millis()).unwrap_or(u64::MAX);
+    left_over.await.map_err(|_| AppendError::Unavailable { waited_ms: waited_ms() })
 }
 
 /// Hands the drafts to the ledger, waiting out its pushback; the returned future is their commit.
@@ -114,14 +131,16 @@ fn settle(prepared: Vec<Prepared>, outcomes: Result<Vec<Outcome>, AppendError>, 
     }
 }
 
+impl Labels {
+    pub fn count(&self, outcome: &str, received: Instant, metrics: &Metrics) {
+        metrics.messages.with_label_values(&[&*self.feed, &self.type_, outcome]).inc();
+        metrics.commit_seconds.with_label_values(&[&*self.feed]).observe(received.elapsed().as_secs_f64());
+    }
+}
+
 impl Prepared {
     fn count(&self, outcome: &str, metrics: &Metrics) {
-        let labels = &self.labels;
-        metrics.messages.with_label_values(&[&*labels.feed, &labels.type_, outcome]).inc();
-        metrics
-            .commit_seconds
-            .with_label_values(&[&*labels.feed])
-            .observe(self.received.elapsed().as_secs_f64());
+        self.labels.count(outcome, self.received, metrics);
     }
 
     fn settle(self, outcomes: &[Outcome], metrics: &Metrics) {

@@ -18,6 +18,9 @@ use crate::compression;
 /// Raised whenever the same bytes would be read into other events.
 pub const READER: u16 = 1;
 
+/// Names a FHIR resource that was answered before it had an index, by the id that its answer said.
+pub const RESOURCE_TAG: &str = "resource";
+
 const VERSION: u8 = 1;
 const COMPRESSED: u8 = 2;
 /// Room for the head of an ordinary message: a dozen results.

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use actix::prelude::*;
 use connectors::{SourceState, SourceStatus};
-use raft_ledger::{AppendError, Ledger, LedgerError, Role};
+use raft_ledger::{AppendError, Ledger, LedgerError, OutboxState, OutboxStatus, Role};
 use serde::Serialize;
 use tokio::sync::{broadcast, oneshot};
 use tokio_util::sync::CancellationToken;
@@ -14,6 +14,7 @@ use crate::board::{AlertRow, Board, BoardEvent, PatientDetail, PatientRow};
 use crate::delivery::Progress;
 use crate::entry::{self, Acknowledged, Kind};
 use crate::metrics::Metrics;
+use crate::parts::Ack;
 use crate::search::{Found, Search};
 use crate::shard::{Detail, Shard};
 use crate::window::Window;
@@ -72,6 +73,7 @@ impl Threads {
 pub(crate) struct RunningFeed {
     pub name: String,
     pub kind: &'static str,
+    pub ack: Ack,
     pub status: Arc<SourceStatus>,
     pub window: Window,
 }
@@ -86,6 +88,8 @@ pub(crate) struct RunningSink {
 pub struct FeedStatus {
     pub name: String,
     pub kind: String,
+    /// `quorum` or `site`.
+    pub ack: String,
     /// `connecting`, `running`, `paused` or `stopped`.
     pub state: String,
     pub received: u64,
@@ -181,6 +185,10 @@ impl Handle {
         self.inner.feeds.iter().map(RunningFeed::status).collect()
     }
 
+    pub fn outbox(&self) -> OutboxStatus {
+        self.inner.ledger.outbox().status()
+    }
+
     pub fn sinks(&self) -> Vec<SinkStatus> {
         self.inner.sinks.iter().map(RunningSink::status).collect()
     }
@@ -237,12 +245,33 @@ impl Handle {
         }
         metrics.evidence_sites.set(self.inner.ledger.blamed_sites().len() as i64);
         metrics.ledger_in_flight_bytes.set(status.in_flight_bytes as i64);
+        self.refresh_outbox();
         // Only a leader knows its peers' lag: what it said before it lost that role no longer holds.
         metrics.raft_lag.reset();
         for (peer, lag) in &status.lag {
             metrics.raft_lag.with_label_values(&[peer]).set(*lag as i64);
         }
         metrics.peers_connected.set(status.peers.iter().filter(|peer| peer.connected).count() as f64);
+    }
+}
+
+impl Handle {
+    fn refresh_outbox(&self) {
+        let (metrics, outbox) = (&self.inner.metrics, self.outbox());
+        let gauge = |bytes: u64| i64::try_from(bytes).unwrap_or(i64::MAX);
+        metrics.outbox_entries.set(gauge(outbox.entries));
+        metrics.outbox_bytes.set(gauge(outbox.bytes));
+        metrics.outbox_limit_bytes.set(gauge(outbox.limit_bytes));
+        let age_ms = outbox.oldest_ms.map_or(0, |oldest| clock::now().0.saturating_sub(oldest).max(0));
+        metrics.outbox_oldest_seconds.set(age_ms as f64 / 1000.0);
+        for state in OutboxState::ALL {
+            metrics.outbox_state.with_label_values(&[state.as_str()]).set(i64::from(outbox.state == state));
+        }
+        let committed = outbox.forwarded.saturating_sub(outbox.duplicates);
+        for (outcome, total) in [("committed", committed), ("duplicate", outbox.duplicates)] {
+            let counter = metrics.outbox_forwarded.with_label_values(&[outcome]);
+            counter.inc_by(total.saturating_sub(counter.get()));
+        }
     }
 }
 
@@ -263,6 +292,7 @@ impl RunningFeed {
         FeedStatus {
             name: self.name.clone(),
             kind: self.kind.to_owned(),
+            ack: self.ack.as_str().to_owned(),
             state: match state {
                 SourceState::Connecting => "connecting",
                 SourceState::Running => "running",

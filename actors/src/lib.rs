@@ -4,6 +4,7 @@
 //!
 //! ```text
 //! push  Source → Intake → Normaliser → Committer → LEDGER (quorum)
+//!                              └→ Storer → OUTBOX (this site) → LEDGER
 //! ack   offset/ack/AA ◄── Receipt ◄── own apply ◄─────┘
 //! pull  LEDGER → Tail → PatientShard (fold, score, decide) → Alerter → LEDGER → Delivery, Board
 //! ```
@@ -31,6 +32,7 @@ mod pipeline;
 mod reading;
 mod search;
 mod shard;
+mod storer;
 mod tail;
 mod ticker;
 mod window;
@@ -38,6 +40,6 @@ mod window;
 pub use board::{AlertRow, BoardEvent, PatientDetail, PatientRow, RiskNow, RiskPoint};
 pub use handle::{AcknowledgeError, FeedStatus, Handle, SinkStatus};
 pub use metrics::Metrics;
-pub use parts::{Feed, OnError, Parts, Sink, SinkForm};
+pub use parts::{Ack, Feed, OnError, Parts, Sink, SinkForm};
 pub use pipeline::Pipeline;
 pub use search::{Found, Search};

@@ -9,7 +9,7 @@ use prometheus::{
 #[derive(Clone)]
 pub struct Metrics {
     pub registry: Registry,
-    /// By feed, type and outcome (`committed`, `duplicate`, `rejected`, `retry`).
+    /// By feed, type and outcome (`committed`, `stored`, `duplicate`, `rejected`, `retry`).
     pub messages: IntCounterVec,
     /// By feed and stable code.
     pub rejected: IntCounterVec,
@@ -41,6 +41,16 @@ pub struct Metrics {
     /// Sites that have signed two roots of one size, as this site can prove.
     pub evidence_sites: IntGauge,
     pub ledger_in_flight_bytes: IntGauge,
+    /// Drafts that wait in the outbox, their bytes, and the bytes that it may hold.
+    pub outbox_entries: IntGauge,
+    pub outbox_bytes: IntGauge,
+    pub outbox_limit_bytes: IntGauge,
+    /// Age of the oldest of them.
+    pub outbox_oldest_seconds: Gauge,
+    /// 1 for the state that the outbox has (`normal`, `warn`, `slow`, `refuse`).
+    pub outbox_state: IntGaugeVec,
+    /// By what the ledger said (`committed`, `duplicate`).
+    pub outbox_forwarded: IntCounterVec,
     /// 1 for the role that this site has.
     pub raft_role: IntGaugeVec,
     pub raft_term: IntGauge,
@@ -88,6 +98,17 @@ impl Metrics {
             evidence_sites: make.gauge("evidence_sites", "sites that signed two roots of one size")?,
             ledger_in_flight_bytes: make
                 .gauge("ledger_in_flight_bytes", "bytes appended and not applied yet")?,
+            outbox_entries: make.gauge("outbox_entries", "entries that wait in the outbox")?,
+            outbox_bytes: make.gauge("outbox_bytes", "bytes that wait in the outbox")?,
+            outbox_limit_bytes: make.gauge("outbox_limit_bytes", "bytes that the outbox may hold")?,
+            outbox_oldest_seconds: make
+                .float_gauge("outbox_oldest_seconds", "age of the oldest entry in the outbox")?,
+            outbox_state: make.gauges("outbox_state", "1 for the state of the outbox", &["state"])?,
+            outbox_forwarded: make.counters(
+                "outbox_forwarded_total",
+                "entries that the outbox brought to the ledger",
+                &["outcome"],
+            )?,
             raft_role: make.gauges("raft_role", "1 for the role of this site", &["role"])?,
             raft_term: make.gauge("raft_term", "raft term")?,
             raft_lag: make.gauges("raft_lag", "raft entries a peer has yet to receive", &["peer"])?,

@@ -3,7 +3,7 @@
 use actix::prelude::*;
 use connectors::Inbound;
 
-use crate::committer::{Commit, Committer, Prepared};
+use crate::committer::{Commit, Prepared};
 use crate::reading::Reader;
 use crate::window::Place;
 
@@ -14,11 +14,12 @@ pub(crate) struct Normalise(pub Vec<(Inbound, Place)>);
 
 pub(crate) struct Normaliser {
     reader: Reader,
-    committer: Addr<Committer>,
+    /// The feed's ack point: the committer, or its storer.
+    committer: Recipient<Commit>,
 }
 
 impl Normaliser {
-    pub fn new(reader: Reader, committer: Addr<Committer>) -> Normaliser {
+    pub fn new(reader: Reader, committer: Recipient<Commit>) -> Normaliser {
         Normaliser { reader, committer }
     }
 }

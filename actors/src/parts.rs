@@ -24,6 +24,26 @@ pub struct Feed {
     pub reader: clinical::Feed,
     pub limits: clinical::hl7::Limits,
     pub on_error: OnError,
+    pub ack: Ack,
+}
+
+/// The point before which no positive answer leaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ack {
+    /// A quorum has the message and this site has applied it.
+    Quorum,
+    /// The message is durable in this site's outbox, which forwards it.
+    Site,
+}
+
+impl Ack {
+    /// As in the configuration.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Ack::Quorum => "quorum",
+            Ack::Site => "site",
+        }
+    }
 }
 
 /// What a transport does with a message that was refused. It is in the ledger either way.

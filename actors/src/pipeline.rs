@@ -21,10 +21,11 @@ use crate::intake::Intake;
 use crate::metrics::Metrics;
 use crate::normaliser::Normaliser;
 use crate::outgoing;
-use crate::parts::{Parts, Sink};
+use crate::parts::{Ack, Parts, Sink};
 use crate::patient::Assessor;
 use crate::reading::Reader;
 use crate::shard::Shard;
+use crate::storer::Storer;
 use crate::tail::{Tail, TailParts};
 use crate::ticker::Ticker;
 use crate::window::Window;
@@ -109,13 +110,22 @@ impl Pipeline {
             running.push(RunningFeed {
                 name: feed.name.clone(),
                 kind: feed.kind,
+                ack: feed.ack,
                 status,
                 window: window.clone(),
             });
             feed_endings.push(ending);
             let reader = Reader::new(&feed, ledger.index_key());
-            let (committer, stop) = (committer.clone(), stop_feeds.clone());
+            let stop = stop_feeds.clone();
             let thread = threads.start();
+            let committer = match feed.ack {
+                Ack::Quorum => committer.clone().recipient(),
+                Ack::Site => {
+                    let (outbox, metrics) = (ledger.outbox().clone(), metrics.clone());
+                    let storer = move |_: &mut _| Storer::new(feed.kind, outbox, metrics);
+                    Storer::start_in_arbiter(&thread, storer).recipient()
+                }
+            };
             let normaliser =
                 Normaliser::start_in_arbiter(&thread, move |_| Normaliser::new(reader, committer));
             Intake::start_in_arbiter(&thread, move |_| {

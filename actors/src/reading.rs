@@ -15,7 +15,7 @@ use raft_ledger::{Draft, IndexKey, Ledger, Subject, Tag};
 use crate::clock;
 use crate::committer::{Answer, Labels, Prepared, WriteAnswer};
 use crate::entry::{self, Format, Kind, Message, Rejected};
-use crate::parts::{Feed, OnError};
+use crate::parts::{Ack, Feed, OnError};
 use crate::window::Place;
 
 /// The ledger takes 16 tags an entry; four are ours, the rest name patients.
@@ -28,6 +28,7 @@ pub(crate) struct Reader {
     codes: String,
     limits: clinical::hl7::Limits,
     on_error: OnError,
+    ack: Ack,
     keys: IndexKey,
 }
 
@@ -57,6 +58,7 @@ impl Reader {
             reader: feed.reader.clone(),
             limits: feed.limits,
             on_error: feed.on_error,
+            ack: feed.ack,
             keys,
         }
     }

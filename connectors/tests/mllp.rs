@@ -71,6 +71,41 @@ async fn answers_come_in_order_though_verdicts_do_not() {
 }
 
 #[tokio::test]
+async fn a_late_second_answer_holds_up_no_first_one() {
+    let (mut source, config) = listen(|config| config.hold_s = 1).await;
+    let (mut writer, mut reader) = Client::connect(&config).await.unwrap().split();
+    let mut taken = Vec::new();
+    for i in 0..4 {
+        writer.write(format!("MSH|{i}").as_bytes()).await.unwrap();
+        let mut inbound = source.next().await.unwrap();
+        // The third is in original mode: its only answer comes when it is there.
+        if i == 2 {
+            inbound.receipt.committed(reply("AA MSH|2"));
+            assert_eq!(reader.answer().await.unwrap(), "AA MSH|2");
+            continue;
+        }
+        inbound.receipt.stored(reply(format!("CA MSH|{i}")));
+        assert_eq!(reader.answer().await.unwrap(), format!("CA MSH|{i}"));
+        taken.push(inbound);
+    }
+    let last = taken.pop().unwrap();
+    while let Some(inbound) = taken.pop() {
+        let body = text(&inbound);
+        inbound.receipt.committed(reply(format!("AA {body}")));
+    }
+    assert_eq!(reader.answer().await.unwrap(), "AA MSH|0");
+    assert_eq!(reader.answer().await.unwrap(), "AA MSH|1");
+    drop((writer, reader));
+    // Its sender has gone: the connection does not wait for the quorum with it.
+    source.stop().await;
+    source.finish().await;
+    let status = source.status();
+    assert_eq!(status.in_flight.load(Ordering::Relaxed), 0);
+    assert_eq!(status.committed.load(Ordering::Relaxed), 4);
+    drop(last);
+}
+
+#[tokio::test]
 async fn what_is_not_kept_has_no_answer_nor_has_anything_after_it() {
     let (mut source, config) = listen(|config| config.hold_s = 2).await;
     let mut stream = TcpStream::connect(&config.address).await.unwrap();

@@ -19,6 +19,8 @@ use crate::program::{medulla, program, run, workspace_root};
 pub struct SiteOptions {
     /// Further TOML: `[[feed]]`, `[[sink]]`, `[alerts]`. `{mllp}` stands for the site's MLLP port.
     pub extra: String,
+    /// Further lines of `[ledger]`.
+    pub ledger: String,
     /// `[scoring]` as TOML.
     pub scoring: String,
 }
@@ -32,6 +34,7 @@ impl Default for SiteOptions {
                     [[feed]]\nname = \"rest\"\nkind = \"http\"\nauthority = \"SIMHOSP\"\ncodes = \"codes.csv\"\n\
                     icu_wards = [\"ICU*\"]\n"
                 .into(),
+            ledger: String::new(),
             scoring: "[scoring]\nrules = [\"news2\"]\n".into(),
         }
     }
@@ -107,8 +110,9 @@ impl Site {
             "[site]\nname = \"{name}\"\ndata = \"data-{name}\"\nzone = \"Europe/Zurich\"\n\
              [http]\nlisten = \"127.0.0.1:{http}\"\n\
              [ledger]\nlisten = \"127.0.0.1:{raft}\"\nkeys = \"keys/{name}\"\ninitialise = {initialise}\n\
-             peers = [{}]\n{}{}",
+             peers = [{}]\n{}{}{}",
             peers.join(", "),
+            options.ledger,
             options.scoring,
             options.extra.replace("{mllp}", &mllp.to_string()),
         );
@@ -179,6 +183,14 @@ impl Site {
         let waited = eventually("a site that is ready", Duration::from_secs(60), is_ready).await;
         let log = self.process().tail();
         waited.with_context(|| format!("site {}: {log}", self.name))
+    }
+
+    /// Until it answers, whether or not it can commit.
+    pub async fn up(&mut self) -> anyhow::Result<()> {
+        let answers = async || self.text("/healthz").await.ok();
+        let waited = eventually("a site that answers", Duration::from_secs(60), answers).await;
+        let log = self.process().tail();
+        waited.map(drop).with_context(|| format!("site {}: {log}", self.name))
     }
 
     /// The value of one sample of `/metrics`, by its text before the value; 0 where there is none.

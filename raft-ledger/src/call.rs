@@ -5,7 +5,24 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::oneshot;
 
-use crate::Outcome;
+use crate::record::{MAX_PAYLOAD_BYTES, MAX_TAGS};
+use crate::{AppendError, Draft, Outcome};
+
+/// What a draft weighs beside its payload.
+const DRAFT_OVERHEAD: usize = 512;
+
+/// Bytes that the drafts weigh; an error if one can never be an entry.
+pub(crate) fn weigh(drafts: &[Draft]) -> Result<usize, AppendError> {
+    for draft in drafts {
+        if draft.payload.len() > MAX_PAYLOAD_BYTES {
+            return Err(AppendError::TooLarge { bytes: draft.payload.len(), limit: MAX_PAYLOAD_BYTES });
+        }
+        if draft.tags.len() > MAX_TAGS {
+            return Err(AppendError::TooManyTags { tags: draft.tags.len(), limit: MAX_TAGS });
+        }
+    }
+    Ok(drafts.iter().map(|draft| draft.payload.len() + DRAFT_OVERHEAD).sum())
+}
 
 /// Bytes taken but not yet applied; each call holds its share until its answer.
 #[derive(Clone, Default)]

@@ -24,6 +24,8 @@ pub struct Config {
     pub in_flight_bytes_max: usize,
     /// Below this much free space under `data` nothing is appended.
     pub free_space_reserve_bytes: u64,
+    /// What the outbox may hold on the disk, never beyond the reserve of free space.
+    pub outbox_bytes_max: u64,
     /// Raft log written since the last snapshot, after which the next is taken; one such length is kept.
     pub snapshot_log_bytes: u64,
     /// The same in entries.
@@ -49,6 +51,7 @@ impl Config {
             append_wait: Duration::from_secs(30),
             in_flight_bytes_max: 16 << 20,
             free_space_reserve_bytes: 512 << 20,
+            outbox_bytes_max: 8 << 30,
             snapshot_log_bytes: 1 << 30,
             snapshot_log_entries: 100_000,
         }

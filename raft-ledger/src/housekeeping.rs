@@ -16,12 +16,14 @@ use crate::store::state_machine::StateMachine;
 
 const PERIOD: Duration = Duration::from_secs(1);
 
+/// `tell_free`: hears how many bytes are free above the reserve.
 pub(crate) async fn run(
     config: Config,
     raft: Raft<Types, StateMachine>,
     log: LogStore,
     store: Arc<LedgerStore>,
     space_low: Arc<AtomicBool>,
+    tell_free: impl Fn(u64) + Send,
 ) {
     let mut tick = tokio::time::interval(PERIOD);
     let mut log_bytes_at_snapshot = 0;
@@ -35,7 +37,7 @@ pub(crate) async fn run(
             }
             return;
         }
-        watch_space(&config, &space_low);
+        watch_space(&config, &space_low, &tell_free);
         let (first, last) = log.first_and_last_index();
         let in_snapshot = store.snapshot().and_then(|s| s.meta.last_log_id.as_ref().map(|id| id.index));
         let entries = last.saturating_sub(in_snapshot.unwrap_or(first));
@@ -71,9 +73,12 @@ async fn snapshot_after(raft: &Raft<Types, StateMachine>, former: Option<u64>) -
     tokio::time::timeout(Duration::from_secs(600), waiting).await.unwrap_or(false)
 }
 
-fn watch_space(config: &Config, space_low: &AtomicBool) {
+fn watch_space(config: &Config, space_low: &AtomicBool, tell_free: &impl Fn(u64)) {
     let low = match free_bytes(&config.data) {
-        Ok(free) => free < config.free_space_reserve_bytes,
+        Ok(free) => {
+            tell_free(free.saturating_sub(config.free_space_reserve_bytes));
+            free < config.free_space_reserve_bytes
+        }
         Err(error) => {
             tracing::warn!(path = %config.data.display(), %error, "free space cannot be read");
             return;

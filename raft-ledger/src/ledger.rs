@@ -11,15 +11,16 @@ use openraft::async_runtime::WatchReceiver;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::apply::BatchKeys;
-use crate::call::{InFlight, places};
+use crate::call::{InFlight, places, weigh};
 use crate::config::Config;
 use crate::cosign::{Blame, Cosigner, Newest, Rounds};
 use crate::keys::{IndexKey, SiteKeys};
 use crate::network::{Identity, Network, Peers, Served, Service, Tls, listen};
 use crate::observer::Observer;
+use crate::outbox::{self, Outbox};
 use crate::packer::Packer;
 use crate::raft::{Member, Types};
-use crate::record::{MAX_PAYLOAD_BYTES, MAX_TAGS, SiteName};
+use crate::record::SiteName;
 use crate::seal::Sealer;
 use crate::store::ledger_store::LedgerStore;
 use crate::store::state_machine::StateMachine;
@@ -30,8 +31,6 @@ use crate::{AppendError, Draft, LedgerError, Outcome, PeerStatus, Role, Status, 
 
 /// Calls that wait for the writer, beside the limit in bytes.
 const CALLS_MAX: usize = 4096;
-/// What a draft weighs beside its payload.
-const DRAFT_OVERHEAD: usize = 512;
 const CLOSE_WAIT: Duration = Duration::from_secs(10);
 
 /// A running ledger of one site. Cheap to clone.
@@ -51,6 +50,7 @@ pub(crate) struct Inner {
     pub(crate) newest: Arc<Newest>,
     pub(crate) raft: Raft<Types, StateMachine>,
     pub(crate) peers: Peers,
+    outbox: Outbox,
     in_flight: InFlight,
     space_low: Arc<AtomicBool>,
     calls: Mutex<Option<mpsc::Sender<Drafts>>>,
@@ -120,6 +120,7 @@ impl Ledger {
         }
         let (calls, receiver) = mpsc::channel(CALLS_MAX);
         let (done, written) = oneshot::channel();
+        let (epoch_open, may_write) = watch::channel(false);
         let space_low = Arc::new(AtomicBool::new(false));
         let writer = Writer {
             keys: keys.clone(),
@@ -130,9 +131,33 @@ impl Ledger {
             packer: Packer { keys: keys.clone(), sealer: sealer.clone() },
             calls: receiver,
             events,
+            epoch_open,
             tasks: tasks.clone(),
         };
         tasks.spawn(writer.run(done));
+        let in_flight = InFlight::default();
+        let outbox = Outbox::open(outbox::Parts {
+            site_db: site_db.clone(),
+            entries: outbox::Entries {
+                store: store.clone(),
+                sealer: sealer.clone(),
+                site: keys.site.clone(),
+            },
+            epoch_open: may_write,
+            bytes_max: config.outbox_bytes_max,
+            in_flight_bytes_max: config.in_flight_bytes_max,
+            reserve_bytes: config.free_space_reserve_bytes,
+            calls: calls.downgrade(),
+            calls_in_flight: in_flight.clone(),
+            space_low: space_low.clone(),
+            tasks: tasks.clone(),
+        })?;
+        let tell_free = {
+            let outbox = outbox.clone();
+            move |bytes| outbox.set_free(bytes)
+        };
+        let (low, store_of) = (space_low.clone(), store.clone());
+        tasks.spawn(housekeeping::run(config.clone(), raft.clone(), log, store_of, low, tell_free));
         let rounds = Rounds {
             cosigner: cosigner.clone(),
             newest: newest.clone(),
@@ -141,7 +166,6 @@ impl Ledger {
             peers: peers.clone(),
         };
         tasks.spawn(rounds.run());
-        tasks.spawn(housekeeping::run(config.clone(), raft.clone(), log, store.clone(), space_low.clone()));
         let inner = Inner {
             config,
             keys,
@@ -153,7 +177,8 @@ impl Ledger {
             newest,
             raft,
             peers,
-            in_flight: InFlight::default(),
+            outbox,
+            in_flight,
             space_low,
             calls: Mutex::new(Some(calls)),
             written: Mutex::new(Some(written)),
@@ -212,15 +237,12 @@ impl Ledger {
             let reserve_bytes = self.inner.config.free_space_reserve_bytes;
             return Err(AppendError::NoSpace { reserve_bytes });
         }
-        for draft in drafts {
-            if draft.payload.len() > MAX_PAYLOAD_BYTES {
-                return Err(AppendError::TooLarge { bytes: draft.payload.len(), limit: MAX_PAYLOAD_BYTES });
-            }
-            if draft.tags.len() > MAX_TAGS {
-                return Err(AppendError::TooManyTags { tags: draft.tags.len(), limit: MAX_TAGS });
-            }
-        }
-        Ok(drafts.iter().map(|draft| draft.payload.len() + DRAFT_OVERHEAD).sum())
+        weigh(drafts)
+    }
+
+    /// Where drafts are durable at this site before a quorum has them.
+    pub fn outbox(&self) -> &Outbox {
+        &self.inner.outbox
     }
 
     /// Leaves applied here.

@@ -15,6 +15,7 @@ mod ledger;
 pub mod merkle;
 mod network;
 mod observer;
+mod outbox;
 mod packer;
 mod proofs;
 mod raft;
@@ -37,6 +38,7 @@ pub use config::{Config, PeerConfig};
 pub use export::Progress;
 pub use keys::IndexKey;
 pub use ledger::Ledger;
+pub use outbox::{Outbox, OutboxState, OutboxStatus, Stored};
 pub use types::{
     AppendError, CosignedCheckpoint, Draft, Entry, LedgerError, Outcome, Payload, PeerStatus, Role, Status,
     Subject, Tag,

@@ -33,6 +33,8 @@ const WRAPPED_LEN: usize = 32 + TAG_LEN;
 const PREFIX_LEN: usize = 1 + 12 + WRAPPED_LEN;
 /// Bytes that sealing adds to a payload.
 pub(crate) const OVERHEAD_BYTES: usize = PREFIX_LEN + TAG_LEN;
+/// The same for what is sealed aside: its key id stands in front.
+pub(crate) const ASIDE_OVERHEAD_BYTES: usize = 16 + OVERHEAD_BYTES;
 
 /// Seals this site's drafts, opens what this site has keys for.
 pub(crate) struct Sealer {
@@ -88,7 +90,7 @@ impl Sealer {
             key_ref: self.mask(&id, self.group_id, &self.site, epoch, site_seq),
         };
         let event_key = Secret::random(rng);
-        let ciphertext = encrypt(&head, &subject_key, &event_key, &draft.payload, rng)?;
+        let ciphertext = encrypt(associated_data(&head), &subject_key, &event_key, &draft.payload, rng)?;
         Ok(Message {
             kind: head.kind,
             event_time_ms: head.event_time_ms,
@@ -118,11 +120,38 @@ impl Sealer {
                 "entry {seq} of site {site} in epoch {epoch} does not open with its key"
             ))
         };
-        let (payload, event_key) = decrypt(head, &subject_key, ciphertext).ok_or_else(damaged)?;
+        let (payload, event_key) =
+            decrypt(associated_data(head), &subject_key, ciphertext).ok_or_else(damaged)?;
         if commitment(&event_key, &subject) != leaf.subject_commitment {
             return Err(damaged());
         }
         Ok(Some(payload.into()))
+    }
+
+    /// Seals what waits on this site's disk and is no entry yet, under its subject's key and bound to `place`.
+    /// Key id and sealed bytes: `ASIDE_OVERHEAD_BYTES` longer than `plain`.
+    pub(crate) fn seal_aside<R: RngCore + CryptoRng>(
+        &self,
+        subject: &Subject,
+        place: &[u8],
+        plain: &[u8],
+        rng: &mut R,
+    ) -> Result<Vec<u8>, LedgerError> {
+        let (id, subject_key) = self
+            .keys
+            .key_of(subject)
+            .ok_or_else(|| LedgerError::Keys("a subject has no key yet; ensure it before sealing".into()))?;
+        let event_key = Secret::random(rng);
+        let sealed = encrypt(aside(place), &subject_key, &event_key, plain, rng)?;
+        Ok([id.as_slice(), &sealed].concat())
+    }
+
+    /// What [`Sealer::seal_aside`] sealed, and its subject. `None` if it is damaged or its key is gone.
+    pub(crate) fn open_aside(&self, place: &[u8], sealed: &[u8]) -> Option<(Subject, Vec<u8>)> {
+        let (id, sealed) = sealed.split_first_chunk::<16>()?;
+        let (subject, subject_key) = self.keys.key_by_id(id)?;
+        let (plain, _) = decrypt(aside(place), &subject_key, sealed)?;
+        Some((subject, plain))
     }
 
     fn key_id(&self, leaf: &Leaf) -> KeyId {
@@ -142,8 +171,9 @@ impl Sealer {
     }
 }
 
+/// `associated`: as of [`associated_data`].
 fn encrypt<R: RngCore + CryptoRng>(
-    head: &Head,
+    mut associated: Vec<u8>,
     subject_key: &Secret,
     event_key: &Secret,
     payload: &[u8],
@@ -155,7 +185,6 @@ fn encrypt<R: RngCore + CryptoRng>(
     let mut out = Vec::with_capacity(payload.len() + OVERHEAD_BYTES);
     out.push(VERSION);
     out.extend_from_slice(&nonce);
-    let mut associated = associated_data(head);
     let mut wrapped = *event_key.expose();
     let tag = Aes256Gcm::new(subject_key.expose().into())
         .encrypt_in_place_detached(Nonce::from_slice(&nonce), &associated, &mut wrapped)
@@ -173,12 +202,11 @@ fn encrypt<R: RngCore + CryptoRng>(
 }
 
 /// The payload and its event key.
-fn decrypt(head: &Head, subject_key: &Secret, ciphertext: &[u8]) -> Option<(Vec<u8>, Secret)> {
+fn decrypt(mut associated: Vec<u8>, subject_key: &Secret, ciphertext: &[u8]) -> Option<(Vec<u8>, Secret)> {
     let (nonce, rest) = ciphertext.strip_prefix(&[VERSION])?.split_first_chunk::<12>()?;
     let (mut event_key, rest) = rest.split_first_chunk::<32>().map(|(key, rest)| (*key, rest))?;
     let (wrap_tag, rest) = rest.split_first_chunk::<TAG_LEN>()?;
     let (body, tag) = rest.split_last_chunk::<TAG_LEN>()?;
-    let mut associated = associated_data(head);
     Aes256Gcm::new(subject_key.expose().into())
         .decrypt_in_place_detached(
             Nonce::from_slice(nonce),
@@ -206,6 +234,11 @@ fn associated_data(head: &Head) -> Vec<u8> {
     let mut associated = vec![VERSION, EVENT_KEY];
     associated.extend_from_slice(&head.encode());
     associated
+}
+
+/// The same for what is no entry: no head of a leaf begins like this.
+fn aside(place: &[u8]) -> Vec<u8> {
+    [&[VERSION, EVENT_KEY], b"aside\n".as_slice(), place].concat()
 }
 
 fn commitment(event_key: &Secret, subject: &Subject) -> Hash {
@@ -331,7 +364,7 @@ mod tests {
         };
         let (subject_key, event_key) = (Secret::new([9; 32]), Secret::new([10; 32]));
         let golden = hex::decode(include_str!("seal.golden.txt").trim_end()).unwrap();
-        let (payload, opened_with) = decrypt(&head, &subject_key, &golden).unwrap();
+        let (payload, opened_with) = decrypt(associated_data(&head), &subject_key, &golden).unwrap();
         assert_eq!((payload.as_slice(), opened_with.expose()), (b"payload".as_slice(), event_key.expose()));
         let committed = "a5061d9cd5a16d7b3ccb061305bd2a7d861035249118da85bbe8062299e9af38";
         assert_eq!(hex::encode(commitment(&event_key, &Subject([11; 32]))), committed);

@@ -21,6 +21,14 @@ impl Tasks {
         });
     }
 
+    /// Work that blocks; `stop` waits for its end. `None`: the runtime is going down.
+    pub(crate) async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Option<T> {
+        self.tracker.spawn_blocking(work).await.ok()
+    }
+
     pub(crate) async fn stop(&self) {
         self.stop.cancel();
         self.tracker.close();

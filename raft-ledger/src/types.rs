@@ -88,6 +88,11 @@ pub enum AppendError {
     TooManyTags { tags: usize, limit: usize },
     #[error("less than {reserve_bytes} bytes are free on the ledger's disk; make room and append again")]
     NoSpace { reserve_bytes: u64 },
+    /// Nothing was taken: wait for the outbox to drain, or make it larger.
+    #[error("the outbox holds {bytes} of the {limit} bytes that it may; it drains once there is a quorum")]
+    OutboxFull { bytes: u64, limit: u64 },
+    #[error("a draft for the outbox has no dedupe key; without one it could become two entries")]
+    NoDedupe,
     #[error("the ledger is closed")]
     Closed,
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use openraft::Raft;
 use openraft::async_runtime::WatchReceiver;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 
 use crate::apply::Refusal;
@@ -51,6 +51,8 @@ pub(crate) struct Writer {
     pub(crate) packer: Packer,
     pub(crate) calls: mpsc::Receiver<Drafts>,
     pub(crate) events: mpsc::UnboundedReceiver<Event>,
+    /// Told of the first epoch.
+    pub(crate) epoch_open: watch::Sender<bool>,
     pub(crate) tasks: Tasks,
 }
 
@@ -77,6 +79,7 @@ impl Writer {
     /// Until the calls' channel is closed and all is applied, or the task is dropped.
     pub(crate) async fn run(mut self, done: oneshot::Sender<()>) {
         while let Some(position) = self.open_epoch().await {
+            self.epoch_open.send_replace(true);
             if self.write(position).await.is_ok() {
                 break;
             }

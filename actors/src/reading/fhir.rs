@@ -7,9 +7,12 @@ use connectors::Reply;
 
 use super::{Outcome, Read, Reader, Seen, has_error, refusal};
 use crate::committer::Accepted;
-use crate::entry::{Format, Message, READER};
+use crate::entry::{Format, Message, READER, RESOURCE_TAG};
+use crate::parts::Ack;
 
 const CONTENT_TYPE: &str = "application/fhir+json";
+/// What an entry may have.
+const TAGS_MAX: usize = 16;
 
 impl Reader {
     pub(super) fn read_fhir(&self, seen: &Seen) -> Read {
@@ -43,10 +46,19 @@ impl Reader {
         };
         let raw = &seen.inbound.payload;
         let dedupe = self.keys.keyed_hash("fhir", &[self.feed.as_bytes(), id.as_bytes(), raw]);
-        let draft = self.message(seen, entry, raw, None, dedupe);
-        let accept = Outcome::Accepted(Box::new(move |outcomes: &[raft_ledger::Outcome]| Accepted {
-            first: None,
-            last: created(&resource, outcomes.first().map(|outcome| outcome.index).unwrap_or_default()),
+        let mut draft = self.message(seen, entry, raw, None, dedupe);
+        let early_id = (self.ack == Ack::Site).then(|| hex::encode(&dedupe[..16]));
+        if let Some(id) = &early_id {
+            draft.tags.truncate(TAGS_MAX - 1);
+            draft.tags.push(self.keys.tag(RESOURCE_TAG, id.as_bytes()));
+        }
+        let accept = Outcome::Accepted(Box::new(move |outcomes: &[raft_ledger::Outcome]| {
+            let index = || outcomes.first().map(|outcome| outcome.index).unwrap_or_default().to_string();
+            Accepted {
+                first: None,
+                last: created(&resource, &early_id.unwrap_or_else(index)),
+                last_at_quorum: false,
+            }
         }));
         Read { drafts: vec![draft], type_, outcome: accept }
     }
@@ -76,14 +88,16 @@ fn wrong_endpoint(seen: &Seen, resource: &Resource) -> Option<Issue> {
 }
 
 /// 201 with a versioned Location; a transaction or batch answers 200 with one line an entry. The server's id of a
-/// resource is its ledger index, so `GET` finds it without another table.
-fn created(resource: &Resource, index: u64) -> Reply {
+/// resource is its ledger index, so `GET` finds it without another table. With `ack = "site"` there is none yet:
+/// then the id is the beginning of the dedupe key, by which the outbox finds it before the commit and a tag in the
+/// ledger after it. A resend hears the same id.
+fn created(resource: &Resource, id: &str) -> Reply {
     match resource.bundle_type() {
         Some(kind @ ("transaction" | "batch")) => {
             let answer = |(number, entry): (usize, &fhir::Entry)| EntryAnswer {
                 status: "201 Created".into(),
                 location: match &entry.resource_type {
-                    Some(type_) => format!("{type_}/{index}-{number}/_history/1"),
+                    Some(type_) => format!("{type_}/{id}-{number}/_history/1"),
                     None => String::new(),
                 },
                 issues: Vec::new(),
@@ -99,7 +113,7 @@ fn created(resource: &Resource, index: u64) -> Reply {
         _ => Reply {
             status: 201,
             content_type: CONTENT_TYPE,
-            location: Some(format!("{}/{index}/_history/1", resource.type_())),
+            location: Some(format!("{}/{id}/_history/1", resource.type_())),
             body: Bytes::new(),
         },
     }

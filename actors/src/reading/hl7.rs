@@ -100,9 +100,15 @@ fn answer(one: One) -> Outcome {
         let commit = asked.accept.wants(true).then(|| ack::accept(message, ack::Mode::Commit, now, &own_id));
         let application =
             asked.application.wants(true).then(|| ack::accept(message, ack::Mode::Application, now, &own_id));
+        let enhanced = asked.enhanced;
         return Outcome::Accepted(Box::new(move |_| match (commit, application) {
-            (Some(first), Some(last)) => Accepted { first: Some(reply(200, first)), last: reply(200, last) },
-            (only, other) => Accepted { first: None, last: reply(200, only.or(other).unwrap_or_default()) },
+            (Some(first), Some(last)) => {
+                Accepted { first: Some(reply(200, first)), last: reply(200, last), last_at_quorum: true }
+            }
+            (None, Some(last)) => Accepted { first: None, last: reply(200, last), last_at_quorum: enhanced },
+            (commit, None) => {
+                Accepted { first: None, last: reply(200, commit.unwrap_or_default()), last_at_quorum: false }
+            }
         }));
     }
     // What cannot be read is refused at once; the application never sees it, so one answer is all there is.

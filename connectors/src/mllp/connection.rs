@@ -1,7 +1,7 @@
 //! One sender's connection: a reader that runs ahead by a bounded number of frames, and a writer that answers
 //! strictly in order.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::task::Poll;
@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use super::frame::{Decoder, Event, Fault, encode_into};
 use super::source::Config;
 use super::stream::BoxedStream;
-use crate::{Format, Inbound, Receipt, Refusal, SourceStatus, Verdict, Verdicts};
+use crate::{Format, Inbound, Receipt, Refusal, Reply, SourceStatus, Verdict, Verdicts};
 
 /// A sender that leaves out the CR after EB waits for its answer; so long it is waited for.
 const CR_WAIT: Duration = Duration::from_millis(300);
@@ -23,6 +23,9 @@ const CR_WAIT: Duration = Duration::from_millis(300);
 const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 /// Answers that are ready together are written at the latest when they are so long.
 const GATHERED_BYTES_MAX: usize = 64 * 1024;
+
+/// Messages of one connection whose CA has left and whose AA has not; with more, the next CA waits.
+const STORED_MAX: usize = 4096;
 
 /// What the connections of one listener share.
 pub(super) struct Shared {
@@ -164,35 +167,27 @@ impl Reader<'_> {
 
 async fn write_answers(
     output: WriteHalf<BoxedStream>,
-    mut owed: mpsc::Receiver<Owed>,
+    owed: mpsc::Receiver<Owed>,
     mute: &CancellationToken,
     shared: &Shared,
 ) {
+    let mut queue = Queue { owed, front: None, stored: VecDeque::new(), shared };
     let mut answers = Answers { output, gathered: BytesMut::new(), unread: false, mute, shared };
-    while let Some(Owed { mut verdicts, bytes }) = answers.written_before(owed.recv()).await {
-        let answered = loop {
-            let verdict = answers.written_before(verdicts.next()).await;
-            let (reply, last) = match verdict {
-                Verdict::Stored(ref reply) => (reply, false),
-                Verdict::Committed(ref reply) | Verdict::Rejected(_, ref reply) => (reply, true),
-                Verdict::Retry(_) => {
-                    shared.status.settle(&verdict);
-                    break false;
-                }
-            };
-            answers.add(&reply.body);
-            if last {
+    while let Some(verdict) = answers.written_before(queue.next()).await {
+        match &verdict {
+            Verdict::Stored(reply) => answers.add(&reply.body),
+            Verdict::Committed(reply) | Verdict::Rejected(_, reply) => {
+                answers.add(&reply.body);
                 shared.status.settle(&verdict);
-                break true;
             }
-        };
-        drop(bytes);
-        if !answered {
-            answers.write().await;
-            mute.cancel();
-            settle_unanswered(owed, shared).await;
-            hold(shared).await;
-            break;
+            Verdict::Retry(_) => {
+                shared.status.settle(&verdict);
+                answers.write().await;
+                mute.cancel();
+                queue.settle_unanswered().await;
+                hold(shared).await;
+                break;
+            }
         }
     }
     answers.write().await;
@@ -200,12 +195,94 @@ async fn write_answers(
     let _ = tokio::time::timeout(WRITE_TIMEOUT, answers.output.shutdown()).await;
 }
 
-/// After one message without an answer none of its successors may have one: senders match answers by order.
-async fn settle_unanswered(mut owed: mpsc::Receiver<Owed>, shared: &Shared) {
-    owed.close();
-    while let Some(Owed { verdicts, bytes }) = owed.recv().await {
-        shared.status.settle(&verdicts.last().await);
-        drop(bytes);
+/// What is owed, in the order of its messages. In HL7 enhanced mode a message has two (HL7 v2.9 ch. 2 §2.9.3): its CA
+/// (stored) keeps that order, and its AA the order among the AAs, so that a late AA holds up no CA.
+struct Queue<'a> {
+    owed: mpsc::Receiver<Owed>,
+    front: Option<Owed>,
+    /// Their CA has left, their AA is to come.
+    stored: VecDeque<Verdicts>,
+    shared: &'a Shared,
+}
+
+impl Queue<'_> {
+    /// `None`: all that was owed has been answered, and nothing more will come.
+    async fn next(&mut self) -> Option<Verdict> {
+        let Queue { owed, front, stored, .. } = self;
+        let waits = !stored.is_empty();
+        let has_room = stored.len() < STORED_MAX;
+        let later = async {
+            match stored.front_mut() {
+                Some(verdicts) => verdicts.next().await,
+                None => std::future::pending().await,
+            }
+        };
+        let first = async {
+            if front.is_none() {
+                *front = owed.recv().await;
+            }
+            match front {
+                Some(owed) => Some(owed.verdicts.next().await),
+                None => None,
+            }
+        };
+        tokio::select! {
+            biased;
+            verdict = later, if waits => {
+                self.stored.pop_front();
+                Some(verdict)
+            }
+            verdict = first, if has_room => match verdict {
+                Some(Verdict::Stored(reply)) => {
+                    // Durable: its bytes are no longer in flight.
+                    self.stored.extend(self.front.take().map(|owed| owed.verdicts));
+                    Some(Verdict::Stored(reply))
+                }
+                Some(verdict) => {
+                    self.front = None;
+                    Some(verdict)
+                }
+                None => self.after_the_last().await,
+            },
+        }
+    }
+
+    /// The sender sends no more; so long it may still wait for its AAs, and whether it does cannot be seen.
+    async fn after_the_last(&mut self) -> Option<Verdict> {
+        let first = self.stored.front_mut()?;
+        let limit = Duration::from_secs(self.shared.config.hold_s);
+        match tokio::time::timeout(limit, first.next()).await {
+            Ok(verdict) => {
+                self.stored.pop_front();
+                Some(verdict)
+            }
+            Err(_) => {
+                self.give_up_stored();
+                None
+            }
+        }
+    }
+
+    /// They are kept, and nobody is there to hear more of it.
+    fn give_up_stored(&mut self) {
+        for _ in self.stored.drain(..) {
+            self.shared.status.settle(&Verdict::Stored(Reply::default()));
+        }
+    }
+
+    /// After one message without an answer none of its successors may have one: senders match answers by order.
+    async fn settle_unanswered(mut self) {
+        self.owed.close();
+        self.give_up_stored();
+        loop {
+            let next = match self.front.take() {
+                Some(owed) => Some(owed),
+                None => self.owed.recv().await,
+            };
+            let Some(Owed { mut verdicts, bytes }) = next else { return };
+            self.shared.status.settle(&verdicts.next().await);
+            drop(bytes);
+        }
     }
 }
 

@@ -30,6 +30,13 @@ async fn amqp_leader_killed() -> anyhow::Result<()> {
 }
 
 #[tokio::test]
+async fn amqp_quorum_lost() -> anyhow::Result<()> {
+    let _broker = AMQP.read().await;
+    let Some(bus) = Bus::amqp("amqp_quorum_lost").await? else { return Ok(()) };
+    flow(&bus, &STEADY, Fault::LoseQuorum).await
+}
+
+#[tokio::test]
 async fn amqp_broker_restarted() -> anyhow::Result<()> {
     let _broker = AMQP.write().await;
     let Some(bus) = Bus::amqp("amqp_broker_restarted").await? else { return Ok(()) };

@@ -26,6 +26,8 @@ const CONSUMER: usize = 2;
 const LONG: Duration = Duration::from_secs(240);
 /// Messages without an answer when a site is killed.
 const UNDER_WAY: u64 = 50;
+/// Messages in the outbox when its site is killed.
+const IN_OUTBOX: f64 = 300.0;
 
 pub enum Bus {
     Kafka(KafkaTopics),
@@ -115,6 +117,8 @@ pub enum Fault {
     None,
     KillConsumer,
     KillLeader,
+    /// With `ack = "site"`: the peers hang, and the consumer is killed while its outbox holds what it acknowledged.
+    LoseQuorum,
     /// A shell command that restarts the broker.
     Broker(String),
     /// So many sites, drawn by the seed, are killed one after the other.
@@ -136,7 +140,8 @@ pub struct Load {
 pub async fn flow(bus: &Bus, load: &Load, fault: Fault) -> anyhow::Result<()> {
     let folder = tempfile::tempdir()?;
     let exactly = matches!(fault, Fault::None);
-    let mut consortium = start(folder.path(), bus).await?;
+    let ack = if matches!(fault, Fault::LoseQuorum) { "site" } else { "quorum" };
+    let mut consortium = start(folder.path(), bus, ack).await?;
     let truth = folder.path().join("truth.jsonl");
     let sender = send(bus.target(), load, &truth);
     let struck_at = strike(&mut consortium, load.messages_min / 2, fault).await?;
@@ -170,9 +175,10 @@ pub async fn flow(bus: &Bus, load: &Load, fault: Fault) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn start(folder: &Path, bus: &Bus) -> anyhow::Result<Consortium> {
+async fn start(folder: &Path, bus: &Bus, ack: &str) -> anyhow::Result<Consortium> {
+    let config = bus.config().replace("[[feed]]\n", &format!("[[feed]]\nack = \"{ack}\"\n"));
     let options = |name: &str| {
-        let extra = if name == "c" { bus.config() } else { String::new() };
+        let extra = if name == "c" { config.clone() } else { String::new() };
         SiteOptions { extra, ..SiteOptions::with_sepsis_model() }
     };
     Consortium::start(folder, options).await
@@ -204,6 +210,7 @@ async fn strike(consortium: &mut Consortium, after: usize, fault: Fault) -> anyh
         Fault::None => {}
         Fault::KillConsumer => kill_consumer(consortium).await?,
         Fault::KillLeader => kill_leader(consortium).await?,
+        Fault::LoseQuorum => lose_quorum(consortium).await?,
         Fault::Broker(command) => {
             let run = tokio::task::spawn_blocking(move || Command::new("sh").args(["-c", &command]).status());
             ensure!(run.await??.success(), "the broker's restart command failed");
@@ -233,6 +240,22 @@ async fn kill_consumer(consortium: &mut Consortium) -> anyhow::Result<()> {
     kill_under_way(consortium, CONSUMER).await?;
     consortium.sites[CONSUMER].start()?;
     consortium.sites[CONSUMER].ready().await
+}
+
+async fn lose_quorum(consortium: &mut Consortium) -> anyhow::Result<()> {
+    consortium.sites[..CONSUMER].iter_mut().try_for_each(|peer| peer.process().signal("STOP"))?;
+    let consumer = &mut consortium.sites[CONSUMER];
+    let gathered = eventually("messages in the outbox", LONG, async || {
+        let waiting = consumer.metric("medulla_outbox_entries").await.ok()?;
+        (waiting >= IN_OUTBOX).then_some(waiting)
+    });
+    println!("{} messages waited in the outbox", gathered.await?);
+    consumer.kill_9()?;
+    consumer.start()?;
+    consumer.up().await?;
+    let kept = consumer.metric("medulla_outbox_entries").await?;
+    ensure!(kept >= IN_OUTBOX, "only {kept} are in the outbox after the restart");
+    consortium.sites[..CONSUMER].iter_mut().try_for_each(|peer| peer.process().signal("CONT"))
 }
 
 /// The others elect a new leader before the old one comes back.

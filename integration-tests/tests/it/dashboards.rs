@@ -235,7 +235,7 @@ fn options(inbox: &Path, webhook: u16) -> SiteOptions {
     let mut options = SiteOptions::with_sepsis_model();
     options.extra.push_str(&format!(
         "[[feed]]\nname = \"folder\"\nkind = \"file\"\npath = {inbox:?}\nwatch = true\nauthority = \"SIMHOSP\"\n\
-         [[sink]]\nname = \"ehr\"\nkind = \"webhook\"\nurl = \"http://127.0.0.1:{webhook}/\"\n"
+         ack = \"site\"\n[[sink]]\nname = \"ehr\"\nkind = \"webhook\"\nurl = \"http://127.0.0.1:{webhook}/\"\n"
     ));
     options
 }

@@ -4,10 +4,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
-use integration_tests::{Consortium, Listing, SiteOptions, TruthFile, eventually, medulla, run};
+use integration_tests::{Consortium, Line, Listing, SiteOptions, TruthFile, eventually, medulla, run};
 use serde_json::Value;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 
 const MESSAGES: usize = 20;
 
@@ -179,43 +177,6 @@ fn files_below(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
         }
     }
     Ok(files)
-}
-
-/// An MLLP connection that answers are read from as they come.
-struct Line {
-    stream: TcpStream,
-    read: Vec<u8>,
-}
-
-impl Line {
-    async fn open(port: u16) -> anyhow::Result<Line> {
-        Ok(Line { stream: TcpStream::connect(("127.0.0.1", port)).await?, read: Vec::new() })
-    }
-
-    async fn send(&mut self, message: &str) -> anyhow::Result<()> {
-        Ok(self.stream.write_all(format!("\x0b{message}\x1c\r").as_bytes()).await?)
-    }
-
-    /// `MSA-1 MSA-2` of each answer, until there are `count`, the time is over or the connection ends.
-    async fn answers(&mut self, limit: Duration, count: usize) -> Vec<String> {
-        let mut answers = Vec::new();
-        let deadline = tokio::time::Instant::now() + limit;
-        while answers.len() < count {
-            let mut piece = [0; 4096];
-            match tokio::time::timeout_at(deadline, self.stream.read(&mut piece)).await {
-                Ok(Ok(length)) if length > 0 => self.read.extend_from_slice(&piece[..length]),
-                _ => break,
-            }
-            while let Some(end) = self.read.iter().position(|byte| *byte == 0x1c) {
-                let frame: Vec<u8> = self.read.drain(..=end).collect();
-                let text = String::from_utf8_lossy(&frame).into_owned();
-                let answer = text.split('\r').find_map(|segment| segment.strip_prefix("MSA|"));
-                let fields: Vec<&str> = answer.unwrap_or("no MSA").split('|').take(2).collect();
-                answers.push(fields.join(" "));
-            }
-        }
-        answers
-    }
 }
 
 fn admission(number: usize) -> String {

@@ -30,6 +30,13 @@ async fn kafka_leader_killed() -> anyhow::Result<()> {
 }
 
 #[tokio::test]
+async fn kafka_quorum_lost() -> anyhow::Result<()> {
+    let _broker = KAFKA.read().await;
+    let Some(bus) = Bus::kafka("kafka_quorum_lost").await? else { return Ok(()) };
+    flow(&bus, &STEADY, Fault::LoseQuorum).await
+}
+
+#[tokio::test]
 async fn kafka_broker_restarted() -> anyhow::Result<()> {
     let _broker = KAFKA.write().await;
     let Some(bus) = Bus::kafka("kafka_broker_restarted").await? else { return Ok(()) };

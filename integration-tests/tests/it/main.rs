@@ -13,6 +13,7 @@ mod faults;
 mod first_run;
 mod kafka_flow;
 mod model_cli;
+mod outbox;
 mod proofs;
 mod reads;
 mod tidy;

@@ -83,6 +83,50 @@ async fn a_power_cut_of_the_whole_city_loses_nothing_acknowledged() -> anyhow::R
     Ok(())
 }
 
+/// The same for what only one site has: its peers stand still, so all that it answers is in its outbox alone.
+#[tokio::test]
+async fn a_power_cut_takes_nothing_acknowledged_out_of_the_outbox() -> anyhow::Result<()> {
+    let folder = tempfile::tempdir()?;
+    let Some(shim) = shim(folder.path(), "a_power_cut_takes_nothing_out_of_the_outbox")? else {
+        return Ok(());
+    };
+    let mut rng = seeded()?;
+    let mut options = SiteOptions::default();
+    options.extra = options.extra.replace("name = \"adt\"", "name = \"adt\"\nack = \"site\"");
+    let mut sites = Consortium::prepare(folder.path(), |_| options.clone())?.sites;
+    let disk = Disk::watch(&sites[0].data(), &shim)?;
+    sites[0].start_with(&disk.environment())?;
+    for other in [1, 2] {
+        sites[other].start()?;
+    }
+    for site in &mut sites {
+        site.ready().await?;
+    }
+    for other in [1, 2] {
+        sites[other].process().signal("STOP")?;
+    }
+    let hospital = Hospital::sending_to(&sites[0]);
+    for cycle in 1..=cycles(4) {
+        hospital.load(&mut rng).await?;
+        sites[0].kill_9()?;
+        let (acknowledged, cut) = (hospital.acknowledged().len(), disk.cut_power(&mut rng)?);
+        println!("cycle {cycle}: {acknowledged} acknowledged, {cut:?}");
+        ensure!(cut.bytes_cut > 0, "a cut that takes nothing shows nothing");
+        sites[0].start_with(&disk.environment())?;
+        sites[0].up().await.with_context(|| format!("cycle {cycle}: {cut:?}"))?;
+    }
+    for other in [1, 2] {
+        sites[other].process().signal("CONT")?;
+    }
+    let acknowledged = hospital.finish().await?;
+    holds_once(&sites[0], &acknowledged).await?;
+    let consortium = Consortium { sites };
+    let (size, root) = consortium.agree().await?;
+    consortium.sites.iter().try_for_each(verifies)?;
+    println!("size {size}, root {root} at all three sites, {} acknowledged", acknowledged.len());
+    Ok(())
+}
+
 /// The tests above can fail: where the syncs of write-ahead logs only pretend, a power cut takes acknowledged
 /// messages.
 #[tokio::test]

@@ -1,5 +1,6 @@
 use actix_web::{get, web};
 use actors::{FeedStatus, SinkStatus};
+use raft_ledger::OutboxStatus;
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -13,6 +14,8 @@ pub struct Feeds {
     feeds: Vec<FeedStatus>,
     #[schema(value_type = Vec<schemas::SinkStatus>)]
     sinks: Vec<SinkStatus>,
+    #[schema(value_type = schemas::OutboxStatus)]
+    outbox: OutboxStatus,
 }
 
 /// Every configured feed and sink with its state.
@@ -21,5 +24,5 @@ pub struct Feeds {
 #[get("/feeds")]
 pub async fn feeds(site: SiteData, who: Identity) -> Result<web::Json<Feeds>, ApiError> {
     who.must_see_operations()?;
-    Ok(web::Json(Feeds { feeds: site.feeds(), sinks: site.sinks() }))
+    Ok(web::Json(Feeds { feeds: site.feeds(), sinks: site.sinks(), outbox: site.outbox() }))
 }

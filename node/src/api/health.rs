@@ -1,6 +1,7 @@
 //! `/healthz`, `/readyz`, `/metrics`.
 
 use actix_web::{HttpResponse, Responder};
+use raft_ledger::OutboxStatus;
 
 use super::{ApiError, SiteData};
 use crate::http::Identity;
@@ -10,13 +11,21 @@ pub async fn healthz() -> impl Responder {
     HttpResponse::Ok().content_type("text/plain").body("ok\n")
 }
 
-/// The site can commit: 200, else 503 with the reason.
+/// The site can commit: 200, else 503 with the reason. The second line tells how the outbox is.
 pub async fn readyz(site: SiteData) -> impl Responder {
+    let outbox = outbox_line(&site.outbox());
     if site.is_ready() {
-        HttpResponse::Ok().content_type("text/plain").body("ready\n")
+        HttpResponse::Ok().content_type("text/plain").body(format!("ready\n{outbox}\n"))
     } else {
-        HttpResponse::ServiceUnavailable().content_type("text/plain").body("no quorum: no leader is known\n")
+        let text = format!("no quorum: no leader is known\n{outbox}\n");
+        HttpResponse::ServiceUnavailable().content_type("text/plain").body(text)
     }
+}
+
+fn outbox_line(outbox: &OutboxStatus) -> String {
+    let OutboxStatus { state, entries, bytes, limit_bytes, .. } = outbox;
+    let fault = if outbox.fault.is_some() { ", cannot be forwarded: the log says why" } else { "" };
+    format!("outbox: {}, {entries} entries, {bytes} of {limit_bytes} bytes{fault}", state.as_str())
 }
 
 pub async fn metrics(site: SiteData, who: Identity) -> Result<HttpResponse, ApiError> {

@@ -5,7 +5,7 @@ use std::path::Path;
 use actors::{AlertRow, FeedStatus, Found, Handle, PatientDetail, PatientRow, Search, SinkStatus};
 use async_trait::async_trait;
 use futures_util::StreamExt;
-use raft_ledger::{CosignedCheckpoint, Entry, LedgerError, Report, Status};
+use raft_ledger::{CosignedCheckpoint, Entry, LedgerError, OutboxStatus, Report, Status};
 use tokio_stream::wrappers::BroadcastStream;
 
 use super::site::{AcknowledgeError, BoardEvent, BoardStream, Lagged, Site};
@@ -18,6 +18,10 @@ impl Site for Handle {
 
     fn is_ready(&self) -> bool {
         Handle::is_ready(self)
+    }
+
+    fn outbox(&self) -> OutboxStatus {
+        Handle::outbox(self)
     }
 
     fn metrics(&self) -> Vec<prometheus::proto::MetricFamily> {

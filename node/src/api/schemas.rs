@@ -11,6 +11,8 @@ pub struct FeedStatus {
     name: String,
     /// `mllp`, `kafka`, `amqp`, `http` or `file`.
     kind: String,
+    /// `quorum` or `site`.
+    ack: String,
     /// `connecting`, `running`, `paused` or `stopped`.
     state: String,
     received: u64,
@@ -20,6 +22,23 @@ pub struct FeedStatus {
     /// Waiting at the sender's side, where the transport can tell.
     lag: u64,
     last_error: Option<String>,
+}
+
+/// Where messages of feeds with `ack = "site"` wait for a quorum.
+#[derive(ToSchema)]
+pub struct OutboxStatus {
+    /// `normal`, `warn`, `slow` or `refuse`.
+    state: String,
+    entries: u64,
+    bytes: u64,
+    limit_bytes: u64,
+    /// When the oldest was put, milliseconds since the Unix epoch.
+    oldest_ms: Option<i64>,
+    /// Since the site began.
+    forwarded: u64,
+    duplicates: u64,
+    /// Why nothing is forwarded, beside the want of a quorum.
+    fault: Option<String>,
 }
 
 #[derive(ToSchema)]
@@ -194,6 +213,7 @@ mod tests {
         check("RiskNow", &row.risks[0]);
         check("AlertRow", &crate::http::sample::alert());
         check("FeedStatus", &crate::http::sample::feed());
+        check("OutboxStatus", &raft_ledger::OutboxStatus::default());
         check("LedgerStatus", &crate::http::sample::ledger());
         check("PeerStatus", &crate::http::sample::ledger().peers[0]);
         check("Report", &raft_ledger::Report::default());

@@ -5,7 +5,7 @@ use std::path::Path;
 use actors::{AlertRow, FeedStatus, Found, PatientDetail, PatientRow, Search, SinkStatus};
 use async_trait::async_trait;
 use futures_util::stream::BoxStream;
-use raft_ledger::{CosignedCheckpoint, Entry, LedgerError, Report, Status};
+use raft_ledger::{CosignedCheckpoint, Entry, LedgerError, OutboxStatus, Report, Status};
 
 /// One event of the care board, ready to be sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,6 +40,9 @@ pub trait Site: Send + Sync + 'static {
 
     /// It can commit.
     fn is_ready(&self) -> bool;
+
+    /// What waits for a quorum at this site.
+    fn outbox(&self) -> OutboxStatus;
 
     fn metrics(&self) -> Vec<prometheus::proto::MetricFamily>;
 

@@ -26,7 +26,12 @@ pub struct Site {
 
 impl Consortium {
     /// `models`: folders of models that score beside NEWS2. `folder` must not exist; it decides the disk.
-    pub async fn start(folder: PathBuf, count: usize, models: &[PathBuf]) -> anyhow::Result<Consortium> {
+    pub async fn start(
+        folder: PathBuf,
+        count: usize,
+        models: &[PathBuf],
+        ack: &str,
+    ) -> anyhow::Result<Consortium> {
         std::fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
         let sites = NAMES.iter().take(count).map(|name| Site::new(name)).collect::<anyhow::Result<_>>()?;
         let mut consortium = Consortium { folder, sites };
@@ -34,7 +39,7 @@ impl Consortium {
         raft_ledger::keys::init(&consortium.folder.join("keys"), &names)?;
         for position in 0..count {
             let config = consortium.folder.join(format!("{}.toml", consortium.sites[position].name));
-            std::fs::write(&config, consortium.config(position, models))?;
+            std::fs::write(&config, consortium.config(position, models, ack))?;
             consortium.sites[position].spawn(&config)?;
         }
         for site in &mut consortium.sites {
@@ -43,7 +48,7 @@ impl Consortium {
         Ok(consortium)
     }
 
-    fn config(&self, position: usize, models: &[PathBuf]) -> String {
+    fn config(&self, position: usize, models: &[PathBuf], ack: &str) -> String {
         let own = &self.sites[position];
         let peers: Vec<String> = self
             .sites
@@ -56,7 +61,7 @@ impl Consortium {
         format!(
             "[site]\nname = \"{name}\"\ndata = \"data-{name}\"\n[http]\nlisten = \"{http}\"\n\
              [ledger]\nlisten = \"127.0.0.1:{raft}\"\nkeys = \"keys/{name}\"\ninitialise = {first}\npeers = [{peers}]\n\
-             [[feed]]\nname = \"bench\"\nkind = \"mllp\"\nlisten = \"{mllp}\"\nauthority = \"BENCHHOSP\"\n\
+             [[feed]]\nname = \"bench\"\nkind = \"mllp\"\nlisten = \"{mllp}\"\nauthority = \"BENCHHOSP\"\nack = \"{ack}\"\n\
              icu_wards = [\"ICU*\"]\n[scoring]\nrules = [\"news2\"]\nmodels = [{models}]\n",
             name = own.name,
             http = own.http,

@@ -18,7 +18,7 @@ const RESULTS: [(&str, &str, f64, f64); 12] = [
     ("2823-3", "mmol/L", 3.4, 1.6),
 ];
 
-/// Original mode: MSH-15 and MSH-16 are empty, so the one answer (AA) means committed.
+/// Original mode: MSH-15 and MSH-16 are empty, so the one answer (AA) means that the ack point is reached.
 /// One message of a patient; `number` makes it, and its control id, unlike every other of the run.
 pub fn oru(run: &str, number: u64, patient: u64, at: Time) -> (String, Vec<u8>) {
     let control_id = format!("{run}-{number}");

@@ -26,6 +26,8 @@ pub struct Plan {
     /// Spread the connections over all sites instead of the first.
     pub spread: bool,
     pub models: Vec<PathBuf>,
+    /// The feed's ack point: `quorum` or `site`.
+    pub ack: String,
     /// Where the sites keep their data while it runs: its disk is part of what is measured.
     pub folder: PathBuf,
 }
@@ -35,7 +37,7 @@ const SETTLE: Duration = Duration::from_secs(30);
 
 pub async fn run(plan: &Plan, mut say: impl FnMut(&str)) -> anyhow::Result<Report> {
     say("starting the sites");
-    let consortium = Consortium::start(plan.folder.clone(), plan.sites, &plan.models).await?;
+    let consortium = Consortium::start(plan.folder.clone(), plan.sites, &plan.models, &plan.ack).await?;
     let before = scrape(&consortium).await?;
     say(&format!("load for {} s after {} s of warming", plan.seconds, plan.warm_s));
     let started: Vec<Usage> = usages(&consortium);

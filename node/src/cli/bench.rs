@@ -32,6 +32,9 @@ pub struct Pipeline {
     /// Folder of a model that scores beside NEWS2
     #[arg(long = "model", value_name = "DIR")]
     models: Vec<PathBuf>,
+    /// The feed's ack point: what an answer waits for
+    #[arg(long, default_value = "quorum", value_parser = ["quorum", "site"], value_name = "quorum|site")]
+    ack: String,
     /// Where the sites' data lie while it runs (a new folder in it); the disk is part of what is measured
     #[arg(long, value_name = "DIR")]
     dir: Option<PathBuf>,
@@ -96,6 +99,7 @@ async fn pipeline(args: &Pipeline) -> anyhow::Result<Verdict> {
         rate: shape.rate,
         spread: args.spread,
         models,
+        ack: args.ack.clone(),
         folder: std::path::absolute(parent.join(format!("medulla-bench-{}", std::process::id())))?,
     };
     let report = bench::run_pipeline(&plan, |text| eprintln!("{text}")).await?;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::check;
 use super::http::{read_tls, read_tls_ca};
 use super::table::{Spot, Table};
-use super::types::{Feed, FeedKind, OnError};
+use super::types::{Ack, Feed, FeedKind, OnError};
 
 /// DESIGN §5: at most 64 MiB a message.
 const MESSAGE_BYTES_MAX: u64 = 64 << 20;
@@ -51,7 +51,7 @@ fn read(
         check::codes(table.report(), codes);
     }
     let icu_wards = table.texts("icu_wards").into_iter().map(|ward| ward.value).collect();
-    check_ack(&table);
+    let ack = read_ack(&table);
     let on_error = read_on_error(&table);
     let max_message_bytes =
         table.number("max_message_bytes", 1..=MESSAGE_BYTES_MAX).unwrap_or(MESSAGE_BYTES_DEFAULT);
@@ -68,20 +68,20 @@ fn read(
         codes: codes.map(|codes| codes.value),
         icu_wards,
         on_error: on_error?,
+        ack: ack?,
         max_message_bytes: usize::try_from(max_message_bytes).ok()?,
     })
 }
 
-fn check_ack(table: &Table) {
-    let Some(ack) = table.text("ack") else { return };
+fn read_ack(table: &Table) -> Option<Ack> {
+    let Some(ack) = table.text("ack") else { return Some(Ack::Quorum) };
     match ack.value.as_str() {
-        "quorum" => {}
-        "site" => ack.refuse(
-            table.report(),
-            "not-built",
-            "ack = \"site\" needs the site's outbox, which this build does not have; use \"quorum\"",
-        ),
-        _ => ack.refuse(table.report(), "value-invalid", "must be \"quorum\""),
+        "quorum" => Some(Ack::Quorum),
+        "site" => Some(Ack::Site),
+        _ => {
+            ack.refuse(table.report(), "value-invalid", "must be \"quorum\" or \"site\"");
+            None
+        }
     }
 }
 

@@ -15,6 +15,10 @@ use super::{feed, http, sink};
 /// Rule-based scorers that this build has.
 const RULES: &[&str] = &["news2"];
 
+/// 64 KiB to 1 PiB.
+const OUTBOX_BYTES: std::ops::RangeInclusive<u64> = 64 << 10..=1 << 50;
+const OUTBOX_BYTES_DEFAULT: u64 = 8 << 30;
+
 /// Reads and checks a configuration with the process's environment.
 ///
 /// # Errors
@@ -135,6 +139,7 @@ fn read_ledger(table: Table, site: Option<&str>) -> Option<Ledger> {
         check::folder(table.report(), keys, "make it with `medulla keys init`");
     }
     let initialise = table.flag("initialise").unwrap_or(false);
+    let outbox_max_bytes = table.number("outbox_max_bytes", OUTBOX_BYTES).unwrap_or(OUTBOX_BYTES_DEFAULT);
     let mut seen = BTreeMap::new();
     let peers: Vec<Option<Peer>> =
         table.tables("peers").into_iter().map(|peer| read_peer(peer, site, &mut seen)).collect();
@@ -144,6 +149,7 @@ fn read_ledger(table: Table, site: Option<&str>) -> Option<Ledger> {
         keys: keys?.value,
         initialise,
         peers: peers.into_iter().collect::<Option<_>>()?,
+        outbox_max_bytes,
     })
 }
 

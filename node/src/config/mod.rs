@@ -19,5 +19,5 @@ mod tests;
 pub use load::{Place, load, place};
 pub use secret::Secret;
 pub use types::{
-    Config, Feed, FeedKind, Http, Log, OnError, Peer, Role, Scoring, Sink, SinkKind, Tls, Token, User,
+    Ack, Config, Feed, FeedKind, Http, Log, OnError, Peer, Role, Scoring, Sink, SinkKind, Tls, Token, User,
 };

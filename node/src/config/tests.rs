@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::finding::Finding;
 use super::load::load_with;
-use super::types::{Config, FeedKind, OnError, SinkKind};
+use super::types::{Ack, Config, FeedKind, OnError, SinkKind};
 
 const RIGHT: &str = r#"
 [site]
@@ -19,6 +19,7 @@ listen = "127.0.0.1:${HTTP_PORT}"
 listen = "127.0.0.1:7001"
 keys = "keys/a"
 initialise = true
+outbox_max_bytes = 100_000_000
 peers = [ { name = "b", address = "127.0.0.1:7002" }, { name = "c", address = "127.0.0.1:7003" } ]
 
 [[feed]]
@@ -41,6 +42,7 @@ topics = ["lab"]
 group = "medulla"
 options = { "sasl.password" = "${SASL_PASSWORD}" }
 max_message_bytes = "${BYTES:-1000}"
+ack = "site"
 
 [[sink]]
 name = "ehr"
@@ -90,6 +92,8 @@ fn reads_a_right_file() {
     assert_eq!(config.feeds[0].on_error, OnError::Hold);
     assert_eq!(config.feeds[1].max_message_bytes, 1000);
     assert_eq!(config.alerts.refractory_h, 12);
+    assert_eq!((config.feeds[0].ack, config.feeds[1].ack), (Ack::Quorum, Ack::Site));
+    assert_eq!(config.ledger.outbox_max_bytes, 100_000_000);
     let log = config.log.as_ref().expect("[log]");
     assert_eq!((log.listen.port(), log.tls.is_none()), (8090, true), "open to everybody on purpose");
     let FeedKind::Kafka { options, .. } = &config.feeds[1].kind else { panic!("kafka feed") };
@@ -126,7 +130,7 @@ name = "adt"
 kind = "mllp"
 listen = "0.0.0.0:2575"
 authority = "HOSP"
-ack = "site"
+ack = "disk"
 on_error = { retry = 3 }
 [[feed]]
 name = "adt"
@@ -167,7 +171,7 @@ models = ["models/none"]
         19 ledger.peers[2].address env-missing
         19 ledger.peers[2].name duplicate-name
         24 feed[0].listen insecure-listen
-        26 feed[0].ack not-built
+        26 feed[0].ack value-invalid
         27 feed[0].on_error not-built
         29 feed[1].name duplicate-name
         30 feed[1].kind kind-unknown
@@ -211,7 +215,7 @@ fn names_a_file_that_is_not_there() {
 #[test]
 fn finds_listeners_that_clash() {
     let text = RIGHT.replace("127.0.0.1:2575", "127.0.0.1:7001");
-    check(&text, "19 feed[0].listen duplicate-listen");
+    check(&text, "20 feed[0].listen duplicate-listen");
 }
 
 #[test]
@@ -222,11 +226,11 @@ fn finds_a_model_for_intensive_care_where_no_feed_has_any() {
     let folder = tempfile::tempdir().expect("folder");
     load(&text, folder.path()).expect("no findings");
     let text = text.replace("icu_wards = [\"ICU*\", \"MICU\"]\n", "");
-    check(&text, "42 scoring.models[0] icu-wards-missing");
+    check(&text, "44 scoring.models[0] icu-wards-missing");
 }
 
 #[test]
 fn finds_mistakes_of_the_public_log() {
     let text = RIGHT.replace("\"0.0.0.0:8090\"", "\"127.0.0.1:7001\"\ntls_key = \"key.pem\"\nport = 1");
-    check(&text, "46 log.listen duplicate-listen\n47 log.tls_key missing-field\n48 log.port unknown-field");
+    check(&text, "48 log.listen duplicate-listen\n49 log.tls_key missing-field\n50 log.port unknown-field");
 }

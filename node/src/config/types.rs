@@ -86,6 +86,8 @@ pub struct Ledger {
     /// True at exactly one site of a consortium.
     pub initialise: bool,
     pub peers: Vec<Peer>,
+    /// What messages of feeds with `ack = "site"` may take on the disk until a quorum has them.
+    pub outbox_max_bytes: u64,
 }
 
 #[derive(Clone, Debug)]
@@ -116,6 +118,7 @@ pub struct Feed {
     /// Ward names, `*` at the end matches any rest.
     pub icu_wards: Vec<String>,
     pub on_error: OnError,
+    pub ack: Ack,
     pub max_message_bytes: usize,
 }
 
@@ -124,6 +127,13 @@ pub enum OnError {
     /// It waits in the ledger for a person.
     Hold,
     DeadLetter,
+}
+
+/// The point before which no positive answer leaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ack {
+    Quorum,
+    Site,
 }
 
 #[derive(Clone, Debug)]

@@ -52,6 +52,7 @@ pub fn feed() -> FeedStatus {
     FeedStatus {
         name: "adt".into(),
         kind: "mllp".into(),
+        ack: "quorum".into(),
         state: "running".into(),
         received: 12,
         in_flight: 0,

@@ -48,6 +48,9 @@ impl Site for Sample {
     fn is_ready(&self) -> bool {
         true
     }
+    fn outbox(&self) -> raft_ledger::OutboxStatus {
+        raft_ledger::OutboxStatus::default()
+    }
     fn metrics(&self) -> Vec<prometheus::proto::MetricFamily> {
         Vec::new()
     }

@@ -10,7 +10,7 @@ use raft_ledger::Ledger;
 
 use super::lookup::Lookup;
 use super::split::split;
-use crate::config::{Feed, FeedKind, OnError};
+use crate::config::{Ack, Feed, FeedKind, OnError};
 
 pub struct Feeds {
     pub feeds: Vec<actors::Feed>,
@@ -32,6 +32,10 @@ pub async fn start(configured: &[Feed], ledger: &Ledger) -> anyhow::Result<Feeds
             on_error: match feed.on_error {
                 OnError::Hold => actors::OnError::Hold,
                 OnError::DeadLetter => actors::OnError::DeadLetter,
+            },
+            ack: match feed.ack {
+                Ack::Quorum => actors::Ack::Quorum,
+                Ack::Site => actors::Ack::Site,
             },
         });
     }

@@ -1,4 +1,5 @@
-//! `GET /fhir/metadata` and `GET /fhir/{Type}/{id}`: ids are ledger indices, as the answer to a create said.
+//! `GET /fhir/metadata` and `GET /fhir/{Type}/{id}`: ids are ledger indices, or for
+//! `ack = "site"` the beginning of the dedupe key, as the answer to a create said.
 
 use actors::entry::{self, Format, Kind};
 use async_trait::async_trait;
@@ -19,20 +20,35 @@ impl Lookup {
         Lookup { ledger, started_at: Time(jiff::Timestamp::now().as_millisecond()) }
     }
 
+    fn at(&self, index: u64) -> Option<Bytes> {
+        let entry = self.ledger.read_from(index, 1).ok()?.into_iter().find(|entry| entry.index == index)?;
+        match entry.payload {
+            Payload::Open(payload) if entry.kind == Kind::Message as u16 => Some(payload),
+            _ => None,
+        }
+    }
+
+    /// Answered at this site before there was an index. The outbox first: what leaves it is in the ledger by then.
+    fn answered_early(&self, id: &str, key: &[u8; 16]) -> Option<Bytes> {
+        if let Some(draft) = self.ledger.outbox().find(key).ok()? {
+            return (draft.kind == Kind::Message as u16).then_some(draft.payload);
+        }
+        let tag = self.ledger.tag(entry::RESOURCE_TAG, id.as_bytes());
+        self.at(*self.ledger.by_tag(tag, 0, 1).ok()?.first()?)
+    }
+
     /// The resource as it was sent, when this site has it and may open it.
     ///
-    /// A resource of a Bundle is named by the Bundle's index and its place in it: `2541-0`.
+    /// A resource of a Bundle is named by the Bundle's id and its place in it: `2541-0`.
     fn find(&self, resource_type: &str, id: &str) -> Option<Bytes> {
         let (index, place) = match id.split_once('-') {
             Some((index, place)) => (index, Some(place.parse::<usize>().ok()?)),
             None => (id, None),
         };
-        let index: u64 = index.parse().ok()?;
-        let entry = self.ledger.read_from(index, 1).ok()?.into_iter().find(|entry| entry.index == index)?;
-        if entry.kind != Kind::Message as u16 {
-            return None;
-        }
-        let Payload::Open(payload) = entry.payload else { return None };
+        let payload = match early_id(index) {
+            Some(key) => self.answered_early(index, &key)?,
+            None => self.at(index.parse().ok()?)?,
+        };
         let (head, raw) = entry::decode::<entry::Message>(&payload).ok()?;
         if head.format != Format::Fhir {
             return None;
@@ -41,6 +57,12 @@ impl Lookup {
         let entry = fhir::read_bytes(raw).ok()?.entries().into_iter().nth(place)?;
         (entry.resource_type.as_deref() == Some(resource_type)).then_some(entry.bytes)
     }
+}
+
+/// The id that a feed with `ack = "site"` gives: 16 bytes in hex, which no index is as long as.
+fn early_id(id: &str) -> Option<[u8; 16]> {
+    let mut key = [0; 16];
+    hex::decode_to_slice(id, &mut key).ok().map(|()| key)
 }
 
 #[async_trait]

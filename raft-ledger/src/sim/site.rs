@@ -9,7 +9,7 @@ use std::time::Duration;
 use openraft::Raft;
 use openraft::async_runtime::WatchReceiver;
 use tokio::runtime::Runtime;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::model::Model;
@@ -143,6 +143,7 @@ impl Site {
             packer: Packer { keys: self.keys.clone(), sealer: sealer.clone() },
             calls: receiver,
             events,
+            epoch_open: watch::Sender::new(false),
             tasks: tasks.clone(),
         };
         tasks.spawn(writer.run(done));
@@ -155,7 +156,14 @@ impl Site {
         };
         tasks.spawn(rounds.run());
         let space_low = Arc::new(AtomicBool::new(false));
-        tasks.spawn(housekeeping::run(self.config.clone(), raft.clone(), log, store.clone(), space_low));
+        tasks.spawn(housekeeping::run(
+            self.config.clone(),
+            raft.clone(),
+            log,
+            store.clone(),
+            space_low,
+            |_| (),
+        ));
         for _ in 0..self.senders {
             tasks.spawn(send(self.number, calls.clone(), self.config.in_flight_bytes_max, self.think_ms));
         }

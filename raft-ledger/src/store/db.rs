@@ -193,6 +193,20 @@ impl Db {
         }
     }
 
+    /// Gives back the room of what was removed there.
+    pub(super) fn compact(&self, family: &'static str, from: &[u8], to: &[u8]) {
+        match self {
+            Db::Rocks(db) => {
+                if let Ok(handle) = handle(db, family) {
+                    db.compact_range_cf(handle, Some(from), Some(to));
+                }
+            }
+            // Nothing is left of it.
+            #[cfg(any(test, feature = "sim"))]
+            Db::Memory(_) => {}
+        }
+    }
+
     /// The last of the keys up to `upto`.
     pub(super) fn last(&self, family: &'static str, upto: &[u8]) -> Result<Option<KeyValue>, DbError> {
         match self {

@@ -13,8 +13,9 @@ use crate::raft::GROUP;
 /// The family that every RocksDB has.
 const FAMILY: &str = "default";
 
-/// Keys with their values, in the order of the keys.
-pub(crate) type KeyValues = Vec<(Vec<u8>, Vec<u8>)>;
+pub(crate) type KeyValue = (Vec<u8>, Vec<u8>);
+/// In the order of the keys.
+pub(crate) type KeyValues = Vec<KeyValue>;
 
 pub(crate) struct SiteDb {
     db: Db,
@@ -67,18 +68,44 @@ impl SiteDb {
 
     /// What stands under keys that begin with `prefix`, keys as they were put.
     pub(crate) fn scan(&self, prefix: &[u8]) -> Result<KeyValues, LedgerError> {
-        let start = grouped(prefix);
-        let group = start.len() - prefix.len();
-        let end = (GROUP + 1).to_be_bytes();
         let mut found = Vec::new();
-        for item in self.db.iter(FAMILY, &start, &end).map_err(reading)? {
+        self.visit(prefix, prefix, |key, value| {
+            found.push((key.to_vec(), value.to_vec()));
+            Ok(true)
+        })?;
+        Ok(found)
+    }
+
+    /// Shows what stands under keys that begin with `prefix`, from the key `from` on, until `see` says false.
+    pub(crate) fn visit(
+        &self,
+        prefix: &[u8],
+        from: &[u8],
+        mut see: impl FnMut(&[u8], &[u8]) -> Result<bool, LedgerError>,
+    ) -> Result<(), LedgerError> {
+        let (prefix_len, prefix) = (prefix.len(), grouped(prefix));
+        let group = prefix.len() - prefix_len;
+        let end = (GROUP + 1).to_be_bytes();
+        for item in self.db.iter(FAMILY, &grouped(from), &end).map_err(reading)? {
             let (key, value) = item.map_err(reading)?;
-            if !key.starts_with(&start) {
+            if !key.starts_with(&prefix) || !see(&key[group..], &value)? {
                 break;
             }
-            found.push((key[group..].to_vec(), value.to_vec()));
         }
-        Ok(found)
+        Ok(())
+    }
+
+    /// The last key that is not after `key`, with its value.
+    pub(crate) fn last_upto(&self, key: &[u8]) -> Result<Option<KeyValue>, LedgerError> {
+        let start = grouped(key);
+        let group = start.len() - key.len();
+        let last = self.db.last(FAMILY, &start).map_err(reading)?;
+        Ok(last.and_then(|(key, value)| Some((key.get(group..)?.to_vec(), value.to_vec()))))
+    }
+
+    /// Gives back the room of removed values under the keys from `from` to `to`. Blocks for as long as that takes.
+    pub(crate) fn compact(&self, from: &[u8], to: &[u8]) {
+        self.db.compact(FAMILY, &grouped(from), &grouped(to));
     }
 
     pub(crate) fn sync(&self) -> Result<(), LedgerError> {

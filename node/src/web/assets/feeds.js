@@ -42,7 +42,7 @@ const lastError = (text) => (text ? el("p", { class: "last-error" }, `Last error
 
 function feed(row, now) {
   return card(`feed ${row.name}`, [
-    el("h3", { class: "card-name" }, row.name, " ", el("small", {}, row.kind), " ", el("span", { class: `pill ${STATES[row.state] ?? ""}` }, row.state)),
+    el("h3", { class: "card-name" }, row.name, " ", el("small", {}, row.ack === "site" ? `${row.kind}, ack at site` : row.kind), " ", el("span", { class: `pill ${STATES[row.state] ?? ""}` }, row.state)),
     el("dl", { class: "numbers" },
       number("Rate", perSecond(rate(`feed ${row.name}`, row.received, now))),
       number("Received", count(row.received)),
@@ -64,9 +64,26 @@ function sink(row, now) {
   ]);
 }
 
+const OUTBOX_STATES = { normal: "green", warn: "amber", slow: "amber", refuse: "red" };
+
+function outbox(row, now) {
+  const full = row.limit_bytes > 0 ? (100 * row.bytes) / row.limit_bytes : 0;
+  return card("outbox", [
+    el("h3", { class: "card-name" }, "outbox ", el("span", { class: `pill ${OUTBOX_STATES[row.state] ?? ""}` }, row.state)),
+    el("dl", { class: "numbers" },
+      number("Rate", perSecond(rate("outbox", row.forwarded, now))),
+      number("Waiting", count(row.entries)),
+      number("Bytes", count(row.bytes)),
+      number("Full", `${full.toFixed(1)} %`, row.state !== "normal"),
+      number("Oldest", row.oldest_ms === null ? "–" : span(Date.now() - row.oldest_ms), row.oldest_ms !== null && Date.now() - row.oldest_ms > 60_000)),
+    lastError(row.fault),
+  ]);
+}
+
 async function load() {
   const answer = await get("/api/feeds");
   const now = performance.now();
+  arrange(byId("outbox"), [outbox(answer.outbox, now)]);
   arrange(byId("feeds"), answer.feeds.map((row) => feed(row, now)));
   arrange(byId("sinks"), answer.sinks.map((row) => sink(row, now)));
   byId("no-feeds").hidden = answer.feeds.length > 0;

@@ -1,0 +1,88 @@
+//! The outbox's pen: one write, and so one fsync, for all that came while the last one was under way.
+
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use tokio::sync::{mpsc, oneshot};
+
+use super::Shared;
+use super::queue::{Done, Put, Written};
+use crate::Draft;
+use crate::call::Share;
+use crate::store::end_process;
+use crate::tasks::Tasks;
+
+/// What one write holds at most.
+const GROUP_MAX: usize = 1024;
+
+pub(super) enum Work {
+    /// Puts one message in.
+    Put(Taken),
+    /// Takes committed ones out.
+    Remove(Vec<Done>),
+}
+
+/// One message that has room.
+pub(super) struct Taken {
+    pub(super) drafts: Vec<Draft>,
+    pub(super) answer: oneshot::Sender<Put>,
+    pub(super) _share: Share,
+}
+
+pub(super) struct Keeper {
+    shared: Arc<Shared>,
+    work: mpsc::Receiver<Work>,
+    tasks: Tasks,
+}
+
+impl Keeper {
+    pub(super) fn new(shared: Arc<Shared>, work: mpsc::Receiver<Work>, tasks: Tasks) -> Keeper {
+        Keeper { shared, work, tasks }
+    }
+
+    pub(super) async fn run(mut self) {
+        let mut group = Vec::new();
+        while self.work.recv_many(&mut group, GROUP_MAX).await > 0 {
+            let (shared, group) = (self.shared.clone(), std::mem::take(&mut group));
+            if self.tasks.blocking(move || write(&shared, group)).await.is_none() {
+                return;
+            }
+            if self.shared.queue.wants_compaction() {
+                let (shared, tasks) = (self.shared.clone(), self.tasks.clone());
+                self.tasks.spawn(async move {
+                    tasks.blocking(move || shared.queue.compact()).await;
+                });
+            }
+        }
+    }
+}
+
+/// Answers come after the write: what is answered is on the disk.
+fn write(shared: &Shared, group: Vec<Work>) {
+    let (mut taken, mut done) = (Vec::new(), Vec::new());
+    for work in group {
+        match work {
+            Work::Put(message) => taken.push(message),
+            Work::Remove(committed) => done.extend(committed),
+        }
+    }
+    let messages: Vec<&[Draft]> = taken.iter().map(|message| message.drafts.as_slice()).collect();
+    let Written { puts, freed_bytes } = match shared.queue.write(&done, &messages, now_ms()) {
+        Ok(written) => written,
+        // What the disk holds is not known any more.
+        Err(error) => end_process("outbox write", &error),
+    };
+    if freed_bytes > 0 {
+        shared.change_room(|room| room.give_back(freed_bytes));
+    }
+    shared.tail.send_replace(shared.queue.ends().tail);
+    for (message, put) in taken.into_iter().zip(puts) {
+        // Its feed may have stopped; the message stays and is forwarded.
+        let _ = message.answer.send(put);
+    }
+}
+
+fn now_ms() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+}
