@@ -29,16 +29,20 @@ impl Listing {
         Ok(listing)
     }
 
+    /// Up to the size that the site has when this begins: under load there would be no end.
     pub async fn read_on(&mut self, site: &Site) -> anyhow::Result<()> {
+        let mut end = None;
         loop {
             let from = self.rows.last().map_or(0, |row| row.index + 1);
             let mut page = site.get(&format!("/api/messages?from={from}&limit=1000")).await?;
+            let end = *end.get_or_insert(page["as_of"].as_u64().context("a size")?);
             let page: Vec<Row> =
                 serde_json::from_value(page["entries"].take()).context("a list of entries")?;
-            if page.is_empty() {
+            let done = page.last().is_none_or(|last| last.index + 1 >= end);
+            self.rows.extend(page);
+            if done {
                 return Ok(());
             }
-            self.rows.extend(page);
         }
     }
 

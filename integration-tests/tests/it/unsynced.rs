@@ -16,6 +16,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 const WINDOW: usize = 32;
+const REST: Duration = Duration::from_millis(50);
 
 #[tokio::test]
 async fn a_power_cut_of_one_site_loses_nothing_acknowledged() -> anyhow::Result<()> {
@@ -35,6 +36,7 @@ async fn a_power_cut_of_one_site_loses_nothing_acknowledged() -> anyhow::Result<
         site.start_with(&disk.environment())?;
         site.ready().await.with_context(|| format!("cycle {cycle}: {cut:?}"))?;
         println!("cycle {cycle}: {} acknowledged, {cut:?}", acknowledged.len());
+        hospital.rest();
         holds_once(&site, &acknowledged).await?;
         verifies(&site)?;
     }
@@ -69,6 +71,7 @@ async fn a_power_cut_of_the_whole_city_loses_nothing_acknowledged() -> anyhow::R
             ensure!(cut.bytes_cut > 0, "a cut that takes nothing shows nothing");
         }
         start(&mut sites, &disks, &dark).await.with_context(|| format!("cycle {cycle}, dark: {dark:?}"))?;
+        hospitals.iter().for_each(Hospital::rest);
         for (site, acknowledged) in sites.iter().zip(&acknowledged) {
             holds_once(site, acknowledged).await?;
         }
@@ -218,6 +221,8 @@ struct Sending {
     open: BTreeSet<String>,
     next: usize,
     refused: Vec<String>,
+    /// Nothing new is sent.
+    resting: bool,
     closing: bool,
 }
 
@@ -239,8 +244,14 @@ impl Hospital {
         self.state.lock().expect("no panic").acknowledged.clone()
     }
 
+    /// Sends nothing new until the next `load`: what the ledger holds is then counted in a finite time.
+    fn rest(&self) {
+        self.state.lock().expect("no panic").resting = true;
+    }
+
     /// Waits for a while of messages answered one after the other.
     async fn load(&self, rng: &mut impl Rng) -> anyhow::Result<()> {
+        self.state.lock().expect("no panic").resting = false;
         let more = self.acknowledged().len() + rng.gen_range(50..400);
         let enough = async || (self.acknowledged().len() >= more).then_some(());
         eventually("messages acknowledged", Duration::from_secs(60), enough).await?;
@@ -270,7 +281,7 @@ impl Sending {
     /// What to send now: `again` first, then new ones up to the window.
     fn more(&mut self, again: bool, name: &str) -> Vec<String> {
         let mut ids: Vec<String> = if again { self.open.iter().cloned().collect() } else { Vec::new() };
-        while !self.closing && self.open.len() < WINDOW {
+        while !self.closing && !self.resting && self.open.len() < WINDOW {
             let id = format!("{name}{:08}", self.next);
             self.next += 1;
             self.open.insert(id.clone());
@@ -304,7 +315,9 @@ async fn connection(port: u16, name: &str, state: &Mutex<Sending>) -> anyhow::Re
             return Ok(());
         }
         let mut piece = [0; 16384];
-        let length = stream.read(&mut piece).await?;
+        // Comes back also when nothing is owed: there may be something to send again.
+        let Ok(length) = tokio::time::timeout(REST, stream.read(&mut piece)).await else { continue };
+        let length = length?;
         ensure!(length > 0, "closed");
         read.extend_from_slice(&piece[..length]);
         while let Some(end) = read.iter().position(|byte| *byte == 0x1c) {

@@ -47,6 +47,7 @@ struct Truth {
 
 #[derive(Deserialize)]
 struct Page {
+    as_of: u64,
     entries: Vec<Row>,
 }
 
@@ -140,13 +141,17 @@ async fn fetch(client: &AdminClient) -> anyhow::Result<(String, Vec<Row>, Vec<Al
     let status: serde_json::Value = client.get("/api/ledger").await?;
     let site = status["site"].as_str().unwrap_or_default().to_owned();
     let mut rows: Vec<Row> = Vec::new();
+    let mut end = None;
     loop {
         let from = rows.last().map_or(0, |row| row.index + 1);
         let page: Page = client.get(&format!("/api/messages?from={from}&limit=1000")).await?;
-        if page.entries.is_empty() {
+        // What comes while this reads is not followed: under load there would be no end.
+        let end = *end.get_or_insert(page.as_of);
+        let done = page.entries.last().is_none_or(|last| last.index + 1 >= end);
+        rows.extend(page.entries);
+        if done {
             break;
         }
-        rows.extend(page.entries);
     }
     rows.retain(|row| row.site == site);
     Ok((site, rows, client.get("/api/alerts?limit=2000").await?))
