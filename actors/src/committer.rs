@@ -132,6 +132,12 @@ fn settle(prepared: Vec<Prepared>, outcomes: Result<Vec<Outcome>, AppendError>, 
 }
 
 impl Labels {
+    /// Refused, with its code.
+    pub fn count_refusal(&self, refusal: &Refusal, received: Instant, metrics: &Metrics) {
+        metrics.rejected.with_label_values(&[&*self.feed, &refusal.code]).inc();
+        self.count("rejected", received, metrics);
+    }
+
     pub fn count(&self, outcome: &str, received: Instant, metrics: &Metrics) {
         metrics.messages.with_label_values(&[&*self.feed, &self.type_, outcome]).inc();
         metrics.commit_seconds.with_label_values(&[&*self.feed]).observe(received.elapsed().as_secs_f64());
@@ -147,8 +153,7 @@ impl Prepared {
         let duplicate = !outcomes.is_empty() && outcomes.iter().all(|outcome| outcome.duplicate);
         match &self.answer {
             Answer::Refuse(refusal, _) | Answer::Hold(refusal, _) => {
-                metrics.rejected.with_label_values(&[&*self.labels.feed, &refusal.code]).inc();
-                self.count("rejected", metrics);
+                self.labels.count_refusal(refusal, self.received, metrics);
             }
             Answer::Accept(_) if duplicate => self.count("duplicate", metrics),
             Answer::Accept(_) => self.count("committed", metrics),

@@ -18,8 +18,8 @@ use crate::entry::{self, Format, Kind, Message, Rejected};
 use crate::parts::{Ack, Feed, OnError};
 use crate::window::Place;
 
-/// The ledger takes 16 tags an entry; four are ours, the rest name patients.
-const PATIENT_TAGS_MAX: usize = 12;
+/// Four tags are ours, the rest name patients.
+const PATIENT_TAGS_MAX: usize = raft_ledger::MAX_TAGS - 4;
 
 /// Reads one feed's messages.
 pub(crate) struct Reader {

@@ -158,8 +158,12 @@ impl Waiting {
 
     fn settle(self, stored: Stored, shows: Shows, owe: &UnboundedSender<Owed>, metrics: &Metrics) {
         let Some(mut receipt) = self.receipt else { return };
-        let outcome = if matches!(self.answer, Answer::Accept(_)) { "stored" } else { "rejected" };
-        self.labels.count(outcome, self.received, metrics);
+        match &self.answer {
+            Answer::Refuse(refusal, _) | Answer::Hold(refusal, _) => {
+                self.labels.count_refusal(refusal, self.received, metrics);
+            }
+            Answer::Accept(_) => self.labels.count("stored", self.received, metrics),
+        }
         match self.answer {
             Answer::Accept(write) => match shows.now_and_later(write(&[])) {
                 (Some(reply), None) => receipt.committed(reply),
@@ -172,14 +176,8 @@ impl Waiting {
                     let _ = owe.send(Owed { receipt, reply, stored, _place: self.place });
                 }
             },
-            Answer::Refuse(refusal, reply) => {
-                metrics.rejected.with_label_values(&[&*self.labels.feed, &refusal.code]).inc();
-                receipt.rejected(refusal, reply);
-            }
-            Answer::Hold(refusal, reply) => {
-                metrics.rejected.with_label_values(&[&*self.labels.feed, &refusal.code]).inc();
-                receipt.committed(reply);
-            }
+            Answer::Refuse(refusal, reply) => receipt.rejected(refusal, reply),
+            Answer::Hold(_, reply) => receipt.committed(reply),
         }
     }
 }

@@ -39,6 +39,7 @@ pub use export::Progress;
 pub use keys::IndexKey;
 pub use ledger::Ledger;
 pub use outbox::{Outbox, OutboxState, OutboxStatus, Stored};
+pub use record::MAX_TAGS;
 pub use types::{
     AppendError, CosignedCheckpoint, Draft, Entry, LedgerError, Outcome, Payload, PeerStatus, Role, Status,
     Subject, Tag,

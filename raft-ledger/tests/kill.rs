@@ -5,35 +5,21 @@
 mod common;
 
 use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader, Write};
-use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use common::kill::{as_child, config, run_and_kill, tell};
 use common::{append, close, draft};
-use raft_ledger::{Config, Ledger, Payload};
+use raft_ledger::{Ledger, Payload};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha12Rng;
 
-const CHILD_DIR: &str = "MEDULLA_KILL_CHILD_DIR";
-const CHILD_FROM: &str = "MEDULLA_KILL_CHILD_FROM";
 /// Appends that a child has under way at a time.
 const AT_ONCE: u64 = 8;
-
-fn config(dir: &std::path::Path) -> Config {
-    let mut config = Config::new("a", dir.join("data"), dir.join("keys/a"));
-    config.initialise = true;
-    config.free_space_reserve_bytes = 1 << 20;
-    // Often enough that kills also fall into snapshots.
-    config.snapshot_log_entries = 200;
-    config
-}
 
 /// Not a test of its own: what the killed process runs. Does nothing unless the parent asks for it.
 #[test]
 fn child_appends_until_killed() {
-    let Some(dir) = std::env::var_os(CHILD_DIR).map(PathBuf::from) else { return };
-    let from: u64 = std::env::var(CHILD_FROM).unwrap().parse().unwrap();
+    let Some((dir, from)) = as_child() else { return };
     tokio::runtime::Runtime::new().unwrap().block_on(async {
         let ledger = Ledger::open(config(&dir)).await.unwrap();
         let writers = (0..AT_ONCE).map(|writer| {
@@ -41,9 +27,7 @@ fn child_appends_until_killed() {
             tokio::spawn(async move {
                 for n in (from + writer..).step_by(AT_ONCE as usize) {
                     let outcome = append(&ledger, vec![draft(n)]).await[0];
-                    // One write, so that lines stay whole; a partial last line is not counted by the parent.
-                    let line = format!("acknowledged {n} {}\n", outcome.index);
-                    std::io::stdout().lock().write_all(line.as_bytes()).unwrap();
+                    tell(&[n, outcome.index]);
                 }
             })
         });
@@ -53,47 +37,9 @@ fn child_appends_until_killed() {
     });
 }
 
-fn start(dir: &std::path::Path, from: u64) -> Child {
-    Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "child_appends_until_killed", "--nocapture"])
-        .env(CHILD_DIR, dir)
-        .env(CHILD_FROM, from.to_string())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap()
-}
-
-/// Runs a child until it is killed `after` its first acknowledgement; what it acknowledged: draft and index.
-fn run_and_kill(dir: &std::path::Path, from: u64, after: Duration) -> Vec<(u64, u64)> {
-    let mut child = start(dir, from);
-    let mut reader = BufReader::new(child.stdout.take().unwrap());
-    let mut acknowledged = Vec::new();
-    let mut line = String::new();
-    let mut killer = None;
-    while reader.read_line(&mut line).unwrap() > 0 {
-        // The test harness writes its own words before the first line.
-        if let Some(at) = line.find("acknowledged ").filter(|_| line.ends_with('\n')) {
-            let numbers: Vec<u64> =
-                line[at..].split_whitespace().skip(1).map(|n| n.parse().unwrap()).collect();
-            acknowledged.push((numbers[0], numbers[1]));
-            killer.get_or_insert_with(|| {
-                let id = child.id().to_string();
-                std::thread::spawn(move || {
-                    std::thread::sleep(after);
-                    assert!(Command::new("kill").args(["-9", &id]).status().unwrap().success());
-                })
-            });
-        }
-        line.clear();
-    }
-    killer.expect("the child acknowledged nothing").join().unwrap();
-    assert!(!child.wait().unwrap().success(), "the child was to be killed");
-    acknowledged
-}
-
 #[test]
 fn what_was_acknowledged_is_there_once_after_kills() {
-    if std::env::var_os(CHILD_DIR).is_some() {
+    if as_child().is_some() {
         return;
     }
     let number = |name: &str, default: u64| std::env::var(name).map_or(default, |text| text.parse().unwrap());
@@ -108,7 +54,8 @@ fn what_was_acknowledged_is_there_once_after_kills() {
         // Goes back a little: what was under way when killed is appended again, as a sender would.
         let from = acknowledged.keys().next_back().map_or(0, |last: &u64| last.saturating_sub(20));
         let after = Duration::from_millis(rng.gen_range(0..600));
-        for (n, index) in run_and_kill(dir.path(), from, after) {
+        for told in run_and_kill("child_appends_until_killed", dir.path(), from, after) {
+            let (n, index) = (told[0], told[1]);
             assert_eq!(*acknowledged.entry(n).or_insert(index), index, "draft {n} has two indices");
         }
     }

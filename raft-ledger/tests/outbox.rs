@@ -5,19 +5,15 @@
 mod common;
 
 use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader, Write};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::path::Path;
 use std::time::Duration;
 
 use bytes::Bytes;
+use common::kill::{as_child, config, run_and_kill, tell};
 use common::{Consortium, close, draft, wait_for_leader};
-use raft_ledger::{AppendError, Config, Draft, Ledger, OutboxState, Payload, Stored};
+use raft_ledger::{AppendError, Draft, Ledger, OutboxState, Payload, Stored};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha12Rng;
-
-const CHILD_DIR: &str = "MEDULLA_OUTBOX_CHILD_DIR";
-const CHILD_FROM: &str = "MEDULLA_OUTBOX_CHILD_FROM";
 
 /// Puts as an insistent sender does, and waits until it is durable.
 async fn put(ledger: &Ledger, drafts: Vec<Draft>) -> Stored {
@@ -191,65 +187,22 @@ async fn a_small_outbox_warns_slows_and_refuses_and_loses_nothing() {
     close(b).await;
 }
 
-fn config(dir: &Path) -> Config {
-    let mut config = Config::new("a", dir.join("data"), dir.join("keys/a"));
-    config.initialise = true;
-    config.free_space_reserve_bytes = 1 << 20;
-    config.snapshot_log_entries = 200;
-    config
-}
-
 /// Not a test of its own: what the killed process runs. Does nothing unless the parent asks for it.
 #[test]
 fn child_puts_until_killed() {
-    let Some(dir) = std::env::var_os(CHILD_DIR).map(PathBuf::from) else { return };
-    let from: u64 = std::env::var(CHILD_FROM).unwrap().parse().unwrap();
+    let Some((dir, from)) = as_child() else { return };
     tokio::runtime::Runtime::new().unwrap().block_on(async {
         let ledger = Ledger::open(config(&dir)).await.unwrap();
         for n in from.. {
             put(&ledger, vec![draft(n)]).await;
-            std::io::stdout().lock().write_all(format!("stored {n}\n").as_bytes()).unwrap();
+            tell(&[n]);
         }
     });
 }
 
-fn start(dir: &Path, from: u64) -> Child {
-    Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "child_puts_until_killed", "--nocapture"])
-        .env(CHILD_DIR, dir)
-        .env(CHILD_FROM, from.to_string())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap()
-}
-
-/// Runs a child until it is killed `after` its first answer; the last number that it answered.
-fn run_and_kill(dir: &Path, from: u64, after: Duration) -> u64 {
-    let mut child = start(dir, from);
-    let mut reader = BufReader::new(child.stdout.take().unwrap());
-    let (mut line, mut last, mut killer) = (String::new(), None, None);
-    while reader.read_line(&mut line).unwrap() > 0 {
-        // The test harness writes its own words before the first line.
-        if let Some(at) = line.find("stored ").filter(|_| line.ends_with('\n')) {
-            last = Some(line[at..].split_whitespace().nth(1).unwrap().parse().unwrap());
-            killer.get_or_insert_with(|| {
-                let id = child.id().to_string();
-                std::thread::spawn(move || {
-                    std::thread::sleep(after);
-                    assert!(Command::new("kill").args(["-9", &id]).status().unwrap().success());
-                })
-            });
-        }
-        line.clear();
-    }
-    killer.expect("the child answered nothing").join().unwrap();
-    assert!(!child.wait().unwrap().success(), "the child was to be killed");
-    last.unwrap()
-}
-
 #[test]
 fn what_was_stored_is_there_once_and_in_order_after_kills() {
-    if std::env::var_os(CHILD_DIR).is_some() {
+    if as_child().is_some() {
         return;
     }
     let number = |name: &str, default: u64| std::env::var(name).map_or(default, |text| text.parse().unwrap());
@@ -263,7 +216,7 @@ fn what_was_stored_is_there_once_and_in_order_after_kills() {
     for _ in 0..cycles {
         let after = Duration::from_millis(rng.gen_range(0..600));
         // The sender goes on after what was answered: what was under way may be there already.
-        next = run_and_kill(dir.path(), next, after) + 1;
+        next = run_and_kill("child_puts_until_killed", dir.path(), next, after).last().unwrap()[0] + 1;
     }
     check(dir.path(), next);
 }

@@ -4,6 +4,7 @@ use bytes::Bytes;
 use clinical::Issue;
 use clinical::fhir::{self, EntryAnswer, Resource};
 use connectors::Reply;
+use raft_ledger::MAX_TAGS;
 
 use super::{Outcome, Read, Reader, Seen, has_error, refusal};
 use crate::committer::Accepted;
@@ -11,8 +12,6 @@ use crate::entry::{Format, Message, READER, RESOURCE_TAG};
 use crate::parts::Ack;
 
 const CONTENT_TYPE: &str = "application/fhir+json";
-/// What an entry may have.
-const TAGS_MAX: usize = 16;
 
 impl Reader {
     pub(super) fn read_fhir(&self, seen: &Seen) -> Read {
@@ -49,7 +48,7 @@ impl Reader {
         let mut draft = self.message(seen, entry, raw, None, dedupe);
         let early_id = (self.ack == Ack::Site).then(|| hex::encode(&dedupe[..16]));
         if let Some(id) = &early_id {
-            draft.tags.truncate(TAGS_MAX - 1);
+            draft.tags.truncate(MAX_TAGS - 1);
             draft.tags.push(self.keys.tag(RESOURCE_TAG, id.as_bytes()));
         }
         let accept = Outcome::Accepted(Box::new(move |outcomes: &[raft_ledger::Outcome]| {

@@ -90,58 +90,44 @@ fn exit_code(failed: bool) -> ExitCode {
 }
 
 fn report_seed(args: &Args, search: &Search, outcome: &Outcome) {
-    let Outcome { seed, events, trace, simulated_ms, violation, .. } = outcome;
+    let Outcome { seed, trace, counts, violation } = outcome;
+    let trace = format!("{trace:016x}");
     if args.json {
-        let sites = search.sites_of(*seed);
-        let object = serde_json::json!({
-            "seed": seed, "sites": sites, "events": events, "trace": format!("{trace:016x}"),
-            "simulated_ms": simulated_ms, "leaves": outcome.leaves, "acknowledged": outcome.acknowledged,
-            "checkpoints": outcome.checkpoints, "receipts": outcome.receipts, "crashes": outcome.crashes,
-            "disk_steps": outcome.disk_steps, "violation": violation,
-        });
+        let mut object = serde_json::json!(counts);
+        object["seed"] = (*seed).into();
+        object["sites"] = search.sites_of(*seed).into();
+        object["trace"] = trace.into();
+        object["violation"] = violation.clone().into();
         println!("{object}");
         return;
     }
-    println!(
-        "seed {seed}: {events} events (trace {trace:016x}) in {simulated_ms} ms, {} messages acknowledged, {} leaves, \
-         {} checkpoints, {} receipts, {} crashes, {} disk steps",
-        outcome.acknowledged,
-        outcome.leaves,
-        outcome.checkpoints,
-        outcome.receipts,
-        outcome.crashes,
-        outcome.disk_steps
-    );
+    println!("seed {seed}: {} events (trace {trace}) in {} ms, {counts}", counts.events, counts.simulated_ms);
     println!("{}", violation.as_ref().map_or("holds".to_owned(), |what| format!("does not hold: {what}")));
 }
 
 fn report(args: &Args, search: &Search, found: &Found) {
-    let Found { seeds, events, simulated_ms, elapsed, failed, .. } = found;
-    let (per_seed, per_second) = (events / (*seeds).max(1), *seeds as f64 / elapsed.as_secs_f64());
+    let Found { seeds, counts, elapsed, failed } = found;
+    let (per_seed, per_second) = (counts.events / (*seeds).max(1), *seeds as f64 / elapsed.as_secs_f64());
     if args.json {
-        let object = serde_json::json!({
-            "seeds": seeds, "first_seed": search.first_seed, "events": events, "events_per_seed": per_seed,
-            "seeds_per_second": per_second, "seconds": elapsed.as_secs_f64(), "simulated_ms": simulated_ms,
-            "leaves": found.leaves, "acknowledged": found.acknowledged, "checkpoints": found.checkpoints,
-            "receipts": found.receipts, "crashes": found.crashes, "disk_steps": found.disk_steps,
-            "failed": failed.iter().map(|failed| serde_json::json!({
+        let mut object = serde_json::json!(counts);
+        object["seeds"] = (*seeds).into();
+        object["first_seed"] = search.first_seed.into();
+        object["events_per_seed"] = per_seed.into();
+        object["seeds_per_second"] = per_second.into();
+        object["seconds"] = elapsed.as_secs_f64().into();
+        let failed = failed.iter().map(|failed| {
+            serde_json::json!({
                 "seed": failed.seed, "violation": failed.violation, "replay": replay(search, failed.seed),
-            })).collect::<Vec<_>>(),
+            })
         });
+        object["failed"] = failed.collect();
         println!("{object}");
         return;
     }
     println!(
-        "{seeds} seeds in {:.0} s ({per_second:.1}/s), {per_seed} events a seed, {} s simulated, {} messages \
-         acknowledged, {} leaves, {} checkpoints, {} receipts, {} crashes, {} disk steps",
+        "{seeds} seeds in {:.0} s ({per_second:.1}/s), {per_seed} events a seed, {} s simulated, {counts}",
         elapsed.as_secs_f64(),
-        simulated_ms / 1_000,
-        found.acknowledged,
-        found.leaves,
-        found.checkpoints,
-        found.receipts,
-        found.crashes,
-        found.disk_steps
+        counts.simulated_ms / 1_000,
     );
     for Outcome { seed, violation, .. } in failed {
         println!("seed {seed} does not hold: {}", violation.as_deref().unwrap_or_default());

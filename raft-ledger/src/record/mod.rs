@@ -81,6 +81,7 @@ pub(crate) use self::reader::Reader;
 /// SHA-256.
 pub type Hash = [u8; 32];
 
+/// Of one entry.
 pub const MAX_TAGS: usize = 16;
 /// Plain bytes of one message.
 pub const MAX_PAYLOAD_BYTES: usize = 64 << 20;

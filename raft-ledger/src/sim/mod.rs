@@ -14,6 +14,7 @@
 //! (no threads). Without the feature `sim` none of it is compiled.
 
 pub(crate) mod chance;
+mod counts;
 pub(crate) mod disk;
 mod faults;
 mod model;
@@ -37,6 +38,7 @@ use crate::record::Hash;
 use crate::store::applied::Applied;
 use crate::store::generation::Family;
 
+pub use self::counts::Counts;
 pub use self::plant::Plant;
 pub use self::run::{Outcome, run_seed};
 pub use self::search::{Found, Search};

@@ -7,7 +7,7 @@ use super::plant::Plant;
 use super::site::{self, Process, Site};
 use super::wires::{self, Weather};
 use super::workload::Workload;
-use super::{SITE, WORLD, World, disk, tell, with};
+use super::{Counts, SITE, WORLD, World, disk, tell, with};
 
 /// With all faults over, everything is answered and all sites agree within this time.
 const CALM_MS_MAX: u64 = 120_000;
@@ -18,17 +18,9 @@ pub struct Outcome {
     pub seed: u64,
     /// The first thing that did not hold, if one did not.
     pub violation: Option<String>,
-    /// Deliveries, applied entries, votes, answers, faults.
-    pub events: u64,
     /// Over all events in their order: equal for equal seeds.
     pub trace: u64,
-    pub simulated_ms: u64,
-    pub leaves: u64,
-    pub acknowledged: u64,
-    pub checkpoints: u64,
-    pub receipts: u64,
-    pub crashes: u64,
-    pub disk_steps: u64,
+    pub counts: Counts,
 }
 
 pub(super) struct Run {
@@ -87,15 +79,17 @@ pub fn run_seed(seed: u64, sites: usize, plant: Option<Plant>, verbose: bool) ->
     Outcome {
         seed,
         violation: world.violation,
-        events: world.events,
         trace: world.trace,
-        simulated_ms: now_us / 1_000,
-        leaves: world.model.size(),
-        acknowledged: world.workload.count_acknowledged(),
-        checkpoints: world.model.proofs.count_signed(),
-        receipts: world.model.proofs.count_receipts(),
-        crashes,
-        disk_steps,
+        counts: Counts {
+            events: world.events,
+            simulated_ms: now_us / 1_000,
+            leaves: world.model.size(),
+            acknowledged: world.workload.count_acknowledged(),
+            checkpoints: world.model.proofs.count_signed(),
+            receipts: world.model.proofs.count_receipts(),
+            crashes,
+            disk_steps,
+        },
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use super::{Outcome, Plant, run_seed};
+use super::{Counts, Outcome, Plant, run_seed};
 
 /// Which seeds to run.
 #[derive(Clone, Copy, Debug)]
@@ -26,16 +26,7 @@ pub struct Search {
 #[derive(Clone, Debug, Default)]
 pub struct Found {
     pub seeds: u64,
-    pub events: u64,
-    pub simulated_ms: u64,
-    pub leaves: u64,
-    pub acknowledged: u64,
-    /// Sizes that sites signed checkpoints of.
-    pub checkpoints: u64,
-    /// Taken and judged.
-    pub receipts: u64,
-    pub crashes: u64,
-    pub disk_steps: u64,
+    pub counts: Counts,
     pub elapsed: Duration,
     /// The seeds that failed, in their order.
     pub failed: Vec<Outcome>,
@@ -86,14 +77,7 @@ impl Search {
 impl Found {
     fn add(&mut self, outcome: Outcome) {
         self.seeds += 1;
-        self.events += outcome.events;
-        self.simulated_ms += outcome.simulated_ms;
-        self.leaves += outcome.leaves;
-        self.acknowledged += outcome.acknowledged;
-        self.checkpoints += outcome.checkpoints;
-        self.receipts += outcome.receipts;
-        self.crashes += outcome.crashes;
-        self.disk_steps += outcome.disk_steps;
+        self.counts.add(&outcome.counts);
         if outcome.violation.is_some() {
             self.failed.push(outcome);
             self.failed.sort_by_key(|failed| failed.seed);

@@ -35,8 +35,8 @@ fn the_same_seed_gives_the_same_events() {
             // Another thread, another random state of the standard library's and tokio's.
             std::thread::spawn(move || run_seed(seed, sites, None, false)).join().unwrap()
         });
-        assert_eq!((first.events, first.trace), (second.events, second.trace), "seed {seed}");
-        assert!(first.events > 1_000, "{first:?}");
+        assert_eq!((first.counts.events, first.trace), (second.counts.events, second.trace), "seed {seed}");
+        assert!(first.counts.events > 1_000, "{first:?}");
     }
 }
 
@@ -48,7 +48,7 @@ fn every_seed_holds() {
         None => search(1, u64::MAX, Some(Duration::from_secs(seconds)), None),
     };
     println!("{found:?}");
-    assert!(found.receipts > 0 && found.crashes > 0, "{found:?}");
+    assert!(found.counts.receipts > 0 && found.counts.crashes > 0, "{found:?}");
     if let Some(failed) = found.failed.into_iter().next() {
         panic!(
             "seed {} does not hold: {}\nreplay: cargo run -p raft-ledger --features sim --bin ledger-sim -- \

@@ -1,6 +1,8 @@
 //! Consortia of one process for the tests.
 #![allow(dead_code)]
 
+pub mod kill;
+
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 

@@ -1,0 +1,45 @@
+//! How much a simulation did: of one seed, or of many together.
+
+use std::fmt;
+
+use serde::Serialize;
+
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub struct Counts {
+    /// Deliveries, applied entries, votes, answers, faults.
+    pub events: u64,
+    pub simulated_ms: u64,
+    pub leaves: u64,
+    pub acknowledged: u64,
+    /// Sizes that sites signed checkpoints of.
+    pub checkpoints: u64,
+    /// Taken and judged.
+    pub receipts: u64,
+    pub crashes: u64,
+    pub disk_steps: u64,
+}
+
+impl Counts {
+    pub(super) fn add(&mut self, other: &Counts) {
+        self.events += other.events;
+        self.simulated_ms += other.simulated_ms;
+        self.leaves += other.leaves;
+        self.acknowledged += other.acknowledged;
+        self.checkpoints += other.checkpoints;
+        self.receipts += other.receipts;
+        self.crashes += other.crashes;
+        self.disk_steps += other.disk_steps;
+    }
+}
+
+/// What is counted beside events and time.
+impl fmt::Display for Counts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Counts { acknowledged, leaves, checkpoints, receipts, crashes, disk_steps, .. } = self;
+        write!(
+            f,
+            "{acknowledged} messages acknowledged, {leaves} leaves, {checkpoints} checkpoints, {receipts} receipts, \
+             {crashes} crashes, {disk_steps} disk steps"
+        )
+    }
+}
