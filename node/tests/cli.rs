@@ -213,3 +213,24 @@ fn every_command_explains_itself() {
     }
     assert_eq!(medulla(&["no-such-command"]).status.code(), Some(2));
 }
+
+/// Both kinds, short and small: what they say of themselves holds. What is fast is for a quiet machine to say.
+#[test]
+fn a_bench_of_the_ledger_verifies_what_it_wrote() {
+    let folder = tempfile::tempdir().expect("folder");
+    let dir = folder.path().to_str().expect("path");
+    let run = |args: &[&str]| -> serde_json::Value {
+        let output = medulla(&[&["bench", "ledger", "--json", "--dir", dir], args].concat());
+        assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+        serde_json::from_slice(&output.stdout).expect("one JSON object")
+    };
+    let steps = run(&["--sites", "1", "--clients", "2", "--seconds", "1", "--warm", "0", "--bytes", "100"]);
+    assert_eq!(steps["verified"], true);
+    let rates = |n: usize| steps["steps"][n]["ledger"]["events_per_s"].as_f64().expect("a rate");
+    assert!(rates(0) > 0.0 && rates(1) > 0.0, "{steps}");
+    let grown = run(&["--sites", "3", "--grow", "3000", "--bytes", "64"]);
+    assert_eq!(grown["verified"], true);
+    assert_eq!(grown["marks"][0]["size"], 3000);
+    assert!(grown["marks"][0]["receipt_bytes_max"].as_u64().expect("bytes") > 500, "{grown}");
+    assert_eq!(std::fs::read_dir(folder.path()).expect("folder").count(), 0, "nothing is left behind");
+}

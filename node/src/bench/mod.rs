@@ -1,7 +1,8 @@
-//! `medulla bench pipeline`: what whole sites carry, measured from outside.
+//! `medulla bench`: what whole sites carry, measured from outside, and what the ledger alone carries.
 
 mod consortium;
 mod histogram;
+pub mod ledger;
 mod load;
 mod message;
 mod pipeline;

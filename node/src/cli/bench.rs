@@ -1,12 +1,16 @@
-//! `medulla bench`: figures of whole sites on this machine.
+//! `medulla bench`: figures of whole sites, and of the ledger alone, on this machine.
 
+use std::fmt::Display;
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
 
 use super::{Usage, Verdict, out};
+use crate::bench::ledger::{Growth, Plan as Steps, run_growth, run_steps};
 use crate::bench::{self, Load, Plan};
 
-/// Measure whole sites on this machine
+/// Measure whole sites, or the ledger alone, on this machine
 #[derive(clap::Subcommand)]
 pub enum Command {
     /// Start sites and a load generator, and report what went through: parse, commit, score, alert
@@ -14,6 +18,15 @@ pub enum Command {
         Every message is an ORU^R01 of more than 1 KB with 12 results. Sites keep fsync on. Compare only runs \
         of the same minutes on the same machine.")]
     Pipeline(Pipeline),
+    /// The ledger alone: sites in this process over loopback TLS, fsync on, signing, hashing, encryption, indexes
+    #[command(
+        after_help = "Examples:\n  medulla bench ledger --etcd\n  medulla bench ledger --grow 10000000 --bytes 64\n\n\
+        Each number of clients appends events of random bytes, first each its next when the last is durable (closed \
+        loop), then at a rate of --open-share of that, counted from when an event was due (open loop). --etcd drives \
+        an etcd of as many members in turn, with as many clients and the same values; it takes no TLS. --grow \
+        shows instead what an event costs, and what a receipt, a restart and a verification take, as a ledger grows."
+    )]
+    Ledger(LedgerArgs),
     /// The load generator alone, against listeners that run already
     #[command(hide = true)]
     Load(LoadArgs),
@@ -35,6 +48,42 @@ pub struct Pipeline {
     /// The feed's ack point: what an answer waits for
     #[arg(long, default_value = "quorum", value_parser = ["quorum", "site"], value_name = "quorum|site")]
     ack: String,
+    /// Where the sites' data lie while it runs (a new folder in it); the disk is part of what is measured
+    #[arg(long, value_name = "DIR")]
+    dir: Option<PathBuf>,
+    /// One JSON object instead of the table
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(clap::Args)]
+pub struct LedgerArgs {
+    /// Sites that make the consortium
+    #[arg(long, default_value = "3", value_parser = ["1", "3", "5"], value_name = "1|3|5")]
+    sites: String,
+    /// Numbers of clients
+    #[arg(long, value_delimiter = ',', default_value = "1,16,64,256,1024",
+          value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    clients: Vec<u32>,
+    /// Bytes an event, incompressible
+    #[arg(long, default_value_t = 1024, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    bytes: u32,
+    /// Counted time, a step
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    seconds: u64,
+    /// Seconds before the counted time, a step
+    #[arg(long, default_value_t = 1)]
+    warm: u64,
+    /// The open loop's rate, as a share of the closed loop's
+    #[arg(long, default_value_t = 0.7)]
+    open_share: f64,
+    /// Drive an etcd of as many members beside it, and print the ratio (Debian: etcd-server)
+    #[arg(long)]
+    etcd: bool,
+    /// Grow one ledger to so many entries instead
+    #[arg(long, value_name = "ENTRIES", conflicts_with_all = ["clients", "seconds", "warm", "open_share", "etcd"],
+          value_parser = clap::value_parser!(u64).range(1_000..))]
+    grow: Option<u64>,
     /// Where the sites' data lie while it runs (a new folder in it); the disk is part of what is measured
     #[arg(long, value_name = "DIR")]
     dir: Option<PathBuf>,
@@ -79,6 +128,7 @@ pub fn execute(command: &Command) -> anyhow::Result<Verdict> {
     runtime.block_on(async {
         match command {
             Command::Pipeline(args) => pipeline(args).await,
+            Command::Ledger(args) => ledger(args).await,
             Command::Load(args) => load(args).await,
         }
     })
@@ -87,7 +137,6 @@ pub fn execute(command: &Command) -> anyhow::Result<Verdict> {
 async fn pipeline(args: &Pipeline) -> anyhow::Result<Verdict> {
     args.shape.check()?;
     let shape = &args.shape;
-    let parent = args.dir.clone().unwrap_or_else(std::env::temp_dir);
     let models = args.models.iter().map(std::path::absolute).collect::<Result<_, _>>()?;
     let plan = Plan {
         sites: args.sites.parse()?,
@@ -100,17 +149,38 @@ async fn pipeline(args: &Pipeline) -> anyhow::Result<Verdict> {
         spread: args.spread,
         models,
         ack: args.ack.clone(),
-        folder: std::path::absolute(parent.join(format!("medulla-bench-{}", std::process::id())))?,
+        folder: folder(args.dir.as_deref())?,
     };
     let report = bench::run_pipeline(&plan, |text| eprintln!("{text}")).await?;
-    let mut out = out::stdout();
-    if args.json {
-        out::json_line(&mut out, &report)?;
-    } else {
-        write!(out, "{report}")?;
-    }
-    out.flush()?;
+    print(&report, args.json)?;
     Ok(if report.loaded.wrong == 0 && report.loaded.accepted > 0 { Verdict::Fine } else { Verdict::Wrong })
+}
+
+async fn ledger(args: &LedgerArgs) -> anyhow::Result<Verdict> {
+    if !(args.open_share > 0.0 && args.open_share.is_finite()) {
+        return Err(Usage("--open-share must be greater than 0".into()).into());
+    }
+    let (sites, bytes, folder) = (args.sites.parse()?, args.bytes as usize, folder(args.dir.as_deref())?);
+    let say = |text: &str| eprintln!("{text}");
+    if let Some(entries) = args.grow {
+        let growth = Growth { sites, entries, bytes, folder };
+        let grown = run_growth(&growth, say).await?;
+        print(&grown, args.json)?;
+        return Ok(if grown.verified { Verdict::Fine } else { Verdict::Wrong });
+    }
+    let plan = Steps {
+        sites,
+        clients: args.clients.iter().map(|clients| *clients as usize).collect(),
+        bytes,
+        seconds: args.seconds,
+        warm_s: args.warm,
+        open_share: args.open_share,
+        etcd: args.etcd,
+        folder,
+    };
+    let report = run_steps(&plan, say).await?;
+    print(&report, args.json)?;
+    Ok(if report.verified { Verdict::Fine } else { Verdict::Wrong })
 }
 
 async fn load(args: &LoadArgs) -> anyhow::Result<Verdict> {
@@ -130,6 +200,21 @@ async fn load(args: &LoadArgs) -> anyhow::Result<Verdict> {
     out::json_line(&mut out, &loaded)?;
     out.flush()?;
     Ok(Verdict::Fine)
+}
+
+fn folder(parent: Option<&Path>) -> anyhow::Result<PathBuf> {
+    let parent = parent.map_or_else(std::env::temp_dir, Path::to_owned);
+    Ok(std::path::absolute(parent.join(format!("medulla-bench-{}", std::process::id())))?)
+}
+
+fn print<T: Serialize + Display>(report: &T, json: bool) -> anyhow::Result<()> {
+    let mut out = out::stdout();
+    if json {
+        out::json_line(&mut out, report)?;
+    } else {
+        write!(out, "{report}")?;
+    }
+    Ok(out.flush()?)
 }
 
 impl Shape {
