@@ -38,7 +38,7 @@ pub struct Metrics {
     /// Leaves under the newest cosigned checkpoint.
     pub checkpoint_size: IntGauge,
     pub checkpoint_age_seconds: Gauge,
-    /// Sites that have signed two roots of one size, as this site can prove.
+    /// Sites that have signed what contradicts themselves or the majority, as this site can prove.
     pub evidence_sites: IntGauge,
     pub ledger_in_flight_bytes: IntGauge,
     /// Drafts that wait in the outbox, their bytes, and the bytes that it may hold.
@@ -95,7 +95,8 @@ impl Metrics {
             checkpoint_size: make.gauge("checkpoint_size", "leaves under the newest cosigned checkpoint")?,
             checkpoint_age_seconds: make
                 .float_gauge("checkpoint_age_seconds", "since the newest cosigned checkpoint")?,
-            evidence_sites: make.gauge("evidence_sites", "sites that signed two roots of one size")?,
+            evidence_sites: make
+                .gauge("evidence_sites", "sites that signed what contradicts themselves or the majority")?,
             ledger_in_flight_bytes: make
                 .gauge("ledger_in_flight_bytes", "bytes appended and not applied yet")?,
             outbox_entries: make.gauge("outbox_entries", "entries that wait in the outbox")?,

@@ -2,12 +2,15 @@
 //!
 //! Decides from the entry and the applied state alone; writes one batch with `last_applied` in it.
 
+mod contradiction;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use ed25519_dalek::VerifyingKey;
 
+use crate::cosign::Contradiction;
 use crate::merkle::Tree;
 use crate::raft::{Entry as RaftEntry, GROUP, Payload as RaftPayload, StoredMembership};
 use crate::record::{Batch, Command, Hash, Item, Message, OpenEpoch, Provenance, SiteName, Verified, sha256};
@@ -59,9 +62,23 @@ pub(crate) enum Refusal {
 #[derive(Debug)]
 pub(crate) enum Effect {
     Nothing,
-    Applied { site: SiteName, batch_hash: Hash, outcomes: Vec<Outcome> },
-    EpochOpened { site: SiteName, nonce: [u8; 16], epoch: u64 },
-    Refused { site: Option<SiteName>, batch_hash: Option<Hash>, refusal: Refusal },
+    Applied {
+        site: SiteName,
+        batch_hash: Hash,
+        outcomes: Vec<Outcome>,
+    },
+    EpochOpened {
+        site: SiteName,
+        nonce: [u8; 16],
+        epoch: u64,
+    },
+    Refused {
+        site: Option<SiteName>,
+        batch_hash: Option<Hash>,
+        refusal: Refusal,
+        /// Evidence against the site that signed it.
+        contradiction: Option<Box<Contradiction>>,
+    },
 }
 
 pub(crate) struct Applier {
@@ -156,8 +173,11 @@ impl Applier {
             Err(refusal) => {
                 let hash = batch.hash();
                 let known = self.db.get(Family::ByBatch, &key(&hash))?.is_some();
+                let contradiction =
+                    if known { None } else { self.contradiction(batch, &state)?.map(Box::new) };
                 let refusal = if known { Refusal::Replay } else { refusal };
-                return Ok(refused(Some(batch.head.site.clone()), Some(hash), refusal));
+                let site = Some(batch.head.site.clone());
+                return Ok(Effect::Refused { site, batch_hash: Some(hash), refusal, contradiction });
             }
         };
         let first_index = self.tree.size();
@@ -379,7 +399,7 @@ fn chunk_prefix(site: &SiteName) -> Vec<u8> {
 }
 
 fn refused(site: Option<SiteName>, batch_hash: Option<Hash>, refusal: Refusal) -> Effect {
-    Effect::Refused { site, batch_hash, refusal }
+    Effect::Refused { site, batch_hash, refusal, contradiction: None }
 }
 
 #[cfg(test)]

@@ -7,6 +7,8 @@ mod call;
 mod checkpoint;
 mod config;
 mod cosign;
+#[cfg(test)]
+mod dishonest;
 mod export;
 mod housekeeping;
 pub mod keys;

@@ -8,6 +8,7 @@ use tokio::sync::{mpsc, watch};
 use crate::Outcome;
 use crate::apply::{Effect, Refusal};
 use crate::call::Place;
+use crate::cosign::Suspicion;
 use crate::record::{Hash, SiteName};
 use crate::store::applied::Applied;
 
@@ -45,17 +46,25 @@ pub(crate) struct Observer {
     waiting: Mutex<HashMap<Hash, Vec<Place>>>,
     // Unbounded, but each event answers a proposal of this site, and those in flight are bounded.
     events: mpsc::UnboundedSender<Event>,
+    suspicions: mpsc::Sender<Suspicion>,
+    suspected: Mutex<Option<mpsc::Receiver<Suspicion>>>,
 }
+
+/// What is suspected beyond that is left out: one piece of evidence convicts.
+const SUSPICIONS_MAX: usize = 16;
 
 impl Observer {
     pub(crate) fn new(own: SiteName) -> (Arc<Observer>, mpsc::UnboundedReceiver<Event>) {
         let (events, receiver) = mpsc::unbounded_channel();
+        let (suspicions, suspected) = mpsc::channel(SUSPICIONS_MAX);
         let observer = Observer {
             own,
             size: watch::Sender::new(0),
             view: Mutex::default(),
             waiting: Mutex::default(),
             events,
+            suspicions,
+            suspected: Mutex::new(Some(suspected)),
         };
         (Arc::new(observer), receiver)
     }
@@ -66,6 +75,16 @@ impl Observer {
 
     pub(crate) fn watch_size(&self) -> watch::Receiver<u64> {
         self.size.subscribe()
+    }
+
+    /// To be looked into by whoever took [`Observer::suspicions`].
+    pub(crate) fn suspect(&self, suspicion: Suspicion) {
+        let _ = self.suspicions.try_send(suspicion);
+    }
+
+    /// `None` if somebody has them already.
+    pub(crate) fn suspicions(&self) -> Option<mpsc::Receiver<Suspicion>> {
+        lock(&self.suspected).take()
     }
 
     /// Until so many leaves are applied here.
@@ -120,7 +139,12 @@ impl Observer {
                 self.tell(Event::EpochOpened { nonce, epoch });
             }
             Effect::Applied { .. } | Effect::EpochOpened { .. } => {}
-            Effect::Refused { site, batch_hash, refusal } => self.refused(site, batch_hash, refusal),
+            Effect::Refused { site, batch_hash, refusal, contradiction } => {
+                if let Some(found) = contradiction {
+                    self.suspect(Suspicion::TwoBatches(*found));
+                }
+                self.refused(site, batch_hash, refusal);
+            }
         }
     }
 

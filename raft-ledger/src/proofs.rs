@@ -22,7 +22,8 @@ impl Ledger {
         self.inner.newest.get()
     }
 
-    /// Sites of whom this site holds evidence: two roots of one size under one key (`evidence` in its data folder).
+    /// Sites of whom this site holds evidence (`evidence` in its data folder): they contradicted themselves or the
+    /// majority.
     pub fn blamed_sites(&self) -> BTreeSet<String> {
         self.inner.cosigner.blame.sites()
     }

@@ -203,3 +203,48 @@ fn what_was_applied_is_loaded_again_with_the_same_root() {
     assert_eq!((again.applied().size, again.applied().root), (200, replica.applier.applied().root));
     assert_eq!(again.site(&site("a")).unwrap(), replica.state().2);
 }
+
+/// Only two batches of one site at one place of one epoch are, not what a crash, a resend or another's forgery leaves.
+#[test]
+fn a_site_that_signs_two_batches_for_one_place_contradicts_itself() {
+    let mut replica = Replica::new();
+    replica.open_epoch("a", 0);
+    replica.open_epoch("b", 0);
+    let (first, hash) = signed("a", 1, 0, [0; 32], messages(&[1, 1, 2]));
+    replica.takes(&first);
+    let (other, other_hash) = signed("b", 1, 0, [0; 32], messages(&[7]));
+    replica.takes(&other);
+    let (second, second_hash) = signed("a", 1, 3, hash, messages(&[3]));
+    replica.takes(&second);
+    let found = |replica: &mut Replica, batch: &Batch| match replica.batch(batch) {
+        Effect::Refused { contradiction, .. } => contradiction,
+        effect => panic!("{effect:?}"),
+    };
+    let honest = [
+        second.clone(),
+        signed("a", 1, 4, [9; 32], messages(&[4])).0,
+        signed("a", 1, 5, second_hash, messages(&[4])).0,
+        signed("a", 2, 3, hash, messages(&[4])).0,
+        signed("a", 1, 3, other_hash, messages(&[4])).0,
+    ];
+    for batch in honest {
+        assert_eq!(found(&mut replica, &batch), None);
+    }
+    let mut forged = signed("b", 1, 3, hash, messages(&[4])).0;
+    forged.head.site = site("a");
+    assert_eq!(found(&mut replica, &forged), None);
+
+    for (batch, place) in [
+        (signed("a", 1, 3, hash, messages(&[4])).0, &second),
+        (signed("a", 1, 0, [0; 32], messages(&[5])).0, &first),
+    ] {
+        let found = found(&mut replica, &batch).unwrap();
+        assert_eq!((found.site.as_str(), found.epoch), ("a", 1));
+        assert_eq!(found.batches, [place.as_signed(), batch.as_signed()]);
+        assert_eq!(sha256(&[&found.batches[0].hashed]), place.hash());
+    }
+    // The same place in the next epoch is what a crash leaves.
+    replica.open_epoch("a", 1);
+    replica.takes(&signed("a", 2, 0, second_hash, messages(&[4])).0);
+    assert_eq!(found(&mut replica, &signed("a", 1, 4, second_hash, messages(&[6])).0), None);
+}

@@ -1,18 +1,18 @@
-//! Evidence: two roots of one size under one site's signatures. Portable, because both notes are signed.
+//! Who is not to be trusted any more, and why: evidence against sites, kept and acted upon.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use serde_json::json;
-
+use super::evidence::Evidence;
 use crate::LedgerError;
-use crate::checkpoint::{Checkpoint, Note, NoteVerifier};
+use crate::checkpoint::{Checkpoint, Note, NoteSignature, NoteVerifier};
 use crate::keys::SiteKeys;
 use crate::record::Hash;
 use crate::store::{SiteDb, files};
 
 const BLAMED: &[u8] = b"cosign/blamed/";
+pub(super) const OUTVOTED: &str = "outvoted";
 /// Signed checkpoints that are remembered, the largest ones.
 const SEEN_MAX: usize = 1024;
 
@@ -29,25 +29,36 @@ pub(crate) struct Blame {
 struct Seen {
     /// By size and verifier key: the root, and a note with that key's signature.
     notes: BTreeMap<(u64, String), (Hash, String)>,
-    blamed: BTreeSet<String>,
+    /// By site: the kinds of evidence.
+    blamed: BTreeMap<String, BTreeSet<String>>,
 }
 
 impl Blame {
     pub(crate) fn open(keys: Arc<SiteKeys>, site_db: Arc<SiteDb>, dir: &Path) -> Result<Blame, LedgerError> {
-        let blamed = site_db.scan(BLAMED)?.into_iter();
-        let blamed =
-            blamed.map(|(key, _)| String::from_utf8_lossy(&key[BLAMED.len()..]).into_owned()).collect();
+        let mut blamed: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+        for (key, _) in site_db.scan(BLAMED)? {
+            let key = String::from_utf8_lossy(&key[BLAMED.len()..]).into_owned();
+            // Before there were kinds, every one was a split view.
+            let (site, kind) = key.split_once('/').unwrap_or((&key, "split-view"));
+            blamed.entry(site.to_owned()).or_default().insert(kind.to_owned());
+        }
         let seen = Mutex::new(Seen { notes: BTreeMap::new(), blamed });
         Ok(Blame { keys, site_db, dir: dir.to_owned(), seen })
     }
 
     /// Sites of whom this site holds evidence.
     pub(crate) fn sites(&self) -> BTreeSet<String> {
-        self.lock().blamed.clone()
+        self.lock().blamed.keys().cloned().collect()
     }
 
+    /// Whether it contradicted itself. One that was outvoted may have a damaged replica: what it signs rightly later
+    /// counts again.
     pub(crate) fn is_blamed(&self, site: &str) -> bool {
-        self.lock().blamed.contains(site)
+        self.lock().blamed.get(site).is_some_and(|kinds| kinds.iter().any(|kind| kind != OUTVOTED))
+    }
+
+    fn holds(&self, site: &str, kind: &str) -> bool {
+        self.lock().blamed.get(site).is_some_and(|kinds| kinds.contains(kind))
     }
 
     /// Remembers each site's signature on `note`; returns the site that has signed another root of this size
@@ -64,11 +75,50 @@ impl Blame {
         let mut found = None;
         for (key, site) in signed.filter_map(|key| Some((key, self.site_of(key)?))) {
             if let Some(before) = self.remember(key, &checkpoint, note) {
-                self.keep(&site, &checkpoint, &before, note)?;
+                let notes = [before, note.to_owned()];
+                self.convict(&site, &Evidence::SplitView { size: checkpoint.size, notes })?;
                 found = Some(site);
             }
         }
         Ok(found)
+    }
+
+    /// Convicts each site that signed `alone` as log, if a majority of the sites signs another root of the same size:
+    /// this site in its note `own`, the others in signature lines for it. Blocks.
+    pub(crate) fn outvote(&self, alone: &str, own: &str, votes: &[String]) -> Result<(), LedgerError> {
+        let others = self.with_votes(own, votes);
+        let (Some(one), Some(other)) = (Note::parse(alone.as_bytes()), Note::parse(others.as_bytes())) else {
+            return Ok(());
+        };
+        let (Some(minor), Some(major)) = (Checkpoint::parse(one.text), Checkpoint::parse(other.text)) else {
+            return Ok(());
+        };
+        let logs = &self.keys.verifiers().logs;
+        let signed =
+            |note: &Note, key: &NoteVerifier| note.signatures.iter().any(|s| s.verifies(key, note.text));
+        let votes = logs.iter().filter(|key| signed(&other, key)).count();
+        let same_place = minor.origin == major.origin && minor.size == major.size;
+        if !same_place || minor.root == major.root || votes < logs.len() / 2 + 1 {
+            return Ok(());
+        }
+        for site in logs.iter().filter(|key| signed(&one, key)).filter_map(|key| self.site_of(key)) {
+            let notes = [alone.to_owned(), others.clone()];
+            self.convict(&site, &Evidence::Outvoted { size: minor.size, notes })?;
+        }
+        Ok(())
+    }
+
+    /// `own` with those lines of `votes` that are signatures of log keys under it.
+    fn with_votes(&self, own: &str, votes: &[String]) -> String {
+        let mut note = own.to_owned();
+        let Some(parsed) = Note::parse(own.as_bytes()) else { return note };
+        for vote in votes.iter().filter_map(|lines| NoteSignature::parse_lines(lines)).flatten() {
+            if self.keys.verifiers().logs.iter().any(|key| vote.verifies(key, parsed.text)) {
+                note.push_str(vote.line);
+                note.push('\n');
+            }
+        }
+        note
     }
 
     /// Cosigner keys of the sites that are not blamed.
@@ -102,36 +152,30 @@ impl Blame {
         None
     }
 
-    fn keep(
-        &self,
-        site: &str,
-        checkpoint: &Checkpoint,
-        first: &str,
-        second: &str,
-    ) -> Result<(), LedgerError> {
-        let size = checkpoint.size;
+    /// Keeps the evidence, on the disk when this returns. Blocks.
+    pub(crate) fn convict(&self, site: &str, evidence: &Evidence) -> Result<(), LedgerError> {
         #[cfg(any(test, feature = "sim"))]
-        crate::sim::blamed(site, size);
-        let name = format!("split-view-{site}-{size}.json");
+        crate::sim::blamed(site, evidence.kind());
+        let kind = evidence.kind();
+        // One file of a kind convicts; a site that goes on must not fill this disk.
+        if self.holds(site, kind) {
+            return Ok(());
+        }
+        let name = evidence.file_name(site);
         let path = self.dir.join(&name);
-        let evidence = json!({
-            "evidence": "split-view",
-            "site": site,
-            "size": size,
-            "notes": [first, second],
-        });
         let io = |source| LedgerError::Io { path: path.display().to_string(), source };
         if !path.exists() {
             files::make_dir(&self.dir).map_err(io)?;
-            files::replace_text(&self.dir, &name, &format!("{evidence:#}\n")).map_err(io)?;
+            let text = format!("{:#}\n", evidence.to_json(site));
+            files::replace_text(&self.dir, &name, &text).map_err(io)?;
         }
-        self.site_db.put(&[BLAMED, site.as_bytes()].concat(), &size.to_be_bytes(), true)?;
-        self.lock().blamed.insert(site.to_owned());
+        self.site_db.put(&[BLAMED, site.as_bytes(), b"/", kind.as_bytes()].concat(), &[], true)?;
+        self.lock().blamed.entry(site.to_owned()).or_default().insert(kind.to_owned());
         tracing::error!(
             site,
-            size,
             evidence = %path.display(),
-            "a site has signed two roots of one size: this site never cosigns for it again; keep the file"
+            "a site {}: keep the file",
+            evidence.deed()
         );
         Ok(())
     }

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use tokio::sync::watch;
 
 use super::blame::Blame;
+use super::evidence::Suspicion;
 use crate::LedgerError;
 use crate::checkpoint::{Checkpoint, Note, NoteVerifier};
 use crate::keys::SiteKeys;
@@ -36,7 +37,7 @@ pub(crate) enum Refusal {
     )]
     Inconsistent { cosigned: u64 },
     #[error(
-        "site {site} has signed two roots of one size; this site holds the evidence and never cosigns for it"
+        "site {site} has signed what contradicts itself; this site holds the evidence and never cosigns for it"
     )]
     Blamed { site: String },
     #[error(transparent)]
@@ -132,7 +133,15 @@ impl Cosigner {
 
     /// Checks another site's signed checkpoint and returns this site's signature lines for it. Blocks.
     fn cosign(&self, checkpoint: &Checkpoint) -> Result<String, Refusal> {
-        let vouched = self.vouch(checkpoint.size, checkpoint.root)?;
+        let Checkpoint { size, root, .. } = *checkpoint;
+        let vouched = match self.vouch(size, root) {
+            // What came before is the log key's alone to sign: so a site can be outvoted at any size.
+            Err(Refusal::Smaller { .. }) if computed(&self.store.generation(), size)? == root => {
+                return self.log_line(size, root);
+            }
+            Err(Refusal::Smaller { size, .. }) => return Err(Refusal::OtherRoot { size }),
+            vouched => vouched?,
+        };
         self.asked.send_if_modified(|size| {
             let larger = checkpoint.size > *size;
             *size = checkpoint.size.max(*size);
@@ -143,18 +152,29 @@ impl Cosigner {
 
     /// For a checkpoint that the log key alone signs, of any size up to what is applied here. Blocks.
     pub(crate) fn sign_as_log(&self, size: u64) -> Result<String, Refusal> {
+        let root = computed(&self.store.generation(), size)?;
+        Ok(format!("{}\n{}", self.checkpoint(size, root).text(), self.log_line(size, root)?))
+    }
+
+    /// This site's own checkpoint of the size that `note` has. Blocks.
+    pub(crate) fn sign_beside(&self, note: &str) -> Result<String, Refusal> {
+        let (checkpoint, _) = Checkpoint::verify(note.as_bytes(), &self.keys.verifiers().logs)?;
+        self.sign_as_log(checkpoint.size)
+    }
+
+    /// The log key's signature line under this site's own root at `size`. Blocks.
+    fn log_line(&self, size: u64, root: Hash) -> Result<String, Refusal> {
         let db = self.store.generation();
-        let root = computed(&db, size)?;
         let larger = self.record().filter(|record| record.size > size);
         match larger {
             // A tree that the one vouched for continues: one signature cannot contradict the other.
             Some(record) if continues(&db, Record { size, root }, record)? => {
                 #[cfg(any(test, feature = "sim"))]
                 crate::sim::signed(size, &root);
-                Ok(self.checkpoint(size, root).sign(&self.keys.log)?)
+                Ok(self.checkpoint(size, root).signature(&self.keys.log)?)
             }
             Some(record) => Err(Refusal::Inconsistent { cosigned: record.size }),
-            None => Ok(self.vouch(size, root)?.note()),
+            None => Ok(self.vouch(size, root)?.signature),
         }
     }
 
@@ -239,11 +259,18 @@ impl Request {
 
 /// What a peer's request gets: signature lines of this site.
 pub(crate) async fn answer(cosigner: Arc<Cosigner>, request: Bytes) -> Result<String, Refusal> {
+    let request = Request::decode(&request);
+    let note = request.note.clone();
     let judge = cosigner.clone();
-    let checkpoint = blocking(move || judge.admit(&Request::decode(&request))).await?;
+    let checkpoint = blocking(move || judge.admit(&request)).await?;
     // A size that does not come in time is refused below, by what is applied then.
     let _ = tokio::time::timeout(APPLY_WAIT, cosigner.observer.reaches(checkpoint.size)).await;
-    blocking(move || cosigner.cosign(&checkpoint)).await
+    let signer = cosigner.clone();
+    let answer = blocking(move || signer.cosign(&checkpoint)).await;
+    if let Err(Refusal::OtherRoot { .. }) = &answer {
+        cosigner.observer.suspect(Suspicion::OtherRoot(note));
+    }
+    answer
 }
 
 /// Off the threads that serve connections.

@@ -7,15 +7,18 @@
 //! A site vouches only for roots that it computes from its own replica, never for a size smaller than one that it
 //! vouched for before, never for a tree that does not continue that one. What it vouched for last is on its disk
 //! before the signature leaves (C2SP tlog-cosignature, tlog-witness). Each request carries the newest checkpoint that
-//! was gathered: a site that shows two others two histories has signed both, and is found.
+//! was gathered: a site that shows two others two histories has signed both, and is found. Where another site's root is
+//! not one's own, all are asked what they sign at that size, and a majority's word convicts.
 
 mod blame;
 mod cosigner;
+mod evidence;
 mod newest;
 mod rounds;
 
 pub(crate) use self::blame::Blame;
 pub(crate) use self::cosigner::{Cosigner, answer};
+pub(crate) use self::evidence::{Contradiction, Suspicion};
 pub(crate) use self::newest::Newest;
 pub(crate) use self::rounds::Rounds;
 

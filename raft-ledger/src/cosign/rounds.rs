@@ -9,6 +9,7 @@ use openraft::Raft;
 use tokio::time::{Instant, MissedTickBehavior};
 
 use super::cosigner::{Cosigner, Refusal, Request, blocking};
+use super::evidence::{Evidence, Suspicion};
 use super::newest::{Gathered, Newest};
 use crate::network::Peers;
 use crate::observer::Observer;
@@ -38,11 +39,18 @@ impl Rounds {
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut asked = self.cosigner.watch_asked();
         let (mut silence, mut shown) = (Silence::default(), String::new());
+        let Some(mut suspicions) = self.observer.suspicions() else { return };
         loop {
             let ticked = tokio::select! {
                 biased;
                 _ = tick.tick() => true,
                 _ = asked.changed() => false,
+                Some(suspicion) = suspicions.recv() => {
+                    if let Err(refusal) = self.look_into(suspicion).await {
+                        tracing::warn!(%refusal, "what another site signed could not be compared");
+                    }
+                    continue;
+                }
             };
             let applied = self.observer.view().size;
             if ticked {
@@ -60,6 +68,33 @@ impl Rounds {
                 Err(refusal) => show(&refusal, &mut shown),
             }
         }
+    }
+
+    async fn look_into(&self, suspicion: Suspicion) -> Result<(), Refusal> {
+        let cosigner = self.cosigner.clone();
+        match suspicion {
+            Suspicion::OtherRoot(note) => self.vote(note).await,
+            Suspicion::TwoBatches(found) => {
+                let site = found.site.as_str().to_owned();
+                blocking(move || Ok(cosigner.blame.convict(&site, &Evidence::TwoBatches(found))?)).await
+            }
+        }
+    }
+
+    /// Asks all others what they sign at the size of `note`, whose root is not this site's.
+    async fn vote(&self, note: String) -> Result<(), Refusal> {
+        let cosigner = self.cosigner.clone();
+        let (own, note) = blocking(move || cosigner.sign_beside(&note).map(|own| (own, note))).await?;
+        let request = Request { note: own.clone(), gathered: None }.encode();
+        let mut answers: FuturesUnordered<_> =
+            self.peers.values().map(|peer| peer.cosign(request.clone())).collect();
+        let mut votes = Vec::new();
+        let deadline = Instant::now() + ANSWERS_WAIT;
+        while let Ok(Some(answer)) = tokio::time::timeout_at(deadline, answers.next()).await {
+            votes.extend(answer.map(|lines| String::from_utf8_lossy(&lines).into_owned()));
+        }
+        let cosigner = self.cosigner.clone();
+        blocking(move || Ok(cosigner.blame.outvote(&note, &own, &votes)?)).await
     }
 
     async fn round(&self, size: u64) -> Result<(), Refusal> {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use super::cosigner::{Refusal, Request};
 use super::newest::Gathered;
 use super::*;
-use crate::checkpoint::{Checkpoint, Note};
+use crate::checkpoint::{Checkpoint, Note, NoteSignature};
 use crate::keys::SiteKeys;
 use crate::merkle::{Tree, leaf_hash, root_at};
 use crate::observer::Observer;
@@ -93,15 +93,24 @@ async fn a_cosigner_never_goes_back_also_after_a_restart() {
     cosign(&b, disk.note(0, &leaves(300))).await.unwrap();
     cosign(&b, disk.note(2, &leaves(600))).await.unwrap();
     cosign(&b, disk.note(0, &leaves(600))).await.unwrap();
-    let smaller = cosign(&b, disk.note(0, &leaves(599))).await.unwrap_err();
-    assert!(matches!(smaller, Refusal::Smaller { size: 599, cosigned: 600 }), "{smaller}");
+    smaller_is_signed_as_log_alone(&disk, &b).await;
     drop(b);
     let b = disk.open(1, "b", &leaves(700));
-    let smaller = cosign(&b, disk.note(0, &leaves(599))).await.unwrap_err();
-    assert!(matches!(smaller, Refusal::Smaller { cosigned: 600, .. }), "{smaller}");
+    smaller_is_signed_as_log_alone(&disk, &b).await;
     cosign(&b, disk.note(0, &leaves(700))).await.unwrap();
     let ahead = cosign(&b, disk.note(0, &leaves(701))).await.unwrap_err();
     assert!(matches!(ahead, Refusal::Ahead { size: 701, known: 700 }), "{ahead}");
+}
+
+/// `b` has cosigned size 600.
+async fn smaller_is_signed_as_log_alone(disk: &Disk, b: &Replica) {
+    let lines = cosign(b, disk.note(0, &leaves(599))).await.unwrap();
+    let lines = NoteSignature::parse_lines(&lines).unwrap();
+    assert_eq!(lines.len(), 1);
+    assert!(lines[0].is_by(&disk.keys[1].log.verifier()), "no cosignature");
+    assert_eq!(b.cosigner.cosigned_size(), 600);
+    let smaller = b.cosigner.sign(599).unwrap_err();
+    assert!(matches!(smaller, Refusal::Smaller { size: 599, cosigned: 600 }), "{smaller}");
 }
 
 #[tokio::test]
@@ -196,7 +205,7 @@ async fn two_roots_of_one_size_are_evidence_and_end_the_trust() {
     let b = disk.open(1, "b", &leaves(700));
     cosign(&b, disk.note(0, &leaves(600))).await.unwrap();
     cosign(&b, disk.note(2, &leaves(600))).await.unwrap();
-    cosign(&b, disk.note(0, &leaves(599))).await.unwrap_err();
+    cosign(&b, disk.note(0, &leaves(599))).await.unwrap();
     cosign(&b, disk.note(0, &leaves(800))).await.unwrap_err();
     cosign(&b, disk.note(0, &leaves(600))).await.unwrap();
     assert!(b.cosigner.blame.sites().is_empty());
@@ -248,4 +257,34 @@ async fn a_split_view_between_honest_sites_is_found() {
     let blamed: Vec<String> = c.cosigner.blame.sites().into_iter().collect();
     assert_eq!(blamed, ["a"], "not b, which signed one root alone");
     assert!(disk.path().join("evidence/split-view-a-600.json").exists());
+}
+
+/// The word of one site against another's is nothing, that of a majority convicts; and nobody but the one alone.
+#[tokio::test]
+async fn a_majority_convicts_and_one_site_does_not() {
+    let disk = Disk::new();
+    let mut forged = leaves(600);
+    forged[5] = 99;
+    let (a, b) = (disk.open(0, "a", &leaves(700)), disk.open(1, "b", &leaves(650)));
+    a.cosigner.sign(700).unwrap();
+    let note = disk.note(2, &forged);
+    let own = b.cosigner.sign_beside(&note).unwrap();
+    let blame = &b.cosigner.blame;
+    blame.outvote(&note, &own, &["nonsense".into(), "\n".into()]).unwrap();
+    // c votes for itself, and a's signature under another size is none here.
+    let others = [disk.note(2, &forged), disk.note(0, &leaves(599))];
+    blame.outvote(&note, &own, &others.map(|note| note.split_once("\n\n").unwrap().1.to_owned())).unwrap();
+    assert!(blame.sites().is_empty());
+
+    let vote = cosign(&a, own.clone()).await.unwrap();
+    blame.outvote(&own, &own, std::slice::from_ref(&vote)).unwrap();
+    assert!(blame.sites().is_empty(), "the majority's own root");
+    blame.outvote(&note, &own, &[vote]).unwrap();
+    assert_eq!(blame.sites().into_iter().collect::<Vec<_>>(), ["c"]);
+    assert!(!blame.is_blamed("c"), "its replica may be damaged: what it signs rightly counts");
+    let file = std::fs::read(disk.path().join("evidence/outvoted-c-600.json")).unwrap();
+    let keys = ledger_verifier::Keys::parse(&disk.keys[0].verifier_keys()).unwrap();
+    let evidence = ledger_verifier::judge_evidence(&file, &keys).unwrap();
+    assert_eq!(evidence.against().len(), 1);
+    assert!(disk.keys[2].log.verifier().vkey().starts_with(&evidence.against()[0]), "{evidence}");
 }

@@ -29,6 +29,14 @@ pub struct Batch {
     pub signature: [u8; 64],
 }
 
+/// What a site signed, without what it hashed: enough for anybody to see that it did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SignedBatch {
+    /// SHA-256 of it is the batch hash.
+    pub hashed: Vec<u8>,
+    pub signature: [u8; 64],
+}
+
 /// What a check of a batch yields, so that apply hashes nothing twice.
 #[derive(Clone, Debug)]
 pub struct Verified {
@@ -146,7 +154,16 @@ impl Batch {
         Ok(verified)
     }
 
+    pub fn as_signed(&self) -> SignedBatch {
+        SignedBatch { hashed: self.hashed().0.0, signature: self.signature }
+    }
+
     fn digest(&self) -> Verified {
+        let (hasher, messages) = self.hashed();
+        Verified { batch_hash: hasher.finish(), messages }
+    }
+
+    fn hashed(&self) -> (BatchHasher, Vec<VerifiedMessage>) {
         let mut messages = Vec::with_capacity(self.items.len());
         let mut hasher = BatchHasher::new(&self.head, self.items.len());
         let mut site_seq = self.head.first_site_seq;
@@ -163,12 +180,12 @@ impl Batch {
                 }
             }
         }
-        Verified { batch_hash: hasher.finish(), messages }
+        (hasher, messages)
     }
 }
 
 /// The batch hash from heads and hashes alone; shared with [`super::Provenance`].
-pub(super) struct BatchHasher(Vec<u8>);
+pub(super) struct BatchHasher(pub(super) Vec<u8>);
 
 impl BatchHasher {
     pub(super) fn new(head: &BatchHead, item_count: usize) -> BatchHasher {

@@ -68,7 +68,7 @@ mod provenance;
 mod reader;
 mod site;
 
-pub use self::batch::{Batch, BatchHead, Verified};
+pub use self::batch::{Batch, BatchHead, SignedBatch, Verified};
 pub use self::command::{Command, OpenEpoch};
 pub use self::item::{Chunk, Item, Message, Private};
 pub use self::leaf::{Head, Leaf};

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use ed25519_dalek::VerifyingKey;
 
-use super::batch::{BatchHasher, verify_signature};
+use super::batch::{BatchHasher, SignedBatch, verify_signature};
 use super::reader::{Reader, RecordError};
 use super::{Batch, BatchHead, Hash, Item, MAX_BATCH_ITEMS, Verified};
 use crate::types::Outcome;
@@ -83,6 +83,15 @@ impl Provenance {
 
     /// Batch hash, from the hashes of the leaves it made in order; `None` if their number differs.
     pub fn batch_hash(&self, leaf_hashes: &[Hash]) -> Option<Hash> {
+        Some(self.hasher(leaf_hashes)?.finish())
+    }
+
+    /// The same, as what its site signed.
+    pub fn as_signed(&self, leaf_hashes: &[Hash]) -> Option<SignedBatch> {
+        Some(SignedBatch { hashed: self.hasher(leaf_hashes)?.0, signature: self.signature })
+    }
+
+    fn hasher(&self, leaf_hashes: &[Hash]) -> Option<BatchHasher> {
         if leaf_hashes.len() != self.leaf_count() {
             return None;
         }
@@ -97,7 +106,7 @@ impl Provenance {
                 }
             }
         }
-        Some(hasher.finish())
+        Some(hasher)
     }
 
     pub fn signed_by(&self, key: &VerifyingKey, batch_hash: &Hash) -> bool {

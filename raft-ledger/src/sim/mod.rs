@@ -163,9 +163,9 @@ pub(crate) fn signed(size: u64, root: &Hash) {
 }
 
 /// A site believes to hold evidence against another. All sites of a simulation are honest.
-pub(crate) fn blamed(site: &str, size: u64) {
+pub(crate) fn blamed(site: &str, kind: &str) {
     with_living(|world, by| {
-        world.judge(Err(format!("site {by} blames the honest {site} for two roots of size {size}")));
+        world.judge(Err(format!("site {by} blames the honest {site}: {kind}")));
     });
 }
 

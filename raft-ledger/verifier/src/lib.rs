@@ -16,7 +16,7 @@ mod receipt;
 
 pub use checkpoint::Signed;
 pub use consistency::{Consistency, judge_consistency};
-pub use evidence::{Evidence, judge_evidence};
+pub use evidence::{Evidence, evidence_of, judge_evidence};
 pub use export::{Export, Finding, judge_export};
 pub use keys::Keys;
 pub use leaf::Leaf;

@@ -7,7 +7,9 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
-use ledger_verifier::{Keys, Refusal, judge_consistency, judge_evidence, judge_export, judge_receipt};
+use ledger_verifier::{
+    Keys, Refusal, evidence_of, judge_consistency, judge_evidence, judge_export, judge_receipt,
+};
 use serde::Serialize;
 
 /// Judges what a Medulla ledger hands out, by public keys that you bring. Needs files and keys, no site.
@@ -30,8 +32,10 @@ enum Command {
         OLD is a checkpoint that you kept, or a receipt."
     )]
     Consistency(Consistency),
-    /// Evidence against a site: one key signed two roots of one size
-    #[command(after_help = "Example:\n  medulla-verify evidence split-view-b-600.json --keys keys.txt")]
+    /// Evidence against a site: what it signed contradicts itself, or the majority
+    #[command(after_help = "Examples:\n  medulla-verify evidence split-view-b-600.json --keys keys.txt\n  \
+        medulla-verify evidence mine-2025.tlog-proof --and mine-2026.tlog-proof --keys keys.txt --out rewritten.json\n\n\
+        With --and: two receipts of one entry that tell two stories. --out keeps them as one file, for others to judge.")]
     Evidence(Evidence),
     /// A whole export: leaves, payload hashes, each site's signatures and chain, root, checkpoint
     #[command(after_help = "Example:\n  medulla-verify export export/ --keys keys.txt --json")]
@@ -73,7 +77,14 @@ struct Consistency {
 
 #[derive(Args)]
 struct Evidence {
+    /// An evidence file, or a receipt
     file: PathBuf,
+    /// Another receipt of the same entry
+    #[arg(long, value_name = "RECEIPT")]
+    and: Option<PathBuf>,
+    /// Where to write the evidence that two receipts make
+    #[arg(long, value_name = "FILE", requires = "and")]
+    out: Option<PathBuf>,
     #[command(flatten)]
     common: Common,
 }
@@ -132,11 +143,21 @@ fn consistency(args: &Consistency) -> Result<bool, Refusal> {
 }
 
 fn evidence(args: &Evidence) -> Result<bool, Refusal> {
-    let judged = judge_evidence(&read(&args.file)?, &keys(&args.common.keys)?);
-    say(args.common.json, judged, |evidence| {
-        let by = evidence.signed_both.join(", ");
-        format!("evidence holds: two roots of size {} are signed by {by}", evidence.size)
-    })
+    let keys = keys(&args.common.keys)?;
+    let file = match &args.and {
+        None => read(&args.file)?,
+        Some(other) => {
+            let text = |path: &Path| Ok(String::from_utf8_lossy(&read(path)?).into_owned());
+            let evidence = evidence_of(&text(&args.file)?, &text(other)?);
+            format!("{evidence:#}\n").into_bytes()
+        }
+    };
+    let judged = judge_evidence(&file, &keys);
+    if let (Ok(_), Some(out)) = (&judged, &args.out) {
+        let io = |source| Refusal::Io { path: out.display().to_string(), source };
+        std::fs::write(out, &file).map_err(io)?;
+    }
+    say(args.common.json, judged, |evidence| format!("evidence holds: {evidence}"))
 }
 
 fn export(args: &Export) -> Result<bool, Refusal> {

@@ -31,8 +31,7 @@ pub fn judge_receipt(receipt: &[u8], keys: &Keys, k: usize) -> Result<Receipt, R
     let what = "not a C2SP tlog-proof with a leaf record in its extra line";
     let parts = std::str::from_utf8(receipt).ok().and_then(Parts::read).ok_or(Refusal::Form { what })?;
     let checkpoint = Signed::judge(parts.checkpoint, keys, k)?;
-    let root = root_from_path(leaf_hash(&parts.record), parts.index, checkpoint.size, &parts.path);
-    if root != Some(checkpoint.root) {
+    if !parts.leads_to(checkpoint.size, &checkpoint.root) {
         return Err(Refusal::NotIncluded);
     }
     let leaf = Leaf::decode(&parts.record)?;
@@ -43,15 +42,21 @@ pub fn judge_receipt(receipt: &[u8], keys: &Keys, k: usize) -> Result<Receipt, R
     Ok(Receipt { index: parts.index, leaf, checkpoint })
 }
 
-struct Parts<'a> {
-    record: Vec<u8>,
-    index: u64,
+/// A receipt taken apart; nothing in it is judged yet.
+pub(crate) struct Parts<'a> {
+    pub(crate) record: Vec<u8>,
+    pub(crate) index: u64,
     path: Vec<Hash>,
-    checkpoint: &'a str,
+    pub(crate) checkpoint: &'a str,
 }
 
 impl Parts<'_> {
-    fn read(receipt: &str) -> Option<Parts<'_>> {
+    /// Whether the path leads from the entry to `root`.
+    pub(crate) fn leads_to(&self, size: u64, root: &Hash) -> bool {
+        root_from_path(leaf_hash(&self.record), self.index, size, &self.path).as_ref() == Some(root)
+    }
+
+    pub(crate) fn read(receipt: &str) -> Option<Parts<'_>> {
         let (proof, checkpoint) = receipt.split_once("\n\n")?;
         let mut lines = proof.split('\n');
         if lines.next()? != HEADER {

@@ -1,0 +1,230 @@
+//! Tests: a member of the consortium that lies to the others, over the real network, with keys of its own that are
+//! good. Whatever it does changes nothing at honest sites, and leaves evidence against it and nobody else.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use serde_json::Value;
+
+use crate::checkpoint::Checkpoint;
+use crate::keys::SiteKeys;
+use crate::network::{Identity, Network, Peers, Tls};
+use crate::raft::GROUP;
+use crate::record::{Batch, BatchHead, Command, Hash, Item, Message, OpenEpoch, Private, sha256};
+use crate::store::SiteDb;
+use crate::tasks::Tasks;
+use crate::{Config, Draft, Ledger, PeerConfig, Role, Subject};
+
+const NAMES: [&str; 3] = ["a", "b", "c"];
+const ENTRIES: u64 = 20;
+
+/// Sites a and b, honest, with some entries; and c's keys and connections in the hands of the test.
+struct Consortium {
+    dir: tempfile::TempDir,
+    honest: Vec<Ledger>,
+    keys: SiteKeys,
+    peers: Peers,
+    /// The connections live as long.
+    _tasks: Tasks,
+}
+
+impl Consortium {
+    async fn start() -> Consortium {
+        let dir = tempfile::tempdir().unwrap();
+        let sites = NAMES.map(|name| (name, "127.0.0.1"));
+        crate::keys::init(&dir.path().join("keys"), &sites).unwrap();
+        let listeners = NAMES.map(|_| std::net::TcpListener::bind("127.0.0.1:0").unwrap());
+        let addresses = listeners.map(|listener| listener.local_addr().unwrap().to_string());
+        let mut honest = Vec::new();
+        for n in 0..2 {
+            honest.push(Ledger::open(config(dir.path(), &addresses, n)).await.unwrap());
+        }
+        let drafts = (0..ENTRIES).map(draft).collect();
+        honest[0].append(drafts).await.unwrap();
+        let keys = SiteKeys::load(&dir.path().join("keys/c")).unwrap();
+        let tasks = Tasks::default();
+        let site_db = Arc::new(SiteDb::open(&dir.path().join("c")).unwrap());
+        let identity = Arc::new(Identity { site: "c".into(), store_id: [7; 16], site_db });
+        let others = [0, 1].map(|n| (n as u64, NAMES[n].to_owned(), addresses[n].clone()));
+        let peers = Network::new(&others, &Tls::new(&keys).unwrap(), &identity, &tasks).peers();
+        let all = Consortium { dir, honest, keys, peers, _tasks: tasks };
+        all.until("both have all entries", || all.honest.iter().all(|site| site.size() == ENTRIES)).await;
+        all
+    }
+
+    async fn until(&self, what: &str, mut holds: impl FnMut() -> bool) {
+        for _ in 0..600 {
+            if holds() {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        panic!("not within 30 s: {what}");
+    }
+
+    /// c's signed checkpoint over a tree that is not the ledger's.
+    fn lie(&self, root: u8) -> String {
+        let origin = self.keys.origin().to_owned();
+        Checkpoint { origin, size: ENTRIES, root: [root; 32] }.sign(&self.keys.log).unwrap()
+    }
+
+    /// c asks an honest site to cosign; it does not.
+    async fn show(&self, n: u64, note: String) {
+        let refused = self.peers[&n].cosign(note.into()).await;
+        assert!(refused.is_err(), "{refused:?}");
+    }
+
+    /// c hands a command to whoever leads.
+    async fn propose(&self, command: Command) {
+        let n = self.leader().await;
+        self.peers[&(n as u64)].forward(command.encode()).await.await.unwrap();
+    }
+
+    async fn leader(&self) -> usize {
+        let leads = || self.honest.iter().position(|site| site.status().role == Role::Leader);
+        self.until("somebody leads", || leads().is_some()).await;
+        leads().unwrap()
+    }
+
+    async fn blamed(&self, site: usize) {
+        let honest = &self.honest[site];
+        self.until("c is blamed", || honest.blamed_sites().iter().map(String::as_str).eq(["c"])).await;
+    }
+
+    /// The evidence of this kind at a site, as whoever brings the keys judges it.
+    fn evidence(&self, site: usize, kind: &str) -> ledger_verifier::Evidence {
+        let folder = self.data(site).join("evidence");
+        let files = std::fs::read_dir(folder).unwrap().map(|file| file.unwrap().path());
+        let of_kind = files.filter(|path| path.file_name().unwrap().to_str().unwrap().starts_with(kind));
+        let files: Vec<PathBuf> = of_kind.collect();
+        assert_eq!(files.len(), 1, "{files:?}");
+        let text = std::fs::read(&files[0]).unwrap();
+        assert_eq!(serde_json::from_slice::<Value>(&text).unwrap()["site"], "c");
+        let keys = ledger_verifier::Keys::parse(&self.keys.verifier_keys()).unwrap();
+        ledger_verifier::judge_evidence(&text, &keys).unwrap()
+    }
+
+    fn data(&self, site: usize) -> PathBuf {
+        self.dir.path().join(NAMES[site])
+    }
+
+    async fn close(self) {
+        for site in self.honest {
+            site.close().await.unwrap();
+        }
+    }
+
+    fn batch(&self, signer: &str, epoch: u64, previous: Hash, n: u8) -> Batch {
+        let keys = SiteKeys::load(&self.dir.path().join("keys").join(signer)).unwrap();
+        let head = BatchHead { group_id: GROUP, site: keys.site.clone(), epoch, first_site_seq: 0, previous };
+        Batch::sign(head, vec![Item::Message(message(n))], &keys.batch).0
+    }
+}
+
+fn config(dir: &Path, addresses: &[String; 3], n: usize) -> Config {
+    let mut config = Config::new(NAMES[n], dir.join(NAMES[n]), dir.join("keys").join(NAMES[n]));
+    config.listen = addresses[n].clone();
+    config.initialise = n == 0;
+    config.free_space_reserve_bytes = 1 << 20;
+    config.peers = (0..3)
+        .filter(|peer| *peer != n)
+        .map(|peer| PeerConfig { name: NAMES[peer].into(), address: addresses[peer].clone() })
+        .collect();
+    config
+}
+
+fn draft(n: u64) -> Draft {
+    Draft {
+        kind: 1,
+        subject: Subject([1; 32]),
+        tags: Vec::new(),
+        dedupe: None,
+        event_time_ms: n as i64,
+        message_time_ms: 0,
+        received_time_ms: 0,
+        payload: Bytes::from_static(b"payload"),
+    }
+}
+
+fn message(n: u8) -> Message {
+    let ciphertext = Bytes::from(vec![n; 40]);
+    Message {
+        kind: 1,
+        event_time_ms: 0,
+        message_time_ms: 0,
+        received_time_ms: 0,
+        key_ref: [n; 16],
+        subject_commitment: [n; 32],
+        ciphertext_len: 40,
+        ciphertext_hash: sha256(&[&ciphertext]),
+        private: Private { dedupe: None, tags: Vec::new() },
+        ciphertext,
+    }
+}
+
+/// It rewrites, drops, reorders or invents entries in its own replica, and signs what comes of it.
+#[tokio::test(flavor = "multi_thread")]
+async fn another_history_is_outvoted() {
+    let all = Consortium::start().await;
+    // To each another story: neither believes it, and each finds the other on its side.
+    all.show(0, all.lie(1)).await;
+    all.show(1, all.lie(2)).await;
+    for site in 0..2 {
+        all.blamed(site).await;
+        let found = all.evidence(site, "outvoted");
+        assert!(matches!(found, ledger_verifier::Evidence::Outvoted { size: ENTRIES, .. }), "{found}");
+    }
+    all.close().await;
+}
+
+/// One story today, another one tomorrow.
+#[tokio::test(flavor = "multi_thread")]
+async fn two_stories_to_one_site_are_a_split_view() {
+    let all = Consortium::start().await;
+    all.show(0, all.lie(1)).await;
+    all.show(0, all.lie(2)).await;
+    all.blamed(0).await;
+    assert!(matches!(all.evidence(0, "split-view"), ledger_verifier::Evidence::SplitView { .. }));
+    all.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_batches_for_one_place_are_found_by_all() {
+    let all = Consortium::start().await;
+    let open = OpenEpoch::sign(GROUP, all.keys.site.clone(), 0, [1; 16], &all.keys.batch);
+    all.propose(Command::OpenEpoch(open)).await;
+    let [first, second] = [1, 2].map(|n| all.batch("c", 1, Hash::default(), n));
+    all.propose(Command::Batch(first.clone())).await;
+    all.propose(Command::Batch(second)).await;
+    for site in 0..2 {
+        all.blamed(site).await;
+        let found = all.evidence(site, "two-batches");
+        assert!(
+            matches!(&found, ledger_verifier::Evidence::TwoBatches { batches, .. }
+            if batches[0] == hex::encode(first.hash())),
+            "{found}"
+        );
+        assert_eq!(all.honest[site].size(), ENTRIES + 1, "the first one counts");
+    }
+    all.close().await;
+}
+
+/// What it writes in another's name makes no entry, and convicts nobody: least of all the one that it names.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_in_anothers_name_makes_nothing() {
+    let all = Consortium::start().await;
+    let (root, before) = (all.honest[0].status().root, all.honest[1].status().refused);
+    let mut forged = all.batch("c", 1, Hash::default(), 1);
+    forged.head.site = SiteKeys::load(&all.dir.path().join("keys/a")).unwrap().site;
+    all.propose(Command::Batch(forged)).await;
+    all.until("it was refused", || all.honest[1].status().refused > before).await;
+    for site in &all.honest {
+        assert_eq!((site.status().root, site.size()), (root.clone(), ENTRIES));
+        assert!(site.blamed_sites().is_empty());
+    }
+    let outcomes = all.honest[0].append(vec![draft(99)]).await.unwrap();
+    assert_eq!(outcomes[0].index, ENTRIES, "the one that was named goes on");
+    all.close().await;
+}
