@@ -12,7 +12,7 @@ pub(super) const NAMESPACE: &str = "https://github.com/medulla-health/medulla/ns
 /// An assigning authority as an identifier's system: an address as it is, an OID and a local name as URN.
 /// The way back is `to_events::patient`'s.
 pub(super) fn system(authority: &str) -> String {
-    if primitive::is_oid(authority) {
+    if oid(authority) {
         return format!("urn:oid:{authority}");
     }
     let is_uri = authority.contains(':') && !authority.contains(char::is_whitespace);
@@ -20,6 +20,12 @@ pub(super) fn system(authority: &str) -> String {
         return authority.to_owned();
     }
     format!("urn:id:{}", percent_encode(authority))
+}
+
+/// An OID that names something: the arcs at the top of the tree are registries, and what looks like one of them
+/// in a message is a number.
+pub(super) fn oid(text: &str) -> bool {
+    primitive::is_oid(text) && text.split('.').count() > 3
 }
 
 fn percent_encode(name: &str) -> String {

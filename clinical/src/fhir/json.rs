@@ -224,10 +224,28 @@ fn has_duplicates(members: &[(Box<str>, Json)]) -> bool {
     !members.iter().all(|(key, _)| seen.insert(key))
 }
 
+impl Object {
+    pub(super) fn get(&self, key: &str) -> Option<&Json> {
+        self.members.iter().find(|(k, _)| &**k == key).map(|(_, v)| v)
+    }
+
+    /// The member `key`, made with `absent` where there is none.
+    pub(super) fn member(&mut self, key: &str, absent: Json) -> &mut Json {
+        let at = match self.members.iter().position(|(k, _)| &**k == key) {
+            Some(at) => at,
+            None => {
+                self.members.push((key.into(), absent));
+                self.members.len() - 1
+            }
+        };
+        &mut self.members[at].1
+    }
+}
+
 impl Json {
     pub(super) fn get(&self, key: &str) -> Option<&Json> {
         match self {
-            Json::Object(object) => object.members.iter().find(|(k, _)| &**k == key).map(|(_, v)| v),
+            Json::Object(object) => object.get(key),
             _ => None,
         }
     }

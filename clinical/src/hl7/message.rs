@@ -141,7 +141,7 @@ impl Message {
     }
 
     /// MSH: the parser makes no message without it.
-    pub(super) fn header(&self) -> Segment<'_> {
+    pub(crate) fn header(&self) -> Segment<'_> {
         Segment::new(self, 0)
     }
 

@@ -159,6 +159,11 @@ impl<'m> Part<'m> {
         }
     }
 
+    /// Decoded, with escapes and delimiters as sent.
+    pub fn raw_text(&self) -> Cow<'m, str> {
+        self.message.charset.decode(self.raw)
+    }
+
     /// HL7's null, `""`: the sender says that there is no value. An empty part says nothing.
     pub fn is_null(&self) -> bool {
         self.raw == b"\"\""
@@ -201,6 +206,15 @@ impl<'m> Part<'m> {
 
     pub fn subcomponent(&self, number: usize) -> Option<Part<'m>> {
         self.subcomponents().nth(number.checked_sub(1)?)
+    }
+
+    /// One level down: of a field or repetition its component, of a component its subcomponent. Reads the same
+    /// data type wherever it stands. Anything deeper is its own only part.
+    pub fn below(&self, number: usize) -> Option<Part<'m>> {
+        match self.level {
+            Level::Field | Level::Repetition => self.component(number),
+            _ => self.subcomponent(number),
+        }
     }
 
     /// The first part of each level between this one and `level`.

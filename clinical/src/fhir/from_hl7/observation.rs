@@ -11,6 +11,9 @@ use crate::hl7::{Part, Segment};
 
 impl<'m> Writer<'m> {
     pub(super) fn observation(&mut self, obx: Segment<'m>) {
+        if self.document_text(obx) {
+            return;
+        }
         // Without an order number nothing but this message names the result.
         let scope = match self.order.number.as_str() {
             "" => format!("{}|{}", self.message.control_id(), obx.position()),
@@ -53,6 +56,11 @@ impl<'m> Writer<'m> {
             ("referenceRange", range),
         ];
         let url = self.put("Observation", id, members);
+        self.noted = self.place_of(&url);
+        if let Some(at) = self.noted {
+            self.extend(at, obx, "OBX");
+            self.attached(obx, at);
+        }
         self.add_result(&url);
     }
 

@@ -1,0 +1,313 @@
+//! What no map places is kept as it was sent; what R4 forbids is taken out, and so kept too.
+
+use std::borrow::Cow;
+use std::cell::OnceCell;
+use std::collections::HashSet;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+
+use super::datatypes::{self, decimal, text};
+use super::table::{self};
+use super::{Writer, tables, time};
+use crate::fhir::common::{NAMESPACE, system};
+use crate::fhir::json::{self, Json, Object, array, object};
+use crate::hl7::{Part, Segment};
+use crate::units;
+
+/// Looking for a value inside longer texts stops after so many of them in one resource.
+const TEXTS_MAX: usize = 1_000;
+
+/// The fields whose values are not found again, as a Basic resource's members; `None`: all are.
+pub(super) fn basic(writer: &Writer<'_>) -> Option<Vec<(&'static str, Json)>> {
+    let bodies: Vec<&Object> = writer.entries.iter().map(|entry| &entry.body).collect();
+    let envelope = writer.envelope([]);
+    let finder = Finder::new(writer, &envelope, bodies);
+    let mut kept = Vec::new();
+    each_field(writer, |segment, place, number, field| {
+        if !finder.is_found(segment, number, field) {
+            let path = format!("{place}-{number}");
+            let member = |key: &str, value: Json| object([("url", text(key)), ("valueString", value)]);
+            let members = [member("path", text(path)), member("value", text(field.raw_text()))];
+            kept.push(object([
+                ("url", text(format!("{NAMESPACE}/hl7v2-field"))),
+                ("extension", array(members)),
+            ]));
+        }
+    });
+    if kept.is_empty() {
+        return None;
+    }
+    let code = object([("text", text("HL7 v2 fields that have no place in FHIR"))]);
+    Some(vec![("extension", Json::Array(kept)), ("code", code), ("subject", writer.patient_only())])
+}
+
+/// Calls `see` with every field that says something, and its segment's place (`OBX[2]`); the delimiters of
+/// MSH, and numbers that only count the segments, say nothing.
+pub(super) fn each_field<'m>(writer: &Writer<'m>, mut see: impl FnMut(Segment<'m>, &str, usize, Part<'m>)) {
+    let mut counts = std::collections::HashMap::new();
+    let mut within = std::collections::HashMap::new();
+    for segment in writer.message.segments() {
+        let name = segment.name();
+        if matches!(&*name, "PID" | "ORC" | "OBR" | "RGS") {
+            within.remove("OBX");
+            within.remove("NTE");
+        }
+        let nth = *counts.entry(name.clone()).and_modify(|n| *n += 1).or_insert(1);
+        let nth_within = *within.entry(name.clone().into_owned()).and_modify(|n| *n += 1).or_insert(1);
+        let place = if nth == 1 { name.into_owned() } else { format!("{name}[{nth}]") };
+        for (number, field) in segment.fields().filter(|(_, field)| field.has_value()) {
+            let delimiters = number <= 2 && segment.position() == 0;
+            let ordinal = number == 1 && {
+                let written = field.text();
+                let counted = written.trim().parse::<usize>().ok();
+                [nth, nth_within].into_iter().any(|n| counted == Some(n) || counted == Some(n - 1))
+            };
+            if !delimiters && !ordinal {
+                see(segment, &place, number, field);
+            }
+        }
+    }
+}
+
+/// Looks for what a segment says in the resources that it had a part in.
+pub(super) struct Finder<'w, 'm> {
+    writer: &'w Writer<'m>,
+    bodies: Vec<&'w Object>,
+    said: Vec<OnceCell<Said<'w>>>,
+    /// What the Bundle says of the message.
+    envelope: Said<'w>,
+}
+
+/// What one resource says.
+#[derive(Default)]
+struct Said<'w> {
+    exact: HashSet<Cow<'w, str>>,
+    texts: Vec<&'w str>,
+}
+
+impl<'w, 'm> Finder<'w, 'm> {
+    /// `bodies` are those of the writer's entries, or what was read back of them; `envelope` is the Bundle but
+    /// for its entries.
+    pub(super) fn new(writer: &'w Writer<'m>, envelope: &'w Json, bodies: Vec<&'w Object>) -> Self {
+        let said = bodies.iter().map(|_| OnceCell::new()).collect();
+        let mut of_bundle = Said::default();
+        for key in ["identifier", "timestamp"] {
+            hear(envelope.get(key).unwrap_or(&Json::Null), &mut of_bundle);
+        }
+        Finder { writer, bodies, said, envelope: of_bundle }
+    }
+
+    /// Whether each value of the field stands in one of the segment's resources.
+    pub(super) fn is_found(&self, segment: Segment<'m>, number: usize, field: Part<'m>) -> bool {
+        let Some(touched) = self.writer.touched.get(segment.position()) else { return false };
+        let mut said: Vec<&Said<'_>> = touched.iter().filter_map(|at| self.said_by(*at)).collect();
+        if segment.position() == 0 {
+            said.push(&self.envelope);
+        }
+        let name = segment.name();
+        let look = |component: usize, leaf: Part<'m>| {
+            let written = leaf.text();
+            let written = written.trim();
+            written.is_empty()
+                || forms(self.writer, &name, number, component, written)
+                    .iter()
+                    .any(|form| said.iter().any(|s| s.exact.contains(form.as_ref())))
+                || said.iter().any(|s| s.texts.iter().any(|long| holds(long, written)))
+        };
+        // One text, whatever delimiters stand in it.
+        let whole = field.repetitions().map(|r| r.text().into_owned()).collect::<Vec<_>>().join("\n");
+        if said.iter().any(|s| s.exact.contains(whole.trim())) {
+            return true;
+        }
+        field.repetitions().all(|repetition| {
+            repetition.components().enumerate().all(|(at, component)| {
+                component.subcomponents().filter(Part::has_value).all(|leaf| look(at + 1, leaf))
+            })
+        })
+    }
+
+    fn said_by(&self, at: usize) -> Option<&Said<'w>> {
+        let body = self.bodies.get(at)?;
+        Some(self.said.get(at)?.get_or_init(|| {
+            let mut said = Said::default();
+            listen(body, &mut said);
+            said
+        }))
+    }
+}
+
+fn listen<'w>(object: &'w Object, said: &mut Said<'w>) {
+    for (key, value) in &object.members {
+        if key.starts_with("value") && key.len() > 5 {
+            said.exact.insert(Cow::Borrowed(key));
+        }
+        if &**key == "data"
+            && let Some(bytes) = value.as_str().and_then(|data| STANDARD.decode(data).ok())
+        {
+            let plain = String::from_utf8_lossy(&bytes).into_owned();
+            said.exact.extend(plain.lines().map(|line| Cow::Owned(line.trim().to_owned())));
+        }
+        hear(value, said);
+    }
+}
+
+fn hear<'w>(value: &'w Json, said: &mut Said<'w>) {
+    match value {
+        Json::Null => {}
+        Json::Bool(yes) => {
+            said.exact.insert(Cow::Borrowed(if *yes { "Y" } else { "N" }));
+        }
+        Json::Number(digits) => {
+            said.exact.insert(Cow::Borrowed(digits));
+        }
+        Json::String(words) => {
+            said.exact.insert(Cow::Borrowed(words));
+            if words.contains([' ', '\n', ',', '+']) && said.texts.len() < TEXTS_MAX {
+                said.texts.push(words);
+            }
+        }
+        Json::Array(items) => items.iter().for_each(|item| hear(item, said)),
+        Json::Object(object) => listen(object, said),
+    }
+}
+
+/// Whether `words` stands in `text` as words of its own.
+fn holds(text: &str, words: &str) -> bool {
+    let boundary = |c: Option<char>| c.is_none_or(|c| !c.is_alphanumeric());
+    text.match_indices(words).any(|(at, found)| {
+        boundary(text[..at].chars().next_back()) && boundary(text[at + found.len()..].chars().next())
+    })
+}
+
+/// How FHIR may write what stands in this component.
+fn forms<'t>(
+    writer: &Writer<'_>,
+    segment: &str,
+    field: usize,
+    component: usize,
+    written: &'t str,
+) -> Vec<Cow<'t, str>> {
+    let mut forms: Vec<Cow<'t, str>> = vec![Cow::Borrowed(written)];
+    if written.len() >= 4 && written.as_bytes()[..4].iter().all(u8::is_ascii_digit) {
+        forms.extend(writer.clock.date_time(written).map(Cow::Owned));
+        forms.extend(time::date(written).map(Cow::Owned));
+    }
+    forms.extend(decimal(written).map(Cow::Owned));
+    forms.push(Cow::Owned(system(written)));
+    forms.push(Cow::Owned(datatypes::code_system(written)));
+    forms.push(Cow::Owned(format!("urn:oid:{written}")));
+    forms.push(Cow::Owned(units::normalise(written).into_owned()));
+    forms.push(Cow::Owned(written.to_ascii_lowercase()));
+    let own = table::concept_maps(segment, field).chain(by_hand(segment, field, component).iter().copied());
+    forms.extend(own.filter_map(|map| tables::code(map, written)).map(Cow::Borrowed));
+    if written.starts_with("HL7") {
+        // The table that a concept map reads: its code stands under the map's system.
+        let own = table::concept_maps(segment, field).chain(by_hand(segment, field, component).iter().copied());
+        for system in own.flat_map(tables::systems) {
+            forms.push(Cow::Borrowed(system));
+        }
+        if (segment, field) == ("OBX", 8) {
+            forms.push(Cow::Borrowed("http://terminology.hl7.org/CodeSystem/v3-ObservationInterpretation"));
+        }
+    }
+    if (segment, field) == ("OBX", 2) {
+        forms.extend(VALUES.iter().filter(|(type_, _)| *type_ == written).map(|(_, key)| Cow::Borrowed(*key)));
+    }
+    if written == "ISO" {
+        // The kind of a universal id: FHIR tells it by the system of the identifier.
+        forms.push(Cow::Borrowed("urn:ietf:rfc:3986"));
+    }
+    forms
+}
+
+/// What an OBX-2 makes of OBX-5.
+const VALUES: [(&str, &str); 14] = [
+    ("NM", "valueQuantity"),
+    ("SN", "valueQuantity"),
+    ("SN", "valueRange"),
+    ("SN", "valueRatio"),
+    ("CE", "valueCodeableConcept"),
+    ("CWE", "valueCodeableConcept"),
+    ("CNE", "valueCodeableConcept"),
+    ("CF", "valueCodeableConcept"),
+    ("DT", "valueDateTime"),
+    ("DTM", "valueDateTime"),
+    ("TS", "valueDateTime"),
+    ("ST", "valueString"),
+    ("TX", "valueString"),
+    ("FT", "valueString"),
+];
+
+/// Concept maps that code uses and no row names.
+fn by_hand(segment: &str, field: usize, component: usize) -> &'static [&'static str] {
+    match (segment, field, component) {
+        ("PV1", 2, _) => &["PatientClass[EncounterClass]"],
+        ("OBX", 11, _) => &["ObservationResultStatusCodesInterpretation"],
+        ("OBR", 25, _) => &["ResultStatus[Non-Queries]"],
+        ("ORC", 5, _) => &["OrderStatus"],
+        ("ORC", 1, _) => &["OrderControlCode[ServiceRequest.status]"],
+        ("MSH", 9, _) => &["EventType"],
+        (_, _, 7) => &["NameType", "AddressType[Use]", "AddressType[Type]"],
+        (_, _, 10) => &["NameType"],
+        (_, _, 2 | 3) => &["TelecommunicationUseCode", "TelecommunicationEquipmentType"],
+        _ => &[],
+    }
+}
+
+impl Writer<'_> {
+    fn patient_only(&self) -> Json {
+        if self.patient.is_some() { self.subject() } else { Json::Null }
+    }
+}
+
+/// Takes out what R4 forbids: empty members, extensions without a value, periods that end before they begin,
+/// ranges that end below their beginning, a dosage without a dose.
+pub(super) fn repair(object: &mut Object) {
+    for (key, value) in &mut object.members {
+        mend(value);
+        if &**key == "dosage" && value.get("dose").is_none() && matches!(value, Json::Object(_)) {
+            *value = Json::Null;
+        }
+    }
+    object.members.retain(|(_, value)| !json::is_empty(value));
+}
+
+fn mend(value: &mut Json) {
+    match value {
+        Json::Array(items) => {
+            items.iter_mut().for_each(mend);
+            items.retain(|item| !json::is_empty(item));
+        }
+        Json::Object(object) => {
+            repair(object);
+            let only_url = object.members.len() == 1 && object.get("url").is_some();
+            if only_url {
+                object.members.clear();
+            }
+            if let (Some(start), Some(end)) = (at(object, "start"), at(object, "end"))
+                && end < start
+            {
+                object.members.retain(|(key, _)| &**key != "end");
+            }
+            if let (Some(low), Some(high)) = (number(object, "low"), number(object, "high"))
+                && high < low
+            {
+                object.members.retain(|(key, _)| &**key != "high");
+            }
+        }
+        _ => {}
+    }
+}
+
+fn at(object: &Object, key: &str) -> Option<crate::Time> {
+    let written = object.get(key)?.as_str()?;
+    crate::fhir::datetime::parse(written, &jiff::tz::TimeZone::UTC).map(|(at, _)| at)
+}
+
+fn number(object: &Object, key: &str) -> Option<f64> {
+    match object.get(key)?.get("value")? {
+        Json::Number(digits) => digits.parse().ok(),
+        _ => None,
+    }
+}
