@@ -24,12 +24,16 @@ impl Batches {
             }
             (PieceKind::Envelope, b"FHS") => {
                 let open = self.batches.replace(0).is_some() || self.messages.take().is_some();
-                open.then(|| issue("batch-unclosed", "FHS", "a file begins before the one before it has ended"))
+                open.then(|| {
+                    issue("batch-unclosed", "FHS", "a file begins before the one before it has ended")
+                })
             }
             (PieceKind::Envelope, b"BHS") => {
                 self.batches = self.batches.map(|count| count + 1);
                 let open = self.messages.replace(0).is_some();
-                open.then(|| issue("batch-unclosed", "BHS", "a batch begins before the one before it has ended"))
+                open.then(|| {
+                    issue("batch-unclosed", "BHS", "a batch begins before the one before it has ended")
+                })
             }
             (PieceKind::Envelope, b"BTS") => closed(self.messages.take(), piece, "BTS", "messages"),
             (PieceKind::Envelope, _) => {
@@ -59,7 +63,8 @@ fn closed(counted: Option<u64>, trailer: &Piece, place: &'static str, things: &s
         None => None,
         Some(Some(told)) if told == counted => None,
         Some(Some(told)) => {
-            let text = format!("the trailer counts {told} {things} and {counted} came; have the rest sent again");
+            let text =
+                format!("the trailer counts {told} {things} and {counted} came; have the rest sent again");
             Some(issue("batch-count-mismatch", &format!("{place}-1"), &text))
         }
         Some(None) => {

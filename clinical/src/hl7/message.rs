@@ -41,7 +41,9 @@ impl Message {
     /// The same message read with the feed's charset where MSH-18 is empty or wrong.
     pub fn for_feed(&self, feed: &Feed) -> Cow<'_, Message> {
         match &feed.charset {
-            Some(fallback) if self.wide.is_none() && (!self.bytes.is_ascii() || self.bytes.contains(&0x1B)) => {
+            Some(fallback)
+                if self.wide.is_none() && (!self.bytes.is_ascii() || self.bytes.contains(&0x1B)) =>
+            {
                 match index(self.bytes.clone(), &Limits::NONE, Some(fallback)) {
                     Ok(message) => Cow::Owned(message),
                     Err(_) => Cow::Borrowed(self),

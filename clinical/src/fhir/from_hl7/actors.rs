@@ -17,7 +17,7 @@ impl<'m> Writer<'m> {
         if id.is_empty() && names.iter().all(|n| n.is_empty()) {
             return None;
         }
-        let sender = self.sender();
+        let sender = self.sender.clone();
         let key = match (id.as_str(), authority.as_str()) {
             ("", _) => uuid(&["Practitioner", &sender, "name", names[0], names[1], names[2]]),
             (id, "") => uuid(&["Practitioner", &sender, id, names[0], names[1]]),
@@ -30,7 +30,8 @@ impl<'m> Writer<'m> {
             ("prefix", array([text(part(xcn, 6))])),
             ("suffix", array([text(part(xcn, 5)), text(part(xcn, 7))])),
         ]);
-        let name = if name.str("family").is_none() && name.get("given").is_none() { Json::Null } else { name };
+        let name =
+            if name.str("family").is_none() && name.get("given").is_none() { Json::Null } else { name };
         let identifier = identifier_of(&id, xcn.below(9), &part(xcn, 13));
         let members = vec![("identifier", array([identifier])), ("name", array([name]))];
         Some(self.put("Practitioner", key, members))
@@ -75,11 +76,14 @@ impl<'m> Writer<'m> {
         if name.is_empty() && id.is_empty() {
             return None;
         }
-        let sender = self.sender();
+        let sender = self.sender.clone();
         let scope = if authority.is_empty() { sender.as_str() } else { authority };
         let key = uuid(&["Organization", scope, id, name]);
-        let members =
-            vec![("identifier", array(identifiers)), ("name", text(name)), ("address", array([address.clone()]))];
+        let members = vec![
+            ("identifier", array(identifiers)),
+            ("name", text(name)),
+            ("address", array([address.clone()])),
+        ];
         let url = self.put("Organization", key, members);
         // Named before without its address.
         if let Some(at) = self.place_of(&url)

@@ -1,7 +1,7 @@
 //! SCH and AIS, AIG, AIL, AIP to Appointment.
 
-use super::datatypes::text;
 use super::Writer;
+use super::datatypes::text;
 use crate::fhir::json::{Json, Object, array, object};
 use crate::hl7::Segment;
 

@@ -87,8 +87,12 @@ impl<'m> Writer<'m> {
             "Appointment" => {
                 let body = &mut self.entries[at].body;
                 match body.member("comment", text("")) {
-                    Json::String(comment) if comment.is_empty() => *comment = words.as_str().unwrap_or_default().into(),
-                    Json::String(comment) => *comment = format!("{comment}\n{}", words.as_str().unwrap_or_default()).into(),
+                    Json::String(comment) if comment.is_empty() => {
+                        *comment = words.as_str().unwrap_or_default().into()
+                    }
+                    Json::String(comment) => {
+                        *comment = format!("{comment}\n{}", words.as_str().unwrap_or_default()).into()
+                    }
                     _ => {}
                 }
                 self.touch(at);

@@ -2,8 +2,8 @@
 
 use std::collections::HashSet;
 
-use super::kept::{Finder, each_field};
 use super::Writer;
+use super::kept::{Finder, each_field};
 use crate::fhir::json::{self, Json, Object};
 use crate::hl7::Message;
 use crate::{Feed, Time};

@@ -51,9 +51,7 @@ pub(super) fn assigner(namespace: &str, universal: &str, kind: &str) -> Json {
         return Json::Null;
     }
     let members = match kind {
-        "ISO" if oid(universal) => {
-            identifier("urn:ietf:rfc:3986", format!("urn:oid:{universal}"))
-        }
+        "ISO" if oid(universal) => identifier("urn:ietf:rfc:3986", format!("urn:oid:{universal}")),
         _ => object([("type", object([("text", text(kind))])), ("value", text(universal))]),
     };
     object([("identifier", members), ("display", text(namespace))])
@@ -161,7 +159,9 @@ pub(super) fn xad(xad: Part<'_>) -> Json {
     if address.members.is_empty() {
         return Json::Null;
     }
-    for (key, code) in [("type", tables::code("AddressType[Type]", &kind)), ("use", tables::code("AddressType[Use]", &kind))] {
+    for (key, code) in
+        [("type", tables::code("AddressType[Type]", &kind)), ("use", tables::code("AddressType[Use]", &kind))]
+    {
         if let Some(code) = code {
             address.members.insert(0, (key.into(), text(code)));
         }

@@ -135,7 +135,10 @@ fn encapsulated(ed: Part<'_>) -> Json {
         },
         _ => return Json::Null,
     };
-    object([("contentType", text(media_type(&part(ed, 2), &part(ed, 3)))), ("data", Json::String(data.into()))])
+    object([
+        ("contentType", text(media_type(&part(ed, 2), &part(ed, 3)))),
+        ("data", Json::String(data.into())),
+    ])
 }
 
 fn bytes_of_hex(text: &str) -> Option<Vec<u8>> {
@@ -158,7 +161,8 @@ fn pointed(rp: Part<'_>) -> Json {
 
 fn media_type(type_: &str, subtype: &str) -> String {
     let (type_, subtype) = (type_.trim(), subtype.trim());
-    let token = |t: &str| !t.is_empty() && t.bytes().all(|b| b.is_ascii_alphanumeric() || b"-.+".contains(&b));
+    let token =
+        |t: &str| !t.is_empty() && t.bytes().all(|b| b.is_ascii_alphanumeric() || b"-.+".contains(&b));
     if let Some((_, known)) = SUBTYPES.iter().find(|(s, _)| s.eq_ignore_ascii_case(subtype)) {
         return (*known).to_owned();
     }

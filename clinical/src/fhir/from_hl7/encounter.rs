@@ -60,7 +60,7 @@ impl<'m> Writer<'m> {
         if name.is_empty() {
             return None;
         }
-        let id = crate::fhir::common::uuid(&["Location", &self.sender(), "named", name]);
+        let id = crate::fhir::common::uuid(&["Location", &self.sender, "named", name]);
         Some(self.put("Location", id, vec![("name", text(name)), ("mode", text("instance"))]))
     }
 
@@ -76,7 +76,7 @@ impl<'m> Writer<'m> {
             }
             path.push(name.clone());
             let keys: Vec<&str> = path.iter().map(String::as_str).collect();
-            let id = crate::fhir::common::uuid(&[&["Location", &self.sender()], &keys[..]].concat());
+            let id = crate::fhir::common::uuid(&[&["Location", &self.sender], &keys[..]].concat());
             let kind = coding("http://terminology.hl7.org/CodeSystem/location-physical-type", type_, words);
             let owner = pl.below(4).map_or(Json::Null, owner);
             let members = vec![
@@ -97,7 +97,7 @@ impl<'m> Writer<'m> {
     /// PL.7 and PL.8: the building, and its floor; the URL of the smaller.
     fn building(&mut self, pl: Part<'m>) -> Option<String> {
         let facility = part(pl, 4).into_owned();
-        let mut path = vec![self.sender(), "building".to_owned(), facility];
+        let mut path = vec![self.sender.clone(), "building".to_owned(), facility];
         let mut within: Option<String> = None;
         for (component, type_, words) in [(7, "bu", "Building"), (8, "lvl", "Level")] {
             let name = part(pl, component).trim().to_owned();

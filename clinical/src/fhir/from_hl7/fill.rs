@@ -7,6 +7,9 @@ use crate::fhir::common::{coding, concept};
 use crate::fhir::json::{self, Json, Object};
 use crate::hl7::{Part, Segment};
 
+/// Of one field: more are kept as they were sent, for to tell equal ones takes time that grows with the square.
+pub(super) const REPETITIONS_MAX: usize = 1_000;
+
 /// Which item of a repeating element belongs to which label and repetition.
 type Labels = Vec<((&'static str, &'static str, &'static str, usize), usize)>;
 
@@ -28,16 +31,16 @@ impl<'m> Writer<'m> {
                 Source::Constant(system, code) => {
                     let times = match row.field {
                         0 => 1,
-                        field => segment.field(field).into_iter().flat_map(|f| f.repetitions()).count(),
+                        field => segment
+                            .field(field)
+                            .into_iter()
+                            .flat_map(|f| f.repetitions())
+                            .take(REPETITIONS_MAX)
+                            .count(),
                     };
                     for repetition in 0..times {
-                        let valued = row.field == 0
-                            || segment
-                                .field(row.field)
-                                .and_then(|f| f.repetition(repetition + 1))
-                                .is_some_and(|p| p.has_value());
-                        // A constant speaks of a value: without that it stands alone.
-                        if valued && (row.field == 0 || has_label(&labels, row, repetition)) {
+                        // A constant speaks of a value: without that it would stand alone.
+                        if row.field == 0 || speaks(&labels, row, segment, repetition) {
                             let value = constant(row.target, system, code);
                             place(into, &row.path, repetition, value, &mut labels, "");
                         }
@@ -61,7 +64,8 @@ fn parts<'m>(segment: Segment<'m>, row: &Row, type_: &str) -> impl Iterator<Item
     let whole = type_ == "LINES";
     let field = segment.field(row.field);
     let lines = field.filter(|_| whole).map(|f| (0, f));
-    let each = field.filter(|_| !whole).into_iter().flat_map(|f| f.repetitions()).enumerate();
+    let each =
+        field.filter(|_| !whole).into_iter().flat_map(|f| f.repetitions()).take(REPETITIONS_MAX).enumerate();
     let each = each.filter_map(move |(at, part)| {
         Some((at, if component == 0 { part } else { part.component(component)? }))
     });
@@ -82,10 +86,10 @@ fn holds(condition: &Condition, segment: Segment<'_>) -> bool {
     holds != condition.unless
 }
 
-/// Whether the item that a labelled constant speaks of was written. Rows without a label need none.
-fn has_label(labels: &Labels, row: &Row, repetition: usize) -> bool {
+/// Whether the item that a labelled constant speaks of was written, or else its field says something.
+fn speaks(labels: &Labels, row: &Row, segment: Segment<'_>, repetition: usize) -> bool {
     let labelled = row.path.iter().find_map(|step| Some((step.name, step.label?)));
-    let Some((name, label)) = labelled else { return true };
+    let Some((name, label)) = labelled else { return segment.valued(row.field).is_some() };
     labels.iter().any(|((_, n, l, r), _)| *n == name && *l == label && *r == repetition)
 }
 

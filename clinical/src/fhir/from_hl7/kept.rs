@@ -54,7 +54,7 @@ pub(super) fn each_field<'m>(writer: &Writer<'m>, mut see: impl FnMut(Segment<'m
             within.remove("NTE");
         }
         let nth = *counts.entry(name.clone()).and_modify(|n| *n += 1).or_insert(1);
-        let nth_within = *within.entry(name.clone().into_owned()).and_modify(|n| *n += 1).or_insert(1);
+        let nth_within = *within.entry(name.clone()).and_modify(|n| *n += 1).or_insert(1);
         let place = if nth == 1 { name.into_owned() } else { format!("{name}[{nth}]") };
         for (number, field) in segment.fields().filter(|(_, field)| field.has_value()) {
             let delimiters = number <= 2 && segment.position() == 0;
@@ -110,15 +110,22 @@ impl<'w, 'm> Finder<'w, 'm> {
             let written = leaf.text();
             let written = written.trim();
             written.is_empty()
-                || forms(self.writer, &name, number, component, written)
-                    .iter()
-                    .any(|form| said.iter().any(|s| s.exact.contains(form.as_ref())))
+                || said.iter().any(|s| s.exact.contains(written))
+                || is_said_otherwise(self.writer, (&name, number, component), written, |form| {
+                    said.iter().any(|s| s.exact.contains(form))
+                })
                 || said.iter().any(|s| s.texts.iter().any(|long| holds(long, written)))
         };
         // One text, whatever delimiters stand in it.
-        let whole = field.repetitions().map(|r| r.text().into_owned()).collect::<Vec<_>>().join("\n");
-        if said.iter().any(|s| s.exact.contains(whole.trim())) {
+        let is_text = |whole: &str| said.iter().any(|s| s.exact.contains(whole.trim()));
+        if is_text(&field.text()) {
             return true;
+        }
+        if field.repetitions().nth(1).is_some() {
+            let lines: Vec<_> = field.repetitions().map(|line| line.text()).collect();
+            if is_text(&lines.join("\n")) {
+                return true;
+            }
         }
         field.repetitions().all(|repetition| {
             repetition.components().enumerate().all(|(at, component)| {
@@ -142,14 +149,35 @@ fn listen<'w>(object: &'w Object, said: &mut Said<'w>) {
         if key.starts_with("value") && key.len() > 5 {
             said.exact.insert(Cow::Borrowed(key));
         }
-        if &**key == "data"
-            && let Some(bytes) = value.as_str().and_then(|data| STANDARD.decode(data).ok())
-        {
-            let plain = String::from_utf8_lossy(&bytes).into_owned();
-            said.exact.extend(plain.lines().map(|line| Cow::Owned(line.trim().to_owned())));
+        match &**key {
+            "data" => listen_to_data(value, said),
+            "contentType" => listen_to_media_type(value, said),
+            _ => {}
         }
         hear(value, said);
     }
+}
+
+/// An attachment's bytes: ED.4 (how they are written), and plain text line by line.
+fn listen_to_data(data: &Json, said: &mut Said<'_>) {
+    said.exact.insert(Cow::Borrowed("base64"));
+    let Some(bytes) = data.as_str().and_then(|data| STANDARD.decode(data).ok()) else { return };
+    if let Ok(plain) = String::from_utf8(bytes) {
+        said.exact.extend(plain.lines().map(|line| Cow::Owned(line.trim().to_owned())));
+    }
+}
+
+/// ED.2 and ED.3 (tables 0191 and 0291) are the halves of a media type.
+fn listen_to_media_type<'w>(media_type: &'w Json, said: &mut Said<'w>) {
+    let Some((type_, subtype)) = media_type.as_str().and_then(|m| m.split_once('/')) else { return };
+    let short = match type_ {
+        "application" => "AP",
+        "image" => "IM",
+        "audio" => "AU",
+        "text" => "FT",
+        _ => type_,
+    };
+    said.exact.extend([type_, subtype, short].map(Cow::Borrowed));
 }
 
 fn hear<'w>(value: &'w Json, said: &mut Said<'w>) {
@@ -180,46 +208,46 @@ fn holds(text: &str, words: &str) -> bool {
     })
 }
 
-/// How FHIR may write what stands in this component.
-fn forms<'t>(
+/// Whether one of the forms that FHIR may give to what stands in this component is there. The cheap come first.
+fn is_said_otherwise(
     writer: &Writer<'_>,
-    segment: &str,
-    field: usize,
-    component: usize,
-    written: &'t str,
-) -> Vec<Cow<'t, str>> {
-    let mut forms: Vec<Cow<'t, str>> = vec![Cow::Borrowed(written)];
-    if written.len() >= 4 && written.as_bytes()[..4].iter().all(u8::is_ascii_digit) {
-        forms.extend(writer.clock.date_time(written).map(Cow::Owned));
-        forms.extend(time::date(written).map(Cow::Owned));
+    (segment, field, component): (&str, usize, usize),
+    written: &str,
+    said: impl Fn(&str) -> bool,
+) -> bool {
+    let maps =
+        || table::concept_maps(segment, field).chain(by_hand(segment, field, component).iter().copied());
+    let is_value = |(type_, key): &(&str, &str)| *type_ == written && said(key);
+    if maps().filter_map(|map| tables::code(map, written)).any(&said)
+        || ((segment, field) == ("OBX", 2) && VALUES.iter().any(is_value))
+    {
+        return true;
     }
-    forms.extend(decimal(written).map(Cow::Owned));
-    forms.push(Cow::Owned(system(written)));
-    forms.push(Cow::Owned(datatypes::code_system(written)));
-    forms.push(Cow::Owned(format!("urn:oid:{written}")));
-    forms.push(Cow::Owned(units::normalise(written).into_owned()));
-    forms.push(Cow::Owned(written.to_ascii_lowercase()));
-    let own = table::concept_maps(segment, field).chain(by_hand(segment, field, component).iter().copied());
-    forms.extend(own.filter_map(|map| tables::code(map, written)).map(Cow::Borrowed));
+    let is_date = written.len() >= 4 && written.as_bytes()[..4].iter().all(u8::is_ascii_digit);
+    if is_date {
+        let forms = [writer.clock.date_time(written), time::date(written)];
+        if forms.iter().flatten().any(|form| said(form)) {
+            return true;
+        }
+    }
+    // The table that a concept map reads: its code stands under the map's system.
     if written.starts_with("HL7") {
-        // The table that a concept map reads: its code stands under the map's system.
-        let own = table::concept_maps(segment, field).chain(by_hand(segment, field, component).iter().copied());
-        for system in own.flat_map(tables::systems) {
-            forms.push(Cow::Borrowed(system));
-        }
-        if (segment, field) == ("OBX", 8) {
-            forms.push(Cow::Borrowed("http://terminology.hl7.org/CodeSystem/v3-ObservationInterpretation"));
+        let interpreted = (segment, field) == ("OBX", 8) && said(INTERPRETATION);
+        if interpreted || maps().flat_map(tables::systems).any(&said) {
+            return true;
         }
     }
-    if (segment, field) == ("OBX", 2) {
-        forms.extend(VALUES.iter().filter(|(type_, _)| *type_ == written).map(|(_, key)| Cow::Borrowed(*key)));
-    }
-    if written == "ISO" {
-        // The kind of a universal id: FHIR tells it by the system of the identifier.
-        forms.push(Cow::Borrowed("urn:ietf:rfc:3986"));
-    }
-    forms
+    // The kind of a universal id: FHIR tells it by the system of the identifier.
+    (written == "ISO" && said("urn:ietf:rfc:3986"))
+        || said(&system(written))
+        || said(&datatypes::code_system(written))
+        || decimal(written).is_some_and(|number| said(&number))
+        || said(&format!("urn:oid:{written}"))
+        || (written.chars().any(|c| c.is_ascii_uppercase()) && said(&written.to_ascii_lowercase()))
+        || (segment == "OBX" && said(&units::normalise(written)))
 }
+
+const INTERPRETATION: &str = "http://terminology.hl7.org/CodeSystem/v3-ObservationInterpretation";
 
 /// What an OBX-2 makes of OBX-5.
 const VALUES: [(&str, &str); 14] = [

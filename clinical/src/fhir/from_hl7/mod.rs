@@ -48,10 +48,15 @@ struct Writer<'m> {
     feed: &'m Feed,
     clock: Clock,
     received_at: Time,
+    /// Part of ids that are unique only within it.
+    sender: String,
     kind: Kind,
     entries: Vec<Entry>,
     /// Place in `entries` by resource id.
     places: HashMap<String, usize>,
+    /// How often each Observation's id was asked for.
+    copies: HashMap<String, usize>,
+    has_specimens: bool,
     /// The segment being read, and which entries each segment has had a part in.
     at: usize,
     touched: Vec<Vec<usize>>,
@@ -103,14 +108,18 @@ impl<'m> Writer<'m> {
             "VXU" => Kind::Vaccination,
             _ => Kind::Other,
         };
+        let (application, facility) = message.sending();
         Writer {
             message,
             feed,
             clock: Clock::of(message, feed),
             received_at,
+            sender: format!("{application}|{facility}"),
             kind,
             entries: Vec::new(),
             places: HashMap::new(),
+            copies: HashMap::new(),
+            has_specimens: message.first("SPM").is_some(),
             at: 0,
             touched: vec![Vec::new(); message.segments().len()],
             header: 0,
@@ -229,7 +238,7 @@ impl<'m> Writer<'m> {
     }
 
     /// Adds an item to a repeating element of an entry.
-    fn push(&mut self, at: usize, element: &str, item: Json) {
+    fn push(&mut self, at: usize, element: &'static str, item: Json) {
         let Some(entry) = self.entries.get_mut(at).filter(|_| !json::is_empty(&item)) else { return };
         if let Json::Array(items) = entry.body.member(element, Json::Array(vec![])) {
             items.push(item);
@@ -247,16 +256,9 @@ impl<'m> Writer<'m> {
         self.encounter.as_deref().map_or(Json::Null, reference)
     }
 
-    /// The sender, as part of ids that are unique only within it.
-    fn sender(&self) -> String {
-        let (application, facility) = self.message.sending();
-        format!("{application}|{facility}")
-    }
-
     fn id(&self, parts: &[&str]) -> String {
-        let sender = self.sender();
         let authority = self.patient.as_ref().map_or("", |p| p.id.as_str());
-        let mut all = vec!["hl7v2", &sender, authority];
+        let mut all = vec!["hl7v2", &self.sender, authority];
         all.extend(parts);
         uuid(&all)
     }

@@ -94,5 +94,6 @@ pub(super) fn language(cwe: Part<'_>) -> Json {
 
 /// The repetitions of a field that say something.
 pub(super) fn repetitions<'m>(segment: Segment<'m>, field: usize) -> impl Iterator<Item = Part<'m>> {
-    segment.field(field).into_iter().flat_map(|f| f.repetitions()).filter(Part::has_value)
+    let repetitions = segment.field(field).into_iter().flat_map(|f| f.repetitions());
+    repetitions.take(super::fill::REPETITIONS_MAX).filter(Part::has_value)
 }

@@ -17,7 +17,7 @@ impl<'m> Writer<'m> {
 
     /// OBR-14 and OBR-15, as laboratories before v2.5 said it.
     pub(super) fn specimen_of_request(&mut self, obr: Segment<'m>) {
-        if self.message.first("SPM").is_some() || (obr.valued(14).is_none() && obr.valued(15).is_none()) {
+        if self.has_specimens || (obr.valued(14).is_none() && obr.valued(15).is_none()) {
             return;
         }
         let mut body = self.about_patient("Specimen");

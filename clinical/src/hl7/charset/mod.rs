@@ -70,7 +70,9 @@ impl Charset {
                 };
                 return Encoding::for_label(label.as_bytes())
                     .filter(|found| found.is_ascii_compatible() || *found == ISO_2022_JP)
-                    .map(|found| Charset(if found == ISO_2022_JP { Kind::Iso2022Jp } else { Kind::Table(found) }));
+                    .map(|found| {
+                        Charset(if found == ISO_2022_JP { Kind::Iso2022Jp } else { Kind::Table(found) })
+                    });
             }
         };
         Encoding::for_label(label.as_bytes()).map(|found| Charset(Kind::Table(found)))
@@ -231,7 +233,8 @@ fn unknown() -> Issue {
 }
 
 fn refused() -> Issue {
-    let text = "the charset that MSH-18 names cannot be read: send UNICODE UTF-8 or BIG-5; the bytes are kept";
+    let text =
+        "the charset that MSH-18 names cannot be read: send UNICODE UTF-8 or BIG-5; the bytes are kept";
     Issue { severity: Severity::Error, ..issue("charset-unsupported", text) }
 }
 
@@ -284,7 +287,8 @@ mod tests {
         ] {
             assert_eq!(Charset::named(name).map(Charset::name), Some(iana), "{name}");
         }
-        for name in ["", "UNICODE UTF-16", "UTF-16", "UNICODE UTF-32", "8859/12", "CNS 11643-1992", "KLINGON"] {
+        for name in ["", "UNICODE UTF-16", "UTF-16", "UNICODE UTF-32", "8859/12", "CNS 11643-1992", "KLINGON"]
+        {
             assert_eq!(Charset::named(name), None, "{name}");
         }
     }
@@ -332,7 +336,8 @@ mod tests {
         assert_eq!(name(&["ASCII", "8859/1"], b"Zo\xEB"), ("ISO-8859-1", false));
         assert_eq!(name(&["8859/1", "UNICODE UTF-8"], "Zoë".as_bytes()), ("UTF-8", false));
         assert_eq!(name(&["ASCII", "KLINGON"], b"Zo\xEB"), ("windows-1252", true));
-        assert_eq!(name(&["UNICODE UTF-16"], b"Zoe"), ("UTF-8", true));    }
+        assert_eq!(name(&["UNICODE UTF-16"], b"Zoe"), ("UTF-8", true));
+    }
 
     #[test]
     fn latin_1_is_not_windows_1252() {

@@ -61,7 +61,11 @@ mod tests {
     fn agrees_with_the_larger_charset() {
         for part in [Part::One, Part::Nine, Part::Eleven] {
             for byte in (0..=0xFF).filter(|b| part.has(*b)) {
-                let theirs = part.larger().decode_without_bom_handling_and_without_replacement(&[byte]).unwrap().into_owned();
+                let theirs = part
+                    .larger()
+                    .decode_without_bom_handling_and_without_replacement(&[byte])
+                    .unwrap()
+                    .into_owned();
                 assert_eq!(part.decode(byte).to_string(), theirs, "{} {byte:X}", part.name());
             }
         }

@@ -75,7 +75,9 @@ mod tests {
 
     #[test]
     fn forms_are_told_apart() {
-        for wide in [(2, false), (2, true), (4, false), (4, true)].map(|(size, big_endian)| Wide { size, big_endian }) {
+        for wide in
+            [(2, false), (2, true), (4, false), (4, true)].map(|(size, big_endian)| Wide { size, big_endian })
+        {
             for text in ["MSH|^~\\&|😀", "\u{FEFF}MSH|^~\\&|ü"] {
                 let bytes = wide.encode(text.as_bytes());
                 assert_eq!(Wide::of(&bytes), Some(wide), "{}", wide.name());

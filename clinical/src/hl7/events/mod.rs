@@ -20,8 +20,8 @@ const FUTURE_MS_MAX: i64 = 24 * Time::HOUR_MS;
 
 /// Types whose messages are kept and mapped to FHIR, and tell events of the person alone.
 const PERSON_ONLY: [&str; 19] = [
-    "BAR", "DFT", "MDM", "MFN", "ORG", "ORR", "PGL", "PIN", "PPP", "PPR", "RAS", "RDS", "REF", "RGV", "RRI", "SIU",
-    "SRM", "VXU", "VXX",
+    "BAR", "DFT", "MDM", "MFN", "ORG", "ORR", "PGL", "PIN", "PPP", "PPR", "RAS", "RDS", "REF", "RGV", "RRI",
+    "SIU", "SRM", "VXU", "VXX",
 ];
 
 /// Order messages: an event for each ORC or OBR.

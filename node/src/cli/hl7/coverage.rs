@@ -76,7 +76,9 @@ pub fn execute(args: &Args) -> anyhow::Result<Verdict> {
     }
     out.flush()?;
     let [mapped, kept, dropped] = total;
-    eprintln!("{read} messages, {unreadable} unreadable; {mapped} fields mapped, {kept} kept, {dropped} dropped");
+    eprintln!(
+        "{read} messages, {unreadable} unreadable; {mapped} fields mapped, {kept} kept, {dropped} dropped"
+    );
     Ok(if dropped + unreadable == 0 { Verdict::Fine } else { Verdict::Wrong })
 }
 
