@@ -122,7 +122,11 @@ fn every_row_is_the_guides_or_named_as_going_beyond_it() {
         .filter(|(rows, _)| !ours.iter().any(|row| is_beyond_by(rows, row) && !guide.contains(row)))
         .collect();
     assert!(needless.is_empty(), "the guide has these by now: {needless:#?}");
-    println!("{} rows, {} of them the guide's", ours.len(), ours.iter().filter(|row| guide.contains(*row)).count());
+    println!(
+        "{} rows, {} of them the guide's",
+        ours.len(),
+        ours.iter().filter(|row| guide.contains(*row)).count()
+    );
 }
 
 fn is_beyond_by(rows: &str, row: &str) -> bool {

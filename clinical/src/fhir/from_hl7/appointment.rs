@@ -7,6 +7,7 @@ use crate::hl7::Segment;
 
 impl<'m> Writer<'m> {
     pub(super) fn appointment(&mut self, sch: Segment<'m>) {
+        self.finish_appointment();
         let mut body = Object::default();
         self.fill(&mut body, sch, "SCH", "Appointment");
         let id = self.id(&["Appointment", &sch.text(2, 1), &sch.text(1, 1)]);
@@ -34,7 +35,7 @@ impl<'m> Writer<'m> {
 
     /// What R4 demands of an appointment, once all is known.
     pub(super) fn finish_appointment(&mut self) {
-        let Some(at) = self.appointment else { return };
+        let Some(at) = self.appointment.take() else { return };
         if self.patient.is_some() {
             let patient = object([("actor", self.subject()), ("status", text("accepted"))]);
             self.push(at, "participant", patient);

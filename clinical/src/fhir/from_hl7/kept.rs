@@ -12,6 +12,7 @@ use super::table::{self};
 use super::{Writer, tables, time};
 use crate::fhir::common::{NAMESPACE, system};
 use crate::fhir::json::{self, Json, Object, array, object};
+use crate::fhir::schema;
 use crate::hl7::{Part, Segment};
 use crate::units;
 
@@ -289,9 +290,49 @@ impl Writer<'_> {
     }
 }
 
-/// Takes out what R4 forbids: empty members, extensions without a value, periods that end before they begin,
-/// ranges that end below their beginning, a dosage without a dose.
-pub(super) fn repair(object: &mut Object) {
+/// Takes out what R4 forbids: empty members, parts that lack what is demanded of them, extensions without a value,
+/// periods that end before they begin, ranges that end below their beginning, a dosage without a dose.
+pub(super) fn repair(type_: &str, object: &mut Object) {
+    for (key, value) in &mut object.members {
+        if let Some(part) = part_type(type_, key) {
+            complete(part, value);
+        }
+    }
+    clean(object);
+}
+
+/// The type of a part of a resource (`Coverage.class`) that this element is.
+fn part_type(type_: &str, key: &str) -> Option<&'static str> {
+    let element = schema::elements(type_)?.iter().find(|element| element.name == key)?;
+    element.types.first().copied().filter(|t| t.contains('.') || *t == "Annotation")
+}
+
+/// A part that lacks what R4 demands of it is none.
+fn complete(type_: &'static str, value: &mut Json) {
+    match value {
+        Json::Array(items) => items.iter_mut().for_each(|item| complete(type_, item)),
+        Json::Object(part) => {
+            for (key, value) in &mut part.members {
+                if let Some(inner) = part_type(type_, key) {
+                    complete(inner, value);
+                }
+            }
+            clean(part);
+            let lacks = |element: &schema::Element| {
+                element.required
+                    && !part.members.iter().any(|(key, _)| {
+                        key == element.name || (element.choice && key.starts_with(element.name))
+                    })
+            };
+            if schema::elements(type_).unwrap_or_default().iter().any(lacks) {
+                part.members.clear();
+            }
+        }
+        _ => {}
+    }
+}
+
+fn clean(object: &mut Object) {
     for (key, value) in &mut object.members {
         mend(value);
         if &**key == "dosage" && value.get("dose").is_none() && matches!(value, Json::Object(_)) {
@@ -308,7 +349,7 @@ fn mend(value: &mut Json) {
             items.retain(|item| !json::is_empty(item));
         }
         Json::Object(object) => {
-            repair(object);
+            clean(object);
             let only_url = object.members.len() == 1 && object.get("url").is_some();
             if only_url {
                 object.members.clear();

@@ -144,7 +144,7 @@ impl<'m> Writer<'m> {
         self.finish_appointment();
         self.finish_documents();
         for entry in &mut self.entries {
-            kept::repair(&mut entry.body);
+            kept::repair(entry.type_, &mut entry.body);
         }
         let kept = kept::basic(&self);
         if let Some(members) = kept {

@@ -326,3 +326,24 @@ fn what_no_map_places_is_kept() {
     let fates = coverage(&message(&half), &feed(), Time(0));
     assert!(fates.contains(&("NK1-3".to_owned(), Fate::Kept)), "{fates:?}");
 }
+
+const SEGMENTS: &str = "EVN|PD1|MRG|NK1|PV1|PV2|DG1|PRB|AL1|IAM|PR1|IN1|ROL|PRT|ORC|OBR|TQ1|OBX|SPM|NTE|RXO|RXE|RXA|RXR|SCH|AIS|AIG|AIL|\
+                        AIP|TXA|SFT|ZZZ|PID";
+
+proptest! {
+    /// Segments in any order, with anything in them: valid R4, and every field is somewhere.
+    #[test]
+    fn any_segments_become_a_valid_bundle(
+        type_ in "ORU\\^R01|OUL\\^R22|ADT\\^A0[1-8]|ADT\\^A40|OML\\^O21|MDM\\^T02|VXU\\^V04|RDE\\^O11|RAS\\^O17|SIU\\^S1[2-7]|PPR\\^PC1|Z\\^Z",
+        segments in prop::collection::vec(
+            (SEGMENTS, prop::collection::vec("|[A-Z]|[0-9]{1,3}|[A-Z0-9^~&.+<> -]{0,14}|\"\"|20[0-9]{6,14}|[A-Z]{1,3}\\^[a-z]{1,4}\\^(L|LN|HL70001|ISO|1\\.2)", 0..40)),
+            0..12,
+        ),
+    ) {
+        let lines: Vec<String> = segments.iter().map(|(name, fields)| format!("{name}|{}\r", fields.join("|"))).collect();
+        let text = format!("MSH|^~\\&|A|B|C|D|20260702||{type_}|1|P|2.5\r{}", lines.concat());
+        bundle(&text);
+        let fates = coverage(&message(&text), &feed(), Time(0));
+        prop_assert!(fates.iter().all(|(_, fate)| *fate != Fate::Dropped), "{:?}", fates);
+    }
+}
