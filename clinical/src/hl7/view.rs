@@ -47,7 +47,7 @@ impl<'m> Segment<'m> {
     }
 
     /// Whether the name is that of HL7: three characters, a letter first.
-    pub(super) fn is_named_well(&self) -> bool {
+    pub(crate) fn is_named_well(&self) -> bool {
         matches!(self.name_bytes(), [a, rest @ ..] if rest.len() == 2 && a.is_ascii_uppercase()
             && rest.iter().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit()))
     }
@@ -73,6 +73,11 @@ impl<'m> Segment<'m> {
     pub fn raw(&self) -> &'m [u8] {
         let span = self.message.segments.get(self.at);
         span.map_or(&[], |span| self.message.slice(span.start, span.end))
+    }
+
+    /// The whole segment as one text, its name and separators included.
+    pub(crate) fn whole(&self) -> Part<'m> {
+        self.part(self.raw(), Level::Literal)
     }
 
     /// Offset of the segment's first byte in the message's bytes.

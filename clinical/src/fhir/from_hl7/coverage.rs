@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use super::Writer;
-use super::kept::{Finder, each_field};
+use super::kept::{Finder, each_field, path};
 use crate::fhir::json::{self, Json, Object};
 use crate::hl7::Message;
 use crate::{Feed, Time};
@@ -20,7 +20,7 @@ pub enum Fate {
 }
 
 /// Writes the message's Bundle, reads it back, and looks for each field that says something: its name (`PID-5`)
-/// and its fate. MSH-1, MSH-2 and numbers that only count segments are left out.
+/// and its fate. A line without a segment name is `unnamed`. MSH-1, MSH-2 and numbers that only count segments are left out.
 pub fn coverage(message: &Message, feed: &Feed, received_at: Time) -> Vec<(String, Fate)> {
     let message = message.for_feed(feed);
     let writer = Writer::new(&message, feed, received_at).write();
@@ -41,10 +41,11 @@ pub fn coverage(message: &Message, feed: &Feed, received_at: Time) -> Vec<(Strin
     each_field(&writer, |segment, place, number, field| {
         let fate = match () {
             () if finder.is_found(segment, number, field) => Fate::Mapped,
-            () if kept.contains(format!("{place}-{number}").as_str()) => Fate::Kept,
+            () if kept.contains(path(place, number).as_str()) => Fate::Kept,
             () => Fate::Dropped,
         };
-        fates.push((format!("{}-{number}", segment.name()), fate));
+        let field = if number == 0 { "unnamed".to_owned() } else { format!("{}-{number}", segment.name()) };
+        fates.push((field, fate));
     });
     fates
 }

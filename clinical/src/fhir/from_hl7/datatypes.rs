@@ -34,7 +34,7 @@ pub(super) fn text(text: impl AsRef<str>) -> Json {
     json::text(text)
 }
 
-fn is_forbidden(c: char) -> bool {
+pub(super) fn is_forbidden(c: char) -> bool {
     c.is_control() && !matches!(c, '\t' | '\r' | '\n')
 }
 

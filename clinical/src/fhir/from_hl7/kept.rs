@@ -27,9 +27,9 @@ pub(super) fn basic(writer: &Writer<'_>) -> Option<Vec<(&'static str, Json)>> {
     let mut kept = Vec::new();
     each_field(writer, |segment, place, number, field| {
         if !finder.is_found(segment, number, field) {
-            let path = format!("{place}-{number}");
+            let path = path(place, number);
             let member = |key: &str, value: Json| object([("url", text(key)), ("valueString", value)]);
-            let members = [member("path", text(path)), member("value", text(field.raw_text()))];
+            let members = [member("path", text(path)), member("value", as_sent(&field.raw_text()))];
             kept.push(object([
                 ("url", text(format!("{NAMESPACE}/hl7v2-field"))),
                 ("extension", array(members)),
@@ -43,12 +43,38 @@ pub(super) fn basic(writer: &Writer<'_>) -> Option<Vec<(&'static str, Json)>> {
     Some(vec![("extension", Json::Array(kept)), ("code", code), ("subject", writer.patient_only())])
 }
 
-/// Calls `see` with every field that says something, and its segment's place (`OBX[2]`); the delimiters of
+/// FHIR's strings hold no control characters but tab and line ends: those become HL7's own escapes.
+fn as_sent(raw: &str) -> Json {
+    let mut sent = String::with_capacity(raw.len());
+    for c in raw.chars() {
+        if datatypes::is_forbidden(c) {
+            let mut bytes = [0; 4];
+            let hex: String = c.encode_utf8(&mut bytes).bytes().map(|byte| format!("{byte:02X}")).collect();
+            sent.extend(["\\X", &hex, "\\"]);
+        } else {
+            sent.push(c);
+        }
+    }
+    Json::String(sent.into())
+}
+
+/// `OBX[2]-5`; `segment 7` for a line without a segment name.
+pub(super) fn path(place: &str, number: usize) -> String {
+    if number == 0 { place.to_owned() } else { format!("{place}-{number}") }
+}
+
+/// Calls `see` with every field that says something, and its segment's place (`OBX[2]`); a line without a segment
+/// name is one field with the number 0. The delimiters of
 /// MSH, and numbers that only count the segments, say nothing.
 pub(super) fn each_field<'m>(writer: &Writer<'m>, mut see: impl FnMut(Segment<'m>, &str, usize, Part<'m>)) {
     let mut counts = std::collections::HashMap::new();
     let mut within = std::collections::HashMap::new();
     for segment in writer.message.segments() {
+        // What stands for a name may be anything, a patient's data too: the line is told by its number.
+        if !segment.is_named_well() {
+            see(segment, &format!("segment {}", segment.position() + 1), 0, segment.whole());
+            continue;
+        }
         let name = segment.name();
         if matches!(&*name, "PID" | "ORC" | "OBR" | "RGS") {
             within.remove("OBX");
@@ -101,7 +127,9 @@ impl<'w, 'm> Finder<'w, 'm> {
 
     /// Whether each value of the field stands in one of the segment's resources.
     pub(super) fn is_found(&self, segment: Segment<'m>, number: usize, field: Part<'m>) -> bool {
-        let Some(touched) = self.writer.touched.get(segment.position()) else { return false };
+        let Some(touched) = self.writer.touched.get(segment.position()).filter(|_| number > 0) else {
+            return false;
+        };
         let mut said: Vec<&Said<'_>> = touched.iter().filter_map(|at| self.said_by(*at)).collect();
         if segment.position() == 0 {
             said.push(&self.envelope);

@@ -321,6 +321,23 @@ fn what_no_map_places_is_kept() {
             .map(|(_, fate)| fate)
     };
     assert_eq!((fate("PID-5"), fate("ZPI-2"), fate("ZPI-1")), (Some(Fate::Mapped), Some(Fate::Kept), None));
+    // Lines that belong to no segment, with and without separators.
+    let torn = typed("ADT^A08", "SGVsbG8=\n\u{c}odd|line\n");
+    let basic = written(resources(&bundle(&torn), "Basic")[0]);
+    assert!(
+        basic
+            .contains(r#"{"url":"path","valueString":"segment 3"},{"url":"value","valueString":"SGVsbG8="}"#),
+        "{basic}"
+    );
+    assert!(
+        basic
+            .contains(r#"{"url":"path","valueString":"segment 4"},{"url":"value","valueString":"odd|line"}"#),
+        "{basic}"
+    );
+    let fates = coverage(&message(&torn), &feed(), Time(0));
+    assert_eq!(fates.iter().filter(|(f, fate)| f == "unnamed" && *fate == Fate::Kept).count(), 2);
+    let control = written(resources(&bundle(&typed("ADT^A08", "ZPI||\u{1}\n")), "Basic")[0]);
+    assert!(control.contains(r#""valueString":"\\X01\\"}"#), "{control}");
     // A value that FHIR cannot hold is not mapped because its neighbour is.
     let half = typed("ADT^A08", "NK1|1|Muster^Max|SPO^Spouse^HL70063^odd\n");
     let fates = coverage(&message(&half), &feed(), Time(0));

@@ -64,7 +64,7 @@ pub fn execute(args: &Args) -> anyhow::Result<Verdict> {
         writeln!(out, "{:<10} {:>9} {:>9} {:>9} {:>9}", "field", "count", "mapped", "kept", "dropped")?;
     }
     for ((segment, number), counts) in &fields {
-        let field = format!("{segment}-{number}");
+        let field = if *number == 0 { segment.clone() } else { format!("{segment}-{number}") };
         let [mapped, kept, dropped] = *counts;
         let line = Line { field: &field, count: mapped + kept + dropped, mapped, kept, dropped };
         total.iter_mut().zip(counts).for_each(|(sum, count)| *sum += count);
