@@ -331,7 +331,7 @@ fn what_no_map_places_is_kept() {
     );
     assert!(
         basic
-            .contains(r#"{"url":"path","valueString":"segment 4"},{"url":"value","valueString":"odd|line"}"#),
+            .contains(r#"{"url":"path","valueString":"segment 4"},{"url":"value","valueString":"\\X0C\\odd|line"}"#),
         "{basic}"
     );
     let fates = coverage(&message(&torn), &feed(), Time(0));
