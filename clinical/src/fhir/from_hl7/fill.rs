@@ -123,11 +123,8 @@ fn place(
     let member = object.member(step.name, if step.many { Json::Array(vec![]) } else { json::object([]) });
     match member {
         Json::Object(inner) => place(inner, rest, repetition, value, labels, parent),
-        Json::Array(items) if rest.is_empty() => {
-            if !items.contains(&value) {
-                items.push(value);
-            }
-        }
+        Json::Array(items) if rest.is_empty() && items.contains(&value) => {}
+        Json::Array(items) if rest.is_empty() => items.push(value),
         Json::Array(items) => {
             let item = item(items, step, repetition, labels, parent);
             if let Json::Object(inner) = item {

@@ -19,6 +19,7 @@ mod medication;
 mod observation;
 mod order;
 mod patient;
+mod repair;
 mod specimen;
 mod table;
 mod tables;
@@ -144,7 +145,7 @@ impl<'m> Writer<'m> {
         self.finish_appointment();
         self.finish_documents();
         for entry in &mut self.entries {
-            kept::repair(entry.type_, &mut entry.body);
+            repair::repair(entry.type_, &mut entry.body);
         }
         let kept = kept::basic(&self);
         if let Some(members) = kept {

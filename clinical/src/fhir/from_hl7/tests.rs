@@ -330,8 +330,9 @@ fn what_no_map_places_is_kept() {
         "{basic}"
     );
     assert!(
-        basic
-            .contains(r#"{"url":"path","valueString":"segment 4"},{"url":"value","valueString":"\\X0C\\odd|line"}"#),
+        basic.contains(
+            r#"{"url":"path","valueString":"segment 4"},{"url":"value","valueString":"\\X0C\\odd|line"}"#
+        ),
         "{basic}"
     );
     let fates = coverage(&message(&torn), &feed(), Time(0));

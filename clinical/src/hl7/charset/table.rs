@@ -33,7 +33,11 @@ impl Part {
 
     /// Whether text has this byte. Controls are not text: nobody sends them.
     pub(super) fn has(self, byte: u8) -> bool {
-        !(0x80..=0x9F).contains(&byte) && !(self == Part::Eleven && matches!(byte, 0xDB..=0xDE | 0xFC..))
+        match byte {
+            0x80..=0x9F => false,
+            0xDB..=0xDE | 0xFC.. => self != Part::Eleven,
+            _ => true,
+        }
     }
 
     pub(super) fn decode(self, byte: u8) -> char {
