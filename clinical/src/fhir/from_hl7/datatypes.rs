@@ -199,7 +199,9 @@ pub(super) fn cwe(cwe: Part<'_>, feed: &Feed) -> Json {
         codings.push(coding(LOINC, &mapped.loinc, &mapped.display));
     }
     for ([code, words, name], version) in triples.iter().zip(&versions) {
-        let code: Vec<&str> = code.split_whitespace().collect();
+        // A code has single blanks at most (R4 §2.24.0.1).
+        let blank = |c: char| c.is_whitespace() || is_forbidden(c);
+        let code: Vec<&str> = code.split(blank).filter(|word| !word.is_empty()).collect();
         if !code.is_empty() {
             let members = [
                 ("system", text(code_system(name))),

@@ -71,11 +71,8 @@ impl<'m> Writer<'m> {
         ];
         let url = self.put("ServiceRequest", self.id(&["ServiceRequest", &key]), request);
         let at = self.place_of(&url);
-        for (segment, name) in [(orc, "ORC"), (Some(obr), "OBR"), (self.order.timing, "TQ1")] {
-            if let (Some(at), Some(segment)) = (at, segment) {
-                self.extend(at, segment, name);
-                self.touched[segment.position()].push(at);
-            }
+        if let Some(at) = at {
+            self.complete_request(at, orc, obr);
         }
         self.noted = at;
         let report = is_result.then(|| {
@@ -93,6 +90,16 @@ impl<'m> Writer<'m> {
         match self.specimen.clone() {
             Some(specimen) if self.message.type_().starts_with("OUL") => self.taken_from(&specimen),
             _ => self.specimen_of_request(obr),
+        }
+    }
+
+    /// What the maps make of the order's segments.
+    fn complete_request(&mut self, at: usize, orc: Option<Segment<'m>>, obr: Segment<'m>) {
+        for (segment, name) in [(orc, "ORC"), (Some(obr), "OBR"), (self.order.timing, "TQ1")] {
+            if let Some(segment) = segment {
+                self.extend(at, segment, name);
+                self.touched[segment.position()].push(at);
+            }
         }
     }
 

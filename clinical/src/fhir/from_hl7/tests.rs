@@ -339,6 +339,7 @@ fn what_no_map_places_is_kept() {
     assert_eq!(fates.iter().filter(|(f, fate)| f == "unnamed" && *fate == Fate::Kept).count(), 2);
     let control = written(resources(&bundle(&typed("ADT^A08", "ZPI||\u{1}\n")), "Basic")[0]);
     assert!(control.contains(r#""valueString":"\\X01\\"}"#), "{control}");
+    bundle(&typed("ORU^R01", "OBX|1|NM|A\u{2}\u{3} B^x^L||1||||||F\n"));
     // A value that FHIR cannot hold is not mapped because its neighbour is.
     let half = typed("ADT^A08", "NK1|1|Muster^Max|SPO^Spouse^HL70063^odd\n");
     let fates = coverage(&message(&half), &feed(), Time(0));
