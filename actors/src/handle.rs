@@ -244,6 +244,7 @@ impl Handle {
             metrics.checkpoint_age_seconds.set((now_s - newest.made_at_s as i64).max(0) as f64);
         }
         metrics.evidence_sites.set(self.inner.ledger.blamed_sites().len() as i64);
+        metrics.ledger_damaged.set(i64::from(status.damage.is_some()));
         metrics.ledger_in_flight_bytes.set(status.in_flight_bytes as i64);
         self.refresh_outbox();
         // Only a leader knows its peers' lag: what it said before it lost that role no longer holds.

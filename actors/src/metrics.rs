@@ -40,6 +40,8 @@ pub struct Metrics {
     pub checkpoint_age_seconds: Gauge,
     /// Sites that have signed two roots of one size, as this site can prove.
     pub evidence_sites: IntGauge,
+    /// 1 once the site's ledger database was found damaged, until it is healed.
+    pub ledger_damaged: IntGauge,
     pub ledger_in_flight_bytes: IntGauge,
     /// Drafts that wait in the outbox, their bytes, and the bytes that it may hold.
     pub outbox_entries: IntGauge,
@@ -96,6 +98,7 @@ impl Metrics {
             checkpoint_age_seconds: make
                 .float_gauge("checkpoint_age_seconds", "since the newest cosigned checkpoint")?,
             evidence_sites: make.gauge("evidence_sites", "sites that signed two roots of one size")?,
+            ledger_damaged: make.gauge("ledger_damaged", "1 while this site's ledger database is damaged")?,
             ledger_in_flight_bytes: make
                 .gauge("ledger_in_flight_bytes", "bytes appended and not applied yet")?,
             outbox_entries: make.gauge("outbox_entries", "entries that wait in the outbox")?,

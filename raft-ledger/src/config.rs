@@ -30,6 +30,8 @@ pub struct Config {
     pub snapshot_log_bytes: u64,
     /// The same in entries.
     pub snapshot_log_entries: u64,
+    /// How often the whole ledger is read again in the background to find damage.
+    pub scrub_period: Duration,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,6 +56,7 @@ impl Config {
             outbox_bytes_max: 8 << 30,
             snapshot_log_bytes: 1 << 30,
             snapshot_log_entries: 100_000,
+            scrub_period: Duration::from_secs(24 * 3_600),
         }
     }
 }

@@ -27,7 +27,10 @@ use crate::store::state_machine::StateMachine;
 use crate::store::{KeyValues, LogStore, SiteDb};
 use crate::tasks::Tasks;
 use crate::writer::{Drafts, Writer};
-use crate::{AppendError, Draft, LedgerError, Outcome, PeerStatus, Role, Status, Subject, Tag, housekeeping};
+use crate::{
+    AppendError, Draft, LedgerError, Outcome, PeerStatus, Role, Status, Subject, Tag, heal, housekeeping,
+    scrub,
+};
 
 /// Calls that wait for the writer, beside the limit in bytes.
 const CALLS_MAX: usize = 4096;
@@ -66,17 +69,32 @@ impl Ledger {
     /// # Errors
     /// Keys or configuration that do not fit, storage that cannot be opened or is damaged.
     pub async fn open(config: Config) -> Result<Ledger, LedgerError> {
+        Ledger::open_telling(config, |_| ()).await
+    }
+
+    /// As [`Ledger::open`]; `healing` hears what is wrong with the ledger's database before that is made again, which
+    /// takes as long as peers need to send it.
+    pub async fn open_telling(config: Config, healing: impl Fn(&str)) -> Result<Ledger, LedgerError> {
         let keys = Arc::new(SiteKeys::load(&config.keys)?);
         let members = members(&config, &keys)?;
         let data = config.data.clone();
         std::fs::create_dir_all(&data).map_err(|e| io(&data, e))?;
         let site_db = Arc::new(SiteDb::open(&data.join("sitedb"))?);
         let log = LogStore::open(&data.join("raftdb"))?;
-        let store = Arc::new(LedgerStore::open(&data.join("ledgerdb"))?);
+        let newest = Arc::new(Newest::open(site_db.clone(), &keys, members.len())?);
+        let tls = Tls::new(&keys)?;
+        let identity = Arc::new(Identity {
+            site: config.site.clone(),
+            store_id: log.store_id()?,
+            site_db: site_db.clone(),
+        });
+        let others = addresses(&config, &members);
+        let tasks = Tasks::default();
+        let peers = || Network::new(&others, &tls, &identity, &tasks).peers();
+        let store = heal::open_ledger(&config, &log, newest.get(), peers, healing).await?;
         let sealer = Arc::new(Sealer::open_store(&data.join("subjects.keys"), &keys)?);
         let (observer, events) = Observer::new(keys.site.clone());
         let batch_keys: BatchKeys = keys.verifiers().batches.clone().into_iter().collect();
-        let newest = Arc::new(Newest::open(site_db.clone(), &keys, members.len())?);
         let blame = Blame::open(keys.clone(), site_db.clone(), &data.join("evidence"))?;
         if let Some(kept) = newest.get() {
             blame.see(&kept.note)?;
@@ -85,14 +103,7 @@ impl Ledger {
         let cosigner = Arc::new(cosigner);
         let machine = StateMachine::open(store.clone(), &log, Arc::new(batch_keys), observer.clone())?;
 
-        let tasks = Tasks::default();
-        let tls = Tls::new(&keys)?;
-        let identity = Arc::new(Identity {
-            site: config.site.clone(),
-            store_id: log.store_id()?,
-            site_db: site_db.clone(),
-        });
-        let network = Network::new(&addresses(&config, &members), &tls, &identity, &tasks);
+        let network = Network::new(&others, &tls, &identity, &tasks);
         let peers = network.peers();
         let id = node_id(&members, &config.site)?;
         let raft_config = crate::raft::config().map_err(LedgerError::Consensus)?;
@@ -166,6 +177,7 @@ impl Ledger {
             peers: peers.clone(),
         };
         tasks.spawn(rounds.run());
+        tasks.spawn(scrub::run(store.clone(), config.scrub_period));
         let inner = Inner {
             config,
             keys,
@@ -305,7 +317,18 @@ impl Ledger {
             refused: view.refused,
             log_first_index: metrics.purged.as_ref().map_or(0, |id| id.index + 1),
             in_flight_bytes: self.inner.in_flight.bytes(),
+            damage: self.inner.store.damage().found(),
         }
+    }
+
+    /// Returns once this site's ledger database was found damaged and opening it again heals it, which a site alone
+    /// cannot. What was found, in words.
+    pub async fn damaged(&self) -> String {
+        let found = self.inner.store.damage().is_found().await;
+        if self.inner.config.peers.is_empty() {
+            std::future::pending::<()>().await;
+        }
+        found
     }
 
     /// Puts a value of this site's own; with `sync` it is on the disk when this returns. Blocks.
@@ -367,7 +390,7 @@ fn role(metrics: &openraft::RaftMetrics<Types>) -> Role {
 }
 
 /// The founding members: this site and its peers, numbered by their place among the consortium's sites.
-fn members(config: &Config, keys: &SiteKeys) -> Result<BTreeMap<u64, Member>, LedgerError> {
+pub(crate) fn members(config: &Config, keys: &SiteKeys) -> Result<BTreeMap<u64, Member>, LedgerError> {
     if config.site != keys.site.as_str() {
         return Err(LedgerError::Config(format!(
             "site {} is configured with the keys of site {} ({})",

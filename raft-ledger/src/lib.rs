@@ -2,12 +2,14 @@
 
 mod apply;
 mod audit;
+mod backup;
 mod blocking;
 mod call;
 mod checkpoint;
 mod config;
 mod cosign;
 mod export;
+mod heal;
 mod housekeeping;
 pub mod keys;
 mod keystore;
@@ -23,6 +25,7 @@ mod random;
 mod read_index;
 mod reads;
 mod record;
+mod scrub;
 mod seal;
 #[cfg(feature = "sim")]
 pub mod sim;
@@ -34,6 +37,7 @@ mod types;
 mod verify;
 mod writer;
 
+pub use backup::{Backup, Restored, backup_stopped, restore};
 pub use config::{Config, PeerConfig};
 pub use export::Progress;
 pub use keys::IndexKey;

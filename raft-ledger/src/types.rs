@@ -165,6 +165,8 @@ pub struct Status {
     /// Raft log that is kept: entries before are only in snapshots and in the ledger itself.
     pub log_first_index: u64,
     pub in_flight_bytes: usize,
+    /// What was found wrong with this site's ledger database; it heals from the peers when it is opened next.
+    pub damage: Option<String>,
 }
 
 #[derive(Clone, Debug, Serialize)]

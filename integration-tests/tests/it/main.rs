@@ -11,6 +11,7 @@ mod constant_model;
 mod dashboards;
 mod faults;
 mod first_run;
+mod healing;
 mod kafka_flow;
 mod model_cli;
 mod outbox;

@@ -49,6 +49,7 @@ pub fn routes(config: &mut web::ServiceConfig) {
             .service(ledger::consistency)
             .service(ledger::verify)
             .service(ledger::export)
+            .service(ledger::backup)
             .service(stream::stream),
     );
 }

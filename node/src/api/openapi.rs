@@ -26,6 +26,7 @@ use super::{alerts, feeds, ledger, messages, patients, status, stream};
         ledger::consistency,
         ledger::verify,
         ledger::export,
+        ledger::backup,
         stream::stream,
     )
 )]
@@ -52,6 +53,7 @@ mod tests {
                 "/api/alerts/{id}/acknowledge",
                 "/api/feeds",
                 "/api/ledger",
+                "/api/ledger/backup",
                 "/api/ledger/checkpoint",
                 "/api/ledger/consistency",
                 "/api/ledger/export",

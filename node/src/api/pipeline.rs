@@ -5,7 +5,7 @@ use std::path::Path;
 use actors::{AlertRow, FeedStatus, Found, Handle, PatientDetail, PatientRow, Search, SinkStatus};
 use async_trait::async_trait;
 use futures_util::StreamExt;
-use raft_ledger::{CosignedCheckpoint, Entry, LedgerError, OutboxStatus, Report, Status};
+use raft_ledger::{Backup, CosignedCheckpoint, Entry, LedgerError, OutboxStatus, Report, Status};
 use tokio_stream::wrappers::BroadcastStream;
 
 use super::site::{AcknowledgeError, BoardEvent, BoardStream, Lagged, Site};
@@ -89,6 +89,10 @@ impl Site for Handle {
 
     fn export(&self, folder: &Path) -> anyhow::Result<(u64, [u8; 32])> {
         Ok(Handle::ledger(self).export(folder, &mut |_| ())?)
+    }
+
+    fn backup(&self, folder: &Path) -> Result<Backup, LedgerError> {
+        Handle::ledger(self).backup(folder, &mut |_, _| ())
     }
 
     fn subscribe(&self, seq: u64) -> (Vec<BoardEvent>, BoardStream) {

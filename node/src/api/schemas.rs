@@ -146,6 +146,24 @@ pub struct LedgerStatus {
     /// Raft log that is kept from here on.
     log_first_index: u64,
     in_flight_bytes: usize,
+    /// What was found wrong with this site's ledger database.
+    damage: Option<String>,
+}
+
+/// What a backup holds, and what it took.
+#[derive(ToSchema)]
+pub struct Backup {
+    /// Leaves.
+    size: u64,
+    /// RFC 6962 root over them, lowercase hex.
+    root: String,
+    files: usize,
+    bytes: u64,
+    files_copied: usize,
+    bytes_copied: u64,
+    /// Of an earlier backup: read again and found unchanged.
+    files_reused: usize,
+    bytes_reused: u64,
 }
 
 #[derive(ToSchema)]

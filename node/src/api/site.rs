@@ -5,7 +5,7 @@ use std::path::Path;
 use actors::{AlertRow, FeedStatus, Found, PatientDetail, PatientRow, Search, SinkStatus};
 use async_trait::async_trait;
 use futures_util::stream::BoxStream;
-use raft_ledger::{CosignedCheckpoint, Entry, LedgerError, OutboxStatus, Report, Status};
+use raft_ledger::{Backup, CosignedCheckpoint, Entry, LedgerError, OutboxStatus, Report, Status};
 
 /// One event of the care board, ready to be sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -86,6 +86,9 @@ pub trait Site: Send + Sync + 'static {
 
     /// Writes the ledger into an empty or new folder: leaves and root. Blocks.
     fn export(&self, folder: &Path) -> anyhow::Result<(u64, [u8; 32])>;
+
+    /// Writes a verified backup into a folder that is new, empty or holds an earlier one. Blocks.
+    fn backup(&self, folder: &Path) -> Result<Backup, LedgerError>;
 
     /// What happened after event `seq`, and what is to come, without a gap.
     fn subscribe(&self, seq: u64) -> (Vec<BoardEvent>, BoardStream);

@@ -1,6 +1,7 @@
 //! openraft's way to the peers, and the ledger's own (forwarded batches).
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -21,8 +22,10 @@ use serde::de::DeserializeOwned;
 use super::frame::{Kind, pack, unpack};
 use super::hello::Identity;
 use super::lane::{Lane, RpcError};
+use super::snapshot::Landing;
 use super::tls::Tls;
 use super::{append, snapshot};
+use crate::LedgerError;
 use crate::raft::{Member, Types, Vote};
 use crate::store::ledger_store::SnapshotDir;
 use crate::tasks::Tasks;
@@ -62,6 +65,15 @@ impl Peer {
     /// The peer's signature lines for this site's signed checkpoint.
     pub(crate) async fn cosign(&self, request: Bytes) -> Result<Bytes, RpcError> {
         self.snapshot.call(Kind::Cosign, request, COSIGN_TIMEOUT).await
+    }
+
+    /// Everything that the peer has applied, as a database that `check` finds nothing wrong with.
+    pub(crate) async fn fetch_ledger(
+        &self,
+        landing: Landing,
+        check: impl FnOnce(&Path) -> Result<(), LedgerError> + Send + 'static,
+    ) -> Result<Arc<SnapshotDir>, RpcError> {
+        snapshot::fetch(&self.snapshot, landing, check).await
     }
 
     /// What the peer, which is believed to lead, has committed as of now: an index in the raft log.

@@ -24,6 +24,10 @@ pub(super) enum Kind {
     Cosign = 10,
     /// To the leader: what is committed as of now; the answer is a raft log id.
     ReadIndex = 11,
+    /// A site without a ledger asks for a snapshot; the answer announces one.
+    FetchBegin = 20,
+    /// A piece of it: file number and offset.
+    FetchPiece = 21,
     Answer = 128,
     /// The body says in words why there is no answer.
     Failed = 129,
@@ -43,6 +47,8 @@ impl Kind {
             Kind::SnapshotEnd,
             Kind::Cosign,
             Kind::ReadIndex,
+            Kind::FetchBegin,
+            Kind::FetchPiece,
             Kind::Answer,
             Kind::Failed,
         ]

@@ -17,4 +17,5 @@ mod tls;
 pub(crate) use client::{Network, Peers};
 pub(crate) use hello::Identity;
 pub(crate) use server::{Served, Service, listen};
+pub(crate) use snapshot::Landing;
 pub(crate) use tls::Tls;

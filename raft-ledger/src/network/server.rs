@@ -17,7 +17,7 @@ use tokio_util::codec::{FramedRead, LengthDelimitedCodec};
 use super::append::{self, AppendAnswer};
 use super::frame::{self, Frame, Kind, pack, unpack};
 use super::hello::{Hello, Identity};
-use super::snapshot::Incoming;
+use super::snapshot::{Incoming, Outgoing};
 use super::tls::Tls;
 use crate::blocking;
 use crate::cosign::{self, Cosigner};
@@ -32,6 +32,8 @@ const ANSWERS: usize = 256;
 /// Requests of one connection that are answered at the same time.
 const AT_ONCE: usize = 32;
 const CONNECTIONS_MAX: usize = 256;
+/// A peer takes a connection for dead that owes an answer and is silent: one that takes long says so.
+const BUSY: Duration = Duration::from_secs(2);
 
 /// What a peer may ask of this site.
 #[derive(Clone)]
@@ -147,6 +149,7 @@ pub(super) struct Connection {
     at_once: Arc<Semaphore>,
     appends: Option<Appends>,
     incoming: Option<Incoming>,
+    outgoing: Option<Arc<Outgoing>>,
 }
 
 /// The append stream that the peer is sending now.
@@ -158,7 +161,7 @@ struct Appends {
 impl Connection {
     pub(super) fn new(served: Served, answers: mpsc::Sender<Frame>) -> Connection {
         let at_once = Arc::new(Semaphore::new(AT_ONCE));
-        Connection { served, answers, at_once, appends: None, incoming: None }
+        Connection { served, answers, at_once, appends: None, incoming: None, outgoing: None }
     }
 
     pub(super) async fn handle(&mut self, request: Frame) -> Result<(), String> {
@@ -172,8 +175,12 @@ impl Connection {
                 self.spawn(request).await
             }
             Kind::SnapshotBegin => {
-                let begun = Incoming::begin(&self.served.store, &request.body);
-                let result = begun.map(|incoming| self.incoming = Some(incoming)).map(|()| Bytes::new());
+                let store = self.served.store.clone();
+                let begun = self.busy(move || Incoming::begin(store, &request.body)).await;
+                let result = begun.map(|(incoming, held)| {
+                    self.incoming = Some(incoming);
+                    held
+                });
                 self.answer(request.id, result).await
             }
             Kind::SnapshotChunk => {
@@ -181,7 +188,21 @@ impl Connection {
                 let result = blocking::in_place(|| incoming.piece(request.body));
                 self.answer(request.id, result.map(|()| Bytes::new())).await
             }
-            Kind::SnapshotEnd => self.install(request.id).await,
+            Kind::SnapshotEnd => self.install(request.id),
+            Kind::FetchBegin => {
+                let store = self.served.store.clone();
+                let begun = self.busy(move || Outgoing::begin(&store)).await;
+                let result = begun.map(|(outgoing, announced)| {
+                    self.outgoing = Some(Arc::new(outgoing));
+                    announced
+                });
+                self.answer(request.id, result).await
+            }
+            Kind::FetchPiece => {
+                let outgoing = self.outgoing.clone().ok_or("a piece of no snapshot")?;
+                let piece = self.busy(move || outgoing.piece(request.body)).await;
+                self.answer(request.id, piece).await
+            }
             Kind::Hello | Kind::Answer | Kind::Failed => Err(format!("unexpected {:?}", request.kind)),
         }
     }
@@ -234,19 +255,43 @@ impl Connection {
         Ok(())
     }
 
-    async fn install(&mut self, id: u64) -> Result<(), String> {
+    /// Beside the requests that follow: it takes long.
+    fn install(&mut self, id: u64) -> Result<(), String> {
         let incoming = self.incoming.take().ok_or("the end of no snapshot")?;
-        let raft = self.served.raft.clone();
-        let checked = blocking::run(move || incoming.finish()).await.map_err(|e| e.to_string())?;
-        let result = match checked {
-            Ok((vote, snapshot)) => {
+        let (raft, answers) = (self.served.raft.clone(), self.answers.clone());
+        self.served.tasks.spawn(async move {
+            let installed = async {
+                let checked = blocking::run(move || incoming.finish()).await.map_err(|e| e.to_string())?;
+                let (vote, snapshot) = checked?;
                 let snapshot = SnapshotOf { meta: snapshot.meta.clone(), snapshot };
                 let installed = raft.install_full_snapshot(vote, snapshot).await;
                 installed.map_err(|e| e.to_string()).and_then(|response| pack(&response))
-            }
-            Err(why) => Err(why),
-        };
-        self.answer(id, result).await
+            };
+            let result = while_busy(&answers, installed).await;
+            // Nobody hears it if the connection was lost.
+            let _ = send(&answers, id, result).await;
+        });
+        Ok(())
+    }
+
+    async fn busy<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> Result<T, String> + Send + 'static,
+    ) -> Result<T, String> {
+        let work = async { blocking::run(work).await.map_err(|e| e.to_string())? };
+        while_busy(&self.answers, work).await
+    }
+}
+
+/// Says again and again that this side is there while the work goes on: an answer to nothing.
+async fn while_busy<T>(answers: &mpsc::Sender<Frame>, work: impl Future<Output = T>) -> T {
+    let mut work = std::pin::pin!(work);
+    loop {
+        match tokio::time::timeout(BUSY, work.as_mut()).await {
+            Ok(done) => return done,
+            // A full queue says as much.
+            Err(_) => drop(answers.try_send(Frame { kind: Kind::Answer, id: 0, body: Bytes::new() })),
+        }
     }
 }
 

@@ -409,6 +409,12 @@ pub(crate) fn append(path: &Path, bytes: &[u8]) {
     with(|disks| disks.step(site_of(path)));
 }
 
+pub(crate) fn copy(from: &Path, to: &Path) -> io::Result<()> {
+    let bytes = read(from).ok_or(io::ErrorKind::NotFound)?;
+    replace(to, &bytes);
+    Ok(())
+}
+
 /// A database's directory as files: one, packed anew each time.
 pub(crate) fn sizes(dir: &Path) -> Vec<(String, u64)> {
     let Some(database) = in_tree(dir, |tree| tree.databases.get(dir).cloned()) else { return Vec::new() };

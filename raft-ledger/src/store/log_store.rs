@@ -62,7 +62,10 @@ impl LogStore {
     /// A torn last record is cut off; damage before it is `LedgerError::Damaged`.
     pub(crate) fn open(path: &Path) -> Result<LogStore, LedgerError> {
         let db = Arc::new(open_db(path)?);
-        let state = load_state(&db)?;
+        let state = load_state(&db).map_err(|error| match error {
+            LedgerError::Damaged(text) => damaged(path, &text),
+            other => other,
+        })?;
         let sync = SyncThread::start(db.clone())
             .map_err(|source| LedgerError::Io { path: path.display().to_string(), source })?;
         Ok(LogStore { inner: Arc::new(Inner { sync, db, state: Mutex::new(state) }) })
@@ -92,6 +95,17 @@ impl LogStore {
         if state.last.as_ref() < applied { applied.copied() } else { state.purged }
     }
 
+    /// The last entry before the log's beginning.
+    pub(crate) fn purged(&self) -> Option<LogId> {
+        self.inner.state().purged
+    }
+
+    /// Every entry that there ever was is in it, and there is one.
+    pub(crate) fn is_complete(&self) -> bool {
+        let state = self.inner.state();
+        state.purged.is_none() && state.first == Some(0)
+    }
+
     pub(crate) fn appended_bytes(&self) -> u64 {
         self.inner.state().appended_bytes
     }
@@ -117,12 +131,17 @@ fn open_db(path: &Path) -> Result<Db, LedgerError> {
     let families =
         [ColumnFamilyDescriptor::new(LOG, log), ColumnFamilyDescriptor::new(META, Options::default())];
     Db::open(&options, path, families).map_err(|error| match error.is_damage() {
-        true => LedgerError::Damaged(format!(
-            "raft log in {}: {error}; move the directory away and join again as a new node",
-            path.display()
-        )),
+        true => damaged(path, &error),
         false => LedgerError::Storage(format!("{}: {error}", path.display())),
     })
+}
+
+/// Votes and acknowledged entries may be lost: nothing brings them back, so nothing heals it.
+fn damaged(path: &Path, error: &dyn std::fmt::Display) -> LedgerError {
+    LedgerError::Damaged(format!(
+        "raft log in {}: {error}; move the directory away and join again as a new node",
+        path.display()
+    ))
 }
 
 fn load_state(db: &Db) -> Result<State, LedgerError> {
@@ -423,5 +442,5 @@ fn decode(key: &[u8], value: Bytes) -> io::Result<Entry> {
 }
 
 fn storage(error: DbError) -> LedgerError {
-    LedgerError::Storage(error.to_string())
+    error.reading("raftdb")
 }

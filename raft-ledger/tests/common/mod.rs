@@ -117,3 +117,12 @@ pub async fn wait_for_leader(ledgers: &[&Ledger]) -> usize {
 pub async fn close(ledger: Ledger) {
     ledger.close().await.unwrap();
 }
+
+/// Flips a bit at the `1 / part` of a file.
+pub fn flip(path: &Path, part: usize) {
+    let mut bytes = std::fs::read(path).unwrap();
+    assert!(!bytes.is_empty(), "{} is empty", path.display());
+    let at = bytes.len() / part;
+    bytes[at] ^= 1;
+    std::fs::write(path, bytes).unwrap();
+}
