@@ -233,6 +233,7 @@ mod tests {
         check("FeedStatus", &crate::http::sample::feed());
         check("OutboxStatus", &raft_ledger::OutboxStatus::default());
         check("LedgerStatus", &crate::http::sample::ledger());
+        check("Backup", &crate::http::sample::backup());
         check("PeerStatus", &crate::http::sample::ledger().peers[0]);
         check("Report", &raft_ledger::Report::default());
         check("RiskPoint", &actors::RiskPoint { at: clinical::Time(1), risk: None });

@@ -180,12 +180,14 @@ async fn without_users_loopback_is_the_local_administrator() {
     for path in ["/healthz", "/readyz", "/metrics", "/api/feeds", "/api/patients", "/api/openapi.json"] {
         assert_eq!(client.get(format!("{base}{path}")).send().await.unwrap().status(), 200, "{path}");
     }
-    let export = client.post(format!("{base}/api/ledger/export")).json(&json!({"folder": "/tmp/x"}));
-    assert_eq!(
-        export.send().await.unwrap().status(),
-        StatusCode::FORBIDDEN,
-        "files are written for the socket alone"
-    );
+    for made in ["export", "backup"] {
+        let post = client.post(format!("{base}/api/ledger/{made}")).json(&json!({"folder": "/tmp/x"}));
+        assert_eq!(
+            post.send().await.unwrap().status(),
+            StatusCode::FORBIDDEN,
+            "files are written for the socket alone"
+        );
+    }
     let foreign =
         client.get(format!("{base}/api/status")).header("Host", "evil.example").send().await.unwrap();
     assert_eq!(foreign.status(), StatusCode::FORBIDDEN, "a name that resolves to loopback is not local");
@@ -316,6 +318,9 @@ async fn the_command_line_speaks_over_the_unix_socket() {
     assert_eq!((&exported["size"], folder.is_dir()), (&json!(8), true));
     let failed = client.post::<Value>("/api/ledger/export", &json!({"folder": folder})).await.unwrap_err();
     assert!(failed.to_string().contains("export-failed"), "{failed}");
+    let folder = folder.with_extension("backup");
+    let made: Value = client.post("/api/ledger/backup", &json!({"folder": folder})).await.unwrap();
+    assert_eq!((&made["bytes_reused"], folder.is_dir()), (&json!(15), true));
     let refused = client.get::<Value>("/api/patients/none").await.unwrap_err();
     assert!(refused.to_string().contains("not-found"), "{refused}");
     running.server.stop().await;

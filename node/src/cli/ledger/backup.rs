@@ -100,12 +100,16 @@ pub fn restore(args: &Restore) -> anyhow::Result<Verdict> {
         )?;
     }
     out.flush()?;
-    eprintln!("{}", next_step(args.new_consortium, made.has_raft_log));
+    eprintln!("{}", next_step(args.new_consortium, config.ledger.initialise, made.has_raft_log));
     Ok(Verdict::Fine)
 }
 
-fn next_step(new_consortium: bool, has_raft_log: bool) -> &'static str {
+fn next_step(new_consortium: bool, initialises: bool, has_raft_log: bool) -> &'static str {
     match (new_consortium, has_raft_log) {
+        (true, _) if !initialises => {
+            "next: restore at the site that says `initialise = true`, too, before any site starts: it would begin an \
+             empty ledger"
+        }
         (true, _) => {
             "next: restore or leave empty the other founding sites, then start them all; never start the lost \
              consortium again"
