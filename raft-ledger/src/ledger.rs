@@ -366,7 +366,12 @@ impl Ledger {
         let site_db = self.inner.site_db.clone();
         let flushed =
             tokio::task::spawn_blocking(move || store.generation().flush().and_then(|()| site_db.sync()));
-        flushed.await.map_err(|e| LedgerError::Storage(e.to_string()))??;
+        let flushed = flushed.await.map_err(|e| LedgerError::Storage(e.to_string()))?;
+        if self.inner.store.damage().found().is_some() {
+            // What could not be flushed comes again from the raft log, to a database that is whole.
+            return Ok(());
+        }
+        flushed?;
         stopped.map_err(|e| LedgerError::Consensus(e.to_string()))
     }
 }
