@@ -117,6 +117,10 @@ impl Run {
                 }
             }
             tokio::time::sleep(Duration::from_millis(pause_ms)).await;
+            if self.read(index).is_none() {
+                tracing::info!(sink = %self.sink.name, index, "alert not delivered: its patient was shredded");
+                return;
+            }
             pause_ms = (pause_ms * 2).min(BACKOFF_MS.end);
         };
         self.count(if refused.is_some() { "refused" } else { "delivered" });

@@ -5,9 +5,9 @@ use std::sync::{Arc, Mutex};
 
 use actix::prelude::*;
 use connectors::{SourceState, SourceStatus};
-use raft_ledger::{AppendError, Ledger, LedgerError, OutboxState, OutboxStatus, Role};
+use raft_ledger::{AppendError, Ledger, LedgerError, OutboxState, OutboxStatus, Payload, Role};
 use serde::Serialize;
-use tokio::sync::{broadcast, oneshot};
+use tokio::sync::{broadcast, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::board::{AlertRow, Board, BoardEvent, PatientDetail, PatientRow};
@@ -18,7 +18,7 @@ use crate::parts::Ack;
 use crate::search::{Found, Search};
 use crate::shard::{Detail, Shard};
 use crate::window::Window;
-use crate::{clock, outgoing};
+use crate::{clock, outgoing, reading};
 
 #[derive(Clone)]
 pub struct Handle {
@@ -33,6 +33,8 @@ pub(crate) struct Inner {
     pub feeds: Vec<RunningFeed>,
     pub sinks: Vec<RunningSink>,
     pub metrics: Metrics,
+    /// The index before which everything is folded and every alert of it is in the ledger.
+    pub settled: watch::Receiver<u64>,
     pub stop_feeds: CancellationToken,
     pub stop_tail: CancellationToken,
     pub endings: Mutex<Option<Endings>>,
@@ -164,7 +166,7 @@ impl Handle {
         let row = self.alert(alert).ok_or_else(|| AcknowledgeError::UnknownAlert(alert.to_owned()))?;
         let at = clock::now();
         let answer = Acknowledged { alert: row.id.clone(), by: by.to_owned(), reason: reason.to_owned(), at };
-        let subject = hex::decode(&row.patient).unwrap_or_default();
+        let subject = self.subject_of(&row).ok_or_else(|| AcknowledgeError::UnknownAlert(row.id.clone()))?;
         let mut draft =
             outgoing::draft(ledger, Kind::Acknowledged, &subject, entry::encode(&answer, b""), at);
         draft.dedupe = Some(ledger.keyed_hash(
@@ -217,6 +219,14 @@ impl Handle {
         self.inner.stop_tail.cancel();
         let _ = endings.tail.await;
         let _ = tokio::task::spawn_blocking(move || endings.threads.end()).await;
+    }
+
+    /// The alert's own subject: its answer is about the same patient. `None` if it was shredded meanwhile.
+    fn subject_of(&self, row: &AlertRow) -> Option<Vec<u8>> {
+        let entry = self.inner.ledger.read_from(row.index, 1).ok()?.into_iter().next()?;
+        let Payload::Open(payload) = &entry.payload else { return None };
+        let (alert, _) = entry::decode::<entry::Alert>(payload).ok()?;
+        Some(reading::subject_key(&alert.facts.patient))
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Board> {

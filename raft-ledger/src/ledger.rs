@@ -22,10 +22,12 @@ use crate::packer::Packer;
 use crate::raft::{Member, Types};
 use crate::record::SiteName;
 use crate::seal::Sealer;
+use crate::shredding::Shredder;
 use crate::store::ledger_store::LedgerStore;
 use crate::store::state_machine::StateMachine;
 use crate::store::{KeyValues, LogStore, SiteDb};
 use crate::tasks::Tasks;
+use crate::types::OWN_KINDS;
 use crate::writer::{Drafts, Writer};
 use crate::{AppendError, Draft, LedgerError, Outcome, PeerStatus, Role, Status, Subject, Tag, housekeeping};
 
@@ -50,6 +52,9 @@ pub(crate) struct Inner {
     pub(crate) newest: Arc<Newest>,
     pub(crate) raft: Raft<Types, StateMachine>,
     pub(crate) peers: Peers,
+    pub(crate) shredder: Arc<Shredder>,
+    /// One at a time.
+    pub(crate) shredding: tokio::sync::Mutex<()>,
     outbox: Outbox,
     in_flight: InFlight,
     space_low: Arc<AtomicBool>,
@@ -74,6 +79,7 @@ impl Ledger {
         let log = LogStore::open(&data.join("raftdb"))?;
         let store = Arc::new(LedgerStore::open(&data.join("ledgerdb"))?);
         let sealer = Arc::new(Sealer::open_store(&data.join("subjects.keys"), &keys)?);
+        let shredder = Shredder::open(store.clone(), sealer.clone(), &keys)?;
         let (observer, events) = Observer::new(keys.site.clone());
         let batch_keys: BatchKeys = keys.verifiers().batches.clone().into_iter().collect();
         let newest = Arc::new(Newest::open(site_db.clone(), &keys, members.len())?);
@@ -156,6 +162,7 @@ impl Ledger {
             let outbox = outbox.clone();
             move |bytes| outbox.set_free(bytes)
         };
+        tasks.spawn(shredder.clone().run(observer.watch_size(), tasks.clone()));
         let (low, store_of) = (space_low.clone(), store.clone());
         tasks.spawn(housekeeping::run(config.clone(), raft.clone(), log, store_of, low, tell_free));
         let rounds = Rounds {
@@ -177,6 +184,8 @@ impl Ledger {
             newest,
             raft,
             peers,
+            shredder,
+            shredding: tokio::sync::Mutex::default(),
             outbox,
             in_flight,
             space_low,
@@ -199,6 +208,17 @@ impl Ledger {
     /// The first half of [`Ledger::append`]: takes the drafts or says why not. Drafts are ordered as they were
     /// submitted; the returned future is their commit.
     pub fn submit(
+        &self,
+        drafts: Vec<Draft>,
+    ) -> Result<impl Future<Output = Result<Vec<Outcome>, AppendError>> + Send + use<>, AppendError> {
+        if let Some(kind) = drafts.iter().map(|draft| draft.kind).find(|kind| *kind >= OWN_KINDS) {
+            return Err(AppendError::OwnKind { kind });
+        }
+        self.submit_own(drafts)
+    }
+
+    /// The same for what the ledger itself has to say.
+    pub(crate) fn submit_own(
         &self,
         drafts: Vec<Draft>,
     ) -> Result<impl Future<Output = Result<Vec<Outcome>, AppendError>> + Send + use<>, AppendError> {
@@ -323,6 +343,11 @@ impl Ledger {
         let own = site_key(b"").len();
         let found = self.inner.site_db.scan(&site_key(prefix))?;
         Ok(found.into_iter().map(|(key, value)| (key[own..].to_vec(), value)).collect())
+    }
+
+    pub(crate) fn site_compact(&self, prefix: &[u8]) {
+        let end = [prefix, &[0xff; 64]].concat();
+        self.inner.site_db.compact(&site_key(prefix), &site_key(&end));
     }
 
     pub fn site_get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, LedgerError> {

@@ -1,6 +1,7 @@
 //! Orders opaque bytes durably and provably across sites. Knows no patients.
 
 mod apply;
+mod aside;
 mod audit;
 mod blocking;
 mod call;
@@ -24,6 +25,8 @@ mod read_index;
 mod reads;
 mod record;
 mod seal;
+mod shred;
+mod shredding;
 #[cfg(feature = "sim")]
 pub mod sim;
 #[cfg(all(test, not(feature = "sim")))]
@@ -41,7 +44,7 @@ pub use ledger::Ledger;
 pub use outbox::{Outbox, OutboxState, OutboxStatus, Stored};
 pub use record::MAX_TAGS;
 pub use types::{
-    AppendError, CosignedCheckpoint, Draft, Entry, LedgerError, Outcome, Payload, PeerStatus, Role, Status,
-    Subject, Tag,
+    AppendError, CosignedCheckpoint, Draft, Entry, LedgerError, Outcome, Payload, PeerStatus, Role, SHRED,
+    Shredded, Status, Subject, Tag,
 };
 pub use verify::{Finding, Report, verify_export};

@@ -16,5 +16,6 @@ mod model_cli;
 mod outbox;
 mod proofs;
 mod reads;
+mod shred;
 mod tidy;
 mod unsynced;

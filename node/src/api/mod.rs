@@ -38,6 +38,7 @@ pub fn routes(config: &mut web::ServiceConfig) {
             .service(status::status)
             .service(feeds::feeds)
             .service(patients::patients)
+            .service(patients::shred)
             .service(patients::patient)
             .service(alerts::alerts)
             .service(alerts::acknowledge)

@@ -16,6 +16,7 @@ use super::{alerts, feeds, ledger, messages, patients, status, stream};
         feeds::feeds,
         patients::patients,
         patients::patient,
+        patients::shred,
         alerts::alerts,
         alerts::acknowledge,
         messages::messages,
@@ -60,6 +61,7 @@ mod tests {
                 "/api/messages",
                 "/api/messages/{index}",
                 "/api/patients",
+                "/api/patients/shred",
                 "/api/patients/{key}",
                 "/api/status",
                 "/api/stream"

@@ -2,8 +2,11 @@
 
 use std::path::Path;
 
-use actors::{AlertRow, FeedStatus, Found, Handle, PatientDetail, PatientRow, Search, SinkStatus};
+use actors::{
+    AlertRow, FeedStatus, Found, Handle, PatientDetail, PatientRow, PatientShredded, Search, SinkStatus,
+};
 use async_trait::async_trait;
+use clinical::PatientId;
 use futures_util::StreamExt;
 use raft_ledger::{CosignedCheckpoint, Entry, LedgerError, OutboxStatus, Report, Status};
 use tokio_stream::wrappers::BroadcastStream;
@@ -42,6 +45,10 @@ impl Site for Handle {
 
     async fn patient(&self, key: &str) -> Option<PatientDetail> {
         Handle::patient(self, key).await
+    }
+
+    async fn shred(&self, patient: &PatientId) -> Result<PatientShredded, LedgerError> {
+        Handle::shred(self, patient).await
     }
 
     fn alerts(&self, limit: usize) -> Vec<AlertRow> {

@@ -173,6 +173,21 @@ pub struct Report {
     more_findings: u64,
 }
 
+/// What became of a patient's entries.
+#[derive(ToSchema)]
+pub struct PatientShredded {
+    /// Ledger index of the entry that says so. Null: this site held no key of the patient, nothing was destroyed now.
+    index: Option<u64>,
+    /// Keys that were destroyed.
+    keys: u64,
+    /// Entries that name the patient and can be read by nobody any more.
+    shredded: u64,
+    /// Entries that name the patient and can still be read here: they are about another patient, too.
+    remaining: Vec<u64>,
+    /// Entries about the patient that other sites have sealed: only they can shred them. Site, entries.
+    elsewhere: BTreeMap<String, u64>,
+}
+
 #[derive(ToSchema)]
 pub struct Finding {
     file: String,
@@ -217,6 +232,7 @@ mod tests {
         check("LedgerStatus", &crate::http::sample::ledger());
         check("PeerStatus", &crate::http::sample::ledger().peers[0]);
         check("Report", &raft_ledger::Report::default());
+        check("PatientShredded", &actors::PatientShredded::default());
         check("RiskPoint", &actors::RiskPoint { at: clinical::Time(1), risk: None });
     }
 }

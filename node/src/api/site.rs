@@ -2,8 +2,9 @@
 
 use std::path::Path;
 
-use actors::{AlertRow, FeedStatus, Found, PatientDetail, PatientRow, Search, SinkStatus};
+use actors::{AlertRow, FeedStatus, Found, PatientDetail, PatientRow, PatientShredded, Search, SinkStatus};
 use async_trait::async_trait;
+use clinical::PatientId;
 use futures_util::stream::BoxStream;
 use raft_ledger::{CosignedCheckpoint, Entry, LedgerError, OutboxStatus, Report, Status};
 
@@ -54,6 +55,9 @@ pub trait Site: Send + Sync + 'static {
     fn board(&self) -> (Vec<PatientRow>, u64);
 
     async fn patient(&self, key: &str) -> Option<PatientDetail>;
+
+    /// Destroys the keys of a patient.
+    async fn shred(&self, patient: &PatientId) -> Result<PatientShredded, LedgerError>;
 
     /// Newest first.
     fn alerts(&self, limit: usize) -> Vec<AlertRow>;

@@ -11,6 +11,7 @@ mod messages;
 mod model;
 mod out;
 mod password;
+mod patient;
 mod progress;
 mod run;
 mod send;
@@ -52,6 +53,8 @@ enum Command {
     Judge(judge::Args),
     Messages(messages::Args),
     #[command(subcommand)]
+    Patient(patient::Command),
+    #[command(subcommand)]
     Password(password::Command),
 }
 
@@ -69,6 +72,7 @@ impl Command {
             Command::Bench(command) => bench::execute(&command),
             Command::Judge(args) => judge::execute(&args),
             Command::Messages(args) => messages::execute(&args),
+            Command::Patient(command) => patient::execute(&command),
             Command::Password(command) => password::execute(&command),
         }
     }

@@ -4,9 +4,10 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use actors::{AlertRow, FeedStatus, Found, PatientDetail, PatientRow, Search, SinkStatus};
+use actors::{AlertRow, FeedStatus, Found, PatientDetail, PatientRow, PatientShredded, Search, SinkStatus};
 use argon2::password_hash::{PasswordHasher, SaltString};
 use async_trait::async_trait;
+use clinical::PatientId;
 use futures_util::StreamExt;
 use raft_ledger::{CosignedCheckpoint, Entry, LedgerError, Payload, Report, Status};
 use reqwest::{Client, StatusCode, redirect};
@@ -69,6 +70,12 @@ impl Site for Sample {
     }
     fn alerts(&self, limit: usize) -> Vec<AlertRow> {
         vec![sample::alert(); limit.min(1)]
+    }
+    async fn shred(&self, patient: &PatientId) -> Result<PatientShredded, LedgerError> {
+        match patient.id.as_str() {
+            "4711" => Ok(PatientShredded { index: Some(8), keys: 1, shredded: 3, ..Default::default() }),
+            _ => Err(LedgerError::Unavailable("no quorum".into())),
+        }
     }
     async fn acknowledge(&self, alert: &str, by: &str, reason: &str) -> Result<u64, AcknowledgeError> {
         if alert != "a1" {
@@ -241,6 +248,9 @@ async fn tokens_sign_programs_in() {
     }
     assert_eq!(get("/metrics", "wrong").send().await.unwrap().status(), StatusCode::UNAUTHORIZED);
     assert_eq!(get("/api/patients", "t0ken").send().await.unwrap().status(), StatusCode::FORBIDDEN);
+    let shred = client.post(format!("{base}/api/patients/shred")).bearer_auth("t0ken");
+    let shred = shred.json(&json!({"authority": "HOSP", "id": "4711"}));
+    assert_eq!(shred.send().await.unwrap().status(), StatusCode::FORBIDDEN, "an engineer cannot shred");
     let sealed: Value = get("/api/messages/0", "t0ken").send().await.unwrap().json().await.unwrap();
     assert_eq!(
         (&sealed["sealed"], &sealed["kind"], &sealed["raw"]),
@@ -312,6 +322,13 @@ async fn the_command_line_speaks_over_the_unix_socket() {
     assert_eq!((&exported["size"], folder.is_dir()), (&json!(8), true));
     let failed = client.post::<Value>("/api/ledger/export", &json!({"folder": folder})).await.unwrap_err();
     assert!(failed.to_string().contains("export-failed"), "{failed}");
+    let patient = |id: &str| json!({"authority": "HOSP", "id": id});
+    let shredded: Value = client.post("/api/patients/shred", &patient("4711")).await.unwrap();
+    assert_eq!((&shredded["index"], &shredded["shredded"]), (&json!(8), &json!(3)));
+    for (id, code) in [("", "patient-invalid"), ("4712", "unavailable")] {
+        let refused = client.post::<Value>("/api/patients/shred", &patient(id)).await.unwrap_err();
+        assert!(refused.to_string().contains(code), "{refused}");
+    }
     let refused = client.get::<Value>("/api/patients/none").await.unwrap_err();
     assert!(refused.to_string().contains("not-found"), "{refused}");
     running.server.stop().await;
