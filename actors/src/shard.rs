@@ -55,7 +55,10 @@ pub(crate) struct Dirty;
 /// Drops the patients whose subject keys satisfy this, and says under which keys they stood.
 #[derive(Message)]
 #[rtype(result = "Vec<String>")]
-pub(crate) struct Forget(pub Arc<dyn Fn(&[u8]) -> bool + Send + Sync>);
+pub(crate) struct Forget(pub IsMeant);
+
+/// Of a subject key.
+pub(crate) type IsMeant = Arc<dyn Fn(&[u8]) -> bool + Send + Sync>;
 
 #[derive(Message)]
 #[rtype(result = "Option<PatientDetail>")]

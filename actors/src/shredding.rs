@@ -94,3 +94,96 @@ fn is_of_before(payload: &bytes::Bytes, kind: u16, at: u64, index: Option<u64>) 
     let alert = (kind == Kind::Alert as u16).then(|| entry::decode::<Alert>(payload).ok()).flatten();
     alert.is_some_and(|(alert, _)| alert.facts.indices.last().is_some_and(|trigger| *trigger < index))
 }
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use clinical::{AlertFacts, Time};
+    use ml_scoring::WardBudgets;
+    use raft_ledger::{Config, Draft};
+
+    use super::*;
+    use crate::checkpoint::{self, State};
+    use crate::patient::Patient;
+
+    fn patient(id: &str) -> PatientId {
+        PatientId { authority: "HOSP".into(), id: id.into() }
+    }
+
+    async fn open(dir: &std::path::Path) -> Ledger {
+        let keys = raft_ledger::keys::init(&dir.join("keys"), &[("a", "127.0.0.1")]).unwrap();
+        let mut config = Config::new("a", dir.join("data"), &keys[0]);
+        config.initialise = true;
+        config.free_space_reserve_bytes = 1 << 20;
+        Ledger::open(config).await.unwrap()
+    }
+
+    /// Sealed under the first patient's key, found by all of them.
+    fn draft(ledger: &Ledger, kind: Kind, patients: &[&str], payload: Bytes) -> Draft {
+        let keys: Vec<Vec<u8>> = patients.iter().map(|id| subject_key(&patient(id))).collect();
+        Draft {
+            kind: kind as u16,
+            subject: ledger.subject(&keys[0]),
+            tags: keys.iter().map(|key| ledger.tag("patient", key)).collect(),
+            dedupe: None,
+            event_time_ms: 0,
+            message_time_ms: 0,
+            received_time_ms: 0,
+            payload,
+        }
+    }
+
+    fn alert(trigger: u64) -> Bytes {
+        let facts = AlertFacts {
+            id: "a".into(),
+            patient: patient("1"),
+            visit: None,
+            ward: String::new(),
+            at: Time(1),
+            task: String::new(),
+            model: String::new(),
+            model_hash: String::new(),
+            risk: 1.0,
+            threshold: 0.5,
+            tier: String::new(),
+            reasons: Vec::new(),
+            indices: vec![0, trigger],
+            site: String::new(),
+            takeover_for: None,
+        };
+        entry::encode(&Alert { facts, contributions: Vec::new(), received_at: Time(1) }, b"")
+    }
+
+    #[actix::test]
+    async fn what_remains_is_told_and_states_are_shredded_too() {
+        let dir = tempfile::tempdir().unwrap();
+        let ledger = open(dir.path()).await;
+        let text = || Bytes::from_static(b"message");
+        let message = |patients: &[&str]| draft(&ledger, Kind::Message, patients, text());
+        ledger.append(vec![message(&["1"]), message(&["1", "2"]), message(&["2", "1"])]).await.unwrap();
+        ledger.append(vec![message(&["2"])]).await.unwrap();
+        let encoded = rmp_serde::to_vec_named(&Patient::default()).unwrap();
+        let state = |id: &str| {
+            let state = State { subject_key: subject_key(&patient(id)), encoded: encoded.clone() };
+            (patient_key(&ledger, &patient(id)), Some(state))
+        };
+        let budgets = WardBudgets::default();
+        checkpoint::save(&ledger, 4, &BTreeMap::new(), &budgets, vec![state("1"), state("2")]);
+        let kept = ledger.site_scan(b"patient-state/").unwrap();
+        let in_the_clear = |value: &[u8]| value.windows(encoded.len()).any(|part| part == encoded);
+        assert!(kept.len() == 2 && !kept.iter().any(|(_, value)| in_the_clear(value)));
+
+        let key = subject_key(&patient("1"));
+        let tag = ledger.tag("patient", &key);
+        let done = ledger.shred(&[ledger.subject(&key)], vec![tag]).await.unwrap().unwrap();
+        assert_eq!(done.index, 4);
+        // A new visit, an alert that is about it, and one that is about what was before.
+        let alert = |trigger| draft(&ledger, Kind::Alert, &["1"], alert(trigger));
+        ledger.append(vec![message(&["1"]), alert(5), alert(1)]).await.unwrap();
+        let found = look(&ledger, tag, Some(done.index)).unwrap();
+        assert_eq!((found.shredded, found.remaining, found.elsewhere.len()), (2, vec![2, 7], 0));
+        let left: Vec<String> = checkpoint::load(&ledger).patients.into_iter().map(|(key, _)| key).collect();
+        assert_eq!(left, [patient_key(&ledger, &patient("2"))]);
+        ledger.close().await.unwrap();
+    }
+}

@@ -21,7 +21,7 @@ use crate::keeping::Keeping;
 use crate::metrics::Metrics;
 use crate::patient::Proposal;
 use crate::reading;
-use crate::shard::{Absorb, Close, Done, Fold, Forget, Restore, Shard, Take, Work};
+use crate::shard::{Absorb, Close, Done, Fold, Forget, IsMeant, Restore, Shard, Take, Work};
 
 const PAGE: usize = 512;
 const CHECKPOINT_EVERY: Duration = Duration::from_secs(10);
@@ -249,7 +249,7 @@ impl Follower {
         let ledger = self.parts.ledger.clone();
         let meant: BTreeSet<[u8; 32]> = subjects.iter().map(|subject| subject.0).collect();
         let is_meant = move |subject_key: &[u8]| meant.contains(&ledger.subject(subject_key).0);
-        let is_meant: Arc<dyn Fn(&[u8]) -> bool + Send + Sync> = Arc::new(is_meant);
+        let is_meant: IsMeant = Arc::new(is_meant);
         self.keeping.forget(|alert| is_meant(&reading::subject_key(&alert.facts.patient)));
         let mut gone = Vec::new();
         for shard in &self.parts.shards {
