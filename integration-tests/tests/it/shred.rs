@@ -51,9 +51,9 @@ async fn a_shredded_patient_is_unreadable_everywhere_and_nothing_else_is() -> an
     // An old image of the key store, put back, and every process anew.
     sites.sites.iter_mut().try_for_each(Site::stop)?;
     let left = keys_in(&std::fs::read(&key_store)?);
-    let gone: Vec<Vec<u8>> =
+    let destroyed: Vec<Vec<u8>> =
         keys_in(&image).into_iter().filter(|(id, _)| !left.contains_key(id)).map(|(_, key)| key).collect();
-    ensure!(done["keys"] == gone.len(), "{} keys are gone", gone.len());
+    ensure!(done["keys"] == destroyed.len(), "{} keys are gone", destroyed.len());
     std::fs::write(&key_store, image)?;
     sites.sites.iter_mut().try_for_each(Site::start)?;
     for site in &mut sites.sites {
@@ -80,7 +80,7 @@ async fn a_shredded_patient_is_unreadable_everywhere_and_nothing_else_is() -> an
     sites.sites.iter_mut().try_for_each(Site::stop)?;
     let plain = holders(folder.path(), b"Sample001")?;
     ensure!(plain.is_empty(), "the patient's name lies in the clear in {plain:?}");
-    for key in gone {
+    for key in destroyed {
         let held = holders(folder.path(), &key)?;
         ensure!(held.is_empty(), "a key that was destroyed lies in {held:?}");
     }

@@ -104,7 +104,11 @@ fn show(out: &mut out::Out, shredded: &Shredded) -> anyhow::Result<()> {
     writeln!(out, "unreadable     {shredded} entries that name the patient; their proofs still hold")?;
     if !remaining.is_empty() {
         let indices: Vec<String> = remaining.iter().map(u64::to_string).collect();
-        writeln!(out, "still readable {}: about another patient, too", indices.join(" "))?;
+        writeln!(
+            out,
+            "still readable {}: about another patient, too, or made meanwhile: then shred again",
+            indices.join(" ")
+        )?;
     }
     for (site, entries) in elsewhere {
         writeln!(
