@@ -5,14 +5,16 @@ use std::sync::{Arc, Mutex};
 
 use actix::prelude::*;
 use connectors::{SourceState, SourceStatus};
-use raft_ledger::{AppendError, Ledger, LedgerError, OutboxState, OutboxStatus, Role};
+use raft_ledger::{
+    AppendError, Ledger, LedgerError, MemberChange, MemberStatus, OutboxState, OutboxStatus, Role,
+};
 use serde::Serialize;
 use tokio::sync::{broadcast, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use crate::board::{AlertRow, Board, BoardEvent, PatientDetail, PatientRow};
 use crate::delivery::Progress;
-use crate::entry::{self, Acknowledged, Kind};
+use crate::entry::{self, Acknowledged, Kind, MembersChanged};
 use crate::metrics::Metrics;
 use crate::parts::Ack;
 use crate::search::{Found, Search};
@@ -174,6 +176,27 @@ impl Handle {
         draft.tags.push(ledger.tag("alert", row.id.as_bytes()));
         let outcomes = ledger.append(vec![draft]).await?;
         Ok(outcomes.first().map(|outcome| outcome.index).unwrap_or_default())
+    }
+
+    /// Asks for a change of the members; that it was asked for, and by whom, is in the ledger first.
+    pub async fn change_members(
+        &self,
+        change: MemberChange,
+        by: &str,
+    ) -> Result<Vec<MemberStatus>, LedgerError> {
+        let ledger = &self.inner.ledger;
+        let (name, site) = match &change {
+            MemberChange::Add { site, .. } => ("add", site),
+            MemberChange::Promote { site } => ("promote", site),
+            MemberChange::Remove { site } => ("remove", site),
+            MemberChange::Lead { site } => ("lead", site),
+        };
+        let at = clock::now();
+        let asked = MembersChanged { change: name.into(), site: site.clone(), by: by.to_owned(), at };
+        let payload = entry::encode(&asked, b"");
+        let draft = outgoing::draft(ledger, Kind::MembersChanged, b"members", payload, at);
+        ledger.append(vec![draft]).await.map_err(|error| LedgerError::Unavailable(error.to_string()))?;
+        ledger.change_members(change).await
     }
 
     /// Blocks.

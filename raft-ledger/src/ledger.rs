@@ -1,6 +1,5 @@
 //! The handle that callers hold.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -14,14 +13,18 @@ use crate::apply::BatchKeys;
 use crate::call::{InFlight, places, weigh};
 use crate::config::Config;
 use crate::cosign::{Blame, Cosigner, Newest, Rounds};
+use crate::founding::{address_of, contacts, founders, own_node};
 use crate::keys::{IndexKey, SiteKeys};
+use crate::membership::{self, Membership};
 use crate::network::{Identity, Network, Peers, Served, Service, Tls, listen};
 use crate::observer::Observer;
 use crate::outbox::{self, Outbox};
 use crate::packer::Packer;
-use crate::raft::{Member, Types};
-use crate::record::SiteName;
+use crate::raft::Types;
+use crate::roster::Roster;
 use crate::seal::Sealer;
+use crate::standing::Standing;
+use crate::store::applied::load_applied;
 use crate::store::ledger_store::LedgerStore;
 use crate::store::state_machine::StateMachine;
 use crate::store::{KeyValues, LogStore, SiteDb};
@@ -50,6 +53,9 @@ pub(crate) struct Inner {
     pub(crate) newest: Arc<Newest>,
     pub(crate) raft: Raft<Types, StateMachine>,
     pub(crate) peers: Peers,
+    pub(crate) membership: Arc<Membership>,
+    roster: Arc<Roster>,
+    pub(crate) standing: Arc<Standing>,
     outbox: Outbox,
     in_flight: InFlight,
     space_low: Arc<AtomicBool>,
@@ -67,7 +73,7 @@ impl Ledger {
     /// Keys or configuration that do not fit, storage that cannot be opened or is damaged.
     pub async fn open(config: Config) -> Result<Ledger, LedgerError> {
         let keys = Arc::new(SiteKeys::load(&config.keys)?);
-        let members = members(&config, &keys)?;
+        let founders = founders(&config, &keys)?;
         let data = config.data.clone();
         std::fs::create_dir_all(&data).map_err(|e| io(&data, e))?;
         let site_db = Arc::new(SiteDb::open(&data.join("sitedb"))?);
@@ -76,7 +82,7 @@ impl Ledger {
         let sealer = Arc::new(Sealer::open_store(&data.join("subjects.keys"), &keys)?);
         let (observer, events) = Observer::new(keys.site.clone());
         let batch_keys: BatchKeys = keys.verifiers().batches.clone().into_iter().collect();
-        let newest = Arc::new(Newest::open(site_db.clone(), &keys, members.len())?);
+        let newest = Arc::new(Newest::open(site_db.clone(), &keys)?);
         let blame = Blame::open(keys.clone(), site_db.clone(), &data.join("evidence"))?;
         if let Some(kept) = newest.get() {
             blame.see(&kept.note)?;
@@ -87,17 +93,27 @@ impl Ledger {
 
         let tasks = Tasks::default();
         let tls = Tls::new(&keys)?;
+        let applied = load_applied(&store.generation())?;
+        let (id, is_founder) =
+            own_node(&log, &founders, &config.site, applied.membership.log_id().is_some())?;
+        let roster = Arc::new(Roster::new(id, &applied.membership));
+        let standing = Arc::new(Standing::new(log.clone(), is_founder));
         let identity = Arc::new(Identity {
             site: config.site.clone(),
             store_id: log.store_id()?,
             site_db: site_db.clone(),
+            roster: roster.clone(),
+            standing: standing.clone(),
         });
-        let network = Network::new(&addresses(&config, &members), &tls, &identity, &tasks);
+        let network = Network::new(address_of(&config), &tls, &identity, &tasks);
         let peers = network.peers();
-        let id = node_id(&members, &config.site)?;
         let raft_config = crate::raft::config().map_err(LedgerError::Consensus)?;
         let raft = Raft::new(id, raft_config, network, log.clone(), machine).await.map_err(consensus)?;
-        if !config.peers.is_empty() {
+        let (site, member) = (config.site.clone(), standing.clone());
+        let contacts = contacts(&config, &tls, &identity);
+        let membership = Membership::new(raft.clone(), peers.clone(), roster.clone(), contacts);
+        let membership = Arc::new(membership);
+        if !config.listen.is_empty() {
             let listener = tokio::net::TcpListener::bind(&config.listen).await;
             let listener =
                 listener.map_err(|source| LedgerError::Io { path: config.listen.clone(), source })?;
@@ -105,19 +121,17 @@ impl Ledger {
                 raft: raft.clone(),
                 store: store.clone(),
                 cosigner: cosigner.clone(),
+                membership: membership.clone(),
                 tasks: tasks.clone(),
             };
-            let service = Service {
-                served,
-                identity,
-                tls,
-                peers: Arc::new(config.peers.iter().map(|peer| peer.name.clone()).collect::<BTreeSet<_>>()),
-            };
-            tasks.spawn(listen(listener, service));
+            tasks.spawn(listen(listener, Service { served, identity, tls }));
         }
-        if config.initialise && !raft.is_initialized().await.map_err(consensus)? {
-            raft.initialize(members).await.map_err(consensus)?;
+        if config.initialise && is_founder && !raft.is_initialized().await.map_err(consensus)? {
+            raft.initialize(founders.clone()).await.map_err(consensus)?;
         }
+        membership.begin(&founders, &config.site);
+        let changed = move |is_member| if is_member { member.is_member() } else { member.was_removed(&site) };
+        tasks.spawn(membership::follow(membership.clone(), newest.clone(), changed));
         let (calls, receiver) = mpsc::channel(CALLS_MAX);
         let (done, written) = oneshot::channel();
         let (epoch_open, may_write) = watch::channel(false);
@@ -177,6 +191,9 @@ impl Ledger {
             newest,
             raft,
             peers,
+            membership,
+            roster,
+            standing,
             outbox,
             in_flight,
             space_low,
@@ -285,12 +302,12 @@ impl Ledger {
             let behind = last.saturating_sub(matched.as_ref().map_or(0, |id| id.index));
             name_of(*id).filter(|name| *name != self.inner.config.site).map(|name| (name, behind))
         });
-        let voters: BTreeSet<u64> = metrics.membership_config.membership().voter_ids().collect();
-        let peers = self.inner.peers.iter().map(|(id, peer)| PeerStatus {
-            name: peer.name.clone(),
-            address: peer.address.clone(),
-            voter: voters.contains(id),
+        let known = self.inner.roster.get();
+        let peers = self.inner.peers.all().into_iter().map(|(id, peer)| PeerStatus {
+            voter: known.voters.contains(&id),
             connected: peer.is_connected(),
+            name: peer.name,
+            address: peer.address,
         });
         Status {
             site: self.inner.config.site.clone(),
@@ -305,6 +322,7 @@ impl Ledger {
             refused: view.refused,
             log_first_index: metrics.purged.as_ref().map_or(0, |id| id.index + 1),
             in_flight_bytes: self.inner.in_flight.bytes(),
+            notice: self.inner.standing.notice(),
         }
     }
 
@@ -364,46 +382,6 @@ fn role(metrics: &openraft::RaftMetrics<Types>) -> Role {
         openraft::ServerState::Learner => Role::Learner,
         openraft::ServerState::Shutdown => Role::Stopped,
     }
-}
-
-/// The founding members: this site and its peers, numbered by their place among the consortium's sites.
-fn members(config: &Config, keys: &SiteKeys) -> Result<BTreeMap<u64, Member>, LedgerError> {
-    if config.site != keys.site.as_str() {
-        return Err(LedgerError::Config(format!(
-            "site {} is configured with the keys of site {} ({})",
-            config.site,
-            keys.site,
-            config.keys.display()
-        )));
-    }
-    let mut known: Vec<&SiteName> = keys.verifiers().batches.keys().collect();
-    known.sort();
-    let names = std::iter::once(&config.site).chain(config.peers.iter().map(|peer| &peer.name));
-    let mut members = BTreeMap::new();
-    for name in names {
-        let place = known.iter().position(|site| site.as_str() == name).ok_or_else(|| {
-            LedgerError::Config(format!(
-                "site {name} is not in {}",
-                config.keys.join("public.json").display()
-            ))
-        })?;
-        if members.insert(place as u64, Member { name: name.clone() }).is_some() {
-            return Err(LedgerError::Config(format!("site {name} is configured twice")));
-        }
-    }
-    Ok(members)
-}
-
-fn node_id(members: &BTreeMap<u64, Member>, site: &str) -> Result<u64, LedgerError> {
-    let found = members.iter().find(|(_, member)| member.name == site);
-    found.map(|(id, _)| *id).ok_or_else(|| LedgerError::Config(format!("site {site} is no member")))
-}
-
-fn addresses(config: &Config, members: &BTreeMap<u64, Member>) -> Vec<(u64, String, String)> {
-    let address_of =
-        |name: &str| config.peers.iter().find(|peer| peer.name == name).map(|peer| peer.address.clone());
-    let peer = |(id, member): (&u64, &Member)| Some((*id, member.name.clone(), address_of(&member.name)?));
-    members.iter().filter_map(peer).collect()
 }
 
 fn consensus(error: impl std::fmt::Display) -> LedgerError {

@@ -8,10 +8,12 @@ mod checkpoint;
 mod config;
 mod cosign;
 mod export;
+mod founding;
 mod housekeeping;
 pub mod keys;
 mod keystore;
 mod ledger;
+mod membership;
 pub mod merkle;
 mod network;
 mod observer;
@@ -23,11 +25,14 @@ mod random;
 mod read_index;
 mod reads;
 mod record;
+mod roster;
 mod seal;
 #[cfg(feature = "sim")]
 pub mod sim;
 #[cfg(all(test, not(feature = "sim")))]
 mod sim;
+mod sites;
+mod standing;
 mod store;
 mod tasks;
 mod types;
@@ -38,6 +43,7 @@ pub use config::{Config, PeerConfig};
 pub use export::Progress;
 pub use keys::IndexKey;
 pub use ledger::Ledger;
+pub use membership::{MemberChange, MemberRole, MemberStatus};
 pub use outbox::{Outbox, OutboxState, OutboxStatus, Stored};
 pub use record::MAX_TAGS;
 pub use types::{

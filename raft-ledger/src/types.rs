@@ -115,6 +115,9 @@ pub enum LedgerError {
     /// No majority of the sites, or no leader, confirmed it in time.
     #[error("not now: {0}; try again")]
     Unavailable(String),
+    /// It would do harm or makes no sense; says why.
+    #[error("refused: {0}")]
+    Refused(String),
     /// There is no proof to give, or not yet; says why.
     #[error("not proven: {0}")]
     NotProven(String),
@@ -165,6 +168,8 @@ pub struct Status {
     /// Raft log that is kept: entries before are only in snapshots and in the ledger itself.
     pub log_first_index: u64,
     pub in_flight_bytes: usize,
+    /// Why this site does not take part, and what to do; `None`: it does.
+    pub notice: Option<String>,
 }
 
 #[derive(Clone, Debug, Serialize)]

@@ -12,6 +12,7 @@ mod dashboards;
 mod faults;
 mod first_run;
 mod kafka_flow;
+mod members;
 mod model_cli;
 mod outbox;
 mod proofs;

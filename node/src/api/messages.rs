@@ -206,6 +206,7 @@ pub(super) fn name(kind: Kind) -> &'static str {
         Kind::Acknowledged => "acknowledged",
         Kind::Tick => "tick",
         Kind::ModelRegistered => "model-registered",
+        Kind::MembersChanged => "members-changed",
     }
 }
 
@@ -219,6 +220,7 @@ fn open(kind: Kind, payload: &Bytes) -> (Option<serde_json::Value>, Bytes) {
         Kind::Acknowledged => decoded::<entry::Acknowledged>(payload),
         Kind::Tick => decoded::<entry::Tick>(payload),
         Kind::ModelRegistered => decoded::<entry::ModelRegistered>(payload),
+        Kind::MembersChanged => decoded::<entry::MembersChanged>(payload),
     }
 }
 

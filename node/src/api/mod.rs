@@ -12,6 +12,7 @@ mod patients;
 mod pipeline;
 mod schemas;
 mod site;
+mod sites;
 mod status;
 mod stream;
 
@@ -49,6 +50,11 @@ pub fn routes(config: &mut web::ServiceConfig) {
             .service(ledger::consistency)
             .service(ledger::verify)
             .service(ledger::export)
+            .service(sites::sites)
+            .service(sites::add)
+            .service(sites::promote)
+            .service(sites::remove)
+            .service(sites::lead)
             .service(stream::stream),
     );
 }

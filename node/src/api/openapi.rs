@@ -3,7 +3,7 @@
 use actix_web::HttpResponse;
 use utoipa::OpenApi;
 
-use super::{alerts, feeds, ledger, messages, patients, status, stream};
+use super::{alerts, feeds, ledger, messages, patients, sites, status, stream};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -26,6 +26,11 @@ use super::{alerts, feeds, ledger, messages, patients, status, stream};
         ledger::consistency,
         ledger::verify,
         ledger::export,
+        sites::sites,
+        sites::add,
+        sites::promote,
+        sites::remove,
+        sites::lead,
         stream::stream,
     )
 )]
@@ -61,6 +66,10 @@ mod tests {
                 "/api/messages/{index}",
                 "/api/patients",
                 "/api/patients/{key}",
+                "/api/sites",
+                "/api/sites/{site}/lead",
+                "/api/sites/{site}/promote",
+                "/api/sites/{site}/remove",
                 "/api/status",
                 "/api/stream"
             ]

@@ -5,7 +5,9 @@ use std::path::Path;
 use actors::{AlertRow, FeedStatus, Found, Handle, PatientDetail, PatientRow, Search, SinkStatus};
 use async_trait::async_trait;
 use futures_util::StreamExt;
-use raft_ledger::{CosignedCheckpoint, Entry, LedgerError, OutboxStatus, Report, Status};
+use raft_ledger::{
+    CosignedCheckpoint, Entry, LedgerError, MemberChange, MemberStatus, OutboxStatus, Report, Status,
+};
 use tokio_stream::wrappers::BroadcastStream;
 
 use super::site::{AcknowledgeError, BoardEvent, BoardStream, Lagged, Site};
@@ -69,6 +71,14 @@ impl Site for Handle {
 
     fn ledger(&self) -> Status {
         Handle::ledger(self).status()
+    }
+
+    async fn members(&self) -> Vec<MemberStatus> {
+        Handle::ledger(self).members().await
+    }
+
+    async fn change_members(&self, change: MemberChange, by: &str) -> Result<Vec<MemberStatus>, LedgerError> {
+        Handle::change_members(self, change, by).await
     }
 
     fn checkpoint(&self) -> Option<CosignedCheckpoint> {

@@ -146,6 +146,25 @@ pub struct LedgerStatus {
     /// Raft log that is kept from here on.
     log_first_index: u64,
     in_flight_bytes: usize,
+    /// Why this site does not take part, and what to do; `null`: it does.
+    notice: Option<String>,
+}
+
+/// A site that takes part.
+#[derive(ToSchema)]
+pub struct MemberStatus {
+    site: String,
+    /// A site that comes with another disk is another node.
+    node: u64,
+    /// `leader`, `voter` or `learner`.
+    role: String,
+    address: String,
+    /// It answered the leader within the last seconds.
+    reachable: bool,
+    /// Raft log that it has for certain.
+    matched: Option<u64>,
+    /// Raft entries that it has yet to receive.
+    lag: Option<u64>,
 }
 
 #[derive(ToSchema)]
@@ -216,6 +235,7 @@ mod tests {
         check("OutboxStatus", &raft_ledger::OutboxStatus::default());
         check("LedgerStatus", &crate::http::sample::ledger());
         check("PeerStatus", &crate::http::sample::ledger().peers[0]);
+        check("MemberStatus", &crate::http::sample::member());
         check("Report", &raft_ledger::Report::default());
         check("RiskPoint", &actors::RiskPoint { at: clinical::Time(1), risk: None });
     }

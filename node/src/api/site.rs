@@ -5,7 +5,9 @@ use std::path::Path;
 use actors::{AlertRow, FeedStatus, Found, PatientDetail, PatientRow, Search, SinkStatus};
 use async_trait::async_trait;
 use futures_util::stream::BoxStream;
-use raft_ledger::{CosignedCheckpoint, Entry, LedgerError, OutboxStatus, Report, Status};
+use raft_ledger::{
+    CosignedCheckpoint, Entry, LedgerError, MemberChange, MemberStatus, OutboxStatus, Report, Status,
+};
 
 /// One event of the care board, ready to be sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -71,6 +73,12 @@ pub trait Site: Send + Sync + 'static {
     async fn catch_up(&self) -> Result<(), LedgerError>;
 
     fn ledger(&self) -> Status;
+
+    /// The sites that take part, as the leader sees them where there is one.
+    async fn members(&self) -> Vec<MemberStatus>;
+
+    /// The members after a change that `by` asked for.
+    async fn change_members(&self, change: MemberChange, by: &str) -> Result<Vec<MemberStatus>, LedgerError>;
 
     /// The newest cosigned one.
     fn checkpoint(&self) -> Option<CosignedCheckpoint>;

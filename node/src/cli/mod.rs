@@ -15,6 +15,7 @@ mod progress;
 mod run;
 mod send;
 mod simulate;
+mod site;
 mod validate;
 
 use std::process::ExitCode;
@@ -53,6 +54,8 @@ enum Command {
     Messages(messages::Args),
     #[command(subcommand)]
     Password(password::Command),
+    #[command(subcommand)]
+    Site(site::Command),
 }
 
 impl Command {
@@ -70,6 +73,7 @@ impl Command {
             Command::Judge(args) => judge::execute(&args),
             Command::Messages(args) => messages::execute(&args),
             Command::Password(command) => password::execute(&command),
+            Command::Site(command) => site::execute(&command),
         }
     }
 

@@ -1,6 +1,8 @@
 //! `medulla run`: one site, until it is told to stop.
 
+use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
+use std::process::Command;
 
 use anyhow::Context;
 use tokio::signal::unix::{SignalKind, signal};
@@ -27,11 +29,33 @@ pub fn execute(args: &Args) -> anyhow::Result<Verdict> {
     let runtime = || tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime().context("cannot start the runtime")?;
     let system = actix::System::with_tokio_rt(move || runtime);
-    system.block_on(run(&config))?;
-    Ok(Verdict::Fine)
+    match system.block_on(run(&config))? {
+        End::Stopped => Ok(Verdict::Fine),
+        End::StartAgain => Err(start_again()),
+    }
 }
 
-async fn run(config: &Config) -> anyhow::Result<()> {
+enum End {
+    Stopped,
+    /// As another node: see `Ledger::outdated`.
+    StartAgain,
+}
+
+/// This very process, from its beginning: what the former run still holds of the ledger is gone for certain. Returns
+/// only what went wrong.
+fn start_again() -> anyhow::Error {
+    tracing::info!("starting again as a new node");
+    let mut arguments = std::env::args_os();
+    let named = arguments.next();
+    let program = std::env::current_exe().ok().filter(|path| path.exists()).or(named.map(PathBuf::from));
+    let Some(program) = program else {
+        return anyhow::anyhow!("start this site again: it is a new node now");
+    };
+    let failed = Command::new(program).args(arguments).exec();
+    anyhow::Error::new(failed).context("start this site again: it is a new node now")
+}
+
+async fn run(config: &Config) -> anyhow::Result<End> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let site = RunningSite::start(config).await?;
@@ -40,10 +64,11 @@ async fn run(config: &Config) -> anyhow::Result<()> {
         tracing::info!(address = %log.address, "/log/ is open to everybody");
     }
     tracing::info!(site = %config.site.name, "running; care board at {scheme}://{}/", site.server.address);
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-    }
+    let end = tokio::select! {
+        _ = terminate.recv() => End::Stopped,
+        _ = interrupt.recv() => End::Stopped,
+        () = site.outdated() => End::StartAgain,
+    };
     tracing::info!("stopping: settling what is in flight");
     tokio::select! {
         stopped = site.stop() => stopped?,
@@ -51,5 +76,5 @@ async fn run(config: &Config) -> anyhow::Result<()> {
         _ = interrupt.recv() => anyhow::bail!("stopped at once by a second signal; unanswered messages come again"),
     }
     tracing::info!("stopped");
-    Ok(())
+    Ok(end)
 }

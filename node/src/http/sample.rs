@@ -2,7 +2,7 @@
 
 use actors::{AlertRow, FeedStatus, PatientRow, RiskNow};
 use clinical::Time;
-use raft_ledger::{CosignedCheckpoint, PeerStatus, Role, Status};
+use raft_ledger::{CosignedCheckpoint, MemberRole, MemberStatus, PeerStatus, Role, Status};
 
 pub fn patient() -> PatientRow {
     PatientRow {
@@ -81,6 +81,19 @@ pub fn ledger() -> Status {
         refused: 0,
         log_first_index: 0,
         in_flight_bytes: 0,
+        notice: None,
+    }
+}
+
+pub fn member() -> MemberStatus {
+    MemberStatus {
+        site: "b".into(),
+        node: 1,
+        role: MemberRole::Voter,
+        address: "127.0.0.1:7002".into(),
+        reachable: true,
+        matched: Some(9),
+        lag: Some(0),
     }
 }
 

@@ -8,7 +8,9 @@ use actors::{AlertRow, FeedStatus, Found, PatientDetail, PatientRow, Search, Sin
 use argon2::password_hash::{PasswordHasher, SaltString};
 use async_trait::async_trait;
 use futures_util::StreamExt;
-use raft_ledger::{CosignedCheckpoint, Entry, LedgerError, Payload, Report, Status};
+use raft_ledger::{
+    CosignedCheckpoint, Entry, LedgerError, MemberChange, MemberStatus, Payload, Report, Status,
+};
 use reqwest::{Client, StatusCode, redirect};
 use serde_json::{Value, json};
 use tokio::sync::broadcast;
@@ -102,6 +104,16 @@ impl Site for Sample {
     }
     fn ledger(&self) -> Status {
         sample::ledger()
+    }
+    async fn members(&self) -> Vec<MemberStatus> {
+        vec![sample::member()]
+    }
+    async fn change_members(&self, change: MemberChange, by: &str) -> Result<Vec<MemberStatus>, LedgerError> {
+        if !matches!(&change, MemberChange::Add { site, .. } if site == "d") {
+            return Err(LedgerError::Refused("no majority".into()));
+        }
+        self.answers.lock().unwrap().push((by.into(), format!("{change:?}")));
+        Ok(vec![sample::member()])
     }
     fn checkpoint(&self) -> Option<CosignedCheckpoint> {
         Some(sample::checkpoint())

@@ -59,6 +59,11 @@ impl RunningSite {
         Ok(RunningSite { server, log, handle, ledger })
     }
 
+    /// Until this site must start again, as a new node.
+    pub async fn outdated(&self) {
+        self.ledger.outdated().await;
+    }
+
     /// Stops reading, settles what is in flight, answers it, saves and flushes.
     pub async fn stop(self) -> anyhow::Result<()> {
         self.handle.stop().await;

@@ -68,8 +68,9 @@ impl Rounds {
         let gathered = self.newest.get().map(|newest| newest.note);
         let request = Request { note: vouched.note(), gathered }.encode();
         let mut gathered = Gathered::new(vouched, self.cosigner.keys());
+        let peers = self.peers.all();
         let mut answers: FuturesUnordered<_> =
-            self.peers.values().map(|peer| peer.cosign(request.clone())).collect();
+            peers.iter().map(|(_, peer)| peer.cosign(request.clone())).collect();
         let trusted = self.cosigner.blame.trusted_cosigners();
         let mut signed = Vec::new();
         let mut deadline = Instant::now() + ANSWERS_WAIT;

@@ -204,6 +204,11 @@ pub(super) fn restore_power(site: usize) {
     });
 }
 
+/// A new disk, with nothing on it. The site must be without power.
+pub(super) fn wipe(site: usize) {
+    with(|disks| disks.trees.remove(&site));
+}
+
 /// What RocksDB does on its own: flushes, and drops what its compaction filter no longer wants.
 pub(super) fn background(site: usize) {
     let databases: Vec<Database> =

@@ -3,6 +3,7 @@
 
 pub mod kill;
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -28,6 +29,15 @@ impl Consortium {
     /// Site number `n`; the first initialises.
     pub fn config(&self, n: usize) -> Config {
         config(self.dir.path(), &self.names, &self.addresses, n)
+    }
+
+    pub fn address(&self, n: usize) -> &str {
+        &self.addresses[n]
+    }
+
+    /// Loses everything that the closed site `n` has on its disk, keys aside.
+    pub fn wipe(&self, n: usize) {
+        std::fs::remove_dir_all(self.data(n)).unwrap();
     }
 
     pub async fn open(&self, n: usize) -> Ledger {
@@ -116,4 +126,14 @@ pub async fn wait_for_leader(ledgers: &[&Ledger]) -> usize {
 /// Closes a ledger and lets go of its files.
 pub async fn close(ledger: Ledger) {
     ledger.close().await.unwrap();
+}
+
+/// The same leaves everywhere, and every ledger whole.
+pub fn equal_roots(ledgers: &[&Ledger], size: u64) {
+    let roots: BTreeSet<_> = ledgers.iter().map(|ledger| ledger.root_at(size).unwrap()).collect();
+    assert_eq!(roots.len(), 1, "roots at size {size} differ");
+    for ledger in ledgers {
+        let report = ledger.verify(&mut |_| {}).unwrap();
+        assert!(report.ok, "{:?}", report.findings);
+    }
 }
