@@ -78,6 +78,10 @@ pub fn execute(command: &Command) -> anyhow::Result<Verdict> {
             let (client, runtime) = ledger::connect_to(&args.at.config)?;
             let members: Vec<MemberStatus> = runtime.block_on(client.get("/api/sites"))?;
             show(&members, args.at.json)?;
+            if members.is_empty() {
+                eprintln!("this site knows of no members; `medulla ledger status` says why, and what to do");
+                return Ok(Verdict::Wrong);
+            }
         }
         Command::Add(args) => {
             let body = json!({ "site": args.site, "address": args.address });

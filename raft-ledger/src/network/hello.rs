@@ -187,3 +187,94 @@ impl fmt::Display for Refused {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
+
+    use super::*;
+    use crate::raft::{StoredMembership, log_id};
+    use crate::store::LogStore;
+
+    /// Site a, node 0, of the members a (0), b (1, admitted with the store of eights) and c (2), by entry 5.
+    fn site_a(dir: &std::path::Path, has_members: bool) -> Identity {
+        let member = |name: &str, store| Member { store, ..Member::founder(name) };
+        let members =
+            BTreeMap::from([(0, member("a", None)), (1, member("b", Some([8; 16]))), (2, member("c", None))]);
+        let membership = openraft::Membership::new(vec![BTreeSet::from([0, 1, 2])], members).unwrap();
+        let known = StoredMembership::new(Some(log_id(1, 5)), membership);
+        let known = if has_members { known } else { StoredMembership::default() };
+        let log = LogStore::open(&dir.join("raftdb")).unwrap();
+        Identity {
+            site: "a".into(),
+            store_id: log.store_id().unwrap(),
+            site_db: Arc::new(SiteDb::open(&dir.join("sitedb")).unwrap()),
+            roster: Arc::new(Roster::new(0, &known)),
+            standing: Arc::new(Standing::new(log, true)),
+        }
+    }
+
+    fn hello(site: &str, node: u64, store: u8, member_by: Option<u64>) -> Hello {
+        let (protocol, group, site) = (PROTOCOL, GROUP, site.to_owned());
+        Hello { protocol, group, site, store_id: [store; 16], node: Some(node), member_by, apply_version: 0 }
+    }
+
+    #[test]
+    fn members_are_let_in_with_the_store_that_they_were_admitted_with() {
+        let dir = tempfile::tempdir().unwrap();
+        let a = site_a(dir.path(), true);
+        for (hello, refusal) in [
+            (hello("b", 1, 8, Some(5)), None),
+            // A wiped disk, as the old member and as itself.
+            (hello("b", 1, 9, None), Some("another raft log")),
+            (hello("b", 77, 9, None), Some("is a member as node 1")),
+            // A founder is known by the store that it first came with.
+            (hello("c", 2, 3, Some(5)), None),
+            (hello("c", 2, 4, None), Some("another raft log")),
+            // Whoever knows more may tell; whoever knows less is told.
+            (hello("d", 4, 1, Some(9)), None),
+            (hello("d", 4, 1, Some(4)), Some("no member")),
+            (hello("d", 4, 1, None), Some("no member")),
+        ] {
+            let text = a.admit(&hello).err().map(|refused| refused.to_string());
+            match refusal {
+                None => assert_eq!(text, None, "{hello:?}"),
+                Some(why) => {
+                    let text = text.unwrap_or_else(|| panic!("let in: {hello:?}"));
+                    assert!(text.starts_with(REJOIN) && text.contains(why), "{text}");
+                    assert!(text.contains(&format!("`medulla site add {}`", hello.site)), "{text}");
+                }
+            }
+        }
+        assert!(a.still_admits(&hello("b", 1, 8, Some(5))));
+        assert!(!a.still_admits(&hello("d", 4, 1, Some(4))), "removed meanwhile");
+        let b = Member { store: Some([8; 16]), ..Member::founder("b") };
+        assert!(a.recognise(&hello("b", 1, 8, None), 1, &b).is_ok());
+        for wrong in [hello("b", 1, 9, None), hello("b", 77, 8, None), hello("c", 1, 8, None)] {
+            assert!(a.recognise(&wrong, 1, &b).is_err(), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn who_knows_of_no_members_hears_everybody_and_a_new_disk_becomes_a_new_node() {
+        let dir = tempfile::tempdir().unwrap();
+        let a = site_a(dir.path(), false);
+        assert!(a.admit(&hello("b", 1, 8, None)).is_ok());
+        assert!(a.admit(&hello("b", 1, 9, None)).is_err(), "two disks of one site");
+        assert!(!*a.standing.watch_outdated().borrow());
+        a.was_refused("the first message is no hello");
+        assert_eq!(a.standing.notice(), None);
+        a.was_refused(&format!("{REJOIN}do this"));
+        assert_eq!(a.standing.notice().as_deref(), Some("do this"));
+        assert!(*a.standing.watch_outdated().borrow());
+        let old = a.store_id;
+        drop(a);
+        let log = LogStore::open(&dir.path().join("raftdb")).unwrap();
+        assert_eq!(log.node_id().unwrap(), None);
+        log.renew().unwrap();
+        let node = log.node_id().unwrap().unwrap();
+        assert!(node >= 1_000 && log.store_id().unwrap() != old);
+        log.renew().unwrap();
+        assert_eq!(log.node_id().unwrap(), Some(node), "once");
+    }
+}

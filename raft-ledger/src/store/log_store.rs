@@ -20,37 +20,35 @@ use super::entry_codec;
 use super::fatal::end_process;
 use super::sync::{SyncThread, Waiter};
 use crate::LedgerError;
-use crate::raft::{Entry, GROUP, LogId, StoreId, Types, Vote};
+use crate::raft::{Entry, GROUP, LogId, Types, Vote};
 
-const LOG: &str = "log";
-const META: &str = "meta";
+pub(super) const LOG: &str = "log";
+pub(super) const META: &str = "meta";
 /// Entries kept in memory for apply and replication, so that neither reads the disk in normal running.
 const TAIL_BYTES_MAX: usize = 32 << 20;
-/// Founders are numbered from 0.
-const NEW_NODES_FROM: u64 = 1_000;
 /// One replication message carries at most about this much.
 const READ_BYTES_MAX: usize = 4 << 20;
 
 #[derive(Clone)]
 pub(crate) struct LogStore {
-    inner: Arc<Inner>,
+    pub(super) inner: Arc<Inner>,
 }
 
-struct Inner {
+pub(super) struct Inner {
     // Before `db`: its thread must be gone before the database closes.
     sync: SyncThread,
-    db: Arc<Db>,
+    pub(super) db: Arc<Db>,
     state: Mutex<State>,
 }
 
 #[derive(Default)]
-struct State {
-    vote: Option<Vote>,
-    committed: Option<LogId>,
-    purged: Option<LogId>,
+pub(super) struct State {
+    pub(super) vote: Option<Vote>,
+    pub(super) committed: Option<LogId>,
+    pub(super) purged: Option<LogId>,
     /// Index of the first entry that is there.
     first: Option<u64>,
-    last: Option<LogId>,
+    pub(super) last: Option<LogId>,
     tail: BTreeMap<u64, (Entry, usize)>,
     tail_bytes: usize,
     /// Since the store was opened; housekeeping decides by it when to take a snapshot.
@@ -68,82 +66,6 @@ impl LogStore {
         let sync = SyncThread::start(db.clone())
             .map_err(|source| LedgerError::Io { path: path.display().to_string(), source })?;
         Ok(LogStore { inner: Arc::new(Inner { sync, db, state: Mutex::new(state) }) })
-    }
-
-    /// Made at the first call.
-    pub(crate) fn store_id(&self) -> Result<StoreId, LedgerError> {
-        let (db, key) = (&self.inner.db, meta_key("store_id"));
-        if let Some(found) = db.get(META, &key).map_err(storage)? {
-            return found
-                .try_into()
-                .map_err(|_| LedgerError::Damaged("raftdb: store id is not 16 bytes".into()));
-        }
-        let id: StoreId = crate::random::bytes();
-        self.put_synced("store_id", &id)?;
-        Ok(id)
-    }
-
-    /// The number that this log is a node under, if it is not a founder's.
-    pub(crate) fn node_id(&self) -> Result<Option<u64>, LedgerError> {
-        let found = self.inner.db.get(META, &meta_key("node_id")).map_err(storage)?;
-        found
-            .map(|bytes| bytes.try_into().map(u64::from_be_bytes))
-            .transpose()
-            .map_err(|_| LedgerError::Damaged("raftdb: node id is not 8 bytes".into()))
-    }
-
-    /// From now on this log is that of a new node, whose number follows from the store id.
-    pub(crate) fn set_new_node(&self) -> Result<u64, LedgerError> {
-        let id = new_node_id(&self.store_id()?);
-        self.put_synced("node_id", &id.to_be_bytes())?;
-        Ok(id)
-    }
-
-    /// Nothing was ever voted, acknowledged or committed with it.
-    pub(crate) fn is_blank(&self) -> bool {
-        let state = self.inner.state();
-        state.vote.is_none() && state.last.is_none()
-    }
-
-    /// At most what a founder writes by itself before it has heard from anybody.
-    pub(crate) fn is_unheard(&self) -> bool {
-        let state = self.inner.state();
-        state.committed.is_none()
-            && state.purged.is_none()
-            && state.last.as_ref().is_none_or(|id| id.index == 0)
-    }
-
-    /// At the next start this log is emptied and becomes a new node's: see [`LogStore::renew`].
-    pub(crate) fn mark_outdated(&self) -> Result<(), LedgerError> {
-        self.put_synced("outdated", &[1])
-    }
-
-    /// If the log was marked as outdated: forgets what is in it and takes another store id. For the time before
-    /// consensus starts.
-    pub(crate) fn renew(&self) -> Result<(), LedgerError> {
-        let db = &self.inner.db;
-        if db.get(META, &meta_key("outdated")).map_err(storage)?.is_none() {
-            return Ok(());
-        }
-        let mut batch = WriteBatch::default();
-        for name in ["vote", "committed", "purged", "outdated"] {
-            db.delete(&mut batch, META, &meta_key(name)).map_err(storage)?;
-        }
-        let id: StoreId = crate::random::bytes();
-        db.put(&mut batch, META, &meta_key("store_id"), &id).map_err(storage)?;
-        db.put(&mut batch, META, &meta_key("node_id"), &new_node_id(&id).to_be_bytes()).map_err(storage)?;
-        db.delete_range(&mut batch, LOG, &log_key(0), &log_key(u64::MAX)).map_err(storage)?;
-        db.write(batch, Wal::On).map_err(storage)?;
-        db.sync_wal().map_err(storage)?;
-        *self.inner.state() = State::default();
-        Ok(())
-    }
-
-    fn put_synced(&self, name: &str, value: &[u8]) -> Result<(), LedgerError> {
-        let mut batch = WriteBatch::default();
-        self.inner.db.put(&mut batch, META, &meta_key(name), value).map_err(storage)?;
-        self.inner.db.write(batch, Wal::On).map_err(storage)?;
-        self.inner.db.sync_wal().map_err(storage)
     }
 
     /// What the log no longer has once openraft has started on a ledger that has applied up to `applied`. A ledger
@@ -180,7 +102,8 @@ fn open_db(path: &Path) -> Result<Db, LedgerError> {
         [ColumnFamilyDescriptor::new(LOG, log), ColumnFamilyDescriptor::new(META, Options::default())];
     Db::open(&options, path, families).map_err(|error| match error.is_damage() {
         true => LedgerError::Damaged(format!(
-            "raft log in {}: {error}; move the directory away and start again: the site is then a new node, see `medulla site add --help`",
+            "raft log in {}: {error}; move the directory away and start again: the site is then a new node that can \
+             be added",
             path.display()
         )),
         false => LedgerError::Storage(format!("{}: {error}", path.display())),
@@ -222,7 +145,7 @@ fn read_meta<T: DeserializeOwned>(db: &Db, name: &str) -> Result<Option<T>, Ledg
 }
 
 impl Inner {
-    fn state(&self) -> MutexGuard<'_, State> {
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
         // Nothing panics while it is held; a poisoned lock means a bug, and its state is still whole.
         self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
@@ -458,19 +381,14 @@ impl RaftLogStorage<Types> for LogStore {
     }
 }
 
-fn new_node_id(store: &StoreId) -> u64 {
-    let [a, b, c, d, ..] = *store;
-    NEW_NODES_FROM + u64::from(u32::from_be_bytes([a, b, c, d]))
-}
-
-fn log_key(index: u64) -> [u8; 12] {
+pub(super) fn log_key(index: u64) -> [u8; 12] {
     let mut key = [0; 12];
     key[..4].copy_from_slice(&GROUP.to_be_bytes());
     key[4..].copy_from_slice(&index.to_be_bytes());
     key
 }
 
-fn meta_key(name: &str) -> Vec<u8> {
+pub(super) fn meta_key(name: &str) -> Vec<u8> {
     [&GROUP.to_be_bytes(), name.as_bytes()].concat()
 }
 
@@ -489,6 +407,6 @@ fn decode(key: &[u8], value: Bytes) -> io::Result<Entry> {
     Ok(entry)
 }
 
-fn storage(error: DbError) -> LedgerError {
+pub(super) fn storage(error: DbError) -> LedgerError {
     LedgerError::Storage(error.to_string())
 }

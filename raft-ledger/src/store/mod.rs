@@ -7,6 +7,7 @@ mod fatal;
 pub(crate) mod files;
 pub(crate) mod generation;
 pub(crate) mod ledger_store;
+mod log_identity;
 mod log_store;
 mod outcomes;
 pub(crate) mod recompute;
