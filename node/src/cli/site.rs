@@ -105,7 +105,7 @@ fn change(args: &Change, what: &str) -> anyhow::Result<()> {
 fn ask(at: &At, path: &str, body: &serde_json::Value) -> anyhow::Result<()> {
     let (client, runtime) = ledger::connect_to(&at.config)?;
     let bar = progress::waiting("the sites agree on it");
-    let members = runtime.block_on(client.post(path, body));
+    let members: Result<Vec<MemberStatus>, _> = runtime.block_on(client.post(path, body));
     bar.finish_and_clear();
     show(&members?, at.json)
 }
