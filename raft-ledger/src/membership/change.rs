@@ -58,19 +58,17 @@ impl Membership {
             Err(why) => return refuse(format!("site {site} at {at} does not answer as it must: {why}")),
         };
         match known.members.get(&found.node) {
-            Some(member) if member.name == site && member.store.is_none_or(|store| store == found.store) => {
-                return match (self.contacts.store_of)(site) {
-                    Some(store) if store != found.store => refuse(format!(
-                        "site {site} has another disk than before and has not yet found that out; try again in a moment"
+            Some(member) if member.name == site => {
+                let store = member.store.or_else(|| (self.contacts.store_of)(site));
+                return match store.is_none_or(|store| store == found.store) {
+                    true => refuse(format!("site {site} is a member already, as node {}", found.node)),
+                    false => refuse(format!(
+                        "site {site} has another disk than before and has not found that out yet; try again in a moment"
                     )),
-                    _ => refuse(format!("site {site} is a member already, as node {}", found.node)),
                 };
             }
             Some(member) => {
-                return refuse(format!(
-                    "node {} is site {}; site {site} must start anew",
-                    found.node, member.name
-                ));
+                return refuse(format!("node {} is site {} already", found.node, member.name));
             }
             None => {}
         }
@@ -97,7 +95,8 @@ impl Membership {
         };
         let metrics = self.metrics();
         self.is_close(&metrics, site, learner)?;
-        let mut voters: BTreeSet<u64> = known.voters.iter().copied().filter(|id| !voting.contains(id)).collect();
+        let mut voters: BTreeSet<u64> =
+            known.voters.iter().copied().filter(|id| !voting.contains(id)).collect();
         voters.insert(learner);
         self.has_majority(&metrics, &known, &voters)?;
         tracing::info!(site, node = learner, "a site is promoted to a voter");

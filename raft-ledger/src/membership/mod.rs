@@ -80,15 +80,18 @@ pub(crate) struct Candidate {
     pub(crate) store: StoreId,
 }
 
+type Probe = dyn Fn(String, String) -> BoxFuture<'static, Result<Candidate, String>> + Send + Sync;
+type StoreOf = dyn Fn(&str) -> Option<StoreId> + Send + Sync;
+type AddressOf = dyn Fn(&str) -> Option<String> + Send + Sync;
+
 /// How the leader hears of those who are no members yet.
 pub(crate) struct Contacts {
     /// By site and address.
-    pub(crate) probe:
-        Box<dyn Fn(String, String) -> BoxFuture<'static, Result<Candidate, String>> + Send + Sync>,
+    pub(crate) probe: Box<Probe>,
     /// The raft log that a founder has always come with; this site's own included.
-    pub(crate) store_of: Box<dyn Fn(&str) -> Option<StoreId> + Send + Sync>,
+    pub(crate) store_of: Box<StoreOf>,
     /// Where this site's configuration says that a site is.
-    pub(crate) address_of: Box<dyn Fn(&str) -> Option<String> + Send + Sync>,
+    pub(crate) address_of: Box<AddressOf>,
 }
 
 pub(crate) struct Membership {

@@ -23,12 +23,14 @@ pub(super) struct Operator {
     /// A removal may still come to pass.
     is_unsure: bool,
     is_calm: bool,
+    /// In this run the members change at all.
+    is_busy: bool,
     pub(super) wiped: BTreeSet<usize>,
     changes: u64,
 }
 
 impl Operator {
-    pub(super) fn new(sites: usize) -> Operator {
+    pub(super) fn new(sites: usize, is_busy: bool) -> Operator {
         Operator {
             sites,
             nodes: BTreeMap::new(),
@@ -36,6 +38,7 @@ impl Operator {
             is_whole: true,
             is_unsure: false,
             is_calm: false,
+            is_busy,
             wiped: BTreeSet::new(),
             changes: 0,
         }
@@ -50,7 +53,7 @@ impl Operator {
     }
 
     pub(super) fn may_wipe(&self) -> bool {
-        self.is_whole && !self.is_unsure && !self.is_calm && self.asking.is_none()
+        self.is_busy && self.is_whole && !self.is_unsure && !self.is_calm && self.asking.is_none()
     }
 
     pub(super) fn wiped(&mut self, site: usize) {
@@ -82,7 +85,7 @@ impl Operator {
     }
 
     fn takes(&mut self, site: usize) -> bool {
-        let free = self.asking.is_none();
+        let free = self.is_busy && self.asking.is_none();
         if free {
             self.asking = Some((site, None));
         }
