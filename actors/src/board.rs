@@ -160,6 +160,23 @@ impl Board {
         self.patients.remove(key);
     }
 
+    /// What was shredded: patients by their keys, alerts by their indices. What readers could still ask for goes, too:
+    /// they load the board again.
+    pub fn forget(&mut self, patients: &[String], alerts: &[u64]) {
+        for key in patients {
+            self.patients.remove(key);
+            self.changed.remove(key);
+        }
+        for index in alerts {
+            if let Some(row) = self.alerts.remove(index) {
+                self.index_of.remove(&row.id);
+            }
+        }
+        self.events.clear();
+        self.rows = 0;
+        self.publish(Change::Reset);
+    }
+
     /// Tells readers of the patients that changed since the last call; called a few times a second, so that a
     /// busy ward is one event and not hundreds.
     pub fn flush(&mut self) {
@@ -345,6 +362,34 @@ mod tests {
         let (missed, _) = board.subscribe(start);
         assert!(matches!(missed[..], [BoardEvent { change: Change::Reset, .. }]));
         assert_eq!(board.subscribe(board.seq() - 25).0.len(), 25);
+    }
+
+    #[test]
+    fn what_was_shredded_is_gone_and_readers_load_the_board_again() {
+        let mut board = Board::new(Time(1));
+        let row = |key: &str| PatientRow {
+            key: key.into(),
+            name: "Example".into(),
+            id: String::new(),
+            ward: String::new(),
+            bed: String::new(),
+            risks: Vec::new(),
+            data_at: Time(1),
+            discharged: false,
+        };
+        let start = board.seq();
+        board.set_patient(row("p"));
+        board.set_patient(row("q"));
+        board.add_alert(7, Time(5), "p".into(), &facts("a"));
+        board.add_alert(8, Time(6), "q".into(), &facts("b"));
+        board.forget(&["p".into()], &[7]);
+        board.flush();
+        assert_eq!(board.patients().iter().map(|row| row.key.as_str()).collect::<Vec<_>>(), ["q"]);
+        assert_eq!(board.alerts().map(|alert| alert.index).collect::<Vec<_>>(), [8]);
+        assert!(board.alert("a").is_none() && board.alert("b").is_some());
+        let (missed, _) = board.subscribe(start);
+        assert!(matches!(missed[..], [BoardEvent { change: Change::Reset, .. }]));
+        assert!(!format!("{:?}", board.events).contains("\"p\""));
     }
 
     #[test]

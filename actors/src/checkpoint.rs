@@ -1,11 +1,12 @@
 //! The pipeline's own memory in the site's store: where the tail stands, and the patients' states as of there.
 //!
-//! Losing it costs time and nothing else: the ledger is read again from the start.
+//! Losing it costs time and nothing else: the ledger is read again from the start. A patient's state is sealed under
+//! the patient's key: shredded with it.
 
 use std::collections::BTreeMap;
 
 use ml_scoring::WardBudgets;
-use raft_ledger::{Entry, Ledger};
+use raft_ledger::{Entry, Ledger, LedgerError};
 
 use crate::entry::Kind;
 use crate::patient::Patient;
@@ -13,7 +14,9 @@ use crate::patient::Patient;
 const CURSOR: &[u8] = b"tail/cursor";
 const MERGED: &[u8] = b"tail/merged";
 const BUDGETS: &[u8] = b"tail/budgets";
-const PATIENT: &str = "patient/";
+const PATIENT: &str = "patient-state/";
+/// States that an earlier build kept in the clear.
+const CLEAR: &[u8] = b"patient/";
 const PAGE: usize = 1024;
 
 #[derive(Default)]
@@ -35,6 +38,13 @@ pub(crate) fn load(ledger: &Ledger) -> Checkpoint {
 }
 
 fn try_load(ledger: &Ledger) -> Result<Option<Checkpoint>, Box<dyn std::error::Error>> {
+    if !ledger.site_scan(CLEAR)?.is_empty() {
+        ledger.site_forget(CLEAR)?;
+        tracing::info!(
+            "patient states of an earlier build are removed; folding the ledger again from its start"
+        );
+        return Ok(None);
+    }
     let Some(cursor) = ledger.site_get(CURSOR)? else { return Ok(None) };
     let cursor = u64::from_be_bytes(cursor.as_slice().try_into()?);
     let merged = match ledger.site_get(MERGED)? {
@@ -42,9 +52,12 @@ fn try_load(ledger: &Ledger) -> Result<Option<Checkpoint>, Box<dyn std::error::E
         None => BTreeMap::new(),
     };
     let mut patients = Vec::new();
-    for (key, bytes) in ledger.site_scan(PATIENT.as_bytes())? {
-        let key = std::str::from_utf8(key.get(PATIENT.len()..).unwrap_or_default())?.to_owned();
-        patients.push((key, Patient::decode(&bytes)?));
+    for (place, sealed) in ledger.site_scan(PATIENT.as_bytes())? {
+        let key = std::str::from_utf8(place.get(PATIENT.len()..).unwrap_or_default())?.to_owned();
+        // What does not open was shredded while this site was down: the tail meets that entry and forgets the rest.
+        if let Some(bytes) = ledger.open_aside(&place, &sealed) {
+            patients.push((key, Patient::decode(&bytes)?));
+        }
     }
     Ok(Some(Checkpoint { cursor, merged, patients }))
 }
@@ -55,22 +68,43 @@ pub(crate) fn load_budgets(ledger: &Ledger) -> WardBudgets {
     stored.and_then(|bytes| rmp_serde::from_slice(&bytes).ok()).unwrap_or_default()
 }
 
-/// All at once: cursor, merges, budgets and the patients that changed.
+/// Takes a patient's state off the disk: what was saved while the patient was being shredded may be sealed under the
+/// key that came after.
+pub(crate) fn forget(ledger: &Ledger, key: &str) {
+    if let Err(error) = ledger.site_forget(format!("{PATIENT}{key}").as_bytes()) {
+        tracing::error!(%error, "the state of a patient who was shredded could not be removed");
+    }
+}
+
+/// What a checkpoint keeps of one patient.
+pub(crate) struct State {
+    pub subject_key: Vec<u8>,
+    pub encoded: Vec<u8>,
+}
+
+/// All at once: cursor, merges, budgets and the patients that changed; `None` is one that is gone.
 pub(crate) fn save(
     ledger: &Ledger,
     cursor: u64,
     merged: &BTreeMap<String, String>,
     budgets: &WardBudgets,
-    changed: Vec<(String, Option<Vec<u8>>)>,
+    changed: Vec<(String, Option<State>)>,
 ) {
     let mut writes = vec![
         (CURSOR.to_vec(), Some(cursor.to_be_bytes().to_vec())),
         (MERGED.to_vec(), Some(rmp_serde::to_vec_named(merged).unwrap_or_default())),
         (BUDGETS.to_vec(), Some(rmp_serde::to_vec_named(budgets).unwrap_or_default())),
     ];
-    writes
-        .extend(changed.into_iter().map(|(key, patient)| (format!("{PATIENT}{key}").into_bytes(), patient)));
-    if let Err(error) = ledger.site_write(writes) {
+    let mut sealed = changed.into_iter().map(|(key, state)| {
+        let place = format!("{PATIENT}{key}").into_bytes();
+        let seal = |State { subject_key, encoded }| {
+            ledger.seal_aside(&ledger.subject(&subject_key), &place, &encoded)
+        };
+        let value = state.map(seal).transpose()?;
+        Ok::<_, LedgerError>((place, value))
+    });
+    let saved = sealed.try_for_each(|write| write.map(|write| writes.push(write)));
+    if let Err(error) = saved.and_then(|()| ledger.site_write(writes)) {
         tracing::error!(%error, "patient states not saved; a restart would fold more of the ledger again");
     }
 }

@@ -7,7 +7,7 @@ use actix::prelude::*;
 use bytes::Bytes;
 use clinical::Parties;
 use connectors::{Outbound, SinkError};
-use raft_ledger::{Ledger, Payload};
+use raft_ledger::{Ledger, LedgerError, Payload};
 use tokio::sync::watch;
 
 use crate::entry::{self, Alert, Delivered, Kind};
@@ -15,6 +15,9 @@ use crate::metrics::Metrics;
 use crate::parts::{Sink, SinkForm};
 use crate::{clock, outgoing};
 
+/// Tries to read an alert, and between two.
+const READS: u32 = 30;
+const READ_PAUSE: Duration = Duration::from_secs(1);
 const BACKOFF_MS: std::ops::Range<u64> = 200..30_000;
 const PAGE: usize = 64;
 
@@ -103,7 +106,7 @@ impl Run {
 
     /// Returns when the alert needs no more sending.
     async fn deliver(&mut self, index: u64) {
-        let Some(alert) = self.read(index) else { return };
+        let Some(alert) = self.read_patiently(index).await else { return };
         let message = self.write(&alert);
         let mut pause_ms = BACKOFF_MS.start;
         let refused = loop {
@@ -117,6 +120,10 @@ impl Run {
                 }
             }
             tokio::time::sleep(Duration::from_millis(pause_ms)).await;
+            if matches!(self.read(index), Ok(None)) {
+                tracing::info!(sink = %self.sink.name, index, "alert not delivered: its patient was shredded");
+                return;
+            }
             pause_ms = (pause_ms * 2).min(BACKOFF_MS.end);
         };
         self.count(if refused.is_some() { "refused" } else { "delivered" });
@@ -124,14 +131,29 @@ impl Run {
         self.mark(&alert, refused).await;
     }
 
-    /// An own, readable alert; others are their own site's to deliver.
-    fn read(&self, index: u64) -> Option<Alert> {
-        let entry = self.ledger.read_from(index, 1).ok()?.into_iter().next()?;
-        let Payload::Open(payload) = &entry.payload else { return None };
-        if entry.site != self.site || entry.kind != Kind::Alert as u16 {
-            return None;
+    /// What cannot be read is not gone: a damaged ledger is healed by another start. Where nobody heals it, later alerts
+    /// must not wait for this one.
+    async fn read_patiently(&self, index: u64) -> Option<Alert> {
+        for _ in 0..READS {
+            match self.read(index) {
+                Ok(found) => return found,
+                Err(error) => self.note_error(error.to_string()),
+            }
+            tokio::time::sleep(READ_PAUSE).await;
         }
-        entry::decode::<Alert>(payload).ok().map(|(alert, _)| alert)
+        self.count("unreadable");
+        tracing::error!(sink = %self.sink.name, index, "alert not delivered: the ledger cannot read it");
+        None
+    }
+
+    /// An own alert that can be opened; others are their own site's to deliver, and one may have been shredded.
+    fn read(&self, index: u64) -> Result<Option<Alert>, LedgerError> {
+        let Some(entry) = self.ledger.read_from(index, 1)?.into_iter().next() else { return Ok(None) };
+        let Payload::Open(payload) = &entry.payload else { return Ok(None) };
+        if entry.site != self.site || entry.kind != Kind::Alert as u16 {
+            return Ok(None);
+        }
+        Ok(entry::decode::<Alert>(payload).ok().map(|(alert, _)| alert))
     }
 
     fn write(&self, alert: &Alert) -> Outbound {

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use crate::compression;
 
 /// Raised whenever the same bytes would be read into other events.
-pub const READER: u16 = 1;
+pub const READER: u16 = 2;
 
 /// Names a FHIR resource that was answered before it had an index, by the id that its answer said.
 pub const RESOURCE_TAG: &str = "resource";
@@ -37,6 +37,7 @@ pub enum Kind {
     Acknowledged = 5,
     Tick = 6,
     ModelRegistered = 7,
+    MembersChanged = 16,
 }
 
 impl Kind {
@@ -50,6 +51,7 @@ impl Kind {
             Kind::Acknowledged,
             Kind::Tick,
             Kind::ModelRegistered,
+            Kind::MembersChanged,
         ]
         .into_iter()
         .find(|known| *known as u16 == kind)
@@ -65,6 +67,7 @@ impl Kind {
             Kind::Acknowledged => b"acknowledged",
             Kind::Tick => b"tick",
             Kind::ModelRegistered => b"model",
+            Kind::MembersChanged => b"members",
         }
     }
 }
@@ -127,6 +130,17 @@ pub struct Contribution {
     /// `physiology`, `trend` or `care-process`.
     pub group: ml_scoring::features::Group,
     pub words: String,
+}
+
+/// A person asked for a change of the sites that take part; what came of it is in the members themselves.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct MembersChanged {
+    /// `add`, `promote`, `remove` or `lead`.
+    pub change: String,
+    pub site: String,
+    /// Who asked, from the sign-in.
+    pub by: String,
+    pub at: Time,
 }
 
 /// A sink's receiver has confirmed the alert.

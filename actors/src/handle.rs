@@ -5,20 +5,22 @@ use std::sync::{Arc, Mutex};
 
 use actix::prelude::*;
 use connectors::{SourceState, SourceStatus};
-use raft_ledger::{AppendError, Ledger, LedgerError, OutboxState, OutboxStatus, Role};
+use raft_ledger::{
+    AppendError, Ledger, LedgerError, MemberChange, MemberStatus, OutboxState, OutboxStatus, Payload, Role,
+};
 use serde::Serialize;
-use tokio::sync::{broadcast, oneshot};
+use tokio::sync::{broadcast, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::board::{AlertRow, Board, BoardEvent, PatientDetail, PatientRow};
 use crate::delivery::Progress;
-use crate::entry::{self, Acknowledged, Kind};
+use crate::entry::{self, Acknowledged, Kind, MembersChanged};
 use crate::metrics::Metrics;
 use crate::parts::Ack;
 use crate::search::{Found, Search};
 use crate::shard::{Detail, Shard};
 use crate::window::Window;
-use crate::{clock, outgoing};
+use crate::{clock, outgoing, reading};
 
 #[derive(Clone)]
 pub struct Handle {
@@ -33,6 +35,8 @@ pub(crate) struct Inner {
     pub feeds: Vec<RunningFeed>,
     pub sinks: Vec<RunningSink>,
     pub metrics: Metrics,
+    /// The index before which everything is folded and every alert of it is in the ledger.
+    pub settled: watch::Receiver<u64>,
     pub stop_feeds: CancellationToken,
     pub stop_tail: CancellationToken,
     pub endings: Mutex<Option<Endings>>,
@@ -164,7 +168,7 @@ impl Handle {
         let row = self.alert(alert).ok_or_else(|| AcknowledgeError::UnknownAlert(alert.to_owned()))?;
         let at = clock::now();
         let answer = Acknowledged { alert: row.id.clone(), by: by.to_owned(), reason: reason.to_owned(), at };
-        let subject = hex::decode(&row.patient).unwrap_or_default();
+        let subject = self.subject_of(&row).ok_or_else(|| AcknowledgeError::UnknownAlert(row.id.clone()))?;
         let mut draft =
             outgoing::draft(ledger, Kind::Acknowledged, &subject, entry::encode(&answer, b""), at);
         draft.dedupe = Some(ledger.keyed_hash(
@@ -174,6 +178,27 @@ impl Handle {
         draft.tags.push(ledger.tag("alert", row.id.as_bytes()));
         let outcomes = ledger.append(vec![draft]).await?;
         Ok(outcomes.first().map(|outcome| outcome.index).unwrap_or_default())
+    }
+
+    /// Asks for a change of the members; that it was asked for, and by whom, is in the ledger first.
+    pub async fn change_members(
+        &self,
+        change: MemberChange,
+        by: &str,
+    ) -> Result<Vec<MemberStatus>, LedgerError> {
+        let ledger = &self.inner.ledger;
+        let (name, site) = match &change {
+            MemberChange::Add { site, .. } => ("add", site),
+            MemberChange::Promote { site } => ("promote", site),
+            MemberChange::Remove { site } => ("remove", site),
+            MemberChange::Lead { site } => ("lead", site),
+        };
+        let at = clock::now();
+        let asked = MembersChanged { change: name.into(), site: site.clone(), by: by.to_owned(), at };
+        let payload = entry::encode(&asked, b"");
+        let draft = outgoing::draft(ledger, Kind::MembersChanged, b"members", payload, at);
+        ledger.append(vec![draft]).await.map_err(|error| LedgerError::Unavailable(error.to_string()))?;
+        ledger.change_members(change).await
     }
 
     /// Blocks.
@@ -219,6 +244,14 @@ impl Handle {
         let _ = tokio::task::spawn_blocking(move || endings.threads.end()).await;
     }
 
+    /// The alert's own subject: its answer is about the same patient. `None` if it was shredded meanwhile.
+    fn subject_of(&self, row: &AlertRow) -> Option<Vec<u8>> {
+        let entry = self.inner.ledger.read_from(row.index, 1).ok()?.into_iter().next()?;
+        let Payload::Open(payload) = &entry.payload else { return None };
+        let (alert, _) = entry::decode::<entry::Alert>(payload).ok()?;
+        Some(reading::subject_key(&alert.facts.patient))
+    }
+
     fn lock(&self) -> std::sync::MutexGuard<'_, Board> {
         self.inner.board.lock().expect("board lock")
     }
@@ -244,6 +277,7 @@ impl Handle {
             metrics.checkpoint_age_seconds.set((now_s - newest.made_at_s as i64).max(0) as f64);
         }
         metrics.evidence_sites.set(self.inner.ledger.blamed_sites().len() as i64);
+        metrics.ledger_damaged.set(i64::from(status.damage.is_some()));
         metrics.ledger_in_flight_bytes.set(status.in_flight_bytes as i64);
         self.refresh_outbox();
         // Only a leader knows its peers' lag: what it said before it lost that role no longer holds.

@@ -33,6 +33,11 @@ impl Keeping {
         }
     }
 
+    /// Drops those that are not on their way yet and meant by this.
+    pub fn forget(&mut self, is_meant: impl Fn(&Alert) -> bool) {
+        self.waiting.retain(|alert| !is_meant(alert));
+    }
+
     /// Alerts that are not committed yet.
     pub fn len(&self) -> usize {
         self.waiting.len() + self.under_way.as_ref().map_or(0, |(_, count)| *count)

@@ -40,6 +40,10 @@ pub struct Metrics {
     pub checkpoint_age_seconds: Gauge,
     /// Sites that have signed what contradicts themselves or the majority, as this site can prove.
     pub evidence_sites: IntGauge,
+    /// 1 once the site's ledger database was found damaged, until it is healed.
+    pub ledger_damaged: IntGauge,
+    /// 0 here: while a ledger is healed there is no pipeline, and the site says 1 for itself.
+    pub ledger_healing: IntGauge,
     pub ledger_in_flight_bytes: IntGauge,
     /// Drafts that wait in the outbox, their bytes, and the bytes that it may hold.
     pub outbox_entries: IntGauge,
@@ -97,6 +101,9 @@ impl Metrics {
                 .float_gauge("checkpoint_age_seconds", "since the newest cosigned checkpoint")?,
             evidence_sites: make
                 .gauge("evidence_sites", "sites that signed what contradicts themselves or the majority")?,
+            ledger_damaged: make.gauge("ledger_damaged", "1 while this site's ledger database is damaged")?,
+            ledger_healing: make
+                .gauge("ledger_healing", "1 while the ledger database of this site is made again")?,
             ledger_in_flight_bytes: make
                 .gauge("ledger_in_flight_bytes", "bytes appended and not applied yet")?,
             outbox_entries: make.gauge("outbox_entries", "entries that wait in the outbox")?,

@@ -9,8 +9,9 @@ use ml_scoring::{AlertPolicy, Assessment, Insufficient, PolicyState, Scorer, Tie
 use serde::{Deserialize, Serialize};
 
 use crate::board::{PatientDetail, PatientRow, RiskNow, RiskPoint};
-use crate::entry;
+use crate::checkpoint::State;
 use crate::metrics::Metrics;
+use crate::{entry, reading};
 
 /// Points of each scorer's curve: two days at one every ten minutes.
 const CURVE_MAX: usize = 288;
@@ -126,9 +127,16 @@ impl Patient {
         }
     }
 
-    pub fn encode(&self) -> Vec<u8> {
+    /// Names the patient towards the ledger; `None` before the first event.
+    pub fn subject_key(&self) -> Option<Vec<u8>> {
+        self.id.as_ref().map(reading::subject_key)
+    }
+
+    /// For the checkpoint; `None` before the first event.
+    pub fn state(&self) -> Option<State> {
         // Writing maps of strings and numbers to memory has no way to fail.
-        rmp_serde::to_vec_named(self).unwrap_or_default()
+        let encoded = rmp_serde::to_vec_named(self).unwrap_or_default();
+        Some(State { subject_key: self.subject_key()?, encoded })
     }
 
     pub fn decode(bytes: &[u8]) -> Result<Patient, rmp_serde::decode::Error> {

@@ -46,6 +46,7 @@ impl Pipeline {
 
         show_from_zero(&metrics, &scorers, &sinks);
         let (alerts_sender, alerts) = watch::channel(0);
+        let (settled_sender, settled) = watch::channel(0);
         let sinks = sinks
             .into_iter()
             .map(|sink| {
@@ -83,6 +84,7 @@ impl Pipeline {
             budgets,
             metrics: metrics.clone(),
             alerts: alerts_sender,
+            settled: settled_sender,
             stop: stop_tail.clone(),
             finished: tail_finished,
         };
@@ -143,6 +145,7 @@ impl Pipeline {
                 feeds: running,
                 sinks,
                 metrics,
+                settled,
                 stop_feeds,
                 stop_tail,
                 endings: Mutex::new(Some(endings)),

@@ -2,11 +2,13 @@
 //! its own; a patient is always with the same shard, so its events stay in order.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use actix::prelude::*;
 use clinical::{Event, Time};
 
 use crate::board::{PatientDetail, PatientRow};
+use crate::checkpoint::State;
 use crate::patient::{Assessor, Patient, Proposal};
 
 /// Events of one committed message, all of one patient.
@@ -47,8 +49,16 @@ pub(crate) struct Restore(pub Vec<(String, Patient)>);
 
 /// What changed since the last call, encoded for the checkpoint; `None` is a patient that is gone.
 #[derive(Message)]
-#[rtype(result = "Vec<(String, Option<Vec<u8>>)>")]
+#[rtype(result = "Vec<(String, Option<State>)>")]
 pub(crate) struct Dirty;
+
+/// Drops the patients whose subject keys satisfy this, and says under which keys they stood.
+#[derive(Message)]
+#[rtype(result = "Vec<String>")]
+pub(crate) struct Forget(pub IsMeant);
+
+/// Of a subject key.
+pub(crate) type IsMeant = Arc<dyn Fn(&[u8]) -> bool + Send + Sync>;
 
 #[derive(Message)]
 #[rtype(result = "Option<PatientDetail>")]
@@ -140,16 +150,28 @@ impl Handler<Restore> for Shard {
 }
 
 impl Handler<Dirty> for Shard {
-    type Result = Vec<(String, Option<Vec<u8>>)>;
+    type Result = Vec<(String, Option<State>)>;
 
     fn handle(&mut self, _: Dirty, _: &mut Self::Context) -> Self::Result {
         std::mem::take(&mut self.dirty)
             .into_iter()
             .map(|key| {
-                let encoded = self.patients.get(&key).map(Patient::encode);
-                (key, encoded)
+                let state = self.patients.get(&key).and_then(Patient::state);
+                (key, state)
             })
             .collect()
+    }
+}
+
+impl Handler<Forget> for Shard {
+    type Result = Vec<String>;
+
+    fn handle(&mut self, Forget(is_meant): Forget, _: &mut Self::Context) -> Self::Result {
+        let meant = |patient: &Patient| patient.subject_key().is_some_and(|key| is_meant(&key));
+        let gone = self.patients.extract_if(.., |_, patient| meant(patient)).map(|(key, _)| key);
+        let gone: Vec<String> = gone.collect();
+        self.dirty.extend(gone.iter().cloned());
+        gone
     }
 }
 

@@ -1,7 +1,7 @@
 //! Reads the site's own replica behind the commit and brings each entry to whom it concerns. After the ledger,
 //! slowness is lag (a gauge) and delays no acknowledgement.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -9,7 +9,7 @@ use actix::prelude::*;
 use bytes::Bytes;
 use clinical::{EventKind, PatientId, Time};
 use ml_scoring::WardBudgets;
-use raft_ledger::{Entry, Ledger, Payload};
+use raft_ledger::{Entry, Ledger, Payload, Subject};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -21,7 +21,7 @@ use crate::keeping::Keeping;
 use crate::metrics::Metrics;
 use crate::patient::Proposal;
 use crate::reading;
-use crate::shard::{Absorb, Close, Done, Fold, Restore, Shard, Take, Work};
+use crate::shard::{Absorb, Close, Done, Fold, Forget, IsMeant, Restore, Shard, Take, Work};
 
 const PAGE: usize = 512;
 const CHECKPOINT_EVERY: Duration = Duration::from_secs(10);
@@ -40,6 +40,8 @@ pub(crate) struct TailParts {
     pub metrics: Metrics,
     /// Raised to the index of each committed alert of this site.
     pub alerts: watch::Sender<u64>,
+    /// Raised to the index before which everything is folded and every alert of it is in the ledger.
+    pub settled: watch::Sender<u64>,
     pub stop: CancellationToken,
     pub finished: tokio::sync::oneshot::Sender<()>,
 }
@@ -70,6 +72,9 @@ async fn run(parts: TailParts) {
         let applied = *size.borrow_and_update();
         let lag = applied.saturating_sub(follower.cursor) + follower.keeping.len() as u64;
         follower.parts.metrics.tail_lag.set(lag as i64);
+        if follower.keeping.len() == 0 {
+            follower.parts.settled.send_replace(follower.cursor);
+        }
         if follower.cursor >= applied {
             tokio::select! {
                 () = follower.parts.stop.cancelled() => break,
@@ -124,8 +129,16 @@ impl Follower {
 
     /// Messages gather in `work`; what must not overtake them folds them first.
     async fn take(&mut self, entry: Entry, work: &mut [Vec<Work>]) {
-        let Payload::Open(payload) = &entry.payload else { return };
         let own = entry.site == self.parts.site;
+        let payload = match &entry.payload {
+            Payload::Open(payload) => payload,
+            // What another site shredded, this one has heard of elsewhere, and under its own keys.
+            Payload::Shred(subjects) if own => {
+                self.fold(drain(work)).await;
+                return self.forget(subjects).await;
+            }
+            Payload::Shred(_) | Payload::Shredded | Payload::Sealed => return,
+        };
         match Kind::from_u16(entry.kind) {
             Some(Kind::Message) if own => match entry::decode::<Message>(payload) {
                 Ok((message, _)) => self.message(&entry, message, work).await,
@@ -228,6 +241,28 @@ impl Follower {
         self.board(|board| done.rows.into_iter().for_each(|row| board.set_patient(row)));
         let alerts: Vec<Alert> = done.proposals.into_iter().map(|proposal| self.identify(proposal)).collect();
         self.keeping.add(alerts).await;
+    }
+
+    /// Drops what this site has made of entries that are shredded now. It stands at its place in the ledger: what came
+    /// before goes, also when it is folded again after a restart, and what comes after begins a new state.
+    async fn forget(&mut self, subjects: &[Subject]) {
+        let ledger = self.parts.ledger.clone();
+        let meant: BTreeSet<[u8; 32]> = subjects.iter().map(|subject| subject.0).collect();
+        let is_meant = move |subject_key: &[u8]| meant.contains(&ledger.subject(subject_key).0);
+        let is_meant: IsMeant = Arc::new(is_meant);
+        self.keeping.forget(|alert| is_meant(&reading::subject_key(&alert.facts.patient)));
+        let mut gone = Vec::new();
+        for shard in &self.parts.shards {
+            gone.extend(shard.send(Forget(is_meant.clone())).await.unwrap_or_default());
+        }
+        gone.iter().for_each(|key| checkpoint::forget(&self.parts.ledger, key));
+        let alerts: Vec<u64> = self.board(|board| board.alerts().map(|alert| alert.index).collect());
+        let is_shredded = |index: &u64| {
+            let read = self.parts.ledger.read_from(*index, 1).unwrap_or_default();
+            read.first().is_some_and(|entry| matches!(entry.payload, Payload::Shredded))
+        };
+        let alerts: Vec<u64> = alerts.into_iter().filter(is_shredded).collect();
+        self.board(|board| board.forget(&gone, &alerts));
     }
 
     fn identify(&self, Proposal { trigger, mut alert }: Proposal) -> Alert {

@@ -79,11 +79,11 @@ fn synthea_bundles_become_events() {
     assert!(bundles >= 40 && observed > 5_000, "{bundles} bundles, {observed} observations");
 }
 
-/// Every HL7 v2 message of the corpora becomes a Bundle that our own R4 checks pass.
+/// Every HL7 v2 message of the corpora becomes a Bundle that our own R4 checks pass, and no field is dropped.
 #[test]
 fn hl7_corpora_become_valid_bundles() {
     let Some(dir) = shared("corpora") else { return };
-    let (mut messages, mut folders) = (0, vec![dir]);
+    let (mut messages, mut folders, mut fates) = (0, vec![dir], [0_usize; 3]);
     while let Some(folder) = folders.pop() {
         for path in std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
             if path.is_dir() {
@@ -98,9 +98,16 @@ fn hl7_corpora_become_valid_bundles() {
                 let bundle = fhir::from_hl7(&message, &feed(), Time(1_790_000_000_000));
                 let read = fhir::read(&bundle).unwrap_or_else(|issues| panic!("{path:?}: {issues:?}"));
                 assert_eq!(read.warnings(), [], "{path:?}");
+                for (field, fate) in fhir::coverage(&message, &feed(), Time(1_790_000_000_000)) {
+                    assert_ne!(fate, fhir::Fate::Dropped, "{path:?}: {field}");
+                    fates[fate as usize] += 1;
+                }
                 messages += 1;
             }
         }
     }
+    let [mapped, kept, _] = fates;
+    println!("{messages} messages, {mapped} fields mapped, {kept} kept");
     assert!(messages > 700, "only {messages} messages");
+    assert!(mapped > 2 * kept, "{mapped} fields mapped, {kept} kept");
 }

@@ -77,7 +77,8 @@ impl Site {
         Ok(site)
     }
 
-    pub(crate) fn new(name: &str, folder: &Path) -> Site {
+    /// With neither configuration nor process.
+    pub fn new(name: &str, folder: &Path) -> Site {
         static CRYPTO: Once = Once::new();
         CRYPTO.call_once(|| {
             let _ = rustls::crypto::ring::default_provider().install_default();

@@ -58,6 +58,22 @@ fn get_prints_one_decoded_value() {
 }
 
 #[test]
+fn coverage_tells_what_became_of_each_field() {
+    let folder = tempfile::tempdir().expect("folder");
+    file(folder.path(), "a.hl7", ADT.as_bytes());
+    file(folder.path(), "b.hl7", ADT.as_bytes());
+    let output = medulla(&["hl7", "coverage", folder.path().to_str().expect("path"), "--json"]);
+    let lines: Vec<serde_json::Value> =
+        text(&output.stdout).lines().map(|line| serde_json::from_str(line).expect("json")).collect();
+    let line = |field: &str| lines.iter().find(|line| line["field"] == field).expect("the field").clone();
+    let expected = |field: &str, mapped: u64, kept: u64| serde_json::json!({"field": field, "count": 2, "mapped": mapped, "kept": kept, "dropped": 0});
+    assert_eq!(line("PID-5"), expected("PID-5", 2, 0));
+    assert_eq!(line("ZXX-1"), expected("ZXX-1", 0, 2));
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    assert!(!text(&output.stdout).contains("ller"), "fields, and no patient data");
+}
+
+#[test]
 fn check_reports_each_message() {
     let folder = tempfile::tempdir().expect("folder");
     file(folder.path(), "a.hl7", ADT.as_bytes());

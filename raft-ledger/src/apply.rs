@@ -38,6 +38,10 @@ fn dedupe_window() -> u64 {
     DEDUPE_WINDOW
 }
 
+/// The rules that this release applies by, see [`crate::record::ApplyVersion`]; 0 are the first ones. A release with
+/// others has the leader raise the version once every member says in its hello that it knows them.
+pub(crate) const APPLY_VERSION: u32 = 0;
+
 /// Batch keys of the sites that may write.
 pub(crate) type BatchKeys = HashMap<SiteName, VerifyingKey>;
 
@@ -137,6 +141,14 @@ impl Applier {
             Err(_) => Ok(refused(None, None, Refusal::Unreadable)),
             Ok(Command::Batch(batch)) => self.apply_batch(out, &batch),
             Ok(Command::OpenEpoch(open)) => self.open_epoch(out, open),
+            Ok(Command::ApplyVersion(version)) if version.apply_version > APPLY_VERSION => {
+                // Whoever went on by the old rules would hold another ledger than the others.
+                Err(LedgerError::Config(format!(
+                    "the consortium applies entries by the rules of version {}, this release knows {APPLY_VERSION}: run \
+                     the later release",
+                    version.apply_version
+                )))
+            }
             Ok(Command::ApplyVersion(version)) => {
                 self.applied.apply_version = self.applied.apply_version.max(version.apply_version);
                 Ok(Effect::Nothing)

@@ -12,11 +12,12 @@ pub struct Config {
     pub data: PathBuf,
     /// Directory made by `keys::init` for this site.
     pub keys: PathBuf,
-    /// `host:port` for the other sites' connections. Not used without peers.
+    /// `host:port` for the other sites' connections; empty: none can connect, so none can join.
     pub listen: String,
-    /// The other founding sites.
+    /// The other founding sites, and where this site finds others that have joined since.
     pub peers: Vec<PeerConfig>,
-    /// Exactly one founding site says true: it makes the consortium if there is none yet.
+    /// Exactly one founding site says true: it makes the consortium if there is none yet. Without effect on a site
+    /// that has ever been a member.
     pub initialise: bool,
     /// How long `append` waits for its outcome before `AppendError::Unavailable`.
     pub append_wait: Duration,
@@ -30,6 +31,8 @@ pub struct Config {
     pub snapshot_log_bytes: u64,
     /// The same in entries.
     pub snapshot_log_entries: u64,
+    /// How often the whole ledger is read again in the background to find damage.
+    pub scrub_period: Duration,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,7 +48,7 @@ impl Config {
             site: site.to_owned(),
             data: data.into(),
             keys: keys.into(),
-            listen: "127.0.0.1:7001".to_owned(),
+            listen: String::new(),
             peers: Vec::new(),
             initialise: false,
             append_wait: Duration::from_secs(30),
@@ -54,6 +57,7 @@ impl Config {
             outbox_bytes_max: 8 << 30,
             snapshot_log_bytes: 1 << 30,
             snapshot_log_entries: 100_000,
+            scrub_period: Duration::from_secs(24 * 3_600),
         }
     }
 }

@@ -11,9 +11,11 @@ use serde_json::Value;
 use crate::checkpoint::Checkpoint;
 use crate::keys::SiteKeys;
 use crate::network::{Identity, Network, Peers, Tls};
-use crate::raft::GROUP;
+use crate::raft::{GROUP, Member, StoredMembership};
 use crate::record::{Batch, BatchHead, Command, Hash, Item, Message, OpenEpoch, Private, sha256};
-use crate::store::SiteDb;
+use crate::roster::Roster;
+use crate::standing::Standing;
+use crate::store::{LogStore, SiteDb};
 use crate::tasks::Tasks;
 use crate::{Config, Draft, Ledger, PeerConfig, Role, Subject};
 
@@ -45,10 +47,11 @@ impl Consortium {
         honest[0].append(drafts).await.unwrap();
         let keys = SiteKeys::load(&dir.path().join("keys/c")).unwrap();
         let tasks = Tasks::default();
-        let site_db = Arc::new(SiteDb::open(&dir.path().join("c")).unwrap());
-        let identity = Arc::new(Identity { site: "c".into(), store_id: [7; 16], site_db });
-        let others = [0, 1].map(|n| (n as u64, NAMES[n].to_owned(), addresses[n].clone()));
-        let peers = Network::new(&others, &Tls::new(&keys).unwrap(), &identity, &tasks).peers();
+        let (identity, tls) = (identity(&dir.path().join("c")), Tls::new(&keys).unwrap());
+        let address_of =
+            move |site: &str| Some(addresses[NAMES.iter().position(|name| *name == site)?].clone());
+        let peers = Network::new(address_of, &tls, &identity, &tasks).peers();
+        peers.keep(&[0, 1].map(|n| (n as u64, Member::founder(NAMES[n]))).into());
         let all = Consortium { dir, honest, keys, peers, _tasks: tasks };
         all.until("both have all entries", || all.honest.iter().all(|site| site.size() == ENTRIES)).await;
         all
@@ -72,14 +75,14 @@ impl Consortium {
 
     /// c asks an honest site to cosign; it does not.
     async fn show(&self, n: u64, note: String) {
-        let refused = self.peers[&n].cosign(note.into()).await;
+        let refused = self.peers.get(n).unwrap().cosign(note.into()).await;
         assert!(refused.is_err(), "{refused:?}");
     }
 
     /// c hands a command to whoever leads.
     async fn propose(&self, command: Command) {
-        let n = self.leader().await;
-        self.peers[&(n as u64)].forward(command.encode()).await.await.unwrap();
+        let leader = self.peers.get(self.leader().await as u64).unwrap();
+        leader.forward(command.encode()).await.await.unwrap();
     }
 
     async fn leader(&self) -> usize {
@@ -121,6 +124,17 @@ impl Consortium {
         let head = BatchHead { group_id: GROUP, site: keys.site.clone(), epoch, first_site_seq: 0, previous };
         Batch::sign(head, vec![Item::Message(message(n))], &keys.batch).0
     }
+}
+
+fn identity(data: &Path) -> Arc<Identity> {
+    let log = LogStore::open(&data.join("raftdb")).unwrap();
+    Arc::new(Identity {
+        site: "c".into(),
+        store_id: log.store_id().unwrap(),
+        site_db: Arc::new(SiteDb::open(&data.join("sitedb")).unwrap()),
+        roster: Arc::new(Roster::new(2, &StoredMembership::default())),
+        standing: Arc::new(Standing::new(log, true)),
+    })
 }
 
 fn config(dir: &Path, addresses: &[String; 3], n: usize) -> Config {

@@ -1,6 +1,5 @@
 //! The handle that callers hold.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -14,20 +13,29 @@ use crate::apply::BatchKeys;
 use crate::call::{InFlight, places, weigh};
 use crate::config::Config;
 use crate::cosign::{Blame, Cosigner, Newest, Rounds};
+use crate::founding::{address_of, contacts, founders, own_node};
 use crate::keys::{IndexKey, SiteKeys};
+use crate::membership::{self, Membership};
 use crate::network::{Identity, Network, Peers, Served, Service, Tls, listen};
 use crate::observer::Observer;
 use crate::outbox::{self, Outbox};
 use crate::packer::Packer;
-use crate::raft::{Member, Types};
-use crate::record::SiteName;
+use crate::raft::{StoredMembership, Types};
+use crate::roster::Roster;
 use crate::seal::Sealer;
+use crate::shredding::Shredder;
+use crate::standing::Standing;
+use crate::store::applied::load_applied;
 use crate::store::ledger_store::LedgerStore;
 use crate::store::state_machine::StateMachine;
 use crate::store::{KeyValues, LogStore, SiteDb};
 use crate::tasks::Tasks;
+use crate::types::OWN_KINDS;
 use crate::writer::{Drafts, Writer};
-use crate::{AppendError, Draft, LedgerError, Outcome, PeerStatus, Role, Status, Subject, Tag, housekeeping};
+use crate::{
+    AppendError, Draft, LedgerError, Outcome, PeerStatus, Role, Status, Subject, Tag, heal, housekeeping,
+    scrub,
+};
 
 /// Calls that wait for the writer, beside the limit in bytes.
 const CALLS_MAX: usize = 4096;
@@ -50,6 +58,12 @@ pub(crate) struct Inner {
     pub(crate) newest: Arc<Newest>,
     pub(crate) raft: Raft<Types, StateMachine>,
     pub(crate) peers: Peers,
+    pub(crate) membership: Arc<Membership>,
+    roster: Arc<Roster>,
+    pub(crate) standing: Arc<Standing>,
+    pub(crate) shredder: Arc<Shredder>,
+    /// One at a time.
+    pub(crate) shredding: tokio::sync::Mutex<()>,
     outbox: Outbox,
     in_flight: InFlight,
     space_low: Arc<AtomicBool>,
@@ -66,38 +80,57 @@ impl Ledger {
     /// # Errors
     /// Keys or configuration that do not fit, storage that cannot be opened or is damaged.
     pub async fn open(config: Config) -> Result<Ledger, LedgerError> {
+        Ledger::open_telling(config, |_| ()).await
+    }
+
+    /// As [`Ledger::open`]; `healing` hears what is wrong with the ledger's database before that is made again, which
+    /// takes as long as peers need to send it.
+    pub async fn open_telling(config: Config, healing: impl Fn(&str)) -> Result<Ledger, LedgerError> {
         let keys = Arc::new(SiteKeys::load(&config.keys)?);
-        let members = members(&config, &keys)?;
+        let founders = founders(&config, &keys)?;
         let data = config.data.clone();
         std::fs::create_dir_all(&data).map_err(|e| io(&data, e))?;
         let site_db = Arc::new(SiteDb::open(&data.join("sitedb"))?);
         let log = LogStore::open(&data.join("raftdb"))?;
-        let store = Arc::new(LedgerStore::open(&data.join("ledgerdb"))?);
+        let newest = Arc::new(Newest::open(site_db.clone(), &keys)?);
+        let (tls, tasks) = (Tls::new(&keys)?, Tasks::default());
+        let peers = || {
+            // Before the ledger is there the founders are all that is known of the members.
+            let node = own_node(&log, &founders, &config.site, None)?;
+            let identity = identity(&config, &site_db, &log, node, &StoredMembership::default())?;
+            let peers = Network::new(address_of(&config), &tls, &identity, &tasks).peers();
+            peers.keep(&founders);
+            Ok(peers)
+        };
+        let store = heal::open_ledger(&config, &log, newest.get(), peers, healing).await?;
         let sealer = Arc::new(Sealer::open_store(&data.join("subjects.keys"), &keys)?);
+        let shredder = Shredder::open(store.clone(), sealer.clone(), &keys)?;
         let (observer, events) = Observer::new(keys.site.clone());
         let batch_keys: BatchKeys = keys.verifiers().batches.clone().into_iter().collect();
-        let newest = Arc::new(Newest::open(site_db.clone(), &keys, members.len())?);
         let blame = Blame::open(keys.clone(), site_db.clone(), &data.join("evidence"))?;
         if let Some(kept) = newest.get() {
             blame.see(&kept.note)?;
         }
         let cosigner = Cosigner::open(keys.clone(), store.clone(), observer.clone(), site_db.clone(), blame)?;
         let cosigner = Arc::new(cosigner);
+        let applied = load_applied(&store.generation())?;
+        if let Some(last) = &applied.last {
+            log.cut_before(last)?;
+        }
         let machine = StateMachine::open(store.clone(), &log, Arc::new(batch_keys), observer.clone())?;
-
-        let tasks = Tasks::default();
-        let tls = Tls::new(&keys)?;
-        let identity = Arc::new(Identity {
-            site: config.site.clone(),
-            store_id: log.store_id()?,
-            site_db: site_db.clone(),
-        });
-        let network = Network::new(&addresses(&config, &members), &tls, &identity, &tasks);
+        let node = own_node(&log, &founders, &config.site, Some(&applied))?;
+        let (id, is_founder) = node;
+        let identity = identity(&config, &site_db, &log, node, &applied.membership)?;
+        let (roster, standing) = (identity.roster.clone(), identity.standing.clone());
+        let network = Network::new(address_of(&config), &tls, &identity, &tasks);
         let peers = network.peers();
-        let id = node_id(&members, &config.site)?;
         let raft_config = crate::raft::config().map_err(LedgerError::Consensus)?;
         let raft = Raft::new(id, raft_config, network, log.clone(), machine).await.map_err(consensus)?;
-        if !config.peers.is_empty() {
+        let (site, member) = (config.site.clone(), standing.clone());
+        let contacts = contacts(&config, &tls, &identity);
+        let membership = Membership::new(raft.clone(), peers.clone(), roster.clone(), contacts);
+        let membership = Arc::new(membership);
+        if !config.listen.is_empty() {
             let listener = tokio::net::TcpListener::bind(&config.listen).await;
             let listener =
                 listener.map_err(|source| LedgerError::Io { path: config.listen.clone(), source })?;
@@ -105,19 +138,17 @@ impl Ledger {
                 raft: raft.clone(),
                 store: store.clone(),
                 cosigner: cosigner.clone(),
+                membership: membership.clone(),
                 tasks: tasks.clone(),
             };
-            let service = Service {
-                served,
-                identity,
-                tls,
-                peers: Arc::new(config.peers.iter().map(|peer| peer.name.clone()).collect::<BTreeSet<_>>()),
-            };
-            tasks.spawn(listen(listener, service));
+            tasks.spawn(listen(listener, Service { served, identity, tls }));
         }
-        if config.initialise && !raft.is_initialized().await.map_err(consensus)? {
-            raft.initialize(members).await.map_err(consensus)?;
+        if config.initialise && is_founder && !raft.is_initialized().await.map_err(consensus)? {
+            raft.initialize(founders.clone()).await.map_err(consensus)?;
         }
+        membership.begin(&founders, &config.site);
+        let changed = move |is_member| if is_member { member.is_member() } else { member.was_removed(&site) };
+        tasks.spawn(membership::follow(membership.clone(), newest.clone(), changed));
         let (calls, receiver) = mpsc::channel(CALLS_MAX);
         let (done, written) = oneshot::channel();
         let (epoch_open, may_write) = watch::channel(false);
@@ -156,6 +187,7 @@ impl Ledger {
             let outbox = outbox.clone();
             move |bytes| outbox.set_free(bytes)
         };
+        tasks.spawn(shredder.clone().run(observer.watch_size(), tasks.clone()));
         let (low, store_of) = (space_low.clone(), store.clone());
         tasks.spawn(housekeeping::run(config.clone(), raft.clone(), log, store_of, low, tell_free));
         let rounds = Rounds {
@@ -166,6 +198,7 @@ impl Ledger {
             peers: peers.clone(),
         };
         tasks.spawn(rounds.run());
+        tasks.spawn(scrub::run(store.clone(), config.scrub_period));
         let inner = Inner {
             config,
             keys,
@@ -177,6 +210,11 @@ impl Ledger {
             newest,
             raft,
             peers,
+            membership,
+            roster,
+            standing,
+            shredder,
+            shredding: tokio::sync::Mutex::default(),
             outbox,
             in_flight,
             space_low,
@@ -199,6 +237,17 @@ impl Ledger {
     /// The first half of [`Ledger::append`]: takes the drafts or says why not. Drafts are ordered as they were
     /// submitted; the returned future is their commit.
     pub fn submit(
+        &self,
+        drafts: Vec<Draft>,
+    ) -> Result<impl Future<Output = Result<Vec<Outcome>, AppendError>> + Send + use<>, AppendError> {
+        if let Some(kind) = drafts.iter().map(|draft| draft.kind).find(|kind| *kind >= OWN_KINDS) {
+            return Err(AppendError::OwnKind { kind });
+        }
+        self.submit_own(drafts)
+    }
+
+    /// The same for what the ledger itself has to say.
+    pub(crate) fn submit_own(
         &self,
         drafts: Vec<Draft>,
     ) -> Result<impl Future<Output = Result<Vec<Outcome>, AppendError>> + Send + use<>, AppendError> {
@@ -285,12 +334,12 @@ impl Ledger {
             let behind = last.saturating_sub(matched.as_ref().map_or(0, |id| id.index));
             name_of(*id).filter(|name| *name != self.inner.config.site).map(|name| (name, behind))
         });
-        let voters: BTreeSet<u64> = metrics.membership_config.membership().voter_ids().collect();
-        let peers = self.inner.peers.iter().map(|(id, peer)| PeerStatus {
-            name: peer.name.clone(),
-            address: peer.address.clone(),
-            voter: voters.contains(id),
+        let known = self.inner.roster.get();
+        let peers = self.inner.peers.all().into_iter().map(|(id, peer)| PeerStatus {
+            voter: known.voters.contains(&id),
             connected: peer.is_connected(),
+            name: peer.name,
+            address: peer.address,
         });
         Status {
             site: self.inner.config.site.clone(),
@@ -305,7 +354,19 @@ impl Ledger {
             refused: view.refused,
             log_first_index: metrics.purged.as_ref().map_or(0, |id| id.index + 1),
             in_flight_bytes: self.inner.in_flight.bytes(),
+            notice: self.inner.standing.notice(),
+            damage: self.inner.store.damage().found(),
         }
+    }
+
+    /// Returns once this site's ledger database was found damaged and opening it again heals it, which a site alone
+    /// cannot. What was found, in words.
+    pub async fn damaged(&self) -> String {
+        let found = self.inner.store.damage().is_found().await;
+        if self.inner.config.peers.is_empty() {
+            std::future::pending::<()>().await;
+        }
+        found
     }
 
     /// Puts a value of this site's own; with `sync` it is on the disk when this returns. Blocks.
@@ -323,6 +384,11 @@ impl Ledger {
         let own = site_key(b"").len();
         let found = self.inner.site_db.scan(&site_key(prefix))?;
         Ok(found.into_iter().map(|(key, value)| (key[own..].to_vec(), value)).collect())
+    }
+
+    pub(crate) fn site_compact(&self, prefix: &[u8]) {
+        let end = [prefix, &[0xff; 64]].concat();
+        self.inner.site_db.compact(&site_key(prefix), &site_key(&end));
     }
 
     pub fn site_get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, LedgerError> {
@@ -343,7 +409,12 @@ impl Ledger {
         let site_db = self.inner.site_db.clone();
         let flushed =
             tokio::task::spawn_blocking(move || store.generation().flush().and_then(|()| site_db.sync()));
-        flushed.await.map_err(|e| LedgerError::Storage(e.to_string()))??;
+        let flushed = flushed.await.map_err(|e| LedgerError::Storage(e.to_string()))?;
+        if self.inner.store.damage().found().is_some() {
+            // What could not be flushed comes again from the raft log, to a database that is whole.
+            return Ok(());
+        }
+        flushed?;
         stopped.map_err(|e| LedgerError::Consensus(e.to_string()))
     }
 }
@@ -366,44 +437,20 @@ fn role(metrics: &openraft::RaftMetrics<Types>) -> Role {
     }
 }
 
-/// The founding members: this site and its peers, numbered by their place among the consortium's sites.
-fn members(config: &Config, keys: &SiteKeys) -> Result<BTreeMap<u64, Member>, LedgerError> {
-    if config.site != keys.site.as_str() {
-        return Err(LedgerError::Config(format!(
-            "site {} is configured with the keys of site {} ({})",
-            config.site,
-            keys.site,
-            config.keys.display()
-        )));
-    }
-    let mut known: Vec<&SiteName> = keys.verifiers().batches.keys().collect();
-    known.sort();
-    let names = std::iter::once(&config.site).chain(config.peers.iter().map(|peer| &peer.name));
-    let mut members = BTreeMap::new();
-    for name in names {
-        let place = known.iter().position(|site| site.as_str() == name).ok_or_else(|| {
-            LedgerError::Config(format!(
-                "site {name} is not in {}",
-                config.keys.join("public.json").display()
-            ))
-        })?;
-        if members.insert(place as u64, Member { name: name.clone() }).is_some() {
-            return Err(LedgerError::Config(format!("site {name} is configured twice")));
-        }
-    }
-    Ok(members)
-}
-
-fn node_id(members: &BTreeMap<u64, Member>, site: &str) -> Result<u64, LedgerError> {
-    let found = members.iter().find(|(_, member)| member.name == site);
-    found.map(|(id, _)| *id).ok_or_else(|| LedgerError::Config(format!("site {site} is no member")))
-}
-
-fn addresses(config: &Config, members: &BTreeMap<u64, Member>) -> Vec<(u64, String, String)> {
-    let address_of =
-        |name: &str| config.peers.iter().find(|peer| peer.name == name).map(|peer| peer.address.clone());
-    let peer = |(id, member): (&u64, &Member)| Some((*id, member.name.clone(), address_of(&member.name)?));
-    members.iter().filter_map(peer).collect()
+fn identity(
+    config: &Config,
+    site_db: &Arc<SiteDb>,
+    log: &LogStore,
+    (id, is_founder): (u64, bool),
+    membership: &StoredMembership,
+) -> Result<Arc<Identity>, LedgerError> {
+    Ok(Arc::new(Identity {
+        site: config.site.clone(),
+        store_id: log.store_id()?,
+        site_db: site_db.clone(),
+        roster: Arc::new(Roster::new(id, membership)),
+        standing: Arc::new(Standing::new(log.clone(), is_founder)),
+    }))
 }
 
 fn consensus(error: impl std::fmt::Display) -> LedgerError {

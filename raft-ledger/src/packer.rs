@@ -8,7 +8,7 @@ use crate::keys::SiteKeys;
 use crate::raft::GROUP;
 use crate::record::{Batch, BatchHead, Chunk, Command, Hash, Item, Message};
 use crate::seal::Sealer;
-use crate::{Draft, LedgerError, Subject};
+use crate::{Draft, LedgerError, SHRED, Subject};
 
 /// Sealed bytes that one batch carries of a large payload.
 const CHUNK_BYTES: usize = 256 << 10;
@@ -36,7 +36,9 @@ pub(crate) struct Packer {
 impl Packer {
     /// One batch of all drafts; a single large one becomes several. Blocks.
     pub(crate) fn pack(&self, position: &Position, drafts: &[Draft]) -> Result<Packed, LedgerError> {
-        let subjects: Vec<Subject> = drafts.iter().map(|draft| draft.subject).collect();
+        // What says that keys were destroyed needs none.
+        let sealed = drafts.iter().filter(|draft| draft.kind != SHRED);
+        let subjects: Vec<Subject> = sealed.map(|draft| draft.subject).collect();
         self.sealer.ensure(&subjects)?;
         let mut rng = crate::random::rng();
         let mut items = Vec::with_capacity(drafts.len());

@@ -26,11 +26,26 @@ impl fmt::Display for Proposal {
     }
 }
 
-/// A member as the membership entry records it. Its address is each site's own configuration.
+/// A member as the membership entry records it. Founders bring a name alone.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Member {
     pub(crate) name: String,
+    /// `host:port` where a site's own configuration says nothing of it; empty for founders.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub(crate) address: String,
+    /// The raft log that this member was admitted with. A founder's is filled in by a later change.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) store: Option<StoreId>,
 }
+
+impl Member {
+    pub(crate) fn founder(name: &str) -> Member {
+        Member { name: name.to_owned(), ..Member::default() }
+    }
+}
+
+/// A random number that a raft log got when it was made: a wiped disk cannot show it again.
+pub(crate) type StoreId = [u8; 16];
 
 #[cfg(not(any(test, feature = "sim")))]
 type Runtime = openraft::impls::TokioRuntime;
@@ -53,8 +68,10 @@ pub(crate) type Entry = openraft::type_config::alias::EntryOf<Types>;
 pub(crate) type LogId = openraft::type_config::alias::LogIdOf<Types>;
 pub(crate) type Vote = openraft::type_config::alias::VoteOf<Types>;
 pub(crate) type StoredMembership = openraft::type_config::alias::StoredMembershipOf<Types>;
+pub(crate) type Membership = openraft::Membership<u64, Member>;
 pub(crate) type SnapshotMeta = openraft::type_config::alias::SnapshotMetaOf<Types>;
 pub(crate) type Payload = openraft::EntryPayload<Proposal, u64, Member>;
+pub(crate) type Changes = openraft::ChangeMembers<u64, Member>;
 
 pub(crate) fn log_id(term: u64, index: u64) -> LogId {
     LogId { leader_id: CommittedLeaderId::new(term), index }

@@ -35,7 +35,7 @@ impl Ledger {
     async fn caught_up(&self) -> Result<(), String> {
         let raft = &self.inner.raft;
         let leader = raft.metrics().borrow_watched().current_leader;
-        let index = match leader.and_then(|id| self.inner.peers.get(&id)) {
+        let index = match leader.and_then(|id| self.inner.peers.get(id)) {
             Some(peer) => peer.read_index().await.map_err(|e| e.to_string())?,
             None => read_index(raft).await?,
         };

@@ -5,8 +5,9 @@ use bytes::Bytes;
 use crate::ledger::Ledger;
 use crate::merkle::root_at;
 use crate::record::Leaf;
+use crate::seal::Access;
 use crate::store::generation::{Family, Generation, index_key, index_of_key, tag_key, time_key, time_of_key};
-use crate::{Entry, LedgerError, Payload, Tag};
+use crate::{Entry, LedgerError, Payload, SHRED, Subject, Tag};
 
 /// Sealed bytes that one `read_from` returns at most, unless a single entry is larger.
 const READ_BYTES_MAX: usize = 32 << 20;
@@ -17,6 +18,8 @@ impl Ledger {
     /// # Errors
     /// `Damaged` if what is stored is not what was applied.
     pub fn read_from(&self, index: u64, max_entries: usize) -> Result<Vec<Entry>, LedgerError> {
+        // What was shredded is never read again. Where the disk fails the shredder's own task says so, and tries again.
+        let _ = self.inner.shredder.catch_up(self.size());
         let db = self.inner.store.generation();
         let end = self.size().min(index.saturating_add(max_entries as u64));
         let mut entries = Vec::new();
@@ -82,18 +85,10 @@ impl Ledger {
     fn open_entry(&self, db: &Generation, index: u64, leaf: Bytes) -> Result<(Entry, usize), LedgerError> {
         let damaged = |e: &dyn std::fmt::Display| LedgerError::Damaged(format!("entry {index}: {e}"));
         let leaf = Leaf::decode(leaf).map_err(|e| damaged(&e))?;
-        let mut size = 0;
-        // What another site sealed is not even fetched: a site's replica holds all sites' entries.
-        let payload = match self.inner.sealer.has_key_of(&leaf) {
-            false => Payload::Sealed,
-            true => {
-                let blob = db.get(Family::Blobs, &index_key(index))?;
-                let blob = blob.ok_or_else(|| damaged(&"its payload is missing"))?;
-                size = blob.len();
-                let opened = self.inner.sealer.open(&leaf, &blob).map_err(|e| damaged(&e))?;
-                opened.map_or(Payload::Sealed, Payload::Open)
-            }
-        };
+        let (payload, size) = self.payload(db, index, &leaf).map_err(|error| match error {
+            LedgerError::Damaged(what) => damaged(&what),
+            error => error,
+        })?;
         let entry = Entry {
             index,
             kind: leaf.head.kind,
@@ -106,5 +101,31 @@ impl Ledger {
             payload,
         };
         Ok((entry, size))
+    }
+
+    /// With the sealed bytes that were read for it.
+    fn payload(&self, db: &Generation, index: u64, leaf: &Leaf) -> Result<(Payload, usize), LedgerError> {
+        let blob = || {
+            let blob = db.get(Family::Blobs, &index_key(index))?;
+            blob.ok_or_else(|| LedgerError::Damaged("its payload is missing".into()))
+        };
+        let sealer = &self.inner.sealer;
+        if leaf.head.kind == SHRED {
+            let keys = sealer.read_shred(leaf, blob()?.into()).map(|shred| shred.keys).unwrap_or_default();
+            let mut subjects: Vec<Subject> = keys.into_iter().map(|(subject, _)| subject).collect();
+            subjects.dedup();
+            return Ok((Payload::Shred(subjects), 0));
+        }
+        // What another site sealed is not even fetched: a site's replica holds all sites' entries.
+        match sealer.access(leaf) {
+            Access::Elsewhere => Ok((Payload::Sealed, 0)),
+            Access::Nobody => Ok((Payload::Shredded, 0)),
+            Access::Here => {
+                let blob = blob()?;
+                // Its key may be destroyed at this moment.
+                let opened = sealer.open(leaf, &blob)?;
+                Ok((opened.map_or(Payload::Shredded, Payload::Open), blob.len()))
+            }
+        }
     }
 }

@@ -25,6 +25,12 @@ impl fmt::Debug for Tag {
     }
 }
 
+/// Kinds from here on are the ledger's own.
+pub(crate) const OWN_KINDS: u16 = 0xff00;
+
+/// Of the entry that says which keys were destroyed.
+pub const SHRED: u16 = 0xff00;
+
 /// What a caller wants to have ordered and kept.
 #[derive(Clone)]
 pub struct Draft {
@@ -68,8 +74,21 @@ pub struct Entry {
 #[derive(Clone)]
 pub enum Payload {
     Open(Bytes),
-    /// This site holds no key for it: another site's patient, or shredded.
+    /// This site holds no key for it: another site sealed it.
     Sealed,
+    /// Nobody holds its key any more: its site has destroyed it.
+    Shredded,
+    /// The keys of these subjects were destroyed (entries of kind [`SHRED`]).
+    Shred(Vec<Subject>),
+}
+
+/// What [`Ledger::shred`](crate::Ledger::shred) did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shredded {
+    /// Of the entry that says so.
+    pub index: u64,
+    /// Keys that were destroyed.
+    pub keys: usize,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -91,6 +110,8 @@ pub enum AppendError {
     /// Nothing was taken: wait for the outbox to drain, or make it larger.
     #[error("the outbox holds {bytes} of the {limit} bytes that it may; it drains once there is a quorum")]
     OutboxFull { bytes: u64, limit: u64 },
+    #[error("kind {kind} is the ledger's own; callers' kinds are below 65280")]
+    OwnKind { kind: u16 },
     #[error("a draft for the outbox has no dedupe key; without one it could become two entries")]
     NoDedupe,
     #[error("the ledger is closed")]
@@ -115,6 +136,9 @@ pub enum LedgerError {
     /// No majority of the sites, or no leader, confirmed it in time.
     #[error("not now: {0}; try again")]
     Unavailable(String),
+    /// It would do harm or makes no sense; says why.
+    #[error("refused: {0}")]
+    Refused(String),
     /// There is no proof to give, or not yet; says why.
     #[error("not proven: {0}")]
     NotProven(String),
@@ -165,6 +189,10 @@ pub struct Status {
     /// Raft log that is kept: entries before are only in snapshots and in the ledger itself.
     pub log_first_index: u64,
     pub in_flight_bytes: usize,
+    /// Why this site does not take part, and what to do; `None`: it does.
+    pub notice: Option<String>,
+    /// What was found wrong with this site's ledger database; it heals from the peers when it is opened next.
+    pub damage: Option<String>,
 }
 
 #[derive(Clone, Debug, Serialize)]

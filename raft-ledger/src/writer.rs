@@ -287,7 +287,7 @@ impl Writer {
         if leader == *self.raft.node_id() {
             return self.raft.client_write_ff(Proposal(command), None).await.is_ok();
         }
-        let Some(peer) = self.peers.get(&leader) else { return false };
+        let Some(peer) = self.peers.get(leader) else { return false };
         let answer = peer.forward(command).await;
         let failed = failed.cloned();
         self.tasks.spawn(async move {

@@ -4,7 +4,7 @@ mod common;
 
 use std::path::{Path, PathBuf};
 
-use common::{Consortium, append, close, draft};
+use common::{Consortium, append, close, draft, flip};
 use raft_ledger::{Ledger, LedgerError};
 
 const FAMILIES: [&str; 11] = [
@@ -74,7 +74,7 @@ async fn a_damaged_payload_is_not_served() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_root_that_the_tiles_do_not_give_stops_the_start() {
+async fn a_root_that_the_tiles_do_not_give_is_made_again_from_the_log() {
     let consortium = filled().await;
     let path = consortium.data(0).join("ledgerdb/g00000001");
     {
@@ -90,7 +90,15 @@ async fn a_root_that_the_tiles_do_not_give_stops_the_start() {
         db.put_cf(cf, key, value).unwrap();
         db.flush_cf(cf).unwrap();
     }
-    assert!(matches!(Ledger::open(consortium.config(0)).await, Err(LedgerError::Damaged(_))));
+    let told = std::sync::Mutex::new(String::new());
+    let tell = |why: &str| *told.lock().unwrap() = why.to_owned();
+    let ledger = Ledger::open_telling(consortium.config(0), tell).await.unwrap();
+    let told = told.into_inner().unwrap();
+    assert!(told.contains("the tiles give another root"), "{told}");
+    common::wait_for_size(&[&ledger], 50).await;
+    let report = ledger.verify(&mut |_| {}).unwrap();
+    assert!(report.ok && report.size == 50, "{report:?}");
+    close(ledger).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -107,14 +115,6 @@ async fn a_torn_end_of_the_raft_log_is_cut_and_damage_before_it_is_refused() {
     flip(&newest_wal(&consortium.data(0).join("raftdb")), 2);
     let error = Ledger::open(consortium.config(0)).await.err();
     assert!(matches!(error, Some(LedgerError::Damaged(_))), "{error:?}");
-}
-
-/// Flips a bit at the `1 / part` of a file.
-fn flip(path: &Path, part: usize) {
-    let mut bytes = std::fs::read(path).unwrap();
-    let at = bytes.len() / part;
-    bytes[at] ^= 1;
-    std::fs::write(path, bytes).unwrap();
 }
 
 fn newest_wal(dir: &Path) -> PathBuf {

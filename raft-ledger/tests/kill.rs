@@ -5,13 +5,10 @@
 mod common;
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
-use common::kill::{as_child, config, run_and_kill, tell};
+use common::kill::{as_child, config, founded, lives, run_and_kill, tell};
 use common::{append, close, draft};
 use raft_ledger::{Ledger, Payload};
-use rand::{Rng, SeedableRng};
-use rand_chacha::ChaCha12Rng;
 
 /// Appends that a child has under way at a time.
 const AT_ONCE: u64 = 8;
@@ -42,18 +39,11 @@ fn what_was_acknowledged_is_there_once_after_kills() {
     if as_child().is_some() {
         return;
     }
-    let number = |name: &str, default: u64| std::env::var(name).map_or(default, |text| text.parse().unwrap());
-    let cycles = number("MEDULLA_KILL_CYCLES", 8);
-    let seed = number("MEDULLA_KILL_SEED", rand::random());
-    println!("MEDULLA_KILL_SEED={seed} MEDULLA_KILL_CYCLES={cycles}");
-    let mut rng = ChaCha12Rng::seed_from_u64(seed);
-    let dir = tempfile::tempdir().unwrap();
-    raft_ledger::keys::init(&dir.path().join("keys"), &[("a", "127.0.0.1")]).unwrap();
+    let dir = founded();
     let mut acknowledged = BTreeMap::new();
-    for _ in 0..cycles {
+    for after in lives(8) {
         // Goes back a little: what was under way when killed is appended again, as a sender would.
         let from = acknowledged.keys().next_back().map_or(0, |last: &u64| last.saturating_sub(20));
-        let after = Duration::from_millis(rng.gen_range(0..600));
         for told in run_and_kill("child_appends_until_killed", dir.path(), from, after) {
             let (n, index) = (told[0], told[1]);
             assert_eq!(*acknowledged.entry(n).or_insert(index), index, "draft {n} has two indices");

@@ -9,7 +9,7 @@ use raft_ledger::{AppendError, Payload};
 fn open(payload: &Payload) -> Bytes {
     match payload {
         Payload::Open(bytes) => bytes.clone(),
-        Payload::Sealed => panic!("sealed"),
+        _ => panic!("not open"),
     }
 }
 

@@ -9,11 +9,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use bytes::Bytes;
-use common::kill::{as_child, config, run_and_kill, tell};
+use common::kill::{as_child, config, founded, lives, run_and_kill, tell};
 use common::{Consortium, close, draft, wait_for_leader};
 use raft_ledger::{AppendError, Draft, Ledger, OutboxState, Payload, Stored};
-use rand::{Rng, SeedableRng};
-use rand_chacha::ChaCha12Rng;
 
 /// Puts as an insistent sender does, and waits until it is durable.
 async fn put(ledger: &Ledger, drafts: Vec<Draft>) -> Stored {
@@ -205,16 +203,9 @@ fn what_was_stored_is_there_once_and_in_order_after_kills() {
     if as_child().is_some() {
         return;
     }
-    let number = |name: &str, default: u64| std::env::var(name).map_or(default, |text| text.parse().unwrap());
-    let cycles = number("MEDULLA_KILL_CYCLES", 6);
-    let seed = number("MEDULLA_KILL_SEED", rand::random());
-    println!("MEDULLA_KILL_SEED={seed} MEDULLA_KILL_CYCLES={cycles}");
-    let mut rng = ChaCha12Rng::seed_from_u64(seed);
-    let dir = tempfile::tempdir().unwrap();
-    raft_ledger::keys::init(&dir.path().join("keys"), &[("a", "127.0.0.1")]).unwrap();
+    let dir = founded();
     let mut next = 0;
-    for _ in 0..cycles {
-        let after = Duration::from_millis(rng.gen_range(0..600));
+    for after in lives(6) {
         // The sender goes on after what was answered: what was under way may be there already.
         next = run_and_kill("child_puts_until_killed", dir.path(), next, after).last().unwrap()[0] + 1;
     }

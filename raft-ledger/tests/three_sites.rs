@@ -4,17 +4,8 @@ mod common;
 
 use std::collections::BTreeSet;
 
-use common::{Consortium, append, close, draft, wait_for_leader, wait_for_size};
+use common::{Consortium, append, close, draft, equal_roots, wait_for_leader, wait_for_size};
 use raft_ledger::{Ledger, LedgerError, Payload};
-
-fn equal_roots(ledgers: &[&Ledger], size: u64) {
-    let roots: BTreeSet<_> = ledgers.iter().map(|ledger| ledger.root_at(size).unwrap()).collect();
-    assert_eq!(roots.len(), 1, "roots at size {size} differ");
-    for ledger in ledgers {
-        let report = ledger.verify(&mut |_| {}).unwrap();
-        assert!(report.ok, "{:?}", report.findings);
-    }
-}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn every_site_appends_and_all_agree() {

@@ -12,7 +12,7 @@ pub(super) const NAMESPACE: &str = "https://github.com/medulla-health/medulla/ns
 /// An assigning authority as an identifier's system: an address as it is, an OID and a local name as URN.
 /// The way back is `to_events::patient`'s.
 pub(super) fn system(authority: &str) -> String {
-    if primitive::is_oid(authority) {
+    if oid(authority) {
         return format!("urn:oid:{authority}");
     }
     let is_uri = authority.contains(':') && !authority.contains(char::is_whitespace);
@@ -20,6 +20,12 @@ pub(super) fn system(authority: &str) -> String {
         return authority.to_owned();
     }
     format!("urn:id:{}", percent_encode(authority))
+}
+
+/// An OID that names something: the arcs at the top of the tree are registries, and what looks like one of them
+/// in a message is a number.
+pub(super) fn oid(text: &str) -> bool {
+    primitive::is_oid(text) && text.split('.').count() > 3
 }
 
 fn percent_encode(name: &str) -> String {
@@ -64,8 +70,15 @@ pub(super) fn uuid(parts: &[&str]) -> String {
     bytes.iter_mut().zip(hash.finalize()).for_each(|(to, from)| *to = from);
     bytes[6] = bytes[6] & 0x0f | 0x80;
     bytes[8] = bytes[8] & 0x3f | 0x80;
-    let hex: String = bytes.iter().map(|b| format!("{b:02x}")).collect();
-    format!("{}-{}-{}-{}-{}", &hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..])
+    let mut text = String::with_capacity(36);
+    for (at, byte) in bytes.iter().enumerate() {
+        if matches!(at, 4 | 6 | 8 | 10) {
+            text.push('-');
+        }
+        let digits = [byte >> 4, byte & 0xf].map(|d| char::from_digit(u32::from(d), 16).unwrap_or('0'));
+        text.extend(digits);
+    }
+    text
 }
 
 /// The entry of a resource under its own UUID.

@@ -4,6 +4,7 @@
 //! Duplicate keys are refused, because two readers would see two different resources. Depth, size and
 //! number of values are bounded.
 
+use std::borrow::Cow;
 use std::collections::HashSet;
 use std::ops::Range;
 
@@ -23,9 +24,12 @@ pub(super) enum Json {
     Object(Object),
 }
 
+/// A member's name; those that we write ourselves are not copied.
+pub(super) type Key = Cow<'static, str>;
+
 #[derive(Clone, Debug, Default)]
 pub(super) struct Object {
-    pub(super) members: Vec<(Box<str>, Json)>,
+    pub(super) members: Vec<(Key, Json)>,
     /// Where it stood in the bytes read; empty for what we build ourselves.
     pub(super) span: Range<usize>,
 }
@@ -86,7 +90,7 @@ impl Parser<'_> {
     fn object(&mut self, depth: usize) -> Parsed<Json> {
         let start = self.at;
         self.at += 1;
-        let mut members: Vec<(Box<str>, Json)> = Vec::new();
+        let mut members: Vec<(Key, Json)> = Vec::new();
         self.space();
         if self.take(b'}') {
             return Ok(Json::Object(Object { members, span: start..self.at }));
@@ -97,7 +101,7 @@ impl Parser<'_> {
             self.space();
             self.expect(b':')?;
             let value = self.value(depth + 1)?;
-            members.push((key, value));
+            members.push((Cow::Owned(key.into_string()), value));
             self.space();
             if self.take(b'}') {
                 break;
@@ -216,7 +220,7 @@ impl Parser<'_> {
 }
 
 /// Linear for the usual few members, hashed for many, so that no input makes it quadratic.
-fn has_duplicates(members: &[(Box<str>, Json)]) -> bool {
+fn has_duplicates(members: &[(Key, Json)]) -> bool {
     if members.len() <= 16 {
         return members.iter().enumerate().any(|(at, (key, _))| members[..at].iter().any(|(k, _)| k == key));
     }
@@ -224,10 +228,28 @@ fn has_duplicates(members: &[(Box<str>, Json)]) -> bool {
     !members.iter().all(|(key, _)| seen.insert(key))
 }
 
+impl Object {
+    pub(super) fn get(&self, key: &str) -> Option<&Json> {
+        self.members.iter().find(|(k, _)| &**k == key).map(|(_, v)| v)
+    }
+
+    /// The member `key`, made with `absent` where there is none.
+    pub(super) fn member(&mut self, key: &'static str, absent: Json) -> &mut Json {
+        let at = match self.members.iter().position(|(k, _)| &**k == key) {
+            Some(at) => at,
+            None => {
+                self.members.push((key.into(), absent));
+                self.members.len() - 1
+            }
+        };
+        &mut self.members[at].1
+    }
+}
+
 impl Json {
     pub(super) fn get(&self, key: &str) -> Option<&Json> {
         match self {
-            Json::Object(object) => object.members.iter().find(|(k, _)| &**k == key).map(|(_, v)| v),
+            Json::Object(object) => object.get(key),
             _ => None,
         }
     }
@@ -291,22 +313,26 @@ impl Json {
 
 fn write_string(text: &str, out: &mut Vec<u8>) {
     out.push(b'"');
-    for c in text.chars() {
-        match c {
-            '"' => out.extend_from_slice(b"\\\""),
-            '\\' => out.extend_from_slice(b"\\\\"),
-            '\n' => out.extend_from_slice(b"\\n"),
-            '\r' => out.extend_from_slice(b"\\r"),
-            '\t' => out.extend_from_slice(b"\\t"),
-            c if (c as u32) < 0x20 => out.extend_from_slice(format!("\\u{:04x}", c as u32).as_bytes()),
-            c => out.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes()),
+    let mut rest = text;
+    while let Some(at) = rest.bytes().position(|b| matches!(b, b'"' | b'\\' | 0..=0x1f)) {
+        let (plain, special) = rest.split_at(at);
+        out.extend_from_slice(plain.as_bytes());
+        match special.as_bytes()[0] {
+            b'"' => out.extend_from_slice(b"\\\""),
+            b'\\' => out.extend_from_slice(b"\\\\"),
+            b'\n' => out.extend_from_slice(b"\\n"),
+            b'\r' => out.extend_from_slice(b"\\r"),
+            b'\t' => out.extend_from_slice(b"\\t"),
+            control => out.extend_from_slice(format!("\\u{control:04x}").as_bytes()),
         }
+        rest = &special[1..];
     }
+    out.extend_from_slice(rest.as_bytes());
     out.push(b'"');
 }
 
 /// Builds an object, leaving out what is empty: FHIR allows no empty value (R4 §2.6.2).
-pub(super) fn object<const N: usize>(members: [(&str, Json); N]) -> Json {
+pub(super) fn object<const N: usize>(members: [(&'static str, Json); N]) -> Json {
     let members = members.into_iter().filter(|(_, v)| !is_empty(v)).map(|(k, v)| (k.into(), v)).collect();
     Json::Object(Object { members, span: 0..0 })
 }

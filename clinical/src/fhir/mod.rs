@@ -14,7 +14,7 @@ mod to_events;
 mod validate;
 
 pub use alert::alert_bundle;
-pub use from_hl7::from_hl7;
+pub use from_hl7::{Fate, coverage, from_hl7};
 pub use metadata::{EntryAnswer, batch_response, metadata, transaction_response};
 pub use outcome::outcome;
 pub use read::{Entry, Kind, Resource, read, read_bytes};

@@ -47,6 +47,7 @@ fn issue_type(code: &str) -> &'static str {
         | "fhir-bundle-unsupported" => "not-supported",
         "fhir-too-large" | "fhir-json-depth" => "too-long",
         "fhir-reference-unresolved" => "not-found",
+        "shredded" => "deleted",
         code if code.starts_with("fhir-json") || code.starts_with("fhir-element") || code == "fhir-empty" => {
             "structure"
         }

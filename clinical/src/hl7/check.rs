@@ -3,7 +3,8 @@
 use bytes::Bytes;
 use serde::Serialize;
 
-use super::split::{PieceKind, split};
+use super::batch::Batches;
+use super::split::{Piece, PieceKind, split};
 use super::{Limits, Message, ParseError, to_events};
 use crate::{Event, Feed, Issue, Severity, Time};
 
@@ -42,8 +43,8 @@ pub struct Finding {
     pub text: String,
 }
 
-/// Checks every message of a file, and reports what belongs to none. `file` is only named. Where
-/// `feed.authority` is empty, ids without an authority are warned of: whether they are taken depends on the
+/// Checks every message of a file, and reports what belongs to none. What is wrong with a batch's envelope is told
+/// of the message before it. `file` is only named. Where `feed.authority` is empty, ids without an authority are warned of: whether they are taken depends on the
 /// feed they come by.
 pub fn check<'f>(
     bytes: Bytes,
@@ -52,17 +53,53 @@ pub fn check<'f>(
     limits: &'f Limits,
     now: Time,
 ) -> impl Iterator<Item = Report> + 'f {
-    split(bytes).filter_map(move |piece| {
-        let report = match piece.kind {
-            PieceKind::Blank | PieceKind::Envelope => return None,
-            PieceKind::Stray => unreadable(&ParseError::MshMissing),
-            PieceKind::Message => match Message::parse(piece.bytes, limits) {
-                Ok(message) => readable(&message, feed, now),
-                Err(error) => unreadable(&error),
-            },
-        };
-        Some(Report { file: file.to_owned(), offset: piece.offset, ..report })
+    let mut batches = Some(Batches::default());
+    let mut pieces = split(bytes);
+    // A message is told once it is known what the trailer behind it says.
+    let mut held: Option<Report> = None;
+    std::iter::from_fn(move || {
+        loop {
+            let Some(piece) = pieces.next() else {
+                if let (Some(cut), Some(held)) = (batches.take().and_then(Batches::end), &mut held) {
+                    held.warn(cut);
+                }
+                return held.take();
+            };
+            let wrong = batches.as_mut().and_then(|batches| batches.piece(&piece));
+            let next = report(piece, file, feed, limits, now);
+            if let (Some(wrong), Some(held)) = (wrong, &mut held) {
+                held.warn(wrong);
+            }
+            if let Some(next) = next
+                && let Some(last) = held.replace(next)
+            {
+                return Some(last);
+            }
+        }
     })
+}
+
+/// `None`: a piece that is no message.
+fn report(piece: Piece, file: &str, feed: &Feed, limits: &Limits, now: Time) -> Option<Report> {
+    let offset = piece.offset;
+    let report = match piece.kind {
+        PieceKind::Blank | PieceKind::Envelope => return None,
+        PieceKind::Stray => unreadable(&ParseError::MshMissing),
+        PieceKind::Message => match Message::parse(piece.bytes, limits) {
+            Ok(message) => readable(&message, feed, now),
+            Err(error) => unreadable(&error),
+        },
+    };
+    Some(Report { file: file.to_owned(), offset, ..report })
+}
+
+impl Report {
+    fn warn(&mut self, issue: Issue) {
+        if self.status == Status::Ok {
+            self.status = Status::Warn;
+        }
+        self.issues.push(finding(issue));
+    }
 }
 
 /// The worst issue decides.
@@ -84,7 +121,7 @@ fn readable(message: &Message, feed: &Feed, now: Time) -> Report {
         control_id: message.control_id().into_owned(),
         version: message.version().into_owned(),
         segments: message.segments().len(),
-        charset: message.charset().name().to_owned(),
+        charset: message.charset_name().to_owned(),
         status: status_of(&issues),
         issues: issues.into_iter().map(finding).collect(),
     }
@@ -130,6 +167,18 @@ mod tests {
     fn reports(bytes: &'static [u8]) -> Vec<Report> {
         let (feed, limits) = (Feed::default(), Limits::default());
         check(Bytes::from_static(bytes), "f.hl7", &feed, &limits, Time(0)).collect()
+    }
+
+    #[test]
+    fn a_wrong_envelope_is_told_and_one_bad_message_stands_alone() {
+        let reports = reports(
+            b"BHS|^~\\&\rMSH|^~\\&|||||1970||ADT^A08|1|P|2.5\rPID|||1^^^H\rMSH|a \rMSH|^~\\&|||||1970||ADT^A08|3|P|2.5\r\
+              PID|||1^^^H\rBTS|2\rBHS|^~\\&\r",
+        );
+        let short: Vec<_> = reports.iter().map(|r| (r.type_.as_str(), r.status)).collect();
+        assert_eq!(short, [("ADT^A08", Status::Ok), ("", Status::Rejected), ("ADT^A08", Status::Warn)]);
+        let told: Vec<_> = reports[2].issues.iter().map(|i| (i.code.as_str(), i.location.as_str())).collect();
+        assert_eq!(told, [("batch-count-mismatch", "BTS-1"), ("batch-truncated", "BTS")]);
     }
 
     #[test]

@@ -2,9 +2,8 @@
 
 use bytes::Bytes;
 
-use super::charset::{self, Charset, Decision};
+use super::charset::{self, Charset, Decision, Wide};
 use super::message::Message;
-use super::scan::Step;
 use super::{Delimiters, Limits, ParseError};
 
 const VT: u8 = 0x0B;
@@ -27,18 +26,23 @@ pub(super) fn index(bytes: Bytes, limits: &Limits, fallback: Option<&str>) -> Re
     if bytes.len() > bytes_max {
         return Err(ParseError::TooLarge { bytes: bytes.len(), bytes_max });
     }
+    let wide = Wide::of(&bytes);
+    let bytes = match wide {
+        Some(wide) => wide.decode(&bytes).ok_or(ParseError::CharsetUnsupported)?.into(),
+        None => bytes,
+    };
     let (start, end) = trim(&bytes);
     let text = bytes.get(start..end).filter(|t| !t.is_empty()).ok_or(ParseError::Empty)?;
-    if is_utf16(&bytes) {
-        return Err(ParseError::CharsetUnsupported);
-    }
     let rest = text.strip_prefix(b"MSH").ok_or(ParseError::MshMissing)?;
     let (&field, rest) = rest.split_first().ok_or(ParseError::MshMissing)?;
     let header_end = memchr::memchr2(b'\r', b'\n', rest);
     let header = rest.get(..header_end.unwrap_or(rest.len())).unwrap_or_default();
     let encoding = header.split(|&b| b == field).next().unwrap_or_default();
     let delimiters = Delimiters::read(field, encoding)?;
-    let decision = decide(header, &delimiters, fallback, &bytes);
+    let decision = match wide {
+        Some(_) => Decision { charset: Charset::UTF_8, issue: None },
+        None => decide(header, &delimiters, fallback, &bytes),
+    };
     let lf = header_end.and_then(|at| rest.get(at)) == Some(&b'\n');
     let mut indexer = Indexer {
         text,
@@ -59,7 +63,7 @@ pub(super) fn index(bytes: Bytes, limits: &Limits, fallback: Option<&str>) -> Re
     }
     account(&mut segments, bytes.len());
     let Decision { charset, issue } = decision;
-    Ok(Message { bytes, delimiters, segments, stops, charset, charset_issue: issue })
+    Ok(Message { bytes, delimiters, segments, stops, charset, charset_issue: issue, wide })
 }
 
 struct Indexer<'b> {
@@ -144,22 +148,12 @@ fn trim(bytes: &[u8]) -> (usize, usize) {
     (start, bytes.len().saturating_sub(after).max(start))
 }
 
-fn is_utf16(bytes: &[u8]) -> bool {
-    bytes.starts_with(b"\xFF\xFE")
-        || bytes.starts_with(b"\xFE\xFF")
-        || bytes.starts_with(b"M\0S\0")
-        || bytes.starts_with(b"\0M\0S")
-        || bytes.starts_with(b"\0\0\0M")
-}
-
 /// MSH-18 is found in the header's bytes: those before it are in practice ASCII, and a wrong guess is
 /// caught by the check against the bytes.
 fn decide(header: &[u8], delimiters: &Delimiters, fallback: Option<&str>, bytes: &[u8]) -> Decision {
     let field = header.split(|&b| b == delimiters.field).nth(16).unwrap_or_default();
-    let first = field.split(|&b| delimiters.repetition == Some(b)).next().unwrap_or_default();
-    let declared = Charset::WINDOWS_1252.decode(first);
-    let declared = if declared == "\"\"" { "" } else { declared.trim() };
-    let step = Charset::named(declared).map_or(Step::Byte, Charset::step);
-    debug_assert!(step == Step::Byte || !declared.is_empty());
-    charset::decide(declared, fallback, bytes)
+    let names = field.split(|&b| delimiters.repetition == Some(b));
+    let names = names.map(|name| Charset::WINDOWS_1252.decode(name).trim().to_owned());
+    let declared: Vec<String> = names.filter(|name| !name.is_empty() && name != "\"\"").collect();
+    charset::decide(&declared, fallback, bytes)
 }

@@ -5,7 +5,7 @@ use std::fmt;
 
 use bytes::Bytes;
 
-use super::charset::Charset;
+use super::charset::{Charset, Wide};
 use super::index::{Span, index};
 use super::path::Path;
 use super::view::Segment;
@@ -20,6 +20,7 @@ use crate::{Feed, Issue};
 /// blank lines, a byte order mark and MLLP's framing bytes belong to no segment and are kept.
 #[derive(Clone)]
 pub struct Message {
+    /// UTF-8 where the message came in UTF-16 or UTF-32.
     pub(super) bytes: Bytes,
     pub(super) delimiters: Delimiters,
     pub(super) segments: Vec<Span>,
@@ -27,6 +28,7 @@ pub struct Message {
     pub(super) stops: Vec<u32>,
     pub(super) charset: Charset,
     pub(super) charset_issue: Option<Issue>,
+    pub(super) wide: Option<Wide>,
 }
 
 impl Message {
@@ -39,7 +41,9 @@ impl Message {
     /// The same message read with the feed's charset where MSH-18 is empty or wrong.
     pub fn for_feed(&self, feed: &Feed) -> Cow<'_, Message> {
         match &feed.charset {
-            Some(fallback) if !self.bytes.is_ascii() || self.bytes.contains(&0x1B) => {
+            Some(fallback)
+                if self.wide.is_none() && (!self.bytes.is_ascii() || self.bytes.contains(&0x1B)) =>
+            {
                 match index(self.bytes.clone(), &Limits::NONE, Some(fallback)) {
                     Ok(message) => Cow::Owned(message),
                     Err(_) => Cow::Borrowed(self),
@@ -64,10 +68,13 @@ impl Message {
             out.extend_from_slice(self.slice(from, span.end));
             out.extend_from_slice(self.slice(span.end, span.next));
         }
-        out
+        match self.wide {
+            Some(wide) => wide.encode(&out),
+            None => out,
+        }
     }
 
-    /// The bytes that were parsed.
+    /// The bytes that were indexed: those parsed, or the same text in UTF-8 where it came in UTF-16 or UTF-32.
     pub fn bytes(&self) -> &Bytes {
         &self.bytes
     }
@@ -79,6 +86,11 @@ impl Message {
     /// What the text is read as; MSH-18's first repetition where the bytes fit it.
     pub fn charset(&self) -> Charset {
         self.charset
+    }
+
+    /// IANA's name of the charset that the message came in.
+    pub fn charset_name(&self) -> &'static str {
+        self.wide.map_or(self.charset.name(), Wide::name)
     }
 
     pub fn segments(&self) -> impl ExactSizeIterator<Item = Segment<'_>> + DoubleEndedIterator {
@@ -141,7 +153,7 @@ impl Message {
     }
 
     /// MSH: the parser makes no message without it.
-    pub(super) fn header(&self) -> Segment<'_> {
+    pub(crate) fn header(&self) -> Segment<'_> {
         Segment::new(self, 0)
     }
 
@@ -231,7 +243,8 @@ mod tests {
         assert_eq!(check(b"MSH"), "msh-missing");
         assert_eq!(check(b"MSHA^~"), "field-separator-invalid");
         assert_eq!(check(b"MSH|a~\\&|"), "delimiters-invalid");
-        assert_eq!(check(b"\xFF\xFEM\0S\0H\0|\0"), "charset-unsupported");
+        assert_eq!(check(b"\xFF\xFEM\0S\0H\0|"), "charset-unsupported");
+        assert_eq!(check(b"\xFF\xFEM\0S\0H\0"), "msh-missing");
         assert_eq!(code(b"MSH|^~\\&|", Limits { bytes_max: 4, ..Limits::default() }), "message-too-large");
         let one = Limits { segments_max: 1, ..Limits::default() };
         assert_eq!(code(b"MSH|^~\\&|\rPID|\r", one), "segments-too-many");
@@ -246,6 +259,18 @@ mod tests {
         assert_eq!(jis.get("PID-2.1").as_deref(), Some("山田"));
         assert_eq!(jis.get("PID-2.2").as_deref(), Some("太郎"));
         assert_eq!(jis.get("PID-3").as_deref(), Some("end"));
+    }
+
+    #[test]
+    fn wide_text_is_read_and_written_back() {
+        let text = "\u{FEFF}MSH|^~\\&||||||||||||||||UNICODE UTF-16\rPID|1|😀^山田|end\r";
+        let mut bytes: Vec<u8> = text.encode_utf16().flat_map(u16::to_le_bytes).collect();
+        let message = parse(&bytes);
+        assert_eq!(message.get("PID-2.2").as_deref(), Some("山田"));
+        assert_eq!((message.charset_name(), message.charset_issue.is_some()), ("UTF-16LE", false));
+        assert_eq!(message.write(), bytes);
+        bytes = text.chars().flat_map(|c| u32::from(c).to_be_bytes()).collect();
+        assert_eq!((parse(&bytes).charset_name(), parse(&bytes).write()), ("UTF-32BE", bytes));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! HL7 v2 in its pipe-and-hat form (ER7), v2.1 to v2.9: bytes to an index, the index to events, and answers.
 
 pub mod ack;
+mod batch;
 mod charset;
 mod check;
 mod delimiters;
@@ -16,6 +17,7 @@ mod split;
 mod structure;
 mod view;
 
+pub use batch::Batches;
 pub use charset::Charset;
 pub use check::{Finding, Report, Status, check, status_of};
 pub use delimiters::Delimiters;

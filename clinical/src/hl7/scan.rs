@@ -112,6 +112,8 @@ impl Walk {
             }
             (1, b'$') => (self.escape, self.double) = (2, true),
             (1, b'(') => (self.escape, self.double) = (2, false),
+            // `ESC $ ( D`: one more byte follows.
+            (2, b'(') if self.double => {}
             (1 | 2, _) => self.escape = 0,
             _ if self.double => self.inside = !self.inside,
             _ => return true,
@@ -146,6 +148,7 @@ mod tests {
         assert_eq!(stops(Step::Pair, b"a|\xB2\x7C|", b'|'), [(1, b'|'), (4, b'|')]);
         assert_eq!(stops(Step::ShiftJis, b"\xB2|\x83\x7C|", b'|'), [(1, b'|'), (4, b'|')]);
         assert_eq!(stops(Step::Iso2022, b"\x1B$B;3\x7C\x7C\x1B(B|", b'|'), [(10, b'|')]);
+        assert_eq!(stops(Step::Iso2022, b"\x1B$(D\x30\x7C|\x7C\x1B(B|", b'|'), [(11, b'|')]);
         assert_eq!(Step::Pair.find(b"\xA5\x5E^", b'^'), Some(2));
         assert_eq!(stops(Step::Pair, b"\x81\r|", b'|'), [(1, b'\r'), (2, b'|')]);
     }

@@ -3,6 +3,8 @@
 
 use bytes::Bytes;
 
+use super::charset::Wide;
+
 /// A run of a file's bytes.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Piece {
@@ -34,7 +36,9 @@ impl std::fmt::Debug for Piece {
 /// zero-copy; every byte is looked at once.
 pub fn split(bytes: Bytes) -> impl Iterator<Item = Piece> {
     let mut at = 0;
-    let mut next = start_after(&bytes, None);
+    // UTF-16 and UTF-32 have no lines that bytes could tell: such a file is one message.
+    let wide = Wide::of(&bytes).is_some();
+    let mut next = if wide { Some((0, PieceKind::Message)) } else { start_after(&bytes, None) };
     std::iter::from_fn(move || {
         if at >= bytes.len() {
             return None;
@@ -42,7 +46,7 @@ pub fn split(bytes: Bytes) -> impl Iterator<Item = Piece> {
         let (end, kind) = match next {
             Some((from, _)) if from > at => (from, None),
             Some((from, kind)) => {
-                next = start_after(&bytes, Some(from));
+                next = if wide { None } else { start_after(&bytes, Some(from)) };
                 (next.map_or(bytes.len(), |(from, _)| from), Some(kind))
             }
             None => (bytes.len(), None),

@@ -47,7 +47,7 @@ impl<'m> Segment<'m> {
     }
 
     /// Whether the name is that of HL7: three characters, a letter first.
-    pub(super) fn is_named_well(&self) -> bool {
+    pub(crate) fn is_named_well(&self) -> bool {
         matches!(self.name_bytes(), [a, rest @ ..] if rest.len() == 2 && a.is_ascii_uppercase()
             && rest.iter().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit()))
     }
@@ -73,6 +73,11 @@ impl<'m> Segment<'m> {
     pub fn raw(&self) -> &'m [u8] {
         let span = self.message.segments.get(self.at);
         span.map_or(&[], |span| self.message.slice(span.start, span.end))
+    }
+
+    /// The whole segment as one text, its name and separators included.
+    pub(crate) fn whole(&self) -> Part<'m> {
+        self.part(self.raw(), Level::Literal)
     }
 
     /// Offset of the segment's first byte in the message's bytes.
@@ -159,6 +164,11 @@ impl<'m> Part<'m> {
         }
     }
 
+    /// Decoded, with escapes and delimiters as sent.
+    pub fn raw_text(&self) -> Cow<'m, str> {
+        self.message.charset.decode(self.raw)
+    }
+
     /// HL7's null, `""`: the sender says that there is no value. An empty part says nothing.
     pub fn is_null(&self) -> bool {
         self.raw == b"\"\""
@@ -201,6 +211,15 @@ impl<'m> Part<'m> {
 
     pub fn subcomponent(&self, number: usize) -> Option<Part<'m>> {
         self.subcomponents().nth(number.checked_sub(1)?)
+    }
+
+    /// One level down: of a field or repetition its component, of a component its subcomponent. Reads the same
+    /// data type wherever it stands. Anything deeper is its own only part.
+    pub fn below(&self, number: usize) -> Option<Part<'m>> {
+        match self.level {
+            Level::Field | Level::Repetition => self.component(number),
+            _ => self.subcomponent(number),
+        }
     }
 
     /// The first part of each level between this one and `level`.

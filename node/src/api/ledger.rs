@@ -2,7 +2,7 @@ use std::path::PathBuf;
 
 use actix_web::http::StatusCode;
 use actix_web::{get, post, web};
-use raft_ledger::{CosignedCheckpoint, LedgerError, Report, Status};
+use raft_ledger::{Backup, CosignedCheckpoint, LedgerError, Report, Status};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
@@ -114,7 +114,7 @@ pub async fn verify(site: SiteData, who: Identity) -> Result<web::Json<Report>, 
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Export {
-    /// Absolute path at the site's machine; empty or new.
+    /// Absolute path at the site's machine; empty or new, or of an earlier backup.
     #[schema(value_type = String)]
     folder: PathBuf,
 }
@@ -138,15 +138,38 @@ pub async fn export(
     body: web::Json<Export>,
 ) -> Result<web::Json<Exported>, ApiError> {
     who.must_administer()?;
-    if !matches!(&**access, Access::Socket) {
-        let text = "exports are made with `medulla ledger export` on the site's machine";
-        return Err(ApiError::new(StatusCode::FORBIDDEN, "socket-only", text));
-    }
+    on_the_machine(&access, "exports are made with `medulla ledger export` on the site's machine")?;
     let folder = body.into_inner().folder;
     let made = web::block(move || site.export(&folder)).await.map_err(ApiError::internal)?;
-    // The caller is the local administrator, who named the folder: the reason is for their eyes.
-    let failed =
-        |error| ApiError::new(StatusCode::UNPROCESSABLE_ENTITY, "export-failed", format!("{error:#}"));
-    let (size, root) = made.map_err(failed)?;
+    let (size, root) = made.map_err(|error| failed("export-failed", format!("{error:#}")))?;
     Ok(web::Json(Exported { size, root: hex::encode(root) }))
+}
+
+/// Writes a verified backup into a folder that is new, empty or holds an earlier one. Only over the unix socket.
+#[utoipa::path(path = "/api/ledger/backup", tag = "ledger", request_body = Export,
+    responses((status = 200, body = schemas::Backup), (status = 403, body = ApiError), (status = 422, body = ApiError)))]
+#[post("/ledger/backup")]
+pub async fn backup(
+    site: SiteData,
+    who: Identity,
+    access: web::Data<Access>,
+    body: web::Json<Export>,
+) -> Result<web::Json<Backup>, ApiError> {
+    who.must_administer()?;
+    on_the_machine(&access, "backups are made with `medulla ledger backup` on the site's machine")?;
+    let folder = body.into_inner().folder;
+    let made = web::block(move || site.backup(&folder)).await.map_err(ApiError::internal)?;
+    made.map(web::Json).map_err(|error| failed("backup-failed", error.to_string()))
+}
+
+fn on_the_machine(access: &Access, text: &str) -> Result<(), ApiError> {
+    match access {
+        Access::Socket => Ok(()),
+        Access::Tcp(_) => Err(ApiError::new(StatusCode::FORBIDDEN, "socket-only", text)),
+    }
+}
+
+/// The caller is the local administrator, who named the folder: the reason is for their eyes.
+fn failed(code: &'static str, text: String) -> ApiError {
+    ApiError::new(StatusCode::UNPROCESSABLE_ENTITY, code, text)
 }

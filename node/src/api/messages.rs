@@ -4,7 +4,7 @@ use actors::entry::{self, Kind};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use raft_ledger::{Entry, LedgerError, Payload};
+use raft_ledger::{Entry, LedgerError, Payload, SHRED};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -18,7 +18,7 @@ use crate::http::Identity;
 #[derive(Serialize, ToSchema)]
 pub struct Message {
     index: u64,
-    /// `message`, `rejected`, `alert`, `delivered`, `acknowledged`, `tick`, `model-registered` or `kind-N`.
+    /// `message`, `rejected`, `alert`, `delivered`, `acknowledged`, `tick`, `model-registered`, `shred` or `kind-N`.
     kind: String,
     site: String,
     epoch: u64,
@@ -26,8 +26,10 @@ pub struct Message {
     event_time_ms: i64,
     message_time_ms: i64,
     received_time_ms: i64,
-    /// This site holds no key for it: another site's patient, or shredded.
+    /// This site holds no key for it: another site sealed it.
     sealed: bool,
+    /// Its site has destroyed its key: nobody can read it any more.
+    shredded: bool,
     /// What the reader made of it: feed, type, events, issues.
     #[schema(value_type = Object)]
     content: Option<serde_json::Value>,
@@ -86,7 +88,9 @@ pub struct MessageRow {
     site: String,
     event_time_ms: i64,
     received_time_ms: i64,
+    /// As in [`Message`].
     sealed: bool,
+    shredded: bool,
     feed: Option<String>,
     #[serde(rename = "type")]
     type_: Option<String>,
@@ -148,6 +152,7 @@ fn row(entry: Entry) -> MessageRow {
         event_time_ms: entry.event_time_ms,
         received_time_ms: entry.received_time_ms,
         sealed: matches!(entry.payload, Payload::Sealed),
+        shredded: matches!(entry.payload, Payload::Shredded),
         feed: text("feed"),
         type_: text("type"),
         control_id: text("control_id"),
@@ -168,13 +173,17 @@ fn show_parts(entry: &Entry) -> Shown {
     let (content, raw) = match (&entry.payload, kind) {
         (Payload::Open(payload), Some(kind)) => open(kind, payload),
         (Payload::Open(payload), None) => (None, payload.clone()),
-        (Payload::Sealed, _) => (None, Bytes::new()),
+        (Payload::Sealed | Payload::Shredded | Payload::Shred(_), _) => (None, Bytes::new()),
     };
     Shown { kind, content, raw }
 }
 
 fn kind_name(number: u16, kind: Option<Kind>) -> String {
-    kind.map_or_else(|| format!("kind-{number}"), |kind| name(kind).to_owned())
+    match kind {
+        Some(kind) => name(kind).to_owned(),
+        None if number == SHRED => "shred".to_owned(),
+        None => format!("kind-{number}"),
+    }
 }
 
 fn show(entry: Entry) -> Message {
@@ -191,6 +200,7 @@ fn show(entry: Entry) -> Message {
         message_time_ms: entry.message_time_ms,
         received_time_ms: entry.received_time_ms,
         sealed: matches!(entry.payload, Payload::Sealed),
+        shredded: matches!(entry.payload, Payload::Shredded),
         content,
         raw: text.filter(|text| !text.is_empty()),
         raw_base64,
@@ -206,6 +216,7 @@ pub(super) fn name(kind: Kind) -> &'static str {
         Kind::Acknowledged => "acknowledged",
         Kind::Tick => "tick",
         Kind::ModelRegistered => "model-registered",
+        Kind::MembersChanged => "members-changed",
     }
 }
 
@@ -219,6 +230,7 @@ fn open(kind: Kind, payload: &Bytes) -> (Option<serde_json::Value>, Bytes) {
         Kind::Acknowledged => decoded::<entry::Acknowledged>(payload),
         Kind::Tick => decoded::<entry::Tick>(payload),
         Kind::ModelRegistered => decoded::<entry::ModelRegistered>(payload),
+        Kind::MembersChanged => decoded::<entry::MembersChanged>(payload),
     }
 }
 

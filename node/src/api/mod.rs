@@ -12,6 +12,7 @@ mod patients;
 mod pipeline;
 mod schemas;
 mod site;
+mod sites;
 mod status;
 mod stream;
 
@@ -38,6 +39,7 @@ pub fn routes(config: &mut web::ServiceConfig) {
             .service(status::status)
             .service(feeds::feeds)
             .service(patients::patients)
+            .service(patients::shred)
             .service(patients::patient)
             .service(alerts::alerts)
             .service(alerts::acknowledge)
@@ -49,6 +51,12 @@ pub fn routes(config: &mut web::ServiceConfig) {
             .service(ledger::consistency)
             .service(ledger::verify)
             .service(ledger::export)
+            .service(sites::sites)
+            .service(sites::add)
+            .service(sites::promote)
+            .service(sites::remove)
+            .service(sites::lead)
+            .service(ledger::backup)
             .service(stream::stream),
     );
 }

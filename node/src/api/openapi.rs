@@ -3,7 +3,7 @@
 use actix_web::HttpResponse;
 use utoipa::OpenApi;
 
-use super::{alerts, feeds, ledger, messages, patients, status, stream};
+use super::{alerts, feeds, ledger, messages, patients, sites, status, stream};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -16,6 +16,7 @@ use super::{alerts, feeds, ledger, messages, patients, status, stream};
         feeds::feeds,
         patients::patients,
         patients::patient,
+        patients::shred,
         alerts::alerts,
         alerts::acknowledge,
         messages::messages,
@@ -26,6 +27,12 @@ use super::{alerts, feeds, ledger, messages, patients, status, stream};
         ledger::consistency,
         ledger::verify,
         ledger::export,
+        sites::sites,
+        sites::add,
+        sites::promote,
+        sites::remove,
+        sites::lead,
+        ledger::backup,
         stream::stream,
     )
 )]
@@ -52,6 +59,7 @@ mod tests {
                 "/api/alerts/{id}/acknowledge",
                 "/api/feeds",
                 "/api/ledger",
+                "/api/ledger/backup",
                 "/api/ledger/checkpoint",
                 "/api/ledger/consistency",
                 "/api/ledger/export",
@@ -60,7 +68,12 @@ mod tests {
                 "/api/messages",
                 "/api/messages/{index}",
                 "/api/patients",
+                "/api/patients/shred",
                 "/api/patients/{key}",
+                "/api/sites",
+                "/api/sites/{site}/lead",
+                "/api/sites/{site}/promote",
+                "/api/sites/{site}/remove",
                 "/api/status",
                 "/api/stream"
             ]

@@ -1,6 +1,9 @@
-use actix_web::{get, web};
-use actors::{PatientDetail, PatientRow};
-use serde::Serialize;
+use actix_web::http::StatusCode;
+use actix_web::{get, post, web};
+use actors::{PatientDetail, PatientRow, PatientShredded};
+use clinical::PatientId;
+use raft_ledger::LedgerError;
+use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::{ApiError, SiteData, schemas};
@@ -35,4 +38,41 @@ pub async fn patient(
 ) -> Result<web::Json<PatientDetail>, ApiError> {
     who.must_see_patients()?;
     site.patient(&key).await.map(web::Json).ok_or_else(|| ApiError::not_found("patient"))
+}
+
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Identifier {
+    /// Assigning authority, as in PID-3.4.
+    authority: String,
+    /// As in PID-3.1.
+    id: String,
+}
+
+/// Destroys the keys of a patient: what this site has sealed about the patient is unreadable from then on, everywhere,
+/// backups included. It cannot be undone. A new visit is sealed under a new key.
+#[utoipa::path(path = "/api/patients/shred", tag = "care", request_body = Identifier,
+    responses((status = 200, body = schemas::PatientShredded), (status = 400, body = ApiError),
+        (status = 403, body = ApiError), (status = 503, body = ApiError)))]
+#[post("/patients/shred")]
+pub async fn shred(
+    site: SiteData,
+    who: Identity,
+    body: web::Json<Identifier>,
+) -> Result<web::Json<PatientShredded>, ApiError> {
+    who.must_administer()?;
+    let Identifier { authority, id } = body.into_inner();
+    if authority.is_empty() || id.is_empty() {
+        let text = "name the patient by assigning authority and id, as in PID-3";
+        return Err(ApiError::new(StatusCode::BAD_REQUEST, "patient-invalid", text));
+    }
+    let shredded = site.shred(&PatientId { authority, id }).await.map_err(|error| match error {
+        LedgerError::Unavailable(_) => {
+            ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", error.to_string())
+        }
+        error => ApiError::internal(error),
+    })?;
+    let (index, keys) = (shredded.index, shredded.keys);
+    tracing::info!(by = who.name(), ?index, keys, "a patient was shredded");
+    Ok(web::Json(shredded))
 }

@@ -2,10 +2,15 @@
 
 use std::path::Path;
 
-use actors::{AlertRow, FeedStatus, Found, Handle, PatientDetail, PatientRow, Search, SinkStatus};
+use actors::{
+    AlertRow, FeedStatus, Found, Handle, PatientDetail, PatientRow, PatientShredded, Search, SinkStatus,
+};
 use async_trait::async_trait;
+use clinical::PatientId;
 use futures_util::StreamExt;
-use raft_ledger::{CosignedCheckpoint, Entry, LedgerError, OutboxStatus, Report, Status};
+use raft_ledger::{
+    Backup, CosignedCheckpoint, Entry, LedgerError, MemberChange, MemberStatus, OutboxStatus, Report, Status,
+};
 use tokio_stream::wrappers::BroadcastStream;
 
 use super::site::{AcknowledgeError, BoardEvent, BoardStream, Lagged, Site};
@@ -44,6 +49,10 @@ impl Site for Handle {
         Handle::patient(self, key).await
     }
 
+    async fn shred(&self, patient: &PatientId) -> Result<PatientShredded, LedgerError> {
+        Handle::shred(self, patient).await
+    }
+
     fn alerts(&self, limit: usize) -> Vec<AlertRow> {
         Handle::alerts(self, limit)
     }
@@ -71,6 +80,14 @@ impl Site for Handle {
         Handle::ledger(self).status()
     }
 
+    async fn members(&self) -> Vec<MemberStatus> {
+        Handle::ledger(self).members().await
+    }
+
+    async fn change_members(&self, change: MemberChange, by: &str) -> Result<Vec<MemberStatus>, LedgerError> {
+        Handle::change_members(self, change, by).await
+    }
+
     fn checkpoint(&self) -> Option<CosignedCheckpoint> {
         Handle::ledger(self).checkpoint()
     }
@@ -89,6 +106,10 @@ impl Site for Handle {
 
     fn export(&self, folder: &Path) -> anyhow::Result<(u64, [u8; 32])> {
         Ok(Handle::ledger(self).export(folder, &mut |_| ())?)
+    }
+
+    fn backup(&self, folder: &Path) -> Result<Backup, LedgerError> {
+        Handle::ledger(self).backup(folder, &mut |_, _| ())
     }
 
     fn subscribe(&self, seq: u64) -> (Vec<BoardEvent>, BoardStream) {

@@ -146,6 +146,43 @@ pub struct LedgerStatus {
     /// Raft log that is kept from here on.
     log_first_index: u64,
     in_flight_bytes: usize,
+    /// Why this site does not take part, and what to do; `null`: it does.
+    notice: Option<String>,
+    /// What was found wrong with this site's ledger database.
+    damage: Option<String>,
+}
+
+/// A site that takes part.
+#[derive(ToSchema)]
+pub struct MemberStatus {
+    site: String,
+    /// A site that comes with another disk is another node.
+    node: u64,
+    /// `leader`, `voter` or `learner`.
+    role: String,
+    address: String,
+    /// It answered the leader within the last seconds.
+    reachable: bool,
+    /// Raft log that it has for certain.
+    matched: Option<u64>,
+    /// Raft entries that it has yet to receive.
+    lag: Option<u64>,
+}
+
+/// What a backup holds, and what it took.
+#[derive(ToSchema)]
+pub struct Backup {
+    /// Leaves.
+    size: u64,
+    /// RFC 6962 root over them, lowercase hex.
+    root: String,
+    files: usize,
+    bytes: u64,
+    files_copied: usize,
+    bytes_copied: u64,
+    /// Of an earlier backup: read again and found unchanged.
+    files_reused: usize,
+    bytes_reused: u64,
 }
 
 #[derive(ToSchema)]
@@ -171,6 +208,21 @@ pub struct Report {
     findings: Vec<Finding>,
     /// Findings beyond those listed.
     more_findings: u64,
+}
+
+/// What became of a patient's entries.
+#[derive(ToSchema)]
+pub struct PatientShredded {
+    /// Ledger index of the entry that says so. Null: this site held no key of the patient, nothing was destroyed now.
+    index: Option<u64>,
+    /// Keys that were destroyed.
+    keys: u64,
+    /// Entries that name the patient and can be read by nobody any more.
+    shredded: u64,
+    /// Entries that name the patient and can still be read here: they are about another patient, too.
+    remaining: Vec<u64>,
+    /// Entries about the patient that other sites have sealed: only they can shred them. Site, entries.
+    elsewhere: BTreeMap<String, u64>,
 }
 
 #[derive(ToSchema)]
@@ -215,8 +267,11 @@ mod tests {
         check("FeedStatus", &crate::http::sample::feed());
         check("OutboxStatus", &raft_ledger::OutboxStatus::default());
         check("LedgerStatus", &crate::http::sample::ledger());
+        check("Backup", &crate::http::sample::backup());
         check("PeerStatus", &crate::http::sample::ledger().peers[0]);
+        check("MemberStatus", &crate::http::sample::member());
         check("Report", &raft_ledger::Report::default());
+        check("PatientShredded", &actors::PatientShredded::default());
         check("RiskPoint", &actors::RiskPoint { at: clinical::Time(1), risk: None });
     }
 }

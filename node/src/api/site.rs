@@ -2,10 +2,13 @@
 
 use std::path::Path;
 
-use actors::{AlertRow, FeedStatus, Found, PatientDetail, PatientRow, Search, SinkStatus};
+use actors::{AlertRow, FeedStatus, Found, PatientDetail, PatientRow, PatientShredded, Search, SinkStatus};
 use async_trait::async_trait;
+use clinical::PatientId;
 use futures_util::stream::BoxStream;
-use raft_ledger::{CosignedCheckpoint, Entry, LedgerError, OutboxStatus, Report, Status};
+use raft_ledger::{
+    Backup, CosignedCheckpoint, Entry, LedgerError, MemberChange, MemberStatus, OutboxStatus, Report, Status,
+};
 
 /// One event of the care board, ready to be sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,6 +58,9 @@ pub trait Site: Send + Sync + 'static {
 
     async fn patient(&self, key: &str) -> Option<PatientDetail>;
 
+    /// Destroys the keys of a patient.
+    async fn shred(&self, patient: &PatientId) -> Result<PatientShredded, LedgerError>;
+
     /// Newest first.
     fn alerts(&self, limit: usize) -> Vec<AlertRow>;
 
@@ -72,6 +78,12 @@ pub trait Site: Send + Sync + 'static {
 
     fn ledger(&self) -> Status;
 
+    /// The sites that take part, as the leader sees them where there is one.
+    async fn members(&self) -> Vec<MemberStatus>;
+
+    /// The members after a change that `by` asked for.
+    async fn change_members(&self, change: MemberChange, by: &str) -> Result<Vec<MemberStatus>, LedgerError>;
+
     /// The newest cosigned one.
     fn checkpoint(&self) -> Option<CosignedCheckpoint>;
 
@@ -86,6 +98,9 @@ pub trait Site: Send + Sync + 'static {
 
     /// Writes the ledger into an empty or new folder: leaves and root. Blocks.
     fn export(&self, folder: &Path) -> anyhow::Result<(u64, [u8; 32])>;
+
+    /// Writes a verified backup into a folder that is new, empty or holds an earlier one. Blocks.
+    fn backup(&self, folder: &Path) -> Result<Backup, LedgerError>;
 
     /// What happened after event `seq`, and what is to come, without a gap.
     fn subscribe(&self, seq: u64) -> (Vec<BoardEvent>, BoardStream);

@@ -11,7 +11,11 @@ pub enum Command {
     /// Make keys and a consortium CA: one folder a site, and one to keep offline
     #[command(after_help = "Example:\n  medulla keys init --dir keys --site a --site b --site c \
         --host 10.0.0.1 --host 10.0.0.2 --host 10.0.0.3\n\n\
-        Prints the sites' folders. Overwrites nothing. Keep DIR/consortium offline: it admits further sites.")]
+        Prints the sites' folders. Overwrites nothing. Keep DIR/consortium offline: it admits further sites.\n\n\
+        A new consortium that goes on with the ledger of a lost one (`medulla ledger restore --new-consortium`):\n  \
+        medulla keys init --dir keys-2 --site a --site b --site c --continue keys\n\
+        takes its index key and each site's master key over, so that entries are found and read, and keeps its \
+        batch keys to judge old batches by.")]
     Init(Init),
 }
 
@@ -26,6 +30,9 @@ pub struct Init {
     /// The sites' host names or addresses, in the same order; without them localhost
     #[arg(long = "host", value_name = "HOST")]
     hosts: Vec<String>,
+    /// Folder of the keys of a former consortium whose ledger this one goes on with
+    #[arg(long = "continue", value_name = "DIR")]
+    former: Option<PathBuf>,
 }
 
 pub fn execute(command: &Command) -> anyhow::Result<Verdict> {
@@ -41,7 +48,10 @@ pub fn execute(command: &Command) -> anyhow::Result<Verdict> {
     let host = |position: usize| init.hosts.get(position).map_or("localhost", String::as_str);
     let sites: Vec<(&str, &str)> =
         init.sites.iter().enumerate().map(|(position, site)| (site.as_str(), host(position))).collect();
-    let made = raft_ledger::keys::init(&init.dir, &sites)?;
+    let made = match &init.former {
+        Some(former) => raft_ledger::keys::init_continuing(&init.dir, &sites, former)?,
+        None => raft_ledger::keys::init(&init.dir, &sites)?,
+    };
     let mut out = out::stdout();
     for folder in made {
         writeln!(out, "{}", folder.display())?;

@@ -116,6 +116,7 @@ fn show(out: &mut out::Out, entry: &Value, as_of: u64, as_json: bool) -> anyhow:
         return out::json_line(out, &entry);
     }
     let text = |field: &str| entry[field].as_str().unwrap_or("-");
+    let type_ = if entry["shredded"] == true { "shredded" } else { text("type") };
     let at = Time(entry["event_time_ms"].as_i64().unwrap_or_default()).to_rfc3339();
     writeln!(
         out,
@@ -124,7 +125,7 @@ fn show(out: &mut out::Out, entry: &Value, as_of: u64, as_json: bool) -> anyhow:
         text("kind"),
         text("site"),
         text("feed"),
-        text("type"),
+        type_,
         text("control_id"),
         entry["code"].as_str().unwrap_or_default(),
     )?;

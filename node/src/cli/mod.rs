@@ -11,10 +11,12 @@ mod messages;
 mod model;
 mod out;
 mod password;
+mod patient;
 mod progress;
 mod run;
 mod send;
 mod simulate;
+mod site;
 mod validate;
 
 use std::process::ExitCode;
@@ -52,7 +54,11 @@ enum Command {
     Judge(judge::Args),
     Messages(messages::Args),
     #[command(subcommand)]
+    Patient(patient::Command),
+    #[command(subcommand)]
     Password(password::Command),
+    #[command(subcommand)]
+    Site(site::Command),
 }
 
 impl Command {
@@ -69,7 +75,9 @@ impl Command {
             Command::Bench(command) => bench::execute(&command),
             Command::Judge(args) => judge::execute(&args),
             Command::Messages(args) => messages::execute(&args),
+            Command::Patient(command) => patient::execute(&command),
             Command::Password(command) => password::execute(&command),
+            Command::Site(command) => site::execute(&command),
         }
     }
 

@@ -1,6 +1,8 @@
 //! `medulla run`: one site, until it is told to stop.
 
+use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
+use std::process::Command;
 
 use anyhow::Context;
 use tokio::signal::unix::{SignalKind, signal};
@@ -27,29 +29,71 @@ pub fn execute(args: &Args) -> anyhow::Result<Verdict> {
     let runtime = || tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime().context("cannot start the runtime")?;
     let system = actix::System::with_tokio_rt(move || runtime);
-    system.block_on(run(&config))?;
-    Ok(Verdict::Fine)
+    match system.block_on(run(&config))? {
+        End::Told => Ok(Verdict::Fine),
+        End::Outdated | End::Damaged => Err(start_again()),
+    }
 }
 
-async fn run(config: &Config) -> anyhow::Result<()> {
+/// Why a site ended.
+#[derive(Clone, Copy)]
+enum End {
+    Told,
+    /// It starts again as another node: see `Ledger::outdated`.
+    Outdated,
+    /// Its ledger is damaged: another start heals it.
+    Damaged,
+}
+
+/// This very process, from its beginning: what the former run still holds of the databases is gone for certain. Returns
+/// only what went wrong.
+fn start_again() -> anyhow::Error {
+    let mut arguments = std::env::args_os();
+    let named = arguments.next();
+    let program = std::env::current_exe().ok().filter(|path| path.exists()).or(named.map(PathBuf::from));
+    let Some(program) = program else {
+        return anyhow::anyhow!("cannot tell which program this is; start this site again");
+    };
+    let failed = Command::new(program).args(arguments).exec();
+    anyhow::Error::new(failed).context("cannot begin anew; start this site again")
+}
+
+async fn run(config: &Config) -> anyhow::Result<End> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    let site = RunningSite::start(config).await?;
+    // A ledger that heals may take long.
+    let site = tokio::select! {
+        site = RunningSite::start(config) => site?,
+        _ = terminate.recv() => return Ok(End::Told),
+        _ = interrupt.recv() => return Ok(End::Told),
+    };
     let scheme = if config.http.tls.is_some() { "https" } else { "http" };
     if let Some(log) = &site.log {
         tracing::info!(address = %log.address, "/log/ is open to everybody");
     }
     tracing::info!(site = %config.site.name, "running; care board at {scheme}://{}/", site.server.address);
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-    }
+    let end = tokio::select! {
+        _ = terminate.recv() => End::Told,
+        _ = interrupt.recv() => End::Told,
+        () = site.outdated() => {
+            tracing::info!("this site begins anew, as a new node");
+            End::Outdated
+        }
+        damage = site.damaged() => {
+            tracing::error!(damage, "the ledger database is damaged; the site begins anew to heal it from its peers");
+            End::Damaged
+        }
+    };
     tracing::info!("stopping: settling what is in flight");
     tokio::select! {
-        stopped = site.stop() => stopped?,
+        stopped = site.stop() => match end {
+            End::Told | End::Outdated => stopped?,
+            // What could not be saved is made again from the ledger.
+            End::Damaged => drop(stopped.inspect_err(|error| tracing::error!(%error, "the stop was not clean"))),
+        },
         _ = terminate.recv() => anyhow::bail!("stopped at once by a second signal; unanswered messages come again"),
         _ = interrupt.recv() => anyhow::bail!("stopped at once by a second signal; unanswered messages come again"),
     }
     tracing::info!("stopped");
-    Ok(())
+    Ok(end)
 }

@@ -19,5 +19,6 @@ mod tests;
 pub use load::{Place, load, place};
 pub use secret::Secret;
 pub use types::{
-    Ack, Config, Feed, FeedKind, Http, Log, OnError, Peer, Role, Scoring, Sink, SinkKind, Tls, Token, User,
+    Ack, Config, Feed, FeedKind, Http, Log, OnError, Peer, Role, Scoring, Sink, SinkKind, Site, Tls, Token,
+    User,
 };

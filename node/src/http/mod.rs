@@ -16,9 +16,9 @@ pub mod sample;
 #[cfg(test)]
 mod tests;
 
-pub use client::AdminClient;
+pub use client::{AdminClient, ClientError};
 pub use closing::Closing;
 pub use guard::Access;
 pub use identity::Identity;
 pub use server::{Extra, Server};
-pub use socket::path as socket_path;
+pub use socket::{listen as socket_listen, path as socket_path};

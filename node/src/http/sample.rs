@@ -2,7 +2,7 @@
 
 use actors::{AlertRow, FeedStatus, PatientRow, RiskNow};
 use clinical::Time;
-use raft_ledger::{CosignedCheckpoint, PeerStatus, Role, Status};
+use raft_ledger::{Backup, CosignedCheckpoint, MemberRole, MemberStatus, PeerStatus, Role, Status};
 
 pub fn patient() -> PatientRow {
     PatientRow {
@@ -81,6 +81,33 @@ pub fn ledger() -> Status {
         refused: 0,
         log_first_index: 0,
         in_flight_bytes: 0,
+        notice: None,
+        damage: None,
+    }
+}
+
+pub fn member() -> MemberStatus {
+    MemberStatus {
+        site: "b".into(),
+        node: 1,
+        role: MemberRole::Voter,
+        address: "127.0.0.1:7002".into(),
+        reachable: true,
+        matched: Some(9),
+        lag: Some(0),
+    }
+}
+
+pub fn backup() -> Backup {
+    Backup {
+        size: 8,
+        root: "00".into(),
+        files: 2,
+        bytes: 20,
+        files_copied: 1,
+        bytes_copied: 5,
+        files_reused: 1,
+        bytes_reused: 15,
     }
 }
 

@@ -4,11 +4,14 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use actors::{AlertRow, FeedStatus, Found, PatientDetail, PatientRow, Search, SinkStatus};
+use actors::{AlertRow, FeedStatus, Found, PatientDetail, PatientRow, PatientShredded, Search, SinkStatus};
 use argon2::password_hash::{PasswordHasher, SaltString};
 use async_trait::async_trait;
+use clinical::PatientId;
 use futures_util::StreamExt;
-use raft_ledger::{CosignedCheckpoint, Entry, LedgerError, Payload, Report, Status};
+use raft_ledger::{
+    Backup, CosignedCheckpoint, Entry, LedgerError, MemberChange, MemberStatus, Payload, Report, Status,
+};
 use reqwest::{Client, StatusCode, redirect};
 use serde_json::{Value, json};
 use tokio::sync::broadcast;
@@ -70,6 +73,12 @@ impl Site for Sample {
     fn alerts(&self, limit: usize) -> Vec<AlertRow> {
         vec![sample::alert(); limit.min(1)]
     }
+    async fn shred(&self, patient: &PatientId) -> Result<PatientShredded, LedgerError> {
+        match patient.id.as_str() {
+            "4711" => Ok(PatientShredded { index: Some(8), keys: 1, shredded: 3, ..Default::default() }),
+            _ => Err(LedgerError::Unavailable("no quorum".into())),
+        }
+    }
     async fn acknowledge(&self, alert: &str, by: &str, reason: &str) -> Result<u64, AcknowledgeError> {
         if alert != "a1" {
             return Err(AcknowledgeError::NotFound);
@@ -103,6 +112,16 @@ impl Site for Sample {
     fn ledger(&self) -> Status {
         sample::ledger()
     }
+    async fn members(&self) -> Vec<MemberStatus> {
+        vec![sample::member()]
+    }
+    async fn change_members(&self, change: MemberChange, by: &str) -> Result<Vec<MemberStatus>, LedgerError> {
+        if !matches!(&change, MemberChange::Add { site, .. } if site == "d") {
+            return Err(LedgerError::Refused("no majority".into()));
+        }
+        self.answers.lock().unwrap().push((by.into(), format!("{change:?}")));
+        Ok(vec![sample::member()])
+    }
     fn checkpoint(&self) -> Option<CosignedCheckpoint> {
         Some(sample::checkpoint())
     }
@@ -121,6 +140,10 @@ impl Site for Sample {
     fn export(&self, folder: &Path) -> anyhow::Result<(u64, [u8; 32])> {
         std::fs::create_dir(folder)?;
         Ok((8, [1; 32]))
+    }
+    fn backup(&self, folder: &Path) -> Result<Backup, LedgerError> {
+        std::fs::create_dir(folder).unwrap();
+        Ok(sample::backup())
     }
     fn subscribe(&self, seq: u64) -> (Vec<BoardEvent>, BoardStream) {
         let coming =
@@ -176,12 +199,14 @@ async fn without_users_loopback_is_the_local_administrator() {
     for path in ["/healthz", "/readyz", "/metrics", "/api/feeds", "/api/patients", "/api/openapi.json"] {
         assert_eq!(client.get(format!("{base}{path}")).send().await.unwrap().status(), 200, "{path}");
     }
-    let export = client.post(format!("{base}/api/ledger/export")).json(&json!({"folder": "/tmp/x"}));
-    assert_eq!(
-        export.send().await.unwrap().status(),
-        StatusCode::FORBIDDEN,
-        "files are written for the socket alone"
-    );
+    for made in ["export", "backup"] {
+        let post = client.post(format!("{base}/api/ledger/{made}")).json(&json!({"folder": "/tmp/x"}));
+        assert_eq!(
+            post.send().await.unwrap().status(),
+            StatusCode::FORBIDDEN,
+            "files are written for the socket alone"
+        );
+    }
     let foreign =
         client.get(format!("{base}/api/status")).header("Host", "evil.example").send().await.unwrap();
     assert_eq!(foreign.status(), StatusCode::FORBIDDEN, "a name that resolves to loopback is not local");
@@ -241,6 +266,9 @@ async fn tokens_sign_programs_in() {
     }
     assert_eq!(get("/metrics", "wrong").send().await.unwrap().status(), StatusCode::UNAUTHORIZED);
     assert_eq!(get("/api/patients", "t0ken").send().await.unwrap().status(), StatusCode::FORBIDDEN);
+    let shred = client.post(format!("{base}/api/patients/shred")).bearer_auth("t0ken");
+    let shred = shred.json(&json!({"authority": "HOSP", "id": "4711"}));
+    assert_eq!(shred.send().await.unwrap().status(), StatusCode::FORBIDDEN, "an engineer cannot shred");
     let sealed: Value = get("/api/messages/0", "t0ken").send().await.unwrap().json().await.unwrap();
     assert_eq!(
         (&sealed["sealed"], &sealed["kind"], &sealed["raw"]),
@@ -312,6 +340,16 @@ async fn the_command_line_speaks_over_the_unix_socket() {
     assert_eq!((&exported["size"], folder.is_dir()), (&json!(8), true));
     let failed = client.post::<Value>("/api/ledger/export", &json!({"folder": folder})).await.unwrap_err();
     assert!(failed.to_string().contains("export-failed"), "{failed}");
+    let folder = folder.with_extension("backup");
+    let made: Value = client.post("/api/ledger/backup", &json!({"folder": folder})).await.unwrap();
+    assert_eq!((&made["bytes_reused"], folder.is_dir()), (&json!(15), true));
+    let patient = |id: &str| json!({"authority": "HOSP", "id": id});
+    let shredded: Value = client.post("/api/patients/shred", &patient("4711")).await.unwrap();
+    assert_eq!((&shredded["index"], &shredded["shredded"]), (&json!(8), &json!(3)));
+    for (id, code) in [("", "patient-invalid"), ("4712", "unavailable")] {
+        let refused = client.post::<Value>("/api/patients/shred", &patient(id)).await.unwrap_err();
+        assert!(refused.to_string().contains(code), "{refused}");
+    }
     let refused = client.get::<Value>("/api/patients/none").await.unwrap_err();
     assert!(refused.to_string().contains("not-found"), "{refused}");
     running.server.stop().await;

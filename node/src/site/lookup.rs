@@ -20,18 +20,20 @@ impl Lookup {
         Lookup { ledger, started_at: Time(jiff::Timestamp::now().as_millisecond()) }
     }
 
-    fn at(&self, index: u64) -> Option<Bytes> {
+    fn at(&self, index: u64) -> Option<Kept> {
         let entry = self.ledger.read_from(index, 1).ok()?.into_iter().find(|entry| entry.index == index)?;
         match entry.payload {
-            Payload::Open(payload) if entry.kind == Kind::Message as u16 => Some(payload),
-            _ => None,
+            _ if entry.kind != Kind::Message as u16 => None,
+            Payload::Open(payload) => Some(Kept::Readable(payload)),
+            Payload::Shredded => Some(Kept::Shredded),
+            Payload::Sealed | Payload::Shred(_) => None,
         }
     }
 
     /// Answered at this site before there was an index. The outbox first: what leaves it is in the ledger by then.
-    fn answered_early(&self, id: &str, key: &[u8; 16]) -> Option<Bytes> {
+    fn answered_early(&self, id: &str, key: &[u8; 16]) -> Option<Kept> {
         if let Some(draft) = self.ledger.outbox().find(key).ok()? {
-            return (draft.kind == Kind::Message as u16).then_some(draft.payload);
+            return (draft.kind == Kind::Message as u16).then_some(Kept::Readable(draft.payload));
         }
         let tag = self.ledger.tag(entry::RESOURCE_TAG, id.as_bytes());
         self.at(*self.ledger.by_tag(tag, 0, 1).ok()?.first()?)
@@ -40,23 +42,34 @@ impl Lookup {
     /// The resource as it was sent, when this site has it and may open it.
     ///
     /// A resource of a Bundle is named by the Bundle's id and its place in it: `2541-0`.
-    fn find(&self, resource_type: &str, id: &str) -> Option<Bytes> {
+    fn find(&self, resource_type: &str, id: &str) -> Option<Kept> {
         let (index, place) = match id.split_once('-') {
             Some((index, place)) => (index, Some(place.parse::<usize>().ok()?)),
             None => (id, None),
         };
-        let payload = match early_id(index) {
+        let kept = match early_id(index) {
             Some(key) => self.answered_early(index, &key)?,
             None => self.at(index.parse().ok()?)?,
         };
+        let Kept::Readable(payload) = kept else { return Some(kept) };
         let (head, raw) = entry::decode::<entry::Message>(&payload).ok()?;
         if head.format != Format::Fhir {
             return None;
         }
-        let Some(place) = place else { return (head.type_ == resource_type).then_some(raw) };
+        let Some(place) = place else {
+            return (head.type_ == resource_type).then_some(Kept::Readable(raw));
+        };
         let entry = fhir::read_bytes(raw).ok()?.entries().into_iter().nth(place)?;
-        (entry.resource_type.as_deref() == Some(resource_type)).then_some(entry.bytes)
+        let found = entry.resource_type.as_deref() == Some(resource_type);
+        found.then_some(Kept::Readable(entry.bytes))
     }
+}
+
+/// What there is under an id.
+enum Kept {
+    Readable(Bytes),
+    /// It was there; what it was nobody can tell any more.
+    Shredded,
 }
 
 /// The id that a feed with `ack = "site"` gives: 16 bytes in hex, which no index is as long as.
@@ -74,18 +87,32 @@ impl fhir_rest::Lookup for Lookup {
 
     async fn read(&self, resource_type: &str, id: &str) -> Reply {
         match self.find(resource_type, id) {
-            Some(body) => Reply { status: 200, content_type: CONTENT_TYPE, location: None, body },
-            None => {
-                let issue = clinical::Issue {
-                    severity: clinical::Severity::Error,
-                    code: "not-found".into(),
-                    location: resource_type.to_owned(),
-                    text: "there is no such resource at this site; use the location that the create answered"
-                        .into(),
-                };
-                let body = clinical::fhir::outcome(&[issue]);
-                Reply { status: 404, content_type: CONTENT_TYPE, location: None, body: body.into() }
+            Some(Kept::Readable(body)) => {
+                Reply { status: 200, content_type: CONTENT_TYPE, location: None, body }
             }
+            Some(Kept::Shredded) => refuse(
+                410,
+                "shredded",
+                resource_type,
+                "this entry's patient was shredded: nobody can read it any more",
+            ),
+            None => refuse(
+                404,
+                "not-found",
+                resource_type,
+                "there is no such resource at this site; use the location that the create answered",
+            ),
         }
     }
+}
+
+fn refuse(status: u16, code: &'static str, resource_type: &str, text: &str) -> Reply {
+    let issue = clinical::Issue {
+        severity: clinical::Severity::Error,
+        code: code.into(),
+        location: resource_type.to_owned(),
+        text: text.to_owned(),
+    };
+    let body = clinical::fhir::outcome(&[issue]);
+    Reply { status, content_type: CONTENT_TYPE, location: None, body: body.into() }
 }

@@ -1,11 +1,13 @@
 //! One running site: the parts that the configuration names, started in order and stopped in the other.
 
 mod feeds;
+mod healing;
 mod lookup;
 mod scorers;
 mod sinks;
 mod split;
 
+use std::cell::RefCell;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,6 +18,7 @@ use connectors::fhir_rest;
 use ml_scoring::AlertPolicy;
 use raft_ledger::{Ledger, PeerConfig};
 
+use self::healing::Healing;
 use crate::config::Config;
 use crate::http::{Extra, Server};
 use crate::log::{self, PublicLog};
@@ -34,7 +37,7 @@ impl RunningSite {
     /// Must be called inside an actix system. Messages flow when this returns.
     pub async fn start(config: &Config) -> anyhow::Result<RunningSite> {
         let scorers = scorers::make(&config.scoring)?;
-        let ledger = Ledger::open(ledger_config(config)).await.context("the ledger does not open")?;
+        let ledger = open_ledger(config).await?;
         let feeds = feeds::start(&config.feeds, &ledger).await?;
         let sinks =
             config.sinks.iter().map(|sink| sinks::make(sink, &config.site.name)).collect::<Result<_, _>>()?;
@@ -59,6 +62,16 @@ impl RunningSite {
         Ok(RunningSite { server, log, handle, ledger })
     }
 
+    /// Until this site must start again, as a new node.
+    pub async fn outdated(&self) {
+        self.ledger.outdated().await;
+    }
+
+    /// Returns once the ledger was found damaged, and opening it again heals it.
+    pub async fn damaged(&self) -> String {
+        self.ledger.damaged().await
+    }
+
     /// Stops reading, settles what is in flight, answers it, saves and flushes.
     pub async fn stop(self) -> anyhow::Result<()> {
         self.handle.stop().await;
@@ -71,6 +84,23 @@ impl RunningSite {
     }
 }
 
+/// While a damaged ledger heals, the site says so where it is asked.
+async fn open_ledger(config: &Config) -> anyhow::Result<Ledger> {
+    let healing = RefCell::new(None);
+    let tell = |why: &str| {
+        let face = Healing::start(&config.http, &config.site, why);
+        // It heals all the same.
+        let face =
+            face.inspect_err(|error| tracing::error!(%error, "nothing answers while the ledger heals"));
+        healing.replace(face.ok());
+    };
+    let opened = Ledger::open_telling(ledger_config(config), tell).await;
+    if let Some(healing) = healing.take() {
+        healing.stop().await;
+    }
+    opened.context("the ledger does not open")
+}
+
 fn routes(endpoint: Option<fhir_rest::Endpoint>, ledger: &Ledger) -> Extra {
     let ledger = ledger.clone();
     Arc::new(move |config: &mut web::ServiceConfig| {
@@ -81,7 +111,7 @@ fn routes(endpoint: Option<fhir_rest::Endpoint>, ledger: &Ledger) -> Extra {
     })
 }
 
-fn ledger_config(config: &Config) -> raft_ledger::Config {
+pub fn ledger_config(config: &Config) -> raft_ledger::Config {
     let (site, ledger) = (&config.site, &config.ledger);
     let mut made = raft_ledger::Config::new(&site.name, site.data.join("ledger"), &ledger.keys);
     made.listen = ledger.listen.to_string();

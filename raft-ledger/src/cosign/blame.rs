@@ -13,8 +13,8 @@ use crate::store::{SiteDb, files};
 
 const BLAMED: &[u8] = b"cosign/blamed/";
 pub(super) const OUTVOTED: &str = "outvoted";
-/// Signed checkpoints that are remembered, the largest ones.
-const SEEN_MAX: usize = 1024;
+/// Signed checkpoints that are remembered of one key, the largest ones: no site crowds out another's.
+const SEEN_MAX: usize = 256;
 
 /// What other sites signed, compared with what they sign next.
 pub(crate) struct Blame {
@@ -27,8 +27,8 @@ pub(crate) struct Blame {
 
 #[derive(Default)]
 struct Seen {
-    /// By size and verifier key: the root, and a note with that key's signature.
-    notes: BTreeMap<(u64, String), (Hash, String)>,
+    /// By verifier key and size: the root, and a note with that key's signature.
+    notes: BTreeMap<String, BTreeMap<u64, (Hash, String)>>,
     /// By site: the kinds of evidence.
     blamed: BTreeMap<String, BTreeSet<String>>,
 }
@@ -137,17 +137,17 @@ impl Blame {
     /// The note with another root that the key signed before, if it did.
     fn remember(&self, key: &NoteVerifier, checkpoint: &Checkpoint, note: &str) -> Option<String> {
         let mut seen = self.lock();
-        let key = (checkpoint.size, key.vkey());
-        match seen.notes.get(&key) {
+        let notes = seen.notes.entry(key.vkey()).or_default();
+        match notes.get(&checkpoint.size) {
             Some((root, before)) if *root != checkpoint.root => return Some(before.clone()),
             Some(_) => {}
             None => {
-                seen.notes.insert(key, (checkpoint.root, note.to_owned()));
+                notes.insert(checkpoint.size, (checkpoint.root, note.to_owned()));
             }
         }
         // Sizes grow: what is forgotten was agreed on by all long ago.
-        while seen.notes.len() > SEEN_MAX {
-            seen.notes.pop_first();
+        while notes.len() > SEEN_MAX {
+            notes.pop_first();
         }
         None
     }

@@ -1,6 +1,6 @@
 //! The newest checkpoint that counts: what this site serves, kept across restarts.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::cosigner::{Vouched, now_s};
@@ -13,8 +13,9 @@ const NEWEST: &[u8] = b"cosign/newest";
 
 pub(crate) struct Newest {
     site_db: Arc<SiteDb>,
-    /// Cosigners without whom a checkpoint does not count: ⌊n/2⌋+1, none for a site alone.
-    quorum: usize,
+    own: String,
+    /// ⌊n/2⌋+1 of them must cosign, except for a site alone.
+    voters: Mutex<BTreeSet<String>>,
     current: Mutex<Option<CosignedCheckpoint>>,
 }
 
@@ -27,15 +28,19 @@ pub(crate) struct Gathered {
 }
 
 impl Newest {
-    /// `sites`: how many the consortium has.
-    pub(crate) fn open(site_db: Arc<SiteDb>, keys: &SiteKeys, sites: usize) -> Result<Newest, LedgerError> {
-        let quorum = if sites > 1 { sites / 2 + 1 } else { 0 };
+    /// Nothing counts before `set_voters`.
+    pub(crate) fn open(site_db: Arc<SiteDb>, keys: &SiteKeys) -> Result<Newest, LedgerError> {
         let kept = site_db.get(NEWEST)?.map(|bytes| {
             decode(&bytes, keys)
-                .filter(|kept| kept.cosigners.len() >= quorum)
                 .ok_or_else(|| LedgerError::Damaged("sitedb: the newest cosigned checkpoint".into()))
         });
-        Ok(Newest { site_db, quorum, current: Mutex::new(kept.transpose()?) })
+        let (own, current) = (keys.site.to_string(), Mutex::new(kept.transpose()?));
+        Ok(Newest { site_db, own, voters: Mutex::default(), current })
+    }
+
+    /// Names of the sites that vote from now on.
+    pub(crate) fn set_voters(&self, voters: BTreeSet<String>) {
+        *self.voters.lock().unwrap_or_else(PoisonError::into_inner) = voters;
     }
 
     pub(crate) fn get(&self) -> Option<CosignedCheckpoint> {
@@ -47,8 +52,15 @@ impl Newest {
         self.current.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map_or(0, |newest| newest.size)
     }
 
+    /// Learners' cosignatures are welcome and do not count.
     pub(crate) fn counts(&self, gathered: &Gathered) -> bool {
-        gathered.lines.len() >= self.quorum
+        let voters = self.voters.lock().unwrap_or_else(PoisonError::into_inner);
+        let signed = gathered.lines.keys().filter(|name| voters.contains(site_of(name))).count();
+        self.is_alone(&voters) || signed > voters.len() / 2
+    }
+
+    fn is_alone(&self, voters: &BTreeSet<String>) -> bool {
+        voters.len() == 1 && voters.contains(&self.own)
     }
 
     /// Keeps it if it counts and is larger than the one before. Blocks.
@@ -60,13 +72,13 @@ impl Newest {
             return Ok(());
         }
         // A site alone has nobody to cosign, and its own word twice is no more than once.
-        let lines: String =
-            if self.quorum == 0 { String::new() } else { gathered.lines.values().cloned().collect() };
+        let alone = self.is_alone(&self.voters.lock().unwrap_or_else(PoisonError::into_inner));
+        let lines: String = if alone { String::new() } else { gathered.lines.values().cloned().collect() };
         let next = CosignedCheckpoint {
             size,
             root,
             note: gathered.vouched.note() + &lines,
-            cosigners: if self.quorum == 0 { Vec::new() } else { gathered.lines.keys().cloned().collect() },
+            cosigners: if alone { Vec::new() } else { gathered.lines.keys().cloned().collect() },
             made_at_s: now_s(),
         };
         self.site_db.put(NEWEST, &[&next.made_at_s.to_be_bytes(), next.note.as_bytes()].concat(), true)?;
@@ -94,6 +106,11 @@ impl Gathered {
             }
         }
     }
+}
+
+/// A cosigner's name ends with its site's.
+fn site_of(cosigner: &str) -> &str {
+    cosigner.rsplit_once("/site/").map_or(cosigner, |(_, site)| site)
 }
 
 /// What was kept, if its signatures still hold.

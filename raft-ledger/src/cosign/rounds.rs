@@ -20,6 +20,8 @@ const PERIOD: Duration = Duration::from_secs(1);
 /// Ticks after which a site that does not lead proposes a size itself: it was away when the others agreed on one.
 const PATIENCE_TICKS: u32 = 5;
 const ANSWERS_WAIT: Duration = Duration::from_secs(2);
+/// Between two votes on what other sites signed.
+const VOTE_PAUSE: Duration = Duration::from_secs(3);
 /// How long the slower sites are waited for once a majority has answered.
 const MAJORITY_WAIT: Duration = Duration::from_millis(200);
 
@@ -40,12 +42,20 @@ impl Rounds {
         let mut asked = self.cosigner.watch_asked();
         let (mut silence, mut shown) = (Silence::default(), String::new());
         let Some(mut suspicions) = self.observer.suspicions() else { return };
+        let mut voted: Option<Instant> = None;
         loop {
             let ticked = tokio::select! {
                 biased;
                 _ = tick.tick() => true,
                 _ = asked.changed() => false,
                 Some(suspicion) = suspicions.recv() => {
+                    // A vote makes whoever differs ask for one in turn.
+                    if matches!(suspicion, Suspicion::OtherRoot(_)) {
+                        if voted.is_some_and(|at| at.elapsed() < VOTE_PAUSE) {
+                            continue;
+                        }
+                        voted = Some(Instant::now());
+                    }
                     if let Err(refusal) = self.look_into(suspicion).await {
                         tracing::warn!(%refusal, "what another site signed could not be compared");
                     }
@@ -86,8 +96,9 @@ impl Rounds {
         let cosigner = self.cosigner.clone();
         let (own, note) = blocking(move || cosigner.sign_beside(&note).map(|own| (own, note))).await?;
         let request = Request { note: own.clone(), gathered: None }.encode();
+        let peers = self.peers.all();
         let mut answers: FuturesUnordered<_> =
-            self.peers.values().map(|peer| peer.cosign(request.clone())).collect();
+            peers.iter().map(|(_, peer)| peer.cosign(request.clone())).collect();
         let mut votes = Vec::new();
         let deadline = Instant::now() + ANSWERS_WAIT;
         while let Ok(Some(answer)) = tokio::time::timeout_at(deadline, answers.next()).await {
@@ -103,8 +114,9 @@ impl Rounds {
         let gathered = self.newest.get().map(|newest| newest.note);
         let request = Request { note: vouched.note(), gathered }.encode();
         let mut gathered = Gathered::new(vouched, self.cosigner.keys());
+        let peers = self.peers.all();
         let mut answers: FuturesUnordered<_> =
-            self.peers.values().map(|peer| peer.cosign(request.clone())).collect();
+            peers.iter().map(|(_, peer)| peer.cosign(request.clone())).collect();
         let trusted = self.cosigner.blame.trusted_cosigners();
         let mut signed = Vec::new();
         let mut deadline = Instant::now() + ANSWERS_WAIT;

@@ -19,6 +19,13 @@ struct Disk {
     keys: Vec<Arc<SiteKeys>>,
 }
 
+/// As a site of so many, named from "a" on.
+fn newest_of(site_db: &Arc<SiteDb>, keys: &SiteKeys, voters: usize) -> Newest {
+    let newest = Newest::open(site_db.clone(), keys).unwrap();
+    newest.set_voters(["a", "b", "c"].into_iter().take(voters).map(str::to_owned).collect());
+    newest
+}
+
 struct Replica {
     cosigner: Arc<Cosigner>,
     store: Arc<LedgerStore>,
@@ -165,7 +172,7 @@ fn the_log_key_signs_earlier_sizes_of_the_same_tree() {
 fn a_checkpoint_counts_with_a_majority_and_outlives_a_restart() {
     let disk = Disk::new();
     let (a, b) = (disk.open(0, "a", &leaves(40)), disk.open(1, "b", &leaves(40)));
-    let newest = Newest::open(a.site_db.clone(), &disk.keys[0], 3).unwrap();
+    let newest = newest_of(&a.site_db, &disk.keys[0], 3);
     let cosigners = &disk.keys[0].verifiers().cosigners;
     let mut gathered = Gathered::new(a.cosigner.sign(40).unwrap(), &disk.keys[0]);
     newest.put(&gathered).unwrap();
@@ -181,7 +188,7 @@ fn a_checkpoint_counts_with_a_majority_and_outlives_a_restart() {
     let names: Vec<_> = disk.keys[..2].iter().map(|keys| keys.cosigner.name().to_owned()).collect();
     assert_eq!((kept.size, &kept.cosigners), (40, &names));
     assert_eq!(Note::parse(kept.note.as_bytes()).unwrap().signatures.len(), 3);
-    let again = Newest::open(a.site_db.clone(), &disk.keys[0], 3).unwrap();
+    let again = newest_of(&a.site_db, &disk.keys[0], 3);
     assert_eq!(again.get(), Some(kept));
 }
 
@@ -189,7 +196,7 @@ fn a_checkpoint_counts_with_a_majority_and_outlives_a_restart() {
 fn a_site_alone_signs_and_nobody_cosigns() {
     let disk = Disk::new();
     let a = disk.open(0, "a", &leaves(4));
-    let newest = Newest::open(a.site_db.clone(), &disk.keys[0], 1).unwrap();
+    let newest = newest_of(&a.site_db, &disk.keys[0], 1);
     newest.put(&Gathered::new(a.cosigner.sign(4).unwrap(), &disk.keys[0])).unwrap();
     let kept = newest.get().unwrap();
     assert_eq!((kept.size, kept.cosigners.len()), (4, 0));
@@ -240,7 +247,7 @@ async fn a_split_view_between_honest_sites_is_found() {
     let to_c = disk.open(0, "a-forged", &forged).cosigner.sign(600).unwrap();
 
     let b = disk.open(1, "b", &leaves(600));
-    let newest = Newest::open(b.site_db.clone(), &disk.keys[1], 3).unwrap();
+    let newest = newest_of(&b.site_db, &disk.keys[1], 3);
     let own = b.cosigner.sign(600).unwrap();
     let note = own.note();
     let mut gathered = Gathered::new(own, &disk.keys[1]);

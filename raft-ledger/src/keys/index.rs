@@ -18,6 +18,8 @@ const CALLER: u8 = 0;
 const TAG: u8 = 1;
 const SUBJECT: u8 = 2;
 const KEY_REF: u8 = 3;
+const SHRED: u8 = 4;
+const OWN_TAG: u8 = 5;
 
 impl IndexKey {
     pub(crate) fn new(secret: &Secret) -> IndexKey {
@@ -43,6 +45,17 @@ impl IndexKey {
     /// What hides a key id in a leaf; another one at each position.
     pub(crate) fn key_ref_mask(&self, position: &[u8]) -> [u8; 16] {
         first_16(self.mac(KEY_REF, b"", &[position]))
+    }
+
+    /// What hides a subject and a key id, the `n`-th of those that the leaf at this position names.
+    pub(crate) fn shred_mask(&self, position: &[u8], n: u16) -> ([u8; 32], [u8; 16]) {
+        let mask = |what: &[u8]| self.mac(SHRED, what, &[position, &n.to_be_bytes()]);
+        (mask(b"subject"), first_16(mask(b"key")))
+    }
+
+    /// A search key of the ledger's own: no caller's tag is ever the same.
+    pub(crate) fn own_tag(&self, name: &str) -> Tag {
+        Tag(first_16(self.mac(OWN_TAG, name.as_bytes(), &[])))
     }
 
     /// HMAC(use ‖ per part u64 length, bytes): no two lists of parts give the same input.
@@ -85,6 +98,13 @@ mod tests {
             hex::encode(key.subject(b"x").0),
             "a4172a51d18dce8812a01289d9562fe5a3d3325031a55ce616fcf0d7318ffba3"
         );
+        let (subject, id) = key.shred_mask(b"x", 1);
+        assert_eq!(hex::encode(key.own_tag("shred").0), "c29fc43acb1013c7bafd25efc3ae5549");
+        assert_eq!(
+            hex::encode([&subject[..], &id].concat()),
+            "083ecd7b804d3fce6013fdb291e7f17871b31c3aac69d71d1edd65961ce25012df540c8849fa223e6fc8605a8b3d911c"
+        );
+        assert_ne!(key.shred_mask(b"x", 2), (subject, id));
         assert_ne!(key.keyed_hash("d", &[b"ab", b""]), key.keyed_hash("d", &[b"a", b"b"]));
         assert_ne!(key.keyed_hash("d", &[b"ab"]), key.keyed_hash("da", &[b"b"]));
         assert_ne!(key.keyed_hash("patient", &[b"x"])[..16], key.tag("patient", b"x").0);

@@ -17,6 +17,7 @@ use rcgen::{
 };
 use zeroize::Zeroizing;
 
+use super::former::Former;
 use super::public::{Consortium, SitePublic, batch_vkey};
 use crate::checkpoint::{COSIGNATURE, ED25519, NoteKey};
 use crate::record::SiteName;
@@ -30,13 +31,30 @@ const LOCALHOST: &str = "localhost";
 /// Makes `dir/<site>` for each (site name, host) and `dir/consortium` with the authority that admits them.
 /// Overwrites nothing: an existing directory is an error. Returns the sites' directories in order.
 pub fn init<S: AsRef<str>>(dir: &Path, sites: &[(S, S)]) -> Result<Vec<PathBuf>, LedgerError> {
+    make(dir, sites, &Former::default())
+}
+
+/// As [`init`] for a consortium that goes on with the ledger of another one, whose folder of keys `former` is: under an
+/// origin and with keys of its own, but so that it finds and reads what is there. The index key is kept, and so is the
+/// master key of each site of the same name; the old batch keys go on judging old batches.
+pub fn init_continuing<S: AsRef<str>>(
+    dir: &Path,
+    sites: &[(S, S)],
+    former: &Path,
+) -> Result<Vec<PathBuf>, LedgerError> {
+    make(dir, sites, &Former::read(former)?)
+}
+
+fn make<S: AsRef<str>>(dir: &Path, sites: &[(S, S)], former: &Former) -> Result<Vec<PathBuf>, LedgerError> {
     let names = checked_names(dir, sites)?;
     let mut id = [0; 8];
     OsRng.fill_bytes(&mut id);
     let consortium = format!("medulla-{}", hex::encode(id));
     let origin = format!("{consortium}/group/{GROUP_ID}");
 
-    let mut public = Consortium { version: 1, origin, group_id: GROUP_ID, sites: Vec::new() };
+    let former_batch_keys = former.batch_keys.clone();
+    let mut public =
+        Consortium { version: 1, origin, group_id: GROUP_ID, sites: Vec::new(), former_batch_keys };
     let mut made = Vec::new();
     for (name, (_, host)) in names.iter().zip(sites) {
         let keys = NewKeys::generate(&consortium, &public.origin, name);
@@ -47,7 +65,7 @@ pub fn init<S: AsRef<str>>(dir: &Path, sites: &[(S, S)]) -> Result<Vec<PathBuf>,
     let public_json = serde_json::to_string_pretty(&public)
         .map(|json| json + "\n")
         .map_err(|e| LedgerError::Keys(e.to_string()))?;
-    let index_key = random_hex();
+    let index_key = former.index_key.clone().unwrap_or_else(random_hex);
 
     let consortium_dir = KeyDir::create(dir.join(CONSORTIUM_DIR))?;
     consortium_dir.write("ca-cert.pem", authority.pem().as_bytes(), false)?;
@@ -62,7 +80,8 @@ pub fn init<S: AsRef<str>>(dir: &Path, sites: &[(S, S)]) -> Result<Vec<PathBuf>,
         site.write("tls-key.pem", key.as_bytes(), true)?;
         keys.write(&site)?;
         site.write("index-key.hex", index_key.as_bytes(), true)?;
-        site.write("master-key.hex", random_hex().as_bytes(), true)?;
+        let master_key = former.master_keys.get(name).cloned().unwrap_or_else(random_hex);
+        site.write("master-key.hex", master_key.as_bytes(), true)?;
         site.write("public.json", public_json.as_bytes(), false)?;
         site.write("site.json", format!("{{\"version\":1,\"site\":\"{name}\"}}\n").as_bytes(), false)?;
         dirs.push(site);

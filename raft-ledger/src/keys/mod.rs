@@ -15,6 +15,7 @@
 //! ```
 //! Files with secrets are 0600. Nothing here is ever written again: rotation makes a new directory.
 
+mod former;
 mod index;
 mod init;
 mod load;
@@ -24,7 +25,7 @@ mod secret;
 mod simulated;
 
 pub use self::index::IndexKey;
-pub use self::init::init;
+pub use self::init::{init, init_continuing};
 pub use self::load::SiteKeys;
 pub use self::public::VerifierKeys;
 

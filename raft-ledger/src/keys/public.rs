@@ -24,6 +24,9 @@ pub(crate) struct Consortium {
     pub(crate) origin: String,
     pub(crate) group_id: u32,
     pub(crate) sites: Vec<SitePublic>,
+    /// Batch keys of the consortia whose ledger this one goes on with: they judge old batches and sign no new ones.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) former_batch_keys: Vec<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -45,7 +48,10 @@ pub struct VerifierKeys {
     pub(crate) logs: Vec<NoteVerifier>,
     /// 0x04, under the site's name.
     pub(crate) cosigners: Vec<NoteVerifier>,
+    /// Of the sites that may write.
     pub(crate) batches: BTreeMap<SiteName, VerifyingKey>,
+    /// Of former consortia: of sites of the same name, and of others.
+    former: BTreeMap<SiteName, Vec<VerifyingKey>>,
 }
 
 impl Consortium {
@@ -53,7 +59,8 @@ impl Consortium {
     pub(super) fn verifier_keys(&self) -> String {
         let keys =
             |site: &SitePublic| [&site.log_key, &site.cosigner_key, &site.batch_key].map(String::clone);
-        self.sites.iter().flat_map(keys).map(|line| line + "\n").collect()
+        let former = self.former_batch_keys.iter().cloned();
+        self.sites.iter().flat_map(keys).chain(former).map(|line| line + "\n").collect()
     }
 
     pub(super) fn site(&self, name: &str) -> Option<&SitePublic> {
@@ -62,9 +69,16 @@ impl Consortium {
 }
 
 impl VerifierKeys {
-    /// One key a line; empty lines and lines that begin with '#' are skipped.
+    /// Keys that batches of the site may be signed by.
+    pub(crate) fn of_batches(&self, site: &SiteName) -> impl Iterator<Item = &VerifyingKey> {
+        self.batches.get(site).into_iter().chain(self.former.get(site).into_iter().flatten())
+    }
+
+    /// One key a line; empty lines and lines that begin with '#' are skipped. The consortium of the first batch key is
+    /// the present one.
     pub fn parse(text: &str) -> Result<VerifierKeys, LedgerError> {
         let mut keys = VerifierKeys::default();
+        let mut present = None;
         for (number, line) in text.lines().enumerate().filter(|(_, l)| !l.is_empty() && !l.starts_with('#')) {
             let bad = |what: &str| LedgerError::Keys(format!("line {}: {what}", number + 1));
             let (name, alg, key) = parse_vkey(line).map_err(bad)?;
@@ -72,9 +86,12 @@ impl VerifierKeys {
                 [1] => keys.logs.push(NoteVerifier::new(name, 1, key)),
                 [4] => keys.cosigners.push(NoteVerifier::new(name, 4, key)),
                 [UNASSIGNED, kind @ ..] if kind == BATCH_TYPE => {
-                    let site = name.rsplit_once("/site/").and_then(|(_, site)| SiteName::new(site));
-                    let site = site.ok_or_else(|| bad("a batch key names no site"))?;
-                    if keys.batches.insert(site, key).is_some() {
+                    let named =
+                        name.rsplit_once("/site/").and_then(|(of, site)| Some((of, SiteName::new(site)?)));
+                    let (consortium, site) = named.ok_or_else(|| bad("a batch key names no site"))?;
+                    if *present.get_or_insert(consortium) != consortium {
+                        keys.former.entry(site).or_default().push(key);
+                    } else if keys.batches.insert(site, key).is_some() {
                         return Err(bad("a second batch key of one site"));
                     }
                 }
@@ -136,6 +153,9 @@ mod tests {
                 }
             }
         }
+        let former = batch_vkey("medulla-1/site/a", &key);
+        let both = VerifierKeys::parse(&format!("{}\n{former}", lines[2])).unwrap();
+        assert_eq!((both.batches.len(), both.of_batches(&SiteName::new("a").unwrap()).count()), (1, 2));
         let twice = format!("{}\n{}", lines[2], lines[2]);
         assert_eq!(
             VerifierKeys::parse(&twice).unwrap_err().to_string(),

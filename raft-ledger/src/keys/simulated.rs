@@ -17,13 +17,17 @@ pub(crate) fn simulated(count: usize) -> Result<Vec<SiteKeys>, LedgerError> {
     let mut sites: Vec<SiteKeys> =
         (0..count).filter_map(|n| SiteName::new(&format!("site-{n}"))).map(|site| one(site, index)).collect();
     let public = sites.iter().map(public).collect();
-    let consortium = Consortium { version: 1, origin: ORIGIN.to_owned(), group_id: 1, sites: public };
+    let consortium = consortium(ORIGIN, public);
     let verifiers = VerifierKeys::parse(&consortium.verifier_keys())?;
     for site in &mut sites {
         site.consortium = consortium.clone();
         site.verifiers = verifiers.clone();
     }
     Ok(sites)
+}
+
+fn consortium(origin: &str, sites: Vec<SitePublic>) -> Consortium {
+    Consortium { version: 1, origin: origin.to_owned(), group_id: 1, sites, former_batch_keys: Vec::new() }
 }
 
 fn one(site: SiteName, index: [u8; 32]) -> SiteKeys {
@@ -37,7 +41,7 @@ fn one(site: SiteName, index: [u8; 32]) -> SiteKeys {
         ca_cert: CertificateDer::from(Vec::new()),
         tls_cert: CertificateDer::from(Vec::new()),
         tls_key: PrivateKeyDer::Pkcs8(Vec::new().into()),
-        consortium: Consortium { version: 1, origin: String::new(), group_id: 1, sites: Vec::new() },
+        consortium: consortium("", Vec::new()),
         verifiers: VerifierKeys::default(),
         site,
     }

@@ -1,11 +1,9 @@
-//! openraft's way to the peers, and the ledger's own (forwarded batches).
+//! openraft's way to the peers.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use futures_util::stream::{BoxStream, Stream};
 use openraft::errors::{NetworkError, RPCError, ReplicationClosed, StreamingError, Unreachable};
@@ -21,6 +19,7 @@ use serde::de::DeserializeOwned;
 use super::frame::{Kind, pack, unpack};
 use super::hello::Identity;
 use super::lane::{Lane, RpcError};
+use super::peers::{Peer, Peers};
 use super::tls::Tls;
 use super::{append, snapshot};
 use crate::raft::{Member, Types, Vote};
@@ -28,51 +27,8 @@ use crate::store::ledger_store::SnapshotDir;
 use crate::tasks::Tasks;
 
 const CONTROL_TIMEOUT: Duration = Duration::from_secs(2);
-const COSIGN_TIMEOUT: Duration = Duration::from_secs(2);
-const FORWARD_TIMEOUT: Duration = Duration::from_secs(5);
 
 pub(super) type StreamItem = Result<StreamAppendResult<Types>, RPCError<Types>>;
-
-/// Another site, by the three connections to it.
-#[derive(Clone)]
-pub(crate) struct Peer {
-    pub(crate) name: String,
-    pub(crate) address: String,
-    /// Votes and heartbeats.
-    control: Lane,
-    /// Appends and forwarded batches.
-    bulk: Lane,
-    /// Snapshots and checkpoints: neither votes nor appends wait for them.
-    snapshot: Lane,
-}
-
-impl Peer {
-    pub(crate) fn is_connected(&self) -> bool {
-        self.control.is_connected()
-    }
-
-    /// Hands a signed command to the peer, which is believed to lead. In the order of the calls.
-    /// What is returned tells whether the peer took it.
-    pub(crate) async fn forward(&self, command: Bytes) -> impl Future<Output = Result<(), RpcError>> + use<> {
-        let lane = self.bulk.clone();
-        let sent = lane.send(Kind::Forward, command).await;
-        async move { lane.wait(sent, FORWARD_TIMEOUT).await.map(drop) }
-    }
-
-    /// The peer's signature lines for this site's signed checkpoint.
-    pub(crate) async fn cosign(&self, request: Bytes) -> Result<Bytes, RpcError> {
-        self.snapshot.call(Kind::Cosign, request, COSIGN_TIMEOUT).await
-    }
-
-    /// What the peer, which is believed to lead, has committed as of now: an index in the raft log.
-    pub(crate) async fn read_index(&self) -> Result<u64, RpcError> {
-        let answer = self.control.call(Kind::ReadIndex, Bytes::new(), CONTROL_TIMEOUT).await?;
-        unpack(&answer).map_err(|why| RpcError::Remote { site: self.name.clone(), why })
-    }
-}
-
-/// All other sites, by node id.
-pub(crate) type Peers = Arc<BTreeMap<u64, Peer>>;
 
 /// openraft makes its clients here.
 #[derive(Clone)]
@@ -81,19 +37,21 @@ pub(crate) struct Network {
 }
 
 impl Network {
-    /// `sites`: node id, name and address of each other site.
+    /// `address_of`: where this site's own configuration says that a site is.
     pub(crate) fn new(
-        sites: &[(u64, String, String)],
+        address_of: impl Fn(&str) -> Option<String> + Send + Sync + 'static,
         tls: &Tls,
         identity: &Arc<Identity>,
         tasks: &Tasks,
     ) -> Network {
-        let peer = |(id, name, address): &(u64, String, String)| {
-            let lane = || Lane::open(name, address, tls.clone(), identity.clone(), tasks);
-            let (name, address) = (name.clone(), address.clone());
-            (*id, Peer { control: lane(), bulk: lane(), snapshot: lane(), name, address })
+        let (tls, dialer, tasks) = (tls.clone(), identity.clone(), tasks.clone());
+        let open = move |id: u64, member: &Member| {
+            let address = address_of(&member.name).unwrap_or_else(|| member.address.clone());
+            let lane = || Lane::open((id, member), &address, tls.clone(), dialer.clone(), &tasks);
+            let name = member.name.clone();
+            Peer { control: lane(), bulk: lane(), snapshot: lane(), name, address }
         };
-        Network { peers: Arc::new(sites.iter().map(peer).collect()) }
+        Network { peers: Peers::new(identity.roster.node, open) }
     }
 
     pub(crate) fn peers(&self) -> Peers {
@@ -102,20 +60,17 @@ impl Network {
 
     /// Peers by lanes that lead elsewhere than into TLS.
     #[cfg(any(test, feature = "sim"))]
-    pub(super) fn over(sites: &[(u64, String)], lane: impl Fn(u64, &str) -> Lane) -> Network {
-        let peer = |(id, name): &(u64, String)| {
-            let lane = || lane(*id, name);
-            let (name, address) = (name.clone(), String::new());
-            (*id, Peer { control: lane(), bulk: lane(), snapshot: lane(), name, address })
+    pub(super) fn over(own: u64, lane: impl Fn(u64, &Member) -> Lane + Send + Sync + 'static) -> Network {
+        let open = move |id: u64, member: &Member| {
+            let lane = || lane(id, member);
+            let (name, address) = (member.name.clone(), String::new());
+            Peer { control: lane(), bulk: lane(), snapshot: lane(), name, address }
         };
-        Network { peers: Arc::new(sites.iter().map(peer).collect()) }
+        Network { peers: Peers::new(own, open) }
     }
 
     fn client(&self, target: u64, node: &Member, lane: impl Fn(&Peer) -> &Lane) -> Client {
-        match self.peers.get(&target).filter(|peer| peer.name == node.name) {
-            Some(peer) => Client { target, lane: Some(lane(peer).clone()) },
-            None => Client { target, lane: None },
-        }
+        Client { lane: lane(&self.peers.reach(target, node)).clone() }
     }
 }
 
@@ -136,26 +91,17 @@ impl RaftNetworkFactory<Types> for Network {
 }
 
 pub(crate) struct Client {
-    target: u64,
-    /// `None`: a member that this site's configuration does not name.
-    lane: Option<Lane>,
+    lane: Lane,
 }
 
 impl Client {
-    fn lane(&self) -> Result<&Lane, RPCError<Types>> {
-        self.lane.as_ref().ok_or_else(|| {
-            let why = format!("no [ledger] peer is configured for node {}", self.target);
-            RPCError::Unreachable(Unreachable::from_string(why))
-        })
-    }
-
     async fn call<Q: Serialize, A: DeserializeOwned>(
         &self,
         kind: Kind,
         request: &Q,
     ) -> Result<A, RPCError<Types>> {
         let body = pack(request).map_err(|e| RPCError::Network(NetworkError::from_string(e)))?;
-        let answer = self.lane()?.call(kind, body, CONTROL_TIMEOUT).await;
+        let answer = self.lane.call(kind, body, CONTROL_TIMEOUT).await;
         let answer = answer.map_err(|e| as_openraft(&e))?;
         unpack(&answer).map_err(|e| RPCError::Network(NetworkError::from_string(e)))
     }
@@ -187,7 +133,7 @@ impl RaftNetworkV2<Types> for Client {
     ) -> Result<AppendEntriesResponse<Types>, RPCError<Types>> {
         let network = |e: String| RPCError::Network(NetworkError::from_string(e));
         let body = append::encode(next_session(), &request).map_err(network)?;
-        let answer = self.lane()?.call(Kind::Append, body, CONTROL_TIMEOUT).await;
+        let answer = self.lane.call(Kind::Append, body, CONTROL_TIMEOUT).await;
         let answer = answer.map_err(|e| as_openraft(&e))?;
         unpack::<append::AppendAnswer>(&answer).map(Into::into).map_err(network)
     }
@@ -201,7 +147,7 @@ impl RaftNetworkV2<Types> for Client {
         S: Stream<Item = AppendEntriesRequest<Types>> + OptionalSend + Unpin + 'static,
     {
         Box::pin(async move {
-            let lane = self.lane()?.clone();
+            let lane = self.lane.clone();
             Ok(append::pipeline(lane, next_session(), input))
         })
     }
@@ -229,7 +175,7 @@ impl RaftNetworkV2<Types> for Client {
         cancel: impl Future<Output = ReplicationClosed> + OptionalSend + 'static,
         _option: RPCOption,
     ) -> Result<SnapshotResponse<Types>, StreamingError<Types>> {
-        let lane = self.lane().map_err(StreamingError::from)?.clone();
+        let lane = self.lane.clone();
         tokio::select! {
             biased;
             closed = cancel => Err(StreamingError::Closed(closed)),

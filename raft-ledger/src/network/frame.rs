@@ -24,6 +24,12 @@ pub(super) enum Kind {
     Cosign = 10,
     /// To the leader: what is committed as of now; the answer is a raft log id.
     ReadIndex = 11,
+    /// To the leader: who the members are, or a change of them.
+    Membership = 12,
+    /// A site without a ledger asks for a snapshot; the answer announces one.
+    FetchBegin = 20,
+    /// A piece of it: file number and offset.
+    FetchPiece = 21,
     Answer = 128,
     /// The body says in words why there is no answer.
     Failed = 129,
@@ -43,6 +49,9 @@ impl Kind {
             Kind::SnapshotEnd,
             Kind::Cosign,
             Kind::ReadIndex,
+            Kind::Membership,
+            Kind::FetchBegin,
+            Kind::FetchPiece,
             Kind::Answer,
             Kind::Failed,
         ]

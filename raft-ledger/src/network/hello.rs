@@ -1,70 +1,280 @@
-//! The first exchange of a connection: who is there, with which store. Before it nothing else is served.
+//! The first exchange of a connection: who is there, as which node, with which store. Before it nothing else is
+//! served.
 
+use std::fmt;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use crate::LedgerError;
-use crate::raft::GROUP;
+use crate::apply::APPLY_VERSION;
+use crate::raft::{GROUP, Member, StoreId};
+use crate::roster::{Known, Roster};
+use crate::standing::Standing;
 use crate::store::SiteDb;
 
 pub(super) const PROTOCOL: u32 = 1;
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub(super) struct Hello {
+pub(crate) struct Hello {
     pub(super) protocol: u32,
     pub(super) group: u32,
     pub(super) site: String,
-    pub(super) store_id: [u8; 16],
+    pub(crate) store_id: StoreId,
+    /// Releases before 0.3 do not say it.
+    #[serde(default)]
+    pub(crate) node: Option<u64>,
+    /// Raft index of the membership that it knows, if it is a member by that.
+    #[serde(default)]
+    pub(super) member_by: Option<u64>,
+    /// The latest rules of apply that its release knows.
+    #[serde(default)]
+    pub(super) apply_version: u32,
 }
+
+/// Why a peer is not let in.
+#[derive(Debug)]
+pub(crate) enum Refused {
+    /// The peer must join anew; the text tells how.
+    Rejoin(String),
+    Other(String),
+}
+
+/// What the refusal of one who must join anew begins with, on the wire.
+const REJOIN: &str = "rejoin: ";
 
 /// Who this site is and whom it knows by which store.
 pub(crate) struct Identity {
     pub(crate) site: String,
-    pub(crate) store_id: [u8; 16],
+    pub(crate) store_id: StoreId,
     pub(crate) site_db: Arc<SiteDb>,
+    pub(crate) roster: Arc<Roster>,
+    pub(crate) standing: Arc<Standing>,
 }
 
 impl Identity {
-    pub(super) fn hello(&self) -> Hello {
-        Hello { protocol: PROTOCOL, group: GROUP, site: self.site.clone(), store_id: self.store_id }
+    pub(crate) fn hello(&self) -> Hello {
+        let known = self.roster.get();
+        let is_member = known.members.contains_key(&self.roster.node);
+        Hello {
+            protocol: PROTOCOL,
+            group: GROUP,
+            site: self.site.clone(),
+            store_id: self.store_id,
+            node: Some(self.roster.node),
+            member_by: known.index.filter(|_| is_member),
+            apply_version: APPLY_VERSION,
+        }
     }
 
-    /// Whether the peer may go on: the expected site, with the store it has always had.
-    /// A wiped disk has lost the votes it gave and the entries it acknowledged; as the old voter it could let
-    /// a committed entry be lost.
-    pub(super) fn check(&self, hello: &Hello, expected: &str) -> Result<(), String> {
-        if hello.protocol != PROTOCOL || hello.group != GROUP {
-            return Err(format!(
-                "site {expected} speaks protocol {} for group {}; this site speaks {PROTOCOL} for {GROUP}",
-                hello.protocol, hello.group
-            ));
+    /// Whether who called may ask anything: a member, with the store it was admitted with.
+    pub(crate) fn admit(&self, hello: &Hello) -> Result<(), Refused> {
+        speaks(hello).map_err(Refused::Other)?;
+        let known = self.roster.get();
+        if known.index.is_none() {
+            // This site has yet to hear who the members are, from one of them.
+            return self.has_known_store(hello, None).map_err(Refused::Other);
         }
-        if hello.site != expected {
-            return Err(format!("expected site {expected}, found {:?}", hello.site));
+        let is_called = |id: u64| hello.node.is_none_or(|node| node == id);
+        match known.of_site(&hello.site).find(|(id, _)| is_called(*id)) {
+            Some((_, member)) => self.has_known_store(hello, Some(member)).map_err(Refused::Rejoin),
+            // It has heard of a change that this site has not yet.
+            None if hello.member_by > known.index => Ok(()),
+            None => Err(Refused::Rejoin(no_member(&known, &hello.site))),
         }
-        let known = self.remembered(expected, &hello.store_id).map_err(|e| e.to_string())?;
+    }
+
+    /// Whether an admitted caller may still ask.
+    pub(super) fn still_admits(&self, hello: &Hello) -> bool {
+        let known = self.roster.get();
+        let is_member = |id: &u64| known.members.contains_key(id);
+        known.index.is_none() || hello.member_by > known.index || hello.node.as_ref().is_none_or(is_member)
+    }
+
+    /// Whether who answered is the member that was called. A wiped disk has lost the votes it gave and the entries it
+    /// acknowledged; as the old voter it could let a committed entry be lost.
+    pub(super) fn recognise(&self, hello: &Hello, id: u64, member: &Member) -> Result<(), String> {
+        speaks(hello)?;
+        if hello.site != member.name {
+            return Err(format!("expected site {}, found {:?}", member.name, hello.site));
+        }
+        if let Some(node) = hello.node.filter(|node| *node != id) {
+            return Err(format!("site {} answers as node {node}, not as the member {id}", member.name));
+        }
+        self.has_known_store(hello, Some(member))
+    }
+
+    /// This site was refused by a peer in these words.
+    pub(super) fn was_refused(&self, text: &str) {
+        if let Some(text) = text.strip_prefix(REJOIN) {
+            self.standing.must_rejoin(text);
+        }
+    }
+
+    pub(super) fn was_admitted(&self) {
+        let known = self.roster.get();
+        if known.members.contains_key(&self.roster.node) {
+            self.standing.is_member();
+        }
+    }
+
+    fn has_known_store(&self, hello: &Hello, member: Option<&Member>) -> Result<(), String> {
+        let site = &hello.site;
+        let known = match member.and_then(|member| member.store) {
+            Some(store) => store,
+            None => self.remembered(site, &hello.store_id).map_err(|e| e.to_string())?,
+        };
         if known == hello.store_id {
             return Ok(());
         }
         Err(format!(
-            "site {expected} comes with another raft log than before (store {}, known {}): a wiped or replaced \
-             disk must not vote as the old member; put its data back or let it join as a new node",
+            "site {site} comes with another raft log than before (store {}, known {}): a wiped or replaced disk must \
+             not vote as the old member. Put its data back; or let it join as a new node, which it becomes by itself: \
+             `medulla site add {site}` at any member, and `medulla site promote {site}` once it has caught up",
             hex::encode(hello.store_id),
             hex::encode(known)
         ))
     }
 
-    fn remembered(&self, site: &str, fresh: &[u8; 16]) -> Result<[u8; 16], LedgerError> {
-        let key = format!("peer-store/{site}");
-        match self.site_db.get(key.as_bytes())? {
-            Some(known) => known
-                .try_into()
-                .map_err(|_| LedgerError::Damaged("sitedb: a store id is not 16 bytes".into())),
+    fn remembered(&self, site: &str, fresh: &StoreId) -> Result<StoreId, LedgerError> {
+        match self.known_store(site)? {
+            Some(known) => Ok(known),
             None => {
-                self.site_db.put(key.as_bytes(), fresh, true)?;
+                self.site_db.put(store_key(site).as_bytes(), fresh, true)?;
                 Ok(*fresh)
             }
         }
+    }
+
+    /// The store that a founder was first seen with.
+    pub(crate) fn known_store(&self, site: &str) -> Result<Option<StoreId>, LedgerError> {
+        let damaged = |_| LedgerError::Damaged("sitedb: a store id is not 16 bytes".into());
+        let known = self.site_db.get(store_key(site).as_bytes())?;
+        known.map(|bytes| bytes.try_into().map_err(damaged)).transpose()
+    }
+}
+
+fn speaks(hello: &Hello) -> Result<(), String> {
+    if hello.protocol == PROTOCOL && hello.group == GROUP {
+        return Ok(());
+    }
+    Err(format!(
+        "site {} speaks protocol {} for group {}; this site speaks {PROTOCOL} for {GROUP}",
+        hello.site, hello.protocol, hello.group
+    ))
+}
+
+fn no_member(known: &Known, site: &str) -> String {
+    let steps = format!("`medulla site add {site}` at any member, then `medulla site promote {site}`");
+    match known.of_site(site).next() {
+        Some((id, _)) => format!(
+            "site {site} is a member as node {id}, with another disk than this one; to let this one take its place: \
+             {steps}"
+        ),
+        None => format!("site {site} is no member of this consortium; to let it join: {steps}"),
+    }
+}
+
+fn store_key(site: &str) -> String {
+    format!("peer-store/{site}")
+}
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Refused::Rejoin(text) => write!(f, "{REJOIN}{text}"),
+            Refused::Other(text) => f.write_str(text),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
+
+    use super::*;
+    use crate::raft::{StoredMembership, log_id};
+    use crate::store::LogStore;
+
+    /// Site a, node 0, of the members a (0), b (1, admitted with the store of eights) and c (2), by entry 5.
+    fn site_a(dir: &std::path::Path, has_members: bool) -> Identity {
+        let member = |name: &str, store| Member { store, ..Member::founder(name) };
+        let members =
+            BTreeMap::from([(0, member("a", None)), (1, member("b", Some([8; 16]))), (2, member("c", None))]);
+        let membership = openraft::Membership::new(vec![BTreeSet::from([0, 1, 2])], members).unwrap();
+        let known = StoredMembership::new(Some(log_id(1, 5)), membership);
+        let known = if has_members { known } else { StoredMembership::default() };
+        let log = LogStore::open(&dir.join("raftdb")).unwrap();
+        Identity {
+            site: "a".into(),
+            store_id: log.store_id().unwrap(),
+            site_db: Arc::new(SiteDb::open(&dir.join("sitedb")).unwrap()),
+            roster: Arc::new(Roster::new(0, &known)),
+            standing: Arc::new(Standing::new(log, true)),
+        }
+    }
+
+    fn hello(site: &str, node: u64, store: u8, member_by: Option<u64>) -> Hello {
+        let (protocol, group, site) = (PROTOCOL, GROUP, site.to_owned());
+        Hello { protocol, group, site, store_id: [store; 16], node: Some(node), member_by, apply_version: 0 }
+    }
+
+    #[test]
+    fn members_are_let_in_with_the_store_that_they_were_admitted_with() {
+        let dir = tempfile::tempdir().unwrap();
+        let a = site_a(dir.path(), true);
+        for (hello, refusal) in [
+            (hello("b", 1, 8, Some(5)), None),
+            // A wiped disk, as the old member and as itself.
+            (hello("b", 1, 9, None), Some("another raft log")),
+            (hello("b", 77, 9, None), Some("is a member as node 1")),
+            // A founder is known by the store that it first came with.
+            (hello("c", 2, 3, Some(5)), None),
+            (hello("c", 2, 4, None), Some("another raft log")),
+            // Whoever knows more may tell; whoever knows less is told.
+            (hello("d", 4, 1, Some(9)), None),
+            (hello("d", 4, 1, Some(4)), Some("no member")),
+            (hello("d", 4, 1, None), Some("no member")),
+        ] {
+            let text = a.admit(&hello).err().map(|refused| refused.to_string());
+            match refusal {
+                None => assert_eq!(text, None, "{hello:?}"),
+                Some(why) => {
+                    let text = text.unwrap_or_else(|| panic!("let in: {hello:?}"));
+                    assert!(text.starts_with(REJOIN) && text.contains(why), "{text}");
+                    assert!(text.contains(&format!("`medulla site add {}`", hello.site)), "{text}");
+                }
+            }
+        }
+        assert!(a.still_admits(&hello("b", 1, 8, Some(5))));
+        assert!(!a.still_admits(&hello("d", 4, 1, Some(4))), "removed meanwhile");
+        let b = Member { store: Some([8; 16]), ..Member::founder("b") };
+        assert!(a.recognise(&hello("b", 1, 8, None), 1, &b).is_ok());
+        for wrong in [hello("b", 1, 9, None), hello("b", 77, 8, None), hello("c", 1, 8, None)] {
+            assert!(a.recognise(&wrong, 1, &b).is_err(), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn who_knows_of_no_members_hears_everybody_and_a_new_disk_becomes_a_new_node() {
+        let dir = tempfile::tempdir().unwrap();
+        let a = site_a(dir.path(), false);
+        assert!(a.admit(&hello("b", 1, 8, None)).is_ok());
+        assert!(a.admit(&hello("b", 1, 9, None)).is_err(), "two disks of one site");
+        assert!(!*a.standing.watch_outdated().borrow());
+        a.was_refused("the first message is no hello");
+        assert_eq!(a.standing.notice(), None);
+        a.was_refused(&format!("{REJOIN}do this"));
+        assert_eq!(a.standing.notice().as_deref(), Some("do this"));
+        assert!(*a.standing.watch_outdated().borrow());
+        let old = a.store_id;
+        drop(a);
+        let log = LogStore::open(&dir.path().join("raftdb")).unwrap();
+        assert_eq!(log.node_id().unwrap(), None);
+        log.renew().unwrap();
+        let node = log.node_id().unwrap().unwrap();
+        assert!(node >= 1_000 && log.store_id().unwrap() != old);
+        log.renew().unwrap();
+        assert_eq!(log.node_id().unwrap(), Some(node), "once");
     }
 }

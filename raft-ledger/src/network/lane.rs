@@ -16,6 +16,7 @@ use tokio_util::codec::{FramedRead, LengthDelimitedCodec};
 use super::frame::{self, Frame, Kind};
 use super::hello::{Hello, Identity};
 use super::tls::Tls;
+use crate::raft::Member;
 use crate::tasks::Tasks;
 
 const QUEUE: usize = 256;
@@ -54,10 +55,19 @@ pub(super) struct Lane {
 }
 
 impl Lane {
-    pub(super) fn open(site: &str, address: &str, tls: Tls, identity: Arc<Identity>, tasks: &Tasks) -> Lane {
-        let (lane, receiver) = Lane::new(site);
+    pub(super) fn open(
+        to: (u64, &Member),
+        address: &str,
+        tls: Tls,
+        identity: Arc<Identity>,
+        tasks: &Tasks,
+    ) -> Lane {
+        let (node, member) = to;
+        let (lane, receiver) = Lane::new(&member.name);
         let line = Line {
-            site: site.to_owned(),
+            site: member.name.clone(),
+            node,
+            member: member.clone(),
             address: address.to_owned(),
             tls,
             identity,
@@ -112,6 +122,8 @@ impl Lane {
 
 struct Line {
     site: String,
+    node: u64,
+    member: Member,
     address: String,
     tls: Tls,
     identity: Arc<Identity>,
@@ -126,6 +138,40 @@ impl Pending {
     fn lock(&self) -> MutexGuard<'_, HashMap<u64, Answer>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Asks who is at `address`, which must show a certificate of the site.
+pub(crate) async fn probe(
+    tls: &Tls,
+    identity: &Identity,
+    address: &str,
+    site: &str,
+) -> Result<Hello, String> {
+    let greeted = tokio::time::timeout(CONNECT_TIMEOUT, greet(tls, identity, address, site)).await;
+    greeted.map_err(|_| "connecting took too long".to_owned())?.map(|(_, _, hello)| hello)
+}
+
+async fn greet(
+    tls: &Tls,
+    identity: &Identity,
+    address: &str,
+    site: &str,
+) -> Result<(Reader, Writer, Hello), String> {
+    let stream = tls.connect(address, site).await.map_err(|e| e.to_string())?;
+    let (read, write) = tokio::io::split(stream);
+    let mut reader = FramedRead::new(read, frame::codec());
+    let mut writer = BufWriter::with_capacity(64 << 10, write);
+    let hello = Frame { kind: Kind::Hello, id: 0, body: frame::pack(&identity.hello())? };
+    frame::write(&mut writer, &hello).await.map_err(|e| e.to_string())?;
+    writer.flush().await.map_err(|e| e.to_string())?;
+    let answer = reader.next().await.ok_or("closed before the handshake")?.map_err(|e| e.to_string())?;
+    let answer = frame::decode(answer)?;
+    if answer.kind == Kind::Failed {
+        let text = String::from_utf8_lossy(&answer.body);
+        identity.was_refused(&text);
+        return Err(format!("refused: {text}"));
+    }
+    Ok((reader, writer, frame::unpack(&answer.body)?))
 }
 
 type Reader = FramedRead<ReadHalf<TlsStream<TcpStream>>, LengthDelimitedCodec>;
@@ -160,20 +206,12 @@ impl Line {
     }
 
     async fn connect(&self) -> Result<(Reader, Writer), String> {
-        let stream = self.tls.connect(&self.address, &self.site).await.map_err(|e| e.to_string())?;
-        let (read, write) = tokio::io::split(stream);
-        let mut reader = FramedRead::new(read, frame::codec());
-        let mut writer = BufWriter::with_capacity(64 << 10, write);
-        let hello = Frame { kind: Kind::Hello, id: 0, body: frame::pack(&self.identity.hello())? };
-        frame::write(&mut writer, &hello).await.map_err(|e| e.to_string())?;
-        writer.flush().await.map_err(|e| e.to_string())?;
-        let answer = reader.next().await.ok_or("closed before the handshake")?.map_err(|e| e.to_string())?;
-        let answer = frame::decode(answer)?;
-        if answer.kind == Kind::Failed {
-            return Err(format!("refused: {}", String::from_utf8_lossy(&answer.body)));
+        if self.address.is_empty() {
+            return Err(format!("no address is known for site {}; give it in [ledger] peers", self.site));
         }
-        let hello: Hello = frame::unpack(&answer.body)?;
-        self.identity.check(&hello, &self.site)?;
+        let (reader, writer, hello) = greet(&self.tls, &self.identity, &self.address, &self.site).await?;
+        self.identity.recognise(&hello, self.node, &self.member)?;
+        self.identity.was_admitted();
         Ok((reader, writer))
     }
 

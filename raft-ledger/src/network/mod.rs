@@ -8,13 +8,19 @@ mod client;
 mod frame;
 mod hello;
 mod lane;
+mod peers;
 mod server;
 #[cfg(any(test, feature = "sim"))]
 pub(crate) mod simulated;
 mod snapshot;
 mod tls;
 
-pub(crate) use client::{Network, Peers};
+pub(crate) use client::Network;
+#[cfg(any(test, feature = "sim"))]
+pub(crate) use hello::Hello;
 pub(crate) use hello::Identity;
+pub(crate) use lane::{RpcError, probe};
+pub(crate) use peers::Peers;
 pub(crate) use server::{Served, Service, listen};
+pub(crate) use snapshot::Landing;
 pub(crate) use tls::Tls;

@@ -1,13 +1,12 @@
 //! What this site answers to its peers.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::StreamExt;
 use openraft::Raft;
-use openraft::raft::{AppendEntriesRequest, AppendEntriesResponse};
+use openraft::raft::{AppendEntriesRequest, AppendEntriesResponse, TransferLeaderRequest};
 use tokio::io::{AsyncWriteExt, BufWriter, ReadHalf, WriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, mpsc};
@@ -16,13 +15,15 @@ use tokio_util::codec::{FramedRead, LengthDelimitedCodec};
 
 use super::append::{self, AppendAnswer};
 use super::frame::{self, Frame, Kind, pack, unpack};
-use super::hello::{Hello, Identity};
-use super::snapshot::Incoming;
+use super::hello::{Hello, Identity, Refused};
+use super::snapshot::{Incoming, Outgoing};
 use super::tls::Tls;
 use crate::blocking;
 use crate::cosign::{self, Cosigner};
+use crate::membership::{Membership, Request};
 use crate::raft::{Proposal, Types};
 use crate::read_index::read_index;
+use crate::record::Command;
 use crate::store::ledger_store::LedgerStore;
 use crate::store::state_machine::{SnapshotOf, StateMachine};
 use crate::tasks::Tasks;
@@ -32,6 +33,9 @@ const ANSWERS: usize = 256;
 /// Requests of one connection that are answered at the same time.
 const AT_ONCE: usize = 32;
 const CONNECTIONS_MAX: usize = 256;
+const TRANSFER_WAIT: Duration = Duration::from_secs(1);
+/// A peer takes a connection for dead that owes an answer and is silent: one that takes long says so.
+const BUSY: Duration = Duration::from_secs(2);
 
 /// What a peer may ask of this site.
 #[derive(Clone)]
@@ -39,6 +43,7 @@ pub(crate) struct Served {
     pub(crate) raft: Raft<Types, StateMachine>,
     pub(crate) store: Arc<LedgerStore>,
     pub(crate) cosigner: Arc<Cosigner>,
+    pub(crate) membership: Arc<Membership>,
     pub(crate) tasks: Tasks,
 }
 
@@ -48,8 +53,6 @@ pub(crate) struct Service {
     pub(crate) served: Served,
     pub(crate) identity: Arc<Identity>,
     pub(crate) tls: Tls,
-    /// Names of the sites that may connect.
-    pub(crate) peers: Arc<BTreeSet<String>>,
 }
 
 /// Serves until the task is dropped.
@@ -81,20 +84,24 @@ type Writer = BufWriter<WriteHalf<TlsStream<TcpStream>>>;
 
 async fn serve(stream: TcpStream, service: Service) -> Result<(), String> {
     let shaken = tokio::time::timeout(HANDSHAKE_TIMEOUT, shake_hands(stream, &service));
-    let (mut reader, writer) = shaken.await.map_err(|_| "the handshake took too long".to_owned())??;
+    let (mut reader, writer, hello) =
+        shaken.await.map_err(|_| "the handshake took too long".to_owned())??;
     let (answers, to_write) = mpsc::channel(ANSWERS);
     // Ends with the last sender.
     service.served.tasks.spawn(write_answers(writer, to_write));
-    let mut connection = Connection::new(service.served, answers);
+    let mut connection = Connection::new(service.served.clone(), hello.clone(), answers);
     while let Some(bytes) = reader.next().await {
         // A peer that closes without a TLS goodbye has stopped; that is no fault of this side.
         let Ok(bytes) = bytes else { return Ok(()) };
+        if !service.identity.still_admits(&hello) {
+            return Err(format!("site {} is no longer a member as this node", hello.site));
+        }
         connection.handle(frame::decode(bytes)?).await?;
     }
     Ok(())
 }
 
-async fn shake_hands(stream: TcpStream, service: &Service) -> Result<(Reader, Writer), String> {
+async fn shake_hands(stream: TcpStream, service: &Service) -> Result<(Reader, Writer, Hello), String> {
     let (stream, names) = service.tls.accept(stream).await.map_err(|e| format!("tls: {e}"))?;
     let (read, write) = tokio::io::split(stream);
     let mut reader = FramedRead::new(read, frame::codec());
@@ -102,27 +109,24 @@ async fn shake_hands(stream: TcpStream, service: &Service) -> Result<(Reader, Wr
     let first = reader.next().await.ok_or("closed before the handshake")?.map_err(|e| e.to_string())?;
     let first = frame::decode(first)?;
     let (kind, body, result) = match greet(&first, &names, service) {
-        Ok(()) => (Kind::Answer, pack(&service.identity.hello())?, Ok(())),
-        Err(why) => (Kind::Failed, Bytes::from(why.clone()), Err(why)),
+        Ok(hello) => (Kind::Answer, pack(&service.identity.hello())?, Ok(hello)),
+        Err(why) => (Kind::Failed, Bytes::from(why.to_string()), Err(why)),
     };
     let answer = Frame { kind, id: first.id, body };
     frame::write(&mut writer, &answer).await.map_err(|e| e.to_string())?;
     writer.flush().await.map_err(|e| e.to_string())?;
-    result.map(|()| (reader, writer))
+    result.map(|hello| (reader, writer, hello)).map_err(|why| why.to_string())
 }
 
-fn greet(first: &Frame, certificate_names: &[String], service: &Service) -> Result<(), String> {
+fn greet(first: &Frame, certificate_names: &[String], service: &Service) -> Result<Hello, Refused> {
     if first.kind != Kind::Hello {
-        return Err("the first message is no hello".into());
+        return Err(Refused::Other("the first message is no hello".into()));
     }
-    let hello: Hello = unpack(&first.body)?;
+    let hello: Hello = unpack(&first.body).map_err(Refused::Other)?;
     if !certificate_names.contains(&hello.site) {
-        return Err(format!("the certificate does not name site {:?}", hello.site));
+        return Err(Refused::Other(format!("the certificate does not name site {:?}", hello.site)));
     }
-    if !service.peers.contains(&hello.site) {
-        return Err(format!("site {:?} is not among this site's [ledger] peers", hello.site));
-    }
-    service.identity.check(&hello, &hello.site)
+    service.identity.admit(&hello).map(|()| hello)
 }
 
 async fn write_answers(mut writer: Writer, mut answers: mpsc::Receiver<Frame>) {
@@ -143,10 +147,12 @@ async fn write_answers(mut writer: Writer, mut answers: mpsc::Receiver<Frame>) {
 /// One peer's requests on one connection, in the order of arrival.
 pub(super) struct Connection {
     served: Served,
+    caller: Hello,
     answers: mpsc::Sender<Frame>,
     at_once: Arc<Semaphore>,
     appends: Option<Appends>,
     incoming: Option<Incoming>,
+    outgoing: Option<Arc<Outgoing>>,
 }
 
 /// The append stream that the peer is sending now.
@@ -156,9 +162,9 @@ struct Appends {
 }
 
 impl Connection {
-    pub(super) fn new(served: Served, answers: mpsc::Sender<Frame>) -> Connection {
+    pub(super) fn new(served: Served, caller: Hello, answers: mpsc::Sender<Frame>) -> Connection {
         let at_once = Arc::new(Semaphore::new(AT_ONCE));
-        Connection { served, answers, at_once, appends: None, incoming: None }
+        Connection { served, caller, answers, at_once, appends: None, incoming: None, outgoing: None }
     }
 
     pub(super) async fn handle(&mut self, request: Frame) -> Result<(), String> {
@@ -168,12 +174,19 @@ impl Connection {
                 let result = self.forward(request.body).await;
                 self.answer(request.id, result).await
             }
-            Kind::Vote | Kind::PreVote | Kind::TransferLeader | Kind::Cosign | Kind::ReadIndex => {
-                self.spawn(request).await
-            }
+            Kind::Vote
+            | Kind::PreVote
+            | Kind::TransferLeader
+            | Kind::Cosign
+            | Kind::ReadIndex
+            | Kind::Membership => self.spawn(request).await,
             Kind::SnapshotBegin => {
-                let begun = Incoming::begin(&self.served.store, &request.body);
-                let result = begun.map(|incoming| self.incoming = Some(incoming)).map(|()| Bytes::new());
+                let store = self.served.store.clone();
+                let begun = self.busy(move || Incoming::begin(store, &request.body)).await;
+                let result = begun.map(|(incoming, held)| {
+                    self.incoming = Some(incoming);
+                    held
+                });
                 self.answer(request.id, result).await
             }
             Kind::SnapshotChunk => {
@@ -181,7 +194,21 @@ impl Connection {
                 let result = blocking::in_place(|| incoming.piece(request.body));
                 self.answer(request.id, result.map(|()| Bytes::new())).await
             }
-            Kind::SnapshotEnd => self.install(request.id).await,
+            Kind::SnapshotEnd => self.install(request.id),
+            Kind::FetchBegin => {
+                let store = self.served.store.clone();
+                let begun = self.busy(move || Outgoing::begin(&store)).await;
+                let result = begun.map(|(outgoing, announced)| {
+                    self.outgoing = Some(Arc::new(outgoing));
+                    announced
+                });
+                self.answer(request.id, result).await
+            }
+            Kind::FetchPiece => {
+                let outgoing = self.outgoing.clone().ok_or("a piece of no snapshot")?;
+                let piece = self.busy(move || outgoing.piece(request.body)).await;
+                self.answer(request.id, piece).await
+            }
             Kind::Hello | Kind::Answer | Kind::Failed => Err(format!("unexpected {:?}", request.kind)),
         }
     }
@@ -194,6 +221,9 @@ impl Connection {
     async fn forward(&self, command: Bytes) -> Result<Bytes, String> {
         if !self.served.raft.is_leader() {
             return Err("this site does not lead".into());
+        }
+        if Command::raises_apply_version(&command) {
+            return Err("the leader alone raises the apply version".into());
         }
         let taken = self.served.raft.client_write_ff(Proposal(command), None).await;
         taken.map(|()| Bytes::new()).map_err(|e| e.to_string())
@@ -219,13 +249,14 @@ impl Connection {
 
     async fn spawn(&self, request: Frame) -> Result<(), String> {
         let permit = self.at_once.clone().acquire_owned().await.map_err(|e| e.to_string())?;
-        let (served, answers) = (self.served.clone(), self.answers.clone());
+        let (served, answers, caller) = (self.served.clone(), self.answers.clone(), self.caller.clone());
         self.served.tasks.spawn(async move {
             let result = match request.kind {
                 Kind::Cosign => {
                     let answer = cosign::answer(served.cosigner, request.body).await;
                     answer.map(Bytes::from).map_err(|e| e.to_string())
                 }
+                Kind::Membership => membership(&served, &caller, &request.body).await,
                 kind => control(&served.raft, kind, &request.body).await,
             };
             let _ = send(&answers, request.id, result).await;
@@ -234,19 +265,43 @@ impl Connection {
         Ok(())
     }
 
-    async fn install(&mut self, id: u64) -> Result<(), String> {
+    /// Beside the requests that follow: it takes long.
+    fn install(&mut self, id: u64) -> Result<(), String> {
         let incoming = self.incoming.take().ok_or("the end of no snapshot")?;
-        let raft = self.served.raft.clone();
-        let checked = blocking::run(move || incoming.finish()).await.map_err(|e| e.to_string())?;
-        let result = match checked {
-            Ok((vote, snapshot)) => {
+        let (raft, answers) = (self.served.raft.clone(), self.answers.clone());
+        self.served.tasks.spawn(async move {
+            let installed = async {
+                let checked = blocking::run(move || incoming.finish()).await.map_err(|e| e.to_string())?;
+                let (vote, snapshot) = checked?;
                 let snapshot = SnapshotOf { meta: snapshot.meta.clone(), snapshot };
                 let installed = raft.install_full_snapshot(vote, snapshot).await;
                 installed.map_err(|e| e.to_string()).and_then(|response| pack(&response))
-            }
-            Err(why) => Err(why),
-        };
-        self.answer(id, result).await
+            };
+            let result = while_busy(&answers, installed).await;
+            // Nobody hears it if the connection was lost.
+            let _ = send(&answers, id, result).await;
+        });
+        Ok(())
+    }
+
+    async fn busy<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> Result<T, String> + Send + 'static,
+    ) -> Result<T, String> {
+        let work = async { blocking::run(work).await.map_err(|e| e.to_string())? };
+        while_busy(&self.answers, work).await
+    }
+}
+
+/// Says again and again that this side is there while the work goes on: an answer to nothing.
+async fn while_busy<T>(answers: &mpsc::Sender<Frame>, work: impl Future<Output = T>) -> T {
+    let mut work = std::pin::pin!(work);
+    loop {
+        match tokio::time::timeout(BUSY, work.as_mut()).await {
+            Ok(done) => return done,
+            // A full queue says as much.
+            Err(_) => drop(answers.try_send(Frame { kind: Kind::Answer, id: 0, body: Bytes::new() })),
+        }
     }
 }
 
@@ -264,9 +319,21 @@ async fn control(raft: &Raft<Types, StateMachine>, kind: Kind, body: &[u8]) -> R
         Kind::ReadIndex => read_index(raft).await.and_then(|index| pack(&index)),
         Kind::PreVote => raft.pre_vote(unpack(body)?).await.map_err(|e| e.to_string()).and_then(|r| pack(&r)),
         _ => {
-            raft.handle_transfer_leader(unpack(body)?).await.map_err(|e| e.to_string()).and_then(|r| pack(&r))
+            let request: TransferLeaderRequest<Types> = unpack(body)?;
+            // What the leader sent before it asked this may still be on its way to the disk.
+            let last = request.last_log_id().map(|id| id.index);
+            let _ = raft.wait(Some(TRANSFER_WAIT)).log_index_at_least(last, "a transfer of the lead").await;
+            raft.handle_transfer_leader(request).await.map_err(|e| e.to_string()).and_then(|r| pack(&r))
         }
     }
+}
+
+async fn membership(served: &Served, caller: &Hello, body: &[u8]) -> Result<Bytes, String> {
+    let request = unpack(body)?;
+    if matches!(request, Request::Change(_)) && !served.membership.is_voter(&caller.site, caller.node) {
+        return Err("sites that vote change the members; ask at one of them".into());
+    }
+    pack(&served.membership.lead_through(request).await)
 }
 
 /// Feeds one append stream to openraft and answers in its order.

@@ -11,9 +11,10 @@ use tokio::sync::mpsc;
 
 use super::client::Network;
 use super::frame::{self, Frame, Kind};
+use super::hello::{Hello, Identity};
 use super::lane::{Answer, Lane, Request, RpcError};
 use super::server::{Connection, Served};
-use crate::raft::Types;
+use crate::raft::{Member, Types};
 use crate::sim::wires::{self, Signal, Wire};
 use crate::tasks::Tasks;
 
@@ -22,10 +23,14 @@ const SILENCE_MAX: Duration = Duration::from_secs(3);
 const BACKOFF: Duration = Duration::from_millis(100);
 const ANSWERS: usize = 256;
 
-pub(crate) fn network(from: usize, sites: &[(u64, String)], tasks: &Tasks) -> Network {
-    Network::over(sites, |to, name| {
-        let (lane, requests) = Lane::new(name);
-        tasks.spawn(Line { from, to: to as usize, site: name.to_owned() }.run(requests));
+/// As the site `from`.
+pub(crate) fn network(from: usize, identity: &Arc<Identity>, tasks: &Tasks) -> Network {
+    let (own, tasks, identity) = (identity.roster.node, tasks.clone(), identity.clone());
+    Network::over(own, move |node, member| {
+        let (lane, requests) = Lane::new(&member.name);
+        let to = crate::sim::number_of(&member.name).unwrap_or(from);
+        let (identity, member) = (identity.clone(), member.clone());
+        tasks.spawn(Line { from, to, node, member, identity }.run(requests));
         lane
     })
 }
@@ -34,23 +39,40 @@ pub(crate) fn network(from: usize, sites: &[(u64, String)], tasks: &Tasks) -> Ne
 struct Line {
     from: usize,
     to: usize,
-    site: String,
+    node: u64,
+    member: Member,
+    identity: Arc<Identity>,
 }
 
 impl Line {
     async fn run(self, mut requests: mpsc::Receiver<Request>) {
         loop {
-            let (wire, mut signals) = wires::dial(self.from, self.to);
+            let (wire, mut signals) = wires::dial(self.from, self.to, self.identity.hello());
             let opened = tokio::time::timeout(CONNECT_TIMEOUT, signals.recv()).await;
-            if matches!(opened, Ok(Some(Signal::Opened)))
-                && self.serve(&wire, &mut signals, &mut requests).await
-            {
+            if self.is_let_in(opened.ok().flatten()) && self.serve(&wire, &mut signals, &mut requests).await {
                 return;
             }
             drop(wire);
             if self.refuse_for(BACKOFF, &mut requests).await {
                 return;
             }
+        }
+    }
+
+    fn is_let_in(&self, answer: Option<Signal>) -> bool {
+        match answer {
+            Some(Signal::Opened(hello)) => {
+                let known = self.identity.recognise(&hello, self.node, &self.member).is_ok();
+                if known {
+                    self.identity.was_admitted();
+                }
+                known
+            }
+            Some(Signal::Refused(why)) => {
+                self.identity.was_refused(&why);
+                false
+            }
+            _ => false,
         }
     }
 
@@ -72,8 +94,8 @@ impl Line {
                         answers += 1;
                         self.answer(bytes, &mut pending);
                     }
-                    Some(Signal::Opened) => {}
-                    Some(Signal::Closed) | None => return false,
+                    Some(Signal::Opened(_)) => {}
+                    Some(Signal::Refused(_) | Signal::Closed) | None => return false,
                 },
                 request = requests.recv() => {
                     let Some(request) = request else { return true };
@@ -99,7 +121,7 @@ impl Line {
             Kind::Answer => Ok(answer.body),
             _ => {
                 let why = String::from_utf8_lossy(&answer.body).into_owned();
-                Err(RpcError::Remote { site: self.site.clone(), why })
+                Err(RpcError::Remote { site: self.member.name.clone(), why })
             }
         };
         let _ = waiting.send(result);
@@ -113,7 +135,8 @@ impl Line {
                 Ok(None) => return true,
                 Ok(Some(request)) => {
                     let why = "the connection was lost".to_owned();
-                    let _ = request.answer.send(Err(RpcError::Unreachable { site: self.site.clone(), why }));
+                    let site = self.member.name.clone();
+                    let _ = request.answer.send(Err(RpcError::Unreachable { site, why }));
                 }
             }
         }
@@ -129,24 +152,34 @@ fn to_bytes(frame: &Frame) -> Bytes {
 }
 
 /// Serves one connection of the site: as `server::serve`.
-pub(crate) fn accept(site: usize, served: &Served, wire: Wire, signals: mpsc::UnboundedReceiver<Signal>) {
+pub(crate) fn accept(
+    site: usize,
+    served: &Served,
+    caller: (Arc<Identity>, Hello),
+    wire: Wire,
+    signals: mpsc::UnboundedReceiver<Signal>,
+) {
     let (answers, to_write) = mpsc::channel(ANSWERS);
     let tasks = served.tasks.clone();
     let (votes, asked) = mpsc::unbounded_channel();
-    let connection = Connection::new(served.clone(), answers);
+    let connection = Connection::new(served.clone(), caller.1.clone(), answers);
     let wire = Arc::new(wire);
     tasks.spawn(write_answers(site, wire.clone(), to_write, asked));
-    tasks.spawn(serve(connection, wire, signals, votes));
+    tasks.spawn(serve(connection, caller, wire, signals, votes));
 }
 
 async fn serve(
     mut connection: Connection,
+    (identity, hello): (Arc<Identity>, Hello),
     wire: Arc<Wire>,
     mut signals: mpsc::UnboundedReceiver<Signal>,
     votes: mpsc::UnboundedSender<(u64, VoteRequest<Types>)>,
 ) {
     while let Some(signal) = signals.recv().await {
         let Signal::Frame(bytes) = signal else { break };
+        if !identity.still_admits(&hello) {
+            break;
+        }
         let Ok(request) = frame::decode(BytesMut::from(bytes)) else { break };
         if request.kind == Kind::Vote
             && let Ok(vote) = frame::unpack(&request.body)

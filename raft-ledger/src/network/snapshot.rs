@@ -1,6 +1,8 @@
-//! A snapshot is a directory of database files: announced, sent in pieces, checked, then installed.
+//! A snapshot is a directory of database files: announced by their hashes, sent as far as the other side lacks them,
+//! checked, then installed. Sent by the leader to a site that is too far behind ([`send`]), or fetched by a site that
+//! has lost its ledger ([`fetch`]).
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,23 +13,32 @@ use serde::{Deserialize, Serialize};
 
 use super::frame::{Kind, pack, unpack};
 use super::lane::{Lane, RpcError};
-use crate::blocking;
 use crate::raft::{Types, Vote};
+use crate::store::arrival::Arrival;
+use crate::store::content::Content;
 use crate::store::files;
 use crate::store::ledger_store::{LedgerStore, SnapshotDir};
 use crate::store::recompute::check_root;
+use crate::{LedgerError, blocking};
 
 const PIECE_BYTES: usize = 1 << 20;
 const PIECE_TIMEOUT: Duration = Duration::from_secs(30);
-/// Recomputing the root of a large ledger takes its time.
+/// Hashing the tables of a large ledger takes its time, recomputing its root as well. A peer that is busy with it says
+/// so meanwhile.
+const BEGIN_TIMEOUT: Duration = Duration::from_secs(3_600);
 const INSTALL_TIMEOUT: Duration = Duration::from_secs(3_600);
-const FILES_MAX: usize = 100_000;
 
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Manifest {
     vote: Vote,
-    /// Name and size.
-    files: Vec<(String, u64)>,
+    files: Vec<Content>,
+}
+
+/// The answer to a manifest.
+#[derive(Debug, Serialize, Deserialize)]
+struct Held {
+    /// Numbers of the files that need not be sent.
+    files: BTreeSet<u32>,
 }
 
 pub(super) async fn send(
@@ -35,22 +46,25 @@ pub(super) async fn send(
     vote: Vote,
     snapshot: &Arc<SnapshotDir>,
 ) -> Result<SnapshotResponse<Types>, RpcError> {
-    let local = |why: String| RpcError::Remote { site: "this".into(), why };
-    let files = list(snapshot.path()).map_err(|e| local(e.to_string()))?;
+    let files = list(snapshot).await.map_err(local)?;
+    let manifest = pack(&Manifest { vote, files: files.clone() }).map_err(local)?;
+    let held = lane.call(Kind::SnapshotBegin, manifest, BEGIN_TIMEOUT).await?;
+    let held: Held = unpack(&held).map_err(local)?;
+    let missing = || files.iter().zip(0u32..).filter(|(_, number)| !held.files.contains(number));
     tracing::info!(
         files = files.len(),
-        bytes = files.iter().map(|(_, size)| size).sum::<u64>(),
+        bytes = bytes_of(files.iter()),
+        files_sent = missing().count(),
+        bytes_sent = bytes_of(missing().map(|(file, _)| file)),
         "sending a snapshot"
     );
-    let manifest = pack(&Manifest { vote, files: files.clone() }).map_err(local)?;
-    lane.call(Kind::SnapshotBegin, manifest, PIECE_TIMEOUT).await?;
-    for (number, (name, size)) in files.iter().enumerate() {
+    for (file, number) in missing() {
         let mut offset = 0;
-        while offset < *size {
-            let path = snapshot.path().join(name);
-            let piece = blocking::run(move || read_piece(&path, number as u32, offset)).await;
-            let piece = piece.map_err(|e| local(e.to_string()))?.map_err(|e| local(e.to_string()))?;
-            offset += (piece.len() - 12) as u64;
+        while offset < file.bytes {
+            let path = snapshot.path().join(&file.name);
+            let piece = blocking::run(move || read_piece(&path, number, offset)).await;
+            let piece = piece.map_err(|e| local(e.to_string()))?.map_err(local)?;
+            offset += (piece.len() - PIECE_HEADER) as u64;
             lane.call(Kind::SnapshotChunk, piece, PIECE_TIMEOUT).await?;
         }
     }
@@ -58,83 +72,152 @@ pub(super) async fn send(
     unpack(&answer).map_err(local)
 }
 
-fn list(dir: &Path) -> std::io::Result<Vec<(String, u64)>> {
-    let mut files = files::sizes(dir)?;
-    // A read-only opening leaves these; they belong to this process.
-    files.retain(|(name, _)| name != "LOCK" && !name.starts_with("LOG"));
-    Ok(files)
+fn local(why: String) -> RpcError {
+    RpcError::Remote { site: "this".into(), why }
 }
 
-fn read_piece(path: &Path, number: u32, offset: u64) -> std::io::Result<Bytes> {
-    let bytes = files::read_piece(path, offset, PIECE_BYTES)?;
+fn bytes_of<'a>(files: impl Iterator<Item = &'a Content>) -> u64 {
+    files.map(|file| file.bytes).sum()
+}
+
+async fn list(snapshot: &Arc<SnapshotDir>) -> Result<Vec<Content>, String> {
+    let snapshot = snapshot.clone();
+    let listed = blocking::run(move || snapshot.files().map_err(|e| e.to_string())).await;
+    listed.map_err(|e| e.to_string())?
+}
+
+/// Number of the file and offset in it.
+const PIECE_HEADER: usize = 12;
+
+fn read_piece(path: &Path, number: u32, offset: u64) -> Result<Bytes, String> {
+    let bytes =
+        files::read_piece(path, offset, PIECE_BYTES).map_err(|e| format!("{}: {e}", path.display()))?;
     if bytes.is_empty() {
-        return Err(std::io::Error::other(format!("{} ended early", path.display())));
+        return Err(format!("{} ended early", path.display()));
     }
-    let mut out = BytesMut::with_capacity(12 + bytes.len());
+    let mut out = BytesMut::with_capacity(PIECE_HEADER + bytes.len());
     out.put_u32(number);
     out.put_u64(offset);
     out.put_slice(&bytes);
     Ok(out.freeze())
 }
 
-/// A snapshot on its way in. Dropped unfinished, its directory is removed at the next start.
+fn piece_of(body: &mut Bytes) -> Result<(u32, u64), String> {
+    if body.len() < PIECE_HEADER {
+        return Err("a piece of a snapshot is shorter than its header".into());
+    }
+    Ok((body.get_u32(), body.get_u64()))
+}
+
+/// A snapshot on its way in.
 pub(super) struct Incoming {
-    dir: PathBuf,
-    pub(super) vote: Vote,
-    files: Vec<(String, u64)>,
-    received: BTreeMap<u32, u64>,
+    vote: Vote,
+    arrival: Arrival,
+    store: Arc<LedgerStore>,
 }
 
 impl Incoming {
-    pub(super) fn begin(store: &LedgerStore, body: &[u8]) -> Result<Incoming, String> {
+    /// With the answer to the manifest. Blocks.
+    pub(super) fn begin(store: Arc<LedgerStore>, body: &[u8]) -> Result<(Incoming, Bytes), String> {
         let manifest: Manifest = unpack(body)?;
-        if manifest.files.len() > FILES_MAX || !manifest.files.iter().all(|(name, _)| is_plain(name)) {
-            return Err("the snapshot names files that no database has".into());
-        }
-        let dir = store.new_path("i");
-        files::make_dir(&dir).map_err(|e| format!("{}: {e}", dir.display()))?;
-        Ok(Incoming { dir, vote: manifest.vote, files: manifest.files, received: BTreeMap::new() })
+        let arrival = store.arrival(manifest.files)?;
+        let held = pack(&Held { files: arrival.held().clone() })?;
+        Ok((Incoming { vote: manifest.vote, arrival, store }, held))
     }
 
     pub(super) fn piece(&mut self, mut body: Bytes) -> Result<(), String> {
-        if body.len() <= 12 {
-            return Err("a piece of a snapshot is empty".into());
-        }
-        let (number, offset) = (body.get_u32(), body.get_u64());
-        let (name, size) =
-            self.files.get(number as usize).ok_or("a piece of a file that was not announced")?;
-        let received = self.received.entry(number).or_default();
-        if offset != *received || offset + body.len() as u64 > *size {
-            return Err(format!("a piece of {name} does not follow the one before"));
-        }
-        let path = self.dir.join(name);
-        let last = offset + body.len() as u64 == *size;
-        files::append(&path, &body, last).map_err(|e| format!("{}: {e}", path.display()))?;
-        *received += body.len() as u64;
-        Ok(())
+        let (number, offset) = piece_of(&mut body)?;
+        self.arrival.piece(number, offset, &body)
     }
 
     /// Checks that it is whole and that its leaves give its root. Blocks for as long as that takes.
     pub(super) fn finish(self) -> Result<(Vote, Arc<SnapshotDir>), String> {
-        for ((name, size), number) in self.files.iter().zip(0u32..) {
-            if self.received.get(&number).copied().unwrap_or(0) != *size {
-                return Err(format!("{name} of the snapshot is not whole"));
+        let path = self.store.new_path("i");
+        let snapshot = self.arrival.finish(path, |path| {
+            #[cfg(any(test, feature = "sim"))]
+            if crate::sim::planted(crate::sim::Plant::SkippedRootCheck) {
+                return Ok(());
             }
-            if *size == 0 {
-                files::append(&self.dir.join(name), &[], false).map_err(|e| format!("{name}: {e}"))?;
-            }
-        }
-        let snapshot = SnapshotDir::open(self.dir).map_err(|e| e.to_string())?;
-        #[cfg(any(test, feature = "sim"))]
-        if crate::sim::planted(crate::sim::Plant::SkippedRootCheck) {
-            return Ok((self.vote, Arc::new(snapshot)));
-        }
-        check_root(snapshot.path()).map_err(|e| format!("the snapshot was refused: {e}"))?;
-        Ok((self.vote, Arc::new(snapshot)))
+            check_root(path)
+        })?;
+        Ok((self.vote, snapshot))
     }
 }
 
-fn is_plain(name: &str) -> bool {
-    let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_');
-    !name.is_empty() && name.len() < 100 && !name.starts_with('.') && name.bytes().all(plain)
+/// What a peer that fetches is given: everything that is applied here by now.
+pub(super) struct Outgoing {
+    snapshot: Arc<SnapshotDir>,
+    files: Vec<Content>,
 }
+
+impl Outgoing {
+    /// With the announcement. Blocks.
+    pub(super) fn begin(store: &LedgerStore) -> Result<(Outgoing, Bytes), String> {
+        if let Some(damage) = store.damage().found() {
+            return Err(format!("its own ledger database is damaged: {damage}"));
+        }
+        let snapshot = store.checkpoint().map_err(|e| e.to_string())?;
+        let files = snapshot.files().map_err(|e| e.to_string())?;
+        let announced = pack(&files)?;
+        Ok((Outgoing { snapshot, files }, announced))
+    }
+
+    /// Blocks.
+    pub(super) fn piece(&self, mut body: Bytes) -> Result<Bytes, String> {
+        let (number, offset) = piece_of(&mut body)?;
+        let file = self.files.get(number as usize).ok_or("a piece of a file that was not announced")?;
+        read_piece(&self.snapshot.path().join(&file.name), number, offset)
+    }
+}
+
+/// Where a fetched ledger goes.
+pub(crate) struct Landing {
+    pub(crate) ledgerdb: PathBuf,
+    /// Paths that nobody else uses: for a file that is not whole yet, and for the database.
+    pub(crate) part: PathBuf,
+    pub(crate) path: PathBuf,
+    /// Databases some tables of which may be the same.
+    pub(crate) dirs: Vec<PathBuf>,
+}
+
+/// Everything that the peer behind `lane` has applied, once `check` finds nothing wrong with it.
+pub(super) async fn fetch(
+    lane: &Lane,
+    landing: Landing,
+    check: impl FnOnce(&Path) -> Result<(), LedgerError> + Send + 'static,
+) -> Result<Arc<SnapshotDir>, RpcError> {
+    let announced = lane.call(Kind::FetchBegin, Bytes::new(), BEGIN_TIMEOUT).await?;
+    let files: Vec<Content> = unpack(&announced).map_err(local)?;
+    let Landing { ledgerdb, part, path, dirs } = landing;
+    let (count, bytes) = (files.len(), bytes_of(files.iter()));
+    let wanted = files.clone();
+    let begun = move || Arrival::begin(&ledgerdb, part, wanted, &dirs);
+    let mut arrival = blocking::run(begun).await.map_err(|e| local(e.to_string()))?.map_err(local)?;
+    tracing::info!(
+        files = count,
+        bytes,
+        files_here = arrival.held().len(),
+        "fetching the ledger from a peer"
+    );
+    let missing = files.iter().zip(0u32..).filter(|(_, number)| !arrival.held().contains(number));
+    let missing: Vec<(u32, u64)> = missing.map(|(file, number)| (number, file.bytes)).collect();
+    for (number, bytes) in missing {
+        let mut offset = 0;
+        while offset < bytes {
+            let mut ask = BytesMut::with_capacity(PIECE_HEADER);
+            ask.put_u32(number);
+            ask.put_u64(offset);
+            let mut piece = lane.call(Kind::FetchPiece, ask.freeze(), PIECE_TIMEOUT).await?;
+            if piece_of(&mut piece).map_err(local)? != (number, offset) || piece.is_empty() {
+                return Err(local("the peer sent another piece than was asked for".into()));
+            }
+            blocking::in_place(|| arrival.piece(number, offset, &piece)).map_err(local)?;
+            offset += piece.len() as u64;
+        }
+    }
+    let finished = blocking::run(move || arrival.finish(path, check)).await;
+    finished.map_err(|e| local(e.to_string()))?.map_err(local)
+}
+
+#[cfg(test)]
+mod tests;

@@ -136,12 +136,14 @@ impl Forwarder {
         };
         match found.iter().flatten().last() {
             Some(index) => self.entries_from = index + 1,
-            // They were sent in order: from here on none was.
-            None => self.left_over = 0,
+            // They were sent in order: from here on none was. What cannot be opened tells nothing of it.
+            None if held.iter().any(|held| held.draft.is_some()) => self.left_over = 0,
+            None => {}
         }
         let done = held.iter().map(Held::done).collect();
         let fresh = held.into_iter().zip(found).filter(|(_, found)| found.is_none());
-        Some(Ok(Page { first: from, done, drafts: fresh.map(|(held, _)| held.draft).collect() }))
+        let drafts = fresh.filter_map(|(held, _)| held.draft).collect();
+        Some(Ok(Page { first: from, done, drafts }))
     }
 
     fn send(&self, page: Page) -> Result<Sent, Unsent> {

@@ -20,6 +20,15 @@ pub(super) enum Work {
     Put(Taken),
     /// Takes committed ones out.
     Remove(Vec<Done>),
+    /// From here on nothing is put until it is released.
+    Hold(Hold),
+}
+
+pub(super) struct Hold {
+    /// Told once nothing waits on the disk.
+    pub(super) empty: Option<oneshot::Sender<()>>,
+    /// Its other end dropped: released.
+    pub(super) released: oneshot::Receiver<()>,
 }
 
 /// One message that has room.
@@ -42,10 +51,36 @@ impl Keeper {
 
     pub(super) async fn run(mut self) {
         let mut group = Vec::new();
-        while self.work.recv_many(&mut group, GROUP_MAX).await > 0 {
-            let (shared, group) = (self.shared.clone(), std::mem::take(&mut group));
-            if self.tasks.blocking(move || write(&shared, group)).await.is_none() {
+        let mut hold = None;
+        // No more than fits into the limit of bytes that were taken and are not on the disk.
+        let mut later = Vec::new();
+        loop {
+            tokio::select! {
+                biased;
+                () = released(&mut hold), if hold.is_some() => {
+                    hold = None;
+                    group.append(&mut later);
+                }
+                received = self.work.recv_many(&mut group, GROUP_MAX) => if received == 0 { return },
+            }
+            let mut now = Vec::with_capacity(group.len());
+            for work in group.drain(..) {
+                match work {
+                    Work::Hold(next) => hold = Some(next),
+                    Work::Put(_) if hold.is_some() => later.push(work),
+                    Work::Put(_) | Work::Remove(_) => now.push(work),
+                }
+            }
+            let shared = self.shared.clone();
+            if self.tasks.blocking(move || write(&shared, now)).await.is_none() {
                 return;
+            }
+            if let Some(hold) = &mut hold
+                && self.shared.queue.ends().entries() == 0
+                && let Some(empty) = hold.empty.take()
+            {
+                // Whoever asked may have given up.
+                let _ = empty.send(());
             }
             if self.shared.queue.wants_compaction() {
                 let (shared, tasks) = (self.shared.clone(), self.tasks.clone());
@@ -57,6 +92,13 @@ impl Keeper {
     }
 }
 
+async fn released(hold: &mut Option<Hold>) {
+    if let Some(hold) = hold {
+        // Nothing is ever sent: its sender is dropped.
+        let _ = (&mut hold.released).await;
+    }
+}
+
 /// Answers come after the write: what is answered is on the disk.
 fn write(shared: &Shared, group: Vec<Work>) {
     let (mut taken, mut done) = (Vec::new(), Vec::new());
@@ -64,6 +106,7 @@ fn write(shared: &Shared, group: Vec<Work>) {
         match work {
             Work::Put(message) => taken.push(message),
             Work::Remove(committed) => done.extend(committed),
+            Work::Hold(_) => {}
         }
     }
     let messages: Vec<&[Draft]> = taken.iter().map(|message| message.drafts.as_slice()).collect();

@@ -34,6 +34,10 @@ impl Entries {
         let alike = self.alike(&db, page, from)?;
         let mut found = Vec::with_capacity(page.len());
         for Held { draft, .. } in page {
+            let Some(draft) = draft else {
+                found.push(None);
+                continue;
+            };
             let candidates = alike.get(&marks(draft)).map(Vec::as_slice).unwrap_or_default();
             let index = self.first(&db, candidates, from, draft)?;
             from = index.map_or(from, |index| index + 1);
@@ -49,9 +53,9 @@ impl Entries {
         page: &[Held],
         from: u64,
     ) -> Result<HashMap<Marks, Vec<u64>>, LedgerError> {
-        let mut alike: HashMap<Marks, Vec<u64>> =
-            page.iter().map(|held| (marks(&held.draft), Vec::new())).collect();
-        let mut times: Vec<i64> = page.iter().map(|held| held.draft.event_time_ms).collect();
+        let drafts = || page.iter().filter_map(|held| held.draft.as_ref());
+        let mut alike: HashMap<Marks, Vec<u64>> = drafts().map(|draft| (marks(draft), Vec::new())).collect();
+        let mut times: Vec<i64> = drafts().map(|draft| draft.event_time_ms).collect();
         times.sort_unstable();
         times.dedup();
         for time in times {

@@ -28,12 +28,13 @@ pub(crate) use self::left_over::Entries;
 pub use self::room::OutboxState;
 
 use self::forward::Forwarder;
-use self::keep::{Keeper, Taken, Work};
+use self::keep::{Hold, Keeper, Taken, Work};
 use self::queue::{Put, Queue};
 use self::room::Room;
 use crate::call::{InFlight, weigh};
 use crate::store::SiteDb;
 use crate::tasks::Tasks;
+use crate::types::OWN_KINDS;
 use crate::writer::Drafts;
 use crate::{AppendError, Draft, LedgerError};
 
@@ -90,6 +91,11 @@ pub struct Stored {
     pub delay: Duration,
     upto: u64,
     head: watch::Receiver<u64>,
+}
+
+/// The outbox is empty and held while this lives.
+pub(crate) struct Emptied {
+    _release: oneshot::Sender<()>,
 }
 
 /// What people see of the outbox.
@@ -164,6 +170,9 @@ impl Outbox {
         drafts: Vec<Draft>,
     ) -> Result<impl Future<Output = Result<Stored, AppendError>> + Send + use<>, AppendError> {
         let bytes = weigh(&drafts)?;
+        if let Some(kind) = drafts.iter().map(|draft| draft.kind).find(|kind| *kind >= OWN_KINDS) {
+            return Err(AppendError::OwnKind { kind });
+        }
         if drafts.iter().any(|draft| draft.dedupe.is_none()) {
             return Err(AppendError::NoDedupe);
         }
@@ -212,6 +221,17 @@ impl Outbox {
         let mut head = self.shared.head.subscribe();
         // The sender lives as long as this.
         let _ = head.wait_for(|head| *head >= self.left_over).await;
+    }
+
+    /// Waits until nothing waits, neither here nor on the disk. Nothing is put until what this returns is dropped:
+    /// messages that come in wait for that.
+    pub(crate) async fn emptied(&self) -> Result<Emptied, AppendError> {
+        let ((empty, told), (release, released)) = (oneshot::channel(), oneshot::channel());
+        let held = Emptied { _release: release };
+        let hold = Hold { empty: Some(empty), released };
+        self.work.send(Work::Hold(hold)).await.map_err(|_| AppendError::Closed)?;
+        told.await.map_err(|_| AppendError::Closed)?;
+        Ok(held)
     }
 
     /// `bytes`: free on the disk above its reserve.

@@ -4,7 +4,9 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::record::{INDEX_PREFIX, PREFIX, Place, index_key, number_of, open, record_key, seal, value_len};
+use super::record::{
+    INDEX_PREFIX, PREFIX, Place, index_key, is_shredded, number_of, open, record_key, seal, value_len,
+};
 use crate::seal::Sealer;
 use crate::store::SiteDb;
 use crate::{Draft, LedgerError, Subject};
@@ -36,7 +38,9 @@ pub(super) struct Held {
     pub(super) place: Place,
     /// Of its value in the store.
     pub(super) bytes: u64,
-    pub(super) draft: Draft,
+    /// `None`: its subject was shredded, so nobody can open it. It was an entry before that (`shred.rs`); that it
+    /// still lies here, an old image of this store has brought back.
+    pub(super) draft: Option<Draft>,
 }
 
 /// What became of one message's drafts.
@@ -78,7 +82,8 @@ impl Held {
     pub(super) fn done(&self) -> Done {
         let mut index = [0; 16];
         // Every draft in here has a dedupe key.
-        index.copy_from_slice(&self.draft.dedupe.unwrap_or_default()[..16]);
+        let dedupe = self.draft.as_ref().and_then(|draft| draft.dedupe);
+        index.copy_from_slice(&dedupe.unwrap_or_default()[..16]);
         Done { number: self.place.number, bytes: self.bytes, index }
     }
 }
@@ -145,6 +150,8 @@ impl Queue {
         ends: &mut Ends,
         writes: &mut Writes,
     ) -> Result<Vec<Put>, LedgerError> {
+        // What is taken out in this write still has its number.
+        let first = self.ends().head;
         let mut fresh = HashMap::new();
         let mut puts = Vec::with_capacity(messages.len());
         for drafts in messages {
@@ -153,7 +160,8 @@ impl Queue {
                 let dedupe = draft.dedupe.ok_or_else(without_dedupe)?;
                 let known = match fresh.get(&dedupe) {
                     Some(number) => Some(*number),
-                    None => self.number(&dedupe)?,
+                    // Before the head: left by one that was taken out without being opened.
+                    None => self.number(&dedupe)?.filter(|number| *number >= first),
                 };
                 let number = match known {
                     Some(number) => {
@@ -215,8 +223,11 @@ impl Queue {
             if number_of(key) != Some(expected) {
                 return Err(damaged(expected, "is missing"));
             }
-            let (place, draft) = open(&self.sealer, expected, value)
-                .ok_or_else(|| damaged(expected, "does not open with its key"))?;
+            let (place, draft) = match open(&self.sealer, expected, value) {
+                Some((place, draft)) => (place, Some(draft)),
+                None if is_shredded(&self.sealer, value) => (place(key, value)?, None),
+                None => return Err(damaged(expected, "does not open with its key")),
+            };
             bytes += value.len() as u64;
             page.push(Held { place, bytes: value.len() as u64, draft });
             Ok(true)
@@ -231,8 +242,11 @@ impl Queue {
     pub(super) fn find(&self, dedupe: &[u8]) -> Result<Option<Draft>, LedgerError> {
         let Some(number) = self.number(dedupe)? else { return Ok(None) };
         let Some(value) = self.db.get(&record_key(number))? else { return Ok(None) };
-        let opened = open(&self.sealer, number, &value);
-        opened.map(|(_, draft)| Some(draft)).ok_or_else(|| damaged(number, "does not open with its key"))
+        match open(&self.sealer, number, &value) {
+            Some((_, draft)) => Ok(Some(draft)),
+            None if is_shredded(&self.sealer, &value) => Ok(None),
+            None => Err(damaged(number, "does not open with its key")),
+        }
     }
 
     /// When the first that waits was put.

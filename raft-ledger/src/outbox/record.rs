@@ -71,6 +71,11 @@ pub(super) fn open(sealer: &Sealer, number: u64, value: &[u8]) -> Option<(Place,
     Some((place, draft))
 }
 
+/// Whether nobody can open the value any more.
+pub(super) fn is_shredded(sealer: &Sealer, value: &[u8]) -> bool {
+    value.split_at_checked(CLEAR_LEN).is_some_and(|(_, sealed)| sealer.is_shredded_aside(sealed))
+}
+
 impl Place {
     fn encode(&self) -> Vec<u8> {
         let mut out = vec![VERSION];

@@ -49,6 +49,10 @@
 //!             0x02 ‖ chunk hash
 //!   [64] signature
 //!
+//! Shred (payload of a leaf of kind 0xff00; not sealed, so that it outlives every key)
+//!   u8 version = 1
+//!   u16 keys (1 ..= 1,024), keys × (hash subject, [16] key id), masked by position: only sites see them (seal.rs)
+//!
 //! Command (what a raft entry carries)
 //!   u8 version = 1, u16 command kind, body to the end
 //!     1 Batch
@@ -66,6 +70,7 @@ mod item;
 mod leaf;
 mod provenance;
 mod reader;
+mod shred;
 mod site;
 
 pub use self::batch::{Batch, BatchHead, SignedBatch, Verified};
@@ -74,6 +79,7 @@ pub use self::item::{Chunk, Item, Message, Private};
 pub use self::leaf::{Head, Leaf};
 pub use self::provenance::{Provenance, ProvenanceItem};
 pub use self::reader::RecordError;
+pub use self::shred::{MAX_SHRED_KEYS, Shred};
 pub use self::site::SiteName;
 
 pub(crate) use self::reader::Reader;

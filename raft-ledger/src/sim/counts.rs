@@ -17,6 +17,8 @@ pub struct Counts {
     pub receipts: u64,
     pub crashes: u64,
     pub disk_steps: u64,
+    /// Of the members, and of the leader by request.
+    pub changes: u64,
 }
 
 impl Counts {
@@ -29,17 +31,18 @@ impl Counts {
         self.receipts += other.receipts;
         self.crashes += other.crashes;
         self.disk_steps += other.disk_steps;
+        self.changes += other.changes;
     }
 }
 
 /// What is counted beside events and time.
 impl fmt::Display for Counts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Counts { acknowledged, leaves, checkpoints, receipts, crashes, disk_steps, .. } = self;
+        let Counts { acknowledged, leaves, checkpoints, receipts, crashes, disk_steps, changes, .. } = self;
         write!(
             f,
             "{acknowledged} messages acknowledged, {leaves} leaves, {checkpoints} checkpoints, {receipts} receipts, \
-             {crashes} crashes, {disk_steps} disk steps"
+             {crashes} crashes, {changes} changes of the members, {disk_steps} disk steps"
         )
     }
 }

@@ -204,6 +204,11 @@ pub(super) fn restore_power(site: usize) {
     });
 }
 
+/// A new disk, with nothing on it. The site must be without power.
+pub(super) fn wipe(site: usize) {
+    with(|disks| disks.trees.remove(&site));
+}
+
 /// What RocksDB does on its own: flushes, and drops what its compaction filter no longer wants.
 pub(super) fn background(site: usize) {
     let databases: Vec<Database> =
@@ -407,6 +412,12 @@ pub(crate) fn replace(path: &Path, bytes: &[u8]) {
 pub(crate) fn append(path: &Path, bytes: &[u8]) {
     in_tree(path, |tree| tree.files.entry(path.to_owned()).or_default().extend_from_slice(bytes));
     with(|disks| disks.step(site_of(path)));
+}
+
+pub(crate) fn copy(from: &Path, to: &Path) -> io::Result<()> {
+    let bytes = read(from).ok_or(io::ErrorKind::NotFound)?;
+    replace(to, &bytes);
+    Ok(())
 }
 
 /// A database's directory as files: one, packed anew each time.

@@ -1,7 +1,4 @@
 //! What happens to the sites: drawn from the seed, one fault after another.
-//!
-//! Changes of membership belong here once the ledger has them: a fault that asks the leader to add, promote or
-//! remove a site, and in `model` the set of voters that each entry was committed by.
 
 use super::chance::{chance, one_in, pick, within};
 use super::run::Run;
@@ -47,9 +44,11 @@ enum Fault {
     DamagedSnapshots,
     /// From here on the power goes at some of the sites that have just given their vote.
     CrashVoters,
+    /// A site loses its disk, for good.
+    Wipe,
 }
 
-const FAULTS: [Fault; 15] = [
+const FAULTS: [Fault; 16] = [
     Fault::Crash,
     Fault::CrashAtStep,
     Fault::PowerCut,
@@ -65,6 +64,7 @@ const FAULTS: [Fault; 15] = [
     Fault::Background,
     Fault::DamagedSnapshots,
     Fault::CrashVoters,
+    Fault::Wipe,
 ];
 
 impl Plan {
@@ -114,6 +114,7 @@ impl Run {
             Fault::SlowDisk => disk::set_sync_ms_max(pick(&[1, 5, 50, 500])),
             Fault::Background => disk::background(site),
             Fault::CrashVoters => self.plan.voter_crashes = pick(&[0.0, 0.3, 0.8]),
+            Fault::Wipe => self.wipe(site),
             Fault::DamagedSnapshots => disk::set_damaged_image(pick(&[0.0, 0.3])),
         }
     }

@@ -4,6 +4,7 @@
 //! ```text
 //! run      one seed: time goes on in small steps, each site's runtime runs for one step at a time
 //! faults   what happens to them, drawn from the seed
+//! operator lets members go and come back, and a site with a wiped disk join anew
 //! workload what senders bring: acknowledged or sent again, now and then twice
 //! model    what must hold; hears of every entry that any site applies
 //! proofs   the same of checkpoints and receipts: hears of every signature
@@ -18,6 +19,7 @@ mod counts;
 pub(crate) mod disk;
 mod faults;
 mod model;
+mod operator;
 mod plant;
 mod proofs;
 mod run;
@@ -44,6 +46,7 @@ pub use self::run::{Outcome, run_seed};
 pub use self::search::{Found, Search};
 
 use self::model::Model;
+use self::operator::Operator;
 use self::workload::Workload;
 
 /// Unix time at which every simulation begins.
@@ -61,6 +64,7 @@ struct World {
     window: u64,
     model: Model,
     workload: Workload,
+    operator: Operator,
     violation: Option<String>,
     /// Sites that gave their vote in this step.
     voters: Vec<usize>,
@@ -148,7 +152,8 @@ pub(crate) fn voted(voter: usize, term: u64, candidate: u64) {
     with_living(|world, _| {
         world.event(4, &[voter as u64, term, candidate]);
         world.voters.push(voter);
-        let verdict = world.model.voted(voter, term, candidate);
+        let node = world.operator.node(voter);
+        let verdict = world.model.voted(node, term, candidate);
         world.judge(verdict);
     });
 }
@@ -167,6 +172,11 @@ pub(crate) fn blamed(site: &str, kind: &str) {
     with_living(|world, by| {
         world.judge(Err(format!("site {by} blames the honest {site}: {kind}")));
     });
+}
+
+/// Sites are named by their numbers.
+pub(crate) fn number_of(site: &str) -> Option<usize> {
+    site.strip_prefix("site-")?.parse().ok()
 }
 
 /// Unix time of the simulation.

@@ -76,7 +76,7 @@ pub(super) struct Model {
     early: BTreeMap<u64, Vec<Seen>>,
     acknowledged: Vec<([u8; 32], Outcome)>,
     leaders: BTreeMap<u64, u64>,
-    votes: BTreeMap<(usize, u64), u64>,
+    votes: BTreeMap<(u64, u64), u64>,
     window: u64,
     pub(super) proofs: Proofs,
 }
@@ -110,6 +110,11 @@ impl Model {
         self.next.insert(site, next);
         let Some(last) = next.checked_sub(1) else { return Ok(()) };
         self.see(Seen { site, index: last, entry: None, did: None, size: applied.size, root: applied.root })
+    }
+
+    /// The disk of a site was wiped.
+    pub(super) fn wiped(&mut self, site: usize) {
+        self.next.insert(site, 0);
     }
 
     pub(super) fn applied(
@@ -302,10 +307,10 @@ impl Model {
         Ok(())
     }
 
-    pub(super) fn voted(&mut self, voter: usize, term: u64, candidate: u64) -> Verdict {
+    pub(super) fn voted(&mut self, voter: u64, term: u64, candidate: u64) -> Verdict {
         let known = *self.votes.entry((voter, term)).or_insert(candidate);
         if known != candidate {
-            return Err(format!("site {voter} voted for {known} and for {candidate} in term {term}"));
+            return Err(format!("node {voter} voted for {known} and for {candidate} in term {term}"));
         }
         Ok(())
     }

@@ -3,6 +3,7 @@
 use super::chance::{self, one_in, pick, within};
 use super::faults::Plan;
 use super::model::Model;
+use super::operator::Operator;
 use super::plant::Plant;
 use super::site::{self, Process, Site};
 use super::wires::{self, Weather};
@@ -53,6 +54,8 @@ pub fn run_seed(seed: u64, sites: usize, plant: Option<Plant>, verbose: bool) ->
         window,
         model: Model::new(window),
         workload: Workload::new(sites, window),
+        // Planted bugs are found sooner, and old members by themselves must hold, too.
+        operator: Operator::new(sites, plant.is_none() && (seed / 2).is_multiple_of(2)),
         violation: None,
         voters: Vec::new(),
         events: 0,
@@ -89,6 +92,7 @@ pub fn run_seed(seed: u64, sites: usize, plant: Option<Plant>, verbose: bool) ->
             receipts: world.model.proofs.count_receipts(),
             crashes,
             disk_steps,
+            changes: world.operator.count_changes(),
         },
     }
 }
@@ -187,6 +191,7 @@ impl Run {
             return;
         }
         let (leader, stopped) = (process.leader(), process.stopped());
+        let outdated = process.is_outdated();
         let keys = slot.site.keys();
         with(|world| {
             let proven = process.take_receipts(&keys, &mut world.model);
@@ -199,6 +204,10 @@ impl Run {
                 world.judge(Err(format!("site {number}: consensus stopped: {why}")));
             }
         });
+        if outdated {
+            tell(|| format!("site {number} starts again as a new node"));
+            self.crash(number, 0);
+        }
     }
 
     fn start(&mut self, number: usize) {
@@ -228,6 +237,25 @@ impl Run {
         with(|world| {
             world.event(7, &[number as u64]);
             world.workload.crashed(number);
+            world.operator.crashed(number);
+        });
+    }
+
+    /// A site comes back with an empty disk, if no other one is away and the others know it by the old one.
+    pub(super) fn wipe(&mut self, number: usize) {
+        let name = format!("site-{number}");
+        let mut others = self.sites.iter().enumerate().filter(|(other, _)| *other != number);
+        let known =
+            others.all(|(_, slot)| slot.process.as_ref().is_some_and(|process| process.has_met(&name)));
+        if !known || !with(|world| world.operator.may_wipe()).unwrap_or_default() {
+            return;
+        }
+        self.crash(number, within(0..3_000));
+        tell(|| format!("site {number} has a new disk"));
+        disk::wipe(number);
+        with(|world| {
+            world.model.wiped(number);
+            world.operator.wiped(number);
         });
     }
 
@@ -254,6 +282,7 @@ impl Run {
         wires::set_weather(Weather::FAIR);
         disk::set_sync_ms_max(2);
         self.plan.voter_crashes = 0.0;
+        with(|world| world.operator.calm());
         if one_in(2) {
             // What is acknowledged must also survive this.
             (0..self.sites.len()).for_each(|number| self.crash(number, 0));
@@ -268,7 +297,10 @@ impl Run {
         let size = with(|world| world.model.size()).unwrap_or_default();
         let cosigned = |slot: &Slot| slot.process.as_ref().is_some_and(|process| process.cosigned() == size);
         self.sites.iter().all(cosigned)
-            && with(|world| world.workload.is_done() && world.model.is_applied_by_all()).unwrap_or_default()
+            && with(|world| {
+                world.workload.is_done() && world.model.is_applied_by_all() && world.operator.is_done()
+            })
+            .unwrap_or_default()
     }
 
     fn state(&self) -> String {
@@ -277,9 +309,10 @@ impl Run {
             self.sites.iter().map(|slot| slot.process.as_ref().map(Process::cosigned)).collect();
         with(|world| {
             format!(
-                "leader {leader:?}, cosigned {cosigned:?}, {}, {}",
+                "leader {leader:?}, cosigned {cosigned:?}, {}, {}, {}",
                 world.workload.state(),
-                world.model.state()
+                world.model.state(),
+                world.operator.state()
             )
         })
         .unwrap_or_default()
@@ -290,7 +323,8 @@ impl Run {
             SITE.set(number);
             let Some(process) = &slot.process else { continue };
             with(|world| {
-                let checked = process.check(&slot.site.keys(), &world.model);
+                let lost_keys = world.operator.wiped.contains(&number);
+                let checked = process.check(&slot.site.keys(), &world.model, lost_keys);
                 world.judge(checked.map_err(|why| format!("site {number}: {why}")));
             });
         }

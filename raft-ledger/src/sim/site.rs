@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
 use openraft::Raft;
 use openraft::async_runtime::WatchReceiver;
 use tokio::runtime::Runtime;
@@ -13,23 +14,28 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::model::Model;
+use super::operator::operate;
 use super::workload::{Message, TAG};
-use super::{chance, disk, wires, with};
+use super::{chance, disk, number_of, wires, with};
 use crate::apply::BatchKeys;
 use crate::call::{InFlight, places};
 use crate::config::Config;
 use crate::cosign::{Blame, Cosigner, Newest, Rounds};
+use crate::founding::own_node;
 use crate::housekeeping;
 use crate::keys::{SiteKeys, simulated};
+use crate::membership::{self, Candidate, Contacts, Membership};
 use crate::merkle::{consistency_proof, verify_consistency};
-use crate::network::Served;
 use crate::network::simulated::{accept, network};
+use crate::network::{Identity, Served};
 use crate::observer::Observer;
 use crate::packer::Packer;
 use crate::proofs::receipt;
 use crate::raft::Member;
 use crate::record::{Leaf, sha256};
+use crate::roster::Roster;
 use crate::seal::Sealer;
+use crate::standing::Standing;
 use crate::store::applied::load_applied;
 use crate::store::generation::{Family, index_key, tag_key};
 use crate::store::ledger_store::LedgerStore;
@@ -66,6 +72,8 @@ pub(super) struct Process {
 
 struct Opened {
     served: Served,
+    identity: Arc<Identity>,
+    standing: Arc<Standing>,
     sealer: Arc<Sealer>,
     newest: Arc<Newest>,
 }
@@ -73,7 +81,7 @@ struct Opened {
 /// The sites of a consortium; their keys follow from the seed.
 pub(super) fn sites(count: usize) -> Result<Vec<Site>, String> {
     let keys = simulated(count).map_err(|e| e.to_string())?;
-    let member = |(n, keys): (usize, &SiteKeys)| (n as u64, Member { name: keys.site.to_string() });
+    let member = |(n, keys): (usize, &SiteKeys)| (n as u64, Member::founder(keys.site.as_str()));
     let members: BTreeMap<u64, Member> = keys.iter().enumerate().map(member).collect();
     let snapshot_log_entries = chance::pick(&[20, 60, 1_000]);
     let sites = keys.into_iter().enumerate().map(|(number, keys)| {
@@ -117,21 +125,39 @@ impl Site {
         let sealer = Arc::new(Sealer::open_store(&dir.join("subjects.keys"), &self.keys).map_err(text)?);
         let (observer, events) = Observer::new(self.keys.site.clone());
         let batch_keys: BatchKeys = self.keys.verifiers().batches.clone().into_iter().collect();
-        let newest = Newest::open(site_db.clone(), &self.keys, self.members.len()).map_err(text)?;
+        let newest = Newest::open(site_db.clone(), &self.keys).map_err(text)?;
         let newest = Arc::new(newest);
-        let cosigner = self.cosigner(&store, &observer, site_db, &newest).map_err(text)?;
+        let cosigner = self.cosigner(&store, &observer, site_db.clone(), &newest).map_err(text)?;
         let machine =
             StateMachine::open(store.clone(), &log, Arc::new(batch_keys), observer.clone()).map_err(text)?;
         let tasks = Tasks::default();
-        let peers = self.members.iter().filter(|(id, _)| **id != self.number as u64);
-        let peers: Vec<_> = peers.map(|(id, member)| (*id, member.name.clone())).collect();
-        let network = network(self.number, &peers, &tasks);
+        let applied = load_applied(&store.generation()).map_err(text)?;
+        let node = own_node(&log, &self.members, &self.config.site, Some(&applied));
+        let (id, is_founder) = node.map_err(text)?;
+        let roster = Arc::new(Roster::new(id, &applied.membership));
+        let standing = Arc::new(Standing::new(log.clone(), is_founder));
+        let identity = Arc::new(Identity {
+            site: self.config.site.clone(),
+            store_id: log.store_id().map_err(text)?,
+            site_db: site_db.clone(),
+            roster: roster.clone(),
+            standing: standing.clone(),
+        });
+        with(|world| world.operator.started(self.number, id));
+        wires::is_present(self.number, Candidate { node: id, store: identity.store_id });
+        let network = network(self.number, &identity, &tasks);
         let peers = network.peers();
-        let raft = Raft::new(self.number as u64, crate::raft::config()?, network, log.clone(), machine).await;
+        let raft = Raft::new(id, crate::raft::config()?, network, log.clone(), machine).await;
         let raft = raft.map_err(|e| e.to_string())?;
-        if self.config.initialise && !raft.is_initialized().await.map_err(|e| e.to_string())? {
+        let contacts = contacts(self.number, &identity);
+        let membership = Membership::new(raft.clone(), peers.clone(), roster, contacts);
+        let membership = Arc::new(membership);
+        if self.config.initialise && is_founder && !raft.is_initialized().await.map_err(|e| e.to_string())? {
             raft.initialize(self.members.clone()).await.map_err(|e| e.to_string())?;
         }
+        membership.begin(&self.members, &self.config.site);
+        tasks.spawn(membership::follow(membership.clone(), newest.clone(), |_| ()));
+        tasks.spawn(operate(self.number, membership.clone()));
         let (calls, receiver) = mpsc::channel(CALLS_MAX);
         let (done, _) = oneshot::channel();
         let writer = Writer {
@@ -167,7 +193,8 @@ impl Site {
         for _ in 0..self.senders {
             tasks.spawn(send(self.number, calls.clone(), self.config.in_flight_bytes_max, self.think_ms));
         }
-        Ok(Opened { served: Served { raft, store, cosigner, tasks }, sealer, newest })
+        let served = Served { raft, store, cosigner, membership, tasks };
+        Ok(Opened { served, identity, standing, sealer, newest })
     }
 
     fn cosigner(
@@ -184,6 +211,25 @@ impl Site {
         }
         let (store, observer) = (store.clone(), observer.clone());
         Cosigner::open(self.keys.clone(), store, observer, site_db, blame).map(Arc::new)
+    }
+}
+
+/// As `ledger::contacts`: whoever runs at the site now.
+fn contacts(own: usize, identity: &Arc<Identity>) -> Contacts {
+    let probe = move |site: String, _: String| {
+        let found =
+            number_of(&site).and_then(|to| wires::probe(own, to)).ok_or_else(|| "no answer".to_owned());
+        Box::pin(std::future::ready(found)) as BoxFuture<'static, _>
+    };
+    let (known, name) = (identity.clone(), identity.site.clone());
+    let store_of = move |site: &str| match site == name {
+        true => Some(known.store_id),
+        false => known.known_store(site).ok().flatten(),
+    };
+    Contacts {
+        probe: Box::new(probe),
+        store_of: Box::new(store_of),
+        address_of: Box::new(|site| Some(site.to_owned())),
     }
 }
 
@@ -241,7 +287,10 @@ impl Process {
 
     pub(super) fn receive(&self, packet: wires::Packet) {
         let _inside = self.runtime.enter();
-        wires::deliver(packet, |wire, signals| accept(self.number, &self.opened.served, wire, signals));
+        let Opened { served, identity, .. } = &self.opened;
+        wires::deliver(packet, identity, |wire, signals, hello| {
+            accept(self.number, served, (identity.clone(), hello), wire, signals);
+        });
     }
 
     /// The term and the leader that this site knows for certain.
@@ -254,6 +303,18 @@ impl Process {
     pub(super) fn leads(&self) -> bool {
         let metrics = self.opened.served.raft.server_metrics();
         metrics.borrow_watched().state == openraft::ServerState::Leader
+    }
+
+    /// It must start again, as a new node.
+    pub(super) fn is_outdated(&self) -> bool {
+        *self.opened.standing.watch_outdated().borrow()
+    }
+
+    /// It knows with which disk the site came.
+    pub(super) fn has_met(&self, site: &str) -> bool {
+        let known = self.opened.identity.roster.get();
+        let pinned = known.of_site(site).any(|(_, member)| member.store.is_some());
+        pinned || self.opened.identity.known_store(site).is_ok_and(|known| known.is_some())
     }
 
     /// Why consensus has stopped, if it has.
@@ -279,7 +340,9 @@ impl Process {
             return Ok(());
         }
         self.proven = newest.size;
-        let majority = keys.verifiers().cosigners.len() / 2 + 1;
+        // At least so many sites vote, see `operator`.
+        let voters = (keys.verifiers().cosigners.len() - 1).max(2);
+        let majority = voters / 2 + 1;
         for index in [newest.size - 1, chance::within(0..newest.size)] {
             let receipt = receipt(&db, &newest, index).map_err(|e| e.to_string())?;
             let leaf = model.leaves[index as usize].hash;
@@ -288,8 +351,8 @@ impl Process {
         Ok(())
     }
 
-    /// What is stored against what was committed.
-    pub(super) fn check(&self, keys: &SiteKeys, model: &Model) -> Result<(), String> {
+    /// What is stored against what was committed. `lost_keys`: its own payloads may be sealed for it, too.
+    pub(super) fn check(&self, keys: &SiteKeys, model: &Model, lost_keys: bool) -> Result<(), String> {
         let db = self.opened.served.store.generation();
         let text = |e: crate::LedgerError| e.to_string();
         let mut tagged = Vec::new();
@@ -313,7 +376,7 @@ impl Process {
             if sha256(&[&blob]) != leaf.ciphertext_hash {
                 return Err(format!("payload {index} is another than was committed"));
             }
-            if known.site == keys.site.as_str() {
+            if known.site == keys.site.as_str() && !lost_keys {
                 let opened = self.opened.sealer.open(&leaf, &blob).map_err(text)?;
                 opened.ok_or_else(|| format!("its own payload {index} has no key"))?;
             }

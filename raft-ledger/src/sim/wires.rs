@@ -9,6 +9,8 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use super::chance::{chance, within};
 use super::disk;
+use crate::membership::Candidate;
+use crate::network::{Hello, Identity};
 
 thread_local! {
     static WIRES: RefCell<Wires> = RefCell::default();
@@ -17,7 +19,8 @@ thread_local! {
 /// What a connection's end hears.
 #[derive(Debug)]
 pub(crate) enum Signal {
-    Opened,
+    Opened(Hello),
+    Refused(String),
     Frame(Bytes),
     Closed,
 }
@@ -46,8 +49,9 @@ impl Weather {
 
 #[derive(Clone, Debug)]
 enum Content {
-    Open,
-    Opened,
+    Open(Hello),
+    Opened(Hello),
+    Refused(String),
     Frame(Bytes),
     Closed,
 }
@@ -72,6 +76,8 @@ struct Wires {
     last_arrival_us: BTreeMap<(u64, usize), u64>,
     ends: BTreeMap<(usize, u64), UnboundedSender<Signal>>,
     blocked: BTreeSet<(usize, usize)>,
+    /// What a running site says that it is.
+    present: BTreeMap<usize, Candidate>,
 }
 
 impl Default for Wires {
@@ -86,6 +92,7 @@ impl Default for Wires {
             last_arrival_us: BTreeMap::new(),
             ends: BTreeMap::new(),
             blocked: BTreeSet::new(),
+            present: BTreeMap::new(),
         }
     }
 }
@@ -121,12 +128,12 @@ impl Drop for Wire {
     }
 }
 
-pub(crate) fn dial(from: usize, to: usize) -> (Wire, UnboundedReceiver<Signal>) {
+pub(crate) fn dial(from: usize, to: usize, hello: Hello) -> (Wire, UnboundedReceiver<Signal>) {
     with(|wires| {
         wires.connections += 1;
         let connection = wires.connections;
         let signals = wires.end(from, connection);
-        wires.send(from, to, connection, Content::Open);
+        wires.send(from, to, connection, Content::Open(hello));
         (Wire { here: from, there: to, connection }, signals)
     })
 }
@@ -197,10 +204,23 @@ pub(super) fn heal() {
 /// The site's process is gone: its connections end, without a word to the peers.
 pub(super) fn forget(site: usize) {
     let gone: Vec<_> = with(|wires| {
+        wires.present.remove(&site);
         let of_site: Vec<_> = wires.ends.keys().filter(|(end, _)| *end == site).copied().collect();
         of_site.iter().filter_map(|end| wires.ends.remove(end)).collect()
     });
     drop(gone);
+}
+
+pub(super) fn is_present(site: usize, as_this: Candidate) {
+    with(|wires| wires.present.insert(site, as_this));
+}
+
+/// Who answers at a site.
+pub(super) fn probe(from: usize, to: usize) -> Option<Candidate> {
+    with(|wires| {
+        let cut = wires.blocked.contains(&(from, to)) || wires.blocked.contains(&(to, from));
+        wires.present.get(&to).copied().filter(|_| !cut)
+    })
 }
 
 /// What has arrived at a site, in order.
@@ -219,26 +239,36 @@ pub(super) fn arrived(site: usize) -> Vec<Packet> {
     })
 }
 
-/// Hands a packet to the site that it has reached; `accept` begins to serve a new connection.
-pub(super) fn deliver(packet: Packet, accept: impl FnOnce(Wire, UnboundedReceiver<Signal>)) {
+/// Hands a packet to the site that it has reached, and that is `identity`; `accept` begins to serve a new connection.
+pub(super) fn deliver(
+    packet: Packet,
+    identity: &Identity,
+    accept: impl FnOnce(Wire, UnboundedReceiver<Signal>, Hello),
+) {
     let Packet { from, to, connection, content } = packet;
     let content_kind = match &content {
-        Content::Open => 1,
-        Content::Opened => 2,
+        Content::Open(_) => 1,
+        Content::Opened(_) | Content::Refused(_) => 2,
         Content::Frame(bytes) => 3 + ((bytes.len() as u64) << 8) + (u64::from(bytes[0]) << 2),
         Content::Closed => 4,
     };
     super::event(1, &[from as u64, to as u64, connection, content_kind]);
     let signal = match content {
-        Content::Open => {
+        Content::Open(hello) => {
+            if let Err(refused) = identity.admit(&hello) {
+                with(|wires| wires.send(to, from, connection, Content::Refused(refused.to_string())));
+                return;
+            }
+            let own = identity.hello();
             let signals = with(|wires| {
-                wires.send(to, from, connection, Content::Opened);
+                wires.send(to, from, connection, Content::Opened(own));
                 wires.end(to, connection)
             });
-            accept(Wire { here: to, there: from, connection }, signals);
+            accept(Wire { here: to, there: from, connection }, signals, hello);
             return;
         }
-        Content::Opened => Signal::Opened,
+        Content::Opened(hello) => Signal::Opened(hello),
+        Content::Refused(why) => Signal::Refused(why),
         Content::Frame(bytes) => Signal::Frame(bytes),
         Content::Closed => Signal::Closed,
     };

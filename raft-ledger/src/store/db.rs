@@ -265,7 +265,9 @@ impl DbError {
 
 impl From<rocksdb::Error> for DbError {
     fn from(error: rocksdb::Error) -> DbError {
-        let damaged = error.kind() == rocksdb::ErrorKind::Corruption;
-        DbError { damaged, text: error.to_string() }
+        let text = error.to_string();
+        // A file that its database names and nobody finds.
+        let missing = error.kind() == rocksdb::ErrorKind::IOError && text.contains("No such file");
+        DbError { damaged: missing || error.kind() == rocksdb::ErrorKind::Corruption, text }
     }
 }

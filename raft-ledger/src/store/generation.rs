@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use rocksdb::{ColumnFamilyDescriptor, Options};
 
+use super::damage::Damage;
 use super::db::{Db, DbError, Wal, WriteBatch};
 use super::files;
 use crate::LedgerError;
@@ -37,7 +38,7 @@ pub(crate) enum Family {
     Meta,
 }
 
-const ALL: [Family; 10] = [
+pub(crate) const ALL: [Family; 10] = [
     Family::Events,
     Family::Blobs,
     Family::Tiles,
@@ -79,6 +80,8 @@ pub(crate) struct Generation {
     obsolete: AtomicBool,
     /// Dedupe keys of lower indices are out of the window: compaction drops them.
     dedupe_floor: Arc<AtomicU64>,
+    /// Told when what is read is not what was written.
+    damage: Option<Damage>,
 }
 
 impl Generation {
@@ -99,14 +102,23 @@ impl Generation {
         if let Db::Memory(db) = &db {
             db.compact_by(Family::Dedupe.name(), dedupe_floor.clone());
         }
-        Ok(Generation { db: Some(db), path: path.to_owned(), obsolete: AtomicBool::new(false), dedupe_floor })
+        Ok(Generation::new(db, path, dedupe_floor))
+    }
+
+    fn new(db: Db, path: &Path, dedupe_floor: Arc<AtomicU64>) -> Generation {
+        let obsolete = AtomicBool::new(false);
+        Generation { db: Some(db), path: path.to_owned(), obsolete, dedupe_floor, damage: None }
+    }
+
+    pub(crate) fn telling(mut self, damage: Damage) -> Generation {
+        self.damage = Some(damage);
+        self
     }
 
     /// For a checkpoint: nothing is written to it.
     pub(crate) fn open_read_only(path: &Path) -> Result<Generation, LedgerError> {
         let db = Db::open_read_only(path, &ALL.map(Family::name)).map_err(|e| opening(path, &e))?;
-        let dedupe_floor = Arc::new(AtomicU64::new(0));
-        Ok(Generation { db: Some(db), path: path.to_owned(), obsolete: AtomicBool::new(false), dedupe_floor })
+        Ok(Generation::new(db, path, Arc::default()))
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -127,7 +139,7 @@ impl Generation {
     }
 
     pub(crate) fn get(&self, family: Family, key: &[u8]) -> Result<Option<Vec<u8>>, LedgerError> {
-        self.db()?.get(family.name(), key).map_err(reading)
+        self.db()?.get(family.name(), key).map_err(|e| self.reading(e))
     }
 
     pub(crate) fn put(
@@ -152,18 +164,35 @@ impl Generation {
 
     /// Into memory; durable with the next flush, and until then in the raft log.
     pub(crate) fn write(&self, batch: WriteBatch) -> Result<(), LedgerError> {
-        self.db()?.write(batch, Wal::Off).map_err(writing)
+        self.db()?.write(batch, Wal::Off).map_err(|e| self.doing("write", e))
     }
 
     pub(crate) fn flush(&self) -> Result<(), LedgerError> {
-        let flushed = self.db()?.flush(&ALL.map(Family::name));
-        flushed.map_err(|e| LedgerError::Storage(format!("flush: {e}")))
+        self.db()?.flush(&ALL.map(Family::name)).map_err(|e| self.doing("flush", e))
+    }
+
+    fn reading(&self, error: DbError) -> LedgerError {
+        self.doing("ledger database", error)
+    }
+
+    /// Also what writes meets damage: in a table that RocksDB reads to compact it.
+    fn doing(&self, what: &str, error: DbError) -> LedgerError {
+        let error = error.reading(what);
+        if let (LedgerError::Damaged(text), Some(damage)) = (&error, &self.damage) {
+            damage.tell(text);
+        }
+        error
     }
 
     /// Hard links of the flushed state into the new directory `path`.
     pub(crate) fn checkpoint(&self, path: &Path) -> Result<(), LedgerError> {
         let made = self.db()?.checkpoint(path);
-        made.map_err(|e| LedgerError::Storage(format!("checkpoint {}: {e}", path.display())))
+        made.map_err(|e| self.doing(&format!("checkpoint {}", path.display()), e))
+    }
+
+    /// Reads everything of a family, so that RocksDB checks the checksum of every block.
+    pub(crate) fn read_through(&self, family: Family) -> Result<(), LedgerError> {
+        self.scan(family, &GROUP.to_be_bytes(), &(GROUP + 1).to_be_bytes(), |_, _| Ok(true))
     }
 
     /// Key and value of each key in `[from, to)`, in order, until `visit` says false.
@@ -174,8 +203,8 @@ impl Generation {
         to: &[u8],
         mut visit: impl FnMut(&[u8], &[u8]) -> Result<bool, LedgerError>,
     ) -> Result<(), LedgerError> {
-        for item in self.db()?.iter(family.name(), from, to).map_err(reading)? {
-            let (key, value) = item.map_err(reading)?;
+        for item in self.db()?.iter(family.name(), from, to).map_err(|e| self.reading(e))? {
+            let (key, value) = item.map_err(|e| self.reading(e))?;
             if !visit(&key, &value)? {
                 break;
             }
@@ -234,10 +263,6 @@ fn family_options(family: Family, dedupe_floor: &Arc<AtomicU64>) -> Options {
 fn opening(path: &Path, error: &DbError) -> LedgerError {
     let text = format!("{}: {error}", path.display());
     if error.is_damage() { LedgerError::Damaged(text) } else { LedgerError::Storage(text) }
-}
-
-fn reading(error: DbError) -> LedgerError {
-    error.reading("ledger database")
 }
 
 fn writing(error: DbError) -> LedgerError {

@@ -1,25 +1,36 @@
 //! `ledgerdb`: the directory that holds the ledger's database, its snapshot, and one that is coming in.
 //!
 //! `CURRENT` names the generation in use; a snapshot install makes a new one and then moves the name.
+//!
+//! ```text
+//! g00000001   a generation          s00000002   a snapshot          incoming    see arrival.rs
+//! i00000003   a snapshot that came in   p00000004   a file of it    b00000005   a checkpoint for a backup
+//! DAMAGED     see damage.rs
+//! ```
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use super::applied::load_applied;
+use super::arrival::Arrival;
+use super::content::{self, Content};
+use super::damage::Damage;
 use super::files;
 use super::generation::Generation;
+use super::set_aside::FIRST_GENERATION;
 use crate::LedgerError;
 use crate::apply::dedupe_floor;
 use crate::raft::{LogId, SnapshotMeta};
 
-const CURRENT: &str = "CURRENT";
+pub(super) const CURRENT: &str = "CURRENT";
 
 pub(crate) struct LedgerStore {
     dir: PathBuf,
     current: RwLock<Arc<Generation>>,
     snapshot: RwLock<Option<Arc<SnapshotDir>>>,
     next_number: AtomicU64,
+    damage: Damage,
 }
 
 /// A whole ledger at one applied entry, as files. Removed from disk once it is replaced and nobody sends it.
@@ -45,7 +56,12 @@ impl SnapshotDir {
         &self.path
     }
 
-    fn keep(&self, keep: bool) {
+    /// Blocks for as long as hashing them takes, the first time.
+    pub(crate) fn files(&self) -> Result<Vec<Content>, LedgerError> {
+        content::list(&self.path).map_err(|e| io(&self.path, e))
+    }
+
+    pub(crate) fn keep(&self, keep: bool) {
         self.keep.store(keep, Ordering::Relaxed);
     }
 }
@@ -63,7 +79,8 @@ impl LedgerStore {
         files::make_dir(dir).map_err(|e| io(dir, e))?;
         let current = current_name(dir)?;
         let (snapshots, last_number) = tidy(dir, &current)?;
-        let generation = Generation::open(&dir.join(&current))?;
+        let damage = Damage::open(dir)?;
+        let generation = Generation::open(&dir.join(&current))?.telling(damage.clone());
         write_current(dir, &current)?;
         let snapshot = newest_snapshot(snapshots);
         Ok(LedgerStore {
@@ -71,6 +88,7 @@ impl LedgerStore {
             current: RwLock::new(Arc::new(generation)),
             snapshot: RwLock::new(snapshot),
             next_number: AtomicU64::new(last_number + 1),
+            damage,
         })
     }
 
@@ -82,7 +100,25 @@ impl LedgerStore {
         self.snapshot.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// A directory of this store that no other uses.
+    pub(crate) fn damage(&self) -> &Damage {
+        &self.damage
+    }
+
+    /// A database that comes in, see [`Arrival::begin`].
+    pub(crate) fn arrival(&self, files: Vec<Content>) -> Result<Arrival, String> {
+        let mut dirs = vec![self.generation().path().to_owned()];
+        dirs.extend(self.snapshot().map(|snapshot| snapshot.path().to_owned()));
+        Arrival::begin(&self.dir, self.new_path("p"), files, &dirs)
+    }
+
+    /// What is applied by now, as files that nobody changes; gone with the last handle.
+    pub(crate) fn checkpoint(&self) -> Result<Arc<SnapshotDir>, LedgerError> {
+        let path = self.new_path("b");
+        self.generation().checkpoint(&path)?;
+        SnapshotDir::open(path).map(Arc::new)
+    }
+
+    /// A path of this store that no other uses.
     pub(crate) fn new_path(&self, prefix: &str) -> PathBuf {
         let number = self.next_number.fetch_add(1, Ordering::Relaxed);
         self.dir.join(format!("{prefix}{number:08}"))
@@ -117,7 +153,7 @@ impl LedgerStore {
     pub(crate) fn install(&self, incoming: &SnapshotDir) -> Result<Arc<Generation>, LedgerError> {
         let path = self.new_path("g");
         files::rename(&incoming.path, &path).map_err(|e| io(&path, e))?;
-        let generation = Arc::new(Generation::open(&path)?);
+        let generation = Arc::new(Generation::open(&path)?.telling(self.damage.clone()));
         let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
         write_current(&self.dir, &name)?;
         let mut held = self.current.write().unwrap_or_else(PoisonError::into_inner);
@@ -133,12 +169,12 @@ fn current_name(dir: &Path) -> Result<String, LedgerError> {
         Ok(name) => {
             Err(LedgerError::Damaged(format!("{} names {}, which is not there", path.display(), name.trim())))
         }
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok("g00000001".to_owned()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(FIRST_GENERATION.to_owned()),
         Err(error) => Err(io(&path, error)),
     }
 }
 
-fn write_current(dir: &Path, name: &str) -> Result<(), LedgerError> {
+pub(super) fn write_current(dir: &Path, name: &str) -> Result<(), LedgerError> {
     files::replace_text(dir, CURRENT, &format!("{name}\n")).map_err(|e| io(&dir.join(CURRENT), e))
 }
 
@@ -147,18 +183,23 @@ fn tidy(dir: &Path, current: &str) -> Result<(Vec<PathBuf>, u64), LedgerError> {
     let mut snapshots = Vec::new();
     let mut last_number = 1;
     for path in files::entries(dir).map_err(|e| io(dir, e))? {
-        let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-        let Some((kind, number)) = name.split_at_checked(1) else { continue };
-        let Ok(number) = number.parse::<u64>() else { continue };
+        let Some((kind, number)) = number_of(&path) else { continue };
         last_number = last_number.max(number);
-        match kind {
+        match kind.as_str() {
             "s" => snapshots.push(path),
-            "g" | "i" if name != current => remove(&path),
+            "g" | "i" | "b" if path != dir.join(current) => remove(&path),
+            "p" => files::remove_file(&path).map_err(|e| io(&path, e))?,
             _ => {}
         }
     }
     snapshots.sort();
     Ok((snapshots, last_number))
+}
+
+/// Kind and number of what this store made.
+pub(super) fn number_of(path: &Path) -> Option<(String, u64)> {
+    let (kind, number) = path.file_name()?.to_str()?.split_at_checked(1)?;
+    Some((kind.to_owned(), number.parse().ok()?))
 }
 
 /// Snapshots are made again when needed: an unreadable one is dropped.

@@ -22,8 +22,8 @@ use super::sync::{SyncThread, Waiter};
 use crate::LedgerError;
 use crate::raft::{Entry, GROUP, LogId, Types, Vote};
 
-const LOG: &str = "log";
-const META: &str = "meta";
+pub(super) const LOG: &str = "log";
+pub(super) const META: &str = "meta";
 /// Entries kept in memory for apply and replication, so that neither reads the disk in normal running.
 const TAIL_BYTES_MAX: usize = 32 << 20;
 /// One replication message carries at most about this much.
@@ -31,24 +31,24 @@ const READ_BYTES_MAX: usize = 4 << 20;
 
 #[derive(Clone)]
 pub(crate) struct LogStore {
-    inner: Arc<Inner>,
+    pub(super) inner: Arc<Inner>,
 }
 
-struct Inner {
+pub(super) struct Inner {
     // Before `db`: its thread must be gone before the database closes.
     sync: SyncThread,
-    db: Arc<Db>,
+    pub(super) db: Arc<Db>,
     state: Mutex<State>,
 }
 
 #[derive(Default)]
-struct State {
-    vote: Option<Vote>,
-    committed: Option<LogId>,
-    purged: Option<LogId>,
+pub(super) struct State {
+    pub(super) vote: Option<Vote>,
+    pub(super) committed: Option<LogId>,
+    pub(super) purged: Option<LogId>,
     /// Index of the first entry that is there.
     first: Option<u64>,
-    last: Option<LogId>,
+    pub(super) last: Option<LogId>,
     tail: BTreeMap<u64, (Entry, usize)>,
     tail_bytes: usize,
     /// Since the store was opened; housekeeping decides by it when to take a snapshot.
@@ -62,26 +62,13 @@ impl LogStore {
     /// A torn last record is cut off; damage before it is `LedgerError::Damaged`.
     pub(crate) fn open(path: &Path) -> Result<LogStore, LedgerError> {
         let db = Arc::new(open_db(path)?);
-        let state = load_state(&db)?;
+        let state = load_state(&db).map_err(|error| match error {
+            LedgerError::Damaged(text) => damaged(path, &text),
+            other => other,
+        })?;
         let sync = SyncThread::start(db.clone())
             .map_err(|source| LedgerError::Io { path: path.display().to_string(), source })?;
         Ok(LogStore { inner: Arc::new(Inner { sync, db, state: Mutex::new(state) }) })
-    }
-
-    /// A random number that this store got when it was made: a wiped disk cannot show it again.
-    pub(crate) fn store_id(&self) -> Result<[u8; 16], LedgerError> {
-        let (db, key) = (&self.inner.db, meta_key("store_id"));
-        if let Some(found) = db.get(META, &key).map_err(storage)? {
-            return found
-                .try_into()
-                .map_err(|_| LedgerError::Damaged("raftdb: store id is not 16 bytes".into()));
-        }
-        let id: [u8; 16] = crate::random::bytes();
-        let mut batch = WriteBatch::default();
-        db.put(&mut batch, META, &key, &id).map_err(storage)?;
-        db.write(batch, Wal::On).map_err(storage)?;
-        db.sync_wal().map_err(storage)?;
-        Ok(id)
     }
 
     /// What the log no longer has once openraft has started on a ledger that has applied up to `applied`. A ledger
@@ -90,6 +77,36 @@ impl LogStore {
     pub(crate) fn gone(&self, applied: Option<&LogId>) -> Option<LogId> {
         let state = self.inner.state();
         if state.last.as_ref() < applied { applied.copied() } else { state.purged }
+    }
+
+    /// The last entry before the log's beginning.
+    pub(crate) fn purged(&self) -> Option<LogId> {
+        self.inner.state().purged
+    }
+
+    /// Drops the end that contradicts what a ledger from elsewhere has applied: written under an older leader at the
+    /// place of a committed entry, it was never committed. Before consensus starts, which refuses such a log.
+    pub(crate) fn cut_before(&self, applied: &LogId) -> Result<(), LedgerError> {
+        let contradicts = |last: &LogId| last < applied && last.index >= applied.index;
+        if !self.inner.state().last.as_ref().is_some_and(contradicts) {
+            return Ok(());
+        }
+        tracing::warn!(
+            "the end of the raft log contradicts the ledger that this site was given; it is dropped"
+        );
+        let (db, mut batch) = (&self.inner.db, WriteBatch::default());
+        db.delete_range(&mut batch, LOG, &log_key(applied.index), &log_key(u64::MAX)).map_err(storage)?;
+        db.write(batch, Wal::On).map_err(storage)?;
+        db.sync_wal().map_err(storage)?;
+        let kept = load_state(db)?;
+        *self.inner.state() = kept;
+        Ok(())
+    }
+
+    /// Every entry that there ever was is in it, and there is one.
+    pub(crate) fn is_complete(&self) -> bool {
+        let state = self.inner.state();
+        state.purged.is_none() && state.first == Some(0)
     }
 
     pub(crate) fn appended_bytes(&self) -> u64 {
@@ -117,12 +134,17 @@ fn open_db(path: &Path) -> Result<Db, LedgerError> {
     let families =
         [ColumnFamilyDescriptor::new(LOG, log), ColumnFamilyDescriptor::new(META, Options::default())];
     Db::open(&options, path, families).map_err(|error| match error.is_damage() {
-        true => LedgerError::Damaged(format!(
-            "raft log in {}: {error}; move the directory away and join again as a new node",
-            path.display()
-        )),
+        true => damaged(path, &error),
         false => LedgerError::Storage(format!("{}: {error}", path.display())),
     })
+}
+
+/// Votes and acknowledged entries may be lost: nothing brings them back, so nothing heals it.
+fn damaged(path: &Path, error: &dyn std::fmt::Display) -> LedgerError {
+    LedgerError::Damaged(format!(
+        "raft log in {}: {error}; move the directory away and start again: the site is then a new node that can be added",
+        path.display()
+    ))
 }
 
 fn load_state(db: &Db) -> Result<State, LedgerError> {
@@ -160,7 +182,7 @@ fn read_meta<T: DeserializeOwned>(db: &Db, name: &str) -> Result<Option<T>, Ledg
 }
 
 impl Inner {
-    fn state(&self) -> MutexGuard<'_, State> {
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
         // Nothing panics while it is held; a poisoned lock means a bug, and its state is still whole.
         self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
@@ -396,14 +418,14 @@ impl RaftLogStorage<Types> for LogStore {
     }
 }
 
-fn log_key(index: u64) -> [u8; 12] {
+pub(super) fn log_key(index: u64) -> [u8; 12] {
     let mut key = [0; 12];
     key[..4].copy_from_slice(&GROUP.to_be_bytes());
     key[4..].copy_from_slice(&index.to_be_bytes());
     key
 }
 
-fn meta_key(name: &str) -> Vec<u8> {
+pub(super) fn meta_key(name: &str) -> Vec<u8> {
     [&GROUP.to_be_bytes(), name.as_bytes()].concat()
 }
 
@@ -422,6 +444,45 @@ fn decode(key: &[u8], value: Bytes) -> io::Result<Entry> {
     Ok(entry)
 }
 
-fn storage(error: DbError) -> LedgerError {
-    LedgerError::Storage(error.to_string())
+pub(super) fn storage(error: DbError) -> LedgerError {
+    error.reading("raftdb")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::raft::{Payload, log_id};
+
+    /// A log of entries 0 to 3 under term 5.
+    fn log(dir: &Path) -> LogStore {
+        let log = LogStore::open(dir).unwrap();
+        let mut batch = WriteBatch::default();
+        for index in 0..4 {
+            let entry = Entry { log_id: log_id(5, index), payload: Payload::Blank };
+            let bytes = entry_codec::encode(&entry).unwrap();
+            log.inner.db.put(&mut batch, LOG, &log_key(index), &bytes).unwrap();
+        }
+        log.inner.db.write(batch, Wal::On).unwrap();
+        drop(log);
+        LogStore::open(dir).unwrap()
+    }
+
+    #[test]
+    fn only_an_end_that_contradicts_the_ledger_is_dropped() {
+        let cut = |applied: LogId| {
+            let dir = tempfile::tempdir().unwrap();
+            let log = log(dir.path());
+            log.cut_before(&applied).unwrap();
+            let last = log.inner.state().last;
+            drop(log);
+            assert_eq!(LogStore::open(dir.path()).unwrap().inner.state().last, last, "also after a restart");
+            last
+        };
+        for whole in [log_id(5, 2), log_id(5, 3), log_id(4, 1), log_id(6, 9)] {
+            assert_eq!(cut(whole), Some(log_id(5, 3)));
+        }
+        assert_eq!(cut(log_id(6, 3)), Some(log_id(5, 2)));
+        assert_eq!(cut(log_id(6, 2)), Some(log_id(5, 1)));
+        assert_eq!(cut(log_id(6, 0)), None);
+    }
 }

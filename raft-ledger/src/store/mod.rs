@@ -1,15 +1,21 @@
 //! What is kept on this site's disk: the raft log, the ledger, and the site's own values.
 
 pub(crate) mod applied;
+pub(crate) mod arrival;
+pub(crate) mod content;
+pub(crate) mod damage;
 pub(crate) mod db;
 mod entry_codec;
 mod fatal;
 pub(crate) mod files;
 pub(crate) mod generation;
 pub(crate) mod ledger_store;
+mod log_identity;
 mod log_store;
 mod outcomes;
 pub(crate) mod recompute;
+pub(crate) mod replace;
+pub(crate) mod set_aside;
 mod site_db;
 pub(crate) mod state_machine;
 #[cfg(test)]

@@ -75,7 +75,12 @@ impl RaftStateMachine<Types> for StateMachine {
                     crate::sim::applied(&entry, &effect, self.applier.applied());
                     self.observer.applied(self.applier.applied(), effect);
                 }
-                // What is damaged is not served, and a write that failed may have failed anywhere.
+                // It is healed by a new start; until then consensus stands still here.
+                Err(LedgerError::Damaged(text)) => {
+                    self.store.damage().tell(&text);
+                    return Err(io::Error::other(LedgerError::Damaged(text)));
+                }
+                // A write that failed may have failed anywhere.
                 Err(error) => end_process("apply to the ledger", &error),
             }
             if let Some(responder) = responder {

@@ -157,12 +157,10 @@ impl<'a> Auditor<'a> {
         };
         let mut wrong = Vec::new();
         if let Some(keys) = self.keys {
-            match keys.batches.get(site) {
-                None => wrong.push(format!("no batch key of site {site} is known")),
-                Some(key) if !batch.signed_by(key, &batch_hash) => {
-                    wrong.push(format!("the signature is not that of site {site} over this batch"));
-                }
-                Some(_) => {}
+            if keys.of_batches(site).next().is_none() {
+                wrong.push(format!("no batch key of site {site} is known"));
+            } else if !keys.of_batches(site).any(|key| batch.signed_by(key, &batch_hash)) {
+                wrong.push(format!("the signature is not that of site {site} over this batch"));
             }
         }
         let state = self.sites.get(site);

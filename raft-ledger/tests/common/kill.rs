@@ -6,6 +6,8 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use raft_ledger::Config;
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha12Rng;
 
 const CHILD_DIR: &str = "MEDULLA_KILL_CHILD_DIR";
 const CHILD_FROM: &str = "MEDULLA_KILL_CHILD_FROM";
@@ -19,6 +21,24 @@ pub fn config(dir: &Path) -> Config {
     config.free_space_reserve_bytes = 1 << 20;
     config.snapshot_log_entries = 200;
     config
+}
+
+/// A folder with the keys of a site alone.
+pub fn founded() -> tempfile::TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    raft_ledger::keys::init(&dir.path().join("keys"), &[("a", "127.0.0.1")]).unwrap();
+    dir
+}
+
+/// How long after its first word a child lives, cycle by cycle. `MEDULLA_KILL_CYCLES` (`default` without it) and
+/// `MEDULLA_KILL_SEED` choose how often and when.
+pub fn lives(default: u64) -> impl Iterator<Item = Duration> {
+    let number = |name: &str, default: u64| std::env::var(name).map_or(default, |text| text.parse().unwrap());
+    let cycles = number("MEDULLA_KILL_CYCLES", default);
+    let seed = number("MEDULLA_KILL_SEED", rand::random());
+    println!("MEDULLA_KILL_SEED={seed} MEDULLA_KILL_CYCLES={cycles}");
+    let mut rng = ChaCha12Rng::seed_from_u64(seed);
+    (0..cycles).map(move |_| Duration::from_millis(rng.gen_range(0..600)))
 }
 
 /// In the child: where to write, and the first number. `None`: this process is the parent.

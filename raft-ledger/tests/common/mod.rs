@@ -3,11 +3,15 @@
 
 pub mod kill;
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bytes::Bytes;
-use raft_ledger::{AppendError, Config, Draft, Ledger, Outcome, PeerConfig, Role, Subject};
+use raft_ledger::{
+    AppendError, Config, Draft, Ledger, LedgerError, MemberChange, MemberStatus, Outcome, PeerConfig, Role,
+    Subject,
+};
 
 /// Directories and addresses of a few sites; removed when dropped.
 pub struct Consortium {
@@ -28,6 +32,15 @@ impl Consortium {
     /// Site number `n`; the first initialises.
     pub fn config(&self, n: usize) -> Config {
         config(self.dir.path(), &self.names, &self.addresses, n)
+    }
+
+    pub fn address(&self, n: usize) -> &str {
+        &self.addresses[n]
+    }
+
+    /// Loses everything that the closed site `n` has on its disk, keys aside.
+    pub fn wipe(&self, n: usize) {
+        std::fs::remove_dir_all(self.data(n)).unwrap();
     }
 
     pub async fn open(&self, n: usize) -> Ledger {
@@ -116,4 +129,47 @@ pub async fn wait_for_leader(ledgers: &[&Ledger]) -> usize {
 /// Closes a ledger and lets go of its files.
 pub async fn close(ledger: Ledger) {
     ledger.close().await.unwrap();
+}
+
+/// The same leaves everywhere, and every ledger whole.
+pub fn equal_roots(ledgers: &[&Ledger], size: u64) {
+    let roots: BTreeSet<_> = ledgers.iter().map(|ledger| ledger.root_at(size).unwrap()).collect();
+    assert_eq!(roots.len(), 1, "roots at size {size} differ");
+    for ledger in ledgers {
+        let report = ledger.verify(&mut |_| {}).unwrap();
+        assert!(report.ok, "{:?}", report.findings);
+    }
+}
+
+/// Flips a bit at the `1 / part` of a file.
+pub fn flip(path: &Path, part: usize) {
+    let mut bytes = std::fs::read(path).unwrap();
+    assert!(!bytes.is_empty(), "{} is empty", path.display());
+    let at = bytes.len() / part;
+    bytes[at] ^= 1;
+    std::fs::write(path, bytes).unwrap();
+}
+
+pub type Changed = Result<Vec<MemberStatus>, LedgerError>;
+
+pub async fn add(ledger: &Ledger, site: &str, address: Option<&str>) -> Changed {
+    let address = address.map(str::to_owned);
+    ledger.change_members(MemberChange::Add { site: site.to_owned(), address }).await
+}
+
+pub async fn try_promote(ledger: &Ledger, site: &str) -> Changed {
+    ledger.change_members(MemberChange::Promote { site: site.to_owned() }).await
+}
+
+/// As an operator does: again while it is refused for being behind or busy.
+pub async fn promote(ledger: &Ledger, site: &str) -> Vec<MemberStatus> {
+    loop {
+        match try_promote(ledger, site).await {
+            Ok(members) => return members,
+            Err(LedgerError::Refused(why)) if why.contains("again") => {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+            Err(error) => panic!("{error}"),
+        }
+    }
 }

@@ -16,8 +16,9 @@ pub struct Keys {
     pub(crate) logs: Vec<Key>,
     /// Type 0x04: cosign (tlog-cosignature v1).
     pub(crate) cosigners: Vec<Key>,
-    /// Site name to the key that signs its batches: type 0xff "medulla-batch-v1".
-    pub(crate) batches: BTreeMap<String, VerifyingKey>,
+    /// Site name to the keys that sign its batches, type 0xff "medulla-batch-v1": one a consortium, where one has gone
+    /// on with the ledger of another.
+    pub(crate) batches: BTreeMap<String, BTreeMap<String, VerifyingKey>>,
 }
 
 #[derive(Debug)]
@@ -67,8 +68,9 @@ impl Keys {
             LOG => self.logs.push(named()),
             COSIGNER => self.cosigners.push(named()),
             BATCH => {
-                let site = name.rsplit_once("/site/").ok_or("a batch key names no site")?.1;
-                if self.batches.insert(site.to_owned(), key).is_some() {
+                let (consortium, site) = name.rsplit_once("/site/").ok_or("a batch key names no site")?;
+                let of_site = self.batches.entry(site.to_owned()).or_default();
+                if of_site.insert(consortium.to_owned(), key).is_some() {
                     return Err("a second batch key of one site");
                 }
             }

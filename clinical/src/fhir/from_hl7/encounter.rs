@@ -1,9 +1,10 @@
 //! PV1 to Encounter and the Locations it names.
 
-use super::datatypes::{cx, part, period, text};
+use super::datatypes::{assigner, cx, part, period, text};
+use super::time::Clock;
 use super::{Writer, tables};
 use crate::fhir::common::{coding, concept, reference, system};
-use crate::fhir::json::{Json, array, object};
+use crate::fhir::json::{self, Json, Object, array, object};
 use crate::hl7::{Part, Segment};
 
 impl<'m> Writer<'m> {
@@ -31,8 +32,8 @@ impl<'m> Writer<'m> {
             let place = pv1.valued(field).and_then(|pl| self.location(pl));
             place.map_or(Json::Null, |url| object([("location", reference(&url)), ("status", text(status))]))
         });
-        let visit = pv1.valued(19).map_or(Json::Null, |v| visit_number(v, &authority));
-        let members = vec![
+        let visit = pv1.valued(19).map_or(Json::Null, |v| visit_number(v, &authority, &self.clock));
+        let members = [
             ("identifier", array([visit])),
             ("status", text(status)),
             ("class", class(pv1.valued(2))),
@@ -40,14 +41,34 @@ impl<'m> Writer<'m> {
             ("period", period(&self.clock, &pv1.text(44, 1), &pv1.text(45, 1))),
             ("location", array(places)),
         ];
-        self.encounter = Some(self.put("Encounter", id, members));
+        let members = members.into_iter().filter(|(_, v)| !json::is_empty(v));
+        let mut body = Object { members: members.map(|(k, v)| (k.into(), v)).collect(), span: 0..0 };
+        self.fill(&mut body, pv1, "PV1", "Encounter");
+        self.encounter = Some(self.put_object("Encounter", id, body));
+        self.in_visit = true;
+    }
+
+    pub(super) fn more_of_encounter(&mut self, pv2: Segment<'m>) {
+        if let Some(at) = self.encounter.as_deref().and_then(|visit| self.place_of(visit)) {
+            self.extend(at, pv2, "PV2");
+        }
+    }
+
+    /// A place that is only named.
+    pub(super) fn place(&mut self, name: &str) -> Option<String> {
+        let name = name.trim();
+        if name.is_empty() {
+            return None;
+        }
+        let id = crate::fhir::common::uuid(&["Location", &self.sender, "named", name]);
+        Some(self.put("Location", id, vec![("name", text(name)), ("mode", text("instance"))]))
     }
 
     /// PL to a chain of Locations, each part of the next larger; the URL of the smallest.
-    fn location(&mut self, pl: Part<'m>) -> Option<String> {
+    pub(super) fn location(&mut self, pl: Part<'m>) -> Option<String> {
         let facility = part(pl, 4).into_owned();
         let mut path = vec![facility.clone()];
-        let mut within: Option<String> = None;
+        let mut within = self.building(pl);
         for (component, type_, words) in [(1, "wa", "Ward"), (2, "ro", "Room"), (3, "bd", "Bed")] {
             let name = part(pl, component).trim().to_owned();
             if name.is_empty() {
@@ -55,10 +76,9 @@ impl<'m> Writer<'m> {
             }
             path.push(name.clone());
             let keys: Vec<&str> = path.iter().map(String::as_str).collect();
-            let id = crate::fhir::common::uuid(&[&["Location", &self.sender()], &keys[..]].concat());
+            let id = crate::fhir::common::uuid(&[&["Location", &self.sender], &keys[..]].concat());
             let kind = coding("http://terminology.hl7.org/CodeSystem/location-physical-type", type_, words);
-            let owner =
-                if facility.trim().is_empty() { Json::Null } else { object([("display", text(&facility))]) };
+            let owner = pl.below(4).map_or(Json::Null, owner);
             let members = vec![
                 ("status", text("active")),
                 ("name", text(&name)),
@@ -73,6 +93,43 @@ impl<'m> Writer<'m> {
     }
 }
 
+impl<'m> Writer<'m> {
+    /// PL.7 and PL.8: the building, and its floor; the URL of the smaller.
+    fn building(&mut self, pl: Part<'m>) -> Option<String> {
+        let facility = part(pl, 4).into_owned();
+        let mut path = vec![self.sender.clone(), "building".to_owned(), facility];
+        let mut within: Option<String> = None;
+        for (component, type_, words) in [(7, "bu", "Building"), (8, "lvl", "Level")] {
+            let name = part(pl, component).trim().to_owned();
+            if name.is_empty() {
+                continue;
+            }
+            path.push(name.clone());
+            let mut keys = vec!["Location"];
+            keys.extend(path.iter().map(String::as_str));
+            let kind = coding("http://terminology.hl7.org/CodeSystem/location-physical-type", type_, words);
+            let members = vec![
+                ("name", text(&name)),
+                ("mode", text("instance")),
+                ("physicalType", concept(kind, "")),
+                ("partOf", within.as_deref().map_or(Json::Null, reference)),
+            ];
+            within = Some(self.put("Location", crate::fhir::common::uuid(&keys), members));
+        }
+        within
+    }
+}
+
+/// PL.4: the facility, by its name and its universal id.
+fn owner(hd: Part<'_>) -> Json {
+    let named = [1, 2, 3].map(|n| {
+        let part = hd.subcomponent(n).filter(Part::has_value);
+        part.map(|p| p.text().trim().to_owned()).unwrap_or_default()
+    });
+    let known = assigner(&named[0], &named[1], &named[2]);
+    if known.get("identifier").is_some() { known } else { object([("display", text(&named[0]))]) }
+}
+
 /// `Encounter.class` is required: what table 0004 has no code for is said to be unknown.
 fn class(patient_class: Option<Part<'_>>) -> Json {
     let code = patient_class.map(|p| part(p, 1)).unwrap_or_default();
@@ -82,8 +139,8 @@ fn class(patient_class: Option<Part<'_>>) -> Json {
     }
 }
 
-fn visit_number(visit: Part<'_>, authority: &str) -> Json {
-    let Json::Object(mut identifier) = cx(visit, "") else { return Json::Null };
+fn visit_number(visit: Part<'_>, authority: &str, clock: &Clock) -> Json {
+    let Json::Object(mut identifier) = cx(visit, "", clock) else { return Json::Null };
     let type_ = coding("http://terminology.hl7.org/CodeSystem/v2-0203", "VN", "");
     identifier.members.retain(|(key, _)| &**key != "type");
     identifier.members.insert(0, ("type".into(), object([("coding", array([type_]))])));

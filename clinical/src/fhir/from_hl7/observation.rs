@@ -11,6 +11,9 @@ use crate::hl7::{Part, Segment};
 
 impl<'m> Writer<'m> {
     pub(super) fn observation(&mut self, obx: Segment<'m>) {
+        if self.document_text(obx) {
+            return;
+        }
         // Without an order number nothing but this message names the result.
         let scope = match self.order.number.as_str() {
             "" => format!("{}|{}", self.message.control_id(), obx.position()),
@@ -18,13 +21,9 @@ impl<'m> Writer<'m> {
         };
         let base = self.id(&["Observation", &scope, &obx.text(3, 1), &obx.text(3, 4), &obx.text(4, 1)]);
         // A sender that repeats code and sub-id in one group means two results.
-        let mut id = base.clone();
-        for copy in 2.. {
-            if !self.places.contains_key(&id) {
-                break;
-            }
-            id = crate::fhir::common::uuid(&[&base, &copy.to_string()]);
-        }
+        let copies = self.copies.entry(base.clone()).or_insert(0);
+        *copies += 1;
+        let id = if *copies == 1 { base } else { crate::fhir::common::uuid(&[&base, &copies.to_string()]) };
         let obr = self.order.obr;
         let effective = [obx.valued(14), obr.and_then(|o| o.valued(7))].into_iter().flatten();
         let effective = effective.filter_map(|p| self.clock.date_time(&part(p, 1))).next();
@@ -53,6 +52,11 @@ impl<'m> Writer<'m> {
             ("referenceRange", range),
         ];
         let url = self.put("Observation", id, members);
+        self.noted = self.place_of(&url);
+        if let Some(at) = self.noted {
+            self.extend(at, obx, "OBX");
+            self.attached(obx, at);
+        }
         self.add_result(&url);
     }
 

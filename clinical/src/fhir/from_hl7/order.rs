@@ -1,9 +1,9 @@
 //! ORC and OBR to ServiceRequest, and to DiagnosticReport where results follow.
 
 use super::datatypes::{ei, part, required_cwe, text};
-use super::{Writer, tables};
+use super::{Kind, Writer, tables};
 use crate::fhir::common::reference;
-use crate::fhir::json::{Json, array};
+use crate::fhir::json::array;
 use crate::hl7::Segment;
 
 /// The order group that the next OBX belong to.
@@ -15,6 +15,8 @@ pub(super) struct Group<'m> {
     pub(super) number: String,
     /// The ServiceRequest's URL.
     pub(super) request: Option<String>,
+    /// A TQ1 before its OBR.
+    pub(super) timing: Option<Segment<'m>>,
     /// The DiagnosticReport's id.
     pub(super) report: Option<String>,
 }
@@ -37,7 +39,7 @@ impl<'m> Writer<'m> {
             Some(number) => format!("{number}|{code_key}"),
             None => format!("{}|{}|{code_key}", self.message.control_id(), obr.position()),
         };
-        let is_result = self.message.type_().starts_with("ORU");
+        let is_result = self.kind == Kind::Result;
         let status = match (is_result, obr.text(25, 1).as_ref()) {
             (true, "F" | "C") => "completed",
             (true, "X") => "revoked",
@@ -68,24 +70,42 @@ impl<'m> Writer<'m> {
             ("issued", text(self.clock.instant(&obr.text(22, 1)).unwrap_or_default())),
         ];
         let url = self.put("ServiceRequest", self.id(&["ServiceRequest", &key]), request);
+        let at = self.place_of(&url);
+        if let Some(at) = at {
+            self.complete_request(at, orc, obr);
+        }
+        self.noted = at;
         let report = is_result.then(|| {
             let id = self.id(&["DiagnosticReport", &key]);
             let members = [("basedOn", array([reference(&url)]))].into_iter().chain(report).collect();
-            self.put("DiagnosticReport", id.clone(), members);
+            let url = self.put("DiagnosticReport", id.clone(), members);
+            if let Some(at) = self.place_of(&url) {
+                self.extend(at, obr, "OBR");
+            }
             id
         });
         let orc = self.order.orc;
         let number = number.unwrap_or_default();
-        self.order = Group { orc, obr: Some(obr), number, request: Some(url), report };
+        self.order = Group { orc, obr: Some(obr), number, request: Some(url), timing: None, report };
+        match self.specimen.clone() {
+            Some(specimen) if self.message.type_().starts_with("OUL") => self.taken_from(&specimen),
+            _ => self.specimen_of_request(obr),
+        }
+    }
+
+    /// What the maps make of the order's segments.
+    fn complete_request(&mut self, at: usize, orc: Option<Segment<'m>>, obr: Segment<'m>) {
+        for (segment, name) in [(orc, "ORC"), (Some(obr), "OBR"), (self.order.timing, "TQ1")] {
+            if let Some(segment) = segment {
+                self.extend(at, segment, name);
+                self.touched[segment.position()].push(at);
+            }
+        }
     }
 
     /// Adds a result to the report of the current group.
     pub(super) fn add_result(&mut self, url: &str) {
         let Some(at) = self.order.report.as_ref().and_then(|id| self.places.get(id)).copied() else { return };
-        let members = &mut self.entries[at].members;
-        match members.iter_mut().find(|(key, _)| *key == "result") {
-            Some((_, Json::Array(results))) => results.push(reference(url)),
-            _ => members.push(("result", array([reference(url)]))),
-        }
+        self.push(at, "result", reference(url));
     }
 }

@@ -1,205 +1,89 @@
-//! HL7 v2 tables to FHIR codes, after the guide's concept maps. A code that has no row is not guessed.
+//! HL7 v2 codes to FHIR codes: `concepts.txt`, read once.
 
-fn find(table: &[(&str, &'static str)], code: &str) -> Option<&'static str> {
-    table.iter().find(|(v2, _)| *v2 == code.trim()).map(|(_, fhir)| *fhir)
+use std::collections::HashMap;
+use std::sync::LazyLock;
+
+const TERMINOLOGY: &str = "http://terminology.hl7.org/CodeSystem/";
+
+/// What a code stands for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Concept {
+    /// Empty for a plain code.
+    pub(super) system: String,
+    pub(super) code: &'static str,
 }
 
-/// Table 0001 to administrative-gender.
-pub(super) fn gender(code: &str) -> Option<&'static str> {
-    find(
-        &[
-            ("F", "female"),
-            ("M", "male"),
-            ("O", "other"),
-            ("A", "other"),
-            ("N", "other"),
-            ("X", "other"),
-            ("U", "unknown"),
-        ],
-        code,
-    )
+/// By the concept map's name, then by v2 code. The first line that has a code counts.
+static MAPS: LazyLock<HashMap<&'static str, HashMap<&'static str, Concept>>> = LazyLock::new(|| {
+    let mut maps: HashMap<_, HashMap<_, Concept>> = HashMap::new();
+    for line in include_str!("concepts.txt").lines().filter(|line| !line.starts_with('#')) {
+        let mut words = line.split(' ');
+        let (name, system) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
+        let system = match system {
+            "-" => String::new(),
+            bare if !bare.contains(':') => format!("{TERMINOLOGY}{bare}"),
+            address => address.to_owned(),
+        };
+        for word in words {
+            let (v2, code) = word.split_once('=').unwrap_or((word, word));
+            let concept = Concept { system: system.clone(), code };
+            maps.entry(name).or_default().entry(v2).or_insert(concept);
+        }
+    }
+    maps
+});
+
+/// What `code` is in the concept map of that name.
+pub(super) fn concept(map: &str, code: &str) -> Option<&'static Concept> {
+    MAPS.get(map)?.get(code.trim())
 }
 
-/// Table 0200 to name-use.
-pub(super) fn name_use(code: &str) -> Option<&'static str> {
-    find(
-        &[
-            ("BAD", "old"),
-            ("D", "usual"),
-            ("L", "official"),
-            ("M", "maiden"),
-            ("MSK", "anonymous"),
-            ("N", "nickname"),
-            ("NAV", "temp"),
-            ("R", "official"),
-            ("TEMP", "temp"),
-        ],
-        code,
-    )
+/// A plain code of a concept map.
+pub(super) fn code(map: &str, code: &str) -> Option<&'static str> {
+    concept(map, code).map(|found| found.code)
 }
 
-/// Table 0190 to address-use.
-pub(super) fn address_use(code: &str) -> Option<&'static str> {
-    find(
-        &[("BA", "old"), ("BI", "billing"), ("C", "temp"), ("B", "work"), ("H", "home"), ("O", "work")],
-        code,
-    )
+/// The code systems of a concept map.
+pub(super) fn systems(map: &str) -> impl Iterator<Item = &'static str> + use<> {
+    let concepts = MAPS.get(map).into_iter().flat_map(HashMap::values);
+    concepts.map(|concept| concept.system.as_str()).filter(|system| !system.is_empty())
 }
 
-/// Table 0190 to address-type.
-pub(super) fn address_type(code: &str) -> Option<&'static str> {
-    find(&[("M", "postal"), ("SH", "postal")], code)
-}
-
-/// Table 0201 to contact-point-use.
-pub(super) fn contact_use(code: &str) -> Option<&'static str> {
-    find(&[("PRN", "home"), ("ORN", "home"), ("VHN", "home"), ("WPN", "work"), ("PRS", "mobile")], code)
-}
-
-/// Table 0202 to contact-point-system.
-pub(super) fn contact_system(code: &str) -> Option<&'static str> {
-    find(
-        &[
-            ("PH", "phone"),
-            ("CP", "phone"),
-            ("SAT", "phone"),
-            ("FX", "fax"),
-            ("BP", "pager"),
-            ("Internet", "email"),
-            ("X.400", "email"),
-            ("TDD", "other"),
-            ("TTY", "other"),
-            ("MD", "other"),
-        ],
-        code,
-    )
-}
-
-/// Table 0002 to v3-MaritalStatus, as far as both mean the same.
-pub(super) fn marital_status(code: &str) -> Option<&'static str> {
-    find(&[("D", "D"), ("I", "I"), ("L", "L"), ("M", "M"), ("S", "S"), ("W", "W"), ("P", "T")], code)
+#[cfg(test)]
+pub(super) fn is_known(map: &str) -> bool {
+    MAPS.contains_key(map)
 }
 
 /// Table 0004 to v3-ActCode.
 pub(super) fn encounter_class(code: &str) -> Option<(&'static str, &'static str)> {
-    let code =
-        find(&[("I", "IMP"), ("B", "IMP"), ("O", "AMB"), ("R", "AMB"), ("E", "EMER"), ("P", "PRENC")], code)?;
-    let display = find(
-        &[
-            ("IMP", "inpatient encounter"),
-            ("AMB", "ambulatory"),
-            ("EMER", "emergency"),
-            ("PRENC", "pre-admission"),
-        ],
-        code,
-    )?;
+    let code = self::code("PatientClass[EncounterClass]", code)?;
+    let display = match code {
+        "IMP" => "inpatient encounter",
+        "AMB" => "ambulatory",
+        "EMER" => "emergency",
+        _ => "pre-admission",
+    };
     Some((code, display))
 }
 
 /// The trigger event to encounter-status.
 pub(super) fn encounter_status(trigger: &str) -> &'static str {
-    let moving = &[
-        ("A01", "in-progress"),
-        ("A02", "in-progress"),
-        ("A04", "in-progress"),
-        ("A06", "in-progress"),
-        ("A07", "in-progress"),
-        ("A08", "in-progress"),
-        ("A12", "in-progress"),
-        ("A13", "in-progress"),
-        ("A03", "finished"),
-        ("A05", "planned"),
-        ("A11", "cancelled"),
-    ];
-    find(moving, trigger).unwrap_or("unknown")
+    code("Event[EncounterStatus]", trigger).unwrap_or("unknown")
 }
 
 /// Table 0085 to observation-status.
-pub(super) fn observation_status(code: &str) -> &'static str {
-    find(
-        &[
-            ("A", "amended"),
-            ("C", "corrected"),
-            ("D", "entered-in-error"),
-            ("F", "final"),
-            ("U", "final"),
-            ("V", "final"),
-            ("B", "final"),
-            ("I", "registered"),
-            ("O", "registered"),
-            ("P", "preliminary"),
-            ("R", "preliminary"),
-            ("S", "preliminary"),
-            ("X", "cancelled"),
-            ("W", "entered-in-error"),
-        ],
-        code,
-    )
-    .unwrap_or("unknown")
+pub(super) fn observation_status(status: &str) -> &'static str {
+    code("ObservationResultStatusCodesInterpretation", status).unwrap_or("unknown")
 }
 
 /// Table 0123 to diagnostic-report-status.
-pub(super) fn report_status(code: &str) -> &'static str {
-    find(
-        &[
-            ("O", "registered"),
-            ("I", "registered"),
-            ("S", "registered"),
-            ("A", "partial"),
-            ("P", "preliminary"),
-            ("C", "corrected"),
-            ("M", "corrected"),
-            ("R", "partial"),
-            ("F", "final"),
-            ("X", "cancelled"),
-        ],
-        code,
-    )
-    .unwrap_or("unknown")
+pub(super) fn report_status(status: &str) -> &'static str {
+    code("ResultStatus[Non-Queries]", status).unwrap_or("unknown")
 }
 
-/// Table 0038 (order status), else 0119 (order control) to request-status.
+/// Table 0038 (order status), else 0119 (order control) to request-status. The guide leaves a cancelled or held
+/// request active until it is confirmed.
 pub(super) fn request_status(order_status: &str, order_control: &str) -> &'static str {
-    let status = find(
-        &[
-            ("A", "active"),
-            ("CA", "revoked"),
-            ("CM", "completed"),
-            ("DC", "revoked"),
-            ("ER", "entered-in-error"),
-            ("HD", "on-hold"),
-            ("IP", "active"),
-            ("RP", "revoked"),
-            ("SC", "active"),
-        ],
-        order_status,
-    );
-    // The guide leaves a cancelled or held request active until it is confirmed.
-    let control = || {
-        find(
-            &[
-                ("AF", "active"),
-                ("CA", "active"),
-                ("CR", "revoked"),
-                ("DC", "revoked"),
-                ("DF", "revoked"),
-                ("DR", "revoked"),
-                ("FU", "completed"),
-                ("HD", "active"),
-                ("HR", "on-hold"),
-                ("NW", "active"),
-                ("OC", "revoked"),
-                ("OD", "revoked"),
-                ("OH", "on-hold"),
-                ("OK", "active"),
-                ("PR", "active"),
-                ("PY", "active"),
-                ("RL", "active"),
-                ("RO", "active"),
-                ("RQ", "active"),
-            ],
-            order_control,
-        )
-    };
-    status.or_else(control).unwrap_or("unknown")
+    let by_control = || code("OrderControlCode[ServiceRequest.status]", order_control);
+    code("OrderStatus", order_status).or_else(by_control).unwrap_or("unknown")
 }

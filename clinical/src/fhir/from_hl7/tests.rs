@@ -129,7 +129,15 @@ fn where_the_patient_lies_survives() {
 
 #[test]
 fn a_resend_updates_and_a_merge_links() {
-    let ids = |text: &str| bundle(text).entries().into_iter().filter_map(|e| e.id).collect::<Vec<_>>();
+    // What is said of the message itself is another thing with another control id.
+    let of_message = |e: &crate::fhir::Entry| {
+        matches!(e.resource_type.as_deref(), Some("MessageHeader" | "Provenance" | "Basic"))
+    };
+    let ids = |text: &str| {
+        let bundle = bundle(text);
+        let entries = bundle.entries().into_iter().filter(|e| !of_message(e));
+        entries.filter_map(|e| e.id).collect::<Vec<_>>()
+    };
     assert_eq!(
         ids(ORU),
         ids(&ORU.replace("ORU^R01|2|", "ORU^R01|3|")),
@@ -166,5 +174,195 @@ proptest! {
             fields[32..44].join("|"), ["NM", "SN", "CWE", "TS", "ST"][fields[44].len() % 5], fields[44..52].join("|"), fields[52..60].join("|"),
         );
         bundle(&text);
+    }
+}
+
+/// One message of each type that is mapped: its resources, and what stands in them.
+fn check(text: &str, expected: &[&str]) {
+    let bundle = bundle(text);
+    let all = String::from_utf8(bundle.root.to_bytes()).unwrap();
+    for part in expected {
+        assert!(all.contains(part), "{part}\n{all}");
+    }
+    let fates = coverage(&message(text), &feed(), Time(0));
+    let dropped: Vec<_> = fates.iter().filter(|(_, fate)| *fate == Fate::Dropped).collect();
+    assert!(dropped.is_empty(), "{dropped:?}");
+}
+
+const HEAD: &str =
+    "MSH|^~\\&|APP|HOSP|M|S|20260702030405+0200||TYPE|1|P|2.5\rPID|1||42^^^HOSP^MR||Muster^Anna\r";
+
+fn typed(type_: &str, rest: &str) -> String {
+    format!("{}{}", HEAD.replace("TYPE", type_), rest.replace('\n', "\r"))
+}
+
+#[test]
+fn a_visit_with_everything() {
+    check(
+        &typed(
+            "ADT^A01",
+            "EVN|A01|20260702030000+0200|||7^Clerk^C^^^^^^HOSP\nPD1||||9^House^G\n\
+             NK1|1|Muster^Max|SPO|||^WPN^PH^^^31^555\nPV1|1|I|ICU^1^2|E|||1^Doc^A~2^Doc^B||||||||||3^Adm^C\n\
+             PV2|||CP^Chest pain^L\nDG1|1||I21.9^Infarction^I10||20260701|A\nAL1|1|DA|P^Penicillin^L|SV|Rash~Itch\n\
+             PR1|1||PCI^Angioplasty^L||20260702040000+0200|||||||5^Surgeon^S\n\
+             IN1|1|BASIC|77|Krank AG^^77|Weg 1^^Bern|||G1|Firm||||20260101||||SEL\nROL||AD|AT|8^Nurse^N\n",
+        ),
+        &[
+            r#""eventCoding":{"system":"http://terminology.hl7.org/CodeSystem/v2-0003","code":"A01"}"#,
+            r#""resourceType":"Provenance""#,
+            r#""resourceType":"RelatedPerson""#,
+            r#""code":"SPS"}"#,
+            r#""participant":[{"individual":{"reference":"urn:uuid:"#,
+            r#""code":"ATND"}]}]},{"individual""#,
+            r#""text":"Chest pain"}]"#,
+            r#""diagnosis":[{"condition":{"reference":"urn:uuid:"#,
+            r#""code":"AD"}"#,
+            r#""category":["medication"]"#,
+            r#""reaction":[{"manifestation":[{"text":"Rash"},{"text":"Itch"}],"severity":"severe"}]"#,
+            r#""performer":[{"actor":{"reference":"urn:uuid:"#,
+            r#""class":[{"value":"G1","type":{"coding":[{"system":"http://terminology.hl7.org/CodeSystem/coverage-class","code":"group"}]},"name":"Firm"}]"#,
+            r#""resourceType":"PractitionerRole""#,
+        ],
+    );
+}
+
+#[test]
+fn appointments_documents_vaccines_and_prescriptions() {
+    check(
+        &typed(
+            "SIU^S12",
+            "SCH|P1|F1|||||ROUTINE^Routine^HL70276||||^^^20260710100000+0200^20260710103000+0200||||||||||||||Booked\n\
+             NTE|1||bring x-rays\nRGS|1\nAIS|1||EYE^Eye test^L\nAIP|1||5^Eye^E|SUR\nAIL|1||ROOM 7\n",
+        ),
+        &[
+            r#""resourceType":"Appointment","#,
+            r#""status":"booked""#,
+            r#""start":"2026-07-10T10:00:00+02:00","end":"2026-07-10T10:30:00+02:00""#,
+            r#""comment":"bring x-rays""#,
+            r#""participant":[{"type":[{"coding":[{"code":"SUR"}],"text":"SUR"}],"actor":{"reference":"#,
+        ],
+    );
+    check(
+        &typed(
+            "MDM^T02",
+            "TXA|1|DS^Discharge summary^L|TX|||20260702050000+0200|||4^Author^A|||DOC1^APP|||||||AV\n\
+             OBX|1|TX|||one\nOBX|2|TX|||two\n",
+        ),
+        &[
+            r#""resourceType":"DocumentReference""#,
+            // "one\ntwo"
+            r#""content":[{"attachment":{"contentType":"text/plain; charset=utf-8","data":"b25lCnR3bw=="}}]"#,
+        ],
+    );
+    check(
+        &typed(
+            "VXU^V04",
+            "ORC|RE|P1|F1\nRXA|0|1|20260702|20260702|08^Hep B^CVX|0.5|mL|||6^Giver^G|||||LOT1|20270101|MSD^Merck^MVX|||CP|A\nRXR|IM|LA\n",
+        ),
+        &[
+            r#""resourceType":"Immunization""#,
+            r#""vaccineCode":{"coding":[{"system":"http://hl7.org/fhir/sid/cvx","code":"08","display":"Hep B"}],"text":"Hep B"}"#,
+            r#""doseQuantity":{"value":0.5,"unit":"mL","#,
+            r#""lotNumber":"LOT1","expirationDate":"2027-01-01""#,
+            r#""code":"LA"}"#,
+        ],
+    );
+    check(
+        &typed(
+            "RDE^O11",
+            "ORC|NW|P1|F1|||||||||3^Doc^D\nTQ1|1||||||20260702||S\nRXE||ASA^Aspirin^L|100||mg\nRXR|PO\nNTE|1||with food\n",
+        ),
+        &[
+            r#""resourceType":"MedicationRequest""#,
+            r#""status":"active","intent":"order""#,
+            r#""doseAndRate":[{"doseRange":{"low":{"value":100,"unit":"mg","#,
+            r#""note":[{"text":"with food"}]"#,
+        ],
+    );
+    check(
+        &typed("RAS^O17", "ORC|RE|P1\nRXA|0|1|20260702040000+0200||ASA^Aspirin^L|100|mg\nRXR|PO\n"),
+        &[
+            r#""resourceType":"MedicationAdministration""#,
+            r#""effectiveDateTime":"2026-07-02T04:00:00+02:00""#,
+        ],
+    );
+    check(
+        &typed("PPR^PC1", "PRB|AD|20260702|I10^Hypertension^I10|PRB1\n"),
+        &[r#""code":"problem-list-item"}"#, r#""value":"PRB1"}"#],
+    );
+    check(
+        &typed(
+            "OUL^R22",
+            "SPM|1|S1^S2||BLD|||||||||||||20260702|20260702\nOBR|1|P1|F1|X^X^L\nOBX|1|NM|A^A^L||1|||||F\n",
+        ),
+        &[r#""resourceType":"Specimen""#, r#""specimen":[{"reference":"#, r#""code":"FILL"}"#],
+    );
+}
+
+/// What has no place is there as it was sent, and nothing else is.
+#[test]
+fn what_no_map_places_is_kept() {
+    let text = typed("ADT^A08", "ZPI|1|own \\T\\ odd^~x\n");
+    let basic = written(resources(&bundle(&text), "Basic")[0]);
+    assert!(
+        basic.contains(
+            r#"[{"url":"path","valueString":"ZPI-2"},{"url":"value","valueString":"own \\T\\ odd^~x"}]"#
+        ),
+        "{basic}"
+    );
+    assert!(
+        basic.contains(r#""valueString":"MSH-12"}"#) && !basic.contains("PID-5") && !basic.contains("ZPI-1"),
+        "{basic}"
+    );
+    let fate = |field: &str| {
+        coverage(&message(&text), &feed(), Time(0))
+            .into_iter()
+            .find(|(f, _)| f == field)
+            .map(|(_, fate)| fate)
+    };
+    assert_eq!((fate("PID-5"), fate("ZPI-2"), fate("ZPI-1")), (Some(Fate::Mapped), Some(Fate::Kept), None));
+    // Lines that belong to no segment, with and without separators.
+    let torn = typed("ADT^A08", "SGVsbG8=\n\u{c}odd|line\n");
+    let basic = written(resources(&bundle(&torn), "Basic")[0]);
+    assert!(
+        basic
+            .contains(r#"{"url":"path","valueString":"segment 3"},{"url":"value","valueString":"SGVsbG8="}"#),
+        "{basic}"
+    );
+    assert!(
+        basic.contains(
+            r#"{"url":"path","valueString":"segment 4"},{"url":"value","valueString":"\\X0C\\odd|line"}"#
+        ),
+        "{basic}"
+    );
+    let fates = coverage(&message(&torn), &feed(), Time(0));
+    assert_eq!(fates.iter().filter(|(f, fate)| f == "unnamed" && *fate == Fate::Kept).count(), 2);
+    let control = written(resources(&bundle(&typed("ADT^A08", "ZPI||\u{1}\n")), "Basic")[0]);
+    assert!(control.contains(r#""valueString":"\\X01\\"}"#), "{control}");
+    bundle(&typed("ORU^R01", "OBX|1|NM|A\u{2}\u{3} B^x^L||1||||||F\n"));
+    // A value that FHIR cannot hold is not mapped because its neighbour is.
+    let half = typed("ADT^A08", "NK1|1|Muster^Max|SPO^Spouse^HL70063^odd\n");
+    let fates = coverage(&message(&half), &feed(), Time(0));
+    assert!(fates.contains(&("NK1-3".to_owned(), Fate::Kept)), "{fates:?}");
+}
+
+const SEGMENTS: &str = "EVN|PD1|MRG|NK1|PV1|PV2|DG1|PRB|AL1|IAM|PR1|IN1|ROL|PRT|ORC|OBR|TQ1|OBX|SPM|NTE|RXO|RXE|RXA|RXR|SCH|AIS|AIG|AIL|\
+                        AIP|TXA|SFT|ZZZ|PID";
+
+proptest! {
+    /// Segments in any order, with anything in them: valid R4, and every field is somewhere.
+    #[test]
+    fn any_segments_become_a_valid_bundle(
+        type_ in "ORU\\^R01|OUL\\^R22|ADT\\^A0[1-8]|ADT\\^A40|OML\\^O21|MDM\\^T02|VXU\\^V04|RDE\\^O11|RAS\\^O17|SIU\\^S1[2-7]|PPR\\^PC1|Z\\^Z",
+        segments in prop::collection::vec(
+            (SEGMENTS, prop::collection::vec("|[A-Z]|[0-9]{1,3}|[A-Z0-9^~&.+<> -]{0,14}|\"\"|20[0-9]{6,14}|[A-Z]{1,3}\\^[a-z]{1,4}\\^(L|LN|HL70001|ISO|1\\.2)", 0..40)),
+            0..12,
+        ),
+    ) {
+        let lines: Vec<String> = segments.iter().map(|(name, fields)| format!("{name}|{}\r", fields.join("|"))).collect();
+        let text = format!("MSH|^~\\&|A|B|C|D|20260702||{type_}|1|P|2.5\r{}", lines.concat());
+        bundle(&text);
+        let fates = coverage(&message(&text), &feed(), Time(0));
+        prop_assert!(fates.iter().all(|(_, fate)| *fate != Fate::Dropped), "{:?}", fates);
     }
 }

@@ -1,5 +1,7 @@
 //! ADT: persons, movements, merges (HL7 v2.9 ch. 3).
 
+use std::collections::HashMap;
+
 use super::context::Context;
 use super::patient;
 use crate::hl7::{Part, Segment};
@@ -8,8 +10,61 @@ use crate::{
     Time,
 };
 
+/// Triggers after which the id in MRG-1 stands for the patient in PID-3: two records become one (A18, A30, A34,
+/// A36, A39, A40) or one record gets another id (A46, A47).
+const MERGES: [&str; 8] = ["A18", "A30", "A34", "A36", "A39", "A40", "A46", "A47"];
+
+/// Of one message: to look for circles takes time that grows with their square.
+const MERGES_MAX: usize = 1_000;
+
+/// Triggers that change no more than what is known of the person and the visit.
+const MOVEMENTS: [&str; 15] =
+    ["A01", "A02", "A03", "A04", "A05", "A06", "A07", "A08", "A11", "A12", "A13", "A28", "A31", "A09", "A10"];
+
 pub(super) fn read(context: &mut Context<'_>, trigger: &str) -> Vec<Event> {
-    if trigger == "A40" { merges(context) } else { movement(context, trigger) }
+    match trigger {
+        "A17" => swap(context),
+        trigger if MERGES.contains(&trigger) => merges(context),
+        trigger if MOVEMENTS.contains(&trigger) => movement(context, trigger),
+        _ => person_only(context),
+    }
+}
+
+/// Of messages whose own matter makes no event: who they are about.
+pub(super) fn person_only(context: &mut Context<'_>) -> Vec<Event> {
+    let text = "kept as sent and mapped to FHIR; of its events the person alone is read";
+    context.tell(Severity::Information, "events-person-only", "MSH-9", text);
+    let Some(pid) = context.message.first("PID") else { return Vec::new() };
+    let Some(patient) = patient::id(context, pid, 3) else { return Vec::new() };
+    let Some(person) = patient::person(context, pid) else { return Vec::new() };
+    let (at, precision) = context.sent_at;
+    vec![Event { patient, visit: None, at, precision, kind: EventKind::Person(person) }]
+}
+
+/// A17: two patients take each other's place; each PV1 says where the patient before it lies now.
+fn swap(context: &mut Context<'_>) -> Vec<Event> {
+    let message = context.message;
+    let evn = message.first("EVN");
+    let (at, precision) = context.first_time(&[(evn, 6), (evn, 2)]);
+    let mut events = Vec::new();
+    let mut patient = None;
+    for segment in message.segments() {
+        match segment.name_bytes() {
+            b"PID" => patient = patient::id(context, segment, 3),
+            b"PV1" => {
+                let Some(patient) = patient.clone() else { continue };
+                let moved = encounter(context, EncounterChange::Transferred, segment);
+                let (visit, kind) = (patient::visit(segment), EventKind::Encounter(moved));
+                events.push(Event { patient, visit, at, precision, kind });
+            }
+            _ => {}
+        }
+    }
+    if message.all("PID").count() < 2 {
+        let text = "a swap of two patients names fewer than two; send PID and PV1 of both";
+        context.tell(Severity::Error, "patient-id-missing", "PID[2]", text);
+    }
+    events
 }
 
 fn movement(context: &mut Context<'_>, trigger: &str) -> Vec<Event> {
@@ -63,7 +118,8 @@ fn change(trigger: &str) -> Option<EncounterChange> {
         "A01" | "A04" | "A05" | "A06" | "A07" => Some(EncounterChange::Admitted),
         "A02" => Some(EncounterChange::Transferred),
         "A03" => Some(EncounterChange::Discharged),
-        "A08" | "A31" => Some(EncounterChange::Updated),
+        // Tracking: the patient is on the way, or has come to, where PV1 says.
+        "A08" | "A31" | "A09" | "A10" => Some(EncounterChange::Updated),
         "A11" => Some(EncounterChange::AdmitCancelled),
         "A12" => Some(EncounterChange::TransferCancelled),
         "A13" => Some(EncounterChange::DischargeCancelled),
@@ -106,7 +162,7 @@ fn location(context: &Context<'_>, pv1: Segment<'_>) -> Option<Location> {
     (location != Location::default()).then_some(Location { icu, ..location })
 }
 
-/// A40: each PID survives the MRG that follow it.
+/// Each PID survives the MRG that follow it.
 fn merges(context: &mut Context<'_>) -> Vec<Event> {
     let message = context.message;
     let evn = message.first("EVN");
@@ -114,6 +170,7 @@ fn merges(context: &mut Context<'_>) -> Vec<Event> {
     let mut events = Vec::new();
     let mut surviving: Option<PatientId> = None;
     let mut merged = 0;
+    let mut into: HashMap<PatientId, PatientId> = HashMap::new();
     for segment in message.segments() {
         match segment.name_bytes() {
             b"PID" => {
@@ -125,12 +182,20 @@ fn merges(context: &mut Context<'_>) -> Vec<Event> {
             }
             b"MRG" => {
                 merged += 1;
+                if merged > MERGES_MAX {
+                    continue;
+                }
                 let from = patient::id(context, segment, 1);
                 let Some((patient, from)) = surviving.clone().zip(from) else { continue };
-                if patient == from {
+                if survives(&into, &from, &patient) {
+                    // Which of the two goes on is not for us to guess.
+                    let text = "the patients of this message replace one another in a circle; send which one goes on";
+                    context.tell_at(Severity::Error, "merge-cycle", segment, 1, text);
+                } else if patient == from {
                     let text = "the prior id is the surviving one; nothing was merged";
                     context.tell_at(Severity::Warning, "merge-into-itself", segment, 1, text);
                 } else {
+                    into.insert(from.clone(), patient.clone());
                     let kind = EventKind::Merged { from };
                     events.push(Event { patient, visit: None, at, precision, kind });
                 }
@@ -146,8 +211,17 @@ fn merges(context: &mut Context<'_>) -> Vec<Event> {
             "no PID segment; send the surviving patient's id",
         );
     }
+    if merged > MERGES_MAX {
+        let text = "more than 1,000 merges in one message; send them in parts";
+        context.tell(Severity::Error, "merges-too-many", "MRG", text);
+    }
     if merged == 0 {
         context.tell(Severity::Error, "merge-missing", "MRG", "no MRG segment; send the prior id in MRG-1");
     }
     events
+}
+
+/// Whether this message has merged `later`, at once or by way of others, into `earlier`.
+fn survives(into: &HashMap<PatientId, PatientId>, earlier: &PatientId, later: &PatientId) -> bool {
+    std::iter::successors(into.get(later), |at| into.get(*at)).any(|at| at == earlier)
 }

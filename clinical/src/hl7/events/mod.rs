@@ -18,9 +18,14 @@ use crate::{Event, Feed, Issue, Severity, Time};
 /// An event's time may lie so far in the future of its receipt before it is flagged.
 const FUTURE_MS_MAX: i64 = 24 * Time::HOUR_MS;
 
-/// Triggers of ADT that are read (HL7 v2.9 ch. 3 §3.3).
-const ADT: [&str; 14] =
-    ["A01", "A02", "A03", "A04", "A05", "A06", "A07", "A08", "A11", "A12", "A13", "A28", "A31", "A40"];
+/// Types whose messages are kept and mapped to FHIR, and tell events of the person alone.
+const PERSON_ONLY: [&str; 19] = [
+    "BAR", "DFT", "MDM", "MFN", "ORG", "ORR", "PGL", "PIN", "PPP", "PPR", "RAS", "RDS", "REF", "RGV", "RRI",
+    "SIU", "SRM", "VXU", "VXX",
+];
+
+/// Order messages: an event for each ORC or OBR.
+const ORDERS: [&str; 9] = ["ORM", "OML", "OMG", "OMI", "OMD", "OMS", "OMN", "OMP", "RDE"];
 
 /// MSH-7, where it holds a time.
 pub fn message_time(message: &Message, feed: &Feed) -> Option<Time> {
@@ -29,8 +34,9 @@ pub fn message_time(message: &Message, feed: &Feed) -> Option<Time> {
     (sent_at != NONE).then_some(sent_at)
 }
 
-/// What a message says, and what is wrong with it. Takes ADT A01 to A08, A11 to A13, A28, A31, A40, ORU^R01,
-/// ORM^O01 and OML^O21. An issue of severity Error means that the message as a whole is to be rejected.
+/// What a message says, and what is wrong with it. Takes ADT, results (ORU, OUL), orders (ORM, OML, OMG, OMI,
+/// OMP, RDE and their like), and of the other clinical types what they say of the person. An issue of severity
+/// Error means that the message as a whole is to be rejected.
 pub fn to_events(message: &Message, feed: &Feed, received_at: Time) -> (Vec<Event>, Vec<Issue>) {
     let message = message.for_feed(feed);
     let mut context = Context::new(&message, feed, received_at);
@@ -41,15 +47,16 @@ pub fn to_events(message: &Message, feed: &Feed, received_at: Time) -> (Vec<Even
         None => (message.type_(), String::new()),
     };
     let events = match (code.as_str(), trigger.as_str()) {
-        ("ADT", trigger) if ADT.contains(&trigger) => adt::read(&mut context, trigger),
+        ("ADT", trigger) if !trigger.is_empty() => adt::read(&mut context, trigger),
         // Before v2.3.1 the trigger could be left out where there was but one.
-        ("ORU", "R01" | "") => observation::read(&mut context),
-        ("ORM", "O01" | "") | ("OML", "O21") => order::read(&mut context),
+        ("ORU" | "OUL", _) => observation::read(&mut context),
+        (code, _) if ORDERS.contains(&code) => order::read(&mut context),
+        (code, _) if PERSON_ONLY.contains(&code) => adt::person_only(&mut context),
         // What is missing is an issue of the structure already.
         _ if header.valued(9).is_none() => Vec::new(),
         _ => {
-            let text = "events are read from ADT A01 to A08, A11 to A13, A28, A31, A40, ORU R01, ORM O01 and OML \
-                        O21; route other types elsewhere";
+            let text = "no clinical message: events are read from ADT, results, orders, and of MDM, SIU, VXU, DFT, \
+                        PPR and their like the person; route other types elsewhere";
             context.tell(Severity::Error, "type-unsupported", "MSH-9", text);
             Vec::new()
         }

@@ -1,11 +1,11 @@
-//! ORM^O01 and OML^O21: orders (HL7 v2.9 ch. 4 §4.4.1, §4.4.6).
+//! ORM, OML, OMG, RDE and their like: orders (HL7 v2.9 ch. 4 §4.4, ch. 4A §4A.3).
 
 use super::context::Context;
 use super::{coded, patient};
 use crate::hl7::{Part, Segment};
 use crate::{Code, CodeSystem, Event, EventKind, Order, PatientId, Severity};
 
-/// One event for each OBR, or for an ORC that no OBR follows.
+/// One event for each OBR, RXO or RXE, or for an ORC that none of them follows.
 pub(super) fn read(context: &mut Context<'_>) -> Vec<Event> {
     let message = context.message;
     let Some(pid) = message.first("PID") else {
@@ -29,7 +29,13 @@ pub(super) fn read(context: &mut Context<'_>) -> Vec<Event> {
             }
             b"OBR" => {
                 orders.used = true;
-                events.push(orders.event(context, Some(segment)));
+                events.push(orders.event(context, Some((segment, 4))));
+            }
+            // RXE is the pharmacy's form of the RXO before it.
+            b"RXO" | b"RXE" if !orders.used => {
+                orders.used = true;
+                let code = if segment.name_bytes() == b"RXO" { 1 } else { 2 };
+                events.push(orders.event(context, Some((segment, code))));
             }
             _ => {}
         }
@@ -55,14 +61,16 @@ impl<'m> Orders<'m> {
     }
 
     /// ORC-9 dates the order, else OBR-6 (requested), else MSH-7.
-    fn event(&self, context: &mut Context<'m>, obr: Option<Segment<'m>>) -> Event {
+    /// `detail`: OBR, RXO or RXE, and its field that says what was ordered.
+    fn event(&self, context: &mut Context<'m>, detail: Option<(Segment<'m>, usize)>) -> Event {
         let number = |segment: Option<Segment<'m>>, field| {
             let part = segment?.valued(field)?.component(1).filter(Part::has_value)?;
             Some(part.text().trim().to_owned())
         };
         let orc = self.orc;
+        let obr = detail.map(|(segment, _)| segment).filter(|s| s.name_bytes() == b"OBR");
         let either = |field| number(orc, field).or_else(|| number(obr, field)).unwrap_or_default();
-        let code = match obr.and_then(|obr| obr.valued(4)) {
+        let code = match detail.and_then(|(segment, field)| segment.valued(field)) {
             Some(field) => coded::read(context, field).code,
             None => {
                 Code { system: CodeSystem::Other(String::new()), code: String::new(), display: String::new() }

@@ -247,6 +247,62 @@ fn clock_changes_and_the_future_are_flagged() {
 }
 
 #[test]
+fn other_types_say_who_they_are_about() {
+    for type_ in ["SIU^S12", "MDM^T02", "VXU^V04", "ADT^A60", "ADT^A14"] {
+        check(
+            type_,
+            "PID|||1||Muster\n",
+            &[
+                "HOSP/1 - 2024-07-15T10:00Z Second person Some(\"Muster\") None None None",
+                "Information events-person-only MSH-9",
+            ],
+        );
+    }
+    check("SIU^S12", "SCH|1\n", &["Information events-person-only MSH-9"]);
+    check(
+        "RDE^O11",
+        "PID|||1\nORC|NW|P1\nRXE||GLU^^LAB\nORC|NW|P2\nRXO|ASS^Aspirin^L\nRXE||ASS^Aspirin 100^L\n",
+        &[
+            "HOSP/1 - 2024-07-15T10:00Z Second order NW P1  2345-7^Glucose^LN",
+            "HOSP/1 - 2024-07-15T10:00Z Second order NW P2  ASS^Aspirin^L",
+        ],
+    );
+}
+
+#[test]
+fn identities_change_and_circles_are_refused() {
+    for trigger in ["A18", "A34", "A36", "A39", "A40", "A47"] {
+        check(
+            &format!("ADT^{trigger}"),
+            "EVN||20240715110000\nPID|||2\nMRG|1\n",
+            &["HOSP/2 - 2024-07-15T09:00Z Second merged HOSP/1"],
+        );
+    }
+    check(
+        "ADT^A40",
+        "PID|||2\nMRG|1\nPID|||3\nMRG|2\nPID|||1\nMRG|3\n",
+        &[
+            "HOSP/2 - 2024-07-15T10:00Z Second merged HOSP/1",
+            "HOSP/3 - 2024-07-15T10:00Z Second merged HOSP/2",
+            "Error merge-cycle MRG[3]-1",
+        ],
+    );
+}
+
+#[test]
+fn two_patients_swap_their_beds() {
+    check(
+        "ADT^A17",
+        "EVN||20240715110000\nPID|||1\nPV1||I|A^1^1\nPID|||2\nPV1||I|A^2^2\n",
+        &[
+            "HOSP/1 - 2024-07-15T09:00Z Second Transferred Some(Inpatient) Some(\"A/1/1 icu=false\") None None",
+            "HOSP/2 - 2024-07-15T09:00Z Second Transferred Some(Inpatient) Some(\"A/2/2 icu=false\") None None",
+        ],
+    );
+    check("ADT^A17", "PID|||1\n", &["Error patient-id-missing PID[2]"]);
+}
+
+#[test]
 fn orders_with_and_without_detail() {
     check(
         "ORM^O01",
@@ -264,7 +320,8 @@ fn what_cannot_be_used_is_an_error() {
     check("ADT^A01", "PV1||I\n", &["Error patient-id-missing PID"]);
     check("ADT^A01", "PID|||\"\"\n", &["Error patient-id-missing PID-3"]);
     check("ORU^R01", "PID|||^^^HOSP\nOBX|1|NM|X||1||||||F\n", &["Error patient-id-missing PID-3"]);
-    check("SIU^S12", "PID|||1\n", &["Error type-unsupported MSH-9"]);
+    check("QBP^Q11", "PID|||1\n", &["Error type-unsupported MSH-9"]);
+    check("ADT", "PID|||1\n", &["Error type-unsupported MSH-9"]);
     check("", "PID|||1\n", &["Error message-type-missing MSH-9"]);
     check("ADT^A08", "PID|||1\nMSH|^~\\&|\n", &["Error msh-repeated MSH[2]"]);
     check("ADT^A08", "PID|||1\nfree text\n", &["Warning segment-name-invalid segment 3"]);

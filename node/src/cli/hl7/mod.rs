@@ -2,6 +2,7 @@
 
 mod cat;
 mod check;
+mod coverage;
 mod files;
 mod get;
 mod reader;
@@ -15,6 +16,7 @@ pub enum Command {
     Cat(cat::Args),
     Get(get::Args),
     Check(check::Args),
+    Coverage(coverage::Args),
     ToFhir(to_fhir::Args),
 }
 
@@ -23,6 +25,7 @@ pub fn execute(command: &Command) -> anyhow::Result<Verdict> {
         Command::Cat(args) => cat::execute(args),
         Command::Get(args) => get::execute(args),
         Command::Check(args) => check::execute(args),
+        Command::Coverage(args) => coverage::execute(args),
         Command::ToFhir(args) => to_fhir::execute(args),
     }
 }

@@ -1,5 +1,6 @@
 //! `medulla ledger …`: this site's replica, what it proves to others, and judging that.
 
+mod backup;
 mod proof;
 mod verify;
 
@@ -16,7 +17,7 @@ use super::{Verdict, out, progress};
 use crate::config;
 use crate::http::{AdminClient, socket_path};
 
-/// Look at the ledger of a running site, and verify exports
+/// Look at a site's ledger, back it up and restore it, verify exports
 #[derive(clap::Subcommand)]
 pub enum Command {
     /// Role, term, size and root of the running site's replica
@@ -46,6 +47,25 @@ pub enum Command {
     #[command(after_help = "Example:\n  medulla ledger export export/ --config site.toml\n\n\
         Payloads stay sealed: an export can be given to anybody who shall judge it.")]
     Export(Export),
+    /// Back the ledger up into a folder, verified; what an earlier backup there holds is not copied again
+    #[command(after_help = "Examples:\n  medulla ledger backup /backup/a --config site.toml\n  \
+        medulla ledger backup /backup/a --config site.toml --json\n\n\
+        Every leaf and payload is checked and the root recomputed before the backup counts. A site that does not run \
+        is backed up as it was flushed when it stopped.\n\
+        The key store (subjects.keys), the master key and the site's other keys are never in it: a backup cannot bring \
+        a shredded patient back, and without its keys a payload cannot be read. Back them up on their own.")]
+    Backup(backup::Backup),
+    /// Make a stopped site's ledger from a backup
+    #[command(after_help = "Examples:\n  medulla ledger restore /backup/a --config site.toml\n  \
+        medulla ledger restore /backup/a --config site.toml --new-consortium\n\n\
+        Without --new-consortium the site goes on in its own consortium: what came after the backup comes from its own \
+        raft log or from its peers.\n\
+        With it a new consortium begins with the leaves of the backup; size and root continue. It needs keys of its own \
+        (`medulla keys init --continue OLD`), because the lost one may have signed more than the backup holds. Restore \
+        at the site that says `initialise = true`; the others may be restored from the same backup, or begin empty.\n\
+        Keys are in no backup: put subjects.keys from its own backup into the ledger's data folder before the site \
+        starts, or its old entries stay sealed.")]
+    Restore(backup::Restore),
 }
 
 /// Which site
@@ -87,6 +107,8 @@ pub fn execute(command: &Command) -> anyhow::Result<Verdict> {
         Command::Prove(args) => proof::prove(args),
         Command::Verify(args) => verify::execute(args),
         Command::Export(args) => export(args),
+        Command::Backup(args) => backup::backup(args),
+        Command::Restore(args) => backup::restore(args),
     }
 }
 

@@ -33,7 +33,7 @@ export async function foundList(path, follow) {
 }
 
 function line(row) {
-  const what = row.sealed ? "sealed" : [row.type, row.code].filter(Boolean).join(" ");
+  const what = row.shredded ? "shredded" : row.sealed ? "sealed" : [row.type, row.code].filter(Boolean).join(" ");
   return el("li", {},
     el("a", { href: `/messages?index=${row.index}` }, `#${row.index}`),
     el("span", { class: `pill ${TONES[row.kind] ?? ""}` }, row.kind),

@@ -26,6 +26,8 @@ struct File {
 const FORM: &str = "the evidence holds something else than two signed batches";
 
 struct Signed {
+    /// A site's keys differ by consortium, and one that goes on from another's backup may number as that one does.
+    consortium: String,
     site: String,
     group_id: u32,
     epoch: u64,
@@ -39,7 +41,8 @@ pub(super) fn two_batches(value: Value, keys: &Keys) -> Result<Evidence, Refusal
     let (Some(first), Some(second)) = (first.judge(keys), second.judge(keys)) else {
         return Err(form("not two batches that sites signed whose batch keys you brought"));
     };
-    let place = |batch: &Signed| (batch.site.clone(), batch.group_id, batch.epoch, batch.previous);
+    let of = |batch: &Signed| (batch.consortium.clone(), batch.site.clone());
+    let place = |batch: &Signed| (of(batch), batch.group_id, batch.epoch, batch.previous);
     if place(&first) != place(&second) || first.hash == second.hash {
         return Err(form("the two batches do not contradict each other"));
     }
@@ -64,12 +67,7 @@ impl Batch {
         let hash: Hash = Sha256::digest(&hashed).into();
         let signed = [b"medulla batch signature v1\n".as_slice(), &hash].concat();
         let signature = hex::decode(&self.signature).ok()?;
-        verifies(keys.batches.get(&site)?, &signed, &signature).then_some(Signed {
-            site,
-            group_id,
-            epoch,
-            previous,
-            hash,
-        })
+        let signer = keys.batches.get(&site)?.iter().find(|(_, key)| verifies(key, &signed, &signature))?;
+        Some(Signed { consortium: signer.0.clone(), site, group_id, epoch, previous, hash })
     }
 }

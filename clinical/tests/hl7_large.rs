@@ -1,0 +1,72 @@
+//! Large messages: what is linear shows by ending at all, for a square would take hours.
+
+use bytes::Bytes;
+use clinical::fhir::{self, Fate};
+use clinical::hl7::{Limits, Message, check, to_events};
+use clinical::{Feed, Time};
+
+const HEADER: &str = "MSH|^~\\&|LAB|HOSP|M|S|20260702030405||ORU^R01|1|P|2.5\rPID|1||42^^^HOSP^MR||Muster^Anna\r\
+                      OBR|1|P1|F1|PANEL^Panel^L|||20260702030000\r";
+
+fn parse(text: String) -> Message {
+    let bytes = Bytes::from(text);
+    let message = Message::parse(bytes.clone(), &Limits::default()).unwrap();
+    assert_eq!(message.write(), bytes);
+    message
+}
+
+/// Each result is read, and none is lost on its way to FHIR; in the second half all have one code and no sub-id.
+#[test]
+fn fifty_thousand_results() {
+    const RESULTS: usize = 50_000;
+    let code = |n: usize| if n < RESULTS / 2 { format!("C{n}") } else { "SAME".to_owned() };
+    let results: String = (0..RESULTS)
+        .map(|n| format!("OBX|{}|NM|{}^Result^L||{n}.50|mmol/L|1-2|N|||F|||20260702030000\r", n + 1, code(n)))
+        .collect();
+    let message = parse(format!("{HEADER}{results}"));
+    assert_eq!(message.segments().len(), RESULTS + 3);
+    assert_eq!(message.get("OBX[50000]-5").as_deref(), Some("49999.50"));
+    let (events, _) = to_events(&message, &Feed::default(), Time(0));
+    assert_eq!(events.len(), RESULTS + 1);
+    let bundle = fhir::from_hl7(&message, &Feed::default(), Time(0));
+    let text = String::from_utf8(bundle).unwrap();
+    assert_eq!(text.matches(r#""resourceType":"Observation""#).count(), RESULTS);
+    let values = fhir::coverage(&message, &Feed::default(), Time(0));
+    let values: Vec<_> = values.iter().filter(|(field, _)| field == "OBX-5").collect();
+    assert!(values.len() == RESULTS && values.iter().all(|(_, fate)| *fate == Fate::Mapped));
+}
+
+#[test]
+fn a_document_of_20_mb() {
+    let data = "QUJD".repeat(5 << 20);
+    let message = parse(format!("{HEADER}OBX|1|ED|DOC^Report^L||^AP^PDF^Base64^{data}||||||F\r"));
+    assert_eq!(message.get("OBX-5.5").map(|v| v.len()), Some(data.len()));
+    let bundle = fhir::from_hl7(&message, &Feed::default(), Time(0));
+    let text = String::from_utf8(bundle).unwrap();
+    assert_eq!(text.matches(data.as_str()).count(), 1, "once, as an attachment");
+    assert!(text.contains(r#""contentType":"application/pdf""#));
+}
+
+/// Many of a thing that is mostly one: repetitions, notes, diagnoses, segments without a name, merges, escapes.
+#[test]
+fn many_of_everything() {
+    const MANY: usize = 30_000;
+    let attending: String = (0..MANY).map(|n| format!("{n}^Doctor~")).collect();
+    let ids: String = (0..MANY).map(|n| format!("{n}^^^HOSP~")).collect();
+    let lines = |line: &str| line.repeat(MANY);
+    let message = parse(format!(
+        "MSH|^~\\&|A|H|M|S|20260702||ADT^A40|1|P|2.5\rPID|1||{ids}||Muster\rPV1|1|I|W|||{attending}\r{}{}{}{}OBX|1|ST|A||{}\r",
+        lines("DG1|1||I10^Hypertension^I10||20260702|A\r"),
+        lines("NTE|1||a note\r"),
+        lines("x\r"),
+        lines("MRG|7^^^HOSP\r"),
+        "\\F\\".repeat(MANY),
+    ));
+    let feed = Feed { authority: "HOSP".into(), ..Feed::default() };
+    let (_, issues) = to_events(&message, &feed, Time(0));
+    assert!(issues.len() <= 300, "{} issues", issues.len());
+    let fates = fhir::coverage(&message, &feed, Time(0));
+    assert!(fates.len() > 3 * MANY && fates.iter().all(|(_, fate)| *fate != Fate::Dropped));
+    let reports: Vec<_> = check(message.bytes().clone(), "f", &feed, &Limits::default(), Time(0)).collect();
+    assert_eq!(reports.len(), 1);
+}

@@ -1,0 +1,110 @@
+//! Which node a starting site is, and where it finds the others.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
+
+use crate::LedgerError;
+use crate::config::Config;
+use crate::keys::SiteKeys;
+use crate::membership::{Candidate, Contacts};
+use crate::network::{self, Identity, Tls};
+use crate::raft::{LogId, Member};
+use crate::record::SiteName;
+use crate::store::LogStore;
+use crate::store::applied::Applied;
+
+/// The founding members: this site and its peers, numbered by their place among the sites of `public.json`.
+pub(crate) fn founders(config: &Config, keys: &SiteKeys) -> Result<BTreeMap<u64, Member>, LedgerError> {
+    if config.site != keys.site.as_str() {
+        return Err(LedgerError::Config(format!(
+            "site {} is configured with the keys of site {} ({})",
+            config.site,
+            keys.site,
+            config.keys.display()
+        )));
+    }
+    let mut known: Vec<&SiteName> = keys.verifiers().batches.keys().collect();
+    known.sort();
+    let names = std::iter::once(&config.site).chain(config.peers.iter().map(|peer| &peer.name));
+    let mut members = BTreeMap::new();
+    for name in names {
+        let place = known.iter().position(|site| site.as_str() == name).ok_or_else(|| {
+            LedgerError::Config(format!(
+                "site {name} is not in {}",
+                config.keys.join("public.json").display()
+            ))
+        })?;
+        if members.insert(place as u64, Member::founder(name)).is_some() {
+            return Err(LedgerError::Config(format!("site {name} is configured twice")));
+        }
+    }
+    Ok(members)
+}
+
+/// Whether the ledger comes from a consortium that has lived. The first entry of one that goes on from a backup
+/// (`backup/restore.rs`) stands alone: its sites are founders.
+fn has_members(applied: &Applied) -> bool {
+    let begins =
+        |first: &LogId| first.leader_id.term == 0 && first.index > 0 && applied.last.as_ref() == Some(first);
+    applied.membership.log_id().as_ref().is_some_and(|first| !begins(first))
+}
+
+/// The node that this site's raft log is, and whether it is a founder's. `applied`: what the ledger holds, if it can be
+/// told yet.
+pub(crate) fn own_node(
+    log: &LogStore,
+    founders: &BTreeMap<u64, Member>,
+    site: &str,
+    applied: Option<&Applied>,
+) -> Result<(u64, bool), LedgerError> {
+    log.renew()?;
+    if let Some(id) = log.node_id()? {
+        return Ok((id, false));
+    }
+    if let Some(applied) = applied.filter(|applied| log.is_blank() && has_members(applied)) {
+        let members = applied.membership.membership();
+        let mut voters = members.voter_ids().filter_map(|id| members.get_node(&id));
+        if voters.all(|voter| voter.name == site) {
+            return Err(LedgerError::Damaged(format!(
+                "the raft log of site {site} is gone, and no other site votes: nobody can let it in as a new node. Put \
+                 its data back, or begin a new consortium with its ledger: `medulla ledger backup`, `medulla keys init \
+                 --continue`, `medulla ledger restore --new-consortium`"
+            )));
+        }
+        // Its raft log is gone, and with it the votes that it gave: it must not go on as the old member.
+        return Ok((log.set_new_node()?, false));
+    }
+    let found = founders.iter().find(|(_, member)| member.name == site);
+    let id = found.map(|(id, _)| *id);
+    id.map(|id| (id, true)).ok_or_else(|| LedgerError::Config(format!("site {site} is no member")))
+}
+
+/// Where the configuration says that a site is.
+pub(crate) fn address_of(config: &Config) -> impl Fn(&str) -> Option<String> + Send + Sync + use<> {
+    let peers = config.peers.clone();
+    move |site| peers.iter().find(|peer| peer.name == site).map(|peer| peer.address.clone())
+}
+
+pub(crate) fn contacts(config: &Config, tls: &Tls, identity: &Arc<Identity>) -> Contacts {
+    let (tls, dialer, known, own) = (tls.clone(), identity.clone(), identity.clone(), config.site.clone());
+    let probe = move |site: String, address: String| {
+        let (tls, identity) = (tls.clone(), dialer.clone());
+        let asked = async move {
+            let hello = network::probe(&tls, &identity, &address, &site).await?;
+            let older = || "its release cannot join a running consortium; upgrade it".to_owned();
+            Ok(Candidate { node: hello.node.ok_or_else(older)?, store: hello.store_id })
+        };
+        Box::pin(asked) as BoxFuture<'static, _>
+    };
+    let store_of = move |site: &str| match site == own {
+        true => Some(known.store_id),
+        false => known.known_store(site).ok().flatten(),
+    };
+    Contacts {
+        probe: Box::new(probe),
+        store_of: Box::new(store_of),
+        address_of: Box::new(address_of(config)),
+    }
+}

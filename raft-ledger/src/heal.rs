@@ -1,0 +1,184 @@
+//! A damaged `ledgerdb` is made again without a person: from this site's own last snapshot, or from nothing where the
+//! raft log still begins at the beginning, or from what a peer has applied; the raft log, which is whole, brings what
+//! came after. What was damaged is set aside: never served,
+//! never signed for.
+//!
+//! All of it before consensus starts, so that this site neither votes nor answers meanwhile.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::blocking;
+use crate::config::Config;
+use crate::merkle::{Tree, root_at};
+use crate::network::{Landing, Peers};
+use crate::raft::LogId;
+use crate::store::LogStore;
+use crate::store::applied::load_applied;
+use crate::store::damage::marked;
+use crate::store::generation::Generation;
+use crate::store::ledger_store::LedgerStore;
+use crate::store::recompute::check_whole;
+use crate::store::replace::{Room, replace};
+use crate::{CosignedCheckpoint, LedgerError};
+
+/// Before the peers are asked again.
+const PAUSE: Duration = Duration::from_secs(3);
+
+/// What a ledger must agree with to become this site's.
+#[derive(Clone)]
+struct Demands {
+    /// The raft log begins behind it.
+    purged: Option<LogId>,
+    /// It holds every entry that there ever was.
+    log_is_complete: bool,
+    cosigned: Option<CosignedCheckpoint>,
+}
+
+/// Opens the ledger of the site, or makes it again. `tell` hears why, once, before that begins.
+///
+/// # Errors
+/// `Damaged` where nobody can help: a site alone whose own snapshot is damaged, too.
+pub(crate) async fn open_ledger(
+    config: &Config,
+    log: &LogStore,
+    cosigned: Option<CosignedCheckpoint>,
+    peers: impl FnOnce() -> Result<Peers, LedgerError>,
+    tell: impl Fn(&str),
+) -> Result<Arc<LedgerStore>, LedgerError> {
+    let ledgerdb = config.data.join("ledgerdb");
+    let demands = Demands { purged: log.purged(), log_is_complete: log.is_complete(), cosigned };
+    let why = match open_whole(&ledgerdb, &demands) {
+        Ok(store) => return Ok(Arc::new(store)),
+        Err(LedgerError::Damaged(why)) => why,
+        Err(other) => return Err(other),
+    };
+    tracing::error!(damage = %why, "the ledger database of this site is damaged; healing it");
+    tell(&why);
+    let room = Room::open(&config.data)?;
+    let (own, wanted) = (room.clone(), demands.clone());
+    let found = blocking::run(move || from_here(&own, &wanted)).await;
+    let found = match found.map_err(|e| LedgerError::Storage(e.to_string()))?? {
+        Some(found) => found,
+        None if config.peers.is_empty() => return alone(&ledgerdb, &why),
+        None => from_peers(&room, &peers()?, &demands).await,
+    };
+    let aside = replace(&room, &found)?;
+    let store = open_whole(&ledgerdb, &demands)?;
+    let aside = aside.map(|path| path.display().to_string());
+    tracing::warn!(?aside, "the ledger database of this site is whole again; the damaged one was set aside");
+    Ok(Arc::new(store))
+}
+
+/// Finds what a start can find without reading everything.
+fn open_whole(ledgerdb: &Path, demands: &Demands) -> Result<LedgerStore, LedgerError> {
+    if let Some(why) = marked(ledgerdb)? {
+        return Err(LedgerError::Damaged(why));
+    }
+    let store = LedgerStore::open(ledgerdb)?;
+    let db = store.generation();
+    let applied = load_applied(&db)?;
+    if Tree::load(applied.size, db.as_ref())?.root() != applied.root {
+        return Err(LedgerError::Damaged(format!(
+            "{}: the tiles give another root than was applied at size {}",
+            db.path().display(),
+            applied.size
+        )));
+    }
+    demands.reach(applied.last.as_ref())?;
+    Ok(store)
+}
+
+impl Demands {
+    fn reach(&self, last: Option<&LogId>) -> Result<(), LedgerError> {
+        match &self.purged {
+            Some(purged) if last < Some(purged) => Err(LedgerError::Damaged(format!(
+                "the ledger ends before entry {}, with which the raft log begins",
+                purged.index + 1
+            ))),
+            _ => Ok(()),
+        }
+    }
+
+    /// Reads everything: whole, long enough, and of the history that this site knows to be cosigned. Blocks.
+    fn check(&self, path: &Path) -> Result<(), LedgerError> {
+        let applied = check_whole(path, &mut |_| ())?;
+        self.reach(applied.last.as_ref())?;
+        let Some(known) = self.cosigned.as_ref().filter(|known| known.size <= applied.size) else {
+            return Ok(());
+        };
+        if root_at(&Generation::open_read_only(path)?, known.size)? != known.root {
+            return Err(LedgerError::Damaged(format!(
+                "its root at size {} is not the one that a majority has cosigned",
+                known.size
+            )));
+        }
+        Ok(())
+    }
+}
+
+/// The newest of this site's snapshots that is whole, or an empty ledger before a log of everything. Blocks.
+fn from_here(room: &Room, demands: &Demands) -> Result<Option<PathBuf>, LedgerError> {
+    for snapshot in room.snapshots()? {
+        let copy = room.copy(&snapshot)?;
+        match demands.check(&copy) {
+            Ok(()) => return Ok(Some(copy)),
+            Err(error) => tracing::warn!(%error, path = %snapshot.display(), "a snapshot that is of no use"),
+        }
+        room.remove(&copy)?;
+    }
+    if !demands.log_is_complete {
+        return Ok(None);
+    }
+    let path = room.new_path("i");
+    Generation::open(&path)?.flush()?;
+    Ok(Some(path))
+}
+
+/// Asks one after the other until one of them could help.
+async fn from_peers(room: &Room, peers: &Peers, demands: &Demands) -> PathBuf {
+    let mut shown = String::new();
+    loop {
+        for (_, peer) in peers.all() {
+            let (path, demands) = (room.new_path("i"), demands.clone());
+            let landing = Landing {
+                ledgerdb: room.ledgerdb(),
+                part: room.new_path("p"),
+                path: path.clone(),
+                dirs: room.databases(),
+            };
+            match peer.fetch_ledger(landing, move |path| demands.check(path)).await {
+                Ok(snapshot) => {
+                    snapshot.keep(true);
+                    return path;
+                }
+                Err(error) if error.to_string() != shown => {
+                    tracing::warn!(%error, site = %peer.name, "this site cannot heal from there yet");
+                    shown = error.to_string();
+                }
+                Err(_) => {}
+            }
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+}
+
+/// Nobody can help. What can be opened goes on, and what is damaged of it is refused when it is read.
+fn alone(ledgerdb: &Path, why: &str) -> Result<Arc<LedgerStore>, LedgerError> {
+    let store = LedgerStore::open(ledgerdb);
+    let usable = store.and_then(|store| load_applied(&store.generation()).map(|_| store));
+    match usable {
+        Ok(store) if marked(ledgerdb)?.is_some() => {
+            tracing::error!(
+                "this site has no peers to heal from and goes on with what can be read; stop it, move `ledgerdb` \
+                 away, and run `medulla ledger restore`"
+            );
+            Ok(Arc::new(store))
+        }
+        _ => Err(LedgerError::Damaged(format!(
+            "{why}; this site has no peers to heal from: run `medulla ledger restore` with its newest backup, the \
+             raft log brings what came after"
+        ))),
+    }
+}

@@ -1,0 +1,43 @@
+//! Writing the key store anew, without the keys that were destroyed. A crash at any step leaves the former file or
+//! the new one under its name, each whole; whoever opens the former one destroys the same keys again.
+
+use std::path::Path;
+
+use super::disk::{self, KeyFile};
+use super::file::{Record, frame, header_of_whole};
+use crate::keys::Secret;
+use crate::types::LedgerError;
+
+/// Records that one frame holds here: 7 MB.
+const FRAME_RECORDS: usize = 1 << 16;
+
+/// Afterwards `file` is the new one. It stays the former one where the new one could not be put in its place.
+pub(super) fn rewrite(
+    path: &Path,
+    file: &mut Option<KeyFile>,
+    master: &Secret,
+    records: &[Record],
+) -> Result<(), LedgerError> {
+    let io = |source| LedgerError::Io { path: path.display().to_string(), source };
+    let mut frames = Vec::new();
+    for part in records.chunks(FRAME_RECORDS) {
+        frames.extend(frame(master, part)?);
+    }
+    let bytes = [header_of_whole(master, &frames), frames].concat();
+    #[cfg(any(test, feature = "sim"))]
+    if crate::sim::disk::holds(path) {
+        crate::sim::disk::replace(path, &bytes);
+        return Ok(());
+    }
+    let fresh = disk::write_beside(path, &bytes).map_err(io)?;
+    disk::put_in_place(path).map_err(io)?;
+    // Unless the folder is synced, a crash brings the former file back, and keys that are appended now were lost:
+    // then nothing may be appended.
+    let former = file.take();
+    disk::sync_dir(path).map_err(io)?;
+    *file = Some(fresh);
+    if let Some(former) = &former {
+        disk::wipe(former).map_err(io)?;
+    }
+    disk::wipe_torn(path).map_err(io)
+}

@@ -1,0 +1,176 @@
+//! Members come and go while the consortium runs.
+//!
+//! ```text
+//! change   what the leader checks and proposes: add, promote, remove, lead
+//! list     who the members are and how far each is, as the leader sees it
+//! follow   what every site does when the members have changed
+//! ```
+//! A member is a node: a site with one raft log. Founders are numbered by their places among the consortium's sites;
+//! every later node by a random number that its raft log got when it was made. A wiped disk is thereby another node:
+//! it joins as a learner and takes the old one's place when it is promoted. Site name, keys and epochs go on.
+//!
+//! Voters change by joint consensus, one change at a time, and never so that no majority of them would be reachable.
+
+mod change;
+mod follow;
+mod list;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use openraft::Raft;
+use openraft::async_runtime::WatchReceiver;
+use serde::{Deserialize, Serialize};
+use tokio::sync::Mutex;
+use tokio::time::Instant;
+
+use crate::LedgerError;
+use crate::network::{Peers, RpcError};
+use crate::raft::{Member, StoreId, Types};
+use crate::roster::Roster;
+use crate::store::state_machine::StateMachine;
+
+pub(crate) use self::follow::follow;
+pub use self::list::{MemberRole, MemberStatus};
+
+/// For a leader that takes the request.
+const LEADER_WAIT: Duration = Duration::from_secs(10);
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// What a site asks the leader.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) enum Request {
+    List,
+    Change(MemberChange),
+}
+
+/// One change of the members.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum MemberChange {
+    /// Lets a running site join as a learner: the one that answers at `address` (`host:port`), or where the leader's
+    /// configuration says. A site that was a member with another disk gets its place back by its promotion.
+    Add { site: String, address: Option<String> },
+    /// Makes a learner a voter.
+    Promote { site: String },
+    /// Ends a site's membership. Its entries stay.
+    Remove { site: String },
+    /// Hands the lead to a voter. Nothing acknowledged is lost; appends under way take a moment longer.
+    Lead { site: String },
+}
+
+/// The members after it.
+pub(crate) type Told = Result<Vec<MemberStatus>, Refusal>;
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Refusal {
+    /// Another site leads, or soon will: ask again.
+    NotLeader,
+    /// It would do harm, or makes no sense.
+    Refused(String),
+    /// Whether it came to pass is not known.
+    Unavailable(String),
+}
+
+/// Who is at an address, as it says.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Candidate {
+    pub(crate) node: u64,
+    pub(crate) store: StoreId,
+}
+
+type Probe = dyn Fn(String, String) -> BoxFuture<'static, Result<Candidate, String>> + Send + Sync;
+type StoreOf = dyn Fn(&str) -> Option<StoreId> + Send + Sync;
+type AddressOf = dyn Fn(&str) -> Option<String> + Send + Sync;
+
+/// How the leader hears of those who are no members yet.
+pub(crate) struct Contacts {
+    /// By site and address.
+    pub(crate) probe: Box<Probe>,
+    /// The raft log that a founder has always come with; this site's own included.
+    pub(crate) store_of: Box<StoreOf>,
+    /// Where this site's configuration says that a site is.
+    pub(crate) address_of: Box<AddressOf>,
+}
+
+pub(crate) struct Membership {
+    raft: Raft<Types, StateMachine>,
+    peers: Peers,
+    roster: Arc<Roster>,
+    contacts: Contacts,
+    /// Held while a change is under way.
+    changing: Mutex<()>,
+}
+
+impl Membership {
+    pub(crate) fn new(
+        raft: Raft<Types, StateMachine>,
+        peers: Peers,
+        roster: Arc<Roster>,
+        contacts: Contacts,
+    ) -> Membership {
+        Membership { raft, peers, roster, contacts, changing: Mutex::new(()) }
+    }
+
+    /// Connects to the members, or to the founders until one of them tells who the members are.
+    pub(crate) fn begin(&self, founders: &BTreeMap<u64, Member>, own: &str) {
+        let config = self.raft.server_metrics().borrow_watched().membership_config.clone();
+        self.roster.set(&config);
+        let known = self.roster.get();
+        if known.index.is_some() {
+            return self.peers.keep(&known.members);
+        }
+        let others = founders.iter().filter(|(_, member)| member.name != own);
+        self.peers.keep(&others.map(|(id, member)| (*id, member.clone())).collect());
+    }
+
+    /// Whether this site has a vote, as this node, by what is known here.
+    pub(crate) fn is_voter(&self, site: &str, node: Option<u64>) -> bool {
+        let known = self.roster.get();
+        known.of_site(site).any(|(id, _)| node.is_none_or(|node| node == id) && known.voters.contains(&id))
+    }
+
+    /// Has the leader do it, wherever it is.
+    pub(crate) async fn ask(&self, request: Request) -> Result<Vec<MemberStatus>, LedgerError> {
+        let until = Instant::now() + LEADER_WAIT;
+        loop {
+            match self.ask_once(&request).await {
+                Ok(Ok(members)) => return Ok(members),
+                Ok(Err(Refusal::Refused(why))) => return Err(LedgerError::Refused(why)),
+                Ok(Err(Refusal::Unavailable(why))) => return Err(LedgerError::Unavailable(why)),
+                Ok(Err(Refusal::NotLeader)) | Err(RpcError::Unreachable { .. }) => {}
+                Err(error) => return Err(LedgerError::Unavailable(error.to_string())),
+            }
+            if Instant::now() > until {
+                return Err(LedgerError::Unavailable("no leader, so no majority of the voters".into()));
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+
+    async fn ask_once(&self, request: &Request) -> Result<Told, RpcError> {
+        let leader = self.raft.server_metrics().borrow_watched().current_leader;
+        match leader {
+            None => Ok(Err(Refusal::NotLeader)),
+            Some(leader) if leader == self.roster.node => Ok(self.lead_through(request.clone()).await),
+            Some(leader) => match self.peers.get(leader) {
+                Some(peer) => peer.membership(request).await,
+                None => Ok(Err(Refusal::NotLeader)),
+            },
+        }
+    }
+
+    /// As the leader.
+    pub(crate) async fn lead_through(&self, request: Request) -> Told {
+        if !self.raft.is_leader() {
+            return Err(Refusal::NotLeader);
+        }
+        if let Request::Change(change) = request {
+            let busy = |_| Refusal::Refused("another change of the members is under way; try again".into());
+            let _changing = self.changing.try_lock().map_err(busy)?;
+            self.change(change).await?;
+        }
+        Ok(self.list())
+    }
+}

@@ -1,0 +1,130 @@
+//! The other members, each by three connections: opened when a member is first heard of, closed when it is none.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::frame::{Kind, pack, unpack};
+use super::lane::{Lane, RpcError};
+use super::snapshot::{self, Landing};
+use crate::LedgerError;
+use crate::membership::{Request, Told};
+use crate::raft::Member;
+use crate::store::ledger_store::SnapshotDir;
+
+const CONTROL_TIMEOUT: Duration = Duration::from_secs(2);
+const COSIGN_TIMEOUT: Duration = Duration::from_secs(2);
+const FORWARD_TIMEOUT: Duration = Duration::from_secs(5);
+/// A change of the members is two entries that a majority must have on its disks.
+const MEMBERSHIP_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Another member.
+#[derive(Clone)]
+pub(crate) struct Peer {
+    pub(crate) name: String,
+    pub(crate) address: String,
+    /// Votes and heartbeats.
+    pub(super) control: Lane,
+    /// Appends and forwarded batches.
+    pub(super) bulk: Lane,
+    /// Snapshots and checkpoints: neither votes nor appends wait for them.
+    pub(super) snapshot: Lane,
+}
+
+impl Peer {
+    pub(crate) fn is_connected(&self) -> bool {
+        self.control.is_connected()
+    }
+
+    /// Hands a signed command to the peer, which is believed to lead. In the order of the calls.
+    /// What is returned tells whether the peer took it.
+    pub(crate) async fn forward(&self, command: Bytes) -> impl Future<Output = Result<(), RpcError>> + use<> {
+        let lane = self.bulk.clone();
+        let sent = lane.send(Kind::Forward, command).await;
+        async move { lane.wait(sent, FORWARD_TIMEOUT).await.map(drop) }
+    }
+
+    /// The peer's signature lines for this site's signed checkpoint.
+    pub(crate) async fn cosign(&self, request: Bytes) -> Result<Bytes, RpcError> {
+        self.snapshot.call(Kind::Cosign, request, COSIGN_TIMEOUT).await
+    }
+
+    /// Everything that the peer has applied, as a database that `check` finds nothing wrong with.
+    pub(crate) async fn fetch_ledger(
+        &self,
+        landing: Landing,
+        check: impl FnOnce(&Path) -> Result<(), LedgerError> + Send + 'static,
+    ) -> Result<Arc<SnapshotDir>, RpcError> {
+        snapshot::fetch(&self.snapshot, landing, check).await
+    }
+
+    /// What the peer, which is believed to lead, has committed as of now: an index in the raft log.
+    pub(crate) async fn read_index(&self) -> Result<u64, RpcError> {
+        let answer = self.control.call(Kind::ReadIndex, Bytes::new(), CONTROL_TIMEOUT).await?;
+        unpack(&answer).map_err(|why| self.unreadable(why))
+    }
+
+    /// Asks the peer, which is believed to lead, about the members or to change them.
+    pub(crate) async fn membership(&self, request: &Request) -> Result<Told, RpcError> {
+        let body = pack(request).map_err(|why| self.unreadable(why))?;
+        let answer = self.control.call(Kind::Membership, body, MEMBERSHIP_TIMEOUT).await?;
+        unpack(&answer).map_err(|why| self.unreadable(why))
+    }
+
+    fn unreadable(&self, why: String) -> RpcError {
+        RpcError::Remote { site: self.name.clone(), why }
+    }
+}
+
+type Open = dyn Fn(u64, &Member) -> Peer + Send + Sync;
+
+/// All other members, by node id.
+#[derive(Clone)]
+pub(crate) struct Peers {
+    own: u64,
+    open: Arc<Open>,
+    known: Arc<Mutex<BTreeMap<u64, (Member, Peer)>>>,
+}
+
+impl Peers {
+    pub(super) fn new(own: u64, open: impl Fn(u64, &Member) -> Peer + Send + Sync + 'static) -> Peers {
+        Peers { own, open: Arc::new(open), known: Arc::default() }
+    }
+
+    pub(crate) fn get(&self, id: u64) -> Option<Peer> {
+        self.lock().get(&id).map(|(_, peer)| peer.clone())
+    }
+
+    pub(crate) fn all(&self) -> Vec<(u64, Peer)> {
+        self.lock().iter().map(|(id, (_, peer))| (*id, peer.clone())).collect()
+    }
+
+    /// The peer, connected to if it was not before.
+    pub(super) fn reach(&self, id: u64, member: &Member) -> Peer {
+        let mut known = self.lock();
+        match known.get(&id).filter(|(before, _)| before == member) {
+            Some((_, peer)) => peer.clone(),
+            None => {
+                let peer = (self.open)(id, member);
+                known.insert(id, (member.clone(), peer.clone()));
+                peer
+            }
+        }
+    }
+
+    /// Connects to these members and no others.
+    pub(crate) fn keep(&self, members: &BTreeMap<u64, Member>) {
+        self.lock().retain(|id, _| members.contains_key(id));
+        for (id, member) in members.iter().filter(|(id, _)| **id != self.own) {
+            self.reach(*id, member);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<u64, (Member, Peer)>> {
+        // Each use is one map operation or leaves a whole map behind it.
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,182 @@
+//! A damaged ledger heals from its peers, and nothing of it is served meanwhile.
+
+mod common;
+
+use std::path::PathBuf;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use common::{Consortium, append, close, draft, wait_for_size};
+use raft_ledger::{Config, Ledger, LedgerError, Payload};
+
+/// Sites that take snapshots often, so that their ledgers are on the disk and their logs begin late.
+struct Sites(Consortium);
+
+impl Sites {
+    fn config(&self, n: usize) -> Config {
+        Config { snapshot_log_entries: 30, ..self.0.config(n) }
+    }
+
+    async fn open(&self, n: usize) -> Ledger {
+        Ledger::open(self.config(n)).await.unwrap()
+    }
+
+    /// Opens site `n`; why it had to heal.
+    async fn heal(&self, n: usize) -> (Ledger, Vec<String>) {
+        let told = Mutex::new(Vec::new());
+        let tell = |why: &str| told.lock().unwrap().push(why.to_owned());
+        let ledger = Ledger::open_telling(self.config(n), tell).await.unwrap();
+        (ledger, told.into_inner().unwrap())
+    }
+
+    fn ledgerdb(&self, n: usize) -> PathBuf {
+        self.0.data(n).join("ledgerdb")
+    }
+
+    fn tables(&self, n: usize) -> Vec<PathBuf> {
+        let dir = self.ledgerdb(n);
+        let current = std::fs::read_to_string(dir.join("CURRENT")).unwrap();
+        let files = std::fs::read_dir(dir.join(current.trim())).unwrap().map(|entry| entry.unwrap().path());
+        files.filter(|path| path.extension().is_some_and(|extension| extension == "sst")).collect()
+    }
+}
+
+/// In the first block of data of each, which an opening does not read.
+fn damage(tables: &[PathBuf]) {
+    let one = |table: &PathBuf| {
+        // A site that runs may just have compacted it.
+        let Ok(mut bytes) = std::fs::read(table) else { return false };
+        bytes[12] ^= 0x40;
+        std::fs::write(table, bytes).unwrap();
+        true
+    };
+    assert!(tables.iter().filter(|table| one(table)).count() > 0);
+}
+
+/// Three sites that have a log of their own no longer; how many leaves.
+async fn filled() -> (Sites, Vec<Ledger>, u64) {
+    let sites = Sites(Consortium::new(&["a", "b", "c"]));
+    let mut ledgers = Vec::new();
+    for n in 0..3 {
+        ledgers.push(sites.open(n).await);
+    }
+    let mut n = 0;
+    while ledgers.iter().any(|ledger| ledger.status().log_first_index < 4) {
+        append(&ledgers[n % 3], vec![draft(n as u64)]).await;
+        n += 1;
+    }
+    wait_for_size(&ledgers.iter().collect::<Vec<_>>(), n as u64).await;
+    (sites, ledgers, n as u64)
+}
+
+/// All three agree, everything can be read, and the healed one writes again.
+async fn whole(ledgers: &[&Ledger], healed: usize, size: u64) {
+    wait_for_size(ledgers, size).await;
+    let index = append(ledgers[healed], vec![draft(size + 1_000)]).await[0].index;
+    wait_for_size(ledgers, index + 1).await;
+    let root = ledgers[0].root_at(index + 1).unwrap();
+    for ledger in ledgers {
+        assert_eq!(ledger.root_at(index + 1).unwrap(), root);
+        let report = ledger.verify(&mut |_| {}).unwrap();
+        assert!(report.ok && report.size > size, "{report:?}");
+        assert_eq!(ledger.status().damage, None);
+    }
+    let own = ledgers[healed].status().site;
+    for entry in ledgers[healed].read_from(0, 10_000).unwrap() {
+        assert_eq!(matches!(entry.payload, Payload::Open(_)), entry.site == own);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_table_that_is_found_damaged_at_the_start_comes_from_a_peer() {
+    let (sites, mut ledgers, size) = filled().await;
+    close(ledgers.pop().unwrap()).await;
+    damage(&sites.tables(2));
+    let (c, why) = sites.heal(2).await;
+    assert!(why.len() == 1 && why[0].contains("Corruption"), "{why:?}");
+    assert!(sites.0.data(2).join("ledgerdb.damaged-1").is_dir());
+    ledgers.push(c);
+    whole(&ledgers.iter().collect::<Vec<_>>(), 2, size).await;
+
+    // And once more: the older one goes, its tables are of use.
+    close(ledgers.pop().unwrap()).await;
+    let current = std::fs::read_to_string(sites.ledgerdb(2).join("CURRENT")).unwrap();
+    std::fs::remove_dir_all(sites.ledgerdb(2).join(current.trim())).unwrap();
+    let (c, why) = sites.heal(2).await;
+    assert!(why.len() == 1 && why[0].contains("which is not there"), "{why:?}");
+    ledgers.push(c);
+    whole(&ledgers.iter().collect::<Vec<_>>(), 2, size).await;
+    for ledger in ledgers {
+        close(ledger).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn damage_under_a_running_site_is_found_and_healed() {
+    let (sites, mut ledgers, size) = filled().await;
+    close(ledgers.remove(0)).await;
+    let config = Config { scrub_period: Duration::from_millis(300), ..sites.config(0) };
+    let a = Ledger::open(config).await.unwrap();
+    damage(&sites.tables(0));
+    let found = a.damaged().await;
+    assert!(found.contains("Corruption"), "{found}");
+    assert_eq!(a.status().damage, Some(found.clone()));
+    // It gives its ledger to nobody, and the others go on without it.
+    append(&ledgers[0], vec![draft(size)]).await;
+    close(a).await;
+    let (a, why) = sites.heal(0).await;
+    assert_eq!(why, [found]);
+    let (b, c) = (&ledgers[0], &ledgers[1]);
+    whole(&[&a, b, c], 0, size + 1).await;
+    close(a).await;
+    for ledger in ledgers {
+        close(ledger).await;
+    }
+}
+
+/// A site alone that has not all of its log any more; how many leaves.
+async fn grown(sites: &Sites) -> (Ledger, u64) {
+    let ledger = sites.open(0).await;
+    let mut n = 0;
+    while ledger.status().log_first_index < 4 {
+        append(&ledger, vec![draft(n)]).await;
+        n += 1;
+    }
+    (ledger, n)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_site_alone_heals_from_its_own_snapshot_and_log() {
+    let sites = Sites(Consortium::new(&["a"]));
+    let (ledger, size) = grown(&sites).await;
+    let root = ledger.status().root;
+    close(ledger).await;
+    // Its snapshot has a file of the same kind, but of its own.
+    let dir = sites.ledgerdb(0).join("g00000001");
+    let mut files = std::fs::read_dir(&dir).unwrap().map(|entry| entry.unwrap().path());
+    let manifest = files.find(|path| path.to_str().unwrap().contains("MANIFEST")).unwrap();
+    let mut bytes = std::fs::read(&manifest).unwrap();
+    bytes[20] ^= 1;
+    std::fs::write(&manifest, bytes).unwrap();
+    let (ledger, why) = sites.heal(0).await;
+    assert_eq!(why.len(), 1, "{why:?}");
+    wait_for_size(&[&ledger], size).await;
+    assert_eq!(ledger.status().root, root);
+    close(ledger).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_site_alone_without_a_whole_snapshot_says_what_to_do() {
+    let sites = Sites(Consortium::new(&["a"]));
+    let (ledger, _) = grown(&sites).await;
+    close(ledger).await;
+    damage(&sites.tables(0));
+    for entry in std::fs::read_dir(sites.ledgerdb(0)).unwrap().map(Result::unwrap) {
+        if entry.file_name().to_str().unwrap().starts_with('s') {
+            std::fs::remove_dir_all(entry.path()).unwrap();
+        }
+    }
+    let error = Ledger::open(sites.config(0)).await.err();
+    let Some(LedgerError::Damaged(text)) = error else { panic!("{error:?}") };
+    assert!(text.contains("medulla ledger restore"), "{text}");
+}
