@@ -27,8 +27,15 @@ fn refused(result: Changed) -> String {
     }
 }
 
+/// Again while nobody leads, as the error says.
 async fn remove(ledger: &Ledger, site: &str) -> Changed {
-    ledger.change_members(MemberChange::Remove { site: site.to_owned() }).await
+    for _ in 0..20 {
+        match ledger.change_members(MemberChange::Remove { site: site.to_owned() }).await {
+            Err(LedgerError::Unavailable(_)) => tokio::time::sleep(Duration::from_millis(250)).await,
+            done => return done,
+        }
+    }
+    panic!("nobody leads within 5 s");
 }
 
 async fn until(holds: impl Fn() -> bool) {
