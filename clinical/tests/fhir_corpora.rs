@@ -1,20 +1,13 @@
 //! Real and synthetic FHIR from the shared corpora. Skipped, with a message, where they are absent.
 
+mod common;
+
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use clinical::fhir;
 use clinical::{EventKind, Feed, Severity, Time};
-
-fn shared(path: &str) -> Option<PathBuf> {
-    let root = std::env::var_os("MEDULLA_SHARED")
-        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared"), PathBuf::from);
-    let path = root.join(path);
-    if !path.exists() {
-        println!("skipped: {} is absent; set MEDULLA_SHARED", path.display());
-    }
-    path.exists().then_some(path)
-}
+use common::shared;
 
 fn json_files(dir: &Path) -> Vec<PathBuf> {
     let mut files: Vec<PathBuf> = std::fs::read_dir(dir)

@@ -1,42 +1,22 @@
 //! Every HL7 v2 file of the shared corpora is read without a panic and written back byte for byte.
 //! Skipped, with a message, where the corpora are not there.
 
+mod common;
+
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use bytes::Bytes;
 use clinical::hl7::{Limits, Message, ParseError, PieceKind, Status, ack, check, split};
 use clinical::{Feed, Time};
+use common::{files, shared};
 
 /// 2026-01-01.
 const NOW: Time = Time(1_767_225_600_000);
 
-fn corpora() -> Option<PathBuf> {
-    let shared = std::env::var_os("MEDULLA_SHARED").map(PathBuf::from);
-    let shared = shared.unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared"));
-    let corpora = shared.join("corpora");
-    if !corpora.is_dir() {
-        println!("skipped: no corpora at {}", corpora.display());
-        return None;
-    }
-    Some(corpora)
-}
-
-fn files(dir: &Path, found: &mut Vec<PathBuf>) {
-    for entry in std::fs::read_dir(dir).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            files(&path, found);
-        } else {
-            found.push(path);
-        }
-    }
-}
-
 fn each_file(mut visit: impl FnMut(&Path, Bytes)) -> bool {
-    let Some(corpora) = corpora() else { return false };
-    let mut found = Vec::new();
-    files(&corpora, &mut found);
+    let Some(corpora) = shared("corpora") else { return false };
+    let mut found = files(&corpora);
     found.sort();
     for path in found {
         let bytes = Bytes::from(std::fs::read(&path).unwrap());

@@ -1,37 +1,23 @@
 //! Every well-formed message of the corpora reads as HAPI's parser reads it: segments, and each value by its path.
 //! Needs Java and the shared judges: `MEDULLA_JUDGES=1 cargo test -p clinical --test hl7_oracle -- --nocapture`.
 
+mod common;
+
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use bytes::Bytes;
 use clinical::hl7::{Limits, Message};
+use common::judge;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 /// Differences at most; each is explained by [`is_explained`].
 const MESSAGES_DIFFERENT_MAX: usize = 20;
 
-fn shared(path: &str) -> Option<PathBuf> {
-    if std::env::var_os("MEDULLA_JUDGES").is_none() {
-        println!("skipped: needs Java, and time; set MEDULLA_JUDGES=1");
-        return None;
-    }
-    let root = std::env::var_os("MEDULLA_SHARED")
-        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared"), PathBuf::from);
-    let path = root.join(path);
-    if !path.exists() {
-        println!("skipped: {} is absent; set MEDULLA_SHARED", path.display());
-    }
-    path.exists().then_some(path)
-}
-
 #[test]
 fn hapi_reads_the_same() {
-    let (Some(judge), Some(corpora)) = (shared("judges/hl7-oracle/hl7-oracle"), shared("corpora")) else {
-        return;
-    };
+    let Some((judge, corpora)) = judge("judges/hl7-oracle/hl7-oracle") else { return };
     let output = Command::new(judge).arg("--leaves").arg(&corpora).output().unwrap();
     let (mut same, mut different, mut refused, mut leaves) = (0, 0, 0, 0);
     for line in String::from_utf8(output.stdout).unwrap().lines() {

@@ -1,7 +1,11 @@
 //! The rows of our maps against those of HL7's v2-to-FHIR guide. Skipped, with a message, where the corpora are absent.
 
+mod common;
+
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::Path;
+
+use common::shared;
 
 const MAPS: &str = include_str!("../src/fhir/from_hl7/maps.txt");
 const CONCEPTS: &str = include_str!("../src/fhir/from_hl7/concepts.txt");
@@ -39,16 +43,7 @@ const BEYOND: &[(&str, &str)] = &[
     ("ROL PractitionerRole", "the guide's rows stand below Encounter and Patient"),
 ];
 
-fn mappings() -> Option<PathBuf> {
-    let shared = std::env::var_os("MEDULLA_SHARED").map(PathBuf::from);
-    let shared = shared.unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared"));
-    let mappings = shared.join("corpora/v2-to-fhir-ig/mappings");
-    if !mappings.is_dir() {
-        println!("skipped: no guide at {}", mappings.display());
-        return None;
-    }
-    Some(mappings)
-}
+const MAPPINGS: &str = "corpora/v2-to-fhir-ig/mappings";
 
 fn tables(folder: &Path) -> Vec<(String, Vec<csv::StringRecord>)> {
     let mut found = Vec::new();
@@ -112,7 +107,7 @@ fn is_beyond(row: &str) -> bool {
 
 #[test]
 fn every_row_is_the_guides_or_named_as_going_beyond_it() {
-    let Some(mappings) = mappings() else { return };
+    let Some(mappings) = shared(MAPPINGS) else { return };
     let guide = of_guide(&mappings.join("segments"));
     let ours = ours();
     let unknown: Vec<_> = ours.iter().filter(|row| !guide.contains(*row) && !is_beyond(row)).collect();
@@ -158,7 +153,7 @@ const DIFFERENT: &[(&str, &str, &str)] = &[
 
 #[test]
 fn every_code_is_the_guides() {
-    let Some(mappings) = mappings() else { return };
+    let Some(mappings) = shared(MAPPINGS) else { return };
     let mut guide: BTreeMap<(String, String), BTreeSet<String>> = BTreeMap::new();
     for (file, records) in tables(&mappings.join("codesystems")) {
         let Some((_, rest)) = file.split_once("Map_ ") else { continue };

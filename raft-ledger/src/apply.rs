@@ -14,7 +14,9 @@ use crate::cosign::Contradiction;
 use crate::merkle::Tree;
 use crate::raft::{Entry as RaftEntry, GROUP, Payload as RaftPayload, StoredMembership};
 use crate::record::{Batch, Command, Hash, Item, Message, OpenEpoch, Provenance, SiteName, Verified, sha256};
-use crate::store::applied::{Applied, SiteState, applied_key, encode, load_applied, load_site, site_key};
+use crate::store::applied::{
+    Applied, SiteState, applied_key, encode, load_applied, load_site, load_tree, site_key,
+};
 use crate::store::db::WriteBatch;
 use crate::store::generation::{
     Family, Generation, index_key, index_of_key, key, tag_key, tile_key, time_key,
@@ -97,14 +99,7 @@ impl Applier {
     /// Loads the applied state and checks that tiles and root agree.
     pub(crate) fn load(db: Arc<Generation>, keys: Arc<BatchKeys>) -> Result<Applier, LedgerError> {
         let applied = load_applied(&db)?;
-        let tree = Tree::load(applied.size, db.as_ref())?;
-        if tree.root() != applied.root {
-            return Err(LedgerError::Damaged(format!(
-                "{}: the tiles give another root than was applied at size {}",
-                db.path().display(),
-                applied.size
-            )));
-        }
+        let tree = load_tree(&db, &applied)?;
         db.set_dedupe_floor(dedupe_floor(applied.size));
         Ok(Applier { db, keys, tree, applied, sites: HashMap::new() })
     }

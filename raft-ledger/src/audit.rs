@@ -86,8 +86,7 @@ fn read_batch(db: &Generation, number: u64) -> Result<ExportBatch, LedgerError> 
         Provenance::decode(kept.into()).map_err(|e| LedgerError::Damaged(format!("batch {number}: {e}")))?;
     let mut leaves = Vec::with_capacity(provenance.leaf_count());
     for index in (provenance.first_index..).take(provenance.leaf_count()) {
-        let leaf =
-            db.get(Family::Events, &index_key(index))?.ok_or_else(|| missing(format!("leaf {index}")))?;
+        let leaf = db.leaf(index)?;
         let ciphertext =
             db.get(Family::Blobs, &index_key(index))?.ok_or_else(|| missing(format!("payload {index}")))?;
         leaves.push(ExportLeaf { leaf: leaf.into(), ciphertext: Some(Bytes::from(ciphertext)) });

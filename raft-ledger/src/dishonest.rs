@@ -13,8 +13,6 @@ use crate::keys::SiteKeys;
 use crate::network::{Identity, Network, Peers, Tls};
 use crate::raft::{GROUP, Member, StoredMembership};
 use crate::record::{Batch, BatchHead, Command, Hash, Item, Message, OpenEpoch, Private, sha256};
-use crate::roster::Roster;
-use crate::standing::Standing;
 use crate::store::{LogStore, SiteDb};
 use crate::tasks::Tasks;
 use crate::{Config, Draft, Ledger, PeerConfig, Role, Subject};
@@ -128,13 +126,8 @@ impl Consortium {
 
 fn identity(data: &Path) -> Arc<Identity> {
     let log = LogStore::open(&data.join("raftdb")).unwrap();
-    Arc::new(Identity {
-        site: "c".into(),
-        store_id: log.store_id().unwrap(),
-        site_db: Arc::new(SiteDb::open(&data.join("sitedb")).unwrap()),
-        roster: Arc::new(Roster::new(2, &StoredMembership::default())),
-        standing: Arc::new(Standing::new(log, true)),
-    })
+    let site_db = Arc::new(SiteDb::open(&data.join("sitedb")).unwrap());
+    Identity::new("c", &site_db, &log, (2, true), &StoredMembership::default()).unwrap()
 }
 
 fn config(dir: &Path, addresses: &[String; 3], n: usize) -> Config {

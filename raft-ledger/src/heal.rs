@@ -11,11 +11,11 @@ use std::time::Duration;
 
 use crate::blocking;
 use crate::config::Config;
-use crate::merkle::{Tree, root_at};
+use crate::merkle::root_at;
 use crate::network::{Landing, Peers};
 use crate::raft::LogId;
 use crate::store::LogStore;
-use crate::store::applied::load_applied;
+use crate::store::applied::{load_applied, load_tree};
 use crate::store::damage::marked;
 use crate::store::generation::Generation;
 use crate::store::ledger_store::LedgerStore;
@@ -58,8 +58,7 @@ pub(crate) async fn open_ledger(
     tell(&why);
     let room = Room::open(&config.data)?;
     let (own, wanted) = (room.clone(), demands.clone());
-    let found = blocking::run(move || from_here(&own, &wanted)).await;
-    let found = match found.map_err(|e| LedgerError::Storage(e.to_string()))?? {
+    let found = match blocking::attempt(move || from_here(&own, &wanted)).await? {
         Some(found) => found,
         None if config.peers.is_empty() => return alone(&ledgerdb, &why),
         None => from_peers(&room, &peers()?, &demands).await,
@@ -79,13 +78,7 @@ fn open_whole(ledgerdb: &Path, demands: &Demands) -> Result<LedgerStore, LedgerE
     let store = LedgerStore::open(ledgerdb)?;
     let db = store.generation();
     let applied = load_applied(&db)?;
-    if Tree::load(applied.size, db.as_ref())?.root() != applied.root {
-        return Err(LedgerError::Damaged(format!(
-            "{}: the tiles give another root than was applied at size {}",
-            db.path().display(),
-            applied.size
-        )));
-    }
+    load_tree(&db, &applied)?;
     demands.reach(applied.last.as_ref())?;
     Ok(store)
 }

@@ -97,7 +97,7 @@ impl Ledger {
         let peers = || {
             // Before the ledger is there the founders are all that is known of the members.
             let node = own_node(&log, &founders, &config.site, None)?;
-            let identity = identity(&config, &site_db, &log, node, &StoredMembership::default())?;
+            let identity = Identity::new(&config.site, &site_db, &log, node, &StoredMembership::default())?;
             let peers = Network::new(address_of(&config), &tls, &identity, &tasks).peers();
             peers.keep(&founders);
             Ok(peers)
@@ -120,7 +120,7 @@ impl Ledger {
         let machine = StateMachine::open(store.clone(), &log, Arc::new(batch_keys), observer.clone())?;
         let node = own_node(&log, &founders, &config.site, Some(&applied))?;
         let (id, is_founder) = node;
-        let identity = identity(&config, &site_db, &log, node, &applied.membership)?;
+        let identity = Identity::new(&config.site, &site_db, &log, node, &applied.membership)?;
         let (roster, standing) = (identity.roster.clone(), identity.standing.clone());
         let network = Network::new(address_of(&config), &tls, &identity, &tasks);
         let peers = network.peers();
@@ -435,22 +435,6 @@ fn role(metrics: &openraft::RaftMetrics<Types>) -> Role {
         openraft::ServerState::Learner => Role::Learner,
         openraft::ServerState::Shutdown => Role::Stopped,
     }
-}
-
-fn identity(
-    config: &Config,
-    site_db: &Arc<SiteDb>,
-    log: &LogStore,
-    (id, is_founder): (u64, bool),
-    membership: &StoredMembership,
-) -> Result<Arc<Identity>, LedgerError> {
-    Ok(Arc::new(Identity {
-        site: config.site.clone(),
-        store_id: log.store_id()?,
-        site_db: site_db.clone(),
-        roster: Arc::new(Roster::new(id, membership)),
-        standing: Arc::new(Standing::new(log.clone(), is_founder)),
-    }))
 }
 
 fn consensus(error: impl std::fmt::Display) -> LedgerError {

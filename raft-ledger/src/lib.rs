@@ -7,6 +7,7 @@ mod backup;
 mod blocking;
 mod call;
 mod checkpoint;
+mod clock;
 mod config;
 mod cosign;
 #[cfg(test)]

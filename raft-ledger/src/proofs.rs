@@ -10,7 +10,7 @@ use crate::ledger::Ledger;
 use crate::merkle::{TileKey, TileReader, consistency_proof, inclusion_proof};
 use crate::record::Hash;
 use crate::store::applied::load_applied;
-use crate::store::generation::{Family, Generation, index_key};
+use crate::store::generation::Generation;
 use crate::{CosignedCheckpoint, LedgerError};
 
 /// Entries in a full bundle, hashes in a full tile.
@@ -84,7 +84,7 @@ impl Ledger {
         let Some(db) = self.covered(TileKey { level: 0, index }, width)? else { return Ok(None) };
         let mut bundle = Vec::with_capacity(usize::from(width) * 192);
         for entry in (index * FULL..).take(usize::from(width)) {
-            let leaf = leaf(&db, entry)?;
+            let leaf = db.leaf(entry)?;
             bundle.extend_from_slice(&(leaf.len() as u16).to_be_bytes());
             bundle.extend_from_slice(&leaf);
         }
@@ -128,7 +128,7 @@ pub(crate) fn receipt(
             checkpoint.size
         )));
     }
-    let leaf = leaf(db, index)?;
+    let leaf = db.leaf(index)?;
     let path = inclusion_proof(db, index, checkpoint.size)?;
     Ok(format!(
         "c2sp.org/tlog-proof@v1\nextra {}\nindex {index}\n{}\n{}",
@@ -136,11 +136,6 @@ pub(crate) fn receipt(
         hash_lines(&path),
         checkpoint.note
     ))
-}
-
-fn leaf(db: &Generation, index: u64) -> Result<Vec<u8>, LedgerError> {
-    let leaf = db.get(Family::Events, &index_key(index))?;
-    leaf.ok_or_else(|| LedgerError::Damaged(format!("leaf {index} is missing")))
 }
 
 fn hash_lines(hashes: &[Hash]) -> String {

@@ -53,7 +53,7 @@ async fn slowly<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, LedgerError> + Send + 'static,
 ) -> Result<T, LedgerError> {
     let start = Instant::now();
-    let done = blocking::run(work).await.map_err(|e| LedgerError::Storage(e.to_string()))?;
+    let done = blocking::attempt(work).await;
     tokio::time::sleep(start.elapsed() * REST).await;
     done
 }

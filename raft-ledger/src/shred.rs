@@ -6,8 +6,10 @@
 //! under them, because a site's batches are in order; what is applied is obeyed. A crash in between leaves keys that
 //! open and seal nothing: shredding again ends it.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
+use crate::blocking;
+use crate::clock::now_ms;
 use crate::ledger::Ledger;
 use crate::record::{MAX_SHRED_KEYS, Shred};
 use crate::types::Shredded;
@@ -33,7 +35,7 @@ impl Ledger {
         let held = tokio::time::timeout(WAIT, self.outbox().emptied()).await;
         let held = held.map_err(|_| unavailable("the outbox did not drain"))?.map_err(refused)?;
         let (sealer, of) = (self.inner.sealer.clone(), subjects.to_vec());
-        let keys = blocking(move || sealer.retire(&of)).await?;
+        let keys = blocking::attempt(move || sealer.retire(&of)).await?;
         if keys.len() > MAX_SHRED_KEYS {
             let text = format!("{} keys at once; shred fewer than {MAX_SHRED_KEYS}", keys.len());
             return Err(LedgerError::Config(text));
@@ -42,14 +44,13 @@ impl Ledger {
         let index = self.append_shred(self.draft(subjects, Shred { keys }, tags)).await?;
         drop(held);
         let (shredder, sealer) = (self.inner.shredder.clone(), self.inner.sealer.clone());
-        blocking(move || shredder.catch_up(index + 1).and_then(|()| sealer.settle())).await?;
+        blocking::attempt(move || shredder.catch_up(index + 1).and_then(|()| sealer.settle())).await?;
         Ok(Some(Shredded { index, keys: count }))
     }
 
     fn draft(&self, subjects: &[Subject], shred: Shred, mut tags: Vec<Tag>) -> Draft {
         let ids: Vec<&[u8]> = shred.keys.iter().map(|(_, id)| id.as_slice()).collect();
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let now = i64::try_from(now.as_millis()).unwrap_or(i64::MAX);
+        let now = now_ms();
         tags.push(self.inner.shredder.tag());
         Draft {
             kind: SHRED,
@@ -78,12 +79,6 @@ impl Ledger {
         let outcomes = outcomes.map_err(|_| unavailable("there was no quorum"))?.map_err(refused)?;
         outcomes.first().map(|outcome| outcome.index).ok_or_else(|| unavailable("there was no outcome"))
     }
-}
-
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, LedgerError> + Send + 'static,
-) -> Result<T, LedgerError> {
-    crate::blocking::run(work).await.map_err(|error| LedgerError::Storage(error.to_string()))?
 }
 
 /// What was proposed may still be committed; asking again then tells so.

@@ -136,7 +136,7 @@ async fn a_damaged_backup_is_refused_and_named() {
 async fn a_site_that_begins_from_a_backup_learns_the_rest_from_its_peers() {
     let consortium = Consortium::new(&["a", "b", "c"]);
     let folder = consortium.dir.path().join("backup");
-    let config = |n: usize| Config { snapshot_log_entries: 30, ..consortium.config(n) };
+    let config = |n: usize| consortium.config_with_snapshots(n);
     let (a, b) = (Ledger::open(config(0)).await.unwrap(), Ledger::open(config(1)).await.unwrap());
     append(&a, (0..100).map(draft).collect()).await;
     back_up(&a, &folder);
@@ -223,7 +223,7 @@ async fn a_new_consortium_goes_on_from_a_backup() {
 async fn a_site_alone_gets_its_ledger_back_from_a_backup_and_its_raft_log() {
     let consortium = Consortium::new(&["a"]);
     let folder = consortium.dir.path().join("backup");
-    let config = || Config { snapshot_log_entries: 30, ..consortium.config(0) };
+    let config = || consortium.config_with_snapshots(0);
     let ledger = Ledger::open(config()).await.unwrap();
     let mut n = 0;
     grow(&ledger, &mut n, 4).await;

@@ -9,12 +9,12 @@ use std::time::Duration;
 use common::{Consortium, append, close, draft, wait_for_size};
 use raft_ledger::{Config, Ledger, LedgerError, Payload};
 
-/// Sites that take snapshots often, so that their ledgers are on the disk and their logs begin late.
+/// Sites that take snapshots often.
 struct Sites(Consortium);
 
 impl Sites {
     fn config(&self, n: usize) -> Config {
-        Config { snapshot_log_entries: 30, ..self.0.config(n) }
+        self.0.config_with_snapshots(n)
     }
 
     async fn open(&self, n: usize) -> Ledger {

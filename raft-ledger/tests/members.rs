@@ -267,11 +267,7 @@ async fn the_lead_goes_round_under_load_and_nothing_acknowledged_is_lost() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_new_node_catches_up_by_snapshot_where_the_log_is_gone() {
     let consortium = Consortium::new(&["a", "b", "c"]);
-    let open = |n: usize| {
-        let mut config = consortium.config(n);
-        config.snapshot_log_entries = 30;
-        Ledger::open(config)
-    };
+    let open = |n: usize| Ledger::open(consortium.config_with_snapshots(n));
     let (a, b, c) = (open(0).await.unwrap(), open(1).await.unwrap(), open(2).await.unwrap());
     append(&a, vec![draft(0)]).await;
     wait_for_size(&[&a, &b, &c], 1).await;

@@ -110,11 +110,7 @@ async fn without_a_quorum_nothing_is_acknowledged() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_site_whose_missing_log_was_purged_catches_up_by_snapshot() {
     let consortium = Consortium::new(&["a", "b", "c"]);
-    let open = |n: usize| {
-        let mut config = consortium.config(n);
-        config.snapshot_log_entries = 30;
-        Ledger::open(config)
-    };
+    let open = |n: usize| Ledger::open(consortium.config_with_snapshots(n));
     let (a, b, c) = (open(0).await.unwrap(), open(1).await.unwrap(), open(2).await.unwrap());
     append(&a, vec![draft(0)]).await;
     wait_for_size(&[&c], 1).await;

@@ -58,10 +58,6 @@ impl Applier {
 
     fn leaf_hashes(&self, provenance: &Provenance) -> Result<Vec<Hash>, LedgerError> {
         let indices = (provenance.first_index..).take(provenance.leaf_count());
-        let hash = |index| match self.db.get(Family::Events, &index_key(index))? {
-            Some(leaf) => Ok(leaf_hash(&leaf)),
-            None => Err(LedgerError::Damaged(format!("leaf {index} is missing"))),
-        };
-        indices.map(hash).collect()
+        indices.map(|index| Ok(leaf_hash(&self.db.leaf(index)?))).collect()
     }
 }

@@ -12,13 +12,13 @@ mod manifest;
 mod restore;
 
 use std::path::Path;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::Serialize;
 
 use self::files::{Store, copy_in};
 use self::manifest::{MANIFEST, Manifest};
 use crate::LedgerError;
+use crate::clock::now_ms;
 use crate::export::Progress;
 use crate::keys::SiteKeys;
 use crate::ledger::Ledger;
@@ -125,7 +125,7 @@ impl Target<'_> {
             root: applied.root,
             applied: applied.last.map(|last| (last.leader_id.term, last.index)).unwrap_or_default(),
             apply_version: applied.apply_version,
-            made_ms: now_ms(),
+            made_ms: now_ms().unsigned_abs(),
             files,
         };
         let written = crate::store::files::replace_text(self.folder, MANIFEST, &manifest.encode());
@@ -187,8 +187,4 @@ impl Target<'_> {
         }
         Ok(())
     }
-}
-
-fn now_ms() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
 }

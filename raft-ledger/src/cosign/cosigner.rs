@@ -9,6 +9,7 @@ use tokio::sync::watch;
 use super::blame::Blame;
 use super::evidence::Suspicion;
 use crate::LedgerError;
+use crate::blocking;
 use crate::checkpoint::{Checkpoint, Note, NoteVerifier};
 use crate::keys::SiteKeys;
 use crate::merkle::{consistency_proof, root_at, verify_consistency};
@@ -262,22 +263,15 @@ pub(crate) async fn answer(cosigner: Arc<Cosigner>, request: Bytes) -> Result<St
     let request = Request::decode(&request);
     let note = request.note.clone();
     let judge = cosigner.clone();
-    let checkpoint = blocking(move || judge.admit(&request)).await?;
+    let checkpoint = blocking::attempt(move || judge.admit(&request)).await?;
     // A size that does not come in time is refused below, by what is applied then.
     let _ = tokio::time::timeout(APPLY_WAIT, cosigner.observer.reaches(checkpoint.size)).await;
     let signer = cosigner.clone();
-    let answer = blocking(move || signer.cosign(&checkpoint)).await;
+    let answer = blocking::attempt(move || signer.cosign(&checkpoint)).await;
     if let Err(Refusal::OtherRoot { .. }) = &answer {
         cosigner.observer.suspect(Suspicion::OtherRoot(note));
     }
     answer
-}
-
-/// Off the threads that serve connections.
-pub(super) async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, Refusal> + Send + 'static,
-) -> Result<T, Refusal> {
-    crate::blocking::run(work).await.map_err(|e| LedgerError::Storage(e.to_string()))?
 }
 
 /// The root of this site's own first `size` leaves.

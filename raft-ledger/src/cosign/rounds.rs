@@ -8,9 +8,10 @@ use futures_util::stream::FuturesUnordered;
 use openraft::Raft;
 use tokio::time::{Instant, MissedTickBehavior};
 
-use super::cosigner::{Cosigner, Refusal, Request, blocking};
+use super::cosigner::{Cosigner, Refusal, Request};
 use super::evidence::{Evidence, Suspicion};
 use super::newest::{Gathered, Newest};
+use crate::blocking;
 use crate::network::Peers;
 use crate::observer::Observer;
 use crate::raft::Types;
@@ -86,7 +87,8 @@ impl Rounds {
             Suspicion::OtherRoot(note) => self.vote(note).await,
             Suspicion::TwoBatches(found) => {
                 let site = found.site.as_str().to_owned();
-                blocking(move || Ok(cosigner.blame.convict(&site, &Evidence::TwoBatches(found))?)).await
+                blocking::attempt(move || Ok(cosigner.blame.convict(&site, &Evidence::TwoBatches(found))?))
+                    .await
             }
         }
     }
@@ -94,7 +96,8 @@ impl Rounds {
     /// Asks all others what they sign at the size of `note`, whose root is not this site's.
     async fn vote(&self, note: String) -> Result<(), Refusal> {
         let cosigner = self.cosigner.clone();
-        let (own, note) = blocking(move || cosigner.sign_beside(&note).map(|own| (own, note))).await?;
+        let (own, note) =
+            blocking::attempt(move || cosigner.sign_beside(&note).map(|own| (own, note))).await?;
         let request = Request { note: own.clone(), gathered: None }.encode();
         let peers = self.peers.all();
         let mut answers: FuturesUnordered<_> =
@@ -105,12 +108,12 @@ impl Rounds {
             votes.extend(answer.map(|lines| String::from_utf8_lossy(&lines).into_owned()));
         }
         let cosigner = self.cosigner.clone();
-        blocking(move || Ok(cosigner.blame.outvote(&note, &own, &votes)?)).await
+        blocking::attempt(move || Ok(cosigner.blame.outvote(&note, &own, &votes)?)).await
     }
 
     async fn round(&self, size: u64) -> Result<(), Refusal> {
         let cosigner = self.cosigner.clone();
-        let vouched = blocking(move || cosigner.sign(size)).await?;
+        let vouched = blocking::attempt(move || cosigner.sign(size)).await?;
         let gathered = self.newest.get().map(|newest| newest.note);
         let request = Request { note: vouched.note(), gathered }.encode();
         let mut gathered = Gathered::new(vouched, self.cosigner.keys());
@@ -134,7 +137,7 @@ impl Rounds {
             }
         }
         let (newest, cosigner) = (self.newest.clone(), self.cosigner.clone());
-        blocking(move || {
+        blocking::attempt(move || {
             // What the others signed here must be what they sign elsewhere.
             for note in &signed {
                 cosigner.blame.see(note)?;

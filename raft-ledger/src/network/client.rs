@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use futures_util::stream::{BoxStream, Stream};
@@ -19,14 +18,12 @@ use serde::de::DeserializeOwned;
 use super::frame::{Kind, pack, unpack};
 use super::hello::Identity;
 use super::lane::{Lane, RpcError};
-use super::peers::{Peer, Peers};
+use super::peers::{CONTROL_TIMEOUT, Peer, Peers};
 use super::tls::Tls;
 use super::{append, snapshot};
 use crate::raft::{Member, Types, Vote};
 use crate::store::ledger_store::SnapshotDir;
 use crate::tasks::Tasks;
-
-const CONTROL_TIMEOUT: Duration = Duration::from_secs(2);
 
 pub(super) type StreamItem = Result<StreamAppendResult<Types>, RPCError<Types>>;
 

@@ -8,10 +8,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::LedgerError;
 use crate::apply::APPLY_VERSION;
-use crate::raft::{GROUP, Member, StoreId};
+use crate::raft::{GROUP, Member, StoreId, StoredMembership};
 use crate::roster::{Known, Roster};
 use crate::standing::Standing;
-use crate::store::SiteDb;
+use crate::store::{LogStore, SiteDb};
 
 pub(super) const PROTOCOL: u32 = 1;
 
@@ -53,6 +53,23 @@ pub(crate) struct Identity {
 }
 
 impl Identity {
+    /// `node`: what this site's raft log is a node as, and whether that is a founder's.
+    pub(crate) fn new(
+        site: &str,
+        site_db: &Arc<SiteDb>,
+        log: &LogStore,
+        (node, is_founder): (u64, bool),
+        membership: &StoredMembership,
+    ) -> Result<Arc<Identity>, LedgerError> {
+        Ok(Arc::new(Identity {
+            site: site.to_owned(),
+            store_id: log.store_id()?,
+            site_db: site_db.clone(),
+            roster: Arc::new(Roster::new(node, membership)),
+            standing: Arc::new(Standing::new(log.clone(), is_founder)),
+        }))
+    }
+
     pub(crate) fn hello(&self) -> Hello {
         let known = self.roster.get();
         let is_member = known.members.contains_key(&self.roster.node);
@@ -193,11 +210,10 @@ mod tests {
     use std::collections::{BTreeMap, BTreeSet};
 
     use super::*;
-    use crate::raft::{StoredMembership, log_id};
-    use crate::store::LogStore;
+    use crate::raft::log_id;
 
     /// Site a, node 0, of the members a (0), b (1, admitted with the store of eights) and c (2), by entry 5.
-    fn site_a(dir: &std::path::Path, has_members: bool) -> Identity {
+    fn site_a(dir: &std::path::Path, has_members: bool) -> Arc<Identity> {
         let member = |name: &str, store| Member { store, ..Member::founder(name) };
         let members =
             BTreeMap::from([(0, member("a", None)), (1, member("b", Some([8; 16]))), (2, member("c", None))]);
@@ -205,13 +221,8 @@ mod tests {
         let known = StoredMembership::new(Some(log_id(1, 5)), membership);
         let known = if has_members { known } else { StoredMembership::default() };
         let log = LogStore::open(&dir.join("raftdb")).unwrap();
-        Identity {
-            site: "a".into(),
-            store_id: log.store_id().unwrap(),
-            site_db: Arc::new(SiteDb::open(&dir.join("sitedb")).unwrap()),
-            roster: Arc::new(Roster::new(0, &known)),
-            standing: Arc::new(Standing::new(log, true)),
-        }
+        let site_db = Arc::new(SiteDb::open(&dir.join("sitedb")).unwrap());
+        Identity::new("a", &site_db, &log, (0, true), &known).unwrap()
     }
 
     fn hello(site: &str, node: u64, store: u8, member_by: Option<u64>) -> Hello {

@@ -15,7 +15,7 @@ use crate::membership::{Request, Told};
 use crate::raft::Member;
 use crate::store::ledger_store::SnapshotDir;
 
-const CONTROL_TIMEOUT: Duration = Duration::from_secs(2);
+pub(super) const CONTROL_TIMEOUT: Duration = Duration::from_secs(2);
 const COSIGN_TIMEOUT: Duration = Duration::from_secs(2);
 const FORWARD_TIMEOUT: Duration = Duration::from_secs(5);
 /// A change of the members is two entries that a majority must have on its disks.

@@ -1,7 +1,6 @@
 //! The outbox's pen: one write, and so one fsync, for all that came while the last one was under way.
 
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use tokio::sync::{mpsc, oneshot};
 
@@ -9,6 +8,7 @@ use super::Shared;
 use super::queue::{Done, Put, Written};
 use crate::Draft;
 use crate::call::Share;
+use crate::clock::now_ms;
 use crate::store::end_process;
 use crate::tasks::Tasks;
 
@@ -123,9 +123,4 @@ fn write(shared: &Shared, group: Vec<Work>) {
         // Its feed may have stopped; the message stays and is forwarded.
         let _ = message.answer.send(put);
     }
-}
-
-fn now_ms() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }

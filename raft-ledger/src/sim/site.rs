@@ -33,7 +33,6 @@ use crate::packer::Packer;
 use crate::proofs::receipt;
 use crate::raft::Member;
 use crate::record::{Leaf, sha256};
-use crate::roster::Roster;
 use crate::seal::Sealer;
 use crate::standing::Standing;
 use crate::store::applied::load_applied;
@@ -132,17 +131,11 @@ impl Site {
             StateMachine::open(store.clone(), &log, Arc::new(batch_keys), observer.clone()).map_err(text)?;
         let tasks = Tasks::default();
         let applied = load_applied(&store.generation()).map_err(text)?;
-        let node = own_node(&log, &self.members, &self.config.site, Some(&applied));
-        let (id, is_founder) = node.map_err(text)?;
-        let roster = Arc::new(Roster::new(id, &applied.membership));
-        let standing = Arc::new(Standing::new(log.clone(), is_founder));
-        let identity = Arc::new(Identity {
-            site: self.config.site.clone(),
-            store_id: log.store_id().map_err(text)?,
-            site_db: site_db.clone(),
-            roster: roster.clone(),
-            standing: standing.clone(),
-        });
+        let node = own_node(&log, &self.members, &self.config.site, Some(&applied)).map_err(text)?;
+        let (id, is_founder) = node;
+        let identity = Identity::new(&self.config.site, &site_db, &log, node, &applied.membership);
+        let identity = identity.map_err(text)?;
+        let (roster, standing) = (identity.roster.clone(), identity.standing.clone());
         with(|world| world.operator.started(self.number, id));
         wires::is_present(self.number, Candidate { node: id, store: identity.store_id });
         let network = network(self.number, &identity, &tasks);

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::generation::{Family, Generation, key};
 use crate::LedgerError;
+use crate::merkle::Tree;
 use crate::raft::{LogId, StoredMembership};
 use crate::record::{Hash, SiteName};
 
@@ -47,6 +48,19 @@ pub(crate) fn site_key(site: &SiteName) -> Vec<u8> {
 pub(crate) fn load_applied(db: &Generation) -> Result<Applied, LedgerError> {
     let found = load(db, &applied_key(), "applied state")?;
     Ok(found.unwrap_or_else(|| Applied { root: crate::merkle::empty_root(), ..Applied::default() }))
+}
+
+/// The tree up to what was applied; `Damaged` if the tiles give another root.
+pub(crate) fn load_tree(db: &Generation, applied: &Applied) -> Result<Tree, LedgerError> {
+    let tree = Tree::load(applied.size, db)?;
+    if tree.root() == applied.root {
+        return Ok(tree);
+    }
+    Err(LedgerError::Damaged(format!(
+        "{}: the tiles give another root than was applied at size {}",
+        db.path().display(),
+        applied.size
+    )))
 }
 
 pub(crate) fn load_site(db: &Generation, site: &SiteName) -> Result<SiteState, LedgerError> {

@@ -142,6 +142,12 @@ impl Generation {
         self.db()?.get(family.name(), key).map_err(|e| self.reading(e))
     }
 
+    /// The canonical record of an applied leaf.
+    pub(crate) fn leaf(&self, index: u64) -> Result<Vec<u8>, LedgerError> {
+        let leaf = self.get(Family::Events, &index_key(index))?;
+        leaf.ok_or_else(|| LedgerError::Damaged(format!("leaf {index} is missing")))
+    }
+
     pub(crate) fn put(
         &self,
         batch: &mut WriteBatch,

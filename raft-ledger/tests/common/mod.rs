@@ -43,6 +43,11 @@ impl Consortium {
         std::fs::remove_dir_all(self.data(n)).unwrap();
     }
 
+    /// Of a site that takes snapshots often, so that its ledger is on the disk and its log begins late.
+    pub fn config_with_snapshots(&self, n: usize) -> Config {
+        Config { snapshot_log_entries: 30, ..self.config(n) }
+    }
+
     pub async fn open(&self, n: usize) -> Ledger {
         Ledger::open(self.config(n)).await.unwrap()
     }

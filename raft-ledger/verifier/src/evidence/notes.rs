@@ -27,11 +27,7 @@ const FORM: &str = "the evidence holds something else than two signed checkpoint
 pub(super) fn split_view(value: Value, keys: &Keys) -> Result<Evidence, Refusal> {
     let file: File = read(value, FORM)?;
     let two = Two::parse(&file)?;
-    let both = |key: &&Key| two.notes.iter().all(|note| signed(key, note));
-    let logs = keys.logs.iter().filter(|key| key.name == two.origin).filter(both);
-    let cosigned = |key: &&Key| two.notes.iter().all(|note| cosigned(key, note));
-    let against = logs.chain(keys.cosigners.iter().filter(cosigned)).map(Key::label).collect();
-    let against = proven(against, "no key that you brought signed both checkpoints")?;
+    let against = signed_both(keys, two.origin, &two.notes)?;
     Ok(Evidence::SplitView { origin: two.origin.into(), size: two.size, roots: two.hex(), against })
 }
 
@@ -71,11 +67,20 @@ impl Two<'_> {
     }
 }
 
-pub(super) fn signed(key: &Key, note: &Note) -> bool {
+/// The keys that signed or cosigned both checkpoints of the log `origin`.
+pub(super) fn signed_both(keys: &Keys, origin: &str, notes: &[Note; 2]) -> Result<Vec<String>, Refusal> {
+    let signed = |key: &&Key| key.name == origin && notes.iter().all(|note| signed(key, note));
+    let cosigned = |key: &&Key| notes.iter().all(|note| cosigned(key, note));
+    let logs = keys.logs.iter().filter(signed);
+    let against = logs.chain(keys.cosigners.iter().filter(cosigned)).map(Key::label).collect();
+    proven(against, "no key that you brought signed both checkpoints")
+}
+
+fn signed(key: &Key, note: &Note) -> bool {
     note.signatures.iter().any(|s| key.is_of(s) && key.signed(note.text, &s.bytes))
 }
 
-pub(super) fn cosigned(key: &Key, note: &Note) -> bool {
+fn cosigned(key: &Key, note: &Note) -> bool {
     note.signatures.iter().any(|s| key.is_of(s) && key.cosigned(note.text, &s.bytes))
 }
 
