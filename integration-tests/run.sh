@@ -12,7 +12,7 @@ Exit code 0: nothing failed. Skipped tests are listed with their reasons.
 
   --long   also the endless kind: many seeds, many kills (MEDULLA_LONG=1), 10,000 seeds of the ledger's simulation among them
 
-MEDULLA_SIM_SECONDS says for how long the ledger's simulation runs seeds (150 here, 30 in a plain cargo test).
+MEDULLA_SIM_SECONDS says for how long the ledger's simulation runs seeds (300 here, 30 in a plain cargo test).
 
 KAFKA_BROKERS and AMQP_URL name brokers that run already; then none is started.
 MEDULLA_SHARED names a folder with corpora and data that are no part of the repository.
@@ -115,7 +115,7 @@ trap 'exit 130' INT TERM
 . deploy/build-env.sh
 need_packages default-jre-headless maven rabbitmq-server prometheus chromium chromium-driver openssl curl \
     python3 python3-pip
-export MEDULLA_SIM_SECONDS=${MEDULLA_SIM_SECONDS:-150}
+export MEDULLA_SIM_SECONDS=${MEDULLA_SIM_SECONDS:-300}
 limit=45m
 if [ -n "$long" ]; then
     export MEDULLA_LONG=1

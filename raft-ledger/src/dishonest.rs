@@ -10,12 +10,13 @@ use serde_json::Value;
 
 use crate::checkpoint::Checkpoint;
 use crate::keys::SiteKeys;
-use crate::network::{Identity, Network, Peers, Tls};
-use crate::raft::{GROUP, Member, StoredMembership};
+use crate::network::{Identity, Network, Peer, Peers, Tls};
+use crate::raft::{GROUP, Member, Proposal, StoredMembership};
 use crate::record::{Batch, BatchHead, Command, Hash, Item, Message, OpenEpoch, Private, sha256};
+use crate::store::applied::{SiteState, load_site};
 use crate::store::{LogStore, SiteDb};
 use crate::tasks::Tasks;
-use crate::{Config, Draft, Ledger, PeerConfig, Role, Subject};
+use crate::{Config, Draft, Ledger, MemberChange, PeerConfig, Role, Subject};
 
 const NAMES: [&str; 3] = ["a", "b", "c"];
 const ENTRIES: u64 = 20;
@@ -25,9 +26,10 @@ struct Consortium {
     dir: tempfile::TempDir,
     honest: Vec<Ledger>,
     keys: SiteKeys,
-    peers: Peers,
-    /// The connections live as long.
-    _tasks: Tasks,
+    addresses: [String; 3],
+    /// While c is in the hands of the test.
+    peers: Option<Peers>,
+    tasks: Tasks,
 }
 
 impl Consortium {
@@ -46,11 +48,12 @@ impl Consortium {
         let keys = SiteKeys::load(&dir.path().join("keys/c")).unwrap();
         let tasks = Tasks::default();
         let (identity, tls) = (identity(&dir.path().join("c")), Tls::new(&keys).unwrap());
+        let known = addresses.clone();
         let address_of =
-            move |site: &str| Some(addresses[NAMES.iter().position(|name| *name == site)?].clone());
+            move |site: &str| Some(known[NAMES.iter().position(|name| *name == site)?].clone());
         let peers = Network::new(address_of, &tls, &identity, &tasks).peers();
         peers.keep(&[0, 1].map(|n| (n as u64, Member::founder(NAMES[n]))).into());
-        let all = Consortium { dir, honest, keys, peers, _tasks: tasks };
+        let all = Consortium { dir, honest, keys, addresses, peers: Some(peers), tasks };
         all.until("both have all entries", || all.honest.iter().all(|site| site.size() == ENTRIES)).await;
         all
     }
@@ -73,14 +76,33 @@ impl Consortium {
 
     /// c asks an honest site to cosign; it does not.
     async fn show(&self, n: u64, note: String) {
-        let refused = self.peers.get(n).unwrap().cosign(note.into()).await;
+        let refused = self.peer(n).cosign(note.into()).await;
         assert!(refused.is_err(), "{refused:?}");
     }
 
     /// c hands a command to whoever leads.
     async fn propose(&self, command: Command) {
-        let leader = self.peers.get(self.leader().await as u64).unwrap();
+        let leader = self.peer(self.leader().await as u64);
         leader.forward(command.encode()).await.await.unwrap();
+    }
+
+    fn peer(&self, n: u64) -> Peer {
+        self.peers.as_ref().unwrap().get(n).unwrap()
+    }
+
+    /// c as a whole site, which leads; what it proposes is the test's.
+    async fn c_leads(&mut self) -> Ledger {
+        self.tasks.stop().await;
+        self.peers = None;
+        let c = Ledger::open(config(self.dir.path(), &self.addresses, 2)).await.unwrap();
+        self.until("c has all entries", || c.size() == ENTRIES).await;
+        while c.status().role != Role::Leader {
+            // It says no while c is a moment late.
+            let lead = MemberChange::Lead { site: "c".into() };
+            let _ = self.honest[0].change_members(lead).await;
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        c
     }
 
     async fn leader(&self) -> usize {
@@ -117,6 +139,24 @@ impl Consortium {
         }
     }
 
+    /// The next batch of a, signed by another.
+    fn next_of_a(&self, signer: &str) -> Batch {
+        let [a, signer] = ["a", signer].map(|name| SiteKeys::load(&self.dir.path().join("keys").join(name)).unwrap());
+        let state = load_site(&self.honest[0].inner.store.generation(), &a.site).unwrap();
+        let SiteState { epoch, next_site_seq: first_site_seq, previous, .. } = state;
+        let head = BatchHead { group_id: GROUP, site: a.site.clone(), epoch, first_site_seq, previous };
+        Batch::sign(head, vec![Item::Message(message(1))], &signer.batch).0
+    }
+
+    /// As a signed it, with another payload.
+    fn changed(&self) -> Batch {
+        let mut changed = self.next_of_a("a");
+        if let Some(Item::Message(message)) = changed.items.first_mut() {
+            message.ciphertext = Bytes::from(vec![99; 40]);
+        }
+        changed
+    }
+
     fn batch(&self, signer: &str, epoch: u64, previous: Hash, n: u8) -> Batch {
         let keys = SiteKeys::load(&self.dir.path().join("keys").join(signer)).unwrap();
         let head = BatchHead { group_id: GROUP, site: keys.site.clone(), epoch, first_site_seq: 0, previous };
@@ -127,7 +167,7 @@ impl Consortium {
 fn identity(data: &Path) -> Arc<Identity> {
     let log = LogStore::open(&data.join("raftdb")).unwrap();
     let site_db = Arc::new(SiteDb::open(&data.join("sitedb")).unwrap());
-    Identity::new("c", &site_db, &log, (2, true), &StoredMembership::default()).unwrap()
+    Identity::new("c", &site_db, &log, (2, true), &StoredMembership::default(), None).unwrap()
 }
 
 fn config(dir: &Path, addresses: &[String; 3], n: usize) -> Config {
@@ -218,20 +258,49 @@ async fn two_batches_for_one_place_are_found_by_all() {
     all.close().await;
 }
 
-/// What it writes in another's name makes no entry, and convicts nobody: least of all the one that it names.
+/// What it hands to an honest leader in another's name is proposed by nobody, and convicts nobody.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_batch_in_anothers_name_makes_nothing() {
+async fn a_batch_in_anothers_name_is_not_proposed() {
     let all = Consortium::start().await;
-    let (root, before) = (all.honest[0].status().root, all.honest[1].status().refused);
-    let mut forged = all.batch("c", 1, Hash::default(), 1);
-    forged.head.site = SiteKeys::load(&all.dir.path().join("keys/a")).unwrap().site;
-    all.propose(Command::Batch(forged)).await;
-    all.until("it was refused", || all.honest[1].status().refused > before).await;
-    for site in &all.honest {
-        assert_eq!((site.status().root, site.size()), (root.clone(), ENTRIES));
-        assert!(site.blamed_sites().is_empty());
+    let before = all.honest[1].status().refused;
+    let leader = all.peer(all.leader().await as u64);
+    // In another's name; in its own, and not signed; what another has signed and not sent to it.
+    let mut in_its_name = all.batch("c", 1, Hash::default(), 1);
+    in_its_name.signature = [1; 64];
+    for batch in [all.next_of_a("c"), in_its_name, all.next_of_a("a"), all.changed()] {
+        let refused = leader.forward(Command::Batch(batch).encode()).await.await.unwrap_err().to_string();
+        assert!(refused.contains("was not made by site c"), "{refused}");
     }
     let outcomes = all.honest[0].append(vec![draft(99)]).await.unwrap();
     assert_eq!(outcomes[0].index, ENTRIES, "the one that was named goes on");
+    all.until("both have it", || all.honest.iter().all(|site| site.size() == ENTRIES + 1)).await;
+    for site in &all.honest {
+        assert_eq!(site.status().refused, before);
+        assert!(site.blamed_sites().is_empty());
+    }
     all.close().await;
+}
+
+/// It leads, and proposes what another has not made: a batch in its name, or its payload changed on the way. That makes
+/// no entry, and everybody knows where it came from.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_leader_that_forges_is_convicted_by_those_who_heard_it() {
+    for payload in [false, true] {
+        let mut all = Consortium::start().await;
+        let c = all.c_leads().await;
+        let batch = if payload { all.changed() } else { all.next_of_a("c") };
+        let proposal = Proposal(Command::Batch(batch).encode());
+        c.inner.raft.client_write_ff(proposal, None).await.unwrap();
+        for site in 0..2 {
+            all.blamed(site).await;
+            let found = all.evidence(site, "forged");
+            assert!(matches!(found, ledger_verifier::Evidence::Forged { .. }), "{found}");
+            assert_eq!(all.honest[site].size(), ENTRIES);
+        }
+        // The site that was named goes on, also through the one that lied.
+        let outcomes = all.honest[0].append(vec![draft(99)]).await.unwrap();
+        assert_eq!(outcomes[0].index, ENTRIES);
+        c.close().await.unwrap();
+        all.close().await;
+    }
 }

@@ -33,8 +33,8 @@ use crate::tasks::Tasks;
 use crate::types::OWN_KINDS;
 use crate::writer::{Drafts, Writer};
 use crate::{
-    AppendError, Draft, LedgerError, Outcome, PeerStatus, Role, Status, Subject, Tag, heal, housekeeping,
-    scrub,
+    AppendError, Draft, LedgerError, Outcome, PeerStatus, Role, Status, Subject, Tag, heal, high_water,
+    housekeeping, scrub,
 };
 
 /// Calls that wait for the writer, beside the limit in bytes.
@@ -97,7 +97,7 @@ impl Ledger {
         let peers = || {
             // Before the ledger is there the founders are all that is known of the members.
             let node = own_node(&log, &founders, &config.site, None)?;
-            let identity = Identity::new(&config.site, &site_db, &log, node, &StoredMembership::default())?;
+            let identity = Identity::new(&config.site, &site_db, &log, node, &StoredMembership::default(), None)?;
             let peers = Network::new(address_of(&config), &tls, &identity, &tasks).peers();
             peers.keep(&founders);
             Ok(peers)
@@ -117,10 +117,12 @@ impl Ledger {
         if let Some(last) = &applied.last {
             log.cut_before(last)?;
         }
+        log.check_reached(applied.last.as_ref())?;
         let machine = StateMachine::open(store.clone(), &log, Arc::new(batch_keys), observer.clone())?;
         let node = own_node(&log, &founders, &config.site, Some(&applied))?;
         let (id, is_founder) = node;
-        let identity = Identity::new(&config.site, &site_db, &log, node, &applied.membership)?;
+        let last = applied.last.as_ref();
+        let identity = Identity::new(&config.site, &site_db, &log, node, &applied.membership, last)?;
         let (roster, standing) = (identity.roster.clone(), identity.standing.clone());
         let network = Network::new(address_of(&config), &tls, &identity, &tasks);
         let peers = network.peers();
@@ -130,6 +132,7 @@ impl Ledger {
         let contacts = contacts(&config, &tls, &identity);
         let membership = Membership::new(raft.clone(), peers.clone(), roster.clone(), contacts);
         let membership = Arc::new(membership);
+        tasks.spawn(high_water::run(log.clone(), identity.clone(), raft.clone()));
         if !config.listen.is_empty() {
             let listener = tokio::net::TcpListener::bind(&config.listen).await;
             let listener =
@@ -138,6 +141,7 @@ impl Ledger {
                 raft: raft.clone(),
                 store: store.clone(),
                 cosigner: cosigner.clone(),
+                observer: observer.clone(),
                 membership: membership.clone(),
                 tasks: tasks.clone(),
             };

@@ -3,6 +3,7 @@
 mod apply;
 mod aside;
 mod audit;
+mod authors;
 mod backup;
 mod blocking;
 mod call;
@@ -15,6 +16,7 @@ mod dishonest;
 mod export;
 mod founding;
 mod heal;
+mod high_water;
 mod housekeeping;
 pub mod keys;
 mod keystore;

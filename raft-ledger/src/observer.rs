@@ -7,9 +7,11 @@ use tokio::sync::{mpsc, watch};
 
 use crate::Outcome;
 use crate::apply::{Effect, Refusal};
+use crate::authors::Authors;
 use crate::call::Place;
-use crate::cosign::Suspicion;
-use crate::record::{Hash, SiteName};
+use crate::cosign::{Forged, Suspicion};
+use crate::raft::{Entry, Payload};
+use crate::record::{Hash, SiteName, sha256};
 use crate::store::applied::Applied;
 
 /// What became of this site's own proposals.
@@ -41,6 +43,7 @@ pub(crate) struct View {
 
 pub(crate) struct Observer {
     own: SiteName,
+    pub(crate) authors: Authors,
     size: watch::Sender<u64>,
     view: Mutex<View>,
     waiting: Mutex<HashMap<Hash, Vec<Place>>>,
@@ -59,6 +62,7 @@ impl Observer {
         let (suspicions, suspected) = mpsc::channel(SUSPICIONS_MAX);
         let observer = Observer {
             own,
+            authors: Authors::default(),
             size: watch::Sender::new(0),
             view: Mutex::default(),
             waiting: Mutex::default(),
@@ -127,7 +131,7 @@ impl Observer {
         self.tell(Event::SnapshotInstalled);
     }
 
-    pub(crate) fn applied(&self, applied: &Applied, effect: Effect) {
+    pub(crate) fn applied(&self, entry: &Entry, applied: &Applied, effect: Effect) {
         self.show(applied);
         match effect {
             Effect::Nothing => {}
@@ -143,8 +147,20 @@ impl Observer {
                 if let Some(found) = contradiction {
                     self.suspect(Suspicion::TwoBatches(*found));
                 }
+                if refusal == Refusal::Forged {
+                    self.forged(entry);
+                }
                 self.refused(site, batch_hash, refusal);
             }
+        }
+    }
+
+    /// Held against whoever led, if that is certain.
+    fn forged(&self, entry: &Entry) {
+        let (id, Payload::Normal(proposal)) = (&entry.log_id, &entry.payload) else { return };
+        if let Some(leader) = self.authors.of(id) {
+            let command = sha256(&[&proposal.0]);
+            self.suspect(Suspicion::Forged(Forged { leader, term: id.leader_id.term, command }));
         }
     }
 

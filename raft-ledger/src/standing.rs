@@ -1,5 +1,6 @@
 //! Whether this site takes part, and if not, what its operator can do about it.
 
+use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
@@ -10,18 +11,26 @@ pub(crate) struct Standing {
     log: LogStore,
     /// This node's number is one of those that founders have.
     is_founder: bool,
-    notice: Mutex<Option<String>>,
+    notices: Mutex<Notices>,
     outdated: watch::Sender<bool>,
+}
+
+#[derive(Default)]
+struct Notices {
+    removed: Option<String>,
+    /// By the site that refuses this one: another may let it in that knows less.
+    refused: BTreeMap<String, String>,
 }
 
 impl Standing {
     pub(crate) fn new(log: LogStore, is_founder: bool) -> Standing {
-        Standing { log, is_founder, notice: Mutex::default(), outdated: watch::Sender::new(false) }
+        Standing { log, is_founder, notices: Mutex::default(), outdated: watch::Sender::new(false) }
     }
 
     /// What to do, for the operator.
     pub(crate) fn notice(&self) -> Option<String> {
-        self.lock().clone()
+        let notices = self.lock();
+        notices.removed.as_ref().or(notices.refused.values().next()).cloned()
     }
 
     /// True once this ledger must be opened again to go on as another node.
@@ -30,15 +39,22 @@ impl Standing {
     }
 
     pub(crate) fn is_member(&self) {
-        *self.lock() = None;
+        *self.lock() = Notices::default();
     }
 
-    /// The others do not let this node take part, for this reason.
-    pub(crate) fn must_rejoin(&self, why: &str) {
-        if self.lock().replace(why.to_owned()).as_deref() == Some(why) {
+    /// The site `by` lets this node take part.
+    pub(crate) fn was_admitted(&self, by: &str) {
+        let mut notices = self.lock();
+        notices.removed = None;
+        notices.refused.remove(by);
+    }
+
+    /// The site `by` does not let this node take part, for this reason.
+    pub(crate) fn must_rejoin(&self, by: &str, why: &str) {
+        if self.lock().refused.insert(by.to_owned(), why.to_owned()).as_deref() == Some(why) {
             return;
         }
-        tracing::error!(%why, "the other sites do not let this one take part");
+        tracing::error!(%why, %by, "another site does not let this one take part");
         // A disk that holds nothing yet cannot be what the others know this founder by.
         if !self.is_founder || !self.log.is_unheard() || *self.outdated.borrow() {
             return;
@@ -58,11 +74,11 @@ impl Standing {
              to let it join again: `medulla site add {site}` at any member"
         );
         tracing::error!("{text}");
-        *self.lock() = Some(text);
+        self.lock().removed = Some(text);
     }
 
-    fn lock(&self) -> MutexGuard<'_, Option<String>> {
-        // Each use is one assignment.
-        self.notice.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Notices> {
+        // Each use is one assignment or one map operation.
+        self.notices.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -8,6 +8,7 @@ use tokio::sync::watch;
 
 use super::blame::Blame;
 use super::evidence::Suspicion;
+use super::testimony::Witness;
 use crate::LedgerError;
 use crate::blocking;
 use crate::checkpoint::{Checkpoint, Note, NoteVerifier};
@@ -75,6 +76,7 @@ pub(crate) struct Cosigner {
     observer: Arc<Observer>,
     site_db: Arc<SiteDb>,
     pub(crate) blame: Blame,
+    pub(crate) witness: Witness,
     /// Held while the next is checked and kept, so that no two requests can roll it back.
     record: Mutex<Option<Record>>,
     /// The largest size that another site asked for and got.
@@ -91,6 +93,7 @@ impl Cosigner {
     ) -> Result<Cosigner, LedgerError> {
         let record = site_db.get(RECORD)?.map(|bytes| Record::decode(&bytes)).transpose()?;
         Ok(Cosigner {
+            witness: Witness::new(keys.clone()),
             keys,
             store,
             observer,

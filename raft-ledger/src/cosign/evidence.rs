@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use super::testimony::{Forged, Testimonies};
 use crate::record::{SignedBatch, SiteName};
 
 pub(crate) enum Evidence {
@@ -11,6 +12,8 @@ pub(crate) enum Evidence {
     Outvoted { size: u64, notes: [String; 2] },
     /// A batch key signed two successors of one batch within one epoch.
     TwoBatches(Contradiction),
+    /// A leader proposed what the site that it names did not make, as a majority of the sites testifies.
+    Forged(Forged, Testimonies),
 }
 
 /// Two batches that one site signed for the same place.
@@ -28,6 +31,7 @@ pub(crate) enum Suspicion {
     /// A site's signed checkpoint whose root is not this site's at that size.
     OtherRoot(String),
     TwoBatches(Contradiction),
+    Forged(Forged),
 }
 
 impl Evidence {
@@ -36,6 +40,7 @@ impl Evidence {
             Evidence::SplitView { .. } => "split-view",
             Evidence::Outvoted { .. } => super::blame::OUTVOTED,
             Evidence::TwoBatches(_) => "two-batches",
+            Evidence::Forged(..) => "forged",
         }
     }
 
@@ -45,6 +50,7 @@ impl Evidence {
             Evidence::SplitView { .. } => "has signed two roots of one size",
             Evidence::Outvoted { .. } => "has signed another root than a majority of the sites",
             Evidence::TwoBatches(_) => "has signed two batches for one place",
+            Evidence::Forged(..) => "has proposed a command that its site did not make",
         }
     }
 
@@ -54,6 +60,7 @@ impl Evidence {
                 format!("{}-{site}-{size}.json", self.kind())
             }
             Evidence::TwoBatches(found) => format!("{}-{site}-{}.json", self.kind(), found.epoch),
+            Evidence::Forged(found, _) => format!("{}-{site}-{}.json", self.kind(), found.term),
         }
     }
 
@@ -66,6 +73,13 @@ impl Evidence {
                 let batch = |batch: &SignedBatch| json!({ "hashed": hex::encode(&batch.hashed), "signature": hex::encode(batch.signature) });
                 let batches = found.batches.each_ref().map(batch);
                 json!({ "evidence": self.kind(), "site": site, "epoch": found.epoch, "batches": batches })
+            }
+            Evidence::Forged(found, testimonies) => {
+                let word = |(site, signature): (&String, &[u8; 64])| json!({ "site": site, "signature": hex::encode(signature) });
+                let testimonies: Vec<Value> = testimonies.iter().map(word).collect();
+                let command = hex::encode(found.command);
+                json!({ "evidence": self.kind(), "site": site, "term": found.term, "command": command,
+                        "testimonies": testimonies })
             }
         }
     }

@@ -15,12 +15,14 @@ mod cosigner;
 mod evidence;
 mod newest;
 mod rounds;
+mod testimony;
 
 pub(crate) use self::blame::Blame;
 pub(crate) use self::cosigner::{Cosigner, answer};
 pub(crate) use self::evidence::{Contradiction, Suspicion};
 pub(crate) use self::newest::Newest;
 pub(crate) use self::rounds::Rounds;
+pub(crate) use self::testimony::Forged;
 
 #[cfg(test)]
 mod tests;

@@ -11,8 +11,9 @@ use tokio::time::{Instant, MissedTickBehavior};
 use super::cosigner::{Cosigner, Refusal, Request};
 use super::evidence::{Evidence, Suspicion};
 use super::newest::{Gathered, Newest};
+use super::testimony::Testimonies;
 use crate::blocking;
-use crate::network::Peers;
+use crate::network::{Peer, Peers};
 use crate::observer::Observer;
 use crate::raft::Types;
 use crate::store::state_machine::StateMachine;
@@ -64,6 +65,9 @@ impl Rounds {
                 }
             };
             let applied = self.observer.view().size;
+            if ticked && let Err(refusal) = self.testimony().await {
+                tracing::warn!(%refusal, "what a leader forged could not be kept as evidence");
+            }
             if ticked {
                 silence.tick(applied, self.newest.size());
             }
@@ -90,7 +94,31 @@ impl Rounds {
                 blocking::attempt(move || Ok(cosigner.blame.convict(&site, &Evidence::TwoBatches(found))?))
                     .await
             }
+            Suspicion::Forged(forged) => {
+                cosigner.witness.saw(forged);
+                Ok(())
+            }
         }
+    }
+
+    /// Asks all others whether they have seen a leader forge what this site has seen, if it has seen anything.
+    async fn testimony(&self) -> Result<(), Refusal> {
+        let Some(forged) = self.cosigner.witness.next() else { return Ok(()) };
+        let peers = self.peers.all();
+        let ask = |peer: Peer| {
+            let forged = forged.clone();
+            async move { Some((peer.name.clone(), peer.testify(&forged).await.ok()?)) }
+        };
+        let mut answers: FuturesUnordered<_> = peers.into_iter().map(|(_, peer)| ask(peer)).collect();
+        let mut words = Testimonies::new();
+        let deadline = Instant::now() + ANSWERS_WAIT;
+        while let Ok(Some(answer)) = tokio::time::timeout_at(deadline, answers.next()).await {
+            words.extend(answer);
+        }
+        let Some(words) = self.cosigner.witness.majority(&forged, words) else { return Ok(()) };
+        self.cosigner.witness.is_proven(&forged);
+        let (cosigner, site) = (self.cosigner.clone(), forged.leader.clone());
+        blocking::attempt(move || Ok(cosigner.blame.convict(&site, &Evidence::Forged(forged, words))?)).await
     }
 
     /// Asks all others what they sign at the size of `note`, whose root is not this site's.

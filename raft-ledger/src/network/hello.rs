@@ -6,12 +6,13 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::acknowledged::{Acknowledged, Opened};
 use crate::LedgerError;
 use crate::apply::APPLY_VERSION;
-use crate::raft::{GROUP, Member, StoreId, StoredMembership};
+use crate::raft::{GROUP, LogId, Member, StoreId, StoredMembership};
 use crate::roster::{Known, Roster};
 use crate::standing::Standing;
-use crate::store::{LogStore, SiteDb};
+use crate::store::{LogStore, Reached, SiteDb};
 
 pub(super) const PROTOCOL: u32 = 1;
 
@@ -30,6 +31,9 @@ pub(crate) struct Hello {
     /// The latest rules of apply that its release knows.
     #[serde(default)]
     pub(super) apply_version: u32,
+    /// Earlier releases do not say it.
+    #[serde(default)]
+    pub(super) opened: Option<Opened>,
 }
 
 /// Why a peer is not let in.
@@ -50,23 +54,31 @@ pub(crate) struct Identity {
     pub(crate) site_db: Arc<SiteDb>,
     pub(crate) roster: Arc<Roster>,
     pub(crate) standing: Arc<Standing>,
+    pub(crate) acknowledged: Acknowledged,
+    opened: Opened,
 }
 
 impl Identity {
-    /// `node`: what this site's raft log is a node as, and whether that is a founder's.
+    /// `node`: what this site's raft log is a node as, and whether that is a founder's. `applied`: up to where its
+    /// ledger goes, as far as that can be told.
     pub(crate) fn new(
         site: &str,
         site_db: &Arc<SiteDb>,
         log: &LogStore,
         (node, is_founder): (u64, bool),
         membership: &StoredMembership,
+        applied: Option<&LogId>,
     ) -> Result<Arc<Identity>, LedgerError> {
+        let Reached { term, last } = log.reached(applied);
+        let process = u64::from_be_bytes(crate::random::bytes());
         Ok(Arc::new(Identity {
             site: site.to_owned(),
             store_id: log.store_id()?,
             site_db: site_db.clone(),
             roster: Arc::new(Roster::new(node, membership)),
             standing: Arc::new(Standing::new(log.clone(), is_founder)),
+            acknowledged: Acknowledged::open(site_db)?,
+            opened: Opened { process, term, last },
         }))
     }
 
@@ -81,6 +93,7 @@ impl Identity {
             node: Some(self.roster.node),
             member_by: known.index.filter(|_| is_member),
             apply_version: APPLY_VERSION,
+            opened: Some(self.opened),
         }
     }
 
@@ -122,16 +135,16 @@ impl Identity {
     }
 
     /// This site was refused by a peer in these words.
-    pub(super) fn was_refused(&self, text: &str) {
+    pub(super) fn was_refused(&self, by: &str, text: &str) {
         if let Some(text) = text.strip_prefix(REJOIN) {
-            self.standing.must_rejoin(text);
+            self.standing.must_rejoin(by, text);
         }
     }
 
-    pub(super) fn was_admitted(&self) {
+    pub(super) fn was_admitted(&self, by: &str) {
         let known = self.roster.get();
         if known.members.contains_key(&self.roster.node) {
-            self.standing.is_member();
+            self.standing.was_admitted(by);
         }
     }
 
@@ -142,7 +155,7 @@ impl Identity {
             None => self.remembered(site, &hello.store_id).map_err(|e| e.to_string())?,
         };
         if known == hello.store_id {
-            return Ok(());
+            return self.holds_what_it_acknowledged(hello);
         }
         Err(format!(
             "site {site} comes with another raft log than before (store {}, known {}): a wiped or replaced disk must \
@@ -151,6 +164,27 @@ impl Identity {
             hex::encode(hello.store_id),
             hex::encode(known)
         ))
+    }
+
+    fn holds_what_it_acknowledged(&self, hello: &Hello) -> Result<(), String> {
+        let Some(opened) = &hello.opened else { return Ok(()) };
+        let site = &hello.site;
+        self.acknowledged.admit(&hello.store_id, opened).map_err(|lost| {
+            format!(
+                "the raft log of site {site} is older than it was ({lost}): an old image of its disk must not vote as \
+                 the old member. Put its newest data back; or stop it, move its directory `raftdb` away and start it \
+                 again, then let it join as the new node that it is: `medulla site add {site}` at any member, and \
+                 `medulla site promote {site}` once it has caught up"
+            )
+        })
+    }
+
+    /// The raft log that a member was admitted with, or, a founder, first seen with.
+    pub(crate) fn store_of(&self, member: &Member) -> Result<Option<StoreId>, LedgerError> {
+        match member.store {
+            Some(store) => Ok(Some(store)),
+            None => self.known_store(&member.name),
+        }
     }
 
     fn remembered(&self, site: &str, fresh: &StoreId) -> Result<StoreId, LedgerError> {
@@ -222,12 +256,28 @@ mod tests {
         let known = if has_members { known } else { StoredMembership::default() };
         let log = LogStore::open(&dir.join("raftdb")).unwrap();
         let site_db = Arc::new(SiteDb::open(&dir.join("sitedb")).unwrap());
-        Identity::new("a", &site_db, &log, (0, true), &known).unwrap()
+        Identity::new("a", &site_db, &log, (0, true), &known, None).unwrap()
     }
 
     fn hello(site: &str, node: u64, store: u8, member_by: Option<u64>) -> Hello {
         let (protocol, group, site) = (PROTOCOL, GROUP, site.to_owned());
-        Hello { protocol, group, site, store_id: [store; 16], node: Some(node), member_by, apply_version: 0 }
+        let (store_id, opened) = ([store; 16], None);
+        Hello { protocol, group, site, store_id, node: Some(node), member_by, apply_version: 0, opened }
+    }
+
+    #[test]
+    fn an_old_image_of_a_disk_is_refused_as_caller_and_as_called() {
+        let dir = tempfile::tempdir().unwrap();
+        let a = site_a(dir.path(), true);
+        a.acknowledged.note(&[8; 16], 2, log_id(2, 5), None).unwrap();
+        let b = Member { store: Some([8; 16]), ..Member::founder("b") };
+        let opened = |last| Some(Opened { process: 1, term: 2, last: Some(log_id(2, last)) });
+        let old = Hello { opened: opened(4), ..hello("b", 1, 8, Some(5)) };
+        let text = a.admit(&old).unwrap_err().to_string();
+        assert!(text.starts_with(REJOIN) && text.contains("`medulla site add b`"), "{text}");
+        assert!(a.recognise(&old, 1, &b).is_err());
+        let whole = Hello { opened: opened(5), ..old };
+        assert!(a.recognise(&whole, 1, &b).is_ok() && a.admit(&whole).is_ok());
     }
 
     #[test]
@@ -273,9 +323,10 @@ mod tests {
         assert!(a.admit(&hello("b", 1, 8, None)).is_ok());
         assert!(a.admit(&hello("b", 1, 9, None)).is_err(), "two disks of one site");
         assert!(!*a.standing.watch_outdated().borrow());
-        a.was_refused("the first message is no hello");
+        a.was_refused("b", "the first message is no hello");
         assert_eq!(a.standing.notice(), None);
-        a.was_refused(&format!("{REJOIN}do this"));
+        a.was_refused("b", &format!("{REJOIN}do this"));
+        a.standing.was_admitted("c");
         assert_eq!(a.standing.notice().as_deref(), Some("do this"));
         assert!(*a.standing.watch_outdated().borrow());
         let old = a.store_id;

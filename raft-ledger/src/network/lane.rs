@@ -168,7 +168,7 @@ async fn greet(
     let answer = frame::decode(answer)?;
     if answer.kind == Kind::Failed {
         let text = String::from_utf8_lossy(&answer.body);
-        identity.was_refused(&text);
+        identity.was_refused(site, &text);
         return Err(format!("refused: {text}"));
     }
     Ok((reader, writer, frame::unpack(&answer.body)?))
@@ -211,7 +211,7 @@ impl Line {
         }
         let (reader, writer, hello) = greet(&self.tls, &self.identity, &self.address, &self.site).await?;
         self.identity.recognise(&hello, self.node, &self.member)?;
-        self.identity.was_admitted();
+        self.identity.was_admitted(&self.site);
         Ok((reader, writer))
     }
 

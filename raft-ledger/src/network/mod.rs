@@ -3,6 +3,7 @@
 //! A connection belongs to the side that opened it: it asks, the other answers. Each pair of sites has three in
 //! each direction, so that neither a large append nor a snapshot holds up votes and heartbeats.
 
+mod acknowledged;
 mod append;
 mod client;
 mod frame;
@@ -20,7 +21,7 @@ pub(crate) use client::Network;
 pub(crate) use hello::Hello;
 pub(crate) use hello::Identity;
 pub(crate) use lane::{RpcError, probe};
-pub(crate) use peers::Peers;
+pub(crate) use peers::{Peer, Peers};
 pub(crate) use server::{Served, Service, listen};
 pub(crate) use snapshot::Landing;
 pub(crate) use tls::Tls;

@@ -11,6 +11,7 @@ use super::frame::{Kind, pack, unpack};
 use super::lane::{Lane, RpcError};
 use super::snapshot::{self, Landing};
 use crate::LedgerError;
+use crate::cosign::Forged;
 use crate::membership::{Request, Told};
 use crate::raft::Member;
 use crate::store::ledger_store::SnapshotDir;
@@ -50,6 +51,13 @@ impl Peer {
     /// The peer's signature lines for this site's signed checkpoint.
     pub(crate) async fn cosign(&self, request: Bytes) -> Result<Bytes, RpcError> {
         self.snapshot.call(Kind::Cosign, request, COSIGN_TIMEOUT).await
+    }
+
+    /// The peer's signature, if it has seen the same.
+    pub(crate) async fn testify(&self, forged: &Forged) -> Result<[u8; 64], RpcError> {
+        let body = pack(forged).map_err(|why| self.unreadable(why))?;
+        let answer = self.snapshot.call(Kind::Testify, body, COSIGN_TIMEOUT).await?;
+        answer.as_ref().try_into().map_err(|_| self.unreadable("a signature has 64 bytes".into()))
     }
 
     /// Everything that the peer has applied, as a database that `check` finds nothing wrong with.

@@ -21,9 +21,10 @@ use super::tls::Tls;
 use crate::blocking;
 use crate::cosign::{self, Cosigner};
 use crate::membership::{Membership, Request};
+use crate::observer::Observer;
 use crate::raft::{Proposal, Types};
 use crate::read_index::read_index;
-use crate::record::Command;
+use crate::record::{Command, SiteName};
 use crate::store::ledger_store::LedgerStore;
 use crate::store::state_machine::{SnapshotOf, StateMachine};
 use crate::tasks::Tasks;
@@ -43,6 +44,7 @@ pub(crate) struct Served {
     pub(crate) raft: Raft<Types, StateMachine>,
     pub(crate) store: Arc<LedgerStore>,
     pub(crate) cosigner: Arc<Cosigner>,
+    pub(crate) observer: Arc<Observer>,
     pub(crate) membership: Arc<Membership>,
     pub(crate) tasks: Tasks,
 }
@@ -179,7 +181,8 @@ impl Connection {
             | Kind::TransferLeader
             | Kind::Cosign
             | Kind::ReadIndex
-            | Kind::Membership => self.spawn(request).await,
+            | Kind::Membership
+            | Kind::Testify => self.spawn(request).await,
             Kind::SnapshotBegin => {
                 let store = self.served.store.clone();
                 let begun = self.busy(move || Incoming::begin(store, &request.body)).await;
@@ -222,15 +225,30 @@ impl Connection {
         if !self.served.raft.is_leader() {
             return Err("this site does not lead".into());
         }
-        if Command::raises_apply_version(&command) {
-            return Err("the leader alone raises the apply version".into());
-        }
+        self.is_its_own(&command)?;
         let taken = self.served.raft.client_write_ff(Proposal(command), None).await;
         taken.map(|()| Bytes::new()).map_err(|e| e.to_string())
     }
 
+    /// Whether the caller has made what it wants to have proposed: what a leader proposes in another's name, the others
+    /// hold against the leader.
+    fn is_its_own(&self, command: &Bytes) -> Result<(), String> {
+        let batches = &self.served.cosigner.keys().verifiers().batches;
+        let key_of = |site: &SiteName| batches.get(site).filter(|_| site.as_str() == self.caller.site);
+        let is_signed = match Command::decode(command.clone()) {
+            Ok(Command::Batch(batch)) => {
+                key_of(&batch.head.site).is_some_and(|key| batch.verify(key).is_ok())
+            }
+            Ok(Command::OpenEpoch(open)) => key_of(&open.site).is_some_and(|key| open.verify(key)),
+            Ok(Command::ApplyVersion(_)) => return Err("the leader alone raises the apply version".into()),
+            Ok(Command::Unknown(_)) | Err(_) => false,
+        };
+        is_signed.then_some(()).ok_or_else(|| format!("this command was not made by site {}", self.caller.site))
+    }
+
     async fn append(&mut self, request: Frame) -> Result<(), String> {
         let (session, append) = append::decode(request.body)?;
+        self.served.observer.authors.sent(&append, &self.caller.site);
         if self.appends.as_ref().is_none_or(|appends| appends.session != session) {
             self.appends = Some(self.start_appends(session));
         }
@@ -255,6 +273,10 @@ impl Connection {
                 Kind::Cosign => {
                     let answer = cosign::answer(served.cosigner, request.body).await;
                     answer.map(Bytes::from).map_err(|e| e.to_string())
+                }
+                Kind::Testify => {
+                    let testimony = unpack(&request.body).and_then(|asked| served.cosigner.witness.testify(&asked));
+                    testimony.map(|signature| Bytes::copy_from_slice(&signature))
                 }
                 Kind::Membership => membership(&served, &caller, &request.body).await,
                 kind => control(&served.raft, kind, &request.body).await,

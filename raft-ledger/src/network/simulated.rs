@@ -64,12 +64,12 @@ impl Line {
             Some(Signal::Opened(hello)) => {
                 let known = self.identity.recognise(&hello, self.node, &self.member).is_ok();
                 if known {
-                    self.identity.was_admitted();
+                    self.identity.was_admitted(&self.member.name);
                 }
                 known
             }
             Some(Signal::Refused(why)) => {
-                self.identity.was_refused(&why);
+                self.identity.was_refused(&self.member.name, &why);
                 false
             }
             _ => false,

@@ -59,12 +59,6 @@ impl Command {
         out.into()
     }
 
-    /// Without reading further.
-    pub fn raises_apply_version(bytes: &[u8]) -> bool {
-        let [high, low] = APPLY_VERSION.to_be_bytes();
-        bytes.starts_with(&[VERSION, high, low])
-    }
-
     /// An error is a known kind in a bad form: apply refuses it, everywhere the same.
     pub fn decode(bytes: Bytes) -> Result<Command, RecordError> {
         let mut reader = Reader::new("command", bytes.clone());

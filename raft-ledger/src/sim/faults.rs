@@ -37,6 +37,8 @@ enum Fault {
     Pause,
     /// A clock jumps ahead.
     ClockJump,
+    /// The time of day is another, earlier or later, from here on.
+    WrongTime,
     SlowDisk,
     /// RocksDB flushes and compacts.
     Background,
@@ -48,7 +50,7 @@ enum Fault {
     Wipe,
 }
 
-const FAULTS: [Fault; 16] = [
+const FAULTS: [Fault; 17] = [
     Fault::Crash,
     Fault::CrashAtStep,
     Fault::PowerCut,
@@ -60,6 +62,7 @@ const FAULTS: [Fault; 16] = [
     Fault::Weather,
     Fault::Pause,
     Fault::ClockJump,
+    Fault::WrongTime,
     Fault::SlowDisk,
     Fault::Background,
     Fault::DamagedSnapshots,
@@ -111,6 +114,7 @@ impl Run {
             Fault::Weather => wires::set_weather(weather()),
             Fault::Pause => self.pause(site, within(10..6_000), one_in(2)),
             Fault::ClockJump => self.jump(site, within(10..5_000)),
+            Fault::WrongTime => super::set_time_off(site, pick(&[-1_000_000, -61, -1, 0, 2, 86_400])),
             Fault::SlowDisk => disk::set_sync_ms_max(pick(&[1, 5, 50, 500])),
             Fault::Background => disk::background(site),
             Fault::CrashVoters => self.plan.voter_crashes = pick(&[0.0, 0.3, 0.8]),

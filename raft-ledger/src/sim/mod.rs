@@ -32,6 +32,7 @@ pub(crate) mod wires;
 mod workload;
 
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
 use std::fmt::Display;
 
 use crate::apply::Effect;
@@ -72,6 +73,8 @@ struct World {
     trace: u64,
     verbose: bool,
     now_us: u64,
+    /// By how many seconds a site's time of day is off.
+    time_off_s: BTreeMap<usize, i64>,
 }
 
 fn with<T>(f: impl FnOnce(&mut World) -> T) -> Option<T> {
@@ -179,9 +182,16 @@ pub(crate) fn number_of(site: &str) -> Option<usize> {
     site.strip_prefix("site-")?.parse().ok()
 }
 
-/// Unix time of the simulation.
+/// Unix time, as the site has it.
 pub(crate) fn unix_s() -> Option<u64> {
-    with(|world| BEGINNING_S + world.now_us / 1_000_000)
+    with(|world| {
+        let off_s = world.time_off_s.get(&SITE.get()).copied().unwrap_or_default();
+        (BEGINNING_S + world.now_us / 1_000_000).saturating_add_signed(off_s)
+    })
+}
+
+fn set_time_off(site: usize, off_s: i64) {
+    with(|world| world.time_off_s.insert(site, off_s));
 }
 
 /// The process would end here. Nothing in a simulation gives it a reason.

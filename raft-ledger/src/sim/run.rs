@@ -62,6 +62,7 @@ pub fn run_seed(seed: u64, sites: usize, plant: Option<Plant>, verbose: bool) ->
         trace: 0xcbf2_9ce4_8422_2325,
         verbose,
         now_us: 0,
+        time_off_s: std::collections::BTreeMap::new(),
     }));
     let mut run = Run::new(sites);
     let end = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| run.all()));

@@ -22,7 +22,7 @@ use crate::call::{InFlight, places};
 use crate::config::Config;
 use crate::cosign::{Blame, Cosigner, Newest, Rounds};
 use crate::founding::own_node;
-use crate::housekeeping;
+use crate::{high_water, housekeeping};
 use crate::keys::{SiteKeys, simulated};
 use crate::membership::{self, Candidate, Contacts, Membership};
 use crate::merkle::{consistency_proof, verify_consistency};
@@ -131,9 +131,11 @@ impl Site {
             StateMachine::open(store.clone(), &log, Arc::new(batch_keys), observer.clone()).map_err(text)?;
         let tasks = Tasks::default();
         let applied = load_applied(&store.generation()).map_err(text)?;
+        log.check_reached(applied.last.as_ref()).map_err(text)?;
         let node = own_node(&log, &self.members, &self.config.site, Some(&applied)).map_err(text)?;
         let (id, is_founder) = node;
-        let identity = Identity::new(&self.config.site, &site_db, &log, node, &applied.membership);
+        let last = applied.last.as_ref();
+        let identity = Identity::new(&self.config.site, &site_db, &log, node, &applied.membership, last);
         let identity = identity.map_err(text)?;
         let (roster, standing) = (identity.roster.clone(), identity.standing.clone());
         with(|world| world.operator.started(self.number, id));
@@ -169,11 +171,12 @@ impl Site {
         let rounds = Rounds {
             cosigner: cosigner.clone(),
             newest: newest.clone(),
-            observer,
+            observer: observer.clone(),
             raft: raft.clone(),
             peers,
         };
         tasks.spawn(rounds.run());
+        tasks.spawn(high_water::run(log.clone(), identity.clone(), raft.clone()));
         let space_low = Arc::new(AtomicBool::new(false));
         tasks.spawn(housekeeping::run(
             self.config.clone(),
@@ -186,7 +189,7 @@ impl Site {
         for _ in 0..self.senders {
             tasks.spawn(send(self.number, calls.clone(), self.config.in_flight_bytes_max, self.think_ms));
         }
-        let served = Served { raft, store, cosigner, membership, tasks };
+        let served = Served { raft, store, cosigner, observer, membership, tasks };
         Ok(Opened { served, identity, standing, sealer, newest })
     }
 

@@ -18,6 +18,7 @@ use serde::de::DeserializeOwned;
 use super::db::{Db, DbError, Wal, WriteBatch};
 use super::entry_codec;
 use super::fatal::end_process;
+use super::reached::HighWater;
 use super::sync::{SyncThread, Waiter};
 use crate::LedgerError;
 use crate::raft::{Entry, GROUP, LogId, Types, Vote};
@@ -38,6 +39,7 @@ pub(super) struct Inner {
     // Before `db`: its thread must be gone before the database closes.
     sync: SyncThread,
     pub(super) db: Arc<Db>,
+    pub(super) high_water: HighWater,
     state: Mutex<State>,
 }
 
@@ -53,6 +55,8 @@ pub(super) struct State {
     tail_bytes: usize,
     /// Since the store was opened; housekeeping decides by it when to take a snapshot.
     appended_bytes: u64,
+    /// How often an end was cut off since the store was opened.
+    pub(super) cuts: u64,
 }
 
 impl LogStore {
@@ -68,7 +72,8 @@ impl LogStore {
         })?;
         let sync = SyncThread::start(db.clone())
             .map_err(|source| LedgerError::Io { path: path.display().to_string(), source })?;
-        Ok(LogStore { inner: Arc::new(Inner { sync, db, state: Mutex::new(state) }) })
+        let high_water = HighWater::open(path);
+        Ok(LogStore { inner: Arc::new(Inner { sync, db, high_water, state: Mutex::new(state) }) })
     }
 
     /// What the log no longer has once openraft has started on a ledger that has applied up to `applied`. A ledger
@@ -208,7 +213,7 @@ impl Inner {
         }
     }
 
-    async fn synced(&self) -> io::Result<()> {
+    pub(super) async fn synced(&self) -> io::Result<()> {
         let (sender, done) = tokio::sync::oneshot::channel();
         self.sync.submit(Waiter::Write(sender));
         done.await.map_err(|_| io::Error::other("raft log sync thread is gone"))
@@ -400,11 +405,20 @@ impl RaftLogStorage<Types> for LogStore {
     }
 
     async fn truncate_after(&mut self, last: Option<LogId>) -> Result<(), io::Error> {
+        {
+            let mut state = self.inner.state();
+            state.forget_after(last);
+            state.cuts += 1;
+        }
+        let log = self.inner.clone();
+        let lowered = crate::blocking::run(move || log.high_water.lower(last)).await;
+        if let Err(error) = lowered.map_err(io::Error::other)? {
+            end_process("the file of what the raft log has reached", &error);
+        }
         let mut batch = WriteBatch::default();
         let first = last.as_ref().map_or(0, |id| id.index + 1);
         self.inner.delete_range(&mut batch, first, u64::MAX)?;
         self.inner.write(batch);
-        self.inner.state().forget_after(last);
         self.inner.synced().await
     }
 
@@ -453,16 +467,27 @@ mod tests {
     use super::*;
     use crate::raft::{Payload, log_id};
 
+    impl LogStore {
+        /// Empty entries, seen once the store is opened again.
+        pub(crate) fn put_for_test(&self, term: u64, indices: std::ops::Range<u64>) {
+            let mut batch = WriteBatch::default();
+            for index in indices {
+                let entry = Entry { log_id: log_id(term, index), payload: Payload::Blank };
+                let bytes = entry_codec::encode(&entry).unwrap();
+                self.inner.db.put(&mut batch, LOG, &log_key(index), &bytes).unwrap();
+            }
+            self.inner.db.write(batch, Wal::On).unwrap();
+        }
+
+        pub(crate) async fn cut_for_test(&self, last: Option<LogId>) {
+            self.clone().truncate_after(last).await.unwrap();
+        }
+    }
+
     /// A log of entries 0 to 3 under term 5.
     fn log(dir: &Path) -> LogStore {
         let log = LogStore::open(dir).unwrap();
-        let mut batch = WriteBatch::default();
-        for index in 0..4 {
-            let entry = Entry { log_id: log_id(5, index), payload: Payload::Blank };
-            let bytes = entry_codec::encode(&entry).unwrap();
-            log.inner.db.put(&mut batch, LOG, &log_key(index), &bytes).unwrap();
-        }
-        log.inner.db.write(batch, Wal::On).unwrap();
+        log.put_for_test(5, 0..4);
         drop(log);
         LogStore::open(dir).unwrap()
     }

@@ -73,7 +73,7 @@ impl RaftStateMachine<Types> for StateMachine {
                 Ok(effect) => {
                     #[cfg(any(test, feature = "sim"))]
                     crate::sim::applied(&entry, &effect, self.applier.applied());
-                    self.observer.applied(self.applier.applied(), effect);
+                    self.observer.applied(&entry, self.applier.applied(), effect);
                 }
                 // It is healed by a new start; until then consensus stands still here.
                 Err(LedgerError::Damaged(text)) => {

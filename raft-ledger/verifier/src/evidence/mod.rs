@@ -2,6 +2,7 @@
 //! receipts. Only the signatures in it prove; what it says beside them is for the reader.
 
 mod batches;
+mod forged;
 mod notes;
 mod receipts;
 #[cfg(test)]
@@ -42,6 +43,14 @@ pub enum Evidence {
         batches: [String; 2],
         against: Vec<String>,
     },
+    /// A site that led proposed what the site that it names did not make. Believes the majority of the sites, who testify
+    /// that it came from there.
+    Forged {
+        term: u64,
+        /// SHA-256 of what was proposed.
+        command: String,
+        against: Vec<String>,
+    },
     /// A key signed two trees that hold two entries at one index.
     RewrittenEntry {
         origin: String,
@@ -72,6 +81,7 @@ pub fn judge_evidence(file: &[u8], keys: &Keys) -> Result<Evidence, Refusal> {
         "split-view" => notes::split_view(value, keys),
         "outvoted" => notes::outvoted(value, keys),
         "two-batches" => batches::two_batches(value, keys),
+        "forged" => forged::forged(value, keys),
         "rewritten-entry" => receipts::rewritten_entry(value, keys),
         _ => Err(form("a kind of evidence that is not known here")),
     }
@@ -83,6 +93,7 @@ impl Evidence {
             Evidence::SplitView { against, .. }
             | Evidence::Outvoted { against, .. }
             | Evidence::TwoBatches { against, .. }
+            | Evidence::Forged { against, .. }
             | Evidence::RewrittenEntry { against, .. } => against,
         }
     }
@@ -98,6 +109,9 @@ impl std::fmt::Display for Evidence {
             }
             Evidence::TwoBatches { epoch, .. } => {
                 write!(f, "two batches at one place of epoch {epoch} are signed by {by}")
+            }
+            Evidence::Forged { term, command, .. } => {
+                write!(f, "a majority testifies that {by}, which led term {term}, forged the command {command}")
             }
             Evidence::RewrittenEntry { index, sizes: [first, second], .. } => {
                 write!(

@@ -1,0 +1,131 @@
+//! A command in another's name, which that one did not make. Its signature does not hold, so it says nothing of who put
+//! it into the raft log; but whoever led then sent it to the others over its own connections. Each of them that heard it
+//! from there signs that it did, and a majority's word convicts. An honest leader proposes only what its site has made
+//! (`network/server.rs`).
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use ed25519_dalek::{Signature, Signer};
+use serde::{Deserialize, Serialize};
+
+use crate::keys::SiteKeys;
+use crate::record::{Hash, SiteName};
+
+/// Findings that are remembered: one convicts.
+const FOUND_MAX: usize = 16;
+/// Times that the others are asked for theirs: they hear of it when this site does.
+const ASKED_MAX: u32 = 30;
+
+/// What a site refused, and who led when it came.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Forged {
+    pub(crate) leader: String,
+    pub(crate) term: u64,
+    /// SHA-256 of the command as it was proposed.
+    pub(crate) command: Hash,
+}
+
+impl Forged {
+    /// What a site signs with its batch key. The verifier makes the same bytes.
+    fn statement(&self) -> Vec<u8> {
+        let Forged { leader, term, command } = self;
+        format!("medulla testimony v1\nforged\n{leader}\n{term}\n{}\n", hex::encode(command)).into_bytes()
+    }
+}
+
+/// Signatures under one statement, by site.
+pub(crate) type Testimonies = BTreeMap<String, [u8; 64]>;
+
+/// What this site has seen for itself.
+pub(crate) struct Witness {
+    keys: Arc<SiteKeys>,
+    found: Mutex<VecDeque<Found>>,
+}
+
+struct Found {
+    forged: Forged,
+    asked: u32,
+}
+
+impl Witness {
+    pub(super) fn new(keys: Arc<SiteKeys>) -> Witness {
+        Witness { keys, found: Mutex::default() }
+    }
+
+    pub(super) fn saw(&self, forged: Forged) {
+        let mut found = self.lock();
+        if found.len() < FOUND_MAX && !found.iter().any(|known| known.forged == forged) {
+            found.push_back(Found { forged, asked: 0 });
+        }
+    }
+
+    /// This site's signature, if it has seen the same.
+    pub(crate) fn testify(&self, asked: &Forged) -> Result<[u8; 64], String> {
+        match self.lock().iter().any(|known| known.forged == *asked) {
+            true => Ok(self.keys.batch.sign(&asked.statement()).to_bytes()),
+            false => Err("this site has not seen that".into()),
+        }
+    }
+
+    /// Something that the others are to be asked about.
+    pub(super) fn next(&self) -> Option<Forged> {
+        let mut found = self.lock();
+        let next = found.iter_mut().filter(|known| known.asked < ASKED_MAX).min_by_key(|known| known.asked)?;
+        next.asked += 1;
+        Some(next.forged.clone())
+    }
+
+    /// Nobody needs to be asked any more.
+    pub(super) fn is_proven(&self, forged: &Forged) {
+        self.lock().iter_mut().filter(|known| known.forged == *forged).for_each(|known| known.asked = ASKED_MAX);
+    }
+
+    /// This site's word and those of the `others` that hold, if they are a majority's.
+    pub(super) fn majority(&self, forged: &Forged, others: Testimonies) -> Option<Testimonies> {
+        let (statement, batches) = (forged.statement(), &self.keys.verifiers().batches);
+        let mut votes = Testimonies::from([(self.keys.site.to_string(), self.testify(forged).ok()?)]);
+        votes.extend(others.into_iter().filter(|(site, signature)| {
+            let key = SiteName::new(site).and_then(|site| batches.get(&site));
+            key.is_some_and(|key| key.verify_strict(&statement, &Signature::from_bytes(signature)).is_ok())
+        }));
+        (votes.len() > batches.len() / 2).then_some(votes)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, VecDeque<Found>> {
+        // Each use is one operation on the list.
+        self.found.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_was_seen_is_signed_and_only_a_majority_convicts() {
+        let dir = tempfile::tempdir().unwrap();
+        let made = crate::keys::init(dir.path(), &[("a", "h"), ("b", "h"), ("c", "h")]).unwrap();
+        let [a, b, c] = [0, 1, 2].map(|n| Witness::new(Arc::new(SiteKeys::load(&made[n]).unwrap())));
+        let forged = Forged { leader: "c".into(), term: 4, command: [7; 32] };
+        a.saw(forged.clone());
+        assert!(b.testify(&forged).is_err() && a.testify(&forged).is_ok());
+        b.saw(forged.clone());
+        let word = |site: &str, signature| Testimonies::from([(site.to_owned(), signature)]);
+        let votes = a.majority(&forged, word("b", b.testify(&forged).unwrap())).unwrap();
+        assert_eq!(votes.keys().collect::<Vec<_>>(), ["a", "b"]);
+        let other = Forged { term: 5, ..forged.clone() };
+        c.saw(other.clone());
+        for (site, signature) in [
+            ("c", b.testify(&forged).unwrap()),
+            ("c", c.testify(&other).unwrap()),
+            ("d", b.testify(&forged).unwrap()),
+            ("a", a.testify(&forged).unwrap()),
+        ] {
+            assert_eq!(a.majority(&forged, word(site, signature)), None, "{site}");
+        }
+        assert_eq!(a.next(), Some(forged.clone()));
+        a.is_proven(&forged);
+        assert_eq!(a.next(), None);
+    }
+}

@@ -1,0 +1,50 @@
+//! Once a second: how far this site's raft log has reached, and what the others' have acknowledged to it, is kept, so
+//! that a log which comes back shorter is found out (`store/reached.rs`, `network/acknowledged.rs`).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use openraft::Raft;
+use openraft::async_runtime::WatchReceiver;
+
+use crate::LedgerError;
+use crate::network::Identity;
+use crate::raft::Types;
+use crate::store::LogStore;
+use crate::store::state_machine::StateMachine;
+
+const PERIOD: Duration = Duration::from_secs(1);
+
+/// Until the task is dropped.
+pub(crate) async fn run(log: LogStore, identity: Arc<Identity>, raft: Raft<Types, StateMachine>) {
+    let mut tick = tokio::time::interval(PERIOD);
+    loop {
+        tick.tick().await;
+        let kept = match log.keep_reached().await {
+            Ok(()) => note(&identity, &raft),
+            failed => failed,
+        };
+        if let Err(error) = kept {
+            tracing::error!(%error, "what raft logs have reached could not be kept");
+        }
+    }
+}
+
+/// What the others have acknowledged to this site while it leads.
+fn note(identity: &Identity, raft: &Raft<Types, StateMachine>) -> Result<(), LedgerError> {
+    let metrics = raft.metrics().borrow_watched().clone();
+    let known = identity.roster.get();
+    if metrics.state != openraft::ServerState::Leader || known.is_joint {
+        return Ok(());
+    }
+    let mut stores = Vec::new();
+    for (node, member) in known.members.iter().filter(|(node, _)| **node != identity.roster.node) {
+        let Some(store) = identity.store_of(member)? else { continue };
+        stores.push(store);
+        let matched = metrics.replication.as_ref().and_then(|all| all.get(node).copied().flatten());
+        if let Some(last) = matched {
+            identity.acknowledged.note(&store, metrics.current_term, last, metrics.last_applied)?;
+        }
+    }
+    identity.acknowledged.retain(|store| stores.contains(store))
+}

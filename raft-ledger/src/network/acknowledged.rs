@@ -1,0 +1,177 @@
+//! What the others' raft logs have acknowledged to this site while it led. A log that comes back and does not hold
+//! that any more, an old image of its disk put back, must not vote as the member that it was: what was committed with
+//! its help could be lost.
+//!
+//! A site says in its hello how far its log had reached when its process opened it. That is compared once a process:
+//! what the same process acknowledged since is more than that and no contradiction.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use serde::{Deserialize, Serialize};
+
+use crate::LedgerError;
+use crate::raft::{LogId, StoreId};
+use crate::store::{Reached, SiteDb, reached_in_words};
+
+const KEY: &[u8] = b"acknowledged/";
+
+/// What a process found in its raft log when it opened it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Opened {
+    /// Of the process, at random.
+    pub(super) process: u64,
+    pub(super) term: u64,
+    pub(super) last: Option<LogId>,
+}
+
+/// What one raft log acknowledged last.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct Mark {
+    /// The process that was let in last.
+    process: u64,
+    /// In which this site led then: the other has voted in it, or heard of its leader.
+    term: u64,
+    last: Option<LogId>,
+    /// So much of it will never be replaced.
+    committed: Option<LogId>,
+}
+
+pub(crate) struct Acknowledged {
+    site_db: Arc<SiteDb>,
+    marks: Mutex<BTreeMap<StoreId, Mark>>,
+}
+
+impl Acknowledged {
+    pub(super) fn open(site_db: &Arc<SiteDb>) -> Result<Acknowledged, LedgerError> {
+        let mut marks = BTreeMap::new();
+        for (key, value) in site_db.scan(KEY)? {
+            let mark = rmp_serde::from_slice(&value).ok();
+            let store = key[KEY.len()..].try_into().ok();
+            let damaged = || LedgerError::Damaged("sitedb: what a raft log has acknowledged".into());
+            let (store, mark) = store.zip(mark).ok_or_else(damaged)?;
+            marks.insert(store, mark);
+        }
+        Ok(Acknowledged { site_db: site_db.clone(), marks: Mutex::new(marks) })
+    }
+
+    /// The raft log `store` has acknowledged entries up to `last` to this site, which leads in `term` and knows entries
+    /// up to `committed` to be. Synced with whatever is synced next. Blocks for a moment.
+    pub(crate) fn note(
+        &self,
+        store: &StoreId,
+        term: u64,
+        last: LogId,
+        committed: Option<LogId>,
+    ) -> Result<(), LedgerError> {
+        let mut marks = self.lock();
+        let before = marks.get(store).copied().unwrap_or_default();
+        let mut mark = before;
+        if (mark.term, mark.last) < (term, Some(last)) {
+            (mark.term, mark.last) = (term, Some(last));
+        }
+        mark.committed = mark.committed.max(committed.min(Some(last)));
+        if mark == before {
+            return Ok(());
+        }
+        marks.insert(*store, mark);
+        self.keep(store, &mark)
+    }
+
+    /// Forgets the raft logs of those who are members no more.
+    pub(crate) fn retain(&self, is_member: impl Fn(&StoreId) -> bool) -> Result<(), LedgerError> {
+        let mut marks = self.lock();
+        let gone: Vec<StoreId> = marks.keys().filter(|store| !is_member(store)).copied().collect();
+        for store in gone {
+            self.site_db.write(std::iter::once(([KEY, &store].concat(), None)))?;
+            marks.remove(&store);
+        }
+        Ok(())
+    }
+
+    /// What the raft log has lost of what it had acknowledged, in words.
+    pub(super) fn admit(&self, store: &StoreId, opened: &Opened) -> Result<(), String> {
+        let mut marks = self.lock();
+        let mark = marks.entry(*store).or_default();
+        if mark.process == opened.process {
+            return Ok(());
+        }
+        let has_lost = opened.term < mark.term
+            || (opened.term == mark.term && opened.last < mark.last)
+            || opened.last < mark.committed;
+        if has_lost {
+            let now = Reached { term: opened.term, last: opened.last };
+            let before = Reached { term: mark.term, last: mark.last };
+            return Err(format!(
+                "it reaches {}, and had acknowledged {}",
+                reached_in_words(&now),
+                reached_in_words(&before)
+            ));
+        }
+        mark.process = opened.process;
+        let mark = *mark;
+        self.keep(store, &mark).map_err(|error| error.to_string())
+    }
+
+    fn keep(&self, store: &StoreId, mark: &Mark) -> Result<(), LedgerError> {
+        let value = rmp_serde::to_vec_named(mark).map_err(|e| LedgerError::Storage(e.to_string()))?;
+        self.site_db.put(&[KEY, store].concat(), &value, false)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<StoreId, Mark>> {
+        // Each use leaves a whole map.
+        self.marks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::raft::log_id;
+
+    const STORE: StoreId = [7; 16];
+
+    fn opened(process: u64, term: u64, last: Option<(u64, u64)>) -> Opened {
+        Opened { process, term, last: last.map(|(term, index)| log_id(term, index)) }
+    }
+
+    #[test]
+    fn only_a_log_that_lacks_what_it_acknowledged_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let site_db = Arc::new(SiteDb::open(&dir.path().join("sitedb")).unwrap());
+        let known = Acknowledged::open(&site_db).unwrap();
+        known.admit(&STORE, &opened(1, 0, None)).unwrap();
+        known.note(&STORE, 3, log_id(2, 8), Some(log_id(2, 6))).unwrap();
+        known.note(&STORE, 3, log_id(3, 9), Some(log_id(2, 6))).unwrap();
+        // Older news change nothing.
+        known.note(&STORE, 3, log_id(2, 8), None).unwrap();
+        for (process, term, last, is_let_in) in [
+            // What it acknowledged, it did after it was let in.
+            (1, 0, None, true),
+            (2, 3, Some((3, 9)), true),
+            (3, 4, Some((3, 12)), true),
+            // A later leader has replaced what was not committed.
+            (4, 4, Some((2, 7)), true),
+            (5, 4, Some((2, 6)), true),
+            // It had more under the same leader; it had committed more; it had voted later; it is empty.
+            (6, 3, Some((2, 8)), false),
+            (7, 4, Some((2, 5)), false),
+            (8, 2, Some((3, 9)), false),
+            (9, 0, None, false),
+            // The same process connects again: it was let in with what it opened.
+            (5, 0, None, true),
+        ] {
+            let answer = known.admit(&STORE, &opened(process, term, last));
+            assert_eq!(answer.is_ok(), is_let_in, "process {process}: {answer:?}");
+        }
+        known.admit(&[8; 16], &opened(6, 0, None)).unwrap();
+        drop(known);
+        let known = Acknowledged::open(&site_db).unwrap();
+        let why = known.admit(&STORE, &opened(6, 3, Some((2, 8)))).unwrap_err();
+        assert!(why.contains("entry 8 of term 2") && why.contains("entry 9 of term 3"), "{why}");
+        known.retain(|store| *store != STORE).unwrap();
+        known.admit(&STORE, &opened(6, 3, Some((2, 8)))).unwrap();
+        drop(known);
+        Acknowledged::open(&site_db).unwrap().admit(&STORE, &opened(6, 0, None)).unwrap();
+    }
+}
