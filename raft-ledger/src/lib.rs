@@ -32,6 +32,9 @@ mod read_index;
 mod reads;
 mod record;
 mod roster;
+#[cfg(test)]
+mod rolling;
+mod rules;
 mod scrub;
 mod seal;
 mod shred;
@@ -51,6 +54,7 @@ mod writer;
 pub use backup::{Backup, Restored, backup_stopped, restore};
 pub use config::{Config, PeerConfig};
 pub use export::Progress;
+pub use heal::Healing;
 pub use keys::IndexKey;
 pub use ledger::Ledger;
 pub use membership::{MemberChange, MemberRole, MemberStatus};

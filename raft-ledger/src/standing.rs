@@ -1,5 +1,6 @@
 //! Whether this site takes part, and if not, what its operator can do about it.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
@@ -11,17 +12,24 @@ pub(crate) struct Standing {
     /// This node's number is one of those that founders have.
     is_founder: bool,
     notice: Mutex<Option<String>>,
+    is_outsider: AtomicBool,
     outdated: watch::Sender<bool>,
 }
 
 impl Standing {
     pub(crate) fn new(log: LogStore, is_founder: bool) -> Standing {
-        Standing { log, is_founder, notice: Mutex::default(), outdated: watch::Sender::new(false) }
+        let (notice, outdated) = (Mutex::default(), watch::Sender::new(false));
+        Standing { log, is_founder, notice, is_outsider: AtomicBool::new(false), outdated }
     }
 
     /// What to do, for the operator.
     pub(crate) fn notice(&self) -> Option<String> {
         self.lock().clone()
+    }
+
+    /// The others know of no member that this node is.
+    pub(crate) fn is_outsider(&self) -> bool {
+        self.is_outsider.load(Ordering::Relaxed)
     }
 
     /// True once this ledger must be opened again to go on as another node.
@@ -30,11 +38,13 @@ impl Standing {
     }
 
     pub(crate) fn is_member(&self) {
+        self.is_outsider.store(false, Ordering::Relaxed);
         *self.lock() = None;
     }
 
     /// The others do not let this node take part, for this reason.
     pub(crate) fn must_rejoin(&self, why: &str) {
+        self.is_outsider.store(true, Ordering::Relaxed);
         if self.lock().replace(why.to_owned()).as_deref() == Some(why) {
             return;
         }
@@ -49,6 +59,13 @@ impl Standing {
                 self.outdated.send_replace(true);
             }
             Err(error) => tracing::error!(%error, "this site cannot become a new node"),
+        }
+    }
+
+    /// The others have gone on to rules that this site's release does not know.
+    pub(crate) fn must_upgrade(&self, why: &str) {
+        if self.lock().replace(why.to_owned()).as_deref() != Some(why) {
+            tracing::error!(%why, "the other sites do not let this one take part");
         }
     }
 

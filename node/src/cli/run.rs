@@ -9,6 +9,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::{Verdict, validate};
 use crate::config::Config;
+use crate::http::socket_path;
 use crate::site::RunningSite;
 
 /// Run one site until SIGTERM or Ctrl-C
@@ -58,14 +59,22 @@ fn start_again() -> anyhow::Error {
     anyhow::Error::new(failed).context("cannot begin anew; start this site again")
 }
 
+/// Of a site that takes no part yet. What heals its ledger may read disks for minutes and cannot be interrupted; it
+/// begins anew with the next start, as after a power cut.
+fn end_unstarted(config: &Config) -> ! {
+    tracing::info!("stopped before the site ran");
+    let _ = std::fs::remove_file(socket_path(&config.site.data));
+    std::process::exit(0)
+}
+
 async fn run(config: &Config) -> anyhow::Result<End> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     // A ledger that heals may take long.
     let site = tokio::select! {
         site = RunningSite::start(config) => site?,
-        _ = terminate.recv() => return Ok(End::Told),
-        _ = interrupt.recv() => return Ok(End::Told),
+        _ = terminate.recv() => end_unstarted(config),
+        _ = interrupt.recv() => end_unstarted(config),
     };
     let scheme = if config.http.tls.is_some() { "https" } else { "http" };
     if let Some(log) = &site.log {

@@ -16,11 +16,9 @@ mod snapshot;
 mod tls;
 
 pub(crate) use client::Network;
-#[cfg(any(test, feature = "sim"))]
-pub(crate) use hello::Hello;
-pub(crate) use hello::Identity;
+pub(crate) use hello::{Hello, Identity};
 pub(crate) use lane::{RpcError, probe};
-pub(crate) use peers::Peers;
+pub(crate) use peers::{Peer, Peers};
 pub(crate) use server::{Served, Service, listen};
 pub(crate) use snapshot::Landing;
 pub(crate) use tls::Tls;

@@ -59,10 +59,17 @@ impl Command {
         out.into()
     }
 
-    /// Without reading further.
-    pub fn raises_apply_version(bytes: &[u8]) -> bool {
-        let [high, low] = APPLY_VERSION.to_be_bytes();
-        bytes.starts_with(&[VERSION, high, low])
+    /// In whose name it is, without reading further; `None` for what no site signs and for what is not known here.
+    pub fn site(bytes: &Bytes) -> Option<SiteName> {
+        let mut reader = Reader::new("command", bytes.clone());
+        let (version, kind) = (reader.u8().ok()?, reader.u16().ok()?);
+        match (version, kind) {
+            (VERSION, BATCH) => drop(reader.u8().ok()?),
+            (VERSION, OPEN_EPOCH) => {}
+            _ => return None,
+        }
+        reader.u32().ok()?;
+        SiteName::decode(&mut reader).ok()
     }
 
     /// An error is a known kind in a bad form: apply refuses it, everywhere the same.
