@@ -436,6 +436,10 @@ impl Ledger {
             return Ok(());
         }
         flushed?;
+        if self.inner.rules.notice().is_some() {
+            // Consensus has stopped by itself.
+            return Ok(());
+        }
         stopped.map_err(|e| LedgerError::Consensus(e.to_string()))
     }
 }

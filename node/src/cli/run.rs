@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::Context;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::{Verdict, validate};
 use crate::config::Config;
@@ -59,23 +59,27 @@ fn start_again() -> anyhow::Error {
     anyhow::Error::new(failed).context("cannot begin anew; start this site again")
 }
 
-/// Of a site that takes no part yet. What heals its ledger may read disks for minutes and cannot be interrupted; it
-/// begins anew with the next start, as after a power cut.
-fn end_unstarted(config: &Config) -> ! {
+/// Ends a site that takes no part yet, at once, when it is told to. What heals its ledger may read disks for minutes and
+/// cannot be interrupted; it begins anew with the next start, as after a power cut.
+async fn end_unstarted([mut terminate, mut interrupt]: [Signal; 2], socket: PathBuf) {
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
     tracing::info!("stopped before the site ran");
-    let _ = std::fs::remove_file(socket_path(&config.site.data));
+    let _ = std::fs::remove_file(socket);
     std::process::exit(0)
 }
 
 async fn run(config: &Config) -> anyhow::Result<End> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    // A ledger that heals may take long.
-    let site = tokio::select! {
-        site = RunningSite::start(config) => site?,
-        _ = terminate.recv() => end_unstarted(config),
-        _ = interrupt.recv() => end_unstarted(config),
-    };
+    // A ledger that heals may take long. In a task of its own, because what heals it may hold up this one.
+    let signals = [signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?];
+    let unstarted = tokio::spawn(end_unstarted(signals, socket_path(&config.site.data)));
+    let site = RunningSite::start(config).await;
+    unstarted.abort();
+    let site = site?;
     let scheme = if config.http.tls.is_some() { "https" } else { "http" };
     if let Some(log) = &site.log {
         tracing::info!(address = %log.address, "/log/ is open to everybody");
