@@ -14,6 +14,7 @@ use crate::cosign::Contradiction;
 use crate::merkle::Tree;
 use crate::raft::{Entry as RaftEntry, GROUP, Payload as RaftPayload, StoredMembership};
 use crate::record::{Batch, Command, Hash, Item, Message, OpenEpoch, Provenance, SiteName, Verified, sha256};
+use crate::rules::Rules;
 use crate::store::applied::{
     Applied, SiteState, applied_key, encode, load_applied, load_site, load_tree, site_key,
 };
@@ -21,7 +22,6 @@ use crate::store::db::WriteBatch;
 use crate::store::generation::{
     Family, Generation, index_key, index_of_key, key, tag_key, tile_key, time_key,
 };
-use crate::rules::Rules;
 use crate::{LedgerError, Outcome};
 
 /// Leaves that a dedupe key is remembered for. A constant of the format: changing it needs an apply version.

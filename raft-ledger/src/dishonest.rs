@@ -14,7 +14,9 @@ use crate::keys::SiteKeys;
 use crate::membership::Request;
 use crate::network::{Identity, Network, Peers, RpcError, Tls};
 use crate::raft::{GROUP, Member, Membership, StoredMembership, log_id};
-use crate::record::{ApplyVersion, Batch, BatchHead, Command, Hash, Item, Message, OpenEpoch, Private, sha256};
+use crate::record::{
+    ApplyVersion, Batch, BatchHead, Command, Hash, Item, Message, OpenEpoch, Private, sha256,
+};
 use crate::rules::{APPLY_VERSION, Rules};
 use crate::store::{LogStore, SiteDb};
 use crate::tasks::Tasks;
@@ -272,7 +274,10 @@ async fn a_removed_site_is_not_let_in_by_its_own_word() {
     all.until("both know", || all.honest.iter().all(removed)).await;
 
     let members = NAMES.iter().enumerate().map(|(n, name)| (n as u64, Member::founder(name)));
-    let membership = Membership::new(vec![BTreeSet::from([0, 1, 2])], members.collect::<std::collections::BTreeMap<_, _>>());
+    let membership = Membership::new(
+        vec![BTreeSet::from([0, 1, 2])],
+        members.collect::<std::collections::BTreeMap<_, _>>(),
+    );
     let later = StoredMembership::new(Some(log_id(9, 1 << 40)), membership.unwrap());
     let liar = identity(&all.dir.path().join("liar"), &later);
     assert_eq!(liar.hello().member_by, Some(1 << 40));

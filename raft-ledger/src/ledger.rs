@@ -34,8 +34,8 @@ use crate::tasks::Tasks;
 use crate::types::OWN_KINDS;
 use crate::writer::{Drafts, Writer};
 use crate::{
-    AppendError, Draft, Healing, LedgerError, Outcome, PeerStatus, Role, Status, Subject, Tag, heal, housekeeping,
-    scrub,
+    AppendError, Draft, Healing, LedgerError, Outcome, PeerStatus, Role, Status, Subject, Tag, heal,
+    housekeeping, scrub,
 };
 
 /// Calls that wait for the writer, beside the limit in bytes.
@@ -129,13 +129,8 @@ impl Ledger {
         if let Some(last) = &applied.last {
             log.cut_before(last)?;
         }
-        let machine = StateMachine::open(
-            store.clone(),
-            &log,
-            Arc::new(batch_keys),
-            rules.clone(),
-            observer.clone(),
-        )?;
+        let machine =
+            StateMachine::open(store.clone(), &log, Arc::new(batch_keys), rules.clone(), observer.clone())?;
         let node = own_node(&log, &founders, &config.site, Some(&applied))?;
         let (id, is_founder) = node;
         let identity = Identity::new(&config.site, &site_db, &log, node, &applied.membership, &rules)?;
@@ -146,7 +141,8 @@ impl Ledger {
         let raft = Raft::new(id, raft_config, network, log.clone(), machine).await.map_err(consensus)?;
         let (site, member) = (config.site.clone(), standing.clone());
         let contacts = contacts(&config, &tls, &identity);
-        let membership = Membership::new(raft.clone(), peers.clone(), roster.clone(), rules.clone(), contacts);
+        let membership =
+            Membership::new(raft.clone(), peers.clone(), roster.clone(), rules.clone(), contacts);
         let membership = Arc::new(membership);
         if !config.listen.is_empty() {
             let listener = tokio::net::TcpListener::bind(&config.listen).await;

@@ -31,9 +31,9 @@ mod random;
 mod read_index;
 mod reads;
 mod record;
-mod roster;
 #[cfg(test)]
 mod rolling;
+mod roster;
 mod rules;
 mod scrub;
 mod seal;

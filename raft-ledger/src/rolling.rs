@@ -259,7 +259,10 @@ async fn left_behind(sites: &Arc<Sites>) {
     match Ledger::open_as(sites.config(3), OLD, |_| ()).await {
         Err(error) => assert!(error.to_string().contains("run the later release"), "{error}"),
         Ok(d) => {
-            until("d says why again", || d.status().notice.is_some_and(|told| told.contains("later release"))).await;
+            until("d says why again", || {
+                d.status().notice.is_some_and(|told| told.contains("later release"))
+            })
+            .await;
             d.close().await.unwrap();
         }
     }

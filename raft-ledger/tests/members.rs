@@ -77,9 +77,8 @@ async fn a_site_alone_grows_to_three_and_shrinks_again() {
     let c = Ledger::open(joining(&consortium, 2)).await.unwrap();
     add(&b, "c", Some(consortium.address(2))).await.unwrap();
     let members = promote(&b, "c").await;
-    let voting = |members: &[MemberStatus]| {
-        members.iter().filter(|member| member.role != MemberRole::Learner).count()
-    };
+    let voting =
+        |members: &[MemberStatus]| members.iter().filter(|member| member.role != MemberRole::Learner).count();
     // On a busy machine another one may lead by now.
     assert_eq!((members.len(), voting(&members)), (3, 3), "{members:?}");
     assert!(refused(try_promote(&a, "c").await).contains("votes already"));

@@ -114,7 +114,11 @@ fn ask(at: &At, path: &str, body: &serde_json::Value) -> anyhow::Result<()> {
 fn show(members: &[MemberStatus], json: bool) -> anyhow::Result<()> {
     let mut out = out::stdout();
     if !json {
-        writeln!(out, "{:<16} {:<8} {:>10} {:>10} {:>5}  address", "site", "role", "node", "behind", "rules")?;
+        writeln!(
+            out,
+            "{:<16} {:<8} {:>10} {:>10} {:>5}  address",
+            "site", "role", "node", "behind", "rules"
+        )?;
     }
     for member in members {
         if json {

@@ -25,7 +25,8 @@ impl Replica {
         let dir = tempfile::tempdir().unwrap();
         let db = Arc::new(Generation::open(dir.path()).unwrap());
         let keys = ["a", "b"].map(|name| (site(name), key_of(name).verifying_key()));
-        let applier = Applier::load(db, Arc::new(keys.into_iter().collect()), Rules::up_to(rules::NEXT)).unwrap();
+        let applier =
+            Applier::load(db, Arc::new(keys.into_iter().collect()), Rules::up_to(rules::NEXT)).unwrap();
         Replica { applier, index: 0, _dir: dir }
     }
 
@@ -283,11 +284,17 @@ fn new_rules_hold_from_the_entry_on_that_raises_the_version_and_an_old_release_s
     assert_eq!(replica.applier.applied().apply_version, rules::NEXT);
     let before = replica.state();
     let error = replica.raise(rules::NEXT + 1).unwrap_err();
-    assert!(matches!(error, LedgerError::OldRelease { applied, .. } if applied == rules::NEXT + 1), "{error}");
+    assert!(
+        matches!(error, LedgerError::OldRelease { applied, .. } if applied == rules::NEXT + 1),
+        "{error}"
+    );
     assert_eq!(replica.state(), before);
 
     let old = replica.load(rules::APPLY_VERSION).err().unwrap();
-    assert!(matches!(old, LedgerError::OldRelease { applied: rules::NEXT, known: rules::APPLY_VERSION }), "{old}");
+    assert!(
+        matches!(old, LedgerError::OldRelease { applied: rules::NEXT, known: rules::APPLY_VERSION }),
+        "{old}"
+    );
     let again = replica.load(rules::NEXT).unwrap();
     assert_eq!(again.window(), rules::NEXT_DEDUPE_WINDOW, "the ledger carries its version");
 }

@@ -63,10 +63,15 @@ impl Membership {
                 },
                 address: peer.as_ref().map_or_else(|| member.address.clone(), |peer| peer.address.clone()),
                 reachable: is_own
-                    || reaches(&metrics, *id).unwrap_or(peer.as_ref().is_some_and(|peer| peer.is_connected())),
+                    || reaches(&metrics, *id)
+                        .unwrap_or(peer.as_ref().is_some_and(|peer| peer.is_connected())),
                 matched,
                 lag: matched.map(|matched| last.saturating_sub(matched)),
-                apply_version: if is_own { Some(self.rules.known()) } else { peer.as_ref().and_then(version_of) },
+                apply_version: if is_own {
+                    Some(self.rules.known())
+                } else {
+                    peer.as_ref().and_then(version_of)
+                },
             }
         };
         known.members.iter().map(status).collect()

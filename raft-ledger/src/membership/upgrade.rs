@@ -46,9 +46,8 @@ impl Membership {
         let (known, metrics) = (self.roster.get(), self.metrics());
         let (mut versions, mut away) = (Vec::new(), Vec::new());
         for (id, member) in known.members.iter().filter(|(id, _)| known.voters.contains(id)) {
-            let there = |peer: &crate::network::Peer| {
-                peer.is_connected() && reaches(&metrics, *id) == Some(true)
-            };
+            let there =
+                |peer: &crate::network::Peer| peer.is_connected() && reaches(&metrics, *id) == Some(true);
             let version = match *id == self.roster.node {
                 true => Some(self.rules.known()),
                 false => self.peers.get(*id).filter(there).and_then(|peer| peer.apply_version()),

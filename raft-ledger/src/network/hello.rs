@@ -375,7 +375,8 @@ mod tests {
     fn a_release_that_was_left_behind_is_refused_and_told_so() {
         let dir = tempfile::tempdir().unwrap();
         let a = site_a(dir.path(), true);
-        let (old, new) = (hello("b", 1, 8, Some(5)), Hello { apply_version: NEXT, ..hello("b", 1, 8, Some(5)) });
+        let (old, new) =
+            (hello("b", 1, 8, Some(5)), Hello { apply_version: NEXT, ..hello("b", 1, 8, Some(5)) });
         let b = Member { store: Some([8; 16]), ..Member::founder("b") };
         assert!(a.admit(&old).is_ok() && a.still_admits(&old) && a.recognise(&old, 1, &b).is_ok());
         a.rules.are(NEXT).unwrap();

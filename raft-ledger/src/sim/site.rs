@@ -140,7 +140,10 @@ impl Site {
         let identity = identity.map_err(text)?;
         let (roster, standing) = (identity.roster.clone(), identity.standing.clone());
         with(|world| world.operator.started(self.number, id));
-        wires::is_present(self.number, Candidate { node: id, store: identity.store_id, apply_version: rules.known() });
+        wires::is_present(
+            self.number,
+            Candidate { node: id, store: identity.store_id, apply_version: rules.known() },
+        );
         let network = network(self.number, &identity, &tasks);
         let peers = network.peers();
         let raft = Raft::new(id, crate::raft::config()?, network, log.clone(), machine).await;

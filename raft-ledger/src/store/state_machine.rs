@@ -13,8 +13,8 @@ use super::log_store::LogStore;
 use crate::LedgerError;
 use crate::apply::{Applier, BatchKeys};
 use crate::observer::Observer;
-use crate::rules::Rules;
 use crate::raft::{CommittedLeaderId, LogId, Member, SnapshotMeta, StoredMembership, Types};
+use crate::rules::Rules;
 
 pub(crate) struct StateMachine {
     store: Arc<LedgerStore>,
