@@ -135,7 +135,7 @@ pub struct Contribution {
 /// A person asked for a change of the sites that take part; what came of it is in the members themselves.
 #[derive(Clone, Serialize, Deserialize)]
 pub struct MembersChanged {
-    /// `add`, `promote`, `remove` or `lead`.
+    /// `add`, `promote`, `remove`, `lead`, or `upgrade` of the rules that entries are applied by, which names no site.
     pub change: String,
     pub site: String,
     /// Who asked, from the sign-in.

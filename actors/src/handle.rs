@@ -193,12 +193,24 @@ impl Handle {
             MemberChange::Remove { site } => ("remove", site),
             MemberChange::Lead { site } => ("lead", site),
         };
-        let at = clock::now();
-        let asked = MembersChanged { change: name.into(), site: site.clone(), by: by.to_owned(), at };
+        self.asked_for(name, site, by).await?;
+        ledger.change_members(change).await
+    }
+
+    /// Asks for the latest rules of apply that every voter knows, as [`Handle::change_members`] does; the version that
+    /// entries are applied by then.
+    pub async fn upgrade_ledger(&self, by: &str) -> Result<u32, LedgerError> {
+        self.asked_for("upgrade", "", by).await?;
+        self.inner.ledger.upgrade().await
+    }
+
+    async fn asked_for(&self, change: &str, site: &str, by: &str) -> Result<(), LedgerError> {
+        let (ledger, at) = (&self.inner.ledger, clock::now());
+        let asked = MembersChanged { change: change.into(), site: site.into(), by: by.to_owned(), at };
         let payload = entry::encode(&asked, b"");
         let draft = outgoing::draft(ledger, Kind::MembersChanged, b"members", payload, at);
-        ledger.append(vec![draft]).await.map_err(|error| LedgerError::Unavailable(error.to_string()))?;
-        ledger.change_members(change).await
+        let kept = ledger.append(vec![draft]).await;
+        kept.map(drop).map_err(|error| LedgerError::Unavailable(error.to_string()))
     }
 
     /// Blocks.

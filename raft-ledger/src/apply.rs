@@ -14,6 +14,7 @@ use crate::cosign::Contradiction;
 use crate::merkle::Tree;
 use crate::raft::{Entry as RaftEntry, GROUP, Payload as RaftPayload, StoredMembership};
 use crate::record::{Batch, Command, Hash, Item, Message, OpenEpoch, Provenance, SiteName, Verified, sha256};
+use crate::rules::Rules;
 use crate::store::applied::{
     Applied, SiteState, applied_key, encode, load_applied, load_site, load_tree, site_key,
 };
@@ -39,10 +40,6 @@ fn dedupe_window() -> u64 {
     }
     DEDUPE_WINDOW
 }
-
-/// The rules that this release applies by, see [`crate::record::ApplyVersion`]; 0 are the first ones. A release with
-/// others has the leader raise the version once every member says in its hello that it knows them.
-pub(crate) const APPLY_VERSION: u32 = 0;
 
 /// Batch keys of the sites that may write.
 pub(crate) type BatchKeys = HashMap<SiteName, VerifyingKey>;
@@ -90,6 +87,7 @@ pub(crate) enum Effect {
 pub(crate) struct Applier {
     db: Arc<Generation>,
     keys: Arc<BatchKeys>,
+    rules: Arc<Rules>,
     tree: Tree,
     applied: Applied,
     sites: HashMap<SiteName, SiteState>,
@@ -97,11 +95,19 @@ pub(crate) struct Applier {
 
 impl Applier {
     /// Loads the applied state and checks that tiles and root agree.
-    pub(crate) fn load(db: Arc<Generation>, keys: Arc<BatchKeys>) -> Result<Applier, LedgerError> {
+    ///
+    /// # Errors
+    /// `OldRelease`: a later one has applied by rules that this one does not know.
+    pub(crate) fn load(
+        db: Arc<Generation>,
+        keys: Arc<BatchKeys>,
+        rules: Arc<Rules>,
+    ) -> Result<Applier, LedgerError> {
         let applied = load_applied(&db)?;
+        rules.are(applied.apply_version)?;
         let tree = load_tree(&db, &applied)?;
         db.set_dedupe_floor(dedupe_floor(applied.size));
-        Ok(Applier { db, keys, tree, applied, sites: HashMap::new() })
+        Ok(Applier { db, keys, rules, tree, applied, sites: HashMap::new() })
     }
 
     pub(crate) fn applied(&self) -> &Applied {
@@ -111,7 +117,7 @@ impl Applier {
     /// Applies one entry.
     ///
     /// # Errors
-    /// Storage only: what an entry says can make it refused, never fail.
+    /// Storage, and `OldRelease`: this release must not go on. Else what an entry says can make it refused, never fail.
     pub(crate) fn apply(&mut self, entry: &RaftEntry) -> Result<Effect, LedgerError> {
         let mut batch = WriteBatch::default();
         self.applied.last = Some(entry.log_id);
@@ -136,15 +142,8 @@ impl Applier {
             Err(_) => Ok(refused(None, None, Refusal::Unreadable)),
             Ok(Command::Batch(batch)) => self.apply_batch(out, &batch),
             Ok(Command::OpenEpoch(open)) => self.open_epoch(out, open),
-            Ok(Command::ApplyVersion(version)) if version.apply_version > APPLY_VERSION => {
-                // Whoever went on by the old rules would hold another ledger than the others.
-                Err(LedgerError::Config(format!(
-                    "the consortium applies entries by the rules of version {}, this release knows {APPLY_VERSION}: run \
-                     the later release",
-                    version.apply_version
-                )))
-            }
             Ok(Command::ApplyVersion(version)) => {
+                self.rules.are(version.apply_version)?;
                 self.applied.apply_version = self.applied.apply_version.max(version.apply_version);
                 Ok(Effect::Nothing)
             }
@@ -319,9 +318,17 @@ impl Applier {
         let index = index_of_key(&found)?;
         #[cfg(any(test, feature = "sim"))]
         if crate::sim::planted(crate::sim::Plant::DedupeOffByOne) {
-            return Ok((index + dedupe_window() >= self.tree.size()).then_some(index));
+            return Ok((index + self.window() >= self.tree.size()).then_some(index));
         }
-        Ok((index + dedupe_window() > self.tree.size()).then_some(index))
+        Ok((index + self.window() > self.tree.size()).then_some(index))
+    }
+
+    fn window(&self) -> u64 {
+        #[cfg(test)]
+        if self.applied.apply_version >= crate::rules::NEXT {
+            return crate::rules::NEXT_DEDUPE_WINDOW;
+        }
+        dedupe_window()
     }
 
     fn write_provenance(

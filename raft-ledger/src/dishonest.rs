@@ -1,6 +1,7 @@
 //! Tests: a member of the consortium that lies to the others, over the real network, with keys of its own that are
 //! good. Whatever it does changes nothing at honest sites, and leaves evidence against it and nobody else.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,32 +11,39 @@ use serde_json::Value;
 
 use crate::checkpoint::Checkpoint;
 use crate::keys::SiteKeys;
-use crate::network::{Identity, Network, Peer, Peers, Tls};
-use crate::raft::{GROUP, Member, Proposal, StoredMembership};
-use crate::record::{Batch, BatchHead, Command, Hash, Item, Message, OpenEpoch, Private, sha256};
+use crate::membership::Request;
+use crate::network::{Identity, Network, Peer, Peers, RpcError, Tls};
+use crate::raft::{GROUP, Member, Membership, Proposal, StoredMembership, log_id};
+use crate::record::{
+    ApplyVersion, Batch, BatchHead, Command, Hash, Item, Message, OpenEpoch, Private, sha256,
+};
+use crate::rules::{APPLY_VERSION, Rules};
 use crate::store::applied::{SiteState, load_site};
 use crate::store::{LogStore, SiteDb};
 use crate::tasks::Tasks;
-use crate::{Config, Draft, Ledger, MemberChange, PeerConfig, Role, Subject};
+use crate::{Config, Draft, Ledger, LedgerError, MemberChange, PeerConfig, Role, Subject};
 
 const NAMES: [&str; 3] = ["a", "b", "c"];
+/// Has keys and is no member.
+const SPARE: [&str; 2] = ["spare-1", "spare-2"];
 const ENTRIES: u64 = 20;
 
 /// Sites a and b, honest, with some entries; and c's keys and connections in the hands of the test.
 struct Consortium {
     dir: tempfile::TempDir,
+    addresses: [String; 3],
     honest: Vec<Ledger>,
     keys: SiteKeys,
-    addresses: [String; 3],
     /// While c is in the hands of the test.
     peers: Option<Peers>,
+    /// The connections live as long.
     tasks: Tasks,
 }
 
 impl Consortium {
     async fn start() -> Consortium {
         let dir = tempfile::tempdir().unwrap();
-        let sites = NAMES.map(|name| (name, "127.0.0.1"));
+        let sites: Vec<_> = NAMES.iter().chain(&SPARE).map(|name| (*name, "127.0.0.1")).collect();
         crate::keys::init(&dir.path().join("keys"), &sites).unwrap();
         let listeners = NAMES.map(|_| std::net::TcpListener::bind("127.0.0.1:0").unwrap());
         let addresses = listeners.map(|listener| listener.local_addr().unwrap().to_string());
@@ -47,13 +55,9 @@ impl Consortium {
         honest[0].append(drafts).await.unwrap();
         let keys = SiteKeys::load(&dir.path().join("keys/c")).unwrap();
         let tasks = Tasks::default();
-        let (identity, tls) = (identity(&dir.path().join("c")), Tls::new(&keys).unwrap());
-        let known = addresses.clone();
-        let address_of =
-            move |site: &str| Some(known[NAMES.iter().position(|name| *name == site)?].clone());
-        let peers = Network::new(address_of, &tls, &identity, &tasks).peers();
-        peers.keep(&[0, 1].map(|n| (n as u64, Member::founder(NAMES[n]))).into());
-        let all = Consortium { dir, honest, keys, addresses, peers: Some(peers), tasks };
+        let identity = identity(&dir.path().join("c"), &StoredMembership::default());
+        let peers = Some(connect(&identity, &keys, &addresses, &tasks));
+        let all = Consortium { dir, addresses, honest, keys, peers, tasks };
         all.until("both have all entries", || all.honest.iter().all(|site| site.size() == ENTRIES)).await;
         all
     }
@@ -81,9 +85,9 @@ impl Consortium {
     }
 
     /// c hands a command to whoever leads.
-    async fn propose(&self, command: Command) {
+    async fn propose(&self, command: Command) -> Result<(), RpcError> {
         let leader = self.peer(self.leader().await as u64);
-        leader.forward(command.encode()).await.await.unwrap();
+        leader.forward(command.encode()).await.await
     }
 
     fn peer(&self, n: u64) -> Peer {
@@ -126,7 +130,7 @@ impl Consortium {
         let text = std::fs::read(&files[0]).unwrap();
         assert_eq!(serde_json::from_slice::<Value>(&text).unwrap()["site"], "c");
         let keys = ledger_verifier::Keys::parse(&self.keys.verifier_keys()).unwrap();
-        ledger_verifier::judge_evidence(&text, &keys).unwrap()
+        ledger_verifier::judge_evidence(&text, &keys, Some(2)).unwrap()
     }
 
     fn data(&self, site: usize) -> PathBuf {
@@ -164,10 +168,21 @@ impl Consortium {
     }
 }
 
-fn identity(data: &Path) -> Arc<Identity> {
+/// c, that knows of these members.
+fn identity(data: &Path, members: &StoredMembership) -> Arc<Identity> {
     let log = LogStore::open(&data.join("raftdb")).unwrap();
     let site_db = Arc::new(SiteDb::open(&data.join("sitedb")).unwrap());
-    Identity::new("c", &site_db, &log, (2, true), &StoredMembership::default(), None).unwrap()
+    let rules = Rules::up_to(APPLY_VERSION);
+    Identity::new("c", &site_db, &log, (2, true), members, None, &rules).unwrap()
+}
+
+/// c's connections to a and b.
+fn connect(identity: &Arc<Identity>, keys: &SiteKeys, addresses: &[String; 3], tasks: &Tasks) -> Peers {
+    let addresses = addresses.clone();
+    let address_of = move |site: &str| Some(addresses[NAMES.iter().position(|name| *name == site)?].clone());
+    let peers = Network::new(address_of, &Tls::new(keys).unwrap(), identity, tasks).peers();
+    peers.keep(&[0, 1].map(|n| (n as u64, Member::founder(NAMES[n]))).into());
+    peers
 }
 
 fn config(dir: &Path, addresses: &[String; 3], n: usize) -> Config {
@@ -241,10 +256,10 @@ async fn two_stories_to_one_site_are_a_split_view() {
 async fn two_batches_for_one_place_are_found_by_all() {
     let all = Consortium::start().await;
     let open = OpenEpoch::sign(GROUP, all.keys.site.clone(), 0, [1; 16], &all.keys.batch);
-    all.propose(Command::OpenEpoch(open)).await;
+    all.propose(Command::OpenEpoch(open)).await.unwrap();
     let [first, second] = [1, 2].map(|n| all.batch("c", 1, Hash::default(), n));
-    all.propose(Command::Batch(first.clone())).await;
-    all.propose(Command::Batch(second)).await;
+    all.propose(Command::Batch(first.clone())).await.unwrap();
+    all.propose(Command::Batch(second)).await.unwrap();
     for site in 0..2 {
         all.blamed(site).await;
         let found = all.evidence(site, "two-batches");
@@ -258,26 +273,33 @@ async fn two_batches_for_one_place_are_found_by_all() {
     all.close().await;
 }
 
-/// What it hands to an honest leader in another's name is proposed by nobody, and convicts nobody.
+/// What it writes in another's name, or in nobody's, is not taken, and convicts nobody: least of all the one that it
+/// names.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_batch_in_anothers_name_is_not_proposed() {
+async fn nothing_is_taken_from_a_site_but_its_own() {
     let all = Consortium::start().await;
-    let before = all.honest[1].status().refused;
-    let leader = all.peer(all.leader().await as u64);
+    let (root, refused) = (all.honest[0].status().root, all.honest[1].status().refused);
     // In another's name; in its own, and not signed; what another has signed and not sent to it.
     let mut in_its_name = all.batch("c", 1, Hash::default(), 1);
     in_its_name.signature = [1; 64];
-    for batch in [all.next_of_a("c"), in_its_name, all.next_of_a("a"), all.changed()] {
-        let refused = leader.forward(Command::Batch(batch).encode()).await.await.unwrap_err().to_string();
-        assert!(refused.contains("was not made by site c"), "{refused}");
+    let a = all.next_of_a("a").head.site;
+    let mut commands: Vec<_> = [all.next_of_a("c"), in_its_name, all.next_of_a("a"), all.changed()]
+        .map(Command::Batch)
+        .into();
+    commands.push(Command::OpenEpoch(OpenEpoch::sign(GROUP, a, 1, [1; 16], &all.keys.batch)));
+    commands.push(Command::ApplyVersion(ApplyVersion { apply_version: 1 }));
+    commands.push(Command::Unknown(Bytes::from_static(&[1, 0, 99, 1])));
+    for command in commands {
+        let error = all.propose(command).await.unwrap_err().to_string();
+        assert!(error.contains("was not made by site c"), "{error}");
     }
-    let outcomes = all.honest[0].append(vec![draft(99)]).await.unwrap();
-    assert_eq!(outcomes[0].index, ENTRIES, "the one that was named goes on");
-    all.until("both have it", || all.honest.iter().all(|site| site.size() == ENTRIES + 1)).await;
     for site in &all.honest {
-        assert_eq!(site.status().refused, before);
+        assert_eq!((site.status().root, site.size()), (root.clone(), ENTRIES));
         assert!(site.blamed_sites().is_empty());
     }
+    assert_eq!(all.honest[1].status().refused, refused, "nothing of it is in the raft log");
+    let outcomes = all.honest[0].append(vec![draft(99)]).await.unwrap();
+    assert_eq!(outcomes[0].index, ENTRIES, "the one that was named goes on");
     all.close().await;
 }
 
@@ -303,4 +325,56 @@ async fn a_leader_that_forges_is_convicted_by_those_who_heard_it() {
         c.close().await.unwrap();
         all.close().await;
     }
+}
+
+/// It says that it knows of a later change, by which it is a member again.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_removed_site_is_not_let_in_by_its_own_word() {
+    let all = Consortium::start().await;
+    let remove = || all.honest[1].change_members(MemberChange::Remove { site: "c".into() });
+    while let Err(error) = remove().await {
+        assert!(matches!(error, LedgerError::Unavailable(_)), "{error}");
+    }
+    let removed = |site: &Ledger| site.inner.membership.list().iter().all(|member| member.site != "c");
+    all.until("both know", || all.honest.iter().all(removed)).await;
+
+    let members = NAMES.iter().enumerate().map(|(n, name)| (n as u64, Member::founder(name)));
+    let membership = Membership::new(
+        vec![BTreeSet::from([0, 1, 2])],
+        members.collect::<std::collections::BTreeMap<_, _>>(),
+    );
+    let later = StoredMembership::new(Some(log_id(9, 1 << 40)), membership.unwrap());
+    let liar = identity(&all.dir.path().join("liar"), &later);
+    assert_eq!(liar.hello().member_by, Some(1 << 40));
+    let peers = connect(&liar, &all.keys, &all.addresses, &all.tasks);
+    all.until("it is refused", || {
+        liar.standing.notice().is_some_and(|told| told.contains("site c is no member"))
+    })
+    .await;
+    for (_, peer) in peers.all() {
+        assert!(peer.read_index().await.is_err() && !peer.is_connected(), "{} let it in", peer.name);
+    }
+    all.close().await;
+}
+
+/// Two entries that a majority does not confirm take longer than a connection may be silent.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_that_takes_long_is_answered_with_what_came_of_it() {
+    let mut all = Consortium::start().await;
+    let leader = all.leader().await;
+    // c votes, and never confirms anything; without the other one there is no majority.
+    let joining = Config::new("spare-1", all.dir.path().join("spare-1"), all.dir.path().join("keys/spare-1"));
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    drop(listener);
+    let joining = Config { listen: address.clone(), free_space_reserve_bytes: 1 << 20, ..joining };
+    let joining = Ledger::open(joining).await.unwrap();
+    let other = all.honest.remove(1 - leader);
+    other.close().await.unwrap();
+    let add = MemberChange::Add { site: "spare-1".into(), address: Some(address) };
+    let told = all.peer(leader as u64).membership(&Request::Change(add)).await;
+    let Ok(Err(crate::membership::Refusal::Unavailable(why))) = &told else { panic!("{told:?}") };
+    assert!(why.contains("no majority confirmed the change in time"), "{why}");
+    joining.close().await.unwrap();
+    all.close().await;
 }

@@ -94,7 +94,8 @@ pub(crate) fn contacts(config: &Config, tls: &Tls, identity: &Arc<Identity>) -> 
         let asked = async move {
             let hello = network::probe(&tls, &identity, &address, &site).await?;
             let older = || "its release cannot join a running consortium; upgrade it".to_owned();
-            Ok(Candidate { node: hello.node.ok_or_else(older)?, store: hello.store_id })
+            let (node, store) = (hello.node.ok_or_else(older)?, hello.store_id);
+            Ok(Candidate { node, store, apply_version: hello.apply_version })
         };
         Box::pin(asked) as BoxFuture<'static, _>
     };

@@ -14,6 +14,7 @@ use crate::config::Config;
 use crate::merkle::root_at;
 use crate::network::{Landing, Peers};
 use crate::raft::LogId;
+use crate::standing::Standing;
 use crate::store::LogStore;
 use crate::store::applied::{load_applied, load_tree};
 use crate::store::damage::marked;
@@ -26,6 +27,15 @@ use crate::{CosignedCheckpoint, LedgerError};
 /// Before the peers are asked again.
 const PAUSE: Duration = Duration::from_secs(3);
 
+/// A site whose ledger is being made again.
+#[derive(Clone, Copy, Debug)]
+pub struct Healing<'a> {
+    /// What was found wrong.
+    pub damage: &'a str,
+    /// Why the other sites do not help, and what to do about it; `None`: nothing stands against it.
+    pub notice: Option<&'a str>,
+}
+
 /// What a ledger must agree with to become this site's.
 #[derive(Clone)]
 struct Demands {
@@ -36,7 +46,8 @@ struct Demands {
     cosigned: Option<CosignedCheckpoint>,
 }
 
-/// Opens the ledger of the site, or makes it again. `tell` hears why, once, before that begins.
+/// Opens the ledger of the site, or makes it again. `tell` hears why before that begins, and again when the others do
+/// not let this site in.
 ///
 /// # Errors
 /// `Damaged` where nobody can help: a site alone whose own snapshot is damaged, too.
@@ -44,8 +55,8 @@ pub(crate) async fn open_ledger(
     config: &Config,
     log: &LogStore,
     cosigned: Option<CosignedCheckpoint>,
-    peers: impl FnOnce() -> Result<Peers, LedgerError>,
-    tell: impl Fn(&str),
+    peers: impl FnOnce() -> Result<(Peers, Arc<Standing>), LedgerError>,
+    tell: impl Fn(Healing<'_>),
 ) -> Result<Arc<LedgerStore>, LedgerError> {
     let ledgerdb = config.data.join("ledgerdb");
     let demands = Demands { purged: log.purged(), log_is_complete: log.is_complete(), cosigned };
@@ -55,13 +66,17 @@ pub(crate) async fn open_ledger(
         Err(other) => return Err(other),
     };
     tracing::error!(damage = %why, "the ledger database of this site is damaged; healing it");
-    tell(&why);
+    tell(Healing { damage: &why, notice: None });
     let room = Room::open(&config.data)?;
     let (own, wanted) = (room.clone(), demands.clone());
     let found = match blocking::attempt(move || from_here(&own, &wanted)).await? {
         Some(found) => found,
         None if config.peers.is_empty() => return alone(&ledgerdb, &why),
-        None => from_peers(&room, &peers()?, &demands).await,
+        None => {
+            let (peers, standing) = peers()?;
+            let refused = |notice: Option<&str>| tell(Healing { damage: &why, notice });
+            from_peers(&room, &peers, &demands, || notice(&standing, config), refused).await
+        }
     };
     let aside = replace(&room, &found)?;
     let store = open_whole(&ledgerdb, &demands)?;
@@ -129,10 +144,36 @@ fn from_here(room: &Room, demands: &Demands) -> Result<Option<PathBuf>, LedgerEr
     Ok(Some(path))
 }
 
-/// Asks one after the other until one of them could help.
-async fn from_peers(room: &Room, peers: &Peers, demands: &Demands) -> PathBuf {
-    let mut shown = String::new();
+/// For the operator of a site that the others do not let in. One that is no member, or is one no longer under this raft
+/// log, gets nothing from them: it can only join as a new node, for which it must run.
+fn notice(standing: &Standing, config: &Config) -> Option<String> {
+    let why = standing.notice()?;
+    if !standing.is_outsider() {
+        return Some(why);
+    }
+    let (data, site) = (config.data.display(), &config.site);
+    Some(format!(
+        "this site's ledger is damaged, and the other sites do not let it in to heal from them: {why}. Stop it, move \
+         `raftdb` and `ledgerdb` out of {data} (and nothing else: its keys and its outbox stay), and start it again: it \
+         becomes a new node, which `medulla site add {site}` lets join"
+    ))
+}
+
+/// Asks one after the other until one of them could help. `tell` hears whenever `notice` is another one.
+async fn from_peers(
+    room: &Room,
+    peers: &Peers,
+    demands: &Demands,
+    notice: impl Fn() -> Option<String>,
+    tell: impl Fn(Option<&str>),
+) -> PathBuf {
+    let (mut shown, mut told) = (String::new(), None);
     loop {
+        let now = notice();
+        if now != told {
+            tell(now.as_deref());
+            told = now;
+        }
         for (_, peer) in peers.all() {
             let (path, demands) = (room.new_path("i"), demands.clone());
             let landing = Landing {

@@ -20,8 +20,9 @@ use crate::network::{Identity, Network, Peers, Served, Service, Tls, listen};
 use crate::observer::Observer;
 use crate::outbox::{self, Outbox};
 use crate::packer::Packer;
-use crate::raft::{StoredMembership, Types};
+use crate::raft::Types;
 use crate::roster::Roster;
+use crate::rules::{APPLY_VERSION, Rules};
 use crate::seal::Sealer;
 use crate::shredding::Shredder;
 use crate::standing::Standing;
@@ -33,7 +34,7 @@ use crate::tasks::Tasks;
 use crate::types::OWN_KINDS;
 use crate::writer::{Drafts, Writer};
 use crate::{
-    AppendError, Draft, LedgerError, Outcome, PeerStatus, Role, Status, Subject, Tag, heal, high_water,
+    AppendError, Draft, Healing, LedgerError, Outcome, PeerStatus, Role, Status, Subject, Tag, heal, high_water,
     housekeeping, scrub,
 };
 
@@ -60,6 +61,7 @@ pub(crate) struct Inner {
     pub(crate) peers: Peers,
     pub(crate) membership: Arc<Membership>,
     roster: Arc<Roster>,
+    rules: Arc<Rules>,
     pub(crate) standing: Arc<Standing>,
     pub(crate) shredder: Arc<Shredder>,
     /// One at a time.
@@ -84,8 +86,18 @@ impl Ledger {
     }
 
     /// As [`Ledger::open`]; `healing` hears what is wrong with the ledger's database before that is made again, which
-    /// takes as long as peers need to send it.
-    pub async fn open_telling(config: Config, healing: impl Fn(&str)) -> Result<Ledger, LedgerError> {
+    /// takes as long as peers need to send it, and what stands against that whenever it is something else.
+    pub async fn open_telling(config: Config, healing: impl Fn(Healing<'_>)) -> Result<Ledger, LedgerError> {
+        Ledger::open_as(config, APPLY_VERSION, healing).await
+    }
+
+    /// As a release that knows the rules of apply up to `known`.
+    pub(crate) async fn open_as(
+        config: Config,
+        known: u32,
+        healing: impl Fn(Healing<'_>),
+    ) -> Result<Ledger, LedgerError> {
+        let rules = Rules::up_to(known);
         let keys = Arc::new(SiteKeys::load(&config.keys)?);
         let founders = founders(&config, &keys)?;
         let data = config.data.clone();
@@ -97,10 +109,10 @@ impl Ledger {
         let peers = || {
             // Before the ledger is there the founders are all that is known of the members.
             let node = own_node(&log, &founders, &config.site, None)?;
-            let identity = Identity::new(&config.site, &site_db, &log, node, &StoredMembership::default(), None)?;
+            let identity = Identity::healing(&config.site, &site_db, &log, node, &rules)?;
             let peers = Network::new(address_of(&config), &tls, &identity, &tasks).peers();
             peers.keep(&founders);
-            Ok(peers)
+            Ok((peers, identity.standing.clone()))
         };
         let store = heal::open_ledger(&config, &log, newest.get(), peers, healing).await?;
         let sealer = Arc::new(Sealer::open_store(&data.join("subjects.keys"), &keys)?);
@@ -118,11 +130,12 @@ impl Ledger {
             log.cut_before(last)?;
         }
         log.check_reached(applied.last.as_ref())?;
-        let machine = StateMachine::open(store.clone(), &log, Arc::new(batch_keys), observer.clone())?;
+        let machine =
+            StateMachine::open(store.clone(), &log, Arc::new(batch_keys), rules.clone(), observer.clone())?;
         let node = own_node(&log, &founders, &config.site, Some(&applied))?;
         let (id, is_founder) = node;
         let last = applied.last.as_ref();
-        let identity = Identity::new(&config.site, &site_db, &log, node, &applied.membership, last)?;
+        let identity = Identity::new(&config.site, &site_db, &log, node, &applied.membership, last, &rules)?;
         let (roster, standing) = (identity.roster.clone(), identity.standing.clone());
         let network = Network::new(address_of(&config), &tls, &identity, &tasks);
         let peers = network.peers();
@@ -130,7 +143,8 @@ impl Ledger {
         let raft = Raft::new(id, raft_config, network, log.clone(), machine).await.map_err(consensus)?;
         let (site, member) = (config.site.clone(), standing.clone());
         let contacts = contacts(&config, &tls, &identity);
-        let membership = Membership::new(raft.clone(), peers.clone(), roster.clone(), contacts);
+        let membership =
+            Membership::new(raft.clone(), peers.clone(), roster.clone(), rules.clone(), contacts);
         let membership = Arc::new(membership);
         tasks.spawn(high_water::run(log.clone(), identity.clone(), raft.clone()));
         if !config.listen.is_empty() {
@@ -216,6 +230,7 @@ impl Ledger {
             peers,
             membership,
             roster,
+            rules,
             standing,
             shredder,
             shredding: tokio::sync::Mutex::default(),
@@ -358,7 +373,9 @@ impl Ledger {
             refused: view.refused,
             log_first_index: metrics.purged.as_ref().map_or(0, |id| id.index + 1),
             in_flight_bytes: self.inner.in_flight.bytes(),
-            notice: self.inner.standing.notice(),
+            apply_version: self.inner.rules.applied(),
+            apply_version_known: self.inner.rules.known(),
+            notice: self.inner.rules.notice().or_else(|| self.inner.standing.notice()),
             damage: self.inner.store.damage().found(),
         }
     }
@@ -419,6 +436,10 @@ impl Ledger {
             return Ok(());
         }
         flushed?;
+        if self.inner.rules.notice().is_some() {
+            // Consensus has stopped by itself.
+            return Ok(());
+        }
         stopped.map_err(|e| LedgerError::Consensus(e.to_string()))
     }
 }

@@ -33,7 +33,10 @@ mod random;
 mod read_index;
 mod reads;
 mod record;
+#[cfg(test)]
+mod rolling;
 mod roster;
+mod rules;
 mod scrub;
 mod seal;
 mod shred;
@@ -53,6 +56,7 @@ mod writer;
 pub use backup::{Backup, Restored, backup_stopped, restore};
 pub use config::{Config, PeerConfig};
 pub use export::Progress;
+pub use heal::Healing;
 pub use keys::IndexKey;
 pub use ledger::Ledger;
 pub use membership::{MemberChange, MemberRole, MemberStatus};

@@ -173,7 +173,8 @@ impl Observer {
             }
             _ => tracing::warn!(site = name, ?refusal, "an entry was refused"),
         }
-        if site.as_ref() == Some(&self.own) {
+        // What is forged is no proposal of this site's, and there may be any number of it.
+        if site.as_ref() == Some(&self.own) && refusal != Refusal::Forged {
             self.tell(Event::Refused { batch_hash, refusal });
         }
     }
@@ -197,4 +198,23 @@ impl Observer {
 /// A panic while one of these is held leaves it whole: each use is one assignment or one map operation.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_others_forge_in_this_sites_name_is_not_told_to_its_writer() {
+        let own = SiteName::new("a").unwrap();
+        let (observer, mut events) = Observer::new(own.clone());
+        let mut refuse = |refusal| {
+            let effect =
+                Effect::Refused { site: Some(own.clone()), batch_hash: None, refusal, contradiction: None };
+            observer.applied(&Applied::default(), effect);
+            events.try_recv().is_ok()
+        };
+        assert!(!refuse(Refusal::Forged));
+        assert!(refuse(Refusal::WrongEpoch), "an epoch that it asked for in vain");
+    }
 }

@@ -20,6 +20,19 @@ impl Ledger {
         self.inner.membership.ask(Request::Change(change)).await
     }
 
+    /// Has entries applied by the latest rules that every voter's release knows, from an entry on. Nobody goes back:
+    /// a release that does not know them is let in no more. Returns the version, once this site applies by it; any site
+    /// may ask.
+    ///
+    /// # Errors
+    /// `Refused` names the voter whose release knows no later rules, or that cannot be reached to be asked.
+    /// `Unavailable` without a leader, or when a majority did not confirm in time.
+    pub async fn upgrade(&self) -> Result<u32, LedgerError> {
+        self.inner.membership.ask(Request::Upgrade).await?;
+        self.catch_up().await?;
+        Ok(self.status().apply_version)
+    }
+
     /// Until this site was found to have another disk than the others know it by: closed and opened again, the ledger
     /// goes on as a new node, which can be added.
     pub async fn outdated(&self) {

@@ -1,6 +1,7 @@
 //! Whether this site takes part, and if not, what its operator can do about it.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
@@ -12,6 +13,7 @@ pub(crate) struct Standing {
     /// This node's number is one of those that founders have.
     is_founder: bool,
     notices: Mutex<Notices>,
+    is_outsider: AtomicBool,
     outdated: watch::Sender<bool>,
 }
 
@@ -24,7 +26,8 @@ struct Notices {
 
 impl Standing {
     pub(crate) fn new(log: LogStore, is_founder: bool) -> Standing {
-        Standing { log, is_founder, notices: Mutex::default(), outdated: watch::Sender::new(false) }
+        let (notices, outdated) = (Mutex::default(), watch::Sender::new(false));
+        Standing { log, is_founder, notices, is_outsider: AtomicBool::new(false), outdated }
     }
 
     /// What to do, for the operator.
@@ -33,12 +36,18 @@ impl Standing {
         notices.removed.as_ref().or(notices.refused.values().next()).cloned()
     }
 
+    /// The others know of no member that this node is.
+    pub(crate) fn is_outsider(&self) -> bool {
+        self.is_outsider.load(Ordering::Relaxed)
+    }
+
     /// True once this ledger must be opened again to go on as another node.
     pub(crate) fn watch_outdated(&self) -> watch::Receiver<bool> {
         self.outdated.subscribe()
     }
 
     pub(crate) fn is_member(&self) {
+        self.is_outsider.store(false, Ordering::Relaxed);
         *self.lock() = Notices::default();
     }
 
@@ -47,10 +56,12 @@ impl Standing {
         let mut notices = self.lock();
         notices.removed = None;
         notices.refused.remove(by);
+        self.is_outsider.store(false, Ordering::Relaxed);
     }
 
     /// The site `by` does not let this node take part, for this reason.
     pub(crate) fn must_rejoin(&self, by: &str, why: &str) {
+        self.is_outsider.store(true, Ordering::Relaxed);
         if self.lock().refused.insert(by.to_owned(), why.to_owned()).as_deref() == Some(why) {
             return;
         }
@@ -65,6 +76,13 @@ impl Standing {
                 self.outdated.send_replace(true);
             }
             Err(error) => tracing::error!(%error, "this site cannot become a new node"),
+        }
+    }
+
+    /// The others have gone on to rules that this site's release does not know.
+    pub(crate) fn must_upgrade(&self, by: &str, why: &str) {
+        if self.lock().refused.insert(by.to_owned(), why.to_owned()).as_deref() != Some(why) {
+            tracing::error!(%why, %by, "another site does not let this one take part");
         }
     }
 

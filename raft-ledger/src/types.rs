@@ -139,6 +139,12 @@ pub enum LedgerError {
     /// It would do harm or makes no sense; says why.
     #[error("refused: {0}")]
     Refused(String),
+    /// This site's release would make another ledger of the entries than the others do.
+    #[error(
+        "the consortium applies entries by the rules of version {applied}, this release knows them up to {known}: run \
+         the later release that the other sites run"
+    )]
+    OldRelease { applied: u32, known: u32 },
     /// There is no proof to give, or not yet; says why.
     #[error("not proven: {0}")]
     NotProven(String),
@@ -189,6 +195,10 @@ pub struct Status {
     /// Raft log that is kept: entries before are only in snapshots and in the ledger itself.
     pub log_first_index: u64,
     pub in_flight_bytes: usize,
+    /// The rules that entries are applied by now, see [`Ledger::upgrade`](crate::Ledger::upgrade).
+    pub apply_version: u32,
+    /// The latest that this site's release knows.
+    pub apply_version_known: u32,
     /// Why this site does not take part, and what to do; `None`: it does.
     pub notice: Option<String>,
     /// What was found wrong with this site's ledger database; it heals from the peers when it is opened next.

@@ -214,6 +214,23 @@ async fn a_new_consortium_goes_on_from_a_backup() {
     }
     assert!(all[0].prove(5).unwrap().contains("index 5"));
     assert!(all[0].prove_consistency(60, 63).unwrap().starts_with("old 60"));
+
+    // A founder that loses its disk and is restored from the same backup again is a new node, as any other would be.
+    close(ledgers.remove(1)).await;
+    std::fs::remove_dir_all(config(1).data).unwrap();
+    restored(&folder, &config(1), true).unwrap();
+    std::fs::copy(old.data(1).join("subjects.keys"), config(1).data.join("subjects.keys")).unwrap();
+    let b = Ledger::open(config(1)).await.unwrap();
+    b.outdated().await;
+    close(b).await;
+    let b = Ledger::open(config(1)).await.unwrap();
+    add(&ledgers[0], "b", None).await.unwrap();
+    promote(&ledgers[0], "b").await;
+    assert_eq!(append(&b, vec![draft(200)]).await[0].index, 63);
+    ledgers.push(b);
+    let all: Vec<&Ledger> = ledgers.iter().collect();
+    wait_for_size(&all, 64).await;
+    common::equal_roots(&all, 64);
     for ledger in ledgers {
         close(ledger).await;
     }

@@ -91,7 +91,7 @@ async fn a_root_that_the_tiles_do_not_give_is_made_again_from_the_log() {
         db.flush_cf(cf).unwrap();
     }
     let told = std::sync::Mutex::new(String::new());
-    let tell = |why: &str| *told.lock().unwrap() = why.to_owned();
+    let tell = |now: raft_ledger::Healing<'_>| *told.lock().unwrap() = now.damage.to_owned();
     let ledger = Ledger::open_telling(consortium.config(0), tell).await.unwrap();
     let told = told.into_inner().unwrap();
     assert!(told.contains("the tiles give another root"), "{told}");

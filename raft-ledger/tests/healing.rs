@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use std::sync::Mutex;
 use std::time::Duration;
 
-use common::{Consortium, append, close, draft, wait_for_size};
-use raft_ledger::{Config, Ledger, LedgerError, Payload};
+use common::{Consortium, add, append, close, draft, promote, wait_for_size};
+use raft_ledger::{Config, Healing, Ledger, LedgerError, MemberChange, Payload};
 
 /// Sites that take snapshots often.
 struct Sites(Consortium);
@@ -24,7 +24,7 @@ impl Sites {
     /// Opens site `n`; why it had to heal.
     async fn heal(&self, n: usize) -> (Ledger, Vec<String>) {
         let told = Mutex::new(Vec::new());
-        let tell = |why: &str| told.lock().unwrap().push(why.to_owned());
+        let tell = |now: Healing<'_>| told.lock().unwrap().push(now.damage.to_owned());
         let ledger = Ledger::open_telling(self.config(n), tell).await.unwrap();
         (ledger, told.into_inner().unwrap())
     }
@@ -179,4 +179,70 @@ async fn a_site_alone_without_a_whole_snapshot_says_what_to_do() {
     let error = Ledger::open(sites.config(0)).await.err();
     let Some(LedgerError::Damaged(text)) = error else { panic!("{error:?}") };
     assert!(text.contains("medulla ledger restore"), "{text}");
+}
+
+/// The only one that can help has another raft log, and so another number, than when the consortium was founded.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_site_heals_from_one_that_has_become_a_new_node() {
+    let (sites, mut ledgers, size) = filled().await;
+    close(ledgers.remove(1)).await;
+    sites.0.wipe(1);
+    let b = sites.open(1).await;
+    b.outdated().await;
+    close(b).await;
+    let b = sites.open(1).await;
+    add(&ledgers[0], "b", None).await.unwrap();
+    promote(&ledgers[0], "b").await;
+    wait_for_size(&[&b], size).await;
+
+    close(ledgers.pop().unwrap()).await;
+    damage(&sites.tables(2));
+    close(ledgers.pop().unwrap()).await;
+    let (c, why) = sites.heal(2).await;
+    assert_eq!(why.len(), 1, "{why:?}");
+    let a = sites.open(0).await;
+    whole(&[&a, &b, &c], 2, size).await;
+    for ledger in [a, b, c] {
+        close(ledger).await;
+    }
+}
+
+/// It says what to do, and that works.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_damaged_site_that_is_no_member_any_more_says_so() {
+    let (sites, mut ledgers, size) = filled().await;
+    close(ledgers.pop().unwrap()).await;
+    let a = &ledgers[0];
+    while let Err(error) = a.change_members(MemberChange::Remove { site: "c".into() }).await {
+        assert!(matches!(error, LedgerError::Unavailable(_)), "{error}");
+    }
+    damage(&sites.tables(2));
+    let (told, mut notices) = tokio::sync::mpsc::unbounded_channel();
+    let config = sites.config(2);
+    // Of its own: with it everything ends, as with a process.
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.spawn(async move {
+        let tell = |now: Healing<'_>| drop(told.send(now.notice.map(str::to_owned)));
+        Ledger::open_telling(config, tell).await.map(drop)
+    });
+    assert_eq!(notices.recv().await.unwrap(), None, "first what is damaged");
+    let notice = notices.recv().await.unwrap().unwrap();
+    assert!(notice.contains("no member") && notice.contains("`medulla site add c`"), "{notice}");
+    assert!(notice.contains("move `raftdb` and `ledgerdb` out of"), "{notice}");
+    tokio::task::spawn_blocking(move || drop(runtime)).await.unwrap();
+
+    for name in ["raftdb", "ledgerdb"] {
+        std::fs::rename(sites.0.data(2).join(name), sites.0.dir.path().join(name)).unwrap();
+    }
+    let c = sites.open(2).await;
+    c.outdated().await;
+    close(c).await;
+    let c = sites.open(2).await;
+    add(a, "c", None).await.unwrap();
+    promote(a, "c").await;
+    ledgers.push(c);
+    whole(&ledgers.iter().collect::<Vec<_>>(), 2, size).await;
+    for ledger in ledgers {
+        close(ledger).await;
+    }
 }

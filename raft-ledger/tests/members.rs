@@ -77,10 +77,10 @@ async fn a_site_alone_grows_to_three_and_shrinks_again() {
     let c = Ledger::open(joining(&consortium, 2)).await.unwrap();
     add(&b, "c", Some(consortium.address(2))).await.unwrap();
     let members = promote(&b, "c").await;
-    assert_eq!(
-        shown(&members),
-        [("a", MemberRole::Leader, true), ("b", MemberRole::Voter, true), ("c", MemberRole::Voter, true)]
-    );
+    let voting =
+        |members: &[MemberStatus]| members.iter().filter(|member| member.role != MemberRole::Learner).count();
+    // On a busy machine another one may lead by now.
+    assert_eq!((members.len(), voting(&members)), (3, 3), "{members:?}");
     assert!(refused(try_promote(&a, "c").await).contains("votes already"));
     assert!(refused(add(&a, "c", None).await).contains("is a member already"));
 
@@ -90,6 +90,10 @@ async fn a_site_alone_grows_to_three_and_shrinks_again() {
     // Without the first one the two others go on.
     close(a).await;
     append(&c, vec![draft(40)]).await;
+    // Who answered a moment ago counts as there.
+    while c.members().await.iter().any(|member| member.site == "a" && member.reachable) {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
     let why = refused(remove(&c, "b").await);
     assert!(why.contains("no majority") && why.contains("bring back a"), "{why}");
     remove(&c, "a").await.unwrap();

@@ -1,11 +1,17 @@
 //! Damage under a whole site, a backup of it, and a ledger that goes on from one.
 
+use std::fs::OpenOptions;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use integration_tests::{Consortium, Site, SiteOptions, eventually, medulla, run};
 use serde_json::Value;
+
+/// Of Linux: opening a pipe that nobody reads fails instead of waiting.
+const O_NONBLOCK: i32 = 0o4000;
 
 #[tokio::test]
 async fn a_damaged_ledger_heals_at_the_start_and_while_the_site_runs() -> anyhow::Result<()> {
@@ -76,6 +82,26 @@ async fn a_site_that_heals_is_not_ready_and_says_why() -> anyhow::Result<()> {
     ensure!(c.text("/readyz").await.is_err(), "a site that heals is not ready");
     ensure!(c.metric("medulla_ledger_healing").await? == 1.0, "the metric tells");
     c.stop()
+}
+
+/// Also while it waits for a disk.
+#[tokio::test]
+async fn a_site_that_heals_ends_when_it_is_told_to() -> anyhow::Result<()> {
+    let folder = tempfile::tempdir()?;
+    let mut site = Site::alone(folder.path(), &SiteOptions::default()).await?;
+    site.stop()?;
+    // Whoever opens it waits for somebody who writes.
+    let mark = site.data().join("ledger/ledgerdb/DAMAGED");
+    ensure!(Command::new("mkfifo").arg(&mark).status()?.success(), "no pipe");
+    site.start()?;
+    let opened = || OpenOptions::new().write(true).custom_flags(O_NONBLOCK).open(&mark);
+    let pipe = eventually("a site that reads", Duration::from_secs(30), async || opened().ok()).await?;
+    site.stop()?;
+    drop(pipe);
+    std::fs::remove_file(&mark)?;
+    site.start()?;
+    site.ready().await?;
+    site.stop()
 }
 
 #[tokio::test]

@@ -162,6 +162,23 @@ pub async fn backup(
     made.map(web::Json).map_err(|error| failed("backup-failed", error.to_string()))
 }
 
+#[derive(Serialize, ToSchema)]
+pub struct Upgraded {
+    /// The rules that entries are applied by now.
+    apply_version: u32,
+}
+
+/// Has entries applied by the latest rules that every voter's release knows; nobody goes back.
+#[utoipa::path(path = "/api/ledger/upgrade", tag = "ledger",
+    responses((status = 200, body = Upgraded), (status = 403, body = ApiError),
+        (status = 409, body = ApiError), (status = 503, body = ApiError)))]
+#[post("/ledger/upgrade")]
+pub async fn upgrade(site: SiteData, who: Identity) -> Result<web::Json<Upgraded>, ApiError> {
+    who.must_administer()?;
+    let raised = site.upgrade_ledger(who.name()).await;
+    super::sites::agreed(raised.map(|apply_version| Upgraded { apply_version }))
+}
+
 fn on_the_machine(access: &Access, text: &str) -> Result<(), ApiError> {
     match access {
         Access::Socket => Ok(()),

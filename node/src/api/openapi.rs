@@ -33,6 +33,7 @@ use super::{alerts, feeds, ledger, messages, patients, sites, status, stream};
         sites::remove,
         sites::lead,
         ledger::backup,
+        ledger::upgrade,
         stream::stream,
     )
 )]
@@ -64,6 +65,7 @@ mod tests {
                 "/api/ledger/consistency",
                 "/api/ledger/export",
                 "/api/ledger/proof/{index}",
+                "/api/ledger/upgrade",
                 "/api/ledger/verify",
                 "/api/messages",
                 "/api/messages/{index}",

@@ -88,6 +88,10 @@ impl Site for Handle {
         Handle::change_members(self, change, by).await
     }
 
+    async fn upgrade_ledger(&self, by: &str) -> Result<u32, LedgerError> {
+        Handle::upgrade_ledger(self, by).await
+    }
+
     fn checkpoint(&self) -> Option<CosignedCheckpoint> {
         Handle::ledger(self).checkpoint()
     }

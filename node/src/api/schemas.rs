@@ -146,6 +146,10 @@ pub struct LedgerStatus {
     /// Raft log that is kept from here on.
     log_first_index: u64,
     in_flight_bytes: usize,
+    /// The rules that entries are applied by now.
+    apply_version: u32,
+    /// The latest that this site's release knows.
+    apply_version_known: u32,
     /// Why this site does not take part, and what to do; `null`: it does.
     notice: Option<String>,
     /// What was found wrong with this site's ledger database.
@@ -167,6 +171,8 @@ pub struct MemberStatus {
     matched: Option<u64>,
     /// Raft entries that it has yet to receive.
     lag: Option<u64>,
+    /// The latest rules of apply that its release knows, as it last said.
+    apply_version: Option<u32>,
 }
 
 /// What a backup holds, and what it took.

@@ -84,6 +84,9 @@ pub trait Site: Send + Sync + 'static {
     /// The members after a change that `by` asked for.
     async fn change_members(&self, change: MemberChange, by: &str) -> Result<Vec<MemberStatus>, LedgerError>;
 
+    /// Asked for by `by`: the latest rules of apply that every voter knows. The version of those that hold then.
+    async fn upgrade_ledger(&self, by: &str) -> Result<u32, LedgerError>;
+
     /// The newest cosigned one.
     fn checkpoint(&self) -> Option<CosignedCheckpoint>;
 

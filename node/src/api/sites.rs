@@ -85,8 +85,13 @@ async fn change(
     change: MemberChange,
 ) -> Result<web::Json<Vec<MemberStatus>>, ApiError> {
     who.must_administer()?;
-    match site.change_members(change, who.name()).await {
-        Ok(members) => Ok(web::Json(members)),
+    agreed(site.change_members(change, who.name()).await)
+}
+
+/// What the sites agreed on, or why they did not.
+pub fn agreed<T>(told: Result<T, LedgerError>) -> Result<web::Json<T>, ApiError> {
+    match told {
+        Ok(done) => Ok(web::Json(done)),
         Err(LedgerError::Refused(why)) => Err(ApiError::new(StatusCode::CONFLICT, "refused", why)),
         Err(error @ LedgerError::Unavailable(_)) => {
             Err(ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", error.to_string()))

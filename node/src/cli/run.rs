@@ -5,10 +5,11 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::Context;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::{Verdict, validate};
 use crate::config::Config;
+use crate::http::socket_path;
 use crate::site::RunningSite;
 
 /// Run one site until SIGTERM or Ctrl-C
@@ -58,15 +59,27 @@ fn start_again() -> anyhow::Error {
     anyhow::Error::new(failed).context("cannot begin anew; start this site again")
 }
 
+/// Ends a site that takes no part yet, at once, when it is told to. What heals its ledger may read disks for minutes and
+/// cannot be interrupted; it begins anew with the next start, as after a power cut.
+async fn end_unstarted([mut terminate, mut interrupt]: [Signal; 2], socket: PathBuf) {
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    tracing::info!("stopped before the site ran");
+    let _ = std::fs::remove_file(socket);
+    std::process::exit(0)
+}
+
 async fn run(config: &Config) -> anyhow::Result<End> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    // A ledger that heals may take long.
-    let site = tokio::select! {
-        site = RunningSite::start(config) => site?,
-        _ = terminate.recv() => return Ok(End::Told),
-        _ = interrupt.recv() => return Ok(End::Told),
-    };
+    // A ledger that heals may take long. In a task of its own, because what heals it may hold up this one.
+    let signals = [signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?];
+    let unstarted = tokio::spawn(end_unstarted(signals, socket_path(&config.site.data)));
+    let site = RunningSite::start(config).await;
+    unstarted.abort();
+    let site = site?;
     let scheme = if config.http.tls.is_some() { "https" } else { "http" };
     if let Some(log) = &site.log {
         tracing::info!(address = %log.address, "/log/ is open to everybody");

@@ -13,8 +13,9 @@ use super::{Verdict, ledger, out, progress};
 pub enum Command {
     /// The sites, their roles, and how far each is behind
     #[command(after_help = "Example:\n  medulla site list --config site.toml --json\n\n\
-        --json prints one object a site: {\"site\",\"node\",\"role\",\"address\",\"reachable\",\"matched\",\"lag\"}. \
-        A site that comes with another disk is another node.")]
+        --json prints one object a site: {\"site\",\"node\",\"role\",\"address\",\"reachable\",\"matched\",\"lag\",\"apply_version\"}. \
+        A site that comes with another disk is another node. \"rules\": the latest that the site's release applies entries \
+        by; `medulla ledger status` says which hold now, `medulla ledger upgrade` raises them.")]
     List(List),
     /// Let a running site join: it receives everything and does not vote yet
     #[command(after_help = "Example:\n  medulla site add d --address 10.0.0.4:7001 --config site.toml\n\n\
@@ -113,7 +114,11 @@ fn ask(at: &At, path: &str, body: &serde_json::Value) -> anyhow::Result<()> {
 fn show(members: &[MemberStatus], json: bool) -> anyhow::Result<()> {
     let mut out = out::stdout();
     if !json {
-        writeln!(out, "{:<16} {:<8} {:>10} {:>10}  address", "site", "role", "node", "behind")?;
+        writeln!(
+            out,
+            "{:<16} {:<8} {:>10} {:>10} {:>5}  address",
+            "site", "role", "node", "behind", "rules"
+        )?;
     }
     for member in members {
         if json {
@@ -130,7 +135,9 @@ fn show(members: &[MemberStatus], json: bool) -> anyhow::Result<()> {
             (true, Some(lag)) => lag.to_string(),
             (true, None) => "?".to_owned(),
         };
-        writeln!(out, "{:<16} {role:<8} {:>10} {behind:>10}  {}", member.site, member.node, member.address)?;
+        let rules = member.apply_version.map_or_else(|| "?".to_owned(), |version| version.to_string());
+        let MemberStatus { site, node, address, .. } = member;
+        writeln!(out, "{site:<16} {role:<8} {node:>10} {behind:>10} {rules:>5}  {address}")?;
     }
     Ok(out.flush()?)
 }

@@ -81,6 +81,8 @@ pub fn ledger() -> Status {
         refused: 0,
         log_first_index: 0,
         in_flight_bytes: 0,
+        apply_version: 0,
+        apply_version_known: 1,
         notice: None,
         damage: None,
     }
@@ -95,6 +97,7 @@ pub fn member() -> MemberStatus {
         reachable: true,
         matched: Some(9),
         lag: Some(0),
+        apply_version: Some(1),
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::net::TcpListener;
 use std::path::PathBuf;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use actix_web::dev::ServerHandle;
 use actix_web::{App, HttpResponse, HttpServer, web};
@@ -16,17 +17,21 @@ use crate::http::{socket_listen, socket_path, tls};
 struct State {
     site: String,
     damage: String,
+    /// Why it does not get on, and what to do.
+    notice: Arc<RwLock<Option<String>>>,
 }
 
 pub struct Healing {
     socket: PathBuf,
+    notice: Arc<RwLock<Option<String>>>,
     handles: [ServerHandle; 2],
 }
 
 impl Healing {
     /// Listens where the site will. Needs a running actix system.
     pub fn start(http: &Http, site: &Site, damage: &str) -> anyhow::Result<Healing> {
-        let state = State { site: site.name.clone(), damage: damage.to_owned() };
+        let notice: Arc<RwLock<Option<String>>> = Arc::default();
+        let state = State { site: site.name.clone(), damage: damage.to_owned(), notice: notice.clone() };
         let tcp =
             TcpListener::bind(http.listen).with_context(|| format!("cannot listen on {}", http.listen))?;
         let socket = socket_path(&site.data);
@@ -46,7 +51,11 @@ impl Healing {
             actix_web::rt::spawn(server);
             handle
         });
-        Ok(Healing { socket, handles })
+        Ok(Healing { socket, notice, handles })
+    }
+
+    pub fn tell(&self, notice: Option<&str>) {
+        *self.notice.write().unwrap_or_else(PoisonError::into_inner) = notice.map(str::to_owned);
     }
 
     pub async fn stop(self) {
@@ -78,5 +87,7 @@ async fn metrics() -> HttpResponse {
 }
 
 async fn ledger(state: web::Data<State>) -> HttpResponse {
-    HttpResponse::Ok().json(json!({ "site": state.site, "role": "healing", "damage": state.damage }))
+    let State { site, damage, notice } = &**state;
+    let notice = notice.read().unwrap_or_else(PoisonError::into_inner).clone();
+    HttpResponse::Ok().json(json!({ "site": site, "role": "healing", "damage": damage, "notice": notice }))
 }

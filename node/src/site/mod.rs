@@ -86,13 +86,19 @@ impl RunningSite {
 
 /// While a damaged ledger heals, the site says so where it is asked.
 async fn open_ledger(config: &Config) -> anyhow::Result<Ledger> {
-    let healing = RefCell::new(None);
-    let tell = |why: &str| {
-        let face = Healing::start(&config.http, &config.site, why);
+    let healing: RefCell<Option<Healing>> = RefCell::new(None);
+    let tell = |now: raft_ledger::Healing<'_>| {
+        if let Some(notice) = now.notice {
+            tracing::error!("{notice}");
+        }
+        let mut face = healing.borrow_mut();
+        if let Some(face) = &*face {
+            return face.tell(now.notice);
+        }
         // It heals all the same.
-        let face =
-            face.inspect_err(|error| tracing::error!(%error, "nothing answers while the ledger heals"));
-        healing.replace(face.ok());
+        let started = Healing::start(&config.http, &config.site, now.damage)
+            .inspect_err(|error| tracing::error!(%error, "nothing answers while the ledger heals"));
+        *face = started.ok();
     };
     let opened = Ledger::open_telling(ledger_config(config), tell).await;
     if let Some(healing) = healing.take() {

@@ -3,7 +3,8 @@ use ed25519_dalek::SigningKey;
 
 use super::*;
 use crate::raft::{Proposal, log_id};
-use crate::record::{BatchHead, Chunk, Private};
+use crate::record::{ApplyVersion, BatchHead, Chunk, Private};
+use crate::rules;
 
 struct Replica {
     applier: Applier,
@@ -24,15 +25,29 @@ impl Replica {
         let dir = tempfile::tempdir().unwrap();
         let db = Arc::new(Generation::open(dir.path()).unwrap());
         let keys = ["a", "b"].map(|name| (site(name), key_of(name).verifying_key()));
-        let applier = Applier::load(db, Arc::new(keys.into_iter().collect())).unwrap();
+        let applier =
+            Applier::load(db, Arc::new(keys.into_iter().collect()), Rules::up_to(rules::NEXT)).unwrap();
         Replica { applier, index: 0, _dir: dir }
     }
 
     fn apply(&mut self, bytes: Bytes) -> Effect {
+        self.try_apply(bytes).unwrap()
+    }
+
+    fn try_apply(&mut self, bytes: Bytes) -> Result<Effect, LedgerError> {
         self.index += 1;
         let entry =
             RaftEntry { log_id: log_id(1, self.index), payload: RaftPayload::Normal(Proposal(bytes)) };
-        self.applier.apply(&entry).unwrap()
+        self.applier.apply(&entry)
+    }
+
+    /// The same ledger, by a release that knows the rules up to `known`.
+    fn load(&self, known: u32) -> Result<Applier, LedgerError> {
+        Applier::load(self.applier.db.clone(), self.applier.keys.clone(), Rules::up_to(known))
+    }
+
+    fn raise(&mut self, apply_version: u32) -> Result<Effect, LedgerError> {
+        self.try_apply(Command::ApplyVersion(ApplyVersion { apply_version }).encode())
     }
 
     fn open_epoch(&mut self, name: &str, previous: u64) -> Effect {
@@ -199,7 +214,7 @@ fn what_was_applied_is_loaded_again_with_the_same_root() {
         replica.takes(&batch);
         previous = hash;
     }
-    let again = Applier::load(replica.applier.db.clone(), replica.applier.keys.clone()).unwrap();
+    let again = replica.load(rules::APPLY_VERSION).unwrap();
     assert_eq!((again.applied().size, again.applied().root), (200, replica.applier.applied().root));
     assert_eq!(again.site(&site("a")).unwrap(), replica.state().2);
 }
@@ -247,4 +262,39 @@ fn a_site_that_signs_two_batches_for_one_place_contradicts_itself() {
     replica.open_epoch("a", 1);
     replica.takes(&signed("a", 2, 0, second_hash, messages(&[4])).0);
     assert_eq!(found(&mut replica, &signed("a", 1, 4, second_hash, messages(&[6])).0), None);
+}
+
+#[test]
+fn new_rules_hold_from_the_entry_on_that_raises_the_version_and_an_old_release_stops_there() {
+    let mut replica = Replica::new();
+    replica.open_epoch("a", 0);
+    let mut state = (0, [0; 32]);
+    let mut take = |replica: &mut Replica, numbers: &[u8]| {
+        let (batch, hash) = signed("a", 1, state.0, state.1, messages(numbers));
+        state = (state.0 + numbers.len() as u64, hash);
+        replica.takes(&batch).iter().map(|outcome| outcome.duplicate).collect::<Vec<_>>()
+    };
+    let window = rules::NEXT_DEDUPE_WINDOW as u8;
+    take(&mut replica, &(0..=window).collect::<Vec<_>>());
+    assert_eq!(take(&mut replica, &[0]), [true], "by the old rules");
+    replica.raise(rules::NEXT).unwrap();
+    assert_eq!(take(&mut replica, &[0, 3]), [false, true], "by the new ones");
+    // It never goes back.
+    replica.raise(0).unwrap();
+    assert_eq!(replica.applier.applied().apply_version, rules::NEXT);
+    let before = replica.state();
+    let error = replica.raise(rules::NEXT + 1).unwrap_err();
+    assert!(
+        matches!(error, LedgerError::OldRelease { applied, .. } if applied == rules::NEXT + 1),
+        "{error}"
+    );
+    assert_eq!(replica.state(), before);
+
+    let old = replica.load(rules::APPLY_VERSION).err().unwrap();
+    assert!(
+        matches!(old, LedgerError::OldRelease { applied: rules::NEXT, known: rules::APPLY_VERSION }),
+        "{old}"
+    );
+    let again = replica.load(rules::NEXT).unwrap();
+    assert_eq!(again.window(), rules::NEXT_DEDUPE_WINDOW, "the ledger carries its version");
 }

@@ -31,6 +31,9 @@ use crate::store::recompute::check_whole;
 
 pub use self::restore::{Restored, restore};
 
+#[cfg(test)]
+pub(crate) use self::restore::restore_as;
+
 /// What a backup holds, and what it took.
 #[derive(Clone, Debug, Serialize)]
 pub struct Backup {

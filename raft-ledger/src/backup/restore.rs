@@ -18,6 +18,7 @@ use crate::export::Progress;
 use crate::founding::founders;
 use crate::keys::SiteKeys;
 use crate::raft::{LogId, Membership, StoredMembership, log_id};
+use crate::rules::{APPLY_VERSION, Rules};
 use crate::store::LogStore;
 use crate::store::applied::{Applied, applied_key, encode, load_applied};
 use crate::store::db::WriteBatch;
@@ -48,10 +49,21 @@ pub struct Restored {
 ///
 /// # Errors
 /// Nothing is changed then: a backup that is not whole, keys of another consortium without `new_consortium`, a site
-/// that has a ledger, a raft log that begins after the backup.
+/// that has a ledger, a raft log that begins after the backup, rules of apply that this release does not know.
 pub fn restore(
     folder: &Path,
     config: &Config,
+    new_consortium: bool,
+    watch: Watch<'_>,
+) -> Result<Restored, LedgerError> {
+    restore_as(folder, config, APPLY_VERSION, new_consortium, watch)
+}
+
+/// As a release that knows the rules of apply up to `known`.
+pub(crate) fn restore_as(
+    folder: &Path,
+    config: &Config,
+    known: u32,
     new_consortium: bool,
     watch: Watch<'_>,
 ) -> Result<Restored, LedgerError> {
@@ -61,6 +73,7 @@ pub fn restore(
         LedgerError::Config(format!("{} holds no backup: manifest.txt is missing", folder.display()))
     })?;
     check_origin(&manifest, &keys, new_consortium)?;
+    Rules::up_to(known).are(manifest.apply_version)?;
     let has_raft_log = check_target(config, &manifest, new_consortium)?;
     let coming = config.data.join("ledgerdb.restoring");
     if coming.exists() {
@@ -177,7 +190,8 @@ fn copy(folder: &Path, manifest: &Manifest, generation: &Path, watch: Watch<'_>)
 
 fn check_applied(folder: &Path, manifest: &Manifest, applied: &Applied) -> Result<(), LedgerError> {
     let last = applied.last.map(|last| (last.leader_id.term, last.index)).unwrap_or_default();
-    if (applied.size, applied.root, last) == (manifest.size, manifest.root, manifest.applied) {
+    let holds = (applied.size, applied.root, last, applied.apply_version);
+    if holds == (manifest.size, manifest.root, manifest.applied, manifest.apply_version) {
         return Ok(());
     }
     Err(LedgerError::Damaged(format!(

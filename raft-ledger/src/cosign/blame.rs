@@ -83,9 +83,15 @@ impl Blame {
         Ok(found)
     }
 
-    /// Convicts each site that signed `alone` as log, if a majority of the sites signs another root of the same size:
+    /// Convicts each site that signed `alone` as log, if a majority of the voting sites signs another root of the same size:
     /// this site in its note `own`, the others in signature lines for it. Blocks.
-    pub(crate) fn outvote(&self, alone: &str, own: &str, votes: &[String]) -> Result<(), LedgerError> {
+    pub(crate) fn outvote(
+        &self,
+        alone: &str,
+        own: &str,
+        votes: &[String],
+        voters: &BTreeSet<String>,
+    ) -> Result<(), LedgerError> {
         let others = self.with_votes(own, votes);
         let (Some(one), Some(other)) = (Note::parse(alone.as_bytes()), Note::parse(others.as_bytes())) else {
             return Ok(());
@@ -96,9 +102,11 @@ impl Blame {
         let logs = &self.keys.verifiers().logs;
         let signed =
             |note: &Note, key: &NoteVerifier| note.signatures.iter().any(|s| s.verifies(key, note.text));
-        let votes = logs.iter().filter(|key| signed(&other, key)).count();
+        // Keys of sites that do not take part, or do not vote, count neither for nor against.
+        let counts = |key: &&NoteVerifier| self.site_of(key).is_some_and(|site| voters.contains(&site));
+        let votes = logs.iter().filter(|key| signed(&other, key)).filter(counts).count();
         let same_place = minor.origin == major.origin && minor.size == major.size;
-        if !same_place || minor.root == major.root || votes < logs.len() / 2 + 1 {
+        if !same_place || minor.root == major.root || votes < voters.len() / 2 + 1 {
             return Ok(());
         }
         for site in logs.iter().filter(|key| signed(&one, key)).filter_map(|key| self.site_of(key)) {

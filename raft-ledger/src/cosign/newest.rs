@@ -43,6 +43,10 @@ impl Newest {
         *self.voters.lock().unwrap_or_else(PoisonError::into_inner) = voters;
     }
 
+    pub(crate) fn voters(&self) -> BTreeSet<String> {
+        self.voters.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     pub(crate) fn get(&self) -> Option<CosignedCheckpoint> {
         self.current.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }

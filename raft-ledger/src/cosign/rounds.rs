@@ -135,8 +135,8 @@ impl Rounds {
         while let Ok(Some(answer)) = tokio::time::timeout_at(deadline, answers.next()).await {
             votes.extend(answer.map(|lines| String::from_utf8_lossy(&lines).into_owned()));
         }
-        let cosigner = self.cosigner.clone();
-        blocking::attempt(move || Ok(cosigner.blame.outvote(&note, &own, &votes)?)).await
+        let (cosigner, voters) = (self.cosigner.clone(), self.newest.voters());
+        blocking::attempt(move || Ok(cosigner.blame.outvote(&note, &own, &votes, &voters)?)).await
     }
 
     async fn round(&self, size: u64) -> Result<(), Refusal> {

@@ -277,21 +277,28 @@ async fn a_majority_convicts_and_one_site_does_not() {
     let note = disk.note(2, &forged);
     let own = b.cosigner.sign_beside(&note).unwrap();
     let blame = &b.cosigner.blame;
-    blame.outvote(&note, &own, &["nonsense".into(), "\n".into()]).unwrap();
+    let voters = ["a", "b", "c"].map(str::to_owned).into();
+    blame.outvote(&note, &own, &["nonsense".into(), "\n".into()], &voters).unwrap();
     // c votes for itself, and a's signature under another size is none here.
     let others = [disk.note(2, &forged), disk.note(0, &leaves(599))];
-    blame.outvote(&note, &own, &others.map(|note| note.split_once("\n\n").unwrap().1.to_owned())).unwrap();
+    let others = others.map(|note| note.split_once("\n\n").unwrap().1.to_owned());
+    blame.outvote(&note, &own, &others, &voters).unwrap();
     assert!(blame.sites().is_empty());
 
     let vote = cosign(&a, own.clone()).await.unwrap();
-    blame.outvote(&own, &own, std::slice::from_ref(&vote)).unwrap();
+    blame.outvote(&own, &own, std::slice::from_ref(&vote), &voters).unwrap();
     assert!(blame.sites().is_empty(), "the majority's own root");
-    blame.outvote(&note, &own, &[vote]).unwrap();
+    // A learner's word, or that of a site that takes no part, counts neither way.
+    let votes = [vote];
+    blame.outvote(&note, &own, &votes, &["b", "c"].map(str::to_owned).into()).unwrap();
+    blame.outvote(&note, &own, &votes, &["a", "b", "c", "d"].map(str::to_owned).into()).unwrap();
+    assert!(blame.sites().is_empty());
+    blame.outvote(&note, &own, &votes, &voters).unwrap();
     assert_eq!(blame.sites().into_iter().collect::<Vec<_>>(), ["c"]);
     assert!(!blame.is_blamed("c"), "its replica may be damaged: what it signs rightly counts");
     let file = std::fs::read(disk.path().join("evidence/outvoted-c-600.json")).unwrap();
     let keys = ledger_verifier::Keys::parse(&disk.keys[0].verifier_keys()).unwrap();
-    let evidence = ledger_verifier::judge_evidence(&file, &keys).unwrap();
+    let evidence = ledger_verifier::judge_evidence(&file, &keys, None).unwrap();
     assert_eq!(evidence.against().len(), 1);
     assert!(disk.keys[2].log.verifier().vkey().starts_with(&evidence.against()[0]), "{evidence}");
 }

@@ -20,9 +20,9 @@ const COMMIT_WAIT: Duration = Duration::from_secs(20);
 /// An election by the old leader's leave takes a round trip; an ordinary one up to two seconds.
 const LEAD_WAIT: Duration = Duration::from_secs(5);
 
-type Done = Result<(), Refusal>;
+pub(super) type Done = Result<(), Refusal>;
 
-fn refuse<T>(why: impl Into<String>) -> Result<T, Refusal> {
+pub(super) fn refuse<T>(why: impl Into<String>) -> Result<T, Refusal> {
     Err(Refusal::Refused(why.into()))
 }
 
@@ -57,6 +57,7 @@ impl Membership {
             Ok(found) => found,
             Err(why) => return refuse(format!("site {site} at {at} does not answer as it must: {why}")),
         };
+        self.keeps_up(site, Some(found.apply_version))?;
         match known.members.get(&found.node) {
             Some(member) if member.name == site => {
                 let store = member.store.or_else(|| (self.contacts.store_of)(site));
@@ -94,6 +95,7 @@ impl Membership {
             };
         };
         let metrics = self.metrics();
+        self.keeps_up(site, self.peers.get(learner).and_then(|peer| peer.apply_version()))?;
         self.is_close(&metrics, site, learner)?;
         let mut voters: BTreeSet<u64> =
             known.voters.iter().copied().filter(|id| !voting.contains(id)).collect();
@@ -213,7 +215,7 @@ impl Membership {
         founders.filter_map(pinned).collect()
     }
 
-    fn metrics(&self) -> Metrics {
+    pub(super) fn metrics(&self) -> Metrics {
         self.raft.metrics().borrow_watched().clone()
     }
 
@@ -225,6 +227,18 @@ impl Membership {
                 refuse(format!("site {site} is {lag} entries behind; try again when it has caught up"))
             }
             None => refuse(format!("site {site} has received nothing yet; try again when it has caught up")),
+        }
+    }
+
+    /// A release that knows the rules which entries are applied by, as far as it has said.
+    fn keeps_up(&self, site: &str, known: Option<u32>) -> Done {
+        let applied = self.rules.applied();
+        match known {
+            Some(known) if known < applied => refuse(format!(
+                "the consortium applies entries by the rules of version {applied}, the release of site {site} knows them \
+                 up to {known}: run the later release there first"
+            )),
+            _ => Ok(()),
         }
     }
 
@@ -251,6 +265,6 @@ impl Membership {
     }
 }
 
-fn unavailable(error: impl std::fmt::Display) -> Refusal {
+pub(super) fn unavailable(error: impl std::fmt::Display) -> Refusal {
     Refusal::Unavailable(error.to_string())
 }

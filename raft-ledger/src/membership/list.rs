@@ -29,6 +29,9 @@ pub struct MemberStatus {
     pub matched: Option<u64>,
     /// Raft entries that it has yet to receive.
     pub lag: Option<u64>,
+    /// The latest rules of apply that its release knows, as it last said to the answering site.
+    #[serde(default)]
+    pub apply_version: Option<u32>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -49,6 +52,7 @@ impl Membership {
             let is_own = *id == self.roster.node;
             let matched = if is_own { metrics.last_log_index } else { matched(&metrics, *id) };
             let peer = self.peers.get(*id);
+            let version_of = |peer: &crate::network::Peer| peer.apply_version();
             MemberStatus {
                 site: member.name.clone(),
                 node: *id,
@@ -59,9 +63,15 @@ impl Membership {
                 },
                 address: peer.as_ref().map_or_else(|| member.address.clone(), |peer| peer.address.clone()),
                 reachable: is_own
-                    || reaches(&metrics, *id).unwrap_or(peer.is_some_and(|peer| peer.is_connected())),
+                    || reaches(&metrics, *id)
+                        .unwrap_or(peer.as_ref().is_some_and(|peer| peer.is_connected())),
                 matched,
                 lag: matched.map(|matched| last.saturating_sub(matched)),
+                apply_version: if is_own {
+                    Some(self.rules.known())
+                } else {
+                    peer.as_ref().and_then(version_of)
+                },
             }
         };
         known.members.iter().map(status).collect()

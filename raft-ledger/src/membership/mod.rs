@@ -2,6 +2,8 @@
 //!
 //! ```text
 //! change   what the leader checks and proposes: add, promote, remove, lead
+//! upgrade  the same for the rules that entries are applied by
+//! vouch    whether one who says so is a member, as others know
 //! list     who the members are and how far each is, as the leader sees it
 //! follow   what every site does when the members have changed
 //! ```
@@ -14,6 +16,8 @@
 mod change;
 mod follow;
 mod list;
+mod upgrade;
+mod vouch;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -30,6 +34,7 @@ use crate::LedgerError;
 use crate::network::{Peers, RpcError};
 use crate::raft::{Member, StoreId, Types};
 use crate::roster::Roster;
+use crate::rules::Rules;
 use crate::store::state_machine::StateMachine;
 
 pub(crate) use self::follow::follow;
@@ -44,6 +49,10 @@ const PAUSE: Duration = Duration::from_millis(100);
 pub(crate) enum Request {
     List,
     Change(MemberChange),
+    /// Whether the one who is asked, leader or not, knows it as a member.
+    IsMember(Named),
+    /// To apply by the latest rules that every voter knows.
+    Upgrade,
 }
 
 /// One change of the members.
@@ -73,11 +82,21 @@ pub(crate) enum Refusal {
     Unavailable(String),
 }
 
+/// A node, by what only it can show.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Named {
+    pub(crate) site: String,
+    pub(crate) node: Option<u64>,
+    pub(crate) store: StoreId,
+}
+
 /// Who is at an address, as it says.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Candidate {
     pub(crate) node: u64,
     pub(crate) store: StoreId,
+    /// The latest rules of apply that its release knows.
+    pub(crate) apply_version: u32,
 }
 
 type Probe = dyn Fn(String, String) -> BoxFuture<'static, Result<Candidate, String>> + Send + Sync;
@@ -98,6 +117,7 @@ pub(crate) struct Membership {
     raft: Raft<Types, StateMachine>,
     peers: Peers,
     roster: Arc<Roster>,
+    rules: Arc<Rules>,
     contacts: Contacts,
     /// Held while a change is under way.
     changing: Mutex<()>,
@@ -108,9 +128,10 @@ impl Membership {
         raft: Raft<Types, StateMachine>,
         peers: Peers,
         roster: Arc<Roster>,
+        rules: Arc<Rules>,
         contacts: Contacts,
     ) -> Membership {
-        Membership { raft, peers, roster, contacts, changing: Mutex::new(()) }
+        Membership { raft, peers, roster, rules, contacts, changing: Mutex::new(()) }
     }
 
     /// Connects to the members, or to the founders until one of them tells who the members are.
@@ -125,6 +146,11 @@ impl Membership {
         self.peers.keep(&others.map(|(id, member)| (*id, member.clone())).collect());
     }
 
+    /// Whether this site takes part, as this node, by what is known here.
+    pub(crate) fn is_member(&self, site: &str, node: Option<u64>) -> bool {
+        self.roster.get().of_site(site).any(|(id, _)| node.is_none_or(|node| node == id))
+    }
+
     /// Whether this site has a vote, as this node, by what is known here.
     pub(crate) fn is_voter(&self, site: &str, node: Option<u64>) -> bool {
         let known = self.roster.get();
@@ -133,13 +159,18 @@ impl Membership {
 
     /// Has the leader do it, wherever it is.
     pub(crate) async fn ask(&self, request: Request) -> Result<Vec<MemberStatus>, LedgerError> {
-        let until = Instant::now() + LEADER_WAIT;
+        let mut until = Instant::now() + LEADER_WAIT;
+        let mut lost = None;
         loop {
             match self.ask_once(&request).await {
                 Ok(Ok(members)) => return Ok(members),
-                Ok(Err(Refusal::Refused(why))) => return Err(LedgerError::Refused(why)),
+                Ok(Err(Refusal::Refused(why))) => return Err(refused(why, lost)),
                 Ok(Err(Refusal::Unavailable(why))) => return Err(LedgerError::Unavailable(why)),
                 Ok(Err(Refusal::NotLeader)) | Err(RpcError::Unreachable { .. }) => {}
+                Err(error @ RpcError::Lost { .. }) => {
+                    until = Instant::now() + LEADER_WAIT;
+                    lost = Some(error);
+                }
                 Err(error) => return Err(LedgerError::Unavailable(error.to_string())),
             }
             if Instant::now() > until {
@@ -166,11 +197,43 @@ impl Membership {
         if !self.raft.is_leader() {
             return Err(Refusal::NotLeader);
         }
-        if let Request::Change(change) = request {
-            let busy = |_| Refusal::Refused("another change of the members is under way; try again".into());
-            let _changing = self.changing.try_lock().map_err(busy)?;
-            self.change(change).await?;
+        let busy = |_| Refusal::Refused("another change of the members is under way; try again".into());
+        match request {
+            Request::List | Request::IsMember(_) => {}
+            Request::Change(change) => {
+                let _changing = self.changing.try_lock().map_err(busy)?;
+                self.change(change).await?;
+            }
+            Request::Upgrade => {
+                let _changing = self.changing.try_lock().map_err(busy)?;
+                self.upgrade().await?;
+            }
         }
         Ok(self.list())
+    }
+}
+
+/// A second asking is refused also where the first one, whose answer was lost, came to pass.
+fn refused(why: String, lost: Option<RpcError>) -> LedgerError {
+    match lost {
+        None => LedgerError::Refused(why),
+        Some(lost) => LedgerError::Unavailable(format!(
+            "{lost}, and it may have done what it was asked for: look at `medulla site list`. Asked again, the leader \
+             says: {why}"
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_after_a_lost_answer_is_no_refusal() {
+        let why = || "site c votes already".to_owned();
+        assert!(matches!(refused(why(), None), LedgerError::Refused(told) if told == why()));
+        let lost = RpcError::Lost { site: "a".into() };
+        let LedgerError::Unavailable(told) = refused(why(), Some(lost)) else { panic!("refused") };
+        assert!(told.contains("may have done") && told.contains(&why()), "{told}");
     }
 }

@@ -107,7 +107,9 @@ impl Client {
 /// A peer that is slow or refuses is asked again at once; one that cannot be reached after a pause.
 pub(super) fn as_openraft(error: &RpcError) -> RPCError<Types> {
     match error {
-        RpcError::Unreachable { .. } => RPCError::Unreachable(Unreachable::from_string(error)),
+        RpcError::Unreachable { .. } | RpcError::Lost { .. } => {
+            RPCError::Unreachable(Unreachable::from_string(error))
+        }
         RpcError::Remote { .. } | RpcError::Timeout { .. } => {
             RPCError::Network(NetworkError::from_string(error))
         }

@@ -8,29 +8,32 @@ use serde::{Deserialize, Serialize};
 
 use super::acknowledged::{Acknowledged, Opened};
 use crate::LedgerError;
-use crate::apply::APPLY_VERSION;
 use crate::raft::{GROUP, LogId, Member, StoreId, StoredMembership};
 use crate::roster::{Known, Roster};
+use crate::rules::Rules;
 use crate::standing::Standing;
 use crate::store::{LogStore, Reached, SiteDb};
 
+/// A later release that only adds something (a field of a message, a kind of request) leaves it: fields that are not
+/// known are passed over, requests are refused in words (`frame::Kind::Unknown`). One that changes what is there raises
+/// it, and no site of the former speaks with it.
 pub(super) const PROTOCOL: u32 = 1;
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Hello {
     pub(super) protocol: u32,
     pub(super) group: u32,
-    pub(super) site: String,
+    pub(crate) site: String,
     pub(crate) store_id: StoreId,
     /// Releases before 0.3 do not say it.
     #[serde(default)]
     pub(crate) node: Option<u64>,
     /// Raft index of the membership that it knows, if it is a member by that.
     #[serde(default)]
-    pub(super) member_by: Option<u64>,
+    pub(crate) member_by: Option<u64>,
     /// The latest rules of apply that its release knows.
     #[serde(default)]
-    pub(super) apply_version: u32,
+    pub(crate) apply_version: u32,
     /// Earlier releases do not say it.
     #[serde(default)]
     pub(super) opened: Option<Opened>,
@@ -41,11 +44,23 @@ pub(crate) struct Hello {
 pub(crate) enum Refused {
     /// The peer must join anew; the text tells how.
     Rejoin(String),
+    /// The peer needs a later release; the text says which.
+    Upgrade(String),
     Other(String),
+}
+
+/// Why a peer is let in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Admission {
+    /// This site knows it as a member, or knows of no members yet.
+    Known,
+    /// It says that it is one by a later membership than this site has heard of; others must say so, too.
+    ByItsWord,
 }
 
 /// What the refusal of one who must join anew begins with, on the wire.
 const REJOIN: &str = "rejoin: ";
+const UPGRADE: &str = "upgrade: ";
 
 /// Who this site is and whom it knows by which store.
 pub(crate) struct Identity {
@@ -56,22 +71,52 @@ pub(crate) struct Identity {
     pub(crate) standing: Arc<Standing>,
     pub(crate) acknowledged: Acknowledged,
     opened: Opened,
+    pub(crate) rules: Arc<Rules>,
+    /// This site asks for a ledger and has none that tells which nodes the others are by now. Their certificates name
+    /// them, and what they give is checked.
+    is_healing: bool,
 }
 
 impl Identity {
+    /// Of a site whose ledger must be made again.
+    pub(crate) fn healing(
+        site: &str,
+        site_db: &Arc<SiteDb>,
+        log: &LogStore,
+        node: (u64, bool),
+        rules: &Arc<Rules>,
+    ) -> Result<Arc<Identity>, LedgerError> {
+        let mut made = Identity::make(site, site_db, log, node, &StoredMembership::default(), None, rules)?;
+        made.is_healing = true;
+        Ok(Arc::new(made))
+    }
+
     /// `node`: what this site's raft log is a node as, and whether that is a founder's. `applied`: up to where its
     /// ledger goes, as far as that can be told.
     pub(crate) fn new(
         site: &str,
         site_db: &Arc<SiteDb>,
         log: &LogStore,
+        node: (u64, bool),
+        membership: &StoredMembership,
+        applied: Option<&LogId>,
+        rules: &Arc<Rules>,
+    ) -> Result<Arc<Identity>, LedgerError> {
+        Identity::make(site, site_db, log, node, membership, applied, rules).map(Arc::new)
+    }
+
+    fn make(
+        site: &str,
+        site_db: &Arc<SiteDb>,
+        log: &LogStore,
         (node, is_founder): (u64, bool),
         membership: &StoredMembership,
         applied: Option<&LogId>,
-    ) -> Result<Arc<Identity>, LedgerError> {
+        rules: &Arc<Rules>,
+    ) -> Result<Identity, LedgerError> {
         let Reached { term, last } = log.reached(applied);
         let process = u64::from_be_bytes(crate::random::bytes());
-        Ok(Arc::new(Identity {
+        Ok(Identity {
             site: site.to_owned(),
             store_id: log.store_id()?,
             site_db: site_db.clone(),
@@ -79,7 +124,9 @@ impl Identity {
             standing: Arc::new(Standing::new(log.clone(), is_founder)),
             acknowledged: Acknowledged::open(site_db)?,
             opened: Opened { process, term, last },
-        }))
+            rules: rules.clone(),
+            is_healing: false,
+        })
     }
 
     pub(crate) fn hello(&self) -> Hello {
@@ -92,32 +139,42 @@ impl Identity {
             store_id: self.store_id,
             node: Some(self.roster.node),
             member_by: known.index.filter(|_| is_member),
-            apply_version: APPLY_VERSION,
+            apply_version: self.rules.known(),
             opened: Some(self.opened),
         }
     }
 
     /// Whether who called may ask anything: a member, with the store it was admitted with.
-    pub(crate) fn admit(&self, hello: &Hello) -> Result<(), Refused> {
+    pub(crate) fn admit(&self, hello: &Hello) -> Result<Admission, Refused> {
         speaks(hello).map_err(Refused::Other)?;
+        self.keeps_up(hello).map_err(Refused::Upgrade)?;
         let known = self.roster.get();
         if known.index.is_none() {
             // This site has yet to hear who the members are, from one of them.
-            return self.has_known_store(hello, None).map_err(Refused::Other);
+            return self.has_known_store(hello, None).map(|()| Admission::Known).map_err(Refused::Other);
         }
         let is_called = |id: u64| hello.node.is_none_or(|node| node == id);
         match known.of_site(&hello.site).find(|(id, _)| is_called(*id)) {
-            Some((_, member)) => self.has_known_store(hello, Some(member)).map_err(Refused::Rejoin),
-            // It has heard of a change that this site has not yet.
-            None if hello.member_by > known.index => Ok(()),
-            None => Err(Refused::Rejoin(no_member(&known, &hello.site))),
+            Some((_, member)) => {
+                self.has_known_store(hello, Some(member)).map(|()| Admission::Known).map_err(Refused::Rejoin)
+            }
+            None if hello.member_by > known.index => Ok(Admission::ByItsWord),
+            None => Err(self.refuse(hello)),
         }
+    }
+
+    /// In words for one that is no member.
+    pub(super) fn refuse(&self, hello: &Hello) -> Refused {
+        Refused::Rejoin(no_member(&self.roster.get(), &hello.site))
     }
 
     /// Whether an admitted caller may still ask.
     pub(super) fn still_admits(&self, hello: &Hello) -> bool {
         let known = self.roster.get();
         let is_member = |id: &u64| known.members.contains_key(id);
+        if self.keeps_up(hello).is_err() {
+            return false;
+        }
         known.index.is_none() || hello.member_by > known.index || hello.node.as_ref().is_none_or(is_member)
     }
 
@@ -125,8 +182,12 @@ impl Identity {
     /// acknowledged; as the old voter it could let a committed entry be lost.
     pub(super) fn recognise(&self, hello: &Hello, id: u64, member: &Member) -> Result<(), String> {
         speaks(hello)?;
+        self.keeps_up(hello)?;
         if hello.site != member.name {
             return Err(format!("expected site {}, found {:?}", member.name, hello.site));
+        }
+        if self.is_healing {
+            return Ok(());
         }
         if let Some(node) = hello.node.filter(|node| *node != id) {
             return Err(format!("site {} answers as node {node}, not as the member {id}", member.name));
@@ -134,10 +195,27 @@ impl Identity {
         self.has_known_store(hello, Some(member))
     }
 
+    /// Whether its release can apply what the consortium applies: the ledger that it would make, and with it what it
+    /// signs, would be another.
+    fn keeps_up(&self, hello: &Hello) -> Result<(), String> {
+        let (applied, known) = (self.rules.applied(), hello.apply_version);
+        if known >= applied {
+            return Ok(());
+        }
+        Err(format!(
+            "the consortium applies entries by the rules of version {applied}, the release of site {} knows them up to \
+             {known}: run the later release there",
+            hello.site
+        ))
+    }
+
     /// This site was refused by a peer in these words.
     pub(super) fn was_refused(&self, by: &str, text: &str) {
         if let Some(text) = text.strip_prefix(REJOIN) {
             self.standing.must_rejoin(by, text);
+        }
+        if let Some(text) = text.strip_prefix(UPGRADE) {
+            self.standing.must_upgrade(by, text);
         }
     }
 
@@ -234,6 +312,7 @@ impl fmt::Display for Refused {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Refused::Rejoin(text) => write!(f, "{REJOIN}{text}"),
+            Refused::Upgrade(text) => write!(f, "{UPGRADE}{text}"),
             Refused::Other(text) => f.write_str(text),
         }
     }
@@ -244,7 +323,9 @@ mod tests {
     use std::collections::{BTreeMap, BTreeSet};
 
     use super::*;
+    use crate::network::frame::{pack, unpack};
     use crate::raft::log_id;
+    use crate::rules::NEXT;
 
     /// Site a, node 0, of the members a (0), b (1, admitted with the store of eights) and c (2), by entry 5.
     fn site_a(dir: &std::path::Path, has_members: bool) -> Arc<Identity> {
@@ -256,7 +337,7 @@ mod tests {
         let known = if has_members { known } else { StoredMembership::default() };
         let log = LogStore::open(&dir.join("raftdb")).unwrap();
         let site_db = Arc::new(SiteDb::open(&dir.join("sitedb")).unwrap());
-        Identity::new("a", &site_db, &log, (0, true), &known, None).unwrap()
+        Identity::new("a", &site_db, &log, (0, true), &known, None, &Rules::up_to(NEXT)).unwrap()
     }
 
     fn hello(site: &str, node: u64, store: u8, member_by: Option<u64>) -> Hello {
@@ -307,6 +388,8 @@ mod tests {
                 }
             }
         }
+        assert_eq!(a.admit(&hello("b", 1, 8, Some(5))).unwrap(), Admission::Known);
+        assert_eq!(a.admit(&hello("d", 4, 1, Some(9))).unwrap(), Admission::ByItsWord);
         assert!(a.still_admits(&hello("b", 1, 8, Some(5))));
         assert!(!a.still_admits(&hello("d", 4, 1, Some(4))), "removed meanwhile");
         let b = Member { store: Some([8; 16]), ..Member::founder("b") };
@@ -338,5 +421,44 @@ mod tests {
         assert!(node >= 1_000 && log.store_id().unwrap() != old);
         log.renew().unwrap();
         assert_eq!(log.node_id().unwrap(), Some(node), "once");
+    }
+
+    #[test]
+    fn a_release_that_was_left_behind_is_refused_and_told_so() {
+        let dir = tempfile::tempdir().unwrap();
+        let a = site_a(dir.path(), true);
+        let (old, new) =
+            (hello("b", 1, 8, Some(5)), Hello { apply_version: NEXT, ..hello("b", 1, 8, Some(5)) });
+        let b = Member { store: Some([8; 16]), ..Member::founder("b") };
+        assert!(a.admit(&old).is_ok() && a.still_admits(&old) && a.recognise(&old, 1, &b).is_ok());
+        a.rules.are(NEXT).unwrap();
+        let refused = a.admit(&old).unwrap_err().to_string();
+        assert!(refused.starts_with(UPGRADE) && refused.contains("site b knows them up to 0"), "{refused}");
+        assert!(!a.still_admits(&old) && a.recognise(&old, 1, &b).is_err());
+        assert!(a.admit(&new).is_ok() && a.still_admits(&new) && a.recognise(&new, 1, &b).is_ok());
+        // At the one that is refused.
+        a.was_refused(&refused);
+        assert!(a.standing.notice().unwrap().contains("later release"));
+        assert!(!*a.standing.watch_outdated().borrow(), "its disk is good");
+        a.was_admitted();
+        assert_eq!(a.standing.notice(), None);
+    }
+
+    /// What a later release may add to the hello of this protocol is passed over; another protocol is refused in words.
+    #[test]
+    fn a_later_hello_is_understood_or_refused_in_words() {
+        #[derive(Serialize)]
+        struct Later {
+            #[serde(flatten)]
+            known: Hello,
+            of_tomorrow: Vec<u8>,
+        }
+        let later = Later { known: hello("b", 1, 8, Some(5)), of_tomorrow: vec![1, 2] };
+        let read: Hello = unpack(&pack(&later).unwrap()).unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let a = site_a(dir.path(), true);
+        assert!(a.admit(&read).is_ok());
+        let refused = a.admit(&Hello { protocol: PROTOCOL + 1, ..read }).unwrap_err().to_string();
+        assert!(refused.contains("speaks protocol 2 for group 1; this site speaks 1"), "{refused}");
     }
 }

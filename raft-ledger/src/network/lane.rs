@@ -1,7 +1,7 @@
 //! One connection to a peer: opened when needed, opened again after a failure, many requests under way at once.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -32,6 +32,9 @@ const BACKOFF_MAX: Duration = Duration::from_secs(3);
 pub(crate) enum RpcError {
     #[error("site {site} cannot be reached: {why}")]
     Unreachable { site: String, why: String },
+    /// It may have done what it was asked for.
+    #[error("the connection to site {site} was lost before it answered")]
+    Lost { site: String },
     #[error("site {site} answered: {why}")]
     Remote { site: String, why: String },
     #[error("site {site} did not answer in time")]
@@ -51,7 +54,25 @@ pub(super) struct Request {
 pub(super) struct Lane {
     site: String,
     requests: mpsc::Sender<Request>,
-    connected: Arc<AtomicBool>,
+    heard: Arc<Heard>,
+}
+
+/// Of the peer at the other end.
+#[derive(Default)]
+pub(super) struct Heard {
+    pub(super) connected: AtomicBool,
+    /// The latest rules of apply that its release knows, as it last said; one more, 0: it has never said it.
+    apply_version: AtomicU32,
+}
+
+impl Heard {
+    pub(super) fn hello(&self, hello: &Hello) {
+        self.apply_version.store(hello.apply_version.saturating_add(1), Ordering::Relaxed);
+    }
+
+    fn apply_version(&self) -> Option<u32> {
+        self.apply_version.load(Ordering::Relaxed).checked_sub(1)
+    }
 }
 
 impl Lane {
@@ -71,7 +92,7 @@ impl Lane {
             address: address.to_owned(),
             tls,
             identity,
-            connected: lane.connected.clone(),
+            heard: lane.heard.clone(),
         };
         tasks.spawn(line.run(receiver));
         lane
@@ -80,11 +101,20 @@ impl Lane {
     /// A handle, and what it asks for: whoever holds the second is the connection.
     pub(super) fn new(site: &str) -> (Lane, mpsc::Receiver<Request>) {
         let (requests, receiver) = mpsc::channel(QUEUE);
-        (Lane { site: site.to_owned(), requests, connected: Arc::default() }, receiver)
+        (Lane { site: site.to_owned(), requests, heard: Arc::default() }, receiver)
     }
 
     pub(super) fn is_connected(&self) -> bool {
-        self.connected.load(Ordering::Relaxed)
+        self.heard.connected.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn apply_version(&self) -> Option<u32> {
+        self.heard.apply_version()
+    }
+
+    #[cfg(any(test, feature = "sim"))]
+    pub(super) fn heard(&self) -> Arc<Heard> {
+        self.heard.clone()
     }
 
     /// Queues the request; requests go out in the order of these calls.
@@ -104,7 +134,7 @@ impl Lane {
     ) -> Result<Bytes, RpcError> {
         match tokio::time::timeout(limit, receiver).await {
             Ok(Ok(answer)) => answer,
-            Ok(Err(_)) => Err(self.unreachable("the connection was lost")),
+            Ok(Err(_)) => Err(RpcError::Lost { site: self.site.clone() }),
             Err(_) => Err(RpcError::Timeout { site: self.site.clone() }),
         }
     }
@@ -127,7 +157,7 @@ struct Line {
     address: String,
     tls: Tls,
     identity: Arc<Identity>,
-    connected: Arc<AtomicBool>,
+    heard: Arc<Heard>,
 }
 
 /// Who waits for which answer.
@@ -210,6 +240,8 @@ impl Line {
             return Err(format!("no address is known for site {}; give it in [ledger] peers", self.site));
         }
         let (reader, writer, hello) = greet(&self.tls, &self.identity, &self.address, &self.site).await?;
+        // Also one that is refused for it.
+        self.heard.hello(&hello);
         self.identity.recognise(&hello, self.node, &self.member)?;
         self.identity.was_admitted(&self.site);
         Ok((reader, writer))
@@ -237,13 +269,13 @@ impl Line {
     async fn serve(&self, reader: Reader, writer: Writer, requests: &mut mpsc::Receiver<Request>) -> bool {
         let pending = Pending::default();
         let answers = AtomicU64::new(0);
-        self.connected.store(true, Ordering::Relaxed);
+        self.heard.connected.store(true, Ordering::Relaxed);
         // Both go on at the same time: a peer that answers is read from even while it takes no more.
         let closed = tokio::select! {
             () = read_answers(&self.site, reader, &pending, &answers) => false,
             closed = write_requests(writer, &pending, &answers, requests) => closed,
         };
-        self.connected.store(false, Ordering::Relaxed);
+        self.heard.connected.store(false, Ordering::Relaxed);
         // Dropping the senders tells those who wait that the connection was lost.
         pending.lock().clear();
         closed

@@ -17,9 +17,7 @@ mod snapshot;
 mod tls;
 
 pub(crate) use client::Network;
-#[cfg(any(test, feature = "sim"))]
-pub(crate) use hello::Hello;
-pub(crate) use hello::Identity;
+pub(crate) use hello::{Hello, Identity};
 pub(crate) use lane::{RpcError, probe};
 pub(crate) use peers::{Peer, Peers};
 pub(crate) use server::{Served, Service, listen};

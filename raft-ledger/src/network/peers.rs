@@ -19,8 +19,9 @@ use crate::store::ledger_store::SnapshotDir;
 pub(super) const CONTROL_TIMEOUT: Duration = Duration::from_secs(2);
 const COSIGN_TIMEOUT: Duration = Duration::from_secs(2);
 const FORWARD_TIMEOUT: Duration = Duration::from_secs(5);
-/// A change of the members is two entries that a majority must have on its disks.
-const MEMBERSHIP_TIMEOUT: Duration = Duration::from_secs(30);
+/// A change of the members is several entries that a majority must have on its disks; the leader says so if it takes
+/// long.
+const MEMBERSHIP_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Another member.
 #[derive(Clone)]
@@ -38,6 +39,11 @@ pub(crate) struct Peer {
 impl Peer {
     pub(crate) fn is_connected(&self) -> bool {
         self.control.is_connected()
+    }
+
+    /// The latest rules of apply that its release knows, as it last said.
+    pub(crate) fn apply_version(&self) -> Option<u32> {
+        self.control.apply_version()
     }
 
     /// Hands a signed command to the peer, which is believed to lead. In the order of the calls.
@@ -80,6 +86,17 @@ impl Peer {
         let body = pack(request).map_err(|why| self.unreadable(why))?;
         let answer = self.control.call(Kind::Membership, body, MEMBERSHIP_TIMEOUT).await?;
         unpack(&answer).map_err(|why| self.unreadable(why))
+    }
+
+    /// What a later release might.
+    #[cfg(test)]
+    pub(crate) async fn ask_unknown(&self) -> [RpcError; 2] {
+        let body = pack(&"OfTomorrow").unwrap();
+        let [kind, request] = [Kind::Unknown, Kind::Membership].map(|kind| (kind, body.clone()));
+        [
+            self.control.call(kind.0, kind.1, CONTROL_TIMEOUT).await.unwrap_err(),
+            self.control.call(request.0, request.1, CONTROL_TIMEOUT).await.unwrap_err(),
+        ]
     }
 
     fn unreadable(&self, why: String) -> RpcError {

@@ -15,7 +15,7 @@ use tokio_util::codec::{FramedRead, LengthDelimitedCodec};
 
 use super::append::{self, AppendAnswer};
 use super::frame::{self, Frame, Kind, pack, unpack};
-use super::hello::{Hello, Identity, Refused};
+use super::hello::{Admission, Hello, Identity, Refused};
 use super::snapshot::{Incoming, Outgoing};
 use super::tls::Tls;
 use crate::blocking;
@@ -110,7 +110,13 @@ async fn shake_hands(stream: TcpStream, service: &Service) -> Result<(Reader, Wr
     let mut writer = BufWriter::with_capacity(64 << 10, write);
     let first = reader.next().await.ok_or("closed before the handshake")?.map_err(|e| e.to_string())?;
     let first = frame::decode(first)?;
-    let (kind, body, result) = match greet(&first, &names, service) {
+    let greeted = match greet(&first, &names, service) {
+        Ok((hello, Admission::ByItsWord)) if !service.served.membership.is_vouched_for(&hello).await => {
+            Err(service.identity.refuse(&hello))
+        }
+        greeted => greeted.map(|(hello, _)| hello),
+    };
+    let (kind, body, result) = match greeted {
         Ok(hello) => (Kind::Answer, pack(&service.identity.hello())?, Ok(hello)),
         Err(why) => (Kind::Failed, Bytes::from(why.to_string()), Err(why)),
     };
@@ -120,7 +126,11 @@ async fn shake_hands(stream: TcpStream, service: &Service) -> Result<(Reader, Wr
     result.map(|hello| (reader, writer, hello)).map_err(|why| why.to_string())
 }
 
-fn greet(first: &Frame, certificate_names: &[String], service: &Service) -> Result<Hello, Refused> {
+fn greet(
+    first: &Frame,
+    certificate_names: &[String],
+    service: &Service,
+) -> Result<(Hello, Admission), Refused> {
     if first.kind != Kind::Hello {
         return Err(Refused::Other("the first message is no hello".into()));
     }
@@ -128,7 +138,7 @@ fn greet(first: &Frame, certificate_names: &[String], service: &Service) -> Resu
     if !certificate_names.contains(&hello.site) {
         return Err(Refused::Other(format!("the certificate does not name site {:?}", hello.site)));
     }
-    service.identity.admit(&hello).map(|()| hello)
+    service.identity.admit(&hello).map(|admission| (hello, admission))
 }
 
 async fn write_answers(mut writer: Writer, mut answers: mpsc::Receiver<Frame>) {
@@ -212,6 +222,11 @@ impl Connection {
                 let piece = self.busy(move || outgoing.piece(request.body)).await;
                 self.answer(request.id, piece).await
             }
+            // What else this peer asks goes on.
+            Kind::Unknown => {
+                let why = "the release of this site does not know that request; run a later one".to_owned();
+                self.answer(request.id, Err(why)).await
+            }
             Kind::Hello | Kind::Answer | Kind::Failed => Err(format!("unexpected {:?}", request.kind)),
         }
     }
@@ -224,6 +239,10 @@ impl Connection {
     async fn forward(&self, command: Bytes) -> Result<Bytes, String> {
         if !self.served.raft.is_leader() {
             return Err("this site does not lead".into());
+        }
+        let caller = &self.caller;
+        if !self.served.membership.is_member(&caller.site, caller.node) {
+            return Err(format!("site {} is no member of this consortium", caller.site));
         }
         self.is_its_own(&command)?;
         let taken = self.served.raft.client_write_ff(Proposal(command), None).await;
@@ -240,8 +259,8 @@ impl Connection {
                 key_of(&batch.head.site).is_some_and(|key| batch.verify(key).is_ok())
             }
             Ok(Command::OpenEpoch(open)) => key_of(&open.site).is_some_and(|key| open.verify(key)),
-            Ok(Command::ApplyVersion(_)) => return Err("the leader alone raises the apply version".into()),
-            Ok(Command::Unknown(_)) | Err(_) => false,
+            // The leader alone raises the apply version.
+            Ok(Command::ApplyVersion(_) | Command::Unknown(_)) | Err(_) => false,
         };
         is_signed.then_some(()).ok_or_else(|| format!("this command was not made by site {}", self.caller.site))
     }
@@ -278,7 +297,7 @@ impl Connection {
                     let testimony = unpack(&request.body).and_then(|asked| served.cosigner.witness.testify(&asked));
                     testimony.map(|signature| Bytes::copy_from_slice(&signature))
                 }
-                Kind::Membership => membership(&served, &caller, &request.body).await,
+                Kind::Membership => while_busy(&answers, membership(&served, &caller, &request.body)).await,
                 kind => control(&served.raft, kind, &request.body).await,
             };
             let _ = send(&answers, request.id, result).await;
@@ -352,7 +371,10 @@ async fn control(raft: &Raft<Types, StateMachine>, kind: Kind, body: &[u8]) -> R
 
 async fn membership(served: &Served, caller: &Hello, body: &[u8]) -> Result<Bytes, String> {
     let request = unpack(body)?;
-    if matches!(request, Request::Change(_)) && !served.membership.is_voter(&caller.site, caller.node) {
+    if let Request::IsMember(node) = request {
+        return pack(&served.membership.vouches_for(&node));
+    }
+    if !matches!(request, Request::List) && !served.membership.is_voter(&caller.site, caller.node) {
         return Err("sites that vote change the members; ask at one of them".into());
     }
     pack(&served.membership.lead_through(request).await)

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};
@@ -12,7 +13,7 @@ use tokio::sync::mpsc;
 use super::client::Network;
 use super::frame::{self, Frame, Kind};
 use super::hello::{Hello, Identity};
-use super::lane::{Answer, Lane, Request, RpcError};
+use super::lane::{Answer, Heard, Lane, Request, RpcError};
 use super::server::{Connection, Served};
 use crate::raft::{Member, Types};
 use crate::sim::wires::{self, Signal, Wire};
@@ -30,7 +31,8 @@ pub(crate) fn network(from: usize, identity: &Arc<Identity>, tasks: &Tasks) -> N
         let (lane, requests) = Lane::new(&member.name);
         let to = crate::sim::number_of(&member.name).unwrap_or(from);
         let (identity, member) = (identity.clone(), member.clone());
-        tasks.spawn(Line { from, to, node, member, identity }.run(requests));
+        let heard = lane.heard();
+        tasks.spawn(Line { from, to, node, member, identity, heard }.run(requests));
         lane
     })
 }
@@ -42,6 +44,7 @@ struct Line {
     node: u64,
     member: Member,
     identity: Arc<Identity>,
+    heard: Arc<Heard>,
 }
 
 impl Line {
@@ -49,8 +52,12 @@ impl Line {
         loop {
             let (wire, mut signals) = wires::dial(self.from, self.to, self.identity.hello());
             let opened = tokio::time::timeout(CONNECT_TIMEOUT, signals.recv()).await;
-            if self.is_let_in(opened.ok().flatten()) && self.serve(&wire, &mut signals, &mut requests).await {
-                return;
+            if self.is_let_in(opened.ok().flatten()) {
+                self.heard.connected.store(true, Ordering::Relaxed);
+                if self.serve(&wire, &mut signals, &mut requests).await {
+                    return;
+                }
+                self.heard.connected.store(false, Ordering::Relaxed);
             }
             drop(wire);
             if self.refuse_for(BACKOFF, &mut requests).await {
@@ -62,6 +69,7 @@ impl Line {
     fn is_let_in(&self, answer: Option<Signal>) -> bool {
         match answer {
             Some(Signal::Opened(hello)) => {
+                self.heard.hello(&hello);
                 let known = self.identity.recognise(&hello, self.node, &self.member).is_ok();
                 if known {
                     self.identity.was_admitted(&self.member.name);

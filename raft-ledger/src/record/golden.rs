@@ -4,7 +4,6 @@ use bytes::Bytes;
 use ed25519_dalek::SigningKey;
 use proptest::prelude::*;
 
-use super::command::ApplyVersion;
 use super::*;
 use crate::merkle::leaf_hash;
 use crate::types::{Outcome, Tag};

@@ -58,7 +58,7 @@
 //!     1 Batch
 //!     2 OpenEpoch: u32 group_id, bytes8 site, u64 previous_epoch, [16] nonce,
 //!       [64] signature over "medulla open epoch v1\n" ‖ the fields before it
-//!     3 ApplyVersion: u32 apply_version
+//!     3 ApplyVersion: u32 apply_version, raised by the leader alone; the highest one counts, from this entry on
 //!     anything else (also another version) is kept and ignored until an apply version knows it
 //! ```
 
@@ -74,7 +74,7 @@ mod shred;
 mod site;
 
 pub use self::batch::{Batch, BatchHead, SignedBatch, Verified};
-pub use self::command::{Command, OpenEpoch};
+pub use self::command::{ApplyVersion, Command, OpenEpoch};
 pub use self::item::{Chunk, Item, Message, Private};
 pub use self::leaf::{Head, Leaf};
 pub use self::provenance::{Provenance, ProvenanceItem};

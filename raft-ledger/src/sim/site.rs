@@ -33,6 +33,7 @@ use crate::packer::Packer;
 use crate::proofs::receipt;
 use crate::raft::Member;
 use crate::record::{Leaf, sha256};
+use crate::rules::{APPLY_VERSION, Rules};
 use crate::seal::Sealer;
 use crate::standing::Standing;
 use crate::store::applied::load_applied;
@@ -127,25 +128,31 @@ impl Site {
         let newest = Newest::open(site_db.clone(), &self.keys).map_err(text)?;
         let newest = Arc::new(newest);
         let cosigner = self.cosigner(&store, &observer, site_db.clone(), &newest).map_err(text)?;
+        let rules = Rules::up_to(APPLY_VERSION);
         let machine =
-            StateMachine::open(store.clone(), &log, Arc::new(batch_keys), observer.clone()).map_err(text)?;
+            StateMachine::open(store.clone(), &log, Arc::new(batch_keys), rules.clone(), observer.clone())
+                .map_err(text)?;
         let tasks = Tasks::default();
         let applied = load_applied(&store.generation()).map_err(text)?;
         log.check_reached(applied.last.as_ref()).map_err(text)?;
         let node = own_node(&log, &self.members, &self.config.site, Some(&applied)).map_err(text)?;
         let (id, is_founder) = node;
         let last = applied.last.as_ref();
-        let identity = Identity::new(&self.config.site, &site_db, &log, node, &applied.membership, last);
+        let identity =
+            Identity::new(&self.config.site, &site_db, &log, node, &applied.membership, last, &rules);
         let identity = identity.map_err(text)?;
         let (roster, standing) = (identity.roster.clone(), identity.standing.clone());
         with(|world| world.operator.started(self.number, id));
-        wires::is_present(self.number, Candidate { node: id, store: identity.store_id });
+        wires::is_present(
+            self.number,
+            Candidate { node: id, store: identity.store_id, apply_version: rules.known() },
+        );
         let network = network(self.number, &identity, &tasks);
         let peers = network.peers();
         let raft = Raft::new(id, crate::raft::config()?, network, log.clone(), machine).await;
         let raft = raft.map_err(|e| e.to_string())?;
         let contacts = contacts(self.number, &identity);
-        let membership = Membership::new(raft.clone(), peers.clone(), roster, contacts);
+        let membership = Membership::new(raft.clone(), peers.clone(), roster, rules, contacts);
         let membership = Arc::new(membership);
         if self.config.initialise && is_founder && !raft.is_initialized().await.map_err(|e| e.to_string())? {
             raft.initialize(self.members.clone()).await.map_err(|e| e.to_string())?;

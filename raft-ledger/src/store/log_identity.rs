@@ -44,12 +44,12 @@ impl LogStore {
         state.vote.is_none() && state.last.is_none()
     }
 
-    /// At most what a founder writes by itself before it has heard from anybody.
+    /// At most what a founder writes by itself before it has heard from anybody: the consortium's first entry, which is
+    /// of no term. In one that goes on from a backup it stands behind the entries of the former one.
     pub(crate) fn is_unheard(&self) -> bool {
         let state = self.inner.state();
-        state.committed.is_none()
-            && state.purged.is_none()
-            && state.last.as_ref().is_none_or(|id| id.index == 0)
+        let known = [&state.committed, &state.purged, &state.last];
+        known.into_iter().flatten().all(|id| id.leader_id.term == 0)
     }
 
     /// At the next start this log is emptied and becomes a new node's: see [`LogStore::renew`].

@@ -14,10 +14,12 @@ use crate::LedgerError;
 use crate::apply::{Applier, BatchKeys};
 use crate::observer::Observer;
 use crate::raft::{CommittedLeaderId, LogId, Member, SnapshotMeta, StoredMembership, Types};
+use crate::rules::Rules;
 
 pub(crate) struct StateMachine {
     store: Arc<LedgerStore>,
     keys: Arc<BatchKeys>,
+    rules: Arc<Rules>,
     applier: Applier,
     observer: Arc<Observer>,
     /// A snapshot came in and nothing was applied since.
@@ -32,9 +34,10 @@ impl StateMachine {
         store: Arc<LedgerStore>,
         log: &LogStore,
         keys: Arc<BatchKeys>,
+        rules: Arc<Rules>,
         observer: Arc<Observer>,
     ) -> Result<StateMachine, LedgerError> {
-        let applier = Applier::load(store.generation(), keys.clone())?;
+        let applier = Applier::load(store.generation(), keys.clone(), rules.clone())?;
         store.renew_snapshot(log.gone(applier.applied().last.as_ref()).as_ref())?;
         observer.loaded(applier.applied());
         #[cfg(any(test, feature = "sim"))]
@@ -42,6 +45,7 @@ impl StateMachine {
         Ok(StateMachine {
             store,
             keys,
+            rules,
             applier,
             observer,
             #[cfg(any(test, feature = "sim"))]
@@ -80,6 +84,11 @@ impl RaftStateMachine<Types> for StateMachine {
                     self.store.damage().tell(&text);
                     return Err(io::Error::other(LedgerError::Damaged(text)));
                 }
+                // Consensus stands still here, too, until a later release is started.
+                Err(error @ LedgerError::OldRelease { .. }) => {
+                    tracing::error!(%error, "this site's release was left behind; it applies no more entries");
+                    return Err(io::Error::other(error));
+                }
                 // A write that failed may have failed anywhere.
                 Err(error) => end_process("apply to the ledger", &error),
             }
@@ -101,7 +110,8 @@ impl RaftStateMachine<Types> for StateMachine {
         snapshot: Arc<SnapshotDir>,
     ) -> Result<(), io::Error> {
         let generation = self.store.install(&snapshot).map_err(io::Error::other)?;
-        self.applier = Applier::load(generation, self.keys.clone()).map_err(io::Error::other)?;
+        let applier = Applier::load(generation, self.keys.clone(), self.rules.clone());
+        self.applier = applier.map_err(io::Error::other)?;
         self.store.take_snapshot().map_err(io::Error::other)?;
         self.observer.installed(self.applier.applied());
         #[cfg(any(test, feature = "sim"))]

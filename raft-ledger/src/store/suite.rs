@@ -12,6 +12,7 @@ use crate::apply::BatchKeys;
 use crate::observer::Observer;
 use crate::raft::Types;
 use crate::record::SiteName;
+use crate::rules::{APPLY_VERSION, Rules};
 
 struct Builder;
 
@@ -21,7 +22,14 @@ impl StoreBuilder<Types, LogStore, StateMachine, tempfile::TempDir> for Builder 
         let log = LogStore::open(&dir.path().join("raftdb")).unwrap();
         let store = Arc::new(LedgerStore::open(&dir.path().join("ledgerdb")).unwrap());
         let (observer, _events) = Observer::new(SiteName::new("a").unwrap());
-        let machine = StateMachine::open(store, &log, Arc::new(BatchKeys::new()), observer).unwrap();
+        let machine = StateMachine::open(
+            store,
+            &log,
+            Arc::new(BatchKeys::new()),
+            Rules::up_to(APPLY_VERSION),
+            observer,
+        )
+        .unwrap();
         Ok((dir, log, machine))
     }
 }

@@ -87,6 +87,10 @@ struct Evidence {
     out: Option<PathBuf>,
     #[command(flatten)]
     common: Common,
+    /// Log keys that outvote a site; without it a majority of those in FILE. Give it where FILE holds keys of sites
+    /// that do not vote: a majority of those that do
+    #[arg(short, value_name = "N")]
+    k: Option<usize>,
 }
 
 #[derive(Args)]
@@ -152,7 +156,7 @@ fn evidence(args: &Evidence) -> Result<bool, Refusal> {
             format!("{evidence:#}\n").into_bytes()
         }
     };
-    let judged = judge_evidence(&file, &keys);
+    let judged = judge_evidence(&file, &keys, args.k);
     if let (Ok(_), Some(out)) = (&judged, &args.out) {
         let io = |source| Refusal::Io { path: out.display().to_string(), source };
         std::fs::write(out, &file).map_err(io)?;

@@ -21,8 +21,20 @@ use crate::http::{AdminClient, socket_path};
 #[derive(clap::Subcommand)]
 pub enum Command {
     /// Role, term, size and root of the running site's replica
-    #[command(after_help = "Example:\n  medulla ledger status --config site.toml --json")]
+    #[command(after_help = "Example:\n  medulla ledger status --config site.toml --json\n\n\
+        apply_version: the rules that the consortium applies entries by; apply_version_known: the latest that this \
+        site's release knows. `medulla site list` shows them of all sites.")]
     Status(Status),
+    /// Go on to the latest rules that every voter's release knows, once all sites run it
+    #[command(after_help = "Example:\n  medulla site list --config site.toml\n  \
+        medulla ledger upgrade --config site.toml\n\n\
+        Sites of different releases keep equal ledgers because all apply entries by the same rules: by those of the \
+        older release, until this command. Upgrade the sites one by one; when `medulla site list` shows the same later \
+        number under \"rules\" for every voter, give it once, at any site.\n\
+        Refused while a voter's release does not know later rules, or a voter cannot be reached. It cannot be taken \
+        back: afterwards a site that runs the former release is refused and told so, and so is a backup restored with \
+        it. A learner is not waited for. Where there is nothing to raise it says so and exits with 0.")]
+    Upgrade(Status),
     /// C2SP verifier keys of all sites, one a line: what a verifier brings along
     #[command(after_help = "Example:\n  medulla ledger keys --config site.toml > keys.txt")]
     Keys(At),
@@ -102,6 +114,7 @@ struct Exported {
 pub fn execute(command: &Command) -> anyhow::Result<Verdict> {
     match command {
         Command::Status(args) => status(args),
+        Command::Upgrade(args) => upgrade(args),
         Command::Keys(at) => keys(at),
         Command::Checkpoint(args) => proof::checkpoint(args),
         Command::Prove(args) => proof::prove(args),
@@ -123,6 +136,21 @@ fn status(args: &Status) -> anyhow::Result<Verdict> {
             let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
             writeln!(out, "{name:<16} {text}")?;
         }
+    }
+    out.flush()?;
+    Ok(Verdict::Fine)
+}
+
+fn upgrade(args: &Status) -> anyhow::Result<Verdict> {
+    let (client, runtime) = connect(&args.at)?;
+    let bar = progress::waiting("the sites agree on it");
+    let raised = runtime.block_on(client.post("/api/ledger/upgrade", &json!({})));
+    bar.finish_and_clear();
+    let raised: serde_json::Value = raised?;
+    let mut out = out::stdout();
+    match args.json {
+        true => out::json_line(&mut out, &raised)?,
+        false => writeln!(out, "entries are applied by the rules of version {}", raised["apply_version"])?,
     }
     out.flush()?;
     Ok(Verdict::Fine)

@@ -68,18 +68,19 @@ struct Kind {
     evidence: String,
 }
 
-/// Judges an evidence file by `keys`.
+/// Judges an evidence file by `keys`. `votes`: log keys that must have signed what outvotes a site; `None`: a majority of
+/// those that were brought, which is right where these are the keys of the voting sites alone.
 ///
 /// # Errors
 /// It proves nothing: another form, no contradiction, or no key that was brought is caught in it.
-pub fn judge_evidence(file: &[u8], keys: &Keys) -> Result<Evidence, Refusal> {
+pub fn judge_evidence(file: &[u8], keys: &Keys, votes: Option<usize>) -> Result<Evidence, Refusal> {
     let form = |what| Refusal::Form { what };
     let what = "not an evidence file: JSON with a field `evidence`";
     let value: Value = serde_json::from_slice(file).map_err(|_| form(what))?;
     let Kind { evidence } = Kind::deserialize(&value).map_err(|_| form(what))?;
     match evidence.as_str() {
         "split-view" => notes::split_view(value, keys),
-        "outvoted" => notes::outvoted(value, keys),
+        "outvoted" => notes::outvoted(value, keys, votes),
         "two-batches" => batches::two_batches(value, keys),
         "forged" => forged::forged(value, keys),
         "rewritten-entry" => receipts::rewritten_entry(value, keys),

@@ -32,14 +32,15 @@ pub(super) fn split_view(value: Value, keys: &Keys) -> Result<Evidence, Refusal>
 }
 
 /// The first note is the accused's, the second the majority's.
-pub(super) fn outvoted(value: Value, keys: &Keys) -> Result<Evidence, Refusal> {
+pub(super) fn outvoted(value: Value, keys: &Keys, votes: Option<usize>) -> Result<Evidence, Refusal> {
     let file: File = read(value, FORM)?;
     let two = Two::parse(&file)?;
     let logs: Vec<&Key> = keys.logs.iter().filter(|key| key.name == two.origin).collect();
     let [alone, others] = &two.notes;
-    let votes = logs.iter().filter(|key| signed(key, others)).count();
-    if votes < logs.len() / 2 + 1 {
-        return Err(Refusal::TooFewCosigners { found: votes, needed: logs.len() / 2 + 1 });
+    let (found, needed) =
+        (logs.iter().filter(|key| signed(key, others)).count(), votes.unwrap_or(logs.len() / 2 + 1));
+    if found < needed {
+        return Err(Refusal::TooFewCosigners { found, needed });
     }
     let against = logs.iter().filter(|key| signed(key, alone)).map(|key| key.label()).collect();
     let against = proven(against, "no key that you brought signed the first checkpoint")?;
@@ -98,7 +99,7 @@ mod tests {
     }
 
     fn judged(kind: &str, notes: [String; 2], keys: &Keys) -> Result<Evidence, Refusal> {
-        judge_evidence(json!({ "evidence": kind, "notes": notes }).to_string().as_bytes(), keys)
+        judge_evidence(json!({ "evidence": kind, "notes": notes }).to_string().as_bytes(), keys, None)
     }
 
     #[test]
@@ -120,7 +121,7 @@ mod tests {
         }
         assert!(judged("split-view", good(), &keys(&[&b])).is_err(), "by keys that one did not bring");
         assert!(judged("gossip", good(), &brought).is_err());
-        assert!(judge_evidence(b"{}", &brought).is_err());
+        assert!(judge_evidence(b"{}", &brought, None).is_err());
     }
 
     #[test]
@@ -139,6 +140,14 @@ mod tests {
         ] {
             assert!(judged("outvoted", notes, &brought).is_err());
         }
+        // Sites d and e do not vote: who brings their keys, too, says how many are a majority.
+        let [d, e] = [4, 5].map(|n| SigningKey::from_bytes(&[n; 32]));
+        let all = keys(&[&a, &b, &c, &d, &e]);
+        let file = json!({ "evidence": "outvoted", "notes": [note(&[&a], 7, 1), note(&[&b, &c], 7, 2)] });
+        let file = file.to_string();
+        assert!(judge_evidence(file.as_bytes(), &all, None).is_err());
+        assert!(judge_evidence(file.as_bytes(), &all, Some(2)).is_ok());
+        assert!(judge_evidence(file.as_bytes(), &all, Some(3)).is_err());
         let stranger = SigningKey::from_bytes(&[9; 32]);
         assert!(judged("outvoted", [note(&[&stranger], 7, 1), note(&[&b, &c], 7, 2)], &brought).is_err());
     }

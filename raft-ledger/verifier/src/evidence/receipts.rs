@@ -84,7 +84,7 @@ mod tests {
         let (a, b) = (SigningKey::from_bytes(&[1; 32]), SigningKey::from_bytes(&[2; 32]));
         let brought = keys(&[&a, &b]);
         let judge = |first: String, second: String| {
-            judge_evidence(evidence_of(&first, &second).to_string().as_bytes(), &brought)
+            judge_evidence(evidence_of(&first, &second).to_string().as_bytes(), &brought, None)
         };
         let found = judge(old(&a, "one"), new(&a, "another")).unwrap();
         assert!(matches!(&found, Evidence::RewrittenEntry { index: 0, sizes: [1, 2], .. }), "{found}");
