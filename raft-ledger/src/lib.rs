@@ -8,6 +8,7 @@ mod blocking;
 mod call;
 mod checkpoint;
 mod clock;
+mod cold;
 mod config;
 mod cosign;
 #[cfg(test)]
@@ -49,6 +50,7 @@ mod verify;
 mod writer;
 
 pub use backup::{Backup, Restored, backup_stopped, restore};
+pub use cold::{Archived, ColdStatus};
 pub use config::{Config, PeerConfig};
 pub use export::Progress;
 pub use keys::IndexKey;

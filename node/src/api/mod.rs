@@ -57,6 +57,7 @@ pub fn routes(config: &mut web::ServiceConfig) {
             .service(sites::remove)
             .service(sites::lead)
             .service(ledger::backup)
+            .service(ledger::archive)
             .service(stream::stream),
     );
 }

@@ -33,6 +33,7 @@ use super::{alerts, feeds, ledger, messages, patients, sites, status, stream};
         sites::remove,
         sites::lead,
         ledger::backup,
+        ledger::archive,
         stream::stream,
     )
 )]
@@ -59,6 +60,7 @@ mod tests {
                 "/api/alerts/{id}/acknowledge",
                 "/api/feeds",
                 "/api/ledger",
+                "/api/ledger/archive",
                 "/api/ledger/backup",
                 "/api/ledger/checkpoint",
                 "/api/ledger/consistency",

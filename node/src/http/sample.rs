@@ -83,6 +83,7 @@ pub fn ledger() -> Status {
         in_flight_bytes: 0,
         notice: None,
         damage: None,
+        cold: Default::default(),
     }
 }
 

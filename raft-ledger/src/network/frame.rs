@@ -30,6 +30,8 @@ pub(super) enum Kind {
     FetchBegin = 20,
     /// A piece of it: file number and offset.
     FetchPiece = 21,
+    /// Sealed payloads of entries, see payloads.rs.
+    Payloads = 22,
     Answer = 128,
     /// The body says in words why there is no answer.
     Failed = 129,
@@ -52,6 +54,7 @@ impl Kind {
             Kind::Membership,
             Kind::FetchBegin,
             Kind::FetchPiece,
+            Kind::Payloads,
             Kind::Answer,
             Kind::Failed,
         ]

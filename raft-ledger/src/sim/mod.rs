@@ -72,6 +72,9 @@ struct World {
     trace: u64,
     verbose: bool,
     now_us: u64,
+    /// Sites move what is old to cold files.
+    archives: bool,
+    archived: u64,
 }
 
 fn with<T>(f: impl FnOnce(&mut World) -> T) -> Option<T> {
