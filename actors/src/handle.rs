@@ -291,6 +291,10 @@ impl Handle {
         metrics.evidence_sites.set(self.inner.ledger.blamed_sites().len() as i64);
         metrics.ledger_damaged.set(i64::from(status.damage.is_some()));
         metrics.ledger_in_flight_bytes.set(status.in_flight_bytes as i64);
+        let gauge = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
+        metrics.cold_entries.set(gauge(status.cold.entries));
+        metrics.cold_bytes.set(gauge(status.cold.bytes));
+        metrics.cold_files_lost.set(status.cold.lost.len() as i64);
         self.refresh_outbox();
         // Only a leader knows its peers' lag: what it said before it lost that role no longer holds.
         metrics.raft_lag.reset();

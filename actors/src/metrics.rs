@@ -45,6 +45,9 @@ pub struct Metrics {
     /// 0 here: while a ledger is healed there is no pipeline, and the site says 1 for itself.
     pub ledger_healing: IntGauge,
     pub ledger_in_flight_bytes: IntGauge,
+    pub cold_entries: IntGauge,
+    pub cold_bytes: IntGauge,
+    pub cold_files_lost: IntGauge,
     /// Drafts that wait in the outbox, their bytes, and the bytes that it may hold.
     pub outbox_entries: IntGauge,
     pub outbox_bytes: IntGauge,
@@ -106,6 +109,9 @@ impl Metrics {
                 .gauge("ledger_healing", "1 while the ledger database of this site is made again")?,
             ledger_in_flight_bytes: make
                 .gauge("ledger_in_flight_bytes", "bytes appended and not applied yet")?,
+            cold_entries: make.gauge("cold_entries", "entries whose payloads were moved to cold files")?,
+            cold_bytes: make.gauge("cold_bytes", "bytes of the cold files")?,
+            cold_files_lost: make.gauge("cold_files_lost", "cold files that are missing or damaged")?,
             outbox_entries: make.gauge("outbox_entries", "entries that wait in the outbox")?,
             outbox_bytes: make.gauge("outbox_bytes", "bytes that wait in the outbox")?,
             outbox_limit_bytes: make.gauge("outbox_limit_bytes", "bytes that the outbox may hold")?,

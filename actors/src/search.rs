@@ -9,6 +9,8 @@ use crate::reading::subject_key;
 /// Places looked at and bytes read for one page. With more the page ends early and says where to go on.
 const LOOKS_MAX: usize = 20_000;
 const BYTES_MAX: usize = 32 << 20;
+/// Indices that one scan brings.
+const SCAN_MAX: usize = 1_000;
 
 /// What all entries sought have in common. `None` stands for anything.
 #[derive(Clone, Default)]
@@ -90,6 +92,9 @@ impl Search {
     }
 
     fn by_tags(&self, ledger: &Ledger, tags: &[Tag], page: &mut Page) -> Result<Next, LedgerError> {
+        if let [tag] = tags {
+            return self.by_one_tag(ledger, *tag, page);
+        }
         let mut at = self.from;
         loop {
             match common(ledger, tags, at, page)? {
@@ -100,6 +105,26 @@ impl Search {
                     at = index + 1;
                 }
                 Common::NotYet(index) => return Ok(Some((self.since, index))),
+            }
+        }
+    }
+
+    /// One scan instead of a seek for each entry.
+    fn by_one_tag(&self, ledger: &Ledger, tag: Tag, page: &mut Page) -> Result<Next, LedgerError> {
+        let mut at = self.from;
+        loop {
+            // One more than the page holds tells whether another follows.
+            let wanted = page.limit.saturating_sub(page.entries.len()).saturating_add(1).min(SCAN_MAX);
+            let found = ledger.by_tag(tag, at, wanted)?;
+            for index in &found {
+                if page.is_full() || page.looks >= LOOKS_MAX {
+                    return Ok(Some((self.since, *index)));
+                }
+                page.add(ledger, *index, |time| self.covers(time))?;
+            }
+            match found.last() {
+                Some(last) if found.len() == wanted => at = last + 1,
+                _ => return Ok(None),
             }
         }
     }
@@ -133,7 +158,7 @@ impl Page {
         for entry in read.into_iter().filter(|entry| wanted(Time(entry.event_time_ms))) {
             self.bytes += match &entry.payload {
                 Payload::Open(payload) => payload.len(),
-                Payload::Sealed | Payload::Shredded | Payload::Shred(_) => 0,
+                Payload::Sealed | Payload::Shredded | Payload::Shred { .. } => 0,
             };
             self.entries.push(entry);
         }

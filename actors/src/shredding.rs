@@ -34,11 +34,13 @@ pub struct PatientShredded {
 }
 
 impl Handle {
-    /// Makes everything unreadable that this site has sealed about the patient, in every copy of it.
+    /// Makes everything unreadable that this site has sealed about the patient, in every copy of it. The ledger says that
+    /// `by` ordered it.
     ///
     /// # Errors
-    /// `Unavailable` without a quorum: nothing was destroyed; try again.
-    pub async fn shred(&self, patient: &PatientId) -> Result<PatientShredded, LedgerError> {
+    /// `Unavailable` without a quorum: nothing was destroyed; try again. `Unconfirmed`: ordered, and perhaps done; try
+    /// again as well.
+    pub async fn shred(&self, patient: &PatientId, by: &str) -> Result<PatientShredded, LedgerError> {
         let ledger = &self.inner.ledger;
         let key = subject_key(patient);
         // Answers to alerts were sealed under a name of their own by an earlier build.
@@ -46,13 +48,19 @@ impl Handle {
         let subjects = [ledger.subject(&key), ledger.subject(&answers)];
         let tag = ledger.tag("patient", &key);
         self.settled(ledger.size()).await;
-        let done = ledger.shred(&subjects, vec![tag]).await?;
+        let done = ledger.shred(&subjects, vec![tag], by).await?;
         if let Some(done) = done {
             self.settled(done.index + 1).await;
         }
         let (ledger, index) = (ledger.clone(), done.map(|done| done.index));
         let found = tokio::task::spawn_blocking(move || look(&ledger, tag, index)).await;
-        let found = found.map_err(|error| LedgerError::Storage(error.to_string()))??;
+        let found = found.map_err(|error| LedgerError::Storage(error.to_string())).and_then(|found| found);
+        let found = found.map_err(|error| match index {
+            Some(index) => LedgerError::Unconfirmed(format!(
+                "the shredding is entry {index}, and what is left of the patient cannot be told: {error}"
+            )),
+            None => error,
+        })?;
         Ok(PatientShredded { index, keys: done.map_or(0, |done| done.keys), ..found })
     }
 
@@ -82,7 +90,7 @@ fn look(ledger: &Ledger, tag: raft_ledger::Tag, index: Option<u64>) -> Result<Pa
                     found.remaining.push(at)
                 }
                 Payload::Sealed => *found.elsewhere.entry(entry.site).or_default() += 1,
-                Payload::Open(_) | Payload::Shred(_) => {}
+                Payload::Open(_) | Payload::Shred { .. } => {}
             }
         }
     }
@@ -175,7 +183,7 @@ mod tests {
 
         let key = subject_key(&patient("1"));
         let tag = ledger.tag("patient", &key);
-        let done = ledger.shred(&[ledger.subject(&key)], vec![tag]).await.unwrap().unwrap();
+        let done = ledger.shred(&[ledger.subject(&key)], vec![tag], "ada").await.unwrap().unwrap();
         assert_eq!(done.index, 4);
         // A new visit, an alert that is about it, and one that is about what was before.
         let alert = |trigger| draft(&ledger, Kind::Alert, &["1"], alert(trigger));

@@ -133,11 +133,11 @@ impl Follower {
         let payload = match &entry.payload {
             Payload::Open(payload) => payload,
             // What another site shredded, this one has heard of elsewhere, and under its own keys.
-            Payload::Shred(subjects) if own => {
+            Payload::Shred { subjects, .. } if own => {
                 self.fold(drain(work)).await;
                 return self.forget(subjects).await;
             }
-            Payload::Shred(_) | Payload::Shredded | Payload::Sealed => return,
+            Payload::Shred { .. } | Payload::Shredded | Payload::Sealed => return,
         };
         match Kind::from_u16(entry.kind) {
             Some(Kind::Message) if own => match entry::decode::<Message>(payload) {

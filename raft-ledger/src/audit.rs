@@ -6,9 +6,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::LedgerError;
+use crate::cold::Cold;
 use crate::export::{ExportBatch, ExportLeaf, Progress, export};
 use crate::ledger::Ledger;
-use crate::record::{Hash, Provenance};
+use crate::record::{Hash, Leaf, Provenance};
 use crate::store::applied::{Applied, load_applied};
 use crate::store::generation::{Family, Generation, index_key};
 use crate::verify::{Auditor, Report};
@@ -22,8 +23,17 @@ impl Ledger {
         let keys = self.inner.keys.verifiers();
         let mut auditor = Auditor::new(Some(keys), Some(self.inner.keys.group_id()));
         let mut report = Report { keys_brought: true, ..Report::default() };
+        let mut lost = String::new();
         for number in 0..applied.batches {
-            match read_batch(&db, number) {
+            let mut missed = |index: u64, text: String| {
+                // Once a file, not once an entry.
+                if lost != text {
+                    report.add("", None, Some(index), format!("cold file {text}"));
+                    lost = text;
+                }
+                Ok(())
+            };
+            match read_batch(&db, self.inner.store.cold(), number, &mut missed) {
                 Ok(batch) => {
                     for flaw in auditor.batch(&batch) {
                         report.add("", None, flaw.index, flaw.text);
@@ -69,27 +79,43 @@ impl Ledger {
         let applied = load_applied(&db)?;
         // Also an export's checkpoint must not contradict what this site signed before.
         self.inner.cosigner.sign_as_log(applied.size).map_err(|e| LedgerError::NotProven(e.to_string()))?;
-        export(dir, batches(db, applied.batches), applied.size, applied.root, &self.inner.keys, progress)?;
+        let batches = batches(db, self.inner.store.cold().clone(), applied.batches);
+        export(dir, batches, applied.size, applied.root, &self.inner.keys, progress)?;
         Ok((applied.size, applied.root))
     }
 }
 
-fn batches(db: Arc<Generation>, count: u64) -> impl Iterator<Item = Result<ExportBatch, LedgerError>> {
-    (0..count).map(move |number| read_batch(&db, number))
+fn batches(
+    db: Arc<Generation>,
+    cold: Arc<Cold>,
+    count: u64,
+) -> impl Iterator<Item = Result<ExportBatch, LedgerError>> {
+    (0..count).map(move |number| read_batch(&db, &cold, number, &mut |_, text| Err(LedgerError::Cold(text))))
 }
 
-fn read_batch(db: &Generation, number: u64) -> Result<ExportBatch, LedgerError> {
-    let missing = |what: String| LedgerError::Damaged(format!("{what} is missing"));
-    let kept =
-        db.get(Family::Batches, &index_key(number))?.ok_or_else(|| missing(format!("batch {number}")))?;
-    let provenance =
-        Provenance::decode(kept.into()).map_err(|e| LedgerError::Damaged(format!("batch {number}: {e}")))?;
+/// `missed`: hears of a payload that is where it should be no longer, and whether to go on without it.
+fn read_batch(
+    db: &Generation,
+    cold: &Cold,
+    number: u64,
+    missed: &mut dyn FnMut(u64, String) -> Result<(), LedgerError>,
+) -> Result<ExportBatch, LedgerError> {
+    let damaged = |e: &dyn std::fmt::Display| LedgerError::Damaged(format!("batch {number}: {e}"));
+    let kept = db.get(Family::Batches, &index_key(number))?;
+    let kept = kept.ok_or_else(|| LedgerError::Damaged(format!("batch {number} is missing")))?;
+    let provenance = Provenance::decode(kept.into()).map_err(|e| damaged(&e))?;
     let mut leaves = Vec::with_capacity(provenance.leaf_count());
     for index in (provenance.first_index..).take(provenance.leaf_count()) {
-        let leaf = db.leaf(index)?;
-        let ciphertext =
-            db.get(Family::Blobs, &index_key(index))?.ok_or_else(|| missing(format!("payload {index}")))?;
-        leaves.push(ExportLeaf { leaf: leaf.into(), ciphertext: Some(Bytes::from(ciphertext)) });
+        let record = Bytes::from(db.leaf(index)?);
+        let payload = match Leaf::decode(record.clone()) {
+            Ok(leaf) => cold.payload(db, index, &leaf),
+            Err(error) => Err(damaged(&error)),
+        };
+        let ciphertext = match payload {
+            Err(LedgerError::Cold(text)) => missed(index, text).map(|()| None)?,
+            found => found.map(|payload| Some(Bytes::from(payload)))?,
+        };
+        leaves.push(ExportLeaf { leaf: record, ciphertext });
     }
     Ok(ExportBatch { provenance, leaves })
 }

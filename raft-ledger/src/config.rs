@@ -31,6 +31,12 @@ pub struct Config {
     pub snapshot_log_bytes: u64,
     /// The same in entries.
     pub snapshot_log_entries: u64,
+    /// Folder of the cold files, made by the operator, on another disk perhaps; `None`: `cold` in `data`.
+    pub cold_dir: Option<PathBuf>,
+    /// Payloads of entries that came in before so long move into cold files by themselves; `None`: when asked to.
+    pub archive_after: Option<Duration>,
+    /// Payload bytes at which a cold file is closed. Sites that agree on it make the same files.
+    pub cold_file_bytes: u64,
     /// How often the whole ledger is read again in the background to find damage.
     pub scrub_period: Duration,
 }
@@ -57,6 +63,9 @@ impl Config {
             outbox_bytes_max: 8 << 30,
             snapshot_log_bytes: 1 << 30,
             snapshot_log_entries: 100_000,
+            cold_dir: None,
+            archive_after: None,
+            cold_file_bytes: 64 << 20,
             scrub_period: Duration::from_secs(24 * 3_600),
         }
     }

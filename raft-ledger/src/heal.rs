@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::blocking;
+use crate::cold::Cold;
 use crate::config::Config;
 use crate::merkle::root_at;
 use crate::network::{Landing, Peers};
@@ -20,7 +21,7 @@ use crate::store::applied::{load_applied, load_tree};
 use crate::store::damage::marked;
 use crate::store::generation::Generation;
 use crate::store::ledger_store::LedgerStore;
-use crate::store::recompute::check_whole;
+use crate::store::recompute::{Payloads, check_whole};
 use crate::store::replace::{Room, replace};
 use crate::{CosignedCheckpoint, LedgerError};
 
@@ -60,7 +61,8 @@ pub(crate) async fn open_ledger(
 ) -> Result<Arc<LedgerStore>, LedgerError> {
     let ledgerdb = config.data.join("ledgerdb");
     let demands = Demands { purged: log.purged(), log_is_complete: log.is_complete(), cosigned };
-    let why = match open_whole(&ledgerdb, &demands) {
+    let cold = Cold::open(config.cold_dir.as_deref(), &config.data);
+    let why = match open_whole(&ledgerdb, &cold, &demands) {
         Ok(store) => return Ok(Arc::new(store)),
         Err(LedgerError::Damaged(why)) => why,
         Err(other) => return Err(other),
@@ -71,7 +73,7 @@ pub(crate) async fn open_ledger(
     let (own, wanted) = (room.clone(), demands.clone());
     let found = match blocking::attempt(move || from_here(&own, &wanted)).await? {
         Some(found) => found,
-        None if config.peers.is_empty() => return alone(&ledgerdb, &why),
+        None if config.peers.is_empty() => return alone(&ledgerdb, &cold, &why),
         None => {
             let (peers, standing) = peers()?;
             let refused = |notice: Option<&str>| tell(Healing { damage: &why, notice });
@@ -79,18 +81,18 @@ pub(crate) async fn open_ledger(
         }
     };
     let aside = replace(&room, &found)?;
-    let store = open_whole(&ledgerdb, &demands)?;
+    let store = open_whole(&ledgerdb, &cold, &demands)?;
     let aside = aside.map(|path| path.display().to_string());
     tracing::warn!(?aside, "the ledger database of this site is whole again; the damaged one was set aside");
     Ok(Arc::new(store))
 }
 
 /// Finds what a start can find without reading everything.
-fn open_whole(ledgerdb: &Path, demands: &Demands) -> Result<LedgerStore, LedgerError> {
+fn open_whole(ledgerdb: &Path, cold: &Arc<Cold>, demands: &Demands) -> Result<LedgerStore, LedgerError> {
     if let Some(why) = marked(ledgerdb)? {
         return Err(LedgerError::Damaged(why));
     }
-    let store = LedgerStore::open(ledgerdb)?;
+    let store = LedgerStore::open(ledgerdb, cold.clone())?;
     let db = store.generation();
     let applied = load_applied(&db)?;
     load_tree(&db, &applied)?;
@@ -111,7 +113,7 @@ impl Demands {
 
     /// Reads everything: whole, long enough, and of the history that this site knows to be cosigned. Blocks.
     fn check(&self, path: &Path) -> Result<(), LedgerError> {
-        let applied = check_whole(path, &mut |_| ())?;
+        let applied = check_whole(path, Payloads::InDatabase, &mut |_| ())?;
         self.reach(applied.last.as_ref())?;
         let Some(known) = self.cosigned.as_ref().filter(|known| known.size <= applied.size) else {
             return Ok(());
@@ -199,8 +201,8 @@ async fn from_peers(
 }
 
 /// Nobody can help. What can be opened goes on, and what is damaged of it is refused when it is read.
-fn alone(ledgerdb: &Path, why: &str) -> Result<Arc<LedgerStore>, LedgerError> {
-    let store = LedgerStore::open(ledgerdb);
+fn alone(ledgerdb: &Path, cold: &Arc<Cold>, why: &str) -> Result<Arc<LedgerStore>, LedgerError> {
+    let store = LedgerStore::open(ledgerdb, cold.clone());
     let usable = store.and_then(|store| load_applied(&store.generation()).map(|_| store));
     match usable {
         Ok(store) if marked(ledgerdb)?.is_some() => {

@@ -94,7 +94,8 @@ fn watch_space(config: &Config, space_low: &AtomicBool, tell_free: &impl Fn(u64)
     }
 }
 
-fn free_bytes(path: &Path) -> std::io::Result<u64> {
+/// Above nothing: what the disk of `path` has left for this process.
+pub(crate) fn free_bytes(path: &Path) -> std::io::Result<u64> {
     let stat = rustix::fs::statvfs(path)?;
     Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
 }

@@ -11,6 +11,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::apply::BatchKeys;
 use crate::call::{InFlight, places, weigh};
+use crate::cold::Archivist;
 use crate::config::Config;
 use crate::cosign::{Blame, Cosigner, Newest, Rounds};
 use crate::founding::{address_of, contacts, founders, own_node};
@@ -34,7 +35,7 @@ use crate::tasks::Tasks;
 use crate::types::OWN_KINDS;
 use crate::writer::{Drafts, Writer};
 use crate::{
-    AppendError, Draft, Healing, LedgerError, Outcome, PeerStatus, Role, Status, Subject, Tag, heal, high_water,
+    AppendError, Draft, Healing, LedgerError, Outcome, PeerStatus, Role, Status, Subject, Tag, cold, heal, high_water,
     housekeeping, scrub,
 };
 
@@ -57,6 +58,7 @@ pub(crate) struct Inner {
     pub(crate) observer: Arc<Observer>,
     pub(crate) cosigner: Arc<Cosigner>,
     pub(crate) newest: Arc<Newest>,
+    pub(crate) archivist: Archivist,
     pub(crate) raft: Raft<Types, StateMachine>,
     pub(crate) peers: Peers,
     pub(crate) membership: Arc<Membership>,
@@ -217,6 +219,16 @@ impl Ledger {
         };
         tasks.spawn(rounds.run());
         tasks.spawn(scrub::run(store.clone(), config.scrub_period));
+        let archivist = Archivist {
+            store: store.clone(),
+            newest: newest.clone(),
+            file_bytes: config.cold_file_bytes,
+            reserve_bytes: config.free_space_reserve_bytes,
+        };
+        if let Some(age) = config.archive_after {
+            tasks.spawn(cold::archive_old(archivist.clone(), age, tasks.clone()));
+        }
+        tasks.spawn(cold::mend(store.clone(), peers.clone(), config.free_space_reserve_bytes));
         let inner = Inner {
             config,
             keys,
@@ -226,6 +238,7 @@ impl Ledger {
             observer,
             cosigner,
             newest,
+            archivist,
             raft,
             peers,
             membership,
@@ -377,6 +390,7 @@ impl Ledger {
             apply_version_known: self.inner.rules.known(),
             notice: self.inner.rules.notice().or_else(|| self.inner.standing.notice()),
             damage: self.inner.store.damage().found(),
+            cold: self.cold_status(),
         }
     }
 

@@ -9,6 +9,7 @@ mod blocking;
 mod call;
 mod checkpoint;
 mod clock;
+mod cold;
 mod config;
 mod cosign;
 #[cfg(test)]
@@ -54,6 +55,7 @@ mod verify;
 mod writer;
 
 pub use backup::{Backup, Restored, backup_stopped, restore};
+pub use cold::{Archived, ColdStatus};
 pub use config::{Config, PeerConfig};
 pub use export::Progress;
 pub use heal::Healing;

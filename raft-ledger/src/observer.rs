@@ -110,9 +110,9 @@ impl Observer {
         lock(&self.waiting).insert(batch_hash, places);
     }
 
-    /// Gives up on a batch: its callers learn that nothing is known.
-    pub(crate) fn abandon(&self, batch_hash: &Hash) {
-        drop(lock(&self.waiting).remove(batch_hash));
+    /// Who waits for a batch that will never be applied. Dropped, they learn that nothing is known.
+    pub(crate) fn take_back(&self, batch_hash: &Hash) -> Vec<Place> {
+        lock(&self.waiting).remove(batch_hash).unwrap_or_default()
     }
 
     pub(crate) fn resolve(&self, batch_hash: &Hash, outcomes: &[Outcome]) {

@@ -105,16 +105,15 @@ impl Ledger {
 
     /// With the sealed bytes that were read for it.
     fn payload(&self, db: &Generation, index: u64, leaf: &Leaf) -> Result<(Payload, usize), LedgerError> {
-        let blob = || {
-            let blob = db.get(Family::Blobs, &index_key(index))?;
-            blob.ok_or_else(|| LedgerError::Damaged("its payload is missing".into()))
-        };
+        let blob = || self.inner.store.cold().payload(db, index, leaf);
         let sealer = &self.inner.sealer;
         if leaf.head.kind == SHRED {
-            let keys = sealer.read_shred(leaf, blob()?.into()).map(|shred| shred.keys).unwrap_or_default();
+            let shred = sealer.read_shred(leaf, blob()?.into());
+            let (keys, by) = shred.map(|shred| (shred.keys, shred.by)).unwrap_or_default();
             let mut subjects: Vec<Subject> = keys.into_iter().map(|(subject, _)| subject).collect();
             subjects.dedup();
-            return Ok((Payload::Shred(subjects), 0));
+            let by = String::from_utf8_lossy(&by).into_owned();
+            return Ok((Payload::Shred { subjects, by }, 0));
         }
         // What another site sealed is not even fetched: a site's replica holds all sites' entries.
         match sealer.access(leaf) {

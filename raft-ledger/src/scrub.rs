@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use crate::store::applied::load_applied;
 use crate::store::generation::{ALL, Generation};
 use crate::store::ledger_store::LedgerStore;
-use crate::store::recompute::Recomputed;
+use crate::store::recompute::{Payloads, Recomputed};
 use crate::{LedgerError, blocking};
 
 /// Leaves that are read at once.
@@ -19,7 +19,8 @@ const REST: u32 = 9;
 pub(crate) async fn run(store: Arc<LedgerStore>, period: Duration) {
     while store.damage().found().is_none() {
         tokio::time::sleep(period).await;
-        match store.damage().hear(read_all(store.generation()).await) {
+        let read = read_all(store.generation(), Payloads::All(store.cold().clone())).await;
+        match store.damage().hear(read) {
             Ok(size) => {
                 tracing::info!(size, "everything that this site stores of the ledger was read and is whole")
             }
@@ -29,10 +30,10 @@ pub(crate) async fn run(store: Arc<LedgerStore>, period: Duration) {
 }
 
 /// Leaves that were read.
-async fn read_all(db: Arc<Generation>) -> Result<u64, LedgerError> {
+async fn read_all(db: Arc<Generation>, payloads: Payloads) -> Result<u64, LedgerError> {
     let applied = load_applied(&db)?;
     let size = applied.size;
-    let (mut recomputed, mut end, mut more) = (Recomputed::new(applied, true), 0, true);
+    let (mut recomputed, mut end, mut more) = (Recomputed::new(applied, payloads), 0, true);
     while more {
         end += STEP;
         let from = db.clone();
@@ -46,7 +47,7 @@ async fn read_all(db: Arc<Generation>) -> Result<u64, LedgerError> {
         let db = db.clone();
         slowly(move || db.read_through(family)).await?;
     }
-    Ok(size)
+    recomputed.cold_fault().map(|()| size)
 }
 
 async fn slowly<T: Send + 'static>(

@@ -14,7 +14,7 @@ use crate::keystore::KeyId;
 use crate::record::{Leaf, SiteName};
 use crate::seal::Sealer;
 use crate::store::applied::load_applied;
-use crate::store::generation::{Family, Generation, index_key, index_of_key, tag_key};
+use crate::store::generation::{Family, index_of_key, tag_key};
 use crate::store::ledger_store::LedgerStore;
 use crate::tasks::Tasks;
 use crate::{LedgerError, SHRED, Tag};
@@ -83,12 +83,12 @@ impl Shredder {
         let mut gone: BTreeMap<SiteName, Vec<KeyId>> = BTreeMap::new();
         db.scan(Family::ByTag, &tag_key(&self.tag.0, *upto), &tag_key(&self.tag.0, size), |key, _| {
             let index = index_of_key(key)?;
-            let leaf = Leaf::decode(get(&db, Family::Events, index)?.into());
-            let leaf = leaf.map_err(|error| damaged(index, &error))?;
+            let leaf = Leaf::decode(db.leaf(index)?.into()).map_err(|error| damaged(index, &error))?;
             if leaf.head.kind != SHRED {
                 return Ok(true);
             }
-            let shred = match self.sealer.read_shred(&leaf, get(&db, Family::Blobs, index)?.into()) {
+            let payload = self.store.cold().payload(&db, index, &leaf)?;
+            let shred = match self.sealer.read_shred(&leaf, payload.into()) {
                 Ok(shred) => shred,
                 Err(error) if leaf.head.site == self.site => return Err(damaged(index, &error)),
                 Err(error) => {
@@ -110,10 +110,6 @@ impl Shredder {
         }
         obeyed
     }
-}
-
-fn get(db: &Generation, family: Family, index: u64) -> Result<Vec<u8>, LedgerError> {
-    db.get(family, &index_key(index))?.ok_or_else(|| damaged(index, &"it or its payload is missing"))
 }
 
 fn damaged(index: u64, what: &dyn std::fmt::Display) -> LedgerError {

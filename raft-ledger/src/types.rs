@@ -5,6 +5,8 @@ use std::fmt;
 use bytes::Bytes;
 use serde::Serialize;
 
+use crate::cold::ColdStatus;
+
 /// Whom or what an entry is about: an opaque key. Each has an encryption key of its own.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Subject(pub [u8; 32]);
@@ -78,8 +80,8 @@ pub enum Payload {
     Sealed,
     /// Nobody holds its key any more: its site has destroyed it.
     Shredded,
-    /// The keys of these subjects were destroyed (entries of kind [`SHRED`]).
-    Shred(Vec<Subject>),
+    /// The keys of these subjects were destroyed (entries of kind [`SHRED`]), as `by` ordered; empty: not known.
+    Shred { subjects: Vec<Subject>, by: String },
 }
 
 /// What [`Ledger::shred`](crate::Ledger::shred) did.
@@ -131,11 +133,18 @@ pub enum LedgerError {
     /// What was read is not what was written; names the place.
     #[error("damaged: {0}")]
     Damaged(String),
+    /// A payload is where it should be no longer, or not what was moved there; it comes back from a peer, or is put back
+    /// from a backup. Nothing of the database is wrong.
+    #[error("cold file {0}")]
+    Cold(String),
     #[error("consensus: {0}")]
     Consensus(String),
     /// No majority of the sites, or no leader, confirmed it in time.
     #[error("not now: {0}; try again")]
     Unavailable(String),
+    /// Asked of the ledger, and what became of it is not known yet.
+    #[error("ordered, not yet confirmed: {0}; give the same command again")]
+    Unconfirmed(String),
     /// It would do harm or makes no sense; says why.
     #[error("refused: {0}")]
     Refused(String),
@@ -203,6 +212,8 @@ pub struct Status {
     pub notice: Option<String>,
     /// What was found wrong with this site's ledger database; it heals from the peers when it is opened next.
     pub damage: Option<String>,
+    /// Entries whose payloads were moved out of the database.
+    pub cold: ColdStatus,
 }
 
 #[derive(Clone, Debug, Serialize)]

@@ -26,7 +26,7 @@ use crate::store::ledger_store::LedgerStore;
 use crate::store::outcomes_of;
 use crate::store::state_machine::StateMachine;
 use crate::tasks::Tasks;
-use crate::{Draft, LedgerError};
+use crate::{Draft, LedgerError, SHRED};
 
 /// Payload bytes that close a batch.
 const BATCH_BYTES: usize = 256 << 10;
@@ -60,6 +60,8 @@ pub(crate) struct Writer {
 struct Sent {
     hash: Hash,
     command: Bytes,
+    /// What its messages were made of; none where it holds chunks.
+    drafts: Vec<Draft>,
 }
 
 struct State {
@@ -78,13 +80,20 @@ struct State {
 impl Writer {
     /// Until the calls' channel is closed and all is applied, or the task is dropped.
     pub(crate) async fn run(mut self, done: oneshot::Sender<()>) {
+        let mut over: Option<State> = None;
         while let Some(position) = self.open_epoch().await {
             self.epoch_open.send_replace(true);
-            if self.write(position).await.is_ok() {
+            let not_taken = over.take().map(|state| self.not_taken(state)).unwrap_or_default();
+            let (failed, failures) = mpsc::channel(1);
+            let mut state = State::new(position, not_taken, failed);
+            if self.write(&mut state, failures).await.is_ok() {
                 break;
             }
             tracing::warn!("the epoch of this site ended; opening another");
+            over = Some(state);
         }
+        // Their callers learn that nothing is known.
+        over.iter().flat_map(|state| &state.under_way).for_each(|sent| drop(self.observer.take_back(&sent.hash)));
         // Whoever closes the ledger may have stopped waiting.
         let _ = done.send(());
     }
@@ -121,25 +130,27 @@ impl Writer {
         }
     }
 
+    /// What the epoch that is over did not take, in its order: it goes first in the new one, so that nothing that came
+    /// later overtakes it. The old epoch is fenced by now, so none of it can still be applied.
+    fn not_taken(&self, mut over: State) -> VecDeque<(Draft, Place)> {
+        self.resolve_from_store(&mut over);
+        let mut left = VecDeque::new();
+        for sent in over.under_way {
+            left.extend(sent.drafts.into_iter().zip(self.observer.take_back(&sent.hash)));
+        }
+        left.extend(over.gathered);
+        // It may name fewer keys than those that the drafts before it are sealed under now: it must be ordered again.
+        left.retain(|(draft, _)| draft.kind != SHRED);
+        left
+    }
+
     /// Writes batches of one epoch. `Ok` when the ledger closes, `Err` when the epoch is over.
-    async fn write(&mut self, position: Position) -> Result<(), EpochOver> {
-        let (failed, mut failures) = mpsc::channel(1);
-        let mut state = State {
-            position,
-            gathered: VecDeque::new(),
-            gathered_bytes: 0,
-            close_at: None,
-            under_way: VecDeque::new(),
-            leader: None,
-            resend_at: None,
-            progress_at: Instant::now(),
-            failed,
-        };
+    async fn write(&mut self, state: &mut State, mut failures: mpsc::Receiver<()>) -> Result<(), EpochOver> {
         let mut metrics = self.raft.server_metrics();
         let mut tick = tokio::time::interval(TICK);
         let mut open = true;
         loop {
-            self.send_closed(&mut state).await;
+            self.send_closed(state).await;
             if !open && state.gathered.is_empty() && state.under_way.is_empty() {
                 return Ok(());
             }
@@ -148,7 +159,7 @@ impl Writer {
             tokio::select! {
                 biased;
                 event = self.events.recv() => {
-                    self.note(&mut state, event.ok_or(EpochOver)?)?;
+                    self.note(state, event.ok_or(EpochOver)?)?;
                 }
                 call = self.calls.recv(), if room => match call {
                     Some(drafts) => state.gather(drafts),
@@ -167,7 +178,7 @@ impl Writer {
                     }
                     state.leader = leader;
                 }
-                _ = tick.tick() => self.resend(&mut state).await,
+                _ = tick.tick() => self.resend(state).await,
             }
         }
     }
@@ -199,9 +210,9 @@ impl Writer {
         let (drafts, places) = state.take_batch();
         let (packer, position) = (self.packer.clone(), state.position.clone());
         // Sealing, and a sync of the key store if a subject is new.
-        let packed = crate::blocking::run(move || packer.pack(&position, &drafts)).await;
-        let Packed { batches, next } = match packed {
-            Ok(packed) => self.or_end(packed),
+        let packed = crate::blocking::run(move || (packer.pack(&position, &drafts), drafts)).await;
+        let (Packed { batches, next }, mut drafts) = match packed {
+            Ok((packed, drafts)) => (self.or_end(packed), drafts),
             // Only when the runtime is going down.
             Err(_) => return,
         };
@@ -209,12 +220,14 @@ impl Writer {
         if state.under_way.is_empty() {
             state.progress_at = Instant::now();
         }
-        if let Some((last, _)) = batches.last() {
-            // The batch before may hold chunks; the last one holds the messages.
-            self.observer.wait_for(*last, places);
+        // The batches before may hold chunks; the last one holds the messages.
+        let last = batches.last().map(|(hash, _)| *hash);
+        if let Some(last) = last {
+            self.observer.wait_for(last, places);
         }
         for (hash, command) in batches {
-            state.under_way.push_back(Sent { hash, command: command.clone() });
+            let drafts = if Some(hash) == last { std::mem::take(&mut drafts) } else { Vec::new() };
+            state.under_way.push_back(Sent { hash, command: command.clone(), drafts });
             if !self.propose(command, Some(&state.failed)).await {
                 state.resend_in(RESEND_PAUSE);
             }
@@ -239,7 +252,6 @@ impl Writer {
                     Refusal::Replay => self.resolve_from_store(state),
                     _ => {
                         tracing::error!(?refusal, "a batch of this site was refused");
-                        state.under_way.iter().for_each(|sent| self.observer.abandon(&sent.hash));
                         return Err(EpochOver);
                     }
                 }
@@ -312,6 +324,20 @@ impl Writer {
 struct EpochOver;
 
 impl State {
+    fn new(position: Position, gathered: VecDeque<(Draft, Place)>, failed: mpsc::Sender<()>) -> State {
+        State {
+            position,
+            gathered_bytes: gathered.iter().map(|(draft, _)| draft.payload.len()).sum(),
+            gathered,
+            close_at: None,
+            under_way: VecDeque::new(),
+            leader: None,
+            resend_at: None,
+            progress_at: Instant::now(),
+            failed,
+        }
+    }
+
     fn gather(&mut self, drafts: Drafts) {
         self.gathered_bytes += drafts.iter().map(|(draft, _)| draft.payload.len()).sum::<usize>();
         self.gathered.extend(drafts);
@@ -347,3 +373,6 @@ impl State {
 
 /// Small payloads: their records are what fills a batch.
 const DRAFTS_MAX: usize = 1024;
+
+#[cfg(test)]
+mod tests;

@@ -14,7 +14,7 @@ use common::kill::{as_child, config, founded, lives, run_and_kill, tell};
 use common::{Consortium, append, close, draft, wait_for_size};
 use ledger_verifier::{Keys, judge_export, judge_receipt};
 use raft_ledger::keys::SiteKeys;
-use raft_ledger::{AppendError, Draft, Entry, Ledger, LedgerError, Payload, SHRED, Shredded, Subject};
+use raft_ledger::{AppendError, Config, Draft, Entry, Ledger, LedgerError, Payload, SHRED, Shredded, Subject};
 
 /// What no disk may hold in the clear.
 const SECRET: &str = "what nobody shall read";
@@ -27,9 +27,9 @@ fn secret(n: u64, subject: u8) -> Draft {
 
 async fn shred(ledger: &Ledger, subject: u8) -> Option<Shredded> {
     loop {
-        match ledger.shred(&[Subject([subject; 32])], Vec::new()).await {
+        match ledger.shred(&[Subject([subject; 32])], Vec::new(), "ada").await {
             Ok(shredded) => return shredded,
-            Err(LedgerError::Unavailable(_)) => tokio::time::sleep(Duration::from_millis(50)).await,
+            Err(LedgerError::Unavailable(_) | LedgerError::Unconfirmed(_)) => tokio::time::sleep(Duration::from_millis(50)).await,
             Err(error) => panic!("{error}"),
         }
     }
@@ -52,7 +52,7 @@ fn check(ledger: &Ledger, subject_of: impl Fn(u64) -> u8) -> Vec<(u64, bool)> {
     let own: Vec<Entry> = entries(ledger).into_iter().filter(|entry| entry.site == site).collect();
     let mut last_shred: BTreeMap<u8, u64> = BTreeMap::new();
     for entry in &own {
-        if let Payload::Shred(subjects) = &entry.payload {
+        if let Payload::Shred { subjects, .. } = &entry.payload {
             assert_eq!(entry.kind, SHRED);
             last_shred.extend(subjects.iter().map(|subject| (subject.0[0], entry.index)));
         }
@@ -67,7 +67,7 @@ fn check(ledger: &Ledger, subject_of: impl Fn(u64) -> u8) -> Vec<(u64, bool)> {
                 assert_eq!(payload, &secret(number, 0).payload);
             }
             Payload::Shredded => assert!(shredded, "entry {} is lost", entry.index),
-            Payload::Sealed | Payload::Shred(_) => panic!("entry {} has no key", entry.index),
+            Payload::Sealed | Payload::Shred { .. } => panic!("entry {} has no key", entry.index),
         }
         found.push((number, !shredded));
     }
@@ -149,7 +149,7 @@ async fn what_is_shredded_is_unreadable_at_every_site_and_every_proof_holds() {
         let site = ledger.status().site;
         assert_eq!(unreadable, 10, "at site {site}");
         assert!(
-            matches!(&seen[84].payload, Payload::Shred(of) if *of == [Subject([3; 32])]),
+            matches!(&seen[84].payload, Payload::Shred { subjects, by } if *subjects == [Subject([3; 32])] && by == "ada"),
             "at site {site}"
         );
         assert_eq!(ledger.root_at(86).unwrap(), a.root_at(86).unwrap());
@@ -302,7 +302,7 @@ async fn without_a_quorum_nothing_is_destroyed() {
     append(&a, vec![secret(0, 0)]).await;
     close(b).await;
     let refused =
-        tokio::time::timeout(Duration::from_millis(500), a.shred(&[Subject([0; 32])], vec![])).await;
+        tokio::time::timeout(Duration::from_millis(500), a.shred(&[Subject([0; 32])], vec![], "ada")).await;
     assert!(refused.is_err(), "{refused:?}");
     assert_eq!(check(&a, of), [(0, true)]);
     // What was given up holds nothing up.
@@ -314,6 +314,40 @@ async fn without_a_quorum_nothing_is_destroyed() {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     assert_eq!(check(&a, |_| 0), [(0, false), (1, false), (2, true)]);
+    close(a).await;
+    close(b).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_a_quorum_feeds_go_on_and_the_answer_says_what_is_known() {
+    let sites = Consortium::new(&["a", "b"]);
+    let config = Config { append_wait: Duration::from_millis(500), ..sites.config(0) };
+    let (a, b) = (Ledger::open(config).await.unwrap(), sites.open(1).await);
+    append(&a, vec![secret(0, 0)]).await;
+    close(b).await;
+    let subjects = [Subject([0; 32])];
+    // First with an empty outbox, then with one that does not drain.
+    for n in 1..4 {
+        let mut shredding = std::pin::pin!(a.shred(&subjects, Vec::new(), "ada"));
+        tokio::select! {
+            biased;
+            done = &mut shredding => panic!("it held up a feed until its end: {done:?}"),
+            () = put(&a, secret(n, 0)) => {}
+        }
+        match (n, shredding.await) {
+            (1, Err(LedgerError::Unconfirmed(text))) => assert!(text.contains("no quorum"), "{text}"),
+            (2 | 3, Err(LedgerError::Unavailable(text))) => assert!(text.contains("not shredded"), "{text}"),
+            other => panic!("{other:?}"),
+        }
+    }
+    let b = sites.open(1).await;
+    while a.outbox().status().entries > 0 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    // What was ordered is done, and nothing beyond it.
+    assert_eq!(check(&a, |_| 0), [(0, false), (1, true), (2, true), (3, true)]);
+    assert!(shred(&a, 0).await.is_some());
+    assert_eq!(check(&a, |_| 0), [(0, false), (1, false), (2, false), (3, false)]);
     close(a).await;
     close(b).await;
 }

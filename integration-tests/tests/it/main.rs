@@ -7,6 +7,7 @@ mod board_browser;
 mod board_cut;
 mod board_patients;
 mod brokers;
+mod cold;
 mod constant_model;
 mod dashboards;
 mod faults;

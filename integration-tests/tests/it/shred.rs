@@ -98,6 +98,7 @@ async fn judge(sites: &Consortium, folder: &Path, entries: usize, index: u64) ->
         ensure!(rows.iter().all(|row| row["index"] == index || row["sha256"].is_null()), "{rows:?}");
         let said = site.get(&format!("/api/messages/{index}")).await?;
         ensure!(said["kind"] == "shred" && said["site"] == "a", "{said}");
+        ensure!(said["content"]["by"].as_str().is_some_and(|by| !by.is_empty()), "who ordered it: {said}");
         let other = of_patient(site, "S002").await?;
         let readable = site.name == "a";
         ensure!(

@@ -1,8 +1,9 @@
 use std::path::PathBuf;
+use std::time::Duration;
 
 use actix_web::http::StatusCode;
 use actix_web::{get, post, web};
-use raft_ledger::{Backup, CosignedCheckpoint, LedgerError, Report, Status};
+use raft_ledger::{Archived, Backup, CosignedCheckpoint, LedgerError, Report, Status};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
@@ -177,6 +178,29 @@ pub async fn upgrade(site: SiteData, who: Identity) -> Result<web::Json<Upgraded
     who.must_administer()?;
     let raised = site.upgrade_ledger(who.name()).await;
     super::sites::agreed(raised.map(|apply_version| Upgraded { apply_version }))
+}
+
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Archive {
+    /// Entries that came in before so many days.
+    older_than_days: u32,
+}
+
+/// Moves the sealed payloads of old entries from the database into cold files, as far as they fill whole files and a
+/// cosigned checkpoint covers them. Takes as long as it takes; the site goes on meanwhile.
+#[utoipa::path(path = "/api/ledger/archive", tag = "ledger", request_body = Archive,
+    responses((status = 200, body = schemas::Archived), (status = 403, body = ApiError), (status = 422, body = ApiError)))]
+#[post("/ledger/archive")]
+pub async fn archive(
+    site: SiteData,
+    who: Identity,
+    body: web::Json<Archive>,
+) -> Result<web::Json<Archived>, ApiError> {
+    who.must_administer()?;
+    let older_than = Duration::from_secs(u64::from(body.older_than_days) * 24 * 3_600);
+    let moved = web::block(move || site.archive(older_than)).await.map_err(ApiError::internal)?;
+    moved.map(web::Json).map_err(|error| failed("archive-failed", error.to_string()))
 }
 
 fn on_the_machine(access: &Access, text: &str) -> Result<(), ApiError> {

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use raft_ledger::{Entry, LedgerError, Payload, SHRED};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 use sha2::{Digest, Sha256};
 use utoipa::{IntoParams, ToSchema};
 
@@ -173,7 +174,8 @@ fn show_parts(entry: &Entry) -> Shown {
     let (content, raw) = match (&entry.payload, kind) {
         (Payload::Open(payload), Some(kind)) => open(kind, payload),
         (Payload::Open(payload), None) => (None, payload.clone()),
-        (Payload::Sealed | Payload::Shredded | Payload::Shred(_), _) => (None, Bytes::new()),
+        (Payload::Shred { by, .. }, _) if !by.is_empty() => (Some(json!({ "by": by })), Bytes::new()),
+        (Payload::Sealed | Payload::Shredded | Payload::Shred { .. }, _) => (None, Bytes::new()),
     };
     Shown { kind, content, raw }
 }

@@ -34,6 +34,7 @@ use super::{alerts, feeds, ledger, messages, patients, sites, status, stream};
         sites::lead,
         ledger::backup,
         ledger::upgrade,
+        ledger::archive,
         stream::stream,
     )
 )]
@@ -60,6 +61,7 @@ mod tests {
                 "/api/alerts/{id}/acknowledge",
                 "/api/feeds",
                 "/api/ledger",
+                "/api/ledger/archive",
                 "/api/ledger/backup",
                 "/api/ledger/checkpoint",
                 "/api/ledger/consistency",

@@ -66,11 +66,14 @@ pub async fn shred(
         let text = "name the patient by assigning authority and id, as in PID-3";
         return Err(ApiError::new(StatusCode::BAD_REQUEST, "patient-invalid", text));
     }
-    let shredded = site.shred(&PatientId { authority, id }).await.map_err(|error| match error {
-        LedgerError::Unavailable(_) => {
-            ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", error.to_string())
+    let shredded = site.shred(&PatientId { authority, id }, who.name()).await;
+    let shredded = shredded.map_err(|error| {
+        let later = |code| ApiError::new(StatusCode::SERVICE_UNAVAILABLE, code, error.to_string());
+        match error {
+            LedgerError::Unavailable(_) => later("unavailable"),
+            LedgerError::Unconfirmed(_) => later("unconfirmed"),
+            error => ApiError::internal(error),
         }
-        error => ApiError::internal(error),
     })?;
     let (index, keys) = (shredded.index, shredded.keys);
     tracing::info!(by = who.name(), ?index, keys, "a patient was shredded");

@@ -1,6 +1,7 @@
 //! The running pipeline as the API's site.
 
 use std::path::Path;
+use std::time::Duration;
 
 use actors::{
     AlertRow, FeedStatus, Found, Handle, PatientDetail, PatientRow, PatientShredded, Search, SinkStatus,
@@ -9,7 +10,7 @@ use async_trait::async_trait;
 use clinical::PatientId;
 use futures_util::StreamExt;
 use raft_ledger::{
-    Backup, CosignedCheckpoint, Entry, LedgerError, MemberChange, MemberStatus, OutboxStatus, Report, Status,
+    Archived, Backup, CosignedCheckpoint, Entry, LedgerError, MemberChange, MemberStatus, OutboxStatus, Report, Status,
 };
 use tokio_stream::wrappers::BroadcastStream;
 
@@ -49,8 +50,8 @@ impl Site for Handle {
         Handle::patient(self, key).await
     }
 
-    async fn shred(&self, patient: &PatientId) -> Result<PatientShredded, LedgerError> {
-        Handle::shred(self, patient).await
+    async fn shred(&self, patient: &PatientId, by: &str) -> Result<PatientShredded, LedgerError> {
+        Handle::shred(self, patient, by).await
     }
 
     fn alerts(&self, limit: usize) -> Vec<AlertRow> {
@@ -114,6 +115,10 @@ impl Site for Handle {
 
     fn backup(&self, folder: &Path) -> Result<Backup, LedgerError> {
         Handle::ledger(self).backup(folder, &mut |_, _| ())
+    }
+
+    fn archive(&self, older_than: Duration) -> Result<Archived, LedgerError> {
+        Handle::ledger(self).archive(older_than, &mut |_| ())
     }
 
     fn subscribe(&self, seq: u64) -> (Vec<BoardEvent>, BoardStream) {

@@ -154,6 +154,28 @@ pub struct LedgerStatus {
     notice: Option<String>,
     /// What was found wrong with this site's ledger database.
     damage: Option<String>,
+    /// Entries whose payloads were moved out of the database.
+    cold: ColdStatus,
+}
+
+#[derive(ToSchema)]
+pub struct ColdStatus {
+    files: u64,
+    /// The first so many entries of the ledger.
+    entries: u64,
+    bytes: u64,
+    /// Files that are missing or damaged, and how; they come back from a peer that has those entries.
+    lost: Vec<String>,
+}
+
+/// What was moved to cold files.
+#[derive(ToSchema)]
+pub struct Archived {
+    files: u64,
+    entries: u64,
+    bytes: u64,
+    /// The first so many entries of the ledger are in cold files now.
+    cold_entries: u64,
 }
 
 /// A site that takes part.
@@ -273,6 +295,8 @@ mod tests {
         check("FeedStatus", &crate::http::sample::feed());
         check("OutboxStatus", &raft_ledger::OutboxStatus::default());
         check("LedgerStatus", &crate::http::sample::ledger());
+        check("ColdStatus", &raft_ledger::ColdStatus::default());
+        check("Archived", &raft_ledger::Archived::default());
         check("Backup", &crate::http::sample::backup());
         check("PeerStatus", &crate::http::sample::ledger().peers[0]);
         check("MemberStatus", &crate::http::sample::member());

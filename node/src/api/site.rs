@@ -1,13 +1,14 @@
 //! What the API needs of a running site.
 
 use std::path::Path;
+use std::time::Duration;
 
 use actors::{AlertRow, FeedStatus, Found, PatientDetail, PatientRow, PatientShredded, Search, SinkStatus};
 use async_trait::async_trait;
 use clinical::PatientId;
 use futures_util::stream::BoxStream;
 use raft_ledger::{
-    Backup, CosignedCheckpoint, Entry, LedgerError, MemberChange, MemberStatus, OutboxStatus, Report, Status,
+    Archived, Backup, CosignedCheckpoint, Entry, LedgerError, MemberChange, MemberStatus, OutboxStatus, Report, Status,
 };
 
 /// One event of the care board, ready to be sent.
@@ -58,8 +59,8 @@ pub trait Site: Send + Sync + 'static {
 
     async fn patient(&self, key: &str) -> Option<PatientDetail>;
 
-    /// Destroys the keys of a patient.
-    async fn shred(&self, patient: &PatientId) -> Result<PatientShredded, LedgerError>;
+    /// Destroys the keys of a patient; the ledger says that `by` ordered it.
+    async fn shred(&self, patient: &PatientId, by: &str) -> Result<PatientShredded, LedgerError>;
 
     /// Newest first.
     fn alerts(&self, limit: usize) -> Vec<AlertRow>;
@@ -104,6 +105,9 @@ pub trait Site: Send + Sync + 'static {
 
     /// Writes a verified backup into a folder that is new, empty or holds an earlier one. Blocks.
     fn backup(&self, folder: &Path) -> Result<Backup, LedgerError>;
+
+    /// Moves the payloads of entries that are older than this into cold files. Blocks for as long as that takes.
+    fn archive(&self, older_than: Duration) -> Result<Archived, LedgerError>;
 
     /// What happened after event `seq`, and what is to come, without a gap.
     fn subscribe(&self, seq: u64) -> (Vec<BoardEvent>, BoardStream);

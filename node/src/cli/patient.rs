@@ -17,7 +17,7 @@ pub enum Command {
         after_help = "Examples:\n  medulla patient shred --authority HOSP --id 4711 --config site.toml\n  \
         medulla patient shred --authority HOSP --id 4711 --yes --json\n\n\
         The keys of the patient are destroyed; the entries stay, sealed for ever, and every proof still holds. It \
-        cannot be undone, and it needs a majority of the sites. A new visit is kept under a new key.\n\
+        cannot be undone, and it needs a majority of the sites. The ledger says who ordered it. A new visit is kept under a new key.\n\
         Not reached, and said: entries that are about another patient, too, and what other sites have sealed: shred \
         there as well. Not reached, and not found: refused messages, of which nobody could tell whose they are; what \
         has left for receivers of alerts. An identifier that was merged into another one is shredded by itself."

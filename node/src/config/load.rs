@@ -9,7 +9,7 @@ use super::check;
 use super::env::Lookup;
 use super::finding::{Finding, Report};
 use super::table::{Context, Spot, Table, base_of};
-use super::types::{Alerts, Config, Ledger, Log, Peer, Scoring, Site};
+use super::types::{Alerts, Config, Ledger, Log, Peer, Retention, Scoring, Site};
 use super::{feed, http, sink};
 
 /// Rule-based scorers that this build has.
@@ -18,6 +18,9 @@ const RULES: &[&str] = &["news2"];
 /// 64 KiB to 1 PiB.
 const OUTBOX_BYTES: std::ops::RangeInclusive<u64> = 64 << 10..=1 << 50;
 const OUTBOX_BYTES_DEFAULT: u64 = 8 << 30;
+
+/// A day to a century.
+const RETENTION_DAYS: std::ops::RangeInclusive<u64> = 1..=36_500;
 
 /// Reads and checks a configuration with the process's environment.
 ///
@@ -68,14 +71,19 @@ fn with_file<T>(
 pub struct Place {
     pub data: PathBuf,
     pub keys: PathBuf,
+    pub cold: Option<PathBuf>,
+    pub archive_after_days: Option<u64>,
 }
 
-/// Reads `site.data` and `ledger.keys` alone.
+/// Reads `site.data`, `ledger.keys` and `ledger.retention` alone.
 pub fn place(file: &Path) -> Result<Place, Vec<Finding>> {
     with_file(file, &|name| std::env::var(name).ok(), |root| {
         let data = root.required_table("site").and_then(|site| site.required_path("data"));
-        let keys = root.required_table("ledger").and_then(|ledger| ledger.required_path("keys"));
-        Some(Place { data: data?.value, keys: keys?.value })
+        let ledger = root.required_table("ledger")?;
+        let keys = ledger.required_path("keys");
+        let retention = ledger.table("retention").map(read_retention).unwrap_or_default();
+        let (cold, archive_after_days) = (retention.dir, retention.after_days);
+        Some(Place { data: data?.value, keys: keys?.value, cold, archive_after_days })
     })
 }
 
@@ -140,6 +148,7 @@ fn read_ledger(table: Table, site: Option<&str>) -> Option<Ledger> {
     }
     let initialise = table.flag("initialise").unwrap_or(false);
     let outbox_max_bytes = table.number("outbox_max_bytes", OUTBOX_BYTES).unwrap_or(OUTBOX_BYTES_DEFAULT);
+    let retention = table.table("retention").map(read_retention).unwrap_or_default();
     let mut seen = BTreeMap::new();
     let peers: Vec<Option<Peer>> =
         table.tables("peers").into_iter().map(|peer| read_peer(peer, site, &mut seen)).collect();
@@ -150,7 +159,21 @@ fn read_ledger(table: Table, site: Option<&str>) -> Option<Ledger> {
         initialise,
         peers: peers.into_iter().collect::<Option<_>>()?,
         outbox_max_bytes,
+        retention,
     })
+}
+
+fn read_retention(table: Table) -> Retention {
+    let after_days = table.number("after_days", RETENTION_DAYS);
+    let dir = table.path("dir");
+    if let Some(dir) = &dir
+        && dir.value.exists()
+        && !dir.value.is_dir()
+    {
+        dir.refuse(table.report(), "file-unreadable", "is not a folder; name the folder of the cold files");
+    }
+    table.finish();
+    Retention { after_days, dir: dir.map(|dir| dir.value) }
 }
 
 fn read_peer(table: Table, site: Option<&str>, seen: &mut BTreeMap<String, usize>) -> Option<Peer> {

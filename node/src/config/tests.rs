@@ -20,6 +20,7 @@ listen = "127.0.0.1:7001"
 keys = "keys/a"
 initialise = true
 outbox_max_bytes = 100_000_000
+retention = { after_days = 365, dir = "cold" }
 peers = [ { name = "b", address = "127.0.0.1:7002" }, { name = "c", address = "127.0.0.1:7003" } ]
 
 [[feed]]
@@ -94,6 +95,8 @@ fn reads_a_right_file() {
     assert_eq!(config.alerts.refractory_h, 12);
     assert_eq!((config.feeds[0].ack, config.feeds[1].ack), (Ack::Quorum, Ack::Site));
     assert_eq!(config.ledger.outbox_max_bytes, 100_000_000);
+    assert_eq!(config.ledger.retention.after_days, Some(365));
+    assert!(config.ledger.retention.dir.as_ref().is_some_and(|dir| dir.is_absolute()));
     let log = config.log.as_ref().expect("[log]");
     assert_eq!((log.listen.port(), log.tls.is_none()), (8090, true), "open to everybody on purpose");
     let FeedKind::Kafka { options, .. } = &config.feeds[1].kind else { panic!("kafka feed") };

@@ -88,6 +88,16 @@ pub struct Ledger {
     pub peers: Vec<Peer>,
     /// What messages of feeds with `ack = "site"` may take on the disk until a quorum has them.
     pub outbox_max_bytes: u64,
+    pub retention: Retention,
+}
+
+/// Sealed history that moves out of the database into cold files.
+#[derive(Clone, Debug, Default)]
+pub struct Retention {
+    /// By itself after so many days; without it when `medulla ledger archive` asks.
+    pub after_days: Option<u64>,
+    /// Folder of the cold files; in the site's data without it.
+    pub dir: Option<PathBuf>,
 }
 
 #[derive(Clone, Debug)]

@@ -85,6 +85,7 @@ pub fn ledger() -> Status {
         apply_version_known: 1,
         notice: None,
         damage: None,
+        cold: Default::default(),
     }
 }
 

@@ -10,7 +10,8 @@ use async_trait::async_trait;
 use clinical::PatientId;
 use futures_util::StreamExt;
 use raft_ledger::{
-    Backup, CosignedCheckpoint, Entry, LedgerError, MemberChange, MemberStatus, Payload, Report, Status,
+    Archived, Backup, CosignedCheckpoint, Entry, LedgerError, MemberChange, MemberStatus, Payload, Report,
+    Status,
 };
 use reqwest::{Client, StatusCode, redirect};
 use serde_json::{Value, json};
@@ -73,8 +74,10 @@ impl Site for Sample {
     fn alerts(&self, limit: usize) -> Vec<AlertRow> {
         vec![sample::alert(); limit.min(1)]
     }
-    async fn shred(&self, patient: &PatientId) -> Result<PatientShredded, LedgerError> {
+    async fn shred(&self, patient: &PatientId, by: &str) -> Result<PatientShredded, LedgerError> {
+        self.answers.lock().unwrap().push((by.into(), "shred".into()));
         match patient.id.as_str() {
+            "4712" => Err(LedgerError::Unconfirmed("the shredding".into())),
             "4711" => Ok(PatientShredded { index: Some(8), keys: 1, shredded: 3, ..Default::default() }),
             _ => Err(LedgerError::Unavailable("no quorum".into())),
         }
@@ -143,6 +146,12 @@ impl Site for Sample {
     fn export(&self, folder: &Path) -> anyhow::Result<(u64, [u8; 32])> {
         std::fs::create_dir(folder)?;
         Ok((8, [1; 32]))
+    }
+    fn archive(&self, older_than: Duration) -> Result<Archived, LedgerError> {
+        match older_than.as_secs() / 86_400 {
+            30 => Ok(Archived { files: 1, entries: 256, bytes: 9, cold_entries: 256 }),
+            _ => Err(LedgerError::Storage("the disk is full".into())),
+        }
     }
     fn backup(&self, folder: &Path) -> Result<Backup, LedgerError> {
         std::fs::create_dir(folder).unwrap();
@@ -346,10 +355,16 @@ async fn the_command_line_speaks_over_the_unix_socket() {
     let folder = folder.with_extension("backup");
     let made: Value = client.post("/api/ledger/backup", &json!({"folder": folder})).await.unwrap();
     assert_eq!((&made["bytes_reused"], folder.is_dir()), (&json!(15), true));
+    let days = |days: u32| json!({ "older_than_days": days });
+    let moved: Value = client.post("/api/ledger/archive", &days(30)).await.unwrap();
+    assert_eq!(moved["cold_entries"], 256);
+    let failed = client.post::<Value>("/api/ledger/archive", &days(31)).await.unwrap_err();
+    assert!(failed.to_string().contains("the disk is full"), "{failed}");
     let patient = |id: &str| json!({"authority": "HOSP", "id": id});
     let shredded: Value = client.post("/api/patients/shred", &patient("4711")).await.unwrap();
     assert_eq!((&shredded["index"], &shredded["shredded"]), (&json!(8), &json!(3)));
-    for (id, code) in [("", "patient-invalid"), ("4712", "unavailable")] {
+    assert!(matches!(running.site.answers.lock().unwrap().last(), Some((by, what)) if !by.is_empty() && what == "shred"));
+    for (id, code) in [("", "patient-invalid"), ("4712", "unconfirmed"), ("4713", "unavailable")] {
         let refused = client.post::<Value>("/api/patients/shred", &patient(id)).await.unwrap_err();
         assert!(refused.to_string().contains(code), "{refused}");
     }

@@ -26,7 +26,7 @@ impl Lookup {
             _ if entry.kind != Kind::Message as u16 => None,
             Payload::Open(payload) => Some(Kept::Readable(payload)),
             Payload::Shredded => Some(Kept::Shredded),
-            Payload::Sealed | Payload::Shred(_) => None,
+            Payload::Sealed | Payload::Shred { .. } => None,
         }
     }
 

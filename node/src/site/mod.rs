@@ -26,6 +26,8 @@ use crate::log::{self, PublicLog};
 /// DESIGN §6.10: hours close for patients who send nothing.
 const TICK: Duration = Duration::from_secs(3600);
 
+const DAY_S: u64 = 24 * 3_600;
+
 pub struct RunningSite {
     pub server: Server,
     pub log: Option<PublicLog>,
@@ -123,6 +125,8 @@ pub fn ledger_config(config: &Config) -> raft_ledger::Config {
     made.listen = ledger.listen.to_string();
     made.initialise = ledger.initialise;
     made.outbox_bytes_max = ledger.outbox_max_bytes;
+    made.archive_after = ledger.retention.after_days.map(|days| Duration::from_secs(days * DAY_S));
+    made.cold_dir.clone_from(&ledger.retention.dir);
     let peer =
         |peer: &crate::config::Peer| PeerConfig { name: peer.name.clone(), address: peer.address.clone() };
     made.peers = ledger.peers.iter().map(peer).collect();

@@ -10,7 +10,7 @@
 //! applied 2 17
 //! apply-version 0
 //! made-ms 1790000000000
-//! file <sha256> <bytes> <name in the database>
+//! file <sha256> <bytes> <name in the database, or cold/<name of a cold file>>
 //! end <sha256 of the lines above>
 //! ```
 
@@ -83,8 +83,11 @@ impl Manifest {
         for line in lines.take_while(|line| !line.starts_with("end ")) {
             let mut parts = line.strip_prefix("file ")?.splitn(3, ' ');
             let (sha256, bytes) = (hash(parts.next()?)?, parts.next()?.parse().ok()?);
-            let name = parts.next().filter(|name| is_plain(name))?.to_owned();
-            manifest.files.push(Content { name, bytes, sha256 });
+            let file = Content { name: parts.next()?.to_owned(), bytes, sha256 };
+            if !is_plain(file.cold_name().unwrap_or(&file.name)) {
+                return None;
+            }
+            manifest.files.push(file);
         }
         (manifest.encode() == text).then_some(manifest)
     }
@@ -135,8 +138,12 @@ mod tests {
             applied: (2, 17),
             apply_version: 0,
             made_ms: 1,
-            files: vec![file("000012.sst"), file("CURRENT")],
+            files: vec![file("000012.sst"), file("CURRENT"), file("cold/000000000000-1")],
         };
+        for name in ["../up", "cold/../up", "cold/", "/etc/passwd", "cold/cold/x"] {
+            let sly = Manifest { files: vec![file(name)], ..manifest.clone() };
+            assert_eq!(Manifest::decode(&sly.encode()), None, "{name}");
+        }
         let text = manifest.encode();
         assert_eq!(Manifest::decode(&text), Some(manifest));
         for at in 0..text.len() {

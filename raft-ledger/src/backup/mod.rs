@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! manifest.txt     what belongs to it, written last; see manifest.rs
-//! files/<sha256>   the database's files by what they hold: the next backup adds what is new and removes what is not
+//! files/<sha256>   the database's files, and the cold files, by what they hold: the next backup adds what is new and removes what is not
 //!                  needed any more, so the one before stays whole until its manifest is replaced
 //! ```
 //! Neither the key store nor any key is ever in it: who has the backup alone can prove everything and read nothing.
@@ -11,7 +11,8 @@ mod files;
 mod manifest;
 mod restore;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde::Serialize;
 
@@ -19,6 +20,7 @@ use self::files::{Store, copy_in};
 use self::manifest::{MANIFEST, Manifest};
 use crate::LedgerError;
 use crate::clock::now_ms;
+use crate::cold::{Cold, catalogue};
 use crate::export::Progress;
 use crate::keys::SiteKeys;
 use crate::ledger::Ledger;
@@ -27,7 +29,7 @@ use crate::store::applied::Applied;
 use crate::store::content::Content;
 use crate::store::generation::Generation;
 use crate::store::ledger_store::{LedgerStore, SnapshotDir};
-use crate::store::recompute::check_whole;
+use crate::store::recompute::{Payloads, check_whole};
 
 pub use self::restore::{Restored, restore};
 
@@ -63,16 +65,17 @@ impl Ledger {
         let target = Target::open(folder)?;
         let store = &self.inner.store;
         let snapshot = store.checkpoint()?;
-        let applied = store.damage().hear(check(&snapshot, watch))?;
-        target.write(&snapshot, &applied, &self.inner.keys, watch)
+        let applied = store.damage().hear(check(&snapshot, store.cold(), watch))?;
+        target.write(&Source { snapshot, cold: store.cold().clone() }, &applied, &self.inner.keys, watch)
     }
 }
 
-/// As [`Ledger::backup`] for a site that does not run: `data` and `keys` as in its configuration. What is only in the
+/// As [`Ledger::backup`] for a site that does not run: `data`, `keys` and `cold_dir` as in its configuration. What is only in the
 /// raft log is not in it; a site that was closed has flushed everything. Blocks.
 pub fn backup_stopped(
     data: &Path,
     keys: &Path,
+    cold_dir: Option<&Path>,
     folder: &Path,
     watch: Watch<'_>,
 ) -> Result<Backup, LedgerError> {
@@ -81,7 +84,8 @@ pub fn backup_stopped(
     if !ledgerdb.join("CURRENT").is_file() {
         return Err(LedgerError::Config(format!("{} holds no ledger; is --config right?", data.display())));
     }
-    let store = LedgerStore::open(&ledgerdb).map_err(|error| match error {
+    let cold = Cold::open(cold_dir, data);
+    let store = LedgerStore::open(&ledgerdb, cold.clone()).map_err(|error| match error {
         LedgerError::Storage(text) => LedgerError::Storage(format!(
             "{text}; a site that runs is backed up through its socket: is another user running it?"
         )),
@@ -89,12 +93,32 @@ pub fn backup_stopped(
     })?;
     let target = Target::open(folder)?;
     let snapshot = store.checkpoint()?;
-    let applied = check(&snapshot, watch)?;
-    target.write(&snapshot, &applied, &keys, watch)
+    let applied = check(&snapshot, &cold, watch)?;
+    target.write(&Source { snapshot, cold }, &applied, &keys, watch)
 }
 
-fn check(snapshot: &SnapshotDir, watch: Watch<'_>) -> Result<Applied, LedgerError> {
-    check_whole(snapshot.path(), &mut |progress| watch("leaves checked", progress))
+fn check(snapshot: &SnapshotDir, cold: &Arc<Cold>, watch: Watch<'_>) -> Result<Applied, LedgerError> {
+    let payloads = Payloads::All(cold.clone());
+    check_whole(snapshot.path(), payloads, &mut |progress| watch("leaves checked", progress))
+}
+
+/// What is backed up: a database that nobody changes, and the cold files that it names.
+struct Source {
+    snapshot: Arc<SnapshotDir>,
+    cold: Arc<Cold>,
+}
+
+impl Source {
+    /// With where each file lies.
+    fn files(&self) -> Result<Vec<(Content, PathBuf)>, LedgerError> {
+        let database = self.snapshot.files()?.into_iter().map(|file| {
+            let path = self.snapshot.path().join(&file.name);
+            (file, path)
+        });
+        let rows = catalogue::rows(&Generation::open_read_only(self.snapshot.path())?)?;
+        let moved = rows.into_iter().map(|row| (row.content(), self.cold.path(&row)));
+        Ok(database.chain(moved).collect())
+    }
 }
 
 /// The folder of a backup.
@@ -112,14 +136,14 @@ impl Target<'_> {
 
     fn write(
         self,
-        snapshot: &SnapshotDir,
+        source: &Source,
         applied: &Applied,
         keys: &SiteKeys,
         watch: Watch<'_>,
     ) -> Result<Backup, LedgerError> {
-        self.must_continue(snapshot.path(), applied, keys)?;
-        let files = snapshot.files()?;
-        let made = self.copy(snapshot.path(), &files, applied, watch)?;
+        self.must_continue(source.snapshot.path(), applied, keys)?;
+        let files = source.files()?;
+        let made = self.copy(&files, applied, watch)?;
         let manifest = Manifest {
             origin: keys.origin().to_owned(),
             group_id: keys.group_id(),
@@ -129,7 +153,7 @@ impl Target<'_> {
             applied: applied.last.map(|last| (last.leader_id.term, last.index)).unwrap_or_default(),
             apply_version: applied.apply_version,
             made_ms: now_ms().unsigned_abs(),
-            files,
+            files: files.into_iter().map(|(file, _)| file).collect(),
         };
         let written = crate::store::files::replace_text(self.folder, MANIFEST, &manifest.encode());
         written.map_err(|e| files::io(&self.folder.join(MANIFEST), e))?;
@@ -139,8 +163,7 @@ impl Target<'_> {
 
     fn copy(
         &self,
-        database: &Path,
-        files: &[Content],
+        files: &[(Content, PathBuf)],
         applied: &Applied,
         watch: Watch<'_>,
     ) -> Result<Backup, LedgerError> {
@@ -148,18 +171,18 @@ impl Target<'_> {
             size: applied.size,
             root: hex::encode(applied.root),
             files: files.len(),
-            bytes: files.iter().map(|file| file.bytes).sum(),
+            bytes: files.iter().map(|(file, _)| file.bytes).sum(),
             files_copied: 0,
             bytes_copied: 0,
             files_reused: 0,
             bytes_reused: 0,
         };
-        for file in files {
+        for (file, path) in files {
             if self.store.holds(file)? {
                 made.files_reused += 1;
                 made.bytes_reused += file.bytes;
             } else {
-                copy_in(&database.join(&file.name), &self.store.path(file), file)?;
+                copy_in(path, &self.store.path(file), file)?;
                 made.files_copied += 1;
                 made.bytes_copied += file.bytes;
             }

@@ -13,6 +13,7 @@ use super::Watch;
 use super::files::{Store, copy_in, io};
 use super::manifest::Manifest;
 use crate::LedgerError;
+use crate::cold::Cold;
 use crate::config::Config;
 use crate::export::Progress;
 use crate::founding::founders;
@@ -24,7 +25,7 @@ use crate::store::applied::{Applied, applied_key, encode, load_applied};
 use crate::store::db::WriteBatch;
 use crate::store::files as disk;
 use crate::store::generation::{Family, Generation};
-use crate::store::recompute::check_whole;
+use crate::store::recompute::{Payloads, check_whole};
 use crate::store::set_aside::{FIRST_GENERATION, set_aside};
 
 /// What was made of a backup.
@@ -48,8 +49,9 @@ pub struct Restored {
 /// Makes the ledger of the site that `config` describes from the backup in `folder`. The site must not run. Blocks.
 ///
 /// # Errors
-/// Nothing is changed then: a backup that is not whole, keys of another consortium without `new_consortium`, a site
-/// that has a ledger, a raft log that begins after the backup, rules of apply that this release does not know.
+/// Nothing is changed then, except that cold files of the backup may be there already: a backup that is not whole, keys
+/// of another consortium without `new_consortium`, a site that has a ledger, a raft log that begins after the backup,
+/// rules of apply that this release does not know.
 pub fn restore(
     folder: &Path,
     config: &Config,
@@ -81,8 +83,10 @@ pub(crate) fn restore_as(
     }
     let generation = coming.join(FIRST_GENERATION);
     fs::create_dir_all(&generation).map_err(|e| io(&generation, e))?;
-    let bytes = copy(folder, &manifest, &generation, watch)?;
-    let applied = check_whole(&generation, &mut |progress| watch("leaves checked", progress))?;
+    let cold = Cold::open(config.cold_dir.as_deref(), &config.data);
+    let bytes = copy(folder, &manifest, &generation, &cold, watch)?;
+    let payloads = Payloads::All(cold);
+    let applied = check_whole(&generation, payloads, &mut |progress| watch("leaves checked", progress))?;
     check_applied(folder, &manifest, &applied)?;
     if new_consortium {
         let voters = members.keys().copied().collect();
@@ -172,11 +176,21 @@ fn is_usable(ledgerdb: &Path) -> bool {
     !marked && Generation::open_read_only(&ledgerdb.join(name.trim())).is_ok()
 }
 
-fn copy(folder: &Path, manifest: &Manifest, generation: &Path, watch: Watch<'_>) -> Result<u64, LedgerError> {
+fn copy(
+    folder: &Path,
+    manifest: &Manifest,
+    generation: &Path,
+    cold: &Cold,
+    watch: Watch<'_>,
+) -> Result<u64, LedgerError> {
     let (store, mut done) = (Store::of(folder), 0);
     let total = manifest.files.iter().map(|file| file.bytes).sum();
     for file in &manifest.files {
-        copy_in(&store.path(file), &generation.join(&file.name), file).map_err(|error| match error {
+        let copied = match file.cold_name() {
+            Some(name) => cold.bring(name, file, |to| copy_in(&store.path(file), to, file)),
+            None => copy_in(&store.path(file), &generation.join(&file.name), file),
+        };
+        copied.map_err(|error| match error {
             LedgerError::Damaged(text) => LedgerError::Damaged(format!(
                 "{text}; this backup cannot be restored, take another copy or an earlier one"
             )),

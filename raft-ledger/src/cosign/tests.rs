@@ -5,6 +5,7 @@ use super::cosigner::{Refusal, Request};
 use super::newest::Gathered;
 use super::*;
 use crate::checkpoint::{Checkpoint, Note, NoteSignature};
+use crate::cold::Cold;
 use crate::keys::SiteKeys;
 use crate::merkle::{Tree, leaf_hash, root_at};
 use crate::observer::Observer;
@@ -47,7 +48,8 @@ impl Disk {
 
     /// Site `n` with the ledger of `name`, holding `leaves`; its `sitedb` is the same whatever the ledger.
     fn open(&self, n: usize, name: &str, leaves: &[u64]) -> Replica {
-        let store = Arc::new(LedgerStore::open(&self.path().join(name)).unwrap());
+        let cold = Cold::open(None, self.path());
+        let store = Arc::new(LedgerStore::open(&self.path().join(name), cold).unwrap());
         fill(&store, leaves);
         let site_db = Arc::new(SiteDb::open(&self.path().join(format!("sitedb{n}"))).unwrap());
         let keys = self.keys[n].clone();

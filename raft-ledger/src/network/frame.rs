@@ -32,6 +32,8 @@ pub(super) enum Kind {
     FetchBegin = 20,
     /// A piece of it: file number and offset.
     FetchPiece = 21,
+    /// Sealed payloads of entries, see payloads.rs.
+    Payloads = 22,
     Answer = 128,
     /// The body says in words why there is no answer.
     Failed = 129,
@@ -57,6 +59,7 @@ impl Kind {
             Kind::Testify,
             Kind::FetchBegin,
             Kind::FetchPiece,
+            Kind::Payloads,
             Kind::Answer,
             Kind::Failed,
         ]

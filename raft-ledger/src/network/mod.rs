@@ -9,6 +9,7 @@ mod client;
 mod frame;
 mod hello;
 mod lane;
+mod payloads;
 mod peers;
 mod server;
 #[cfg(any(test, feature = "sim"))]

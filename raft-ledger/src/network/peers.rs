@@ -9,6 +9,7 @@ use bytes::Bytes;
 
 use super::frame::{Kind, pack, unpack};
 use super::lane::{Lane, RpcError};
+use super::payloads;
 use super::snapshot::{self, Landing};
 use crate::LedgerError;
 use crate::cosign::Forged;
@@ -73,6 +74,11 @@ impl Peer {
         check: impl FnOnce(&Path) -> Result<(), LedgerError> + Send + 'static,
     ) -> Result<Arc<SnapshotDir>, RpcError> {
         snapshot::fetch(&self.snapshot, landing, check).await
+    }
+
+    /// Sealed payloads, see [`payloads::fetch`].
+    pub(crate) async fn payloads(&self, index: u64, offset: u32, upto: u64) -> Result<Bytes, RpcError> {
+        payloads::fetch(&self.snapshot, index, offset, upto).await
     }
 
     /// What the peer, which is believed to lead, has committed as of now: an index in the raft log.

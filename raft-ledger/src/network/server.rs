@@ -16,6 +16,7 @@ use tokio_util::codec::{FramedRead, LengthDelimitedCodec};
 use super::append::{self, AppendAnswer};
 use super::frame::{self, Frame, Kind, pack, unpack};
 use super::hello::{Admission, Hello, Identity, Refused};
+use super::payloads;
 use super::snapshot::{Incoming, Outgoing};
 use super::tls::Tls;
 use crate::blocking;
@@ -220,6 +221,11 @@ impl Connection {
             Kind::FetchPiece => {
                 let outgoing = self.outgoing.clone().ok_or("a piece of no snapshot")?;
                 let piece = self.busy(move || outgoing.piece(request.body)).await;
+                self.answer(request.id, piece).await
+            }
+            Kind::Payloads => {
+                let store = self.served.store.clone();
+                let piece = self.busy(move || payloads::read(&store, request.body)).await;
                 self.answer(request.id, piece).await
             }
             // What else this peer asks goes on.

@@ -22,7 +22,7 @@ use crate::store::recompute::check_root;
 use crate::{LedgerError, blocking};
 
 const PIECE_BYTES: usize = 1 << 20;
-const PIECE_TIMEOUT: Duration = Duration::from_secs(30);
+pub(super) const PIECE_TIMEOUT: Duration = Duration::from_secs(30);
 /// Hashing the tables of a large ledger takes its time, recomputing its root as well. A peer that is busy with it says
 /// so meanwhile.
 const BEGIN_TIMEOUT: Duration = Duration::from_secs(3_600);

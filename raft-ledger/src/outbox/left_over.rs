@@ -10,7 +10,7 @@ use bytes::Bytes;
 use super::queue::Held;
 use crate::record::{Leaf, SiteName};
 use crate::seal::Sealer;
-use crate::store::generation::{Family, Generation, index_key, index_of_key, time_key};
+use crate::store::generation::{Family, Generation, index_of_key, time_key};
 use crate::store::ledger_store::LedgerStore;
 use crate::{Draft, LedgerError};
 
@@ -91,20 +91,16 @@ impl Entries {
     }
 
     fn payload(&self, db: &Generation, index: u64) -> Result<Option<Bytes>, LedgerError> {
-        let sealed = db.get(Family::Blobs, &index_key(index))?.ok_or_else(|| damaged(index))?;
-        self.sealer.open(&leaf(db, index)?, &sealed)
+        let leaf = leaf(db, index)?;
+        self.sealer.open(&leaf, &self.store.cold().payload(db, index, &leaf)?)
     }
 }
 
 fn leaf(db: &Generation, index: u64) -> Result<Leaf, LedgerError> {
-    let bytes = db.get(Family::Events, &index_key(index))?.ok_or_else(|| damaged(index))?;
-    Leaf::decode(bytes.into()).map_err(|_| damaged(index))
+    let read = Leaf::decode(db.leaf(index)?.into());
+    read.map_err(|_| LedgerError::Damaged(format!("entry {index} cannot be read")))
 }
 
 fn marks(draft: &Draft) -> Marks {
     (draft.kind, draft.event_time_ms, draft.message_time_ms, draft.received_time_ms)
-}
-
-fn damaged(index: u64) -> LedgerError {
-    LedgerError::Damaged(format!("entry {index} is missing or cannot be read"))
 }

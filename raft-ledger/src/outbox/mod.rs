@@ -218,9 +218,19 @@ impl Outbox {
     /// Waits until all is committed that an earlier process had put. Whoever then appends past the outbox
     /// overtakes nothing.
     pub async fn left_over_committed(&self) {
+        self.committed(self.left_over).await;
+    }
+
+    /// Waits until all is committed that waits now, and holds up nothing that comes in meanwhile.
+    pub(crate) async fn all_committed(&self) {
+        let upto = *self.shared.tail.borrow();
+        self.committed(upto).await;
+    }
+
+    async fn committed(&self, upto: u64) {
         let mut head = self.shared.head.subscribe();
         // The sender lives as long as this.
-        let _ = head.wait_for(|head| *head >= self.left_over).await;
+        let _ = head.wait_for(|head| *head >= upto).await;
     }
 
     /// Waits until nothing waits, neither here nor on the disk. Nothing is put until what this returns is dropped:

@@ -150,8 +150,6 @@ impl Queue {
         ends: &mut Ends,
         writes: &mut Writes,
     ) -> Result<Vec<Put>, LedgerError> {
-        // What is taken out in this write still has its number.
-        let first = self.ends().head;
         let mut fresh = HashMap::new();
         let mut puts = Vec::with_capacity(messages.len());
         for drafts in messages {
@@ -160,8 +158,8 @@ impl Queue {
                 let dedupe = draft.dedupe.ok_or_else(without_dedupe)?;
                 let known = match fresh.get(&dedupe) {
                     Some(number) => Some(*number),
-                    // Before the head: left by one that was taken out without being opened.
-                    None => self.number(&dedupe)?.filter(|number| *number >= first),
+                    // What is taken out in this write is still there.
+                    None => self.waiting(&dedupe)?.map(|(number, _)| number),
                 };
                 let number = match known {
                     Some(number) => {
@@ -240,10 +238,19 @@ impl Queue {
 
     /// The one whose dedupe key begins with these 16 bytes, if it waits.
     pub(super) fn find(&self, dedupe: &[u8]) -> Result<Option<Draft>, LedgerError> {
+        Ok(self.waiting(dedupe)?.map(|(_, draft)| draft))
+    }
+
+    /// The same with its number. The index alone tells nothing: a row outlives its record when that was taken out
+    /// without being opened, numbers begin anew once the queue was empty, and two keys may begin alike.
+    fn waiting(&self, dedupe: &[u8]) -> Result<Option<(u64, Draft)>, LedgerError> {
         let Some(number) = self.number(dedupe)? else { return Ok(None) };
         let Some(value) = self.db.get(&record_key(number))? else { return Ok(None) };
         match open(&self.sealer, number, &value) {
-            Some((_, draft)) => Ok(Some(draft)),
+            Some((_, draft)) => {
+                let is_meant = draft.dedupe.is_some_and(|known| known.starts_with(dedupe));
+                Ok(is_meant.then_some((number, draft)))
+            }
             None if is_shredded(&self.sealer, &value) => Ok(None),
             None => Err(damaged(number, "does not open with its key")),
         }

@@ -50,8 +50,9 @@
 //!   [64] signature
 //!
 //! Shred (payload of a leaf of kind 0xff00; not sealed, so that it outlives every key)
-//!   u8 version = 1
+//!   u8 version = 2
 //!   u16 keys (1 ..= 1,024), keys × (hash subject, [16] key id), masked by position: only sites see them (seal.rs)
+//!   u8 length (0 ..= 128), who ordered it, masked as well; version 1 ends before
 //!
 //! Command (what a raft entry carries)
 //!   u8 version = 1, u16 command kind, body to the end
@@ -79,7 +80,7 @@ pub use self::item::{Chunk, Item, Message, Private};
 pub use self::leaf::{Head, Leaf};
 pub use self::provenance::{Provenance, ProvenanceItem};
 pub use self::reader::RecordError;
-pub use self::shred::{MAX_SHRED_KEYS, Shred};
+pub use self::shred::{MAX_ORDERED_BY_BYTES, MAX_SHRED_KEYS, Shred};
 pub use self::site::SiteName;
 
 pub(crate) use self::reader::Reader;

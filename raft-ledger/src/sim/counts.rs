@@ -19,6 +19,8 @@ pub struct Counts {
     pub disk_steps: u64,
     /// Of the members, and of the leader by request.
     pub changes: u64,
+    /// Cold files that were made.
+    pub archived: u64,
 }
 
 impl Counts {
@@ -32,17 +34,19 @@ impl Counts {
         self.crashes += other.crashes;
         self.disk_steps += other.disk_steps;
         self.changes += other.changes;
+        self.archived += other.archived;
     }
 }
 
 /// What is counted beside events and time.
 impl fmt::Display for Counts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Counts { acknowledged, leaves, checkpoints, receipts, crashes, disk_steps, changes, .. } = self;
+        let Counts { acknowledged, leaves, checkpoints, receipts, .. } = self;
+        let Counts { crashes, disk_steps, changes, archived, .. } = self;
         write!(
             f,
             "{acknowledged} messages acknowledged, {leaves} leaves, {checkpoints} checkpoints, {receipts} receipts, \
-             {crashes} crashes, {changes} changes of the members, {disk_steps} disk steps"
+             {crashes} crashes, {changes} changes of the members, {archived} cold files, {disk_steps} disk steps"
         )
     }
 }

@@ -75,6 +75,9 @@ struct World {
     now_us: u64,
     /// By how many seconds a site's time of day is off.
     time_off_s: BTreeMap<usize, i64>,
+    /// Sites move what is old to cold files.
+    archives: bool,
+    archived: u64,
 }
 
 fn with<T>(f: impl FnOnce(&mut World) -> T) -> Option<T> {

@@ -19,6 +19,7 @@ use super::workload::{Message, TAG};
 use super::{chance, disk, number_of, wires, with};
 use crate::apply::BatchKeys;
 use crate::call::{InFlight, places};
+use crate::cold::{self, Archivist, Cold};
 use crate::config::Config;
 use crate::cosign::{Blame, Cosigner, Newest, Rounds};
 use crate::founding::own_node;
@@ -48,6 +49,7 @@ use crate::writer::{Drafts, Writer};
 const START_MAX: Duration = Duration::from_secs(60);
 const ANSWER_WAIT: Duration = Duration::from_secs(5);
 const CALLS_MAX: usize = 64;
+const ARCHIVE_EVERY: Duration = Duration::from_millis(900);
 
 /// What stays when the power goes, beside the disk.
 pub(super) struct Site {
@@ -89,6 +91,7 @@ pub(super) fn sites(count: usize) -> Result<Vec<Site>, String> {
         config.initialise = number == 0;
         config.free_space_reserve_bytes = 0;
         config.snapshot_log_entries = snapshot_log_entries;
+        config.cold_file_bytes = 4_000;
         Site {
             number,
             keys: Arc::new(keys),
@@ -121,7 +124,7 @@ impl Site {
         let text = |e: crate::LedgerError| e.to_string();
         let site_db = Arc::new(SiteDb::open(&dir.join("sitedb")).map_err(text)?);
         let log = LogStore::open(&dir.join("raftdb")).map_err(text)?;
-        let store = Arc::new(LedgerStore::open(&dir.join("ledgerdb")).map_err(text)?);
+        let store = Arc::new(LedgerStore::open(&dir.join("ledgerdb"), Cold::open(None, &dir)).map_err(text)?);
         let sealer = Arc::new(Sealer::open_store(&dir.join("subjects.keys"), &self.keys).map_err(text)?);
         let (observer, events) = Observer::new(self.keys.site.clone());
         let batch_keys: BatchKeys = self.keys.verifiers().batches.clone().into_iter().collect();
@@ -180,7 +183,7 @@ impl Site {
             newest: newest.clone(),
             observer: observer.clone(),
             raft: raft.clone(),
-            peers,
+            peers: peers.clone(),
         };
         tasks.spawn(rounds.run());
         tasks.spawn(high_water::run(log.clone(), identity.clone(), raft.clone()));
@@ -193,6 +196,16 @@ impl Site {
             space_low,
             |_| (),
         ));
+        if with(|world| world.archives).unwrap_or_default() {
+            let archivist = Archivist {
+                store: store.clone(),
+                newest: newest.clone(),
+                file_bytes: self.config.cold_file_bytes,
+                reserve_bytes: 0,
+            };
+            tasks.spawn(archive(self.number, archivist));
+            tasks.spawn(cold::mend(store.clone(), peers, 0));
+        }
         for _ in 0..self.senders {
             tasks.spawn(send(self.number, calls.clone(), self.config.in_flight_bytes_max, self.think_ms));
         }
@@ -233,6 +246,21 @@ fn contacts(own: usize, identity: &Arc<Identity>) -> Contacts {
         probe: Box::new(probe),
         store_of: Box::new(store_of),
         address_of: Box::new(|site| Some(site.to_owned())),
+    }
+}
+
+/// All that may move, whatever its age.
+async fn archive(site: usize, archivist: Archivist) {
+    loop {
+        sleep(ARCHIVE_EVERY).await;
+        let moved = archivist.step(Duration::ZERO);
+        if disk::is_dead(site) {
+            return;
+        }
+        with(|world| match moved {
+            Ok(moved) => world.archived += u64::from(moved.is_some()),
+            Err(error) => world.judge(Err(format!("site {site}: {error}"))),
+        });
     }
 }
 
@@ -326,6 +354,12 @@ impl Process {
         metrics.borrow_watched().running_state.as_ref().err().map(|fatal| fatal.to_string())
     }
 
+    /// Every payload that was moved is here.
+    pub(super) fn has_cold_files(&self) -> bool {
+        let store = &self.opened.served.store;
+        store.cold().is_complete(&store.generation())
+    }
+
     /// Size of the newest checkpoint that a majority has cosigned.
     pub(super) fn cosigned(&self) -> u64 {
         self.opened.newest.size()
@@ -374,8 +408,7 @@ impl Process {
                 return Err(format!("leaf {index} is another than was committed"));
             }
             let leaf = Leaf::decode(leaf.into()).map_err(|e| format!("leaf {index}: {e}"))?;
-            let blob = db.get(Family::Blobs, &index_key(index)).map_err(text)?;
-            let blob = blob.ok_or_else(|| format!("payload {index} is missing"))?;
+            let blob = self.opened.served.store.cold().payload(&db, index, &leaf).map_err(text)?;
             if sha256(&[&blob]) != leaf.ciphertext_hash {
                 return Err(format!("payload {index} is another than was committed"));
             }

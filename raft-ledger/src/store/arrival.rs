@@ -16,6 +16,9 @@ use super::ledger_store::SnapshotDir;
 
 const FILES_MAX: usize = 100_000;
 
+/// In `ledgerdb`.
+pub(super) const INCOMING: &str = "incoming";
+
 pub(crate) struct Arrival {
     files: Vec<Content>,
     incoming: PathBuf,
@@ -25,6 +28,17 @@ pub(crate) struct Arrival {
     coming: Option<Coming>,
     /// Numbers of the files that were here.
     held: BTreeSet<u32>,
+    /// While this lives, nobody tidies `incoming`.
+    _counted: Option<Arc<()>>,
+}
+
+impl Drop for Arrival {
+    fn drop(&mut self) {
+        // What came whole stays for the next try.
+        if let Err(error) = files::remove_file(&self.part) {
+            tracing::warn!(path = %self.part.display(), %error, "a file that is no longer needed could not be removed");
+        }
+    }
 }
 
 /// The file whose pieces come now.
@@ -46,7 +60,7 @@ impl Arrival {
         if files.len() > FILES_MAX || !files.iter().all(|file| is_plain(&file.name)) {
             return Err("the snapshot names files that no database has".into());
         }
-        let incoming = ledgerdb.join("incoming");
+        let incoming = ledgerdb.join(INCOMING);
         files::make_dir(&incoming).map_err(|e| at(&incoming, &e))?;
         let names: BTreeSet<String> = files.iter().map(Content::hash_name).collect();
         for path in files::entries(&incoming).map_err(|e| at(&incoming, &e))? {
@@ -65,7 +79,13 @@ impl Arrival {
                 held.insert(number);
             }
         }
-        Ok(Arrival { files, incoming, part, coming: None, held })
+        Ok(Arrival { files, incoming, part, coming: None, held, _counted: None })
+    }
+
+    /// Whoever holds the other handles on `counted` sees that this is under way.
+    pub(super) fn counted(mut self, counted: Arc<()>) -> Arrival {
+        self._counted = Some(counted);
+        self
     }
 
     /// Numbers of the announced files that need not be sent.

@@ -19,6 +19,14 @@ pub(crate) struct Content {
 }
 
 impl Content {
+    /// Begins the names of cold files where they stand beside those of a database.
+    pub(crate) const COLD: &str = "cold/";
+
+    /// Its name in the folder of cold files; `None`: it is a file of a database.
+    pub(crate) fn cold_name(&self) -> Option<&str> {
+        self.name.strip_prefix(Content::COLD)
+    }
+
     /// A name for it where files of several databases lie side by side.
     pub(crate) fn hash_name(&self) -> String {
         hex::encode(self.sha256)

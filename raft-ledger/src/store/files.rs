@@ -172,6 +172,18 @@ pub(crate) fn sync_dir(dir: &Path) -> io::Result<()> {
 
 const READ_BYTES: usize = 1 << 20;
 
+/// Has the next reading come from the disk, as far as the system follows.
+pub(crate) fn drop_cached(path: &Path) {
+    #[cfg(any(test, feature = "sim"))]
+    if disk::holds(path) {
+        return;
+    }
+    if let Ok(file) = File::open(path) {
+        // Advice only; what is read is compared in any case.
+        let _ = rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed);
+    }
+}
+
 /// SHA-256 of a whole file.
 pub(crate) fn sha256(path: &Path) -> io::Result<Hash> {
     let mut hasher = Sha256::new();

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use rocksdb::{ColumnFamilyDescriptor, Options};
 
 use super::damage::Damage;
-use super::db::{Db, DbError, Wal, WriteBatch};
+use super::db::{Db, DbError, KeyValue, Wal, WriteBatch};
 use super::files;
 use crate::LedgerError;
 use crate::merkle::{TileKey, TileReader};
@@ -158,14 +158,35 @@ impl Generation {
         self.db()?.put(batch, family.name(), key, value).map_err(writing)
     }
 
+    /// Every key in `[from, to)`.
+    pub(crate) fn delete_range(
+        &self,
+        batch: &mut WriteBatch,
+        family: Family,
+        from: &[u8],
+        to: &[u8],
+    ) -> Result<(), LedgerError> {
+        self.db()?.delete_range(batch, family.name(), from, to).map_err(writing)
+    }
+
+    /// Gives back the room of what was removed there. Blocks for as long as that takes.
+    pub(crate) fn compact(&self, family: Family, from: &[u8], to: &[u8]) -> Result<(), LedgerError> {
+        self.db()?.compact(family.name(), from, to);
+        Ok(())
+    }
+
+    /// The last of the keys up to `upto`, with its value.
+    pub(crate) fn last(&self, family: Family, upto: &[u8]) -> Result<Option<KeyValue>, LedgerError> {
+        self.db()?.last(family.name(), upto).map_err(|e| self.reading(e))
+    }
+
     pub(crate) fn delete_prefix(
         &self,
         batch: &mut WriteBatch,
         family: Family,
         prefix: &[u8],
     ) -> Result<(), LedgerError> {
-        let end = [prefix, &[0xff; 9]].concat();
-        self.db()?.delete_range(batch, family.name(), prefix, &end).map_err(writing)
+        self.delete_range(batch, family, prefix, &[prefix, &[0xff; 9]].concat())
     }
 
     /// Into memory; durable with the next flush, and until then in the raft log.

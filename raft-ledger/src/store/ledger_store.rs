@@ -10,10 +10,10 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use super::applied::load_applied;
-use super::arrival::Arrival;
+use super::arrival::{Arrival, INCOMING};
 use super::content::{self, Content};
 use super::damage::Damage;
 use super::files;
@@ -21,6 +21,7 @@ use super::generation::Generation;
 use super::set_aside::FIRST_GENERATION;
 use crate::LedgerError;
 use crate::apply::dedupe_floor;
+use crate::cold::Cold;
 use crate::raft::{LogId, SnapshotMeta};
 
 pub(super) const CURRENT: &str = "CURRENT";
@@ -31,6 +32,9 @@ pub(crate) struct LedgerStore {
     snapshot: RwLock<Option<Arc<SnapshotDir>>>,
     next_number: AtomicU64,
     damage: Damage,
+    cold: Arc<Cold>,
+    /// Held by each snapshot that is on its way in.
+    arriving: Mutex<Arc<()>>,
 }
 
 /// A whole ledger at one applied entry, as files. Removed from disk once it is replaced and nobody sends it.
@@ -75,7 +79,7 @@ impl Drop for SnapshotDir {
 }
 
 impl LedgerStore {
-    pub(crate) fn open(dir: &Path) -> Result<LedgerStore, LedgerError> {
+    pub(crate) fn open(dir: &Path, cold: Arc<Cold>) -> Result<LedgerStore, LedgerError> {
         files::make_dir(dir).map_err(|e| io(dir, e))?;
         let current = current_name(dir)?;
         let (snapshots, last_number) = tidy(dir, &current)?;
@@ -89,6 +93,8 @@ impl LedgerStore {
             snapshot: RwLock::new(snapshot),
             next_number: AtomicU64::new(last_number + 1),
             damage,
+            cold,
+            arriving: Mutex::default(),
         })
     }
 
@@ -104,11 +110,25 @@ impl LedgerStore {
         &self.damage
     }
 
+    pub(crate) fn cold(&self) -> &Arc<Cold> {
+        &self.cold
+    }
+
     /// A database that comes in, see [`Arrival::begin`].
     pub(crate) fn arrival(&self, files: Vec<Content>) -> Result<Arrival, String> {
         let mut dirs = vec![self.generation().path().to_owned()];
         dirs.extend(self.snapshot().map(|snapshot| snapshot.path().to_owned()));
-        Arrival::begin(&self.dir, self.new_path("p"), files, &dirs)
+        let arriving = self.arriving.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        Arrival::begin(&self.dir, self.new_path("p"), files, &dirs).map(|arrival| arrival.counted(arriving))
+    }
+
+    /// What is left of a snapshot that did not come in: this site has learned the rest in another way by now.
+    fn forget_arrived(&self) {
+        let arriving = self.arriving.lock().unwrap_or_else(PoisonError::into_inner);
+        let incoming = self.dir.join(INCOMING);
+        if Arc::strong_count(&arriving) == 1 && files::is_dir(&incoming) {
+            remove(&incoming);
+        }
     }
 
     /// What is applied by now, as files that nobody changes; gone with the last handle.
@@ -132,12 +152,22 @@ impl LedgerStore {
         // Only now: a crash takes the ledger back to what is flushed, and from there on it must find the same
         // duplicates again. What compaction has dropped by then does not come back.
         generation.set_dedupe_floor(dedupe_floor(snapshot.size));
-        snapshot.keep(true);
+        self.forget_arrived();
+        Ok(self.hold(snapshot))
+    }
+
+    /// Keeps the snapshot in place of an older one; which is kept. One of a later moment may have come in while it was
+    /// made.
+    pub(crate) fn hold(&self, snapshot: Arc<SnapshotDir>) -> Arc<SnapshotDir> {
         let mut held = self.snapshot.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(newer) = held.as_ref().filter(|held| held.meta.last_log_id > snapshot.meta.last_log_id) {
+            return newer.clone();
+        }
+        snapshot.keep(true);
         if let Some(former) = held.replace(snapshot.clone()) {
             former.keep(false);
         }
-        Ok(snapshot)
+        snapshot
     }
 
     /// A snapshot that reaches up to `gone`, where the log begins: a peer that got an older one could not go on from
@@ -158,6 +188,7 @@ impl LedgerStore {
         write_current(&self.dir, &name)?;
         let mut held = self.current.write().unwrap_or_else(PoisonError::into_inner);
         std::mem::replace(&mut *held, generation.clone()).retire();
+        self.cold.look_again();
         Ok(generation)
     }
 }

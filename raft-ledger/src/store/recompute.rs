@@ -1,10 +1,12 @@
 //! The root again, from the leaves alone, and whether everything beside them can be read.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use super::applied::{Applied, load_applied};
 use super::generation::{ALL, Family, Generation, index_key, index_of_key};
 use crate::LedgerError;
+use crate::cold::{Cold, catalogue};
 use crate::export::Progress;
 use crate::merkle::{Tree, leaf_hash};
 use crate::record::{Leaf, sha256};
@@ -12,15 +14,19 @@ use crate::record::{Leaf, sha256};
 /// Whether the leaves of the database in `dir` give the root that it says was applied.
 pub(crate) fn check_root(dir: &Path) -> Result<(), LedgerError> {
     let db = Generation::open_read_only(dir)?;
-    Recomputed::new(load_applied(&db)?, false).upto(&db, u64::MAX).map(drop)
+    Recomputed::new(load_applied(&db)?, Payloads::Unread).upto(&db, u64::MAX).map(drop)
 }
 
-/// Whether the database in `dir` is whole: root, every sealed payload, every block of every family.
-pub(crate) fn check_whole(dir: &Path, progress: &mut dyn FnMut(Progress)) -> Result<Applied, LedgerError> {
+/// Whether the database in `dir` is whole: root, the sealed payloads, every block of every family.
+pub(crate) fn check_whole(
+    dir: &Path,
+    payloads: Payloads,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<Applied, LedgerError> {
     const STEP: u64 = 10_000;
     let db = Generation::open_read_only(dir)?;
     let applied = load_applied(&db)?;
-    let mut recomputed = Recomputed::new(applied.clone(), true);
+    let mut recomputed = Recomputed::new(applied.clone(), payloads);
     let mut done = 0;
     while recomputed.upto(&db, done + STEP)? {
         done += STEP;
@@ -30,23 +36,39 @@ pub(crate) fn check_whole(dir: &Path, progress: &mut dyn FnMut(Progress)) -> Res
         .filter(|family| !Recomputed::READS.contains(family))
         .try_for_each(|f| db.read_through(f))?;
     progress(Progress { done: applied.size, total: applied.size });
+    recomputed.cold_fault()?;
     Ok(applied)
+}
+
+/// Which of them must be what their leaves say, too.
+#[derive(Clone)]
+pub(crate) enum Payloads {
+    Unread,
+    /// Those in the database. What is in cold files is mended on its own.
+    InDatabase,
+    All(Arc<Cold>),
 }
 
 /// Leaves in order, so far.
 pub(crate) struct Recomputed {
     applied: Applied,
     tree: Tree,
-    payloads: bool,
+    payloads: Payloads,
+    /// The first payload that could not be read from its file: nothing is wrong with the database.
+    cold_fault: Option<String>,
 }
 
 impl Recomputed {
     /// Families that it reads itself.
     pub(crate) const READS: [Family; 2] = [Family::Events, Family::Blobs];
 
-    /// `payloads`: that each is what its leaf says, too.
-    pub(crate) fn new(applied: Applied, payloads: bool) -> Recomputed {
-        Recomputed { applied, tree: Tree::default(), payloads }
+    pub(crate) fn new(applied: Applied, payloads: Payloads) -> Recomputed {
+        Recomputed { applied, tree: Tree::default(), payloads, cold_fault: None }
+    }
+
+    /// Whether every cold file that was read through is whole.
+    pub(crate) fn cold_fault(self) -> Result<(), LedgerError> {
+        self.cold_fault.map_or(Ok(()), |text| Err(LedgerError::Cold(text)))
     }
 
     /// Goes on up to the leaf `end`; false once all are read and give the root.
@@ -57,8 +79,11 @@ impl Recomputed {
             if index_of_key(key)? != index {
                 return Err(LedgerError::Damaged(format!("leaf {index} is missing")));
             }
-            if self.payloads {
-                check_payload(db, index, leaf)?;
+            match check_payload(db, &self.payloads, index, leaf) {
+                Err(LedgerError::Cold(text)) => {
+                    self.cold_fault.get_or_insert(text);
+                }
+                checked => checked?,
             }
             self.tree.append(leaf_hash(leaf));
             // What the edge keeps for writing is not needed here.
@@ -83,11 +108,22 @@ impl Recomputed {
     }
 }
 
-fn check_payload(db: &Generation, index: u64, leaf: &[u8]) -> Result<(), LedgerError> {
+fn check_payload(db: &Generation, payloads: &Payloads, index: u64, leaf: &[u8]) -> Result<(), LedgerError> {
     let damaged = |what: &str| LedgerError::Damaged(format!("entry {index}: {what}"));
-    let leaf = Leaf::decode(bytes::Bytes::copy_from_slice(leaf)).map_err(|e| damaged(&e.to_string()))?;
-    let payload =
-        db.get(Family::Blobs, &index_key(index))?.ok_or_else(|| damaged("its payload is missing"))?;
+    let decode = || Leaf::decode(bytes::Bytes::copy_from_slice(leaf)).map_err(|e| damaged(&e.to_string()));
+    let (leaf, payload) = match payloads {
+        Payloads::Unread => return Ok(()),
+        Payloads::InDatabase => match db.get(Family::Blobs, &index_key(index))? {
+            Some(payload) => (decode()?, payload),
+            None if catalogue::row_of(db, index)?.is_some() => return Ok(()),
+            None => return Err(damaged("its payload is missing")),
+        },
+        Payloads::All(cold) => {
+            let leaf = decode()?;
+            let payload = cold.payload(db, index, &leaf)?;
+            (leaf, payload)
+        }
+    };
     if sha256(&[&payload]) != leaf.ciphertext_hash {
         return Err(damaged("its sealed payload does not match the hash in its leaf"));
     }

@@ -9,6 +9,7 @@ use super::LogStore;
 use super::ledger_store::LedgerStore;
 use super::state_machine::StateMachine;
 use crate::apply::BatchKeys;
+use crate::cold::Cold;
 use crate::observer::Observer;
 use crate::raft::Types;
 use crate::record::SiteName;
@@ -20,7 +21,7 @@ impl StoreBuilder<Types, LogStore, StateMachine, tempfile::TempDir> for Builder 
     async fn build(&self) -> Result<(tempfile::TempDir, LogStore, StateMachine), StorageError<Types>> {
         let dir = tempfile::tempdir().unwrap();
         let log = LogStore::open(&dir.path().join("raftdb")).unwrap();
-        let store = Arc::new(LedgerStore::open(&dir.path().join("ledgerdb")).unwrap());
+        let store = Arc::new(LedgerStore::open(&dir.path().join("ledgerdb"), Cold::open(None, dir.path())).unwrap());
         let (observer, _events) = Observer::new(SiteName::new("a").unwrap());
         let machine = StateMachine::open(
             store,

@@ -1,5 +1,6 @@
 //! `medulla ledger …`: this site's replica, what it proves to others, and judging that.
 
+mod archive;
 mod backup;
 mod proof;
 mod verify;
@@ -78,6 +79,17 @@ pub enum Command {
         Keys are in no backup: put subjects.keys from its own backup into the ledger's data folder before the site \
         starts, or its old entries stay sealed.")]
     Restore(backup::Restore),
+    /// Move the sealed payloads of old entries out of the running site's database into files that may lie elsewhere
+    #[command(after_help = "Examples:\n  medulla ledger archive --older-than 365 --config site.toml\n  \
+        medulla ledger archive --config site.toml --json\n\n\
+        The files (cold files) are in the folder that `dir` of [ledger.retention] names. They hold the payloads, still \
+        sealed, and the leaves; everything that proves stays in the database as well. Each file is written, synced and \
+        read back before anything is removed. Only whole files are moved (64 MiB of payloads or 65,536 entries), and only \
+        what a cosigned checkpoint covers.\n\
+        Without --older-than `after_days` of [ledger.retention] counts; a site that has it does this by itself.\n\
+        Messages, receipts, exports, backups and `verify` go on working as before. Never change or delete a cold file: one \
+        that is lost comes back from a peer, and `ledger status` names it until then.")]
+    Archive(archive::Archive),
 }
 
 /// Which site
@@ -122,6 +134,7 @@ pub fn execute(command: &Command) -> anyhow::Result<Verdict> {
         Command::Export(args) => export(args),
         Command::Backup(args) => backup::backup(args),
         Command::Restore(args) => backup::restore(args),
+        Command::Archive(args) => archive::archive(args),
     }
 }
 

@@ -65,7 +65,7 @@ function show(entry) {
   const parts = [facts(entry)];
   if (entry.sealed) parts.push(el("p", { class: "calm" }, "Sealed: this site holds no key for it. Another site has sealed it."));
   if (entry.shredded) parts.push(el("p", { class: "calm" }, "Shredded: its site has destroyed the key. Nobody can read it any more; its proofs hold."));
-  if (entry.kind === "shred") parts.push(el("p", { class: "calm" }, "A patient's keys were destroyed: what the site had sealed about the patient before this entry is unreadable."));
+  if (entry.kind === "shred") parts.push(el("p", { class: "calm" }, `A patient's keys were destroyed${entry.content?.by ? `, as ${entry.content.by} ordered` : ""}: what the site had sealed about the patient before this entry is unreadable.`));
   if (entry.content?.issues?.length) parts.push(issues(entry.content.issues));
   parts.push(evidence(entry.content));
   if (entry.raw) parts.push(wire(entry.raw));

@@ -7,6 +7,7 @@ use tokio::sync::mpsc;
 
 use super::super::lane::Request;
 use super::*;
+use crate::cold::Cold;
 use crate::merkle::{Tree, leaf_hash};
 use crate::raft::log_id;
 use crate::store::applied::{Applied, applied_key, encode, load_applied};
@@ -20,11 +21,22 @@ struct Site {
     store: Arc<LedgerStore>,
 }
 
+fn open(dir: &Path) -> Arc<LedgerStore> {
+    Arc::new(LedgerStore::open(&dir.join("ledgerdb"), Cold::open(None, dir)).unwrap())
+}
+
 impl Site {
     fn new() -> Site {
         let dir = tempfile::tempdir().unwrap();
-        let store = Arc::new(LedgerStore::open(&dir.path().join("ledgerdb")).unwrap());
+        let store = open(dir.path());
         Site { dir, store }
+    }
+
+    /// Names in `ledgerdb` that begin with this.
+    fn names(&self, prefix: &str) -> Vec<String> {
+        let entries = std::fs::read_dir(self.dir.path().join("ledgerdb")).unwrap();
+        let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        names.filter(|name| name.starts_with(prefix)).collect()
     }
 
     /// More leaves, in tables of their own.
@@ -137,7 +149,7 @@ async fn a_transfer_that_broke_off_goes_on_where_it_was() {
     // Also after the receiving site has started again.
     let Site { dir, store } = b;
     drop(store);
-    let store = Arc::new(LedgerStore::open(&dir.path().join("ledgerdb")).unwrap());
+    let store = open(dir.path());
     let b = Site { dir, store };
     let snapshot = a.store.snapshot().unwrap();
     let (lane, requests) = Lane::new("b");
@@ -208,4 +220,38 @@ async fn a_piece_that_does_not_belong_is_refused() {
     let why = other.piece(piece(0, 0, b"abc")).unwrap_err();
     assert!(why.contains("otherwise than it was announced"), "{why}");
     assert!(begin(one).unwrap().finish().unwrap_err().contains("not whole"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_transfer_that_was_given_up_leaves_nothing_behind_for_long() {
+    let (a, b) = (Site::new(), Site::new());
+    a.grow(8_000);
+    // It breaks off within a file.
+    let (sent, _) = transfer(&a, &b, 1).await;
+    assert!(sent.is_err() && b.applied().0 == 0);
+    assert!(b.names("p").is_empty(), "{:?}", b.names("p"));
+    assert_eq!(b.names("incoming").len(), 1, "for the next try");
+    let files = vec![Content { name: "CURRENT".into(), bytes: 3, sha256: [0; 32] }];
+    let under_way = b.store.arrival(files).unwrap();
+    b.store.take_snapshot().unwrap();
+    assert_eq!(b.names("incoming").len(), 1, "one is on its way in");
+    drop(under_way);
+    b.store.take_snapshot().unwrap();
+    assert!(b.names("incoming").is_empty(), "this site has learned the rest in another way");
+}
+
+#[test]
+fn a_snapshot_that_took_long_does_not_take_the_place_of_a_newer_one() {
+    let site = Site::new();
+    site.grow(10);
+    let older = site.store.checkpoint().unwrap();
+    site.grow(10);
+    let newer = site.store.take_snapshot().unwrap();
+    assert!(older.meta.last_log_id < newer.meta.last_log_id);
+    assert_eq!(site.store.hold(older).path(), newer.path());
+    assert_eq!(site.store.snapshot().unwrap().path(), newer.path());
+    // And on the disk.
+    let Site { dir, store } = site;
+    drop((store, newer));
+    assert_eq!(open(dir.path()).snapshot().unwrap().meta.last_log_id.unwrap().index, 20);
 }
