@@ -141,6 +141,9 @@ impl Handle {
         for shard in &self.inner.shards {
             if let Ok(Some(mut detail)) = shard.send(Detail(key.to_owned())).await {
                 let board = self.lock();
+                if !board.shows(detail.row.origin.as_ref()) {
+                    return None;
+                }
                 detail.alerts = board.alerts().filter(|alert| alert.patient == key).cloned().collect();
                 return Some(detail);
             }

@@ -38,6 +38,8 @@ pub struct Metrics {
     /// Leaves under the newest cosigned checkpoint.
     pub checkpoint_size: IntGauge,
     pub checkpoint_age_seconds: Gauge,
+    /// 1 while this site stands in for that one. Not `site`: by this name Prometheus knows who was scraped.
+    pub takeover_active: IntGaugeVec,
     /// Sites that have signed what contradicts themselves or the majority, as this site can prove.
     pub evidence_sites: IntGauge,
     /// 1 once the site's ledger database was found damaged, until it is healed.
@@ -99,6 +101,11 @@ impl Metrics {
             checkpoint_size: make.gauge("checkpoint_size", "leaves under the newest cosigned checkpoint")?,
             checkpoint_age_seconds: make
                 .float_gauge("checkpoint_age_seconds", "since the newest cosigned checkpoint")?,
+            takeover_active: make.gauges(
+                "takeover_active",
+                "1 while this site stands in for that one",
+                &["origin"],
+            )?,
             evidence_sites: make
                 .gauge("evidence_sites", "sites that signed what contradicts themselves or the majority")?,
             ledger_damaged: make.gauge("ledger_damaged", "1 while this site's ledger database is damaged")?,

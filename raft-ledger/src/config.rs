@@ -31,6 +31,10 @@ pub struct Config {
     pub snapshot_log_bytes: u64,
     /// The same in entries.
     pub snapshot_log_entries: u64,
+    /// Who stands in for this site when it is gone; `None`: the next voter by name.
+    pub takeover: Option<String>,
+    /// After how long without a word a voter is gone, when this site leads; `None`: it never says so.
+    pub takeover_after: Option<Duration>,
     /// How often the whole ledger is read again in the background to find damage.
     pub scrub_period: Duration,
 }
@@ -57,6 +61,8 @@ impl Config {
             outbox_bytes_max: 8 << 30,
             snapshot_log_bytes: 1 << 30,
             snapshot_log_entries: 100_000,
+            takeover: None,
+            takeover_after: None,
             scrub_period: Duration::from_secs(24 * 3_600),
         }
     }

@@ -21,6 +21,7 @@ use crate::observer::Observer;
 use crate::outbox::{self, Outbox};
 use crate::packer::Packer;
 use crate::raft::{StoredMembership, Types};
+use crate::record::SiteName;
 use crate::roster::Roster;
 use crate::seal::Sealer;
 use crate::shredding::Shredder;
@@ -29,6 +30,7 @@ use crate::store::applied::load_applied;
 use crate::store::ledger_store::LedgerStore;
 use crate::store::state_machine::StateMachine;
 use crate::store::{KeyValues, LogStore, SiteDb};
+use crate::takeover::{Proposer, Takeovers};
 use crate::tasks::Tasks;
 use crate::types::OWN_KINDS;
 use crate::writer::{Drafts, Writer};
@@ -62,6 +64,7 @@ pub(crate) struct Inner {
     roster: Arc<Roster>,
     pub(crate) standing: Arc<Standing>,
     pub(crate) shredder: Arc<Shredder>,
+    pub(crate) takeovers: Arc<Takeovers>,
     /// One at a time.
     pub(crate) shredding: tokio::sync::Mutex<()>,
     outbox: Outbox,
@@ -187,6 +190,20 @@ impl Ledger {
             let outbox = outbox.clone();
             move |bytes| outbox.set_free(bytes)
         };
+        let takeovers = Takeovers::new(store.clone(), &keys);
+        if let Some(after) = config.takeover_after {
+            let proposer = Proposer {
+                site: keys.site.clone(),
+                partner: config.takeover.as_deref().map(site_name).transpose()?,
+                after,
+                takeovers: takeovers.clone(),
+                observer: observer.clone(),
+                raft: raft.clone(),
+                roster: roster.clone(),
+                calls: calls.downgrade(),
+            };
+            tasks.spawn(proposer.run());
+        }
         tasks.spawn(shredder.clone().run(observer.watch_size(), tasks.clone()));
         let (low, store_of) = (space_low.clone(), store.clone());
         tasks.spawn(housekeeping::run(config.clone(), raft.clone(), log, store_of, low, tell_free));
@@ -214,6 +231,7 @@ impl Ledger {
             roster,
             standing,
             shredder,
+            takeovers,
             shredding: tokio::sync::Mutex::default(),
             outbox,
             in_flight,
@@ -417,6 +435,10 @@ impl Ledger {
         flushed?;
         stopped.map_err(|e| LedgerError::Consensus(e.to_string()))
     }
+}
+
+fn site_name(name: &str) -> Result<SiteName, LedgerError> {
+    SiteName::new(name).ok_or_else(|| LedgerError::Config(format!("{name:?} is no name of a site")))
 }
 
 /// Callers' keys live beside the ledger's own.

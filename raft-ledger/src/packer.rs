@@ -8,7 +8,8 @@ use crate::keys::SiteKeys;
 use crate::raft::GROUP;
 use crate::record::{Batch, BatchHead, Chunk, Command, Hash, Item, Message};
 use crate::seal::Sealer;
-use crate::{Draft, LedgerError, SHRED, Subject};
+use crate::types::OWN_KINDS;
+use crate::{Draft, LedgerError, Subject};
 
 /// Sealed bytes that one batch carries of a large payload.
 const CHUNK_BYTES: usize = 256 << 10;
@@ -36,8 +37,8 @@ pub(crate) struct Packer {
 impl Packer {
     /// One batch of all drafts; a single large one becomes several. Blocks.
     pub(crate) fn pack(&self, position: &Position, drafts: &[Draft]) -> Result<Packed, LedgerError> {
-        // What says that keys were destroyed needs none.
-        let sealed = drafts.iter().filter(|draft| draft.kind != SHRED);
+        // What the ledger itself has to say is not sealed.
+        let sealed = drafts.iter().filter(|draft| draft.kind < OWN_KINDS);
         let subjects: Vec<Subject> = sealed.map(|draft| draft.subject).collect();
         self.sealer.ensure(&subjects)?;
         let mut rng = crate::random::rng();

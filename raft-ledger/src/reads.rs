@@ -7,7 +7,7 @@ use crate::merkle::root_at;
 use crate::record::Leaf;
 use crate::seal::Access;
 use crate::store::generation::{Family, Generation, index_key, index_of_key, tag_key, time_key, time_of_key};
-use crate::{Entry, LedgerError, Payload, SHRED, Subject, Tag};
+use crate::{Entry, LedgerError, Payload, SHRED, Subject, TAKEOVER, Tag};
 
 /// Sealed bytes that one `read_from` returns at most, unless a single entry is larger.
 const READ_BYTES_MAX: usize = 32 << 20;
@@ -115,6 +115,9 @@ impl Ledger {
             let mut subjects: Vec<Subject> = keys.into_iter().map(|(subject, _)| subject).collect();
             subjects.dedup();
             return Ok((Payload::Shred(subjects), 0));
+        }
+        if leaf.head.kind == TAKEOVER {
+            return Ok((Payload::Open(blob()?.into()), 0));
         }
         // What another site sealed is not even fetched: a site's replica holds all sites' entries.
         match sealer.access(leaf) {

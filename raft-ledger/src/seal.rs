@@ -11,6 +11,8 @@
 //! A Shred (record/mod.rs) is not sealed; each subject in it is XORed with HMAC(index key, "subject", position, n) and
 //! each key id with HMAC(index key, "key", position, n)[..16].
 //!
+//! A Takeover (record/mod.rs) is not sealed either.
+//!
 //! An event key is used once, so its nonce may be zero. The salt comes from the event key, so it is shredded
 //! with it and can be disclosed for one entry without its payload.
 
@@ -30,7 +32,7 @@ use crate::keystore::{KeyId, KeyStore};
 use crate::record::{
     Hash, Head, Leaf, MAX_PAYLOAD_BYTES, MAX_TAGS, Message, Private, Shred, SiteName, sha256,
 };
-use crate::types::{Draft, LedgerError, SHRED, Subject};
+use crate::types::{Draft, LedgerError, SHRED, Subject, TAKEOVER};
 
 const VERSION: u8 = 1;
 const EVENT_KEY: u8 = 1;
@@ -96,6 +98,12 @@ impl Sealer {
         }
         if draft.kind == SHRED {
             return self.write_shred(draft, epoch, site_seq, rng);
+        }
+        if draft.kind == TAKEOVER {
+            // No key has this id.
+            let head = self.head(draft, &[0; 16], epoch, site_seq);
+            let committed = commitment(&Secret::random(rng), &draft.subject);
+            return Ok(message(draft, &head, committed, draft.payload.to_vec()));
         }
         let (id, subject_key) = self.key_in_use(&draft.subject)?;
         let head = self.head(draft, &id, epoch, site_seq);

@@ -31,6 +31,9 @@ pub(crate) const OWN_KINDS: u16 = 0xff00;
 /// Of the entry that says which keys were destroyed.
 pub const SHRED: u16 = 0xff00;
 
+/// Of the entry that says who stands in for whom.
+pub const TAKEOVER: u16 = 0xff01;
+
 /// What a caller wants to have ordered and kept.
 #[derive(Clone)]
 pub struct Draft {
@@ -80,6 +83,17 @@ pub enum Payload {
     Shredded,
     /// The keys of these subjects were destroyed (entries of kind [`SHRED`]).
     Shred(Vec<Subject>),
+}
+
+/// A site stands in for another one that is gone.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Lease {
+    /// The one that is gone.
+    pub site: String,
+    /// The one that stands in for it.
+    pub holder: String,
+    /// Index of the entry that it began with.
+    pub from: u64,
 }
 
 /// What [`Ledger::shred`](crate::Ledger::shred) did.

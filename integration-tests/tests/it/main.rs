@@ -19,5 +19,6 @@ mod outbox;
 mod proofs;
 mod reads;
 mod shred;
+mod takeover;
 mod tidy;
 mod unsynced;

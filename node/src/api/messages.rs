@@ -4,7 +4,7 @@ use actors::entry::{self, Kind};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use raft_ledger::{Entry, LedgerError, Payload, SHRED};
+use raft_ledger::{Entry, LedgerError, Payload, SHRED, TAKEOVER};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -182,6 +182,7 @@ fn kind_name(number: u16, kind: Option<Kind>) -> String {
     match kind {
         Some(kind) => name(kind).to_owned(),
         None if number == SHRED => "shred".to_owned(),
+        None if number == TAKEOVER => "takeover".to_owned(),
         None => format!("kind-{number}"),
     }
 }

@@ -63,6 +63,8 @@ pub struct PatientRow {
     /// Event time of the newest data, milliseconds since the Unix epoch.
     data_at: i64,
     discharged: bool,
+    /// The site that the patient belongs to and that this one stands in for; absent: this one.
+    origin: Option<String>,
 }
 
 #[derive(ToSchema)]
@@ -117,6 +119,8 @@ pub struct AlertRow {
     evidence: Vec<u64>,
     delivered_to: BTreeSet<String>,
     acknowledged: Option<Answer>,
+    /// The site that the patient belongs to and that this one stands in for; absent: this one.
+    origin: Option<String>,
 }
 
 #[derive(ToSchema)]

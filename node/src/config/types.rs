@@ -88,6 +88,10 @@ pub struct Ledger {
     pub peers: Vec<Peer>,
     /// What messages of feeds with `ack = "site"` may take on the disk until a quorum has them.
     pub outbox_max_bytes: u64,
+    /// Who stands in for this site when it is gone; the next voter by name unless given.
+    pub takeover: Option<String>,
+    /// After so long without a word from a site the leader says that it is gone.
+    pub takeover_after_s: u64,
 }
 
 #[derive(Clone, Debug)]
@@ -188,6 +192,8 @@ impl FeedKind {
 pub struct Sink {
     pub name: String,
     pub kind: SinkKind,
+    /// Sites whose alerts it also gets while this site stands in for them.
+    pub takeover_for: Vec<String>,
 }
 
 #[derive(Clone, Debug)]

@@ -22,6 +22,7 @@ pub fn patient() -> PatientRow {
         }],
         data_at: Time(5),
         discharged: false,
+        origin: Some("b".into()),
     }
 }
 
@@ -45,6 +46,7 @@ pub fn alert() -> AlertRow {
         evidence: vec![3, 6],
         delivered_to: Default::default(),
         acknowledged: None,
+        origin: Some("b".into()),
     }
 }
 

@@ -40,6 +40,7 @@ use crate::store::generation::{Family, index_key, tag_key};
 use crate::store::ledger_store::LedgerStore;
 use crate::store::state_machine::StateMachine;
 use crate::store::{LogStore, SiteDb};
+use crate::takeover::{Leases, Proposer, Takeovers};
 use crate::tasks::Tasks;
 use crate::writer::{Drafts, Writer};
 
@@ -75,6 +76,7 @@ struct Opened {
     standing: Arc<Standing>,
     sealer: Arc<Sealer>,
     newest: Arc<Newest>,
+    takeovers: Arc<Takeovers>,
 }
 
 /// The sites of a consortium; their keys follow from the seed.
@@ -83,11 +85,13 @@ pub(super) fn sites(count: usize) -> Result<Vec<Site>, String> {
     let member = |(n, keys): (usize, &SiteKeys)| (n as u64, Member::founder(keys.site.as_str()));
     let members: BTreeMap<u64, Member> = keys.iter().enumerate().map(member).collect();
     let snapshot_log_entries = chance::pick(&[20, 60, 1_000]);
+    let takeover_after = chance::pick(&[None, Some(1), Some(4)]).map(Duration::from_secs);
     let sites = keys.into_iter().enumerate().map(|(number, keys)| {
         let mut config = Config::new(keys.site.as_str(), "/", PathBuf::new());
         config.initialise = number == 0;
         config.free_space_reserve_bytes = 0;
         config.snapshot_log_entries = snapshot_log_entries;
+        config.takeover_after = takeover_after;
         Site {
             number,
             keys: Arc::new(keys),
@@ -166,6 +170,20 @@ impl Site {
             tasks: tasks.clone(),
         };
         tasks.spawn(writer.run(done));
+        let takeovers = Takeovers::new(store.clone(), &self.keys);
+        if let Some(after) = self.config.takeover_after {
+            let proposer = Proposer {
+                site: self.keys.site.clone(),
+                partner: None,
+                after,
+                takeovers: takeovers.clone(),
+                observer: observer.clone(),
+                raft: raft.clone(),
+                roster: identity.roster.clone(),
+                calls: calls.downgrade(),
+            };
+            tasks.spawn(proposer.run());
+        }
         let rounds = Rounds {
             cosigner: cosigner.clone(),
             newest: newest.clone(),
@@ -187,7 +205,7 @@ impl Site {
             tasks.spawn(send(self.number, calls.clone(), self.config.in_flight_bytes_max, self.think_ms));
         }
         let served = Served { raft, store, cosigner, membership, tasks };
-        Ok(Opened { served, identity, standing, sealer, newest })
+        Ok(Opened { served, identity, standing, sealer, newest, takeovers })
     }
 
     fn cosigner(
@@ -354,8 +372,13 @@ impl Process {
             Ok(true)
         })
         .map_err(text)?;
-        if tagged.len() as u64 != model.size() || !tagged.iter().copied().eq(0..model.size()) {
+        let messages = (0..).zip(&model.leaves).filter(|(_, leaf)| leaf.takeover.is_none());
+        if !messages.map(|(index, _)| index).eq(tagged.iter().copied()) {
             return Err(format!("{} of {} leaves are found by their tag", tagged.len(), model.size()));
+        }
+        let leases = self.opened.takeovers.at(model.size(), Leases::clone).map_err(text)?;
+        if leases != model.leases {
+            return Err(format!("its leases are {leases:?}, expected {:?}", model.leases));
         }
         for (index, known) in (0..).zip(&model.leaves) {
             let leaf = db.get(Family::Events, &index_key(index)).map_err(text)?;
@@ -369,7 +392,7 @@ impl Process {
             if sha256(&[&blob]) != leaf.ciphertext_hash {
                 return Err(format!("payload {index} is another than was committed"));
             }
-            if known.site == keys.site.as_str() && !lost_keys {
+            if known.site == keys.site.as_str() && known.takeover.is_none() && !lost_keys {
                 let opened = self.opened.sealer.open(&leaf, &blob).map_err(text)?;
                 opened.ok_or_else(|| format!("its own payload {index} has no key"))?;
             }
