@@ -279,6 +279,7 @@ impl Handle {
         metrics.evidence_sites.set(self.inner.ledger.blamed_sites().len() as i64);
         metrics.ledger_damaged.set(i64::from(status.damage.is_some()));
         metrics.ledger_in_flight_bytes.set(status.in_flight_bytes as i64);
+        metrics.keys_not_at_partner.set(status.keys.not_at_partner as i64);
         self.refresh_outbox();
         // Only a leader knows its peers' lag: what it said before it lost that role no longer holds.
         metrics.raft_lag.reset();

@@ -137,7 +137,7 @@ impl Follower {
                 self.fold(drain(work)).await;
                 return self.forget(subjects).await;
             }
-            Payload::Shred(_) | Payload::Shredded | Payload::Sealed => return,
+            Payload::Entrusted(_) | Payload::Shred(_) | Payload::Shredded | Payload::Sealed => return,
         };
         match Kind::from_u16(entry.kind) {
             Some(Kind::Message) if own => match entry::decode::<Message>(payload) {

@@ -16,6 +16,9 @@ pub struct Config {
     pub listen: String,
     /// The other founding sites, and where this site finds others that have joined since.
     pub peers: Vec<PeerConfig>,
+    /// The site that holds this one's keys, too, and reads when this one is lost: among the peers. `None`: the next
+    /// voter in the order of the names.
+    pub partner: Option<String>,
     /// Exactly one founding site says true: it makes the consortium if there is none yet. Without effect on a site
     /// that has ever been a member.
     pub initialise: bool,
@@ -50,6 +53,7 @@ impl Config {
             keys: keys.into(),
             listen: String::new(),
             peers: Vec::new(),
+            partner: None,
             initialise: false,
             append_wait: Duration::from_secs(30),
             in_flight_bytes_max: 16 << 20,

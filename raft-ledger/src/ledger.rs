@@ -20,6 +20,7 @@ use crate::network::{Identity, Network, Peers, Served, Service, Tls, listen};
 use crate::observer::Observer;
 use crate::outbox::{self, Outbox};
 use crate::packer::Packer;
+use crate::partner::Partner;
 use crate::raft::{StoredMembership, Types};
 use crate::roster::Roster;
 use crate::seal::Sealer;
@@ -62,6 +63,7 @@ pub(crate) struct Inner {
     roster: Arc<Roster>,
     pub(crate) standing: Arc<Standing>,
     pub(crate) shredder: Arc<Shredder>,
+    partner: Arc<Partner>,
     /// One at a time.
     pub(crate) shredding: tokio::sync::Mutex<()>,
     outbox: Outbox,
@@ -139,6 +141,7 @@ impl Ledger {
                 store: store.clone(),
                 cosigner: cosigner.clone(),
                 membership: membership.clone(),
+                sealer: sealer.clone(),
                 tasks: tasks.clone(),
             };
             tasks.spawn(listen(listener, Service { served, identity, tls }));
@@ -149,6 +152,14 @@ impl Ledger {
         membership.begin(&founders, &config.site);
         let changed = move |is_member| if is_member { member.is_member() } else { member.was_removed(&site) };
         tasks.spawn(membership::follow(membership.clone(), newest.clone(), changed));
+        let partner = Partner::new(
+            sealer.clone(),
+            roster.clone(),
+            peers.clone(),
+            keys.site.clone(),
+            config.partner.clone(),
+        );
+        tasks.spawn(partner.clone().run());
         let (calls, receiver) = mpsc::channel(CALLS_MAX);
         let (done, written) = oneshot::channel();
         let (epoch_open, may_write) = watch::channel(false);
@@ -159,7 +170,7 @@ impl Ledger {
             peers: peers.clone(),
             store: store.clone(),
             observer: observer.clone(),
-            packer: Packer { keys: keys.clone(), sealer: sealer.clone() },
+            packer: Packer { keys: keys.clone(), sealer: sealer.clone(), partner: partner.clone() },
             calls: receiver,
             events,
             epoch_open,
@@ -214,6 +225,7 @@ impl Ledger {
             roster,
             standing,
             shredder,
+            partner,
             shredding: tokio::sync::Mutex::default(),
             outbox,
             in_flight,
@@ -355,6 +367,7 @@ impl Ledger {
             log_first_index: metrics.purged.as_ref().map_or(0, |id| id.index + 1),
             in_flight_bytes: self.inner.in_flight.bytes(),
             notice: self.inner.standing.notice(),
+            keys: self.inner.partner.copies(),
             damage: self.inner.store.damage().found(),
         }
     }

@@ -25,6 +25,7 @@ mod network;
 mod observer;
 mod outbox;
 mod packer;
+mod partner;
 mod proofs;
 mod raft;
 mod random;
@@ -57,7 +58,7 @@ pub use membership::{MemberChange, MemberRole, MemberStatus};
 pub use outbox::{Outbox, OutboxState, OutboxStatus, Stored};
 pub use record::MAX_TAGS;
 pub use types::{
-    AppendError, CosignedCheckpoint, Draft, Entry, LedgerError, Outcome, Payload, PeerStatus, Role, SHRED,
-    Shredded, Status, Subject, Tag,
+    AppendError, CosignedCheckpoint, Draft, Entry, KeyCopies, LedgerError, Outcome, Payload, PeerStatus,
+    Role, SHRED, Shredded, Status, Subject, Tag,
 };
 pub use verify::{Finding, Report, verify_export};

@@ -140,15 +140,23 @@ fn read_ledger(table: Table, site: Option<&str>) -> Option<Ledger> {
     }
     let initialise = table.flag("initialise").unwrap_or(false);
     let outbox_max_bytes = table.number("outbox_max_bytes", OUTBOX_BYTES).unwrap_or(OUTBOX_BYTES_DEFAULT);
+    let takeover = table.text("takeover");
     let mut seen = BTreeMap::new();
     let peers: Vec<Option<Peer>> =
         table.tables("peers").into_iter().map(|peer| read_peer(peer, site, &mut seen)).collect();
+    if let Some(takeover) = &takeover
+        && !seen.contains_key(&takeover.value)
+    {
+        let text = "is none of the peers; name one of them, or leave it out for the next in order";
+        takeover.refuse(table.report(), "takeover-unknown", text);
+    }
     table.finish();
     Some(Ledger {
         listen: listen?.value,
         keys: keys?.value,
         initialise,
         peers: peers.into_iter().collect::<Option<_>>()?,
+        takeover: takeover.map(|takeover| takeover.value),
         outbox_max_bytes,
     })
 }

@@ -86,6 +86,8 @@ pub struct Ledger {
     /// True at exactly one site of a consortium.
     pub initialise: bool,
     pub peers: Vec<Peer>,
+    /// The peer that holds this site's keys, too; the next one in the order of the names unless given.
+    pub takeover: Option<String>,
     /// What messages of feeds with `ack = "site"` may take on the disk until a quorum has them.
     pub outbox_max_bytes: u64,
 }

@@ -119,6 +119,7 @@ pub fn ledger_config(config: &Config) -> raft_ledger::Config {
     made.outbox_bytes_max = ledger.outbox_max_bytes;
     let peer =
         |peer: &crate::config::Peer| PeerConfig { name: peer.name.clone(), address: peer.address.clone() };
+    made.partner.clone_from(&ledger.takeover);
     made.peers = ledger.peers.iter().map(peer).collect();
     made
 }
