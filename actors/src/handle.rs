@@ -250,7 +250,8 @@ impl Handle {
     /// The alert's own subject: its answer is about the same patient. `None` if it was shredded meanwhile.
     fn subject_of(&self, row: &AlertRow) -> Option<Vec<u8>> {
         let entry = self.inner.ledger.read_from(row.index, 1).ok()?.into_iter().next()?;
-        let Payload::Open(payload) = &entry.payload else { return None };
+        // Also one of a site that this one stands in for.
+        let (Payload::Open(payload) | Payload::Entrusted(payload)) = &entry.payload else { return None };
         let (alert, _) = entry::decode::<entry::Alert>(payload).ok()?;
         Some(reading::subject_key(&alert.facts.patient))
     }
@@ -282,6 +283,7 @@ impl Handle {
         metrics.evidence_sites.set(self.inner.ledger.blamed_sites().len() as i64);
         metrics.ledger_damaged.set(i64::from(status.damage.is_some()));
         metrics.ledger_in_flight_bytes.set(status.in_flight_bytes as i64);
+        metrics.keys_not_at_partner.set(status.keys.not_at_partner as i64);
         self.refresh_outbox();
         // Only a leader knows its peers' lag: what it said before it lost that role no longer holds.
         metrics.raft_lag.reset();

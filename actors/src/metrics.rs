@@ -47,6 +47,7 @@ pub struct Metrics {
     /// 0 here: while a ledger is healed there is no pipeline, and the site says 1 for itself.
     pub ledger_healing: IntGauge,
     pub ledger_in_flight_bytes: IntGauge,
+    pub keys_not_at_partner: IntGauge,
     /// Drafts that wait in the outbox, their bytes, and the bytes that it may hold.
     pub outbox_entries: IntGauge,
     pub outbox_bytes: IntGauge,
@@ -113,6 +114,8 @@ impl Metrics {
                 .gauge("ledger_healing", "1 while the ledger database of this site is made again")?,
             ledger_in_flight_bytes: make
                 .gauge("ledger_in_flight_bytes", "bytes appended and not applied yet")?,
+            keys_not_at_partner: make
+                .gauge("keys_not_at_partner", "keys of subjects not known to be at the takeover partner")?,
             outbox_entries: make.gauge("outbox_entries", "entries that wait in the outbox")?,
             outbox_bytes: make.gauge("outbox_bytes", "bytes that wait in the outbox")?,
             outbox_limit_bytes: make.gauge("outbox_limit_bytes", "bytes that the outbox may hold")?,

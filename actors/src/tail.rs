@@ -135,7 +135,7 @@ impl Follower {
     async fn take(&mut self, entry: Entry, work: &mut [Vec<Work>]) {
         let own = entry.site == self.parts.site;
         let payload = match &entry.payload {
-            Payload::Open(payload) => payload,
+            Payload::Open(payload) | Payload::Entrusted(payload) => payload,
             // What another site shredded, this one may have heard of elsewhere, and under its own keys.
             Payload::Shred(subjects) => {
                 self.fold(drain(work)).await;
@@ -379,7 +379,7 @@ impl Follower {
             let _ = shard.send(Restore(patients)).await;
         }
         for entry in checkpoint::answered_alerts(&self.parts.ledger, cursor) {
-            if let Payload::Open(payload) = &entry.payload {
+            if let Payload::Open(payload) | Payload::Entrusted(payload) = &entry.payload {
                 self.show(&entry, payload);
             }
         }

@@ -16,6 +16,9 @@ pub struct Config {
     pub listen: String,
     /// The other founding sites, and where this site finds others that have joined since.
     pub peers: Vec<PeerConfig>,
+    /// The site that holds this one's keys, too, and stands in for it when it is gone: among the peers. `None`: the next
+    /// voter in the order of the names.
+    pub partner: Option<String>,
     /// Exactly one founding site says true: it makes the consortium if there is none yet. Without effect on a site
     /// that has ever been a member.
     pub initialise: bool,
@@ -31,8 +34,6 @@ pub struct Config {
     pub snapshot_log_bytes: u64,
     /// The same in entries.
     pub snapshot_log_entries: u64,
-    /// Who stands in for this site when it is gone; `None`: the next voter by name.
-    pub takeover: Option<String>,
     /// After how long without a word a voter is gone, when this site leads; `None`: it never says so.
     pub takeover_after: Option<Duration>,
     /// How often the whole ledger is read again in the background to find damage.
@@ -54,6 +55,7 @@ impl Config {
             keys: keys.into(),
             listen: String::new(),
             peers: Vec::new(),
+            partner: None,
             initialise: false,
             append_wait: Duration::from_secs(30),
             in_flight_bytes_max: 16 << 20,
@@ -61,7 +63,6 @@ impl Config {
             outbox_bytes_max: 8 << 30,
             snapshot_log_bytes: 1 << 30,
             snapshot_log_entries: 100_000,
-            takeover: None,
             takeover_after: None,
             scrub_period: Duration::from_secs(24 * 3_600),
         }

@@ -20,6 +20,7 @@ use crate::network::{Identity, Network, Peers, Served, Service, Tls, listen};
 use crate::observer::Observer;
 use crate::outbox::{self, Outbox};
 use crate::packer::Packer;
+use crate::partner::Partner;
 use crate::raft::{StoredMembership, Types};
 use crate::record::SiteName;
 use crate::roster::Roster;
@@ -65,6 +66,7 @@ pub(crate) struct Inner {
     pub(crate) standing: Arc<Standing>,
     pub(crate) shredder: Arc<Shredder>,
     pub(crate) takeovers: Arc<Takeovers>,
+    partner: Arc<Partner>,
     /// One at a time.
     pub(crate) shredding: tokio::sync::Mutex<()>,
     outbox: Outbox,
@@ -142,6 +144,7 @@ impl Ledger {
                 store: store.clone(),
                 cosigner: cosigner.clone(),
                 membership: membership.clone(),
+                sealer: sealer.clone(),
                 tasks: tasks.clone(),
             };
             tasks.spawn(listen(listener, Service { served, identity, tls }));
@@ -152,6 +155,14 @@ impl Ledger {
         membership.begin(&founders, &config.site);
         let changed = move |is_member| if is_member { member.is_member() } else { member.was_removed(&site) };
         tasks.spawn(membership::follow(membership.clone(), newest.clone(), changed));
+        let partner = Partner::new(
+            sealer.clone(),
+            roster.clone(),
+            peers.clone(),
+            keys.site.clone(),
+            config.partner.clone(),
+        );
+        tasks.spawn(partner.clone().run());
         let (calls, receiver) = mpsc::channel(CALLS_MAX);
         let (done, written) = oneshot::channel();
         let (epoch_open, may_write) = watch::channel(false);
@@ -162,7 +173,7 @@ impl Ledger {
             peers: peers.clone(),
             store: store.clone(),
             observer: observer.clone(),
-            packer: Packer { keys: keys.clone(), sealer: sealer.clone() },
+            packer: Packer { keys: keys.clone(), sealer: sealer.clone(), partner: partner.clone() },
             calls: receiver,
             events,
             epoch_open,
@@ -194,7 +205,7 @@ impl Ledger {
         if let Some(after) = config.takeover_after {
             let proposer = Proposer {
                 site: keys.site.clone(),
-                partner: config.takeover.as_deref().map(site_name).transpose()?,
+                partner: config.partner.as_deref().map(site_name).transpose()?,
                 after,
                 takeovers: takeovers.clone(),
                 observer: observer.clone(),
@@ -232,6 +243,7 @@ impl Ledger {
             standing,
             shredder,
             takeovers,
+            partner,
             shredding: tokio::sync::Mutex::default(),
             outbox,
             in_flight,
@@ -373,6 +385,7 @@ impl Ledger {
             log_first_index: metrics.purged.as_ref().map_or(0, |id| id.index + 1),
             in_flight_bytes: self.inner.in_flight.bytes(),
             notice: self.inner.standing.notice(),
+            keys: self.inner.partner.copies(),
             damage: self.inner.store.damage().found(),
         }
     }

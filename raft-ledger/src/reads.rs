@@ -119,15 +119,19 @@ impl Ledger {
         if leaf.head.kind == TAKEOVER {
             return Ok((Payload::Open(blob()?.into()), 0));
         }
-        // What another site sealed is not even fetched: a site's replica holds all sites' entries.
+        // What nobody here can open is not even fetched: a site's replica holds all sites' entries.
         match sealer.access(leaf) {
             Access::Elsewhere => Ok((Payload::Sealed, 0)),
             Access::Nobody => Ok((Payload::Shredded, 0)),
-            Access::Here => {
+            access @ (Access::Own | Access::Entrusted) => {
                 let blob = blob()?;
-                // Its key may be destroyed at this moment.
+                let readable = if access == Access::Own { Payload::Open } else { Payload::Entrusted };
+                // Its key may be destroyed at this moment, or taken back.
                 let opened = sealer.open(leaf, &blob)?;
-                Ok((opened.map_or(Payload::Shredded, Payload::Open), blob.len()))
+                let gone = || {
+                    if sealer.access(leaf) == Access::Elsewhere { Payload::Sealed } else { Payload::Shredded }
+                };
+                Ok((opened.map_or_else(gone, readable), blob.len()))
             }
         }
     }

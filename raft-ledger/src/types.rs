@@ -77,6 +77,8 @@ pub struct Entry {
 #[derive(Clone)]
 pub enum Payload {
     Open(Bytes),
+    /// Another site sealed it and has entrusted its key to this one, to read when that site cannot.
+    Entrusted(Bytes),
     /// This site holds no key for it: another site sealed it.
     Sealed,
     /// Nobody holds its key any more: its site has destroyed it.
@@ -205,8 +207,22 @@ pub struct Status {
     pub in_flight_bytes: usize,
     /// Why this site does not take part, and what to do; `None`: it does.
     pub notice: Option<String>,
+    pub keys: KeyCopies,
     /// What was found wrong with this site's ledger database; it heals from the peers when it is opened next.
     pub damage: Option<String>,
+}
+
+/// Subjects' keys: this site's, and those that it holds for others.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct KeyCopies {
+    /// Who holds this site's keys, too; `None`: no other site votes.
+    pub partner: Option<String>,
+    /// Of this site's subjects.
+    pub own: u64,
+    /// Of these, not known to be at the partner: held by a voter that stands in, or waiting in the outbox.
+    pub not_at_partner: u64,
+    /// By the site whose keys they are.
+    pub held: std::collections::BTreeMap<String, u64>,
 }
 
 #[derive(Clone, Debug, Serialize)]

@@ -81,7 +81,7 @@ async fn whoever_is_gone_is_stood_in_for_until_it_returns() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_site_names_who_stands_in_for_it() {
     let sites = Consortium::new(&["a", "b", "c"]);
-    let named = Config { takeover: Some("c".into()), ..config(&sites, 0) };
+    let named = Config { partner: Some("c".into()), ..config(&sites, 0) };
     let a = Ledger::open(named).await.unwrap();
     let b = Ledger::open(config(&sites, 1)).await.unwrap();
     let c = Ledger::open(config(&sites, 2)).await.unwrap();

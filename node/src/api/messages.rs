@@ -151,7 +151,7 @@ fn row(entry: Entry) -> MessageRow {
         kind: kind_name(entry.kind, shown.kind),
         event_time_ms: entry.event_time_ms,
         received_time_ms: entry.received_time_ms,
-        sealed: matches!(entry.payload, Payload::Sealed),
+        sealed: matches!(entry.payload, Payload::Sealed | Payload::Entrusted(_)),
         shredded: matches!(entry.payload, Payload::Shredded),
         feed: text("feed"),
         type_: text("type"),
@@ -173,7 +173,9 @@ fn show_parts(entry: &Entry) -> Shown {
     let (content, raw) = match (&entry.payload, kind) {
         (Payload::Open(payload), Some(kind)) => open(kind, payload),
         (Payload::Open(payload), None) => (None, payload.clone()),
-        (Payload::Sealed | Payload::Shredded | Payload::Shred(_), _) => (None, Bytes::new()),
+        (Payload::Entrusted(_) | Payload::Sealed | Payload::Shredded | Payload::Shred(_), _) => {
+            (None, Bytes::new())
+        }
     };
     Shown { kind, content, raw }
 }
@@ -200,7 +202,7 @@ fn show(entry: Entry) -> Message {
         event_time_ms: entry.event_time_ms,
         message_time_ms: entry.message_time_ms,
         received_time_ms: entry.received_time_ms,
-        sealed: matches!(entry.payload, Payload::Sealed),
+        sealed: matches!(entry.payload, Payload::Sealed | Payload::Entrusted(_)),
         shredded: matches!(entry.payload, Payload::Shredded),
         content,
         raw: text.filter(|text| !text.is_empty()),

@@ -152,8 +152,22 @@ pub struct LedgerStatus {
     in_flight_bytes: usize,
     /// Why this site does not take part, and what to do; `null`: it does.
     notice: Option<String>,
+    keys: KeyCopies,
     /// What was found wrong with this site's ledger database.
     damage: Option<String>,
+}
+
+/// Subjects' keys.
+#[derive(ToSchema)]
+pub struct KeyCopies {
+    /// Who holds this site's keys, too; `null`: no other site votes.
+    partner: Option<String>,
+    /// Of this site's subjects.
+    own: u64,
+    /// Of these, not known to be at the partner.
+    not_at_partner: u64,
+    /// Held for other sites, by site.
+    held: BTreeMap<String, u64>,
 }
 
 /// A site that takes part.
@@ -273,6 +287,7 @@ mod tests {
         check("LedgerStatus", &crate::http::sample::ledger());
         check("Backup", &crate::http::sample::backup());
         check("PeerStatus", &crate::http::sample::ledger().peers[0]);
+        check("KeyCopies", &crate::http::sample::ledger().keys);
         check("MemberStatus", &crate::http::sample::member());
         check("Report", &raft_ledger::Report::default());
         check("PatientShredded", &actors::PatientShredded::default());

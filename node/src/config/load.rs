@@ -161,8 +161,8 @@ fn read_ledger(table: Table, site: Option<&str>) -> Option<Ledger> {
         keys: keys?.value,
         initialise,
         peers: peers.into_iter().collect::<Option<_>>()?,
+        takeover: takeover.map(|takeover| takeover.value),
         outbox_max_bytes,
-        takeover: takeover.map(|partner| partner.value),
         takeover_after_s,
     })
 }

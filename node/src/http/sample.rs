@@ -2,7 +2,9 @@
 
 use actors::{AlertRow, FeedStatus, PatientRow, RiskNow};
 use clinical::Time;
-use raft_ledger::{Backup, CosignedCheckpoint, MemberRole, MemberStatus, PeerStatus, Role, Status};
+use raft_ledger::{
+    Backup, CosignedCheckpoint, KeyCopies, MemberRole, MemberStatus, PeerStatus, Role, Status,
+};
 
 pub fn patient() -> PatientRow {
     PatientRow {
@@ -84,6 +86,12 @@ pub fn ledger() -> Status {
         log_first_index: 0,
         in_flight_bytes: 0,
         notice: None,
+        keys: KeyCopies {
+            partner: Some("b".into()),
+            own: 7,
+            not_at_partner: 1,
+            held: [("b".to_owned(), 3)].into(),
+        },
         damage: None,
     }
 }

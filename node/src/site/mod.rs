@@ -117,10 +117,10 @@ pub fn ledger_config(config: &Config) -> raft_ledger::Config {
     made.listen = ledger.listen.to_string();
     made.initialise = ledger.initialise;
     made.outbox_bytes_max = ledger.outbox_max_bytes;
-    made.takeover.clone_from(&ledger.takeover);
     made.takeover_after = Some(Duration::from_secs(ledger.takeover_after_s));
     let peer =
         |peer: &crate::config::Peer| PeerConfig { name: peer.name.clone(), address: peer.address.clone() };
+    made.partner.clone_from(&ledger.takeover);
     made.peers = ledger.peers.iter().map(peer).collect();
     made
 }

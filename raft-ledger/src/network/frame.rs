@@ -26,6 +26,8 @@ pub(super) enum Kind {
     ReadIndex = 11,
     /// To the leader: who the members are, or a change of them.
     Membership = 12,
+    /// About the keys of the asking site that this one holds for it (`partner/request.rs`).
+    Keys = 13,
     /// A site without a ledger asks for a snapshot; the answer announces one.
     FetchBegin = 20,
     /// A piece of it: file number and offset.
@@ -50,6 +52,7 @@ impl Kind {
             Kind::Cosign,
             Kind::ReadIndex,
             Kind::Membership,
+            Kind::Keys,
             Kind::FetchBegin,
             Kind::FetchPiece,
             Kind::Answer,

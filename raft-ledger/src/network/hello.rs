@@ -30,6 +30,9 @@ pub(crate) struct Hello {
     /// The latest rules of apply that its release knows.
     #[serde(default)]
     pub(super) apply_version: u32,
+    /// It holds other sites' keys for them. Earlier releases do not say so, and cannot.
+    #[serde(default)]
+    pub(super) keeps_keys: bool,
 }
 
 /// Why a peer is not let in.
@@ -81,6 +84,7 @@ impl Identity {
             node: Some(self.roster.node),
             member_by: known.index.filter(|_| is_member),
             apply_version: APPLY_VERSION,
+            keeps_keys: true,
         }
     }
 
@@ -227,7 +231,16 @@ mod tests {
 
     fn hello(site: &str, node: u64, store: u8, member_by: Option<u64>) -> Hello {
         let (protocol, group, site) = (PROTOCOL, GROUP, site.to_owned());
-        Hello { protocol, group, site, store_id: [store; 16], node: Some(node), member_by, apply_version: 0 }
+        Hello {
+            protocol,
+            group,
+            site,
+            store_id: [store; 16],
+            node: Some(node),
+            member_by,
+            apply_version: 0,
+            keeps_keys: true,
+        }
     }
 
     #[test]

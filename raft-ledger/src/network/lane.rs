@@ -52,6 +52,17 @@ pub(super) struct Lane {
     site: String,
     requests: mpsc::Sender<Request>,
     connected: Arc<AtomicBool>,
+    heard: Heard,
+}
+
+/// Whether the peer holds keys for others, as it said when it was last connected.
+#[derive(Clone, Default)]
+pub(super) struct Heard(Arc<Mutex<Option<bool>>>);
+
+impl Heard {
+    pub(super) fn note(&self, hello: &Hello) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(hello.keeps_keys);
+    }
 }
 
 impl Lane {
@@ -72,6 +83,7 @@ impl Lane {
             tls,
             identity,
             connected: lane.connected.clone(),
+            heard: lane.heard.clone(),
         };
         tasks.spawn(line.run(receiver));
         lane
@@ -80,7 +92,18 @@ impl Lane {
     /// A handle, and what it asks for: whoever holds the second is the connection.
     pub(super) fn new(site: &str) -> (Lane, mpsc::Receiver<Request>) {
         let (requests, receiver) = mpsc::channel(QUEUE);
-        (Lane { site: site.to_owned(), requests, connected: Arc::default() }, receiver)
+        let (connected, heard) = (Arc::default(), Heard::default());
+        (Lane { site: site.to_owned(), requests, connected, heard }, receiver)
+    }
+
+    /// `None`: it was never connected.
+    pub(super) fn keeps_keys(&self) -> Option<bool> {
+        *self.heard.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    #[cfg(any(test, feature = "sim"))]
+    pub(super) fn heard(&self) -> Heard {
+        self.heard.clone()
     }
 
     pub(super) fn is_connected(&self) -> bool {
@@ -128,6 +151,7 @@ struct Line {
     tls: Tls,
     identity: Arc<Identity>,
     connected: Arc<AtomicBool>,
+    heard: Heard,
 }
 
 /// Who waits for which answer.
@@ -212,6 +236,7 @@ impl Line {
         let (reader, writer, hello) = greet(&self.tls, &self.identity, &self.address, &self.site).await?;
         self.identity.recognise(&hello, self.node, &self.member)?;
         self.identity.was_admitted();
+        self.heard.note(&hello);
         Ok((reader, writer))
     }
 

@@ -20,7 +20,7 @@ pub(crate) use client::Network;
 pub(crate) use hello::Hello;
 pub(crate) use hello::Identity;
 pub(crate) use lane::{RpcError, probe};
-pub(crate) use peers::Peers;
+pub(crate) use peers::{Peer, Peers};
 pub(crate) use server::{Served, Service, listen};
 pub(crate) use snapshot::Landing;
 pub(crate) use tls::Tls;

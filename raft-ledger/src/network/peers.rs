@@ -18,6 +18,8 @@ use crate::store::ledger_store::SnapshotDir;
 pub(super) const CONTROL_TIMEOUT: Duration = Duration::from_secs(2);
 const COSIGN_TIMEOUT: Duration = Duration::from_secs(2);
 const FORWARD_TIMEOUT: Duration = Duration::from_secs(5);
+/// Beyond an fsync; another site stands in for one that takes longer.
+const KEYS_TIMEOUT: Duration = Duration::from_secs(2);
 /// A change of the members is two entries that a majority must have on its disks.
 const MEMBERSHIP_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -72,6 +74,16 @@ impl Peer {
         let body = pack(request).map_err(|why| self.unreadable(why))?;
         let answer = self.control.call(Kind::Membership, body, MEMBERSHIP_TIMEOUT).await?;
         unpack(&answer).map_err(|why| self.unreadable(why))
+    }
+
+    /// About this site's keys.
+    pub(crate) async fn keys(&self, request: Bytes) -> Result<Bytes, RpcError> {
+        self.bulk.call(Kind::Keys, request, KEYS_TIMEOUT).await
+    }
+
+    /// Whether it holds keys for others, as far as it ever said.
+    pub(crate) fn keeps_keys(&self) -> Option<bool> {
+        self.bulk.keeps_keys()
     }
 
     fn unreadable(&self, why: String) -> RpcError {

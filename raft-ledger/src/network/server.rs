@@ -21,9 +21,11 @@ use super::tls::Tls;
 use crate::blocking;
 use crate::cosign::{self, Cosigner};
 use crate::membership::{Membership, Request};
+use crate::partner;
 use crate::raft::{Proposal, Types};
 use crate::read_index::read_index;
 use crate::record::Command;
+use crate::seal::Sealer;
 use crate::store::ledger_store::LedgerStore;
 use crate::store::state_machine::{SnapshotOf, StateMachine};
 use crate::tasks::Tasks;
@@ -44,6 +46,7 @@ pub(crate) struct Served {
     pub(crate) store: Arc<LedgerStore>,
     pub(crate) cosigner: Arc<Cosigner>,
     pub(crate) membership: Arc<Membership>,
+    pub(crate) sealer: Arc<Sealer>,
     pub(crate) tasks: Tasks,
 }
 
@@ -179,7 +182,8 @@ impl Connection {
             | Kind::TransferLeader
             | Kind::Cosign
             | Kind::ReadIndex
-            | Kind::Membership => self.spawn(request).await,
+            | Kind::Membership
+            | Kind::Keys => self.spawn(request).await,
             Kind::SnapshotBegin => {
                 let store = self.served.store.clone();
                 let begun = self.busy(move || Incoming::begin(store, &request.body)).await;
@@ -257,6 +261,8 @@ impl Connection {
                     answer.map(Bytes::from).map_err(|e| e.to_string())
                 }
                 Kind::Membership => membership(&served, &caller, &request.body).await,
+                // The caller's own: its certificate bears its name.
+                Kind::Keys => partner::answer(served.sealer, &caller.site, request.body).await,
                 kind => control(&served.raft, kind, &request.body).await,
             };
             let _ = send(&answers, request.id, result).await;

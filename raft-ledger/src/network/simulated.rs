@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 use super::client::Network;
 use super::frame::{self, Frame, Kind};
 use super::hello::{Hello, Identity};
-use super::lane::{Answer, Lane, Request, RpcError};
+use super::lane::{Answer, Heard, Lane, Request, RpcError};
 use super::server::{Connection, Served};
 use crate::raft::{Member, Types};
 use crate::sim::wires::{self, Signal, Wire};
@@ -30,7 +30,8 @@ pub(crate) fn network(from: usize, identity: &Arc<Identity>, tasks: &Tasks) -> N
         let (lane, requests) = Lane::new(&member.name);
         let to = crate::sim::number_of(&member.name).unwrap_or(from);
         let (identity, member) = (identity.clone(), member.clone());
-        tasks.spawn(Line { from, to, node, member, identity }.run(requests));
+        let heard = lane.heard();
+        tasks.spawn(Line { from, to, node, member, identity, heard }.run(requests));
         lane
     })
 }
@@ -42,6 +43,7 @@ struct Line {
     node: u64,
     member: Member,
     identity: Arc<Identity>,
+    heard: Heard,
 }
 
 impl Line {
@@ -65,6 +67,7 @@ impl Line {
                 let known = self.identity.recognise(&hello, self.node, &self.member).is_ok();
                 if known {
                     self.identity.was_admitted();
+                    self.heard.note(&hello);
                 }
                 known
             }

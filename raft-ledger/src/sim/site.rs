@@ -30,6 +30,7 @@ use crate::network::simulated::{accept, network};
 use crate::network::{Identity, Served};
 use crate::observer::Observer;
 use crate::packer::Packer;
+use crate::partner::Partner;
 use crate::proofs::receipt;
 use crate::raft::Member;
 use crate::record::{Leaf, sha256};
@@ -74,7 +75,7 @@ struct Opened {
     served: Served,
     identity: Arc<Identity>,
     standing: Arc<Standing>,
-    sealer: Arc<Sealer>,
+    partner: Arc<Partner>,
     newest: Arc<Newest>,
     takeovers: Arc<Takeovers>,
 }
@@ -147,7 +148,7 @@ impl Site {
         let raft = Raft::new(id, crate::raft::config()?, network, log.clone(), machine).await;
         let raft = raft.map_err(|e| e.to_string())?;
         let contacts = contacts(self.number, &identity);
-        let membership = Membership::new(raft.clone(), peers.clone(), roster, contacts);
+        let membership = Membership::new(raft.clone(), peers.clone(), roster.clone(), contacts);
         let membership = Arc::new(membership);
         if self.config.initialise && is_founder && !raft.is_initialized().await.map_err(|e| e.to_string())? {
             raft.initialize(self.members.clone()).await.map_err(|e| e.to_string())?;
@@ -155,6 +156,8 @@ impl Site {
         membership.begin(&self.members, &self.config.site);
         tasks.spawn(membership::follow(membership.clone(), newest.clone(), |_| ()));
         tasks.spawn(operate(self.number, membership.clone()));
+        let partner = Partner::new(sealer.clone(), roster, peers.clone(), self.keys.site.clone(), None);
+        tasks.spawn(partner.clone().run());
         let (calls, receiver) = mpsc::channel(CALLS_MAX);
         let (done, _) = oneshot::channel();
         let writer = Writer {
@@ -163,7 +166,7 @@ impl Site {
             peers: peers.clone(),
             store: store.clone(),
             observer: observer.clone(),
-            packer: Packer { keys: self.keys.clone(), sealer: sealer.clone() },
+            packer: Packer { keys: self.keys.clone(), sealer: sealer.clone(), partner: partner.clone() },
             calls: receiver,
             events,
             epoch_open: watch::Sender::new(false),
@@ -204,8 +207,8 @@ impl Site {
         for _ in 0..self.senders {
             tasks.spawn(send(self.number, calls.clone(), self.config.in_flight_bytes_max, self.think_ms));
         }
-        let served = Served { raft, store, cosigner, membership, tasks };
-        Ok(Opened { served, identity, standing, sealer, newest, takeovers })
+        let served = Served { raft, store, cosigner, membership, sealer, tasks };
+        Ok(Opened { served, identity, standing, partner, newest, takeovers })
     }
 
     fn cosigner(
@@ -339,6 +342,31 @@ impl Process {
         self.opened.newest.size()
     }
 
+    /// Own keys that are not known to be at the partner.
+    pub(super) fn keys_away(&self) -> u64 {
+        self.opened.partner.copies().not_at_partner
+    }
+
+    /// Whether this site opens every entry of `home` with the keys that it holds for it.
+    pub(super) fn stands_in_for(&self, home: &str, model: &Model) -> Result<(), String> {
+        let db = self.opened.served.store.generation();
+        let text = |e: crate::LedgerError| e.to_string();
+        let sealed = |known: &super::model::Leaf| known.site == home && known.takeover.is_none();
+        for (index, _) in (0..).zip(&model.leaves).filter(|(_, known)| sealed(known)) {
+            let leaf = db.get(Family::Events, &index_key(index)).map_err(text)?.unwrap_or_default();
+            let leaf = Leaf::decode(leaf.into()).map_err(|e| format!("leaf {index}: {e}"))?;
+            let blob = db.get(Family::Blobs, &index_key(index)).map_err(text)?.unwrap_or_default();
+            let opened = self.opened.served.sealer.open(&leaf, &blob).map_err(text)?;
+            opened.ok_or_else(|| format!("payload {index} of {home} has no key here"))?;
+        }
+        Ok(())
+    }
+
+    /// The site that holds this one's keys.
+    pub(super) fn partner(&self) -> Option<String> {
+        self.opened.partner.copies().partner
+    }
+
     /// Whenever a checkpoint was gathered: a receipt for its last entry and for any other, judged.
     pub(super) fn take_receipts(&mut self, keys: &SiteKeys, model: &mut Model) -> Result<(), String> {
         let Some(newest) = self.opened.newest.get().filter(|newest| newest.size > self.proven) else {
@@ -393,7 +421,7 @@ impl Process {
                 return Err(format!("payload {index} is another than was committed"));
             }
             if known.site == keys.site.as_str() && known.takeover.is_none() && !lost_keys {
-                let opened = self.opened.sealer.open(&leaf, &blob).map_err(text)?;
+                let opened = self.opened.served.sealer.open(&leaf, &blob).map_err(text)?;
                 opened.ok_or_else(|| format!("its own payload {index} has no key"))?;
             }
         }
