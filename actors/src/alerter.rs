@@ -6,6 +6,7 @@ use raft_ledger::Ledger;
 
 use crate::entry::{self, Alert, Kind};
 use crate::metrics::Metrics;
+use crate::told::Told;
 use crate::{clock, outgoing, reading};
 
 /// Alerts that the policy decided on, oldest first. Answered when all of them are committed.
@@ -15,12 +16,13 @@ pub(crate) struct Keep(pub Vec<Alert>);
 
 pub(crate) struct Alerter {
     ledger: Ledger,
+    told: Told,
     metrics: Metrics,
 }
 
 impl Alerter {
-    pub fn new(ledger: Ledger, metrics: Metrics) -> Alerter {
-        Alerter { ledger, metrics }
+    pub fn new(ledger: Ledger, told: Told, metrics: Metrics) -> Alerter {
+        Alerter { ledger, told, metrics }
     }
 }
 
@@ -32,21 +34,33 @@ impl Handler<Keep> for Alerter {
     type Result = AtomicResponse<Self, ()>;
 
     fn handle(&mut self, Keep(alerts): Keep, _: &mut Self::Context) -> Self::Result {
-        let (ledger, metrics) = (self.ledger.clone(), self.metrics.clone());
+        let (ledger, told, metrics) = (self.ledger.clone(), self.told.clone(), self.metrics.clone());
         let keep = async move {
-            let kept = alerts.into_iter().map(|alert| keep(&ledger, &metrics, alert));
+            let kept = alerts.into_iter().map(|alert| keep(&ledger, &told, &metrics, alert));
             futures_util::future::join_all(kept).await;
         };
         AtomicResponse::new(Box::pin(keep.into_actor(self)))
     }
 }
 
-async fn keep(ledger: &Ledger, metrics: &Metrics, alert: Alert) {
+async fn keep(ledger: &Ledger, told: &Told, metrics: &Metrics, alert: Alert) {
     let facts = &alert.facts;
+    // The home site keeps its alert in any case: its own people answer it. Who was first decides who delivers
+    // (`delivery.rs`), and only the places of the entries say that for certain.
+    if facts.takeover_for.is_some() {
+        match told.is_told(facts, ledger.size()) {
+            Ok(false) => {}
+            Ok(true) => return tracing::info!(task = %facts.task, "the site itself has told of this already"),
+            Err(error) => tracing::error!(%error, "whether the site itself was first cannot be told"),
+        }
+    }
     let subject = reading::subject_key(&facts.patient);
     let mut draft = outgoing::draft(ledger, Kind::Alert, &subject, entry::encode(&alert, b""), facts.at);
-    draft.dedupe = Some(ledger.keyed_hash("alert", &[facts.id.as_bytes()]));
-    draft.tags.extend([ledger.tag("alert", facts.id.as_bytes()), ledger.tag("patient", &subject)]);
+    // One that is void because its site's lease was over must not swallow the home site's.
+    let domain = if facts.takeover_for.is_some() { "takeover-alert" } else { "alert" };
+    draft.dedupe = Some(ledger.keyed_hash(domain, &[facts.id.as_bytes()]));
+    let tags = [ledger.tag("alert", facts.id.as_bytes()), ledger.tag("patient", &subject), told.tag(facts)];
+    draft.tags.extend(tags);
     // After a restart the same trigger is met again: the ledger knows the alert, and it is not counted twice.
     let Some(outcome) = outgoing::append(ledger, draft).await else { return };
     if !outcome.duplicate {

@@ -30,6 +30,9 @@ pub struct PatientRow {
     /// Event time of the newest data.
     pub data_at: Time,
     pub discharged: bool,
+    /// The site that the patient belongs to and that this one stands in for; absent: this one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub origin: Option<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -85,6 +88,9 @@ pub struct AlertRow {
     pub evidence: Vec<u64>,
     pub delivered_to: BTreeSet<String>,
     pub acknowledged: Option<Answer>,
+    /// The site that the patient belongs to and that this one stands in for; absent: this one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub origin: Option<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -130,6 +136,8 @@ pub(crate) struct Board {
     /// In `events`.
     rows: usize,
     next_seq: u64,
+    /// Sites that this one stands in for: what is of others is held, and not shown.
+    covered: BTreeSet<String>,
     stream: tokio::sync::broadcast::Sender<BoardEvent>,
 }
 
@@ -143,14 +151,31 @@ impl Board {
             index_of: BTreeMap::new(),
             events: VecDeque::new(),
             rows: 0,
+            covered: BTreeSet::new(),
             next_seq: started_at.0.unsigned_abs().saturating_mul(1000),
             stream: tokio::sync::broadcast::channel(1024).0,
         }
     }
 
+    /// From now on this site stands in for these. Readers load the board again.
+    pub fn cover(&mut self, sites: BTreeSet<String>) {
+        if std::mem::replace(&mut self.covered, sites.clone()) != sites {
+            self.events.clear();
+            self.rows = 0;
+            self.publish(Change::Reset);
+        }
+    }
+
+    /// Of this site, or of one that it stands in for.
+    pub fn shows(&self, origin: Option<&String>) -> bool {
+        origin.is_none_or(|site| self.covered.contains(site))
+    }
+
     pub fn set_patient(&mut self, row: PatientRow) {
         if self.patients.get(&row.key) != Some(&row) {
-            self.changed.insert(row.key.clone());
+            if self.shows(row.origin.as_ref()) {
+                self.changed.insert(row.key.clone());
+            }
             self.patients.insert(row.key.clone(), row);
         }
     }
@@ -181,14 +206,28 @@ impl Board {
     /// busy ward is one event and not hundreds.
     pub fn flush(&mut self) {
         let changed = std::mem::take(&mut self.changed);
-        let rows: Vec<PatientRow> =
-            changed.iter().filter_map(|key| self.patients.get(key).cloned()).collect();
+        let rows: Vec<PatientRow> = changed
+            .iter()
+            .filter_map(|key| self.patients.get(key).cloned())
+            .filter(|row| self.shows(row.origin.as_ref()))
+            .collect();
         if !rows.is_empty() {
             self.publish(Change::Patients(rows));
         }
     }
 
-    pub fn add_alert(&mut self, index: u64, kept_at: Time, patient: String, facts: &AlertFacts) {
+    pub fn add_alert(
+        &mut self,
+        index: u64,
+        kept_at: Time,
+        patient: String,
+        origin: Option<String>,
+        facts: &AlertFacts,
+    ) {
+        // The site itself told of what was told on its behalf: the first stands.
+        if self.index_of.contains_key(&facts.id) {
+            return;
+        }
         let row = AlertRow {
             id: facts.id.clone(),
             index,
@@ -208,6 +247,7 @@ impl Board {
             evidence: facts.indices.clone(),
             delivered_to: BTreeSet::new(),
             acknowledged: None,
+            origin,
         };
         self.index_of.insert(row.id.clone(), index);
         self.alerts.insert(index, row.clone());
@@ -216,7 +256,7 @@ impl Board {
         {
             self.index_of.remove(&oldest.id);
         }
-        self.publish(Change::Alert(Box::new(row)));
+        self.publish_alert(row);
     }
 
     pub fn delivered(&mut self, delivered: &Delivered) {
@@ -243,8 +283,12 @@ impl Board {
 
     /// By risk over threshold, highest first.
     pub fn patients(&self) -> Vec<PatientRow> {
-        let mut rows: Vec<PatientRow> =
-            self.patients.values().filter(|row| !row.discharged).cloned().collect();
+        let mut rows: Vec<PatientRow> = self
+            .patients
+            .values()
+            .filter(|row| !row.discharged && self.shows(row.origin.as_ref()))
+            .cloned()
+            .collect();
         let urgency = |row: &PatientRow| {
             row.risks.iter().filter_map(|r| Some(r.risk? / r.threshold.max(1e-9))).fold(-1.0, f64::max)
         };
@@ -254,11 +298,16 @@ impl Board {
 
     /// Newest first.
     pub fn alerts(&self) -> impl Iterator<Item = &AlertRow> {
-        self.alerts.values().rev()
+        self.alerts.values().rev().filter(|row| self.shows(row.origin.as_ref()))
+    }
+
+    /// Also of those that are not shown.
+    pub fn alert_indices(&self) -> Vec<u64> {
+        self.alerts.keys().copied().collect()
     }
 
     pub fn alert(&self, id: &str) -> Option<&AlertRow> {
-        self.alerts.get(self.index_of.get(id)?)
+        self.alerts.get(self.index_of.get(id)?).filter(|row| self.shows(row.origin.as_ref()))
     }
 
     /// The newest event number: what a reader that has loaded the board now goes on from.
@@ -281,6 +330,12 @@ impl Board {
         let Some(row) = self.index_of.get(id).and_then(|index| self.alerts.get_mut(index)) else { return };
         if change(row) {
             let row = row.clone();
+            self.publish_alert(row);
+        }
+    }
+
+    fn publish_alert(&mut self, row: AlertRow) {
+        if self.shows(row.origin.as_ref()) {
             self.publish(Change::Alert(Box::new(row)));
         }
     }
@@ -327,9 +382,9 @@ mod tests {
     fn a_reader_that_comes_back_gets_what_it_missed_and_no_more() {
         let mut board = Board::new(Time(1));
         let start = board.seq();
-        board.add_alert(7, Time(5), "p".into(), &facts("a"));
+        board.add_alert(7, Time(5), "p".into(), None, &facts("a"));
         let after_first = board.seq();
-        board.add_alert(8, Time(6), "p".into(), &facts("b"));
+        board.add_alert(8, Time(6), "p".into(), None, &facts("b"));
         let seqs = |from| board.subscribe(from).0.iter().map(|e| e.seq).collect::<Vec<_>>();
         assert_eq!(seqs(start), [start + 1, start + 2]);
         assert_eq!(seqs(after_first), [start + 2]);
@@ -354,6 +409,7 @@ mod tests {
                     risks: Vec::new(),
                     data_at: Time(data_at),
                     discharged: false,
+                    origin: None,
                 });
             }
             board.flush();
@@ -376,12 +432,13 @@ mod tests {
             risks: Vec::new(),
             data_at: Time(1),
             discharged: false,
+            origin: None,
         };
         let start = board.seq();
         board.set_patient(row("p"));
         board.set_patient(row("q"));
-        board.add_alert(7, Time(5), "p".into(), &facts("a"));
-        board.add_alert(8, Time(6), "q".into(), &facts("b"));
+        board.add_alert(7, Time(5), "p".into(), None, &facts("a"));
+        board.add_alert(8, Time(6), "q".into(), None, &facts("b"));
         board.forget(&["p".into()], &[7]);
         board.flush();
         assert_eq!(board.patients().iter().map(|row| row.key.as_str()).collect::<Vec<_>>(), ["q"]);
@@ -393,9 +450,44 @@ mod tests {
     }
 
     #[test]
+    fn what_is_of_another_site_is_shown_while_this_one_stands_in_for_it() {
+        let mut board = Board::new(Time(1));
+        let start = board.seq();
+        let row = PatientRow {
+            key: "p".into(),
+            name: "Example".into(),
+            id: String::new(),
+            ward: String::new(),
+            bed: String::new(),
+            risks: Vec::new(),
+            data_at: Time(1),
+            discharged: false,
+            origin: Some("z".into()),
+        };
+        board.set_patient(row);
+        board.flush();
+        board.add_alert(7, Time(5), "p".into(), Some("z".into()), &facts("a"));
+        let hidden = |board: &Board| {
+            board.patients().is_empty() && board.alerts().count() == 0 && board.alert("a").is_none()
+        };
+        assert!(hidden(&board));
+        assert!(board.subscribe(start).0.is_empty(), "nobody hears of it either");
+        board.cover(BTreeSet::from(["z".to_owned()]));
+        assert_eq!(board.patients().len(), 1);
+        assert_eq!(
+            board.alert("a").map(|alert| (alert.name.as_str(), alert.origin.as_deref())),
+            Some(("Example", Some("z")))
+        );
+        let (missed, _) = board.subscribe(start);
+        assert!(matches!(missed[..], [BoardEvent { change: Change::Reset, .. }]));
+        board.cover(BTreeSet::new());
+        assert!(hidden(&board));
+    }
+
+    #[test]
     fn the_first_answer_stands() {
         let mut board = Board::new(Time(1));
-        board.add_alert(7, Time(5), "p".into(), &facts("a"));
+        board.add_alert(7, Time(5), "p".into(), None, &facts("a"));
         let answer =
             |by: &str| Acknowledged { alert: "a".into(), by: by.into(), reason: "r".into(), at: Time(9) };
         assert_eq!(board.acknowledged(&answer("first")), Some(Time(5)));

@@ -5,14 +5,15 @@ use std::time::Duration;
 
 use actix::prelude::*;
 use bytes::Bytes;
-use clinical::Parties;
+use clinical::{AlertFacts, Parties};
 use connectors::{Outbound, SinkError};
-use raft_ledger::{Ledger, LedgerError, Payload};
+use raft_ledger::{Entry, Ledger, LedgerError, Payload};
 use tokio::sync::watch;
 
 use crate::entry::{self, Alert, Delivered, Kind};
 use crate::metrics::Metrics;
 use crate::parts::{Sink, SinkForm};
+use crate::told::Told;
 use crate::{clock, outgoing};
 
 /// Tries to read an alert, and between two.
@@ -32,6 +33,7 @@ pub(crate) struct Progress {
 pub(crate) struct Delivery {
     sink: Option<Sink>,
     ledger: Ledger,
+    told: Told,
     site: String,
     /// Raised by the tail whenever an alert of this site was committed.
     alerts: watch::Receiver<u64>,
@@ -43,12 +45,13 @@ impl Delivery {
     pub fn new(
         sink: Sink,
         ledger: Ledger,
+        told: Told,
         site: String,
         alerts: watch::Receiver<u64>,
         progress: Arc<Mutex<Progress>>,
         metrics: Metrics,
     ) -> Delivery {
-        Delivery { sink: Some(sink), ledger, site, alerts, progress, metrics }
+        Delivery { sink: Some(sink), ledger, told, site, alerts, progress, metrics }
     }
 }
 
@@ -61,6 +64,7 @@ impl Actor for Delivery {
             cursor_key: format!("sink/{}/cursor", sink.name),
             sink,
             ledger: self.ledger.clone(),
+            told: self.told.clone(),
             site: self.site.clone(),
             progress: self.progress.clone(),
             metrics: self.metrics.clone(),
@@ -74,6 +78,7 @@ struct Run {
     cursor_key: String,
     sink: Sink,
     ledger: Ledger,
+    told: Told,
     site: String,
     progress: Arc<Mutex<Progress>>,
     metrics: Metrics,
@@ -146,14 +151,29 @@ impl Run {
         None
     }
 
-    /// An own alert that can be opened; others are their own site's to deliver, and one may have been shredded.
+    /// An own alert that can be opened and is to be delivered; others are their own site's to deliver, and one may have
+    /// been shredded.
     fn read(&self, index: u64) -> Result<Option<Alert>, LedgerError> {
         let Some(entry) = self.ledger.read_from(index, 1)?.into_iter().next() else { return Ok(None) };
         let Payload::Open(payload) = &entry.payload else { return Ok(None) };
         if entry.site != self.site || entry.kind != Kind::Alert as u16 {
             return Ok(None);
         }
-        Ok(entry::decode::<Alert>(payload).ok().map(|(alert, _)| alert))
+        let Ok((alert, _)) = entry::decode::<Alert>(payload) else { return Ok(None) };
+        let is_due = self.is_due(&alert.facts, index)? && !self.told.is_told(&alert.facts, index)?;
+        Ok(is_due.then_some(alert))
+    }
+
+    /// What this site told on another's behalf goes where the configuration says so, as long as it held the lease. What
+    /// itself has brought in it tells in any case: nobody else can.
+    fn is_due(&self, facts: &AlertFacts, index: u64) -> Result<bool, LedgerError> {
+        let Some(home) = &facts.takeover_for else { return Ok(true) };
+        let trigger = facts.indices.last().map(|trigger| self.ledger.read_from(*trigger, 1)).transpose()?;
+        let brought_in_here = |entry: &Entry| entry.site == self.site && entry.kind == Kind::Message as u16;
+        if trigger.iter().flatten().any(brought_in_here) {
+            return Ok(true);
+        }
+        Ok(self.sink.takeover_for.contains(home) && self.told.holds_lease(home, &self.site, index)?)
     }
 
     fn write(&self, alert: &Alert) -> Outbound {

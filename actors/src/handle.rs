@@ -141,6 +141,9 @@ impl Handle {
         for shard in &self.inner.shards {
             if let Ok(Some(mut detail)) = shard.send(Detail(key.to_owned())).await {
                 let board = self.lock();
+                if !board.shows(detail.row.origin.as_ref()) {
+                    return None;
+                }
                 detail.alerts = board.alerts().filter(|alert| alert.patient == key).cloned().collect();
                 return Some(detail);
             }
@@ -259,7 +262,8 @@ impl Handle {
     /// The alert's own subject: its answer is about the same patient. `None` if it was shredded meanwhile.
     fn subject_of(&self, row: &AlertRow) -> Option<Vec<u8>> {
         let entry = self.inner.ledger.read_from(row.index, 1).ok()?.into_iter().next()?;
-        let Payload::Open(payload) = &entry.payload else { return None };
+        // Also one of a site that this one stands in for.
+        let (Payload::Open(payload) | Payload::Entrusted(payload)) = &entry.payload else { return None };
         let (alert, _) = entry::decode::<entry::Alert>(payload).ok()?;
         Some(reading::subject_key(&alert.facts.patient))
     }
@@ -295,6 +299,7 @@ impl Handle {
         metrics.cold_entries.set(gauge(status.cold.entries));
         metrics.cold_bytes.set(gauge(status.cold.bytes));
         metrics.cold_files_lost.set(status.cold.lost.len() as i64);
+        metrics.keys_not_at_partner.set(status.keys.not_at_partner as i64);
         self.refresh_outbox();
         // Only a leader knows its peers' lag: what it said before it lost that role no longer holds.
         metrics.raft_lag.reset();

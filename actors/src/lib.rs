@@ -36,6 +36,7 @@ mod shredding;
 mod storer;
 mod tail;
 mod ticker;
+mod told;
 mod window;
 
 pub use board::{AlertRow, BoardEvent, PatientDetail, PatientRow, RiskNow, RiskPoint};

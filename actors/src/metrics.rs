@@ -38,6 +38,8 @@ pub struct Metrics {
     /// Leaves under the newest cosigned checkpoint.
     pub checkpoint_size: IntGauge,
     pub checkpoint_age_seconds: Gauge,
+    /// 1 while this site stands in for that one. Not `site`: by this name Prometheus knows who was scraped.
+    pub takeover_active: IntGaugeVec,
     /// Sites that have signed what contradicts themselves or the majority, as this site can prove.
     pub evidence_sites: IntGauge,
     /// 1 once the site's ledger database was found damaged, until it is healed.
@@ -48,6 +50,7 @@ pub struct Metrics {
     pub cold_entries: IntGauge,
     pub cold_bytes: IntGauge,
     pub cold_files_lost: IntGauge,
+    pub keys_not_at_partner: IntGauge,
     /// Drafts that wait in the outbox, their bytes, and the bytes that it may hold.
     pub outbox_entries: IntGauge,
     pub outbox_bytes: IntGauge,
@@ -102,6 +105,11 @@ impl Metrics {
             checkpoint_size: make.gauge("checkpoint_size", "leaves under the newest cosigned checkpoint")?,
             checkpoint_age_seconds: make
                 .float_gauge("checkpoint_age_seconds", "since the newest cosigned checkpoint")?,
+            takeover_active: make.gauges(
+                "takeover_active",
+                "1 while this site stands in for that one",
+                &["origin"],
+            )?,
             evidence_sites: make
                 .gauge("evidence_sites", "sites that signed what contradicts themselves or the majority")?,
             ledger_damaged: make.gauge("ledger_damaged", "1 while this site's ledger database is damaged")?,
@@ -112,6 +120,8 @@ impl Metrics {
             cold_entries: make.gauge("cold_entries", "entries whose payloads were moved to cold files")?,
             cold_bytes: make.gauge("cold_bytes", "bytes of the cold files")?,
             cold_files_lost: make.gauge("cold_files_lost", "cold files that are missing or damaged")?,
+            keys_not_at_partner: make
+                .gauge("keys_not_at_partner", "keys of subjects not known to be at the takeover partner")?,
             outbox_entries: make.gauge("outbox_entries", "entries that wait in the outbox")?,
             outbox_bytes: make.gauge("outbox_bytes", "bytes that wait in the outbox")?,
             outbox_limit_bytes: make.gauge("outbox_limit_bytes", "bytes that the outbox may hold")?,

@@ -60,6 +60,8 @@ pub struct Sink {
     pub kind: &'static str,
     pub sink: Box<dyn connectors::Sink>,
     pub form: SinkForm,
+    /// Sites whose alerts it also gets while this site stands in for them.
+    pub takeover_for: Vec<String>,
 }
 
 /// How an alert is written for its receiver.

@@ -1,7 +1,7 @@
 //! One patient at this site: what is known, what the scorers said, what the alert policy remembers. Plain state:
 //! the shard feeds it and does what it proposes.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex};
 
 use clinical::{AlertFacts, Event, EventKind, PatientId, PatientState, Time};
@@ -33,6 +33,12 @@ pub(crate) struct Patient {
     policies: BTreeMap<String, PolicyState>,
     risks: BTreeMap<String, RiskSeen>,
     evidence: VecDeque<u64>,
+    /// The site that the newest message came in at, and its index; absent in a checkpoint of an older release.
+    #[serde(default)]
+    newest: Option<(String, u64)>,
+    /// All sites that messages came in at.
+    #[serde(default)]
+    sites: BTreeSet<String>,
 }
 
 /// What one scorer said of the patient, now and before.
@@ -54,6 +60,13 @@ pub(crate) struct Proposal {
     pub alert: entry::Alert,
 }
 
+/// Whose patients this site alerts for: its own, and those of sites that it stands in for.
+#[derive(Clone)]
+pub(crate) struct Duty {
+    pub own: String,
+    pub covered: BTreeSet<String>,
+}
+
 /// Scores patients and asks the policy.
 pub(crate) struct Assessor {
     scorers: Arc<Vec<Scorer>>,
@@ -61,6 +74,12 @@ pub(crate) struct Assessor {
     /// Shared by the shards: a ward's patients are spread over them.
     budgets: Arc<Mutex<WardBudgets>>,
     metrics: Metrics,
+}
+
+impl Duty {
+    pub fn includes(&self, site: &str) -> bool {
+        site == self.own || self.covered.contains(site)
+    }
 }
 
 impl Patient {
@@ -80,8 +99,43 @@ impl Patient {
         }
     }
 
+    /// A message about the patient came in at this site.
+    pub fn came_in_at(&mut self, site: &str, index: u64, duty: &Duty) {
+        self.sites.insert(site.to_owned());
+        // What senders bring here while the patient's own site is gone is still about that site's patient.
+        let stays = site == duty.own && duty.covered.contains(self.home(duty));
+        if !stays {
+            self.newest = Some((site.to_owned(), index));
+        }
+    }
+
+    /// The site that the patient belongs to.
+    pub fn home<'a>(&'a self, duty: &'a Duty) -> &'a str {
+        self.newest.as_ref().map_or(&duty.own, |(site, _)| site)
+    }
+
+    /// The same, unless it is this one.
+    pub fn origin(&self, duty: &Duty) -> Option<String> {
+        let home = self.home(duty);
+        (home != duty.own).then(|| home.to_owned())
+    }
+
+    /// Index of the newest message that came in at the patient's own site.
+    pub fn newest_index(&self) -> Option<u64> {
+        self.newest.as_ref().map(|(_, index)| *index)
+    }
+
+    pub fn knows_from(&self, site: &str, duty: &Duty) -> bool {
+        self.sites.contains(site) || (self.sites.is_empty() && site == duty.own)
+    }
+
     pub fn absorb(&mut self, other: &Patient) {
         self.state.absorb(&other.state);
+        self.sites.extend(other.sites.iter().cloned());
+        let index_of = |newest: &Option<(String, u64)>| newest.as_ref().map(|(_, index)| *index);
+        if index_of(&other.newest) > index_of(&self.newest) {
+            self.newest.clone_from(&other.newest);
+        }
         let mut evidence: Vec<u64> = self.evidence.iter().chain(&other.evidence).copied().collect();
         evidence.sort_unstable();
         evidence.dedup();
@@ -103,7 +157,7 @@ impl Patient {
         !self.is_present() && now.0.saturating_sub(newest.0) > FORGOTTEN_AFTER_MS
     }
 
-    pub fn row(&self, key: &str) -> PatientRow {
+    pub fn row(&self, key: &str, duty: &Duty) -> PatientRow {
         let location = self.state.location();
         PatientRow {
             key: key.to_owned(),
@@ -114,14 +168,15 @@ impl Patient {
             risks: self.risks.iter().map(|(scorer, seen)| seen.now(scorer)).collect(),
             data_at: self.state.latest().unwrap_or_default(),
             discharged: !self.is_present(),
+            origin: self.origin(duty),
         }
     }
 
     /// The curve and the row; the board adds the alerts.
-    pub fn detail(&self, key: &str) -> PatientDetail {
+    pub fn detail(&self, key: &str, duty: &Duty) -> PatientDetail {
         let points = |seen: &RiskSeen| seen.curve.iter().map(|&(at, risk)| RiskPoint { at, risk }).collect();
         PatientDetail {
-            row: self.row(key),
+            row: self.row(key, duty),
             curves: self.risks.iter().map(|(scorer, seen)| (scorer.clone(), points(seen))).collect(),
             alerts: Vec::new(),
         }
@@ -141,6 +196,13 @@ impl Patient {
 
     pub fn decode(bytes: &[u8]) -> Result<Patient, rmp_serde::decode::Error> {
         rmp_serde::from_slice(bytes)
+    }
+}
+
+impl Proposal {
+    fn on_behalf_of(mut self, site: Option<String>) -> Proposal {
+        self.alert.facts.takeover_for = site;
+        self
     }
 }
 
@@ -191,20 +253,25 @@ impl Assessor {
         at: Option<Time>,
         trigger: u64,
         received_at: Time,
+        duty: &Duty,
     ) -> Vec<Proposal> {
         let Some(at) = at.max(patient.state.latest()) else { return Vec::new() };
         let mut proposals = Vec::new();
+        let origin = patient.origin(duty);
         for scorer in self.scorers.iter() {
             let assessment = self.judge(scorer, &patient.state, at);
             let outcome = if assessment.risk.is_some() { "scored" } else { "insufficient" };
             self.metrics.scores.with_label_values(&[&*assessment.scorer, outcome]).inc();
             patient.risks.entry(assessment.scorer.clone()).or_default().note(&assessment, at);
             let ward = patient.state.location().map(|l| l.ward.clone()).unwrap_or_default();
+            // Another site's ward has a budget of its own, whatever it is called.
+            let ward = origin.as_ref().map_or(ward.clone(), |site| format!("{site}/{ward}"));
             let remembered = patient.policies.entry(assessment.scorer.clone()).or_default();
             let mut budgets = self.budgets.lock().expect("budgets lock");
             let decision = self.policy.decide_within(&mut budgets, &ward, remembered, &assessment, at);
             if let Some(decision) = decision {
-                proposals.extend(patient.propose(&assessment, decision.tier, at, trigger, received_at));
+                let proposal = patient.propose(&assessment, decision.tier, at, trigger, received_at);
+                proposals.extend(proposal.map(|proposal| proposal.on_behalf_of(origin.clone())));
             }
         }
         proposals

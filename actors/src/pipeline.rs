@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use actix::prelude::*;
-use ml_scoring::Tier;
+use ml_scoring::{AlertPolicy, Tier};
 use raft_ledger::Ledger;
 use tokio::sync::{oneshot, watch};
 use tokio_util::sync::CancellationToken;
@@ -28,6 +28,7 @@ use crate::shard::Shard;
 use crate::storer::Storer;
 use crate::tail::{Tail, TailParts};
 use crate::ticker::Ticker;
+use crate::told::Told;
 use crate::window::Window;
 
 /// How often the care board is told of patients that changed.
@@ -44,7 +45,8 @@ impl Pipeline {
         let board = Arc::new(Mutex::new(Board::new(clock::now())));
         register_models(&ledger, &scorers);
 
-        show_from_zero(&metrics, &scorers, &sinks);
+        show_from_zero(&metrics, &scorers, &sinks, &ledger);
+        let told = Told::new(ledger.clone(), refractory(&policy));
         let (alerts_sender, alerts) = watch::channel(0);
         let (settled_sender, settled) = watch::channel(0);
         let sinks = sinks
@@ -54,9 +56,9 @@ impl Pipeline {
                 let running =
                     RunningSink { name: sink.name.clone(), kind: sink.kind, progress: progress.clone() };
                 let (ledger, site) = (ledger.clone(), site.clone());
-                let (alerts, metrics) = (alerts.clone(), metrics.clone());
+                let (alerts, metrics, told) = (alerts.clone(), metrics.clone(), told.clone());
                 Delivery::start_in_arbiter(&Arbiter::new().handle(), move |_| {
-                    Delivery::new(sink, ledger, site, alerts, progress, metrics)
+                    Delivery::new(sink, ledger, told, site, alerts, progress, metrics)
                 });
                 running
             })
@@ -71,10 +73,11 @@ impl Pipeline {
             .map(|_| {
                 let assessor =
                     Assessor::new(scorers.clone(), policy.clone(), budgets.clone(), metrics.clone());
-                Shard::start_in_arbiter(&threads.start(), move |_| Shard::new(assessor))
+                let site = site.clone();
+                Shard::start_in_arbiter(&threads.start(), move |_| Shard::new(assessor, site))
             })
             .collect();
-        let alerter = Alerter::new(ledger.clone(), metrics.clone()).start();
+        let alerter = Alerter::new(ledger.clone(), told, metrics.clone()).start();
         let tail = TailParts {
             site: site.clone(),
             ledger: ledger.clone(),
@@ -154,8 +157,16 @@ impl Pipeline {
     }
 }
 
+/// In event time.
+fn refractory(policy: &AlertPolicy) -> Duration {
+    Duration::from_secs(u64::from(policy.refractory_h) * 3600)
+}
+
 /// A counter that first appears at 1 was never seen to rise: what people are alerted by exists from the start.
-fn show_from_zero(metrics: &Metrics, scorers: &[ml_scoring::Scorer], sinks: &[Sink]) {
+fn show_from_zero(metrics: &Metrics, scorers: &[ml_scoring::Scorer], sinks: &[Sink], ledger: &Ledger) {
+    for peer in ledger.status().peers {
+        metrics.takeover_active.with_label_values(&[&peer.name]);
+    }
     for scorer in scorers {
         for tier in [Tier::Watch, Tier::Interruptive] {
             metrics.alerts.with_label_values(&[scorer.name(), tier.as_str()]);

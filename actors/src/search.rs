@@ -158,7 +158,7 @@ impl Page {
         for entry in read.into_iter().filter(|entry| wanted(Time(entry.event_time_ms))) {
             self.bytes += match &entry.payload {
                 Payload::Open(payload) => payload.len(),
-                Payload::Sealed | Payload::Shredded | Payload::Shred { .. } => 0,
+                Payload::Entrusted(_) | Payload::Sealed | Payload::Shredded | Payload::Shred { .. } => 0,
             };
             self.entries.push(entry);
         }

@@ -9,26 +9,37 @@ use clinical::{Event, Time};
 
 use crate::board::{PatientDetail, PatientRow};
 use crate::checkpoint::State;
-use crate::patient::{Assessor, Patient, Proposal};
+use crate::patient::{Assessor, Duty, Patient, Proposal};
 
 /// Events of one committed message, all of one patient.
 pub(crate) struct Work {
     pub key: String,
     pub index: u64,
+    /// That the message came in at.
+    pub site: String,
     pub received_at: Time,
     pub events: Vec<Event>,
 }
 
-/// Folds and scores, oldest first.
+/// Folds, and scores whom this site alerts for, oldest first.
 #[derive(Message)]
 #[rtype(result = "Done")]
 pub(crate) struct Fold(pub Vec<Work>);
 
-/// A tick: every patient is scored at this time.
+/// A tick: every patient whom this site alerts for is scored at this time.
 #[derive(Message)]
 #[rtype(result = "Done")]
 pub(crate) struct Close {
     pub index: u64,
+    pub at: Time,
+}
+
+/// From here on this site stands in for these sites and no others: patients of those that are new are scored, because
+/// their own site may not have come to it.
+#[derive(Message)]
+#[rtype(result = "Done")]
+pub(crate) struct Cover {
+    pub sites: BTreeSet<String>,
     pub at: Time,
 }
 
@@ -52,10 +63,14 @@ pub(crate) struct Restore(pub Vec<(String, Patient)>);
 #[rtype(result = "Vec<(String, Option<State>)>")]
 pub(crate) struct Dirty;
 
-/// Drops the patients whose subject keys satisfy this, and says under which keys they stood.
+/// Drops the patients whose subject keys satisfy this and of whom the site has told, and says under which keys they
+/// stood.
 #[derive(Message)]
 #[rtype(result = "Vec<String>")]
-pub(crate) struct Forget(pub IsMeant);
+pub(crate) struct Forget {
+    pub site: String,
+    pub is_meant: IsMeant,
+}
 
 /// Of a subject key.
 pub(crate) type IsMeant = Arc<dyn Fn(&[u8]) -> bool + Send + Sync>;
@@ -74,11 +89,13 @@ pub(crate) struct Shard {
     patients: BTreeMap<String, Patient>,
     dirty: BTreeSet<String>,
     assessor: Assessor,
+    duty: Duty,
 }
 
 impl Shard {
-    pub fn new(assessor: Assessor) -> Shard {
-        Shard { patients: BTreeMap::new(), dirty: BTreeSet::new(), assessor }
+    pub fn new(assessor: Assessor, site: String) -> Shard {
+        let duty = Duty { own: site, covered: BTreeSet::new() };
+        Shard { patients: BTreeMap::new(), dirty: BTreeSet::new(), assessor, duty }
     }
 }
 
@@ -95,10 +112,15 @@ impl Handler<Fold> for Shard {
         for item in work {
             let patient = self.patients.entry(item.key.clone()).or_default();
             patient.fold(item.index, &item.events, item.received_at);
-            proposals.extend(self.assessor.assess(patient, None, item.index, item.received_at));
+            patient.came_in_at(&item.site, item.index, &self.duty);
+            if self.duty.includes(&item.site) {
+                let assessed = self.assessor.assess(patient, None, item.index, item.received_at, &self.duty);
+                proposals.extend(assessed);
+            }
             touched.insert(item.key);
         }
-        let rows = touched.iter().filter_map(|key| Some(self.patients.get(key)?.row(key))).collect();
+        let rows =
+            touched.iter().filter_map(|key| Some(self.patients.get(key)?.row(key, &self.duty))).collect();
         // Not `append`: that builds the larger set anew.
         self.dirty.extend(touched);
         Done { rows, proposals }
@@ -113,9 +135,30 @@ impl Handler<Close> for Shard {
         let gone = self.patients.extract_if(.., |_, patient| long_gone(patient)).map(|(key, _)| key);
         self.dirty.extend(gone);
         let mut done = Done::default();
-        for (key, patient) in self.patients.iter_mut().filter(|(_, patient)| patient.is_present()) {
-            done.proposals.extend(self.assessor.assess(patient, Some(at), index, at));
-            done.rows.push(patient.row(key));
+        let duty = &self.duty;
+        let meant = |patient: &Patient| patient.is_present() && duty.includes(patient.home(duty));
+        for (key, patient) in self.patients.iter_mut().filter(|(_, patient)| meant(patient)) {
+            done.proposals.extend(self.assessor.assess(patient, Some(at), index, at, duty));
+            done.rows.push(patient.row(key, duty));
+            self.dirty.insert(key.clone());
+        }
+        done
+    }
+}
+
+impl Handler<Cover> for Shard {
+    type Result = Done;
+
+    fn handle(&mut self, Cover { sites, at }: Cover, _: &mut Self::Context) -> Done {
+        let before = std::mem::replace(&mut self.duty.covered, sites);
+        let mut done = Done::default();
+        let duty = &self.duty;
+        let is_new = |site: &str| duty.covered.contains(site) && !before.contains(site);
+        let meant = |patient: &Patient| patient.is_present() && is_new(patient.home(duty));
+        for (key, patient) in self.patients.iter_mut().filter(|(_, patient)| meant(patient)) {
+            let Some(trigger) = patient.newest_index() else { continue };
+            done.proposals.extend(self.assessor.assess(patient, None, trigger, at, duty));
+            done.rows.push(patient.row(key, duty));
             self.dirty.insert(key.clone());
         }
         done
@@ -166,8 +209,11 @@ impl Handler<Dirty> for Shard {
 impl Handler<Forget> for Shard {
     type Result = Vec<String>;
 
-    fn handle(&mut self, Forget(is_meant): Forget, _: &mut Self::Context) -> Self::Result {
-        let meant = |patient: &Patient| patient.subject_key().is_some_and(|key| is_meant(&key));
+    fn handle(&mut self, Forget { site, is_meant }: Forget, _: &mut Self::Context) -> Self::Result {
+        let duty = &self.duty;
+        let meant = |patient: &Patient| {
+            patient.knows_from(&site, duty) && patient.subject_key().is_some_and(|key| is_meant(&key))
+        };
         let gone = self.patients.extract_if(.., |_, patient| meant(patient)).map(|(key, _)| key);
         let gone: Vec<String> = gone.collect();
         self.dirty.extend(gone.iter().cloned());
@@ -179,6 +225,9 @@ impl Handler<Detail> for Shard {
     type Result = Option<PatientDetail>;
 
     fn handle(&mut self, Detail(key): Detail, _: &mut Self::Context) -> Self::Result {
-        Some(self.patients.get(&key)?.detail(&key))
+        Some(self.patients.get(&key)?.detail(&key, &self.duty))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -89,7 +89,9 @@ fn look(ledger: &Ledger, tag: raft_ledger::Tag, index: Option<u64>) -> Result<Pa
                 Payload::Open(payload) if is_of_before(&payload, entry.kind, at, index) => {
                     found.remaining.push(at)
                 }
-                Payload::Sealed => *found.elsewhere.entry(entry.site).or_default() += 1,
+                Payload::Sealed | Payload::Entrusted(_) => {
+                    *found.elsewhere.entry(entry.site).or_default() += 1
+                }
                 Payload::Open(_) | Payload::Shred { .. } => {}
             }
         }

@@ -9,7 +9,7 @@ use actix::prelude::*;
 use bytes::Bytes;
 use clinical::{EventKind, PatientId, Time};
 use ml_scoring::WardBudgets;
-use raft_ledger::{Entry, Ledger, Payload, Subject};
+use raft_ledger::{Entry, Ledger, LedgerError, Payload, Subject, TAKEOVER};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -19,9 +19,10 @@ use crate::checkpoint::{self, Checkpoint};
 use crate::entry::{self, Acknowledged, Alert, Delivered, Kind, Message, Tick};
 use crate::keeping::Keeping;
 use crate::metrics::Metrics;
-use crate::patient::Proposal;
+use crate::patient::{Duty, Proposal};
 use crate::reading;
-use crate::shard::{Absorb, Close, Done, Fold, Forget, IsMeant, Restore, Shard, Take, Work};
+use crate::shard::{Absorb, Close, Cover, Done, Fold, Forget, IsMeant, Restore, Shard, Take, Work};
+use crate::told;
 
 const PAGE: usize = 512;
 const CHECKPOINT_EVERY: Duration = Duration::from_secs(10);
@@ -65,7 +66,8 @@ impl Actor for Tail {
 async fn run(parts: TailParts) {
     let mut size = parts.ledger.watch_size();
     let keeping = Keeping::new(parts.alerter.clone());
-    let mut follower = Follower { cursor: 0, merged: BTreeMap::new(), keeping, parts };
+    let duty = Duty { own: parts.site.clone(), covered: BTreeSet::new() };
+    let mut follower = Follower { cursor: 0, merged: BTreeMap::new(), duty, keeping, parts };
     follower.restore().await;
     let mut saved = (Instant::now(), follower.cursor);
     loop {
@@ -104,6 +106,8 @@ struct Follower {
     cursor: u64,
     /// A40: key of a patient that no longer stands for itself → key of the one that does.
     merged: BTreeMap<String, String>,
+    /// Whom this site alerts for at the cursor.
+    duty: Duty,
     keeping: Keeping,
 }
 
@@ -131,16 +135,21 @@ impl Follower {
     async fn take(&mut self, entry: Entry, work: &mut [Vec<Work>]) {
         let own = entry.site == self.parts.site;
         let payload = match &entry.payload {
-            Payload::Open(payload) => payload,
-            // What another site shredded, this one has heard of elsewhere, and under its own keys.
-            Payload::Shred { subjects, .. } if own => {
+            Payload::Open(payload) | Payload::Entrusted(payload) => payload,
+            // What another site shredded, this one may have heard of elsewhere, and under its own keys.
+            Payload::Shred { subjects, .. } => {
                 self.fold(drain(work)).await;
-                return self.forget(subjects).await;
+                return self.forget(&entry.site, subjects).await;
             }
-            Payload::Shred { .. } | Payload::Shredded | Payload::Sealed => return,
+            Payload::Shredded | Payload::Sealed => return,
         };
+        if entry.kind == TAKEOVER {
+            self.fold(drain(work)).await;
+            return self.cover(&entry).await;
+        }
         match Kind::from_u16(entry.kind) {
-            Some(Kind::Message) if own => match entry::decode::<Message>(payload) {
+            // Also those of a site that this one may have to stand in for: who stands in must know its patients.
+            Some(Kind::Message) => match entry::decode::<Message>(payload) {
                 Ok((message, _)) => self.message(&entry, message, work).await,
                 Err(error) => unreadable(&entry, &error),
             },
@@ -160,7 +169,9 @@ impl Follower {
                 }
             }
             Some(Kind::Acknowledged) => {
-                if let Some(waited_ms) = self.show(&entry, payload) {
+                if let Some(waited_ms) = self.show(&entry, payload)
+                    && own
+                {
                     self.parts.metrics.acknowledge_seconds.observe(waited_ms as f64 / 1000.0);
                 }
             }
@@ -177,7 +188,9 @@ impl Follower {
             Some(Kind::Alert) => entry::decode::<Alert>(payload).map(|(alert, _)| {
                 let key = self.key(&alert.facts.patient);
                 let kept_at = Time(entry.received_time_ms);
-                self.board(|board| board.add_alert(entry.index, kept_at, key, &alert.facts));
+                let home = told::home(&alert.facts);
+                let origin = (home != self.duty.own).then(|| home.to_owned());
+                self.board(|board| board.add_alert(entry.index, kept_at, key, origin, &alert.facts));
                 None
             }),
             Some(Kind::Delivered) => entry::decode::<Delivered>(payload).map(|(delivered, _)| {
@@ -218,7 +231,8 @@ impl Follower {
         for (key, events) in by_patient {
             let received_at = Time(entry.received_time_ms);
             let shard = self.shard_of(&key);
-            work[shard].push(Work { key, index: entry.index, received_at, events });
+            let site = entry.site.clone();
+            work[shard].push(Work { key, index: entry.index, site, received_at, events });
         }
     }
 
@@ -236,6 +250,40 @@ impl Follower {
         }
     }
 
+    /// From this entry on this site stands in for others, or for others than before.
+    async fn cover(&mut self, entry: &Entry) {
+        let covered = match self.covered_before(entry.index + 1) {
+            Ok(covered) if covered == self.duty.covered => return,
+            Ok(covered) => covered,
+            Err(error) => return tracing::error!(%error, index = entry.index, "leases cannot be read"),
+        };
+        self.take_over(covered, Time(entry.received_time_ms)).await;
+    }
+
+    fn covered_before(&self, index: u64) -> Result<BTreeSet<String>, LedgerError> {
+        let leases = self.parts.ledger.leases_before(index)?;
+        let own = leases.into_iter().filter(|lease| lease.holder == self.duty.own);
+        Ok(own.map(|lease| lease.site).collect())
+    }
+
+    async fn take_over(&mut self, covered: BTreeSet<String>, at: Time) {
+        tracing::info!(sites = ?covered, "this site stands in for");
+        let active = &self.parts.metrics.takeover_active;
+        for site in &self.duty.covered {
+            active.with_label_values(&[site]).set(0);
+        }
+        for site in &covered {
+            active.with_label_values(&[site]).set(1);
+        }
+        self.duty.covered.clone_from(&covered);
+        // Before the alerts, which name what the board then shows.
+        self.board(|board| board.cover(covered.clone()));
+        for shard in self.parts.shards.clone() {
+            let cover = Cover { sites: covered.clone(), at };
+            self.finish(shard.send(cover).await.unwrap_or_default()).await;
+        }
+    }
+
     /// Shows what changed and has the alerts kept.
     async fn finish(&mut self, done: Done) {
         self.board(|board| done.rows.into_iter().for_each(|row| board.set_patient(row)));
@@ -245,18 +293,21 @@ impl Follower {
 
     /// Drops what this site has made of entries that are shredded now. It stands at its place in the ledger: what came
     /// before goes, also when it is folded again after a restart, and what comes after begins a new state.
-    async fn forget(&mut self, subjects: &[Subject]) {
+    async fn forget(&mut self, site: &str, subjects: &[Subject]) {
         let ledger = self.parts.ledger.clone();
         let meant: BTreeSet<[u8; 32]> = subjects.iter().map(|subject| subject.0).collect();
         let is_meant = move |subject_key: &[u8]| meant.contains(&ledger.subject(subject_key).0);
         let is_meant: IsMeant = Arc::new(is_meant);
-        self.keeping.forget(|alert| is_meant(&reading::subject_key(&alert.facts.patient)));
+        self.keeping.forget(|alert| {
+            told::home(&alert.facts) == site && is_meant(&reading::subject_key(&alert.facts.patient))
+        });
         let mut gone = Vec::new();
         for shard in &self.parts.shards {
-            gone.extend(shard.send(Forget(is_meant.clone())).await.unwrap_or_default());
+            let forget = Forget { site: site.to_owned(), is_meant: is_meant.clone() };
+            gone.extend(shard.send(forget).await.unwrap_or_default());
         }
         gone.iter().for_each(|key| checkpoint::forget(&self.parts.ledger, key));
-        let alerts: Vec<u64> = self.board(|board| board.alerts().map(|alert| alert.index).collect());
+        let alerts: Vec<u64> = self.board(|board| board.alert_indices());
         let is_shredded = |index: &u64| {
             let read = self.parts.ledger.read_from(*index, 1).unwrap_or_default();
             read.first().is_some_and(|entry| matches!(entry.payload, Payload::Shredded))
@@ -312,9 +363,15 @@ impl Follower {
         let Checkpoint { cursor, merged, patients } = checkpoint::load(&self.parts.ledger);
         self.cursor = cursor;
         self.merged = merged;
+        // Before there are patients: those were scored when the lease began.
+        match self.covered_before(cursor) {
+            Ok(covered) if covered.is_empty() => {}
+            Ok(covered) => self.take_over(covered, Time::default()).await,
+            Err(error) => tracing::error!(%error, "leases cannot be read"),
+        }
         let mut by_shard: Vec<Vec<_>> = self.parts.shards.iter().map(|_| Vec::new()).collect();
         for (key, patient) in patients {
-            self.board(|board| board.set_patient(patient.row(&key)));
+            self.board(|board| board.set_patient(patient.row(&key, &self.duty)));
             let shard = self.shard_of(&key);
             by_shard[shard].push((key, patient));
         }
@@ -322,7 +379,7 @@ impl Follower {
             let _ = shard.send(Restore(patients)).await;
         }
         for entry in checkpoint::answered_alerts(&self.parts.ledger, cursor) {
-            if let Payload::Open(payload) = &entry.payload {
+            if let Payload::Open(payload) | Payload::Entrusted(payload) = &entry.payload {
                 self.show(&entry, payload);
             }
         }

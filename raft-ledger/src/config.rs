@@ -16,6 +16,9 @@ pub struct Config {
     pub listen: String,
     /// The other founding sites, and where this site finds others that have joined since.
     pub peers: Vec<PeerConfig>,
+    /// The site that holds this one's keys, too, and stands in for it when it is gone: among the peers. `None`: the next
+    /// voter in the order of the names.
+    pub partner: Option<String>,
     /// Exactly one founding site says true: it makes the consortium if there is none yet. Without effect on a site
     /// that has ever been a member.
     pub initialise: bool,
@@ -37,6 +40,8 @@ pub struct Config {
     pub archive_after: Option<Duration>,
     /// Payload bytes at which a cold file is closed. Sites that agree on it make the same files.
     pub cold_file_bytes: u64,
+    /// After how long without a word a voter is gone, when this site leads; `None`: it never says so.
+    pub takeover_after: Option<Duration>,
     /// How often the whole ledger is read again in the background to find damage.
     pub scrub_period: Duration,
 }
@@ -56,6 +61,7 @@ impl Config {
             keys: keys.into(),
             listen: String::new(),
             peers: Vec::new(),
+            partner: None,
             initialise: false,
             append_wait: Duration::from_secs(30),
             in_flight_bytes_max: 16 << 20,
@@ -66,6 +72,7 @@ impl Config {
             cold_dir: None,
             archive_after: None,
             cold_file_bytes: 64 << 20,
+            takeover_after: None,
             scrub_period: Duration::from_secs(24 * 3_600),
         }
     }

@@ -21,7 +21,9 @@ use crate::network::{Identity, Network, Peers, Served, Service, Tls, listen};
 use crate::observer::Observer;
 use crate::outbox::{self, Outbox};
 use crate::packer::Packer;
+use crate::partner::Partner;
 use crate::raft::Types;
+use crate::record::SiteName;
 use crate::roster::Roster;
 use crate::rules::{APPLY_VERSION, Rules};
 use crate::seal::Sealer;
@@ -31,6 +33,7 @@ use crate::store::applied::load_applied;
 use crate::store::ledger_store::LedgerStore;
 use crate::store::state_machine::StateMachine;
 use crate::store::{KeyValues, LogStore, SiteDb};
+use crate::takeover::{Proposer, Takeovers};
 use crate::tasks::Tasks;
 use crate::types::OWN_KINDS;
 use crate::writer::{Drafts, Writer};
@@ -66,6 +69,8 @@ pub(crate) struct Inner {
     rules: Arc<Rules>,
     pub(crate) standing: Arc<Standing>,
     pub(crate) shredder: Arc<Shredder>,
+    pub(crate) takeovers: Arc<Takeovers>,
+    partner: Arc<Partner>,
     /// One at a time.
     pub(crate) shredding: tokio::sync::Mutex<()>,
     outbox: Outbox,
@@ -159,6 +164,7 @@ impl Ledger {
                 cosigner: cosigner.clone(),
                 observer: observer.clone(),
                 membership: membership.clone(),
+                sealer: sealer.clone(),
                 tasks: tasks.clone(),
             };
             tasks.spawn(listen(listener, Service { served, identity, tls }));
@@ -169,6 +175,14 @@ impl Ledger {
         membership.begin(&founders, &config.site);
         let changed = move |is_member| if is_member { member.is_member() } else { member.was_removed(&site) };
         tasks.spawn(membership::follow(membership.clone(), newest.clone(), changed));
+        let partner = Partner::new(
+            sealer.clone(),
+            roster.clone(),
+            peers.clone(),
+            keys.site.clone(),
+            config.partner.clone(),
+        );
+        tasks.spawn(partner.clone().run());
         let (calls, receiver) = mpsc::channel(CALLS_MAX);
         let (done, written) = oneshot::channel();
         let (epoch_open, may_write) = watch::channel(false);
@@ -179,7 +193,7 @@ impl Ledger {
             peers: peers.clone(),
             store: store.clone(),
             observer: observer.clone(),
-            packer: Packer { keys: keys.clone(), sealer: sealer.clone() },
+            packer: Packer { keys: keys.clone(), sealer: sealer.clone(), partner: partner.clone() },
             calls: receiver,
             events,
             epoch_open,
@@ -207,6 +221,20 @@ impl Ledger {
             let outbox = outbox.clone();
             move |bytes| outbox.set_free(bytes)
         };
+        let takeovers = Takeovers::new(store.clone(), &keys);
+        if let Some(after) = config.takeover_after {
+            let proposer = Proposer {
+                site: keys.site.clone(),
+                partner: config.partner.as_deref().map(site_name).transpose()?,
+                after,
+                takeovers: takeovers.clone(),
+                observer: observer.clone(),
+                raft: raft.clone(),
+                roster: roster.clone(),
+                calls: calls.downgrade(),
+            };
+            tasks.spawn(proposer.run());
+        }
         tasks.spawn(shredder.clone().run(observer.watch_size(), tasks.clone()));
         let (low, store_of) = (space_low.clone(), store.clone());
         tasks.spawn(housekeeping::run(config.clone(), raft.clone(), log, store_of, low, tell_free));
@@ -246,6 +274,8 @@ impl Ledger {
             rules,
             standing,
             shredder,
+            takeovers,
+            partner,
             shredding: tokio::sync::Mutex::default(),
             outbox,
             in_flight,
@@ -389,6 +419,7 @@ impl Ledger {
             apply_version: self.inner.rules.applied(),
             apply_version_known: self.inner.rules.known(),
             notice: self.inner.rules.notice().or_else(|| self.inner.standing.notice()),
+            keys: self.inner.partner.copies(),
             damage: self.inner.store.damage().found(),
             cold: self.cold_status(),
         }
@@ -456,6 +487,10 @@ impl Ledger {
         }
         stopped.map_err(|e| LedgerError::Consensus(e.to_string()))
     }
+}
+
+fn site_name(name: &str) -> Result<SiteName, LedgerError> {
+    SiteName::new(name).ok_or_else(|| LedgerError::Config(format!("{name:?} is no name of a site")))
 }
 
 /// Callers' keys live beside the ledger's own.

@@ -28,6 +28,7 @@ mod network;
 mod observer;
 mod outbox;
 mod packer;
+mod partner;
 mod proofs;
 mod raft;
 mod random;
@@ -49,6 +50,7 @@ mod sim;
 mod sites;
 mod standing;
 mod store;
+mod takeover;
 mod tasks;
 mod types;
 mod verify;
@@ -65,7 +67,7 @@ pub use membership::{MemberChange, MemberRole, MemberStatus};
 pub use outbox::{Outbox, OutboxState, OutboxStatus, Stored};
 pub use record::MAX_TAGS;
 pub use types::{
-    AppendError, CosignedCheckpoint, Draft, Entry, LedgerError, Outcome, Payload, PeerStatus, Role, SHRED,
-    Shredded, Status, Subject, Tag,
+    AppendError, CosignedCheckpoint, Draft, Entry, KeyCopies, Lease, LedgerError, Outcome, Payload, PeerStatus,
+    Role, SHRED, Shredded, Status, Subject, TAKEOVER, Tag,
 };
 pub use verify::{Finding, Report, verify_export};

@@ -4,11 +4,15 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use crate::blocking;
 use crate::keys::SiteKeys;
+use crate::keystore::ReadyKeys;
+use crate::partner::Partner;
 use crate::raft::GROUP;
 use crate::record::{Batch, BatchHead, Chunk, Command, Hash, Item, Message};
 use crate::seal::Sealer;
-use crate::{Draft, LedgerError, SHRED, Subject};
+use crate::types::OWN_KINDS;
+use crate::{Draft, LedgerError, Subject};
 
 /// Sealed bytes that one batch carries of a large payload.
 const CHUNK_BYTES: usize = 256 << 10;
@@ -31,20 +35,37 @@ pub(crate) struct Packed {
 pub(crate) struct Packer {
     pub(crate) keys: Arc<SiteKeys>,
     pub(crate) sealer: Arc<Sealer>,
+    /// Who must hold a key before anything is sealed with it.
+    pub(crate) partner: Arc<Partner>,
 }
 
 impl Packer {
-    /// One batch of all drafts; a single large one becomes several. Blocks.
-    pub(crate) fn pack(&self, position: &Position, drafts: &[Draft]) -> Result<Packed, LedgerError> {
-        // What says that keys were destroyed needs none.
-        let sealed = drafts.iter().filter(|draft| draft.kind != SHRED);
+    /// One batch of all drafts; a single large one becomes several. Waits until enough sites hold the subjects' keys.
+    /// `None`: the runtime is going down.
+    pub(crate) async fn pack(
+        &self,
+        position: Position,
+        drafts: Vec<Draft>,
+    ) -> Option<Result<Packed, LedgerError>> {
+        // What the ledger itself has to say is not sealed.
+        let sealed = drafts.iter().filter(|draft| draft.kind < OWN_KINDS);
         let subjects: Vec<Subject> = sealed.map(|draft| draft.subject).collect();
-        self.sealer.ensure(&subjects)?;
+        let ready = match self.partner.ready(&subjects).await? {
+            Ok(ready) => ready,
+            Err(error) => return Some(Err(error)),
+        };
+        let packer = self.clone();
+        // Whoever retires one of these keys from here on says so in a later batch.
+        blocking::run(move || packer.seal(&position, &drafts, &ready)).await.ok()
+    }
+
+    /// Blocks.
+    fn seal(&self, position: &Position, drafts: &[Draft], ready: &ReadyKeys) -> Result<Packed, LedgerError> {
         let mut rng = crate::random::rng();
         let mut items = Vec::with_capacity(drafts.len());
         let mut packed = Packed { batches: Vec::new(), next: position.clone() };
         for (draft, site_seq) in drafts.iter().zip(position.next_site_seq..) {
-            let mut message = self.sealer.seal(draft, position.epoch, site_seq, &mut rng)?;
+            let mut message = self.sealer.seal(draft, ready, (position.epoch, site_seq), &mut rng)?;
             if message.ciphertext.len() > 2 * CHUNK_BYTES {
                 self.split(&mut message, &mut packed);
             }

@@ -7,7 +7,7 @@ use crate::merkle::root_at;
 use crate::record::Leaf;
 use crate::seal::Access;
 use crate::store::generation::{Family, Generation, index_key, index_of_key, tag_key, time_key, time_of_key};
-use crate::{Entry, LedgerError, Payload, SHRED, Subject, Tag};
+use crate::{Entry, LedgerError, Payload, SHRED, Subject, TAKEOVER, Tag};
 
 /// Sealed bytes that one `read_from` returns at most, unless a single entry is larger.
 const READ_BYTES_MAX: usize = 32 << 20;
@@ -115,15 +115,22 @@ impl Ledger {
             let by = String::from_utf8_lossy(&by).into_owned();
             return Ok((Payload::Shred { subjects, by }, 0));
         }
-        // What another site sealed is not even fetched: a site's replica holds all sites' entries.
+        if leaf.head.kind == TAKEOVER {
+            return Ok((Payload::Open(blob()?.into()), 0));
+        }
+        // What nobody here can open is not even fetched: a site's replica holds all sites' entries.
         match sealer.access(leaf) {
             Access::Elsewhere => Ok((Payload::Sealed, 0)),
             Access::Nobody => Ok((Payload::Shredded, 0)),
-            Access::Here => {
+            access @ (Access::Own | Access::Entrusted) => {
                 let blob = blob()?;
-                // Its key may be destroyed at this moment.
+                let readable = if access == Access::Own { Payload::Open } else { Payload::Entrusted };
+                // Its key may be destroyed at this moment, or taken back.
                 let opened = sealer.open(leaf, &blob)?;
-                Ok((opened.map_or(Payload::Shredded, Payload::Open), blob.len()))
+                let gone = || {
+                    if sealer.access(leaf) == Access::Elsewhere { Payload::Sealed } else { Payload::Shredded }
+                };
+                Ok((opened.map_or_else(gone, readable), blob.len()))
             }
         }
     }

@@ -11,6 +11,8 @@
 //! A Shred (record/mod.rs) is not sealed; each subject in it is XORed with HMAC(index key, "subject", position, n) and
 //! each key id with HMAC(index key, "key", position, n)[..16].
 //!
+//! A Takeover (record/mod.rs) is not sealed either.
+//!
 //! An event key is used once, so its nonce may be zero. The salt comes from the event key, so it is shredded
 //! with it and can be disclosed for one entry without its payload.
 
@@ -26,11 +28,11 @@ use rand::{CryptoRng, RngCore};
 use sha2::Sha256;
 
 use crate::keys::{IndexKey, Secret, SiteKeys};
-use crate::keystore::{KeyId, KeyStore};
+use crate::keystore::{Home, KeyId, KeyStore, ReadyKeys, SubjectKey};
 use crate::record::{
     Hash, Head, Leaf, MAX_PAYLOAD_BYTES, MAX_TAGS, Message, Private, Shred, SiteName, sha256,
 };
-use crate::types::{Draft, LedgerError, SHRED, Subject};
+use crate::types::{Draft, LedgerError, SHRED, Subject, TAKEOVER};
 
 const VERSION: u8 = 1;
 const EVENT_KEY: u8 = 1;
@@ -56,7 +58,10 @@ pub(crate) struct Sealer {
 /// Who can open a payload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Access {
-    Here,
+    /// This site, whose entry it is.
+    Own,
+    /// This site, which holds the key for the site whose entry it is.
+    Entrusted,
     /// Not this site.
     Elsewhere,
     /// Nobody, ever again.
@@ -80,12 +85,17 @@ impl Sealer {
         self.keys.ensure(subjects)
     }
 
+    /// The keys of these subjects, once enough sites hold them for entries to be sealed; see `partner/`.
+    pub(crate) fn ready(&self, subjects: &[Subject]) -> Option<ReadyKeys> {
+        self.keys.ready(subjects)
+    }
+
     /// Seals a draft as message `site_seq` of `epoch`. Sealing the same draft again gives other bytes.
     pub(crate) fn seal<R: RngCore + CryptoRng>(
         &self,
         draft: &Draft,
-        epoch: u64,
-        site_seq: u64,
+        keys: &ReadyKeys,
+        (epoch, site_seq): (u64, u64),
         rng: &mut R,
     ) -> Result<Message, LedgerError> {
         if draft.payload.len() > MAX_PAYLOAD_BYTES || draft.tags.len() > MAX_TAGS {
@@ -97,10 +107,17 @@ impl Sealer {
         if draft.kind == SHRED {
             return self.write_shred(draft, epoch, site_seq, rng);
         }
-        let (id, subject_key) = self.key_in_use(&draft.subject)?;
-        let head = self.head(draft, &id, epoch, site_seq);
+        if draft.kind == TAKEOVER {
+            // No key has this id.
+            let head = self.head(draft, &[0; 16], epoch, site_seq);
+            let committed = commitment(&Secret::random(rng), &draft.subject);
+            return Ok(message(draft, &head, committed, draft.payload.to_vec()));
+        }
+        let no_key = || LedgerError::Keys("an entry is to be sealed for a subject without a key".into());
+        let (id, subject_key) = keys.get(&draft.subject).ok_or_else(no_key)?;
+        let head = self.head(draft, id, epoch, site_seq);
         let event_key = Secret::random(rng);
-        let ciphertext = encrypt(associated_data(&head), &subject_key, &event_key, &draft.payload, rng)?;
+        let ciphertext = encrypt(associated_data(&head), subject_key, &event_key, &draft.payload, rng)?;
         Ok(message(draft, &head, commitment(&event_key, &draft.subject), ciphertext))
     }
 
@@ -146,13 +163,52 @@ impl Sealer {
     }
 
     pub(crate) fn access(&self, leaf: &Leaf) -> Access {
-        let id = self.key_id(leaf);
-        if self.keys.has_id(&id) {
-            return Access::Here;
+        let (id, home) = (self.key_id(leaf), self.home(&leaf.head.site));
+        if self.keys.has_id(home, &id) {
+            return if home.is_none() { Access::Own } else { Access::Entrusted };
         }
+        if self.is_shredded(&leaf.head.site, &id) { Access::Nobody } else { Access::Elsewhere }
+    }
+
+    /// Whose keys those of `site` are to the key store.
+    fn home<'a>(&self, site: &'a SiteName) -> Home<'a> {
+        (*site != self.site).then_some(site)
+    }
+
+    fn is_shredded(&self, site: &SiteName, id: &KeyId) -> bool {
         let shredded = self.shredded.read().unwrap_or_else(PoisonError::into_inner);
-        let gone = shredded.get(&leaf.head.site).is_some_and(|ids| ids.contains(&id));
-        if gone { Access::Nobody } else { Access::Elsewhere }
+        shredded.get(site).is_some_and(|ids| ids.contains(id))
+    }
+
+    /// This site's keys, and those that it holds for others.
+    pub(crate) fn key_store(&self) -> &KeyStore {
+        &self.keys
+    }
+
+    /// Holds keys for another site, all but those that it has shredded: these are returned. Blocks on a sync.
+    pub(crate) fn hold(&self, home: &SiteName, keys: Vec<SubjectKey>) -> Result<Vec<KeyId>, LedgerError> {
+        // Nothing is obeyed meanwhile: a key is refused, or it is here when it is to be destroyed.
+        let shredded = self.shredded.read().unwrap_or_else(PoisonError::into_inner);
+        let gone = |id: &KeyId| shredded.get(home).is_some_and(|ids| ids.contains(id));
+        let (refused, held): (Vec<_>, Vec<_>) = keys.into_iter().partition(|key| gone(&key.id));
+        self.keys.hold(home, held)?;
+        Ok(refused.iter().map(|key| key.id).collect())
+    }
+
+    pub(crate) fn is_own(&self, site: &SiteName) -> bool {
+        *site == self.site
+    }
+
+    /// An own key that is not here and was not shredded.
+    pub(crate) fn has_lost(&self, id: &KeyId) -> bool {
+        !self.keys.has_id(None, id) && !self.is_shredded(&self.site, id)
+    }
+
+    /// Takes own keys back that this site has lost, all but those that were shredded. Blocks on a sync.
+    pub(crate) fn adopt(&self, keys: Vec<SubjectKey>) -> Result<(), LedgerError> {
+        let shredded = self.shredded.read().unwrap_or_else(PoisonError::into_inner);
+        let gone = |id: &KeyId| shredded.get(&self.site).is_some_and(|ids| ids.contains(id));
+        self.keys.adopt(keys.into_iter().filter(|key| !gone(&key.id)).collect())
     }
 
     /// From when this returns nothing more is sealed with the keys that these subjects have; all their keys. Blocks.
@@ -164,31 +220,30 @@ impl Sealer {
         self.keys.keys_of(subjects)
     }
 
-    /// Does what leaves of `site` say: its keys are known to be gone, and those that are this site's are destroyed. A
-    /// site can destroy its own keys and nobody else's. Blocks.
+    /// Does what leaves of `site` say: its keys are known to be gone, and those that are here are destroyed. A site can
+    /// destroy its own keys, wherever they are held, and nobody else's. Blocks.
     pub(crate) fn obey(&self, site: &SiteName, ids: &[KeyId]) -> Result<usize, LedgerError> {
         let mut shredded = self.shredded.write().unwrap_or_else(PoisonError::into_inner);
         shredded.entry(site.clone()).or_default().extend(ids);
         drop(shredded);
-        if *site == self.site { self.keys.destroy(ids) } else { Ok(0) }
+        self.keys.destroy(self.home(site), ids)
     }
 
     /// Makes up for a disk that failed in `obey`. Blocks.
     pub(crate) fn settle(&self) -> Result<(), LedgerError> {
-        self.keys.destroy(&[]).map(drop)
+        self.keys.destroy(None, &[]).map(drop)
     }
 
     /// Whether what this site sealed aside can never be opened again, because its key was destroyed.
     pub(crate) fn is_shredded_aside(&self, sealed: &[u8]) -> bool {
-        let shredded = self.shredded.read().unwrap_or_else(PoisonError::into_inner);
-        let own = shredded.get(&self.site);
-        sealed.first_chunk::<16>().is_some_and(|id| own.is_some_and(|ids| ids.contains(id)))
+        sealed.first_chunk::<16>().is_some_and(|id| self.is_shredded(&self.site, id))
     }
 
-    /// `None` if this site has no key for it: another site's subject, or shredded. An error if it is damaged.
+    /// `None` if this site has no key for it: nobody entrusted it to this site, or it was shredded. An error if it is damaged.
     pub(crate) fn open(&self, leaf: &Leaf, ciphertext: &[u8]) -> Result<Option<Bytes>, LedgerError> {
         let head = &leaf.head;
-        let Some((subject, subject_key)) = self.keys.key_by_id(&self.key_id(leaf)) else { return Ok(None) };
+        let found = self.keys.key_by_id(self.home(&head.site), &self.key_id(leaf));
+        let Some((subject, subject_key)) = found else { return Ok(None) };
         let damaged = || {
             let (site, epoch, seq) = (&head.site, head.epoch, head.site_seq);
             LedgerError::Damaged(format!(
@@ -221,7 +276,7 @@ impl Sealer {
     /// What [`Sealer::seal_aside`] sealed, and its subject. `None` if it is damaged or its key is gone.
     pub(crate) fn open_aside(&self, place: &[u8], sealed: &[u8]) -> Option<(Subject, Vec<u8>)> {
         let (id, sealed) = sealed.split_first_chunk::<16>()?;
-        let (subject, subject_key) = self.keys.key_by_id(id)?;
+        let (subject, subject_key) = self.keys.key_by_id(None, id)?;
         let (plain, _) = decrypt(aside(place), &subject_key, sealed)?;
         Some((subject, plain))
     }
@@ -385,6 +440,21 @@ mod tests {
         }
     }
 
+    /// A key as if other sites held it.
+    fn made(sealer: &Sealer) {
+        sealer.ensure(&[Subject([4; 32])]).unwrap();
+        sealer.key_store().kept(&sealer.key_store().pending(), true);
+    }
+
+    fn seal<R: RngCore + CryptoRng>(
+        sealer: &Sealer,
+        draft: &Draft,
+        seq: u64,
+        rng: &mut R,
+    ) -> Result<Message, LedgerError> {
+        sealer.seal(draft, &sealer.ready(&[draft.subject]).unwrap(), (1, seq), rng)
+    }
+
     fn leaf_of(sealer: &Sealer, message: &Message, epoch: u64, seq: u64) -> Leaf {
         let (group_id, site) = (sealer.group_id, sealer.site.clone());
         message.leaf(&BatchHead { group_id, site, epoch, first_site_seq: seq, previous: [0; 32] }, seq)
@@ -394,9 +464,9 @@ mod tests {
     fn the_home_site_opens_what_it_sealed_and_another_does_not() {
         let (_dir, a, b) = sealers();
         let mut rng = ChaCha12Rng::seed_from_u64(1);
-        a.ensure(&[Subject([4; 32])]).unwrap();
+        made(&a);
         for payload in [b"".as_slice(), b"x", &[7; 5000]] {
-            let message = a.seal(&draft(payload), 1, 0, &mut rng).unwrap();
+            let message = seal(&a, &draft(payload), 0, &mut rng).unwrap();
             assert_eq!(message.ciphertext.len(), payload.len() + OVERHEAD_BYTES);
             let leaf = leaf_of(&a, &message, 1, 0);
             assert_eq!(a.open(&leaf, &message.ciphertext).unwrap().unwrap(), payload);
@@ -405,11 +475,39 @@ mod tests {
     }
 
     #[test]
+    fn a_holder_opens_what_it_was_entrusted_with_until_it_is_shredded_and_takes_no_such_key_again() {
+        let (_dir, a, b) = sealers();
+        let mut rng = ChaCha12Rng::seed_from_u64(6);
+        made(&a);
+        let message = seal(&a, &draft(b"secret"), 0, &mut rng).unwrap();
+        let leaf = leaf_of(&a, &message, 1, 0);
+        let keys = a.key_store().give(None, &a.key_store().ids_between(None, (None, None), 10));
+        assert_eq!((keys.len(), b.access(&leaf)), (1, Access::Elsewhere));
+        assert_eq!(b.hold(&a.site, keys.clone()).unwrap(), Vec::<KeyId>::new());
+        assert_eq!((a.access(&leaf), b.access(&leaf)), (Access::Own, Access::Entrusted));
+        assert_eq!(b.open(&leaf, &message.ciphertext).unwrap().unwrap(), b"secret".as_slice());
+        assert!(b.ready(&[Subject([4; 32])]).is_none(), "it seals nothing with it");
+
+        let gone = [keys[0].id];
+        assert_eq!(b.obey(&b.site.clone(), &gone).unwrap(), 0, "another site's key is not its to destroy");
+        assert_eq!(b.access(&leaf), Access::Entrusted);
+        assert_eq!(b.obey(&a.site, &gone).unwrap(), 1);
+        assert_eq!((b.access(&leaf), b.open(&leaf, &message.ciphertext).unwrap()), (Access::Nobody, None));
+        assert_eq!(b.hold(&a.site, keys.clone()).unwrap(), gone, "it is refused from then on");
+        assert_eq!(b.access(&leaf), Access::Nobody);
+        // The same for a site that would take its own back.
+        a.obey(&a.site, &gone).unwrap();
+        assert!(!a.has_lost(&gone[0]));
+        a.adopt(keys).unwrap();
+        assert_eq!(a.access(&leaf), Access::Nobody);
+    }
+
+    #[test]
     fn nothing_but_the_sealed_position_opens() {
         let (_dir, a, _b) = sealers();
         let mut rng = ChaCha12Rng::seed_from_u64(2);
-        a.ensure(&[Subject([4; 32])]).unwrap();
-        let message = a.seal(&draft(b"secret"), 1, 0, &mut rng).unwrap();
+        made(&a);
+        let message = seal(&a, &draft(b"secret"), 0, &mut rng).unwrap();
         let leaf = leaf_of(&a, &message, 1, 0);
         let opens = |leaf: &Leaf, bytes: &[u8]| matches!(a.open(leaf, bytes), Ok(Some(_)));
         assert!(opens(&leaf, &message.ciphertext));
@@ -438,9 +536,9 @@ mod tests {
     fn leaves_of_one_subject_share_nothing_that_shows() {
         let (_dir, a, _b) = sealers();
         let mut rng = ChaCha12Rng::seed_from_u64(3);
-        a.ensure(&[Subject([4; 32])]).unwrap();
-        let one = a.seal(&draft(b"same"), 1, 0, &mut rng).unwrap();
-        let two = a.seal(&draft(b"same"), 1, 1, &mut rng).unwrap();
+        made(&a);
+        let one = seal(&a, &draft(b"same"), 0, &mut rng).unwrap();
+        let two = seal(&a, &draft(b"same"), 1, &mut rng).unwrap();
         assert_ne!(one.key_ref, two.key_ref);
         assert_ne!(one.subject_commitment, two.subject_commitment);
         assert_ne!(one.ciphertext_hash, two.ciphertext_hash);
@@ -474,26 +572,26 @@ mod tests {
     #[test]
     fn limits_are_refused() {
         let (_dir, a, _b) = sealers();
-        a.ensure(&[Subject([4; 32])]).unwrap();
+        made(&a);
         let mut rng = ChaCha12Rng::seed_from_u64(4);
         let mut many = draft(b"x");
         many.tags = vec![SearchTag([0; 16]); 17];
-        assert!(a.seal(&many, 1, 0, &mut rng).is_err());
+        assert!(seal(&a, &many, 0, &mut rng).is_err());
         let mut large = draft(b"x");
         large.payload = Bytes::from(vec![0; MAX_PAYLOAD_BYTES + 1]);
-        assert!(a.seal(&large, 1, 0, &mut rng).is_err());
+        assert!(seal(&a, &large, 0, &mut rng).is_err());
     }
 
     /// A floor far below what any machine with AES instructions does, so that a lost optimisation shows.
     #[test]
     fn sealing_is_fast() {
         let (_dir, a, _b) = sealers();
-        a.ensure(&[Subject([4; 32])]).unwrap();
+        made(&a);
         let mut rng = ChaCha12Rng::seed_from_u64(5);
         let draft = draft(&[0x5a; 1024]);
         let count = 20_000;
         let start = Instant::now();
-        let messages: Vec<_> = (0..count).map(|seq| a.seal(&draft, 1, seq, &mut rng).unwrap()).collect();
+        let messages: Vec<_> = (0..count).map(|seq| seal(&a, &draft, seq, &mut rng).unwrap()).collect();
         let sealed = start.elapsed();
         let start = Instant::now();
         for (seq, message) in (0..).zip(&messages) {

@@ -104,7 +104,7 @@ impl Shredder {
         for (site, ids) in gone {
             match self.sealer.obey(&site, &ids) {
                 Ok(0) => {}
-                Ok(keys) => tracing::info!(keys, "keys of this site were destroyed, as its ledger says"),
+                Ok(keys) => tracing::info!(keys, %site, "keys of a site were destroyed, as its ledger says"),
                 Err(error) => obeyed = Err(error),
             }
         }

@@ -33,6 +33,9 @@ pub(crate) const OWN_KINDS: u16 = 0xff00;
 /// Of the entry that says which keys were destroyed.
 pub const SHRED: u16 = 0xff00;
 
+/// Of the entry that says who stands in for whom.
+pub const TAKEOVER: u16 = 0xff01;
+
 /// What a caller wants to have ordered and kept.
 #[derive(Clone)]
 pub struct Draft {
@@ -76,12 +79,25 @@ pub struct Entry {
 #[derive(Clone)]
 pub enum Payload {
     Open(Bytes),
+    /// Another site sealed it and has entrusted its key to this one, to read when that site cannot.
+    Entrusted(Bytes),
     /// This site holds no key for it: another site sealed it.
     Sealed,
     /// Nobody holds its key any more: its site has destroyed it.
     Shredded,
     /// The keys of these subjects were destroyed (entries of kind [`SHRED`]), as `by` ordered; empty: not known.
     Shred { subjects: Vec<Subject>, by: String },
+}
+
+/// A site stands in for another one that is gone.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Lease {
+    /// The one that is gone.
+    pub site: String,
+    /// The one that stands in for it.
+    pub holder: String,
+    /// Index of the entry that it began with.
+    pub from: u64,
 }
 
 /// What [`Ledger::shred`](crate::Ledger::shred) did.
@@ -210,10 +226,24 @@ pub struct Status {
     pub apply_version_known: u32,
     /// Why this site does not take part, and what to do; `None`: it does.
     pub notice: Option<String>,
+    pub keys: KeyCopies,
     /// What was found wrong with this site's ledger database; it heals from the peers when it is opened next.
     pub damage: Option<String>,
     /// Entries whose payloads were moved out of the database.
     pub cold: ColdStatus,
+}
+
+/// Subjects' keys: this site's, and those that it holds for others.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct KeyCopies {
+    /// Who holds this site's keys, too; `None`: no other site votes.
+    pub partner: Option<String>,
+    /// Of this site's subjects.
+    pub own: u64,
+    /// Of these, not known to be at the partner: held by a voter that stands in, or waiting in the outbox.
+    pub not_at_partner: u64,
+    /// By the site whose keys they are.
+    pub held: std::collections::BTreeMap<String, u64>,
 }
 
 #[derive(Clone, Debug, Serialize)]

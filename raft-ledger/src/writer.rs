@@ -208,14 +208,10 @@ impl Writer {
 
     async fn send_batch(&mut self, state: &mut State) {
         let (drafts, places) = state.take_batch();
-        let (packer, position) = (self.packer.clone(), state.position.clone());
-        // Sealing, and a sync of the key store if a subject is new.
-        let packed = crate::blocking::run(move || (packer.pack(&position, &drafts), drafts)).await;
-        let (Packed { batches, next }, mut drafts) = match packed {
-            Ok((packed, drafts)) => (self.or_end(packed), drafts),
-            // Only when the runtime is going down.
-            Err(_) => return,
-        };
+        // If a subject is new, its key is on the disks of enough sites when this returns.
+        let packed = self.packer.pack(state.position.clone(), drafts).await;
+        let Some(packed) = packed else { return };
+        let Packed { batches, next } = self.or_end(packed);
         state.position = next;
         if state.under_way.is_empty() {
             state.progress_at = Instant::now();

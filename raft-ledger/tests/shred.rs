@@ -67,7 +67,9 @@ fn check(ledger: &Ledger, subject_of: impl Fn(u64) -> u8) -> Vec<(u64, bool)> {
                 assert_eq!(payload, &secret(number, 0).payload);
             }
             Payload::Shredded => assert!(shredded, "entry {} is lost", entry.index),
-            Payload::Sealed | Payload::Shred { .. } => panic!("entry {} has no key", entry.index),
+            Payload::Entrusted(_) | Payload::Sealed | Payload::Shred { .. } => {
+                panic!("entry {} has no key", entry.index)
+            }
         }
         found.push((number, !shredded));
     }

@@ -20,5 +20,6 @@ mod outbox;
 mod proofs;
 mod reads;
 mod shred;
+mod takeover;
 mod tidy;
 mod unsynced;

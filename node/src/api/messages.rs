@@ -4,7 +4,7 @@ use actors::entry::{self, Kind};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use raft_ledger::{Entry, LedgerError, Payload, SHRED};
+use raft_ledger::{Entry, LedgerError, Payload, SHRED, TAKEOVER};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -152,7 +152,7 @@ fn row(entry: Entry) -> MessageRow {
         kind: kind_name(entry.kind, shown.kind),
         event_time_ms: entry.event_time_ms,
         received_time_ms: entry.received_time_ms,
-        sealed: matches!(entry.payload, Payload::Sealed),
+        sealed: matches!(entry.payload, Payload::Sealed | Payload::Entrusted(_)),
         shredded: matches!(entry.payload, Payload::Shredded),
         feed: text("feed"),
         type_: text("type"),
@@ -175,7 +175,9 @@ fn show_parts(entry: &Entry) -> Shown {
         (Payload::Open(payload), Some(kind)) => open(kind, payload),
         (Payload::Open(payload), None) => (None, payload.clone()),
         (Payload::Shred { by, .. }, _) if !by.is_empty() => (Some(json!({ "by": by })), Bytes::new()),
-        (Payload::Sealed | Payload::Shredded | Payload::Shred { .. }, _) => (None, Bytes::new()),
+        (Payload::Entrusted(_) | Payload::Sealed | Payload::Shredded | Payload::Shred { .. }, _) => {
+            (None, Bytes::new())
+        }
     };
     Shown { kind, content, raw }
 }
@@ -184,6 +186,7 @@ fn kind_name(number: u16, kind: Option<Kind>) -> String {
     match kind {
         Some(kind) => name(kind).to_owned(),
         None if number == SHRED => "shred".to_owned(),
+        None if number == TAKEOVER => "takeover".to_owned(),
         None => format!("kind-{number}"),
     }
 }
@@ -201,7 +204,7 @@ fn show(entry: Entry) -> Message {
         event_time_ms: entry.event_time_ms,
         message_time_ms: entry.message_time_ms,
         received_time_ms: entry.received_time_ms,
-        sealed: matches!(entry.payload, Payload::Sealed),
+        sealed: matches!(entry.payload, Payload::Sealed | Payload::Entrusted(_)),
         shredded: matches!(entry.payload, Payload::Shredded),
         content,
         raw: text.filter(|text| !text.is_empty()),

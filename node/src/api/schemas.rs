@@ -63,6 +63,8 @@ pub struct PatientRow {
     /// Event time of the newest data, milliseconds since the Unix epoch.
     data_at: i64,
     discharged: bool,
+    /// The site that the patient belongs to and that this one stands in for; absent: this one.
+    origin: Option<String>,
 }
 
 #[derive(ToSchema)]
@@ -117,6 +119,8 @@ pub struct AlertRow {
     evidence: Vec<u64>,
     delivered_to: BTreeSet<String>,
     acknowledged: Option<Answer>,
+    /// The site that the patient belongs to and that this one stands in for; absent: this one.
+    origin: Option<String>,
 }
 
 #[derive(ToSchema)]
@@ -152,6 +156,7 @@ pub struct LedgerStatus {
     apply_version_known: u32,
     /// Why this site does not take part, and what to do; `null`: it does.
     notice: Option<String>,
+    keys: KeyCopies,
     /// What was found wrong with this site's ledger database.
     damage: Option<String>,
     /// Entries whose payloads were moved out of the database.
@@ -176,6 +181,19 @@ pub struct Archived {
     bytes: u64,
     /// The first so many entries of the ledger are in cold files now.
     cold_entries: u64,
+}
+
+/// Subjects' keys.
+#[derive(ToSchema)]
+pub struct KeyCopies {
+    /// Who holds this site's keys, too; `null`: no other site votes.
+    partner: Option<String>,
+    /// Of this site's subjects.
+    own: u64,
+    /// Of these, not known to be at the partner.
+    not_at_partner: u64,
+    /// Held for other sites, by site.
+    held: BTreeMap<String, u64>,
 }
 
 /// A site that takes part.
@@ -299,6 +317,7 @@ mod tests {
         check("Archived", &raft_ledger::Archived::default());
         check("Backup", &crate::http::sample::backup());
         check("PeerStatus", &crate::http::sample::ledger().peers[0]);
+        check("KeyCopies", &crate::http::sample::ledger().keys);
         check("MemberStatus", &crate::http::sample::member());
         check("Report", &raft_ledger::Report::default());
         check("PatientShredded", &actors::PatientShredded::default());

@@ -88,6 +88,12 @@ pub fn url(report: &Report, url: &Spot<Secret>, schemes: &[&str]) -> bool {
     right
 }
 
+/// Who stands in for whom is a matter between the sites of this consortium.
+pub fn no_peer(report: &Report, name: &Spot<String>) {
+    let text = format!("`{}` is none of ledger.peers; name one of them", name.written);
+    name.refuse(report, "takeover-unknown", text);
+}
+
 pub fn unknown_kind(report: &Report, kind: &Spot<String>, known: &[&str]) {
     let hint = match nearest(&kind.value, known) {
         Some(known) => format!(" (did you mean `{known}`?)"),

@@ -18,6 +18,9 @@ const RULES: &[&str] = &["news2"];
 /// 64 KiB to 1 PiB.
 const OUTBOX_BYTES: std::ops::RangeInclusive<u64> = 64 << 10..=1 << 50;
 const OUTBOX_BYTES_DEFAULT: u64 = 8 << 30;
+/// A leader that is replaced is silent for two seconds; whoever restarts, for some more.
+const TAKEOVER_AFTER_S: std::ops::RangeInclusive<u64> = 3..=24 * 3600;
+const TAKEOVER_AFTER_S_DEFAULT: u64 = 60;
 
 /// A day to a century.
 const RETENTION_DAYS: std::ops::RangeInclusive<u64> = 1..=36_500;
@@ -98,7 +101,8 @@ fn read(root: Table) -> Option<Config> {
         None => Some(None),
     };
     let feeds = feed::read_all(root.tables("feed"), &zone);
-    let sinks = sink::read_all(root.tables("sink"));
+    let peers = ledger.as_ref().map(|ledger| ledger.peers.as_slice());
+    let sinks = sink::read_all(root.tables("sink"), peers);
     // Without a feed there is nobody to score; feeds that do not read are told of themselves.
     let icu_wards = feeds
         .as_ref()
@@ -149,17 +153,27 @@ fn read_ledger(table: Table, site: Option<&str>) -> Option<Ledger> {
     let initialise = table.flag("initialise").unwrap_or(false);
     let outbox_max_bytes = table.number("outbox_max_bytes", OUTBOX_BYTES).unwrap_or(OUTBOX_BYTES_DEFAULT);
     let retention = table.table("retention").map(read_retention).unwrap_or_default();
+    let takeover_after_s =
+        table.number("takeover_after_s", TAKEOVER_AFTER_S).unwrap_or(TAKEOVER_AFTER_S_DEFAULT);
+    let takeover = table.text("takeover");
     let mut seen = BTreeMap::new();
     let peers: Vec<Option<Peer>> =
         table.tables("peers").into_iter().map(|peer| read_peer(peer, site, &mut seen)).collect();
+    if let Some(partner) = &takeover
+        && !seen.contains_key(&partner.value)
+    {
+        check::no_peer(table.report(), partner);
+    }
     table.finish();
     Some(Ledger {
         listen: listen?.value,
         keys: keys?.value,
         initialise,
         peers: peers.into_iter().collect::<Option<_>>()?,
+        takeover: takeover.map(|takeover| takeover.value),
         outbox_max_bytes,
         retention,
+        takeover_after_s,
     })
 }
 

@@ -5,24 +5,32 @@ use std::collections::BTreeMap;
 use super::check;
 use super::http::read_tls_ca;
 use super::table::{Spot, Table};
-use super::types::{Sink, SinkKind};
+use super::types::{Peer, Sink, SinkKind};
 
-pub fn read_all(tables: Vec<Table>) -> Option<Vec<Sink>> {
+/// `peers`: as far as they are known.
+pub fn read_all(tables: Vec<Table>, peers: Option<&[Peer]>) -> Option<Vec<Sink>> {
     let mut names = BTreeMap::new();
-    let sinks: Vec<Option<Sink>> = tables.into_iter().map(|table| read(table, &mut names)).collect();
+    let sinks: Vec<Option<Sink>> = tables.into_iter().map(|table| read(table, &mut names, peers)).collect();
     sinks.into_iter().collect()
 }
 
-fn read(table: Table, names: &mut BTreeMap<String, usize>) -> Option<Sink> {
+fn read(table: Table, names: &mut BTreeMap<String, usize>, peers: Option<&[Peer]>) -> Option<Sink> {
     let name = table.required("name").filter(|name| check::name(table.report(), name));
     if let Some(name) = &name {
         check::first(table.report(), name, names, "sink");
     }
     let kind = table.required("kind").and_then(|kind| read_kind(&table, &kind));
+    let takeover_for = table.texts("takeover_for");
+    for site in &takeover_for {
+        if peers.is_some_and(|peers| peers.iter().all(|peer| peer.name != site.value)) {
+            check::no_peer(table.report(), site);
+        }
+    }
     if kind.is_some() {
         table.finish();
     }
-    Some(Sink { name: name?.value, kind: kind? })
+    let takeover_for = takeover_for.into_iter().map(|site| site.value).collect();
+    Some(Sink { name: name?.value, kind: kind?, takeover_for })
 }
 
 fn read_kind(table: &Table, kind: &Spot<String>) -> Option<SinkKind> {

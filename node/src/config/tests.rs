@@ -21,6 +21,7 @@ keys = "keys/a"
 initialise = true
 outbox_max_bytes = 100_000_000
 retention = { after_days = 365, dir = "cold" }
+takeover = "c"
 peers = [ { name = "b", address = "127.0.0.1:7002" }, { name = "c", address = "127.0.0.1:7003" } ]
 
 [[feed]]
@@ -49,6 +50,7 @@ ack = "site"
 name = "ehr"
 kind = "webhook"
 url = "https://ehr.example/${SASL_PASSWORD}"
+takeover_for = ["b"]
 
 [scoring]
 rules = ["news2"]
@@ -97,6 +99,8 @@ fn reads_a_right_file() {
     assert_eq!(config.ledger.outbox_max_bytes, 100_000_000);
     assert_eq!(config.ledger.retention.after_days, Some(365));
     assert!(config.ledger.retention.dir.as_ref().is_some_and(|dir| dir.is_absolute()));
+    assert_eq!((config.ledger.takeover.as_deref(), config.ledger.takeover_after_s), (Some("c"), 60));
+    assert_eq!(config.sinks[0].takeover_for, ["b"]);
     let log = config.log.as_ref().expect("[log]");
     assert_eq!((log.listen.port(), log.tls.is_none()), (8090, true), "open to everybody on purpose");
     let FeedKind::Kafka { options, .. } = &config.feeds[1].kind else { panic!("kafka feed") };
@@ -218,7 +222,7 @@ fn names_a_file_that_is_not_there() {
 #[test]
 fn finds_listeners_that_clash() {
     let text = RIGHT.replace("127.0.0.1:2575", "127.0.0.1:7001");
-    check(&text, "20 feed[0].listen duplicate-listen");
+    check(&text, "21 feed[0].listen duplicate-listen");
 }
 
 #[test]
@@ -229,11 +233,21 @@ fn finds_a_model_for_intensive_care_where_no_feed_has_any() {
     let folder = tempfile::tempdir().expect("folder");
     load(&text, folder.path()).expect("no findings");
     let text = text.replace("icu_wards = [\"ICU*\", \"MICU\"]\n", "");
-    check(&text, "44 scoring.models[0] icu-wards-missing");
+    check(&text, "46 scoring.models[0] icu-wards-missing");
+}
+
+#[test]
+fn finds_takeovers_of_sites_that_are_no_peers() {
+    let text = RIGHT.replace("takeover = \"c\"", "takeover = \"a\"\ntakeover_after_s = 1");
+    let text = text.replace("takeover_for = [\"b\"]", "takeover_for = [\"b\", \"d\"]");
+    check(
+        &text,
+        "14 ledger.takeover takeover-unknown\n15 ledger.takeover_after_s value-invalid\n45 sink[0].takeover_for[1] takeover-unknown",
+    );
 }
 
 #[test]
 fn finds_mistakes_of_the_public_log() {
     let text = RIGHT.replace("\"0.0.0.0:8090\"", "\"127.0.0.1:7001\"\ntls_key = \"key.pem\"\nport = 1");
-    check(&text, "48 log.listen duplicate-listen\n49 log.tls_key missing-field\n50 log.port unknown-field");
+    check(&text, "50 log.listen duplicate-listen\n51 log.tls_key missing-field\n52 log.port unknown-field");
 }

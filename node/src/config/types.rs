@@ -86,8 +86,13 @@ pub struct Ledger {
     /// True at exactly one site of a consortium.
     pub initialise: bool,
     pub peers: Vec<Peer>,
+    /// The peer that holds this site's keys, too, and stands in for it when it is gone; the next voter in the order of the
+    /// names unless given.
+    pub takeover: Option<String>,
     /// What messages of feeds with `ack = "site"` may take on the disk until a quorum has them.
     pub outbox_max_bytes: u64,
+    /// After so long without a word from a site the leader says that it is gone.
+    pub takeover_after_s: u64,
     pub retention: Retention,
 }
 
@@ -198,6 +203,8 @@ impl FeedKind {
 pub struct Sink {
     pub name: String,
     pub kind: SinkKind,
+    /// Sites whose alerts it also gets while this site stands in for them.
+    pub takeover_for: Vec<String>,
 }
 
 #[derive(Clone, Debug)]

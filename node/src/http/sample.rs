@@ -2,7 +2,9 @@
 
 use actors::{AlertRow, FeedStatus, PatientRow, RiskNow};
 use clinical::Time;
-use raft_ledger::{Backup, CosignedCheckpoint, MemberRole, MemberStatus, PeerStatus, Role, Status};
+use raft_ledger::{
+    Backup, CosignedCheckpoint, KeyCopies, MemberRole, MemberStatus, PeerStatus, Role, Status,
+};
 
 pub fn patient() -> PatientRow {
     PatientRow {
@@ -22,6 +24,7 @@ pub fn patient() -> PatientRow {
         }],
         data_at: Time(5),
         discharged: false,
+        origin: Some("b".into()),
     }
 }
 
@@ -45,6 +48,7 @@ pub fn alert() -> AlertRow {
         evidence: vec![3, 6],
         delivered_to: Default::default(),
         acknowledged: None,
+        origin: Some("b".into()),
     }
 }
 
@@ -84,6 +88,12 @@ pub fn ledger() -> Status {
         apply_version: 0,
         apply_version_known: 1,
         notice: None,
+        keys: KeyCopies {
+            partner: Some("b".into()),
+            own: 7,
+            not_at_partner: 1,
+            held: [("b".to_owned(), 3)].into(),
+        },
         damage: None,
         cold: Default::default(),
     }

@@ -26,7 +26,7 @@ impl Lookup {
             _ if entry.kind != Kind::Message as u16 => None,
             Payload::Open(payload) => Some(Kept::Readable(payload)),
             Payload::Shredded => Some(Kept::Shredded),
-            Payload::Sealed | Payload::Shred { .. } => None,
+            Payload::Entrusted(_) | Payload::Sealed | Payload::Shred { .. } => None,
         }
     }
 

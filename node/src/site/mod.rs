@@ -127,8 +127,10 @@ pub fn ledger_config(config: &Config) -> raft_ledger::Config {
     made.outbox_bytes_max = ledger.outbox_max_bytes;
     made.archive_after = ledger.retention.after_days.map(|days| Duration::from_secs(days * DAY_S));
     made.cold_dir.clone_from(&ledger.retention.dir);
+    made.takeover_after = Some(Duration::from_secs(ledger.takeover_after_s));
     let peer =
         |peer: &crate::config::Peer| PeerConfig { name: peer.name.clone(), address: peer.address.clone() };
+    made.partner.clone_from(&ledger.takeover);
     made.peers = ledger.peers.iter().map(peer).collect();
     made
 }

@@ -40,7 +40,8 @@ pub fn make(sink: &Sink, site: &str) -> anyhow::Result<actors::Sink> {
             ("mllp", oru(site), Box::new(mllp::Sink::new(config, Arc::new(judge))))
         }
     };
-    Ok(actors::Sink { name: sink.name.clone(), kind, sink: made, form })
+    let takeover_for = sink.takeover_for.clone();
+    Ok(actors::Sink { name: sink.name.clone(), kind, sink: made, form, takeover_for })
 }
 
 fn oru(site: &str) -> SinkForm {

@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use super::file::header;
@@ -39,8 +39,9 @@ impl KeyFile {
         }
         let mut file = File::options().read(true).write(true).open(path).map_err(io)?;
         lock(&file, path)?;
-        // What an interrupted rewriting left: nobody has used it.
+        // What an interrupted rewriting left: a file that nobody has used, or the former one.
         wipe_if_there(&beside(path)).map_err(io)?;
+        wipe_former(path).map_err(io)?;
         let mut bytes = Vec::new();
         file.read_to_end(&mut bytes).map_err(io)?;
         Ok((KeyFile::Disk { file, end: bytes.len() as u64 }, bytes))
@@ -103,13 +104,23 @@ pub(super) fn sync_dir(path: &Path) -> io::Result<()> {
     File::open(folder(path))?.sync_all()
 }
 
-/// Overwrites what the file held. The file system may have kept copies: only one that encrypts forgets for certain.
-pub(super) fn wipe(file: &KeyFile) -> io::Result<()> {
-    match file {
-        KeyFile::Disk { file, .. } => wipe_file(file),
-        #[cfg(any(test, feature = "sim"))]
-        KeyFile::Simulated(_) => Ok(()),
-    }
+/// So that the former file can be found, and wiped, once another one has its name.
+pub(super) fn name_former(path: &Path) -> io::Result<()> {
+    wipe_former(path)?;
+    fs::hard_link(path, former(path))
+}
+
+/// Overwrites what the former file held, if it is there. The file system may have kept copies: only one that encrypts
+/// forgets for certain.
+pub(super) fn wipe_former(path: &Path) -> io::Result<()> {
+    let former = former(path);
+    let is_still_it = match fs::metadata(&former) {
+        // The new file was never put in its place.
+        Ok(found) => fs::metadata(path).is_ok_and(|it| (it.dev(), it.ino()) == (found.dev(), found.ino())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error),
+    };
+    if is_still_it { fs::remove_file(&former) } else { wipe_if_there(&former) }
 }
 
 /// The set-asides of torn frames: they, too, hold keys.
@@ -153,6 +164,10 @@ fn lock(file: &File, path: &Path) -> Result<(), LedgerError> {
 
 fn beside(path: &Path) -> PathBuf {
     with_suffix(path, ".new")
+}
+
+fn former(path: &Path) -> PathBuf {
+    with_suffix(path, ".former")
 }
 
 fn folder(path: &Path) -> &Path {

@@ -3,11 +3,14 @@
 //! ```text
 //! "MEDKEYS" ‖ u8 version ‖ [16] master check: HMAC-SHA256(master key, "medulla key store v1\n")[..16]
 //!   version 2, after keys were destroyed: u64 length of the frames that were written with it, u32 CRC-32C of that
-//! frames, one per `ensure` or `retire`, each synced before the next is written:
-//!   u32 0x4b465231, u32 body length, u32 CRC-32C of these two, u32 CRC-32C of the body
+//! frames, one per `ensure`, `retire` or `hold`, each synced before the next is written:
+//!   u32 magic, u32 body length, u32 CRC-32C of these two, u32 CRC-32C of the body
+//!   magic 0x4b465231: keys of this site's subjects
 //!   body: records of u8 type, [32] subject, [16] key id, [12] nonce, [48] AES-256-GCM(master key, nonce, key,
 //!         associated data = type ‖ subject ‖ key id)
 //!         type 1: the key in use for its subject from here on; type 2: a key that is retired from here on
+//!   magic 0x4b465232: keys of another site's subjects, held for that site
+//!   body: u8 length, that site's name; records of type 3, the name at the end of their associated data
 //! ```
 //! A torn last frame (cut off, or with unwritten, all-zero sectors) was never used: it is set aside in
 //! `<file>.torn-<offset>` and cut off. Anything else that is wrong is damage and an error, and so is anything in the
@@ -21,27 +24,53 @@ use hmac::{Hmac, Mac};
 use rand::RngCore;
 use sha2::Sha256;
 
-use super::KeyId;
+use super::SubjectKey;
 use crate::keys::Secret;
 use crate::random;
+use crate::record::SiteName;
 use crate::types::{LedgerError, Subject};
 
 const MAGIC: &[u8; 8] = b"MEDKEYS\x01";
 const MAGIC_WHOLE: &[u8; 8] = b"MEDKEYS\x02";
 const WHOLE_LEN: usize = 8 + 4;
 pub(super) const HEADER_LEN: usize = 24;
-const FRAME_MAGIC: [u8; 4] = 0x4b46_5231_u32.to_be_bytes();
+const OWN_MAGIC: [u8; 4] = 0x4b46_5231_u32.to_be_bytes();
+const HELD_MAGIC: [u8; 4] = 0x4b46_5232_u32.to_be_bytes();
 pub(super) const FRAME_HEADER_LEN: usize = 16;
 pub(super) const SECTOR_LEN: usize = 512;
 const IN_USE: u8 = 1;
 const RETIRED: u8 = 2;
+const HELD: u8 = 3;
 pub(super) const RECORD_LEN: usize = 1 + 32 + 16 + 12 + 48;
 
 pub(super) struct Record {
-    pub(super) subject: Subject,
-    pub(super) id: KeyId,
-    pub(super) key: Secret,
-    pub(super) in_use: bool,
+    pub(super) key: SubjectKey,
+    pub(super) role: Role,
+}
+
+#[derive(Clone, PartialEq, Eq)]
+pub(super) enum Role {
+    InUse,
+    Retired,
+    /// A key of another site's.
+    Held(SiteName),
+}
+
+impl Role {
+    fn type_(&self) -> u8 {
+        match self {
+            Role::InUse => IN_USE,
+            Role::Retired => RETIRED,
+            Role::Held(_) => HELD,
+        }
+    }
+
+    fn home(&self) -> Option<&SiteName> {
+        match self {
+            Role::Held(home) => Some(home),
+            Role::InUse | Role::Retired => None,
+        }
+    }
 }
 
 pub(super) fn header(master: &Secret) -> Vec<u8> {
@@ -55,19 +84,25 @@ pub(super) fn header_of_whole(master: &Secret, frames: &[u8]) -> Vec<u8> {
     [MAGIC_WHOLE.as_slice(), &master_check(master), &len, &crc].concat()
 }
 
+/// All of them of one site.
 pub(super) fn frame(master: &Secret, records: &[Record]) -> Result<Vec<u8>, LedgerError> {
     let cipher = Aes256Gcm::new(master.expose().into());
-    let mut body = Vec::with_capacity(records.len() * RECORD_LEN);
-    for record in records {
+    let home = records.first().and_then(|record| record.role.home());
+    let mut body = Vec::with_capacity(64 + records.len() * RECORD_LEN);
+    if let Some(home) = home {
+        home.encode(&mut body);
+    }
+    for Record { key: SubjectKey { subject, id, key }, role } in records {
         let start = body.len();
-        body.push(if record.in_use { IN_USE } else { RETIRED });
-        body.extend_from_slice(&record.subject.0);
-        body.extend_from_slice(&record.id);
+        body.push(role.type_());
+        body.extend_from_slice(&subject.0);
+        body.extend_from_slice(id);
         let mut nonce = [0; 12];
         random::os_rng().fill_bytes(&mut nonce);
-        let mut wrapped = *record.key.expose();
+        let mut wrapped = *key.expose();
+        let associated = associated(&body[start..], home);
         let tag = cipher
-            .encrypt_in_place_detached(Nonce::from_slice(&nonce), &body[start..], &mut wrapped)
+            .encrypt_in_place_detached(Nonce::from_slice(&nonce), &associated, &mut wrapped)
             .map_err(|_| LedgerError::Keys("a subject's key could not be encrypted".into()))?;
         body.extend_from_slice(&nonce);
         body.extend_from_slice(&wrapped);
@@ -75,12 +110,16 @@ pub(super) fn frame(master: &Secret, records: &[Record]) -> Result<Vec<u8>, Ledg
     }
     let len = u32::try_from(body.len())
         .map_err(|_| LedgerError::Keys("more subjects at once than one frame of keys can hold".into()))?;
-    let mut frame = FRAME_MAGIC.to_vec();
+    let mut frame = if home.is_some() { HELD_MAGIC } else { OWN_MAGIC }.to_vec();
     frame.extend_from_slice(&len.to_be_bytes());
     frame.extend_from_slice(&crc32c::crc32c(&frame).to_be_bytes());
     frame.extend_from_slice(&crc32c::crc32c(&body).to_be_bytes());
     frame.extend_from_slice(&body);
     Ok(frame)
+}
+
+fn associated(head: &[u8], home: Option<&SiteName>) -> Vec<u8> {
+    [head, home.map_or("", SiteName::as_str).as_bytes()].concat()
 }
 
 /// All records in their order, and where the last whole frame ends.
@@ -104,11 +143,17 @@ pub(super) fn read(path: &Path, bytes: &[u8], master: &Secret) -> Result<(Vec<Re
     let cipher = Aes256Gcm::new(master.expose().into());
     let mut records = Vec::new();
     let mut at = if header[..8] == MAGIC[..] { HEADER_LEN } else { HEADER_LEN + WHOLE_LEN };
-    while let Some(body) = bytes.get(at..).and_then(frame_body) {
-        for (n, record) in body.chunks(RECORD_LEN).enumerate() {
-            records.push(read_record(record, &cipher).ok_or_else(|| {
-                damaged(at + FRAME_HEADER_LEN + n * RECORD_LEN, "a record that cannot be read")
-            })?);
+    while let Some(frame) = bytes.get(at..)
+        && let Some(body) = frame_body(frame)
+    {
+        let bad = |offset: usize| damaged(at + FRAME_HEADER_LEN + offset, "a record that cannot be read");
+        let (home, rest) = match frame.starts_with(&HELD_MAGIC) {
+            true => read_home(body).map(|(home, rest)| (Some(home), rest)).ok_or_else(|| bad(0))?,
+            false => (None, body),
+        };
+        for (n, record) in rest.chunks(RECORD_LEN).enumerate() {
+            let offset = body.len() - rest.len() + n * RECORD_LEN;
+            records.push(read_record(record, home.as_ref(), &cipher).ok_or_else(|| bad(offset))?);
         }
         at += FRAME_HEADER_LEN + body.len();
     }
@@ -134,7 +179,8 @@ fn frame_body(bytes: &[u8]) -> Option<&[u8]> {
 /// The body length in an undamaged frame header.
 fn frame_len(bytes: &[u8]) -> Option<usize> {
     let (checked, rest) = bytes.split_first_chunk::<8>()?;
-    let len = checked.strip_prefix(&FRAME_MAGIC)?.first_chunk::<4>()?;
+    let len = checked.strip_prefix(&OWN_MAGIC).or_else(|| checked.strip_prefix(&HELD_MAGIC))?;
+    let len = len.first_chunk::<4>()?;
     (crc32c::crc32c(checked).to_be_bytes() == *rest.first_chunk::<4>()?)
         .then_some(u32::from_be_bytes(*len) as usize)
 }
@@ -154,12 +200,19 @@ fn is_torn(bytes: &[u8], at: usize) -> bool {
     torn && !(1..rest.len()).any(|later| rest.get(later..).and_then(frame_body).is_some())
 }
 
-fn read_record(record: &[u8], cipher: &Aes256Gcm) -> Option<Record> {
-    let (associated, sealed) = record.split_at_checked(1 + 32 + 16)?;
-    let (type_, named) = associated.split_first()?;
-    let in_use = match *type_ {
-        IN_USE => true,
-        RETIRED => false,
+fn read_home(body: &[u8]) -> Option<(SiteName, &[u8])> {
+    let (len, rest) = body.split_first()?;
+    let (name, rest) = rest.split_at_checked(usize::from(*len))?;
+    Some((SiteName::new(std::str::from_utf8(name).ok()?)?, rest))
+}
+
+fn read_record(record: &[u8], home: Option<&SiteName>, cipher: &Aes256Gcm) -> Option<Record> {
+    let (head, sealed) = record.split_at_checked(1 + 32 + 16)?;
+    let (type_, named) = head.split_first()?;
+    let role = match (*type_, home) {
+        (IN_USE, None) => Role::InUse,
+        (RETIRED, None) => Role::Retired,
+        (HELD, Some(home)) => Role::Held(home.clone()),
         _ => return None,
     };
     let (subject, id) = named.split_first_chunk::<32>()?;
@@ -167,8 +220,9 @@ fn read_record(record: &[u8], cipher: &Aes256Gcm) -> Option<Record> {
     let (mut key, tag) = (*sealed.first_chunk::<32>()?, sealed.get(32..)?);
     let tag: [u8; 16] = tag.try_into().ok()?;
     let (nonce, tag) = (Nonce::from_slice(nonce), Tag::from_slice(&tag));
-    cipher.decrypt_in_place_detached(nonce, associated, &mut key, tag).ok()?;
-    Some(Record { subject: Subject(*subject), id: id.try_into().ok()?, key: Secret::new(key), in_use })
+    cipher.decrypt_in_place_detached(nonce, &associated(head, home), &mut key, tag).ok()?;
+    let key = SubjectKey { subject: Subject(*subject), id: id.try_into().ok()?, key: Secret::new(key) };
+    Some(Record { key, role })
 }
 
 fn master_check(master: &Secret) -> [u8; 16] {

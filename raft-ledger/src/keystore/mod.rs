@@ -1,28 +1,47 @@
 //! The keys of subjects: made at first use, on disk before their first use, encrypted under the site's master
-//! key, in a file of their own outside raft log, snapshots and backups (`file.rs` specifies it).
+//! key, in a file of their own outside raft log, snapshots and backups (`file.rs` specifies it). Beside them the keys
+//! that this site holds for others (`partner/`).
 //!
 //! A key is in use, or retired: it opens what it sealed and seals nothing any more. To destroy one is to write the
 //! file anew without it and to wipe the old one: a note that a key is dead would leave the key on the disk.
 
 mod disk;
 mod file;
+mod keys;
 mod rewrite;
+mod ring;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use rand::RngCore;
 
 use self::disk::KeyFile;
-use self::file::Record;
+use self::file::{Record, Role};
+use self::keys::Keys;
+pub(crate) use self::ring::Digest;
+use self::ring::Ring;
 use crate::keys::Secret;
 use crate::random;
+use crate::record::SiteName;
 use crate::types::{LedgerError, Subject};
 
 pub(crate) type KeyId = [u8; 16];
+/// Keys that entries may be sealed with.
+pub(crate) type ReadyKeys = HashMap<Subject, (KeyId, Secret)>;
+/// Whose keys: another site's that are held for it, or with `None` this site's own.
+pub(crate) type Home<'a> = Option<&'a SiteName>;
+
+/// One key of one subject.
+#[derive(Clone)]
+pub(crate) struct SubjectKey {
+    pub(crate) subject: Subject,
+    pub(crate) id: KeyId,
+    pub(crate) key: Secret,
+}
 
 pub(crate) struct KeyStore {
     path: PathBuf,
@@ -36,12 +55,6 @@ struct Pen {
     file: Option<KeyFile>,
     /// The file still holds keys that were destroyed.
     stale: bool,
-}
-
-#[derive(Default)]
-struct Keys {
-    in_use: HashMap<Subject, KeyId>,
-    by_id: HashMap<KeyId, (Subject, Secret)>,
 }
 
 impl KeyStore {
@@ -67,7 +80,7 @@ impl KeyStore {
         let mut fresh: HashMap<Subject, Record> = HashMap::new();
         {
             let keys = self.read();
-            for subject in subjects.iter().filter(|subject| !keys.in_use.contains_key(subject)) {
+            for subject in subjects.iter().filter(|subject| !keys.has_in_use(subject)) {
                 fresh.entry(*subject).or_insert_with(|| Record::fresh(*subject));
             }
         }
@@ -80,20 +93,38 @@ impl KeyStore {
         let mut pen = self.pen.lock().unwrap_or_else(PoisonError::into_inner);
         let retired: HashMap<KeyId, Record> = {
             let keys = self.read();
-            let used = subjects.iter().filter_map(|subject| keys.in_use.get(subject));
-            used.filter_map(|id| Some((*id, keys.record(id, false)?))).collect()
+            let used = subjects.iter().filter_map(|subject| keys.used(subject));
+            used.map(|key| (key.id, Record { key, role: Role::Retired })).collect()
         };
         self.add(&mut pen, retired.into_values().collect())?;
         Ok(self.keys_of(subjects))
     }
 
-    /// Every key of these subjects, in use or retired.
+    /// Puts keys that another site asks this one to hold onto the disk; those that are here already cost nothing.
+    /// Blocks on a sync; errors as of `ensure`.
+    pub(crate) fn hold(&self, home: &SiteName, keys: Vec<SubjectKey>) -> Result<(), LedgerError> {
+        self.take(Some(home), &Role::Held(home.clone()), keys)
+    }
+
+    /// Takes own keys back that another site held: they open what they sealed. Blocks; errors as of `ensure`.
+    pub(crate) fn adopt(&self, keys: Vec<SubjectKey>) -> Result<(), LedgerError> {
+        self.take(None, &Role::Retired, keys)
+    }
+
+    fn take(&self, home: Home, role: &Role, keys: Vec<SubjectKey>) -> Result<(), LedgerError> {
+        let mut pen = self.pen.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = |id: &KeyId| self.read().ring(home).is_some_and(|ring| ring.get(id).is_some());
+        let fresh = keys.into_iter().filter(|key| !known(&key.id));
+        let records = fresh.map(|key| Record { key, role: role.clone() }).collect();
+        self.add(&mut pen, records)
+    }
+
+    /// Every own key of these subjects, in use or retired.
     pub(crate) fn keys_of(&self, subjects: &[Subject]) -> Vec<(Subject, KeyId)> {
         let wanted: HashSet<&Subject> = subjects.iter().collect();
         let keys = self.read();
-        let mut found: Vec<(Subject, KeyId)> = keys
-            .by_id
-            .iter()
+        let own = keys.ring(None).into_iter().flat_map(|ring| ring.iter());
+        let mut found: Vec<(Subject, KeyId)> = own
             .filter(|(_, (subject, _))| wanted.contains(subject))
             .map(|(id, (subject, _))| (*subject, *id))
             .collect();
@@ -103,11 +134,11 @@ impl KeyStore {
 
     /// Makes these keys be gone, here and on the disk; how many there were. At once they open nothing any more, also
     /// where the disk fails: the next call then makes up for it. Blocks.
-    pub(crate) fn destroy(&self, ids: &[KeyId]) -> Result<usize, LedgerError> {
+    pub(crate) fn destroy(&self, home: Home, ids: &[KeyId]) -> Result<usize, LedgerError> {
         let mut pen = self.pen.lock().unwrap_or_else(PoisonError::into_inner);
         let gone = {
             let mut keys = self.write();
-            ids.iter().filter(|id| keys.remove(id)).count()
+            ids.iter().filter(|id| keys.remove(home, id)).count()
         };
         pen.stale |= gone > 0;
         if pen.stale {
@@ -120,23 +151,78 @@ impl KeyStore {
 
     /// The key in use for a subject.
     pub(crate) fn key_of(&self, subject: &Subject) -> Option<(KeyId, Secret)> {
+        self.read().used(subject).map(|key| (key.id, key.key))
+    }
+
+    pub(crate) fn key_by_id(&self, home: Home, id: &KeyId) -> Option<(Subject, Secret)> {
+        self.read().ring(home)?.get(id).cloned()
+    }
+
+    pub(crate) fn has_id(&self, home: Home, id: &KeyId) -> bool {
+        self.read().ring(home).is_some_and(|ring| ring.get(id).is_some())
+    }
+
+    /// As of `Keys::ready`.
+    pub(crate) fn ready(&self, subjects: &[Subject]) -> Option<ReadyKeys> {
+        self.read().ready(subjects)
+    }
+
+    pub(crate) fn unkept(&self, subjects: &[Subject]) -> Vec<SubjectKey> {
+        self.read().unkept(subjects)
+    }
+
+    pub(crate) fn pending(&self) -> Vec<KeyId> {
+        self.read().pending().copied().collect()
+    }
+
+    pub(crate) fn count_pending(&self) -> usize {
+        self.read().pending().count()
+    }
+
+    pub(crate) fn is_pending(&self, id: &KeyId) -> bool {
+        self.read().is_pending(id)
+    }
+
+    pub(crate) fn kept(&self, ids: &[KeyId], everywhere: bool) {
+        self.write().kept(ids, everywhere);
+    }
+
+    pub(crate) fn astray(&self, ids: &[KeyId]) {
+        self.write().astray(ids);
+    }
+
+    pub(crate) fn digest(&self, home: Home) -> Digest {
+        self.read().ring(home).map(Ring::digest).unwrap_or_default()
+    }
+
+    /// How many keys are held for which sites.
+    pub(crate) fn held(&self) -> BTreeMap<SiteName, u64> {
         let keys = self.read();
-        let id = keys.in_use.get(subject)?;
-        let (_, key) = keys.by_id.get(id)?;
-        Some((*id, key.clone()))
+        let counts = keys.held().map(|(home, ring)| (home.clone(), ring.digest().count));
+        counts.filter(|(_, count)| *count > 0).collect()
     }
 
-    pub(crate) fn key_by_id(&self, id: &KeyId) -> Option<(Subject, Secret)> {
-        self.read().by_id.get(id).cloned()
+    /// As of `Ring::ids_between`, at most `limit`.
+    pub(crate) fn ids_between(
+        &self,
+        home: Home,
+        (after, upto): (Option<KeyId>, Option<KeyId>),
+        limit: usize,
+    ) -> Vec<KeyId> {
+        let keys = self.read();
+        let found = keys.ring(home).map(|ring| ring.ids_between(after, upto).take(limit).copied().collect());
+        found.unwrap_or_default()
     }
 
-    pub(crate) fn has_id(&self, id: &KeyId) -> bool {
-        self.read().by_id.contains_key(id)
+    /// Those of them that are here.
+    pub(crate) fn give(&self, home: Home, ids: &[KeyId]) -> Vec<SubjectKey> {
+        let keys = self.read();
+        ids.iter().filter_map(|id| keys.ring(home)?.key(id)).collect()
     }
 
     fn all_known(&self, subjects: &[Subject]) -> bool {
         let keys = self.read();
-        subjects.iter().all(|subject| keys.in_use.contains_key(subject))
+        subjects.iter().all(|subject| keys.has_in_use(subject))
     }
 
     /// Onto the disk first.
@@ -164,41 +250,11 @@ impl KeyStore {
     }
 }
 
-impl Keys {
-    fn insert(&mut self, record: Record) {
-        let Record { subject, id, key, in_use } = record;
-        if in_use {
-            self.in_use.insert(subject, id);
-        } else if self.in_use.get(&subject) == Some(&id) {
-            self.in_use.remove(&subject);
-        }
-        self.by_id.insert(id, (subject, key));
-    }
-
-    /// Whether it was there.
-    fn remove(&mut self, id: &KeyId) -> bool {
-        let Some((subject, _)) = self.by_id.remove(id) else { return false };
-        if self.in_use.get(&subject) == Some(id) {
-            self.in_use.remove(&subject);
-        }
-        true
-    }
-
-    fn record(&self, id: &KeyId, in_use: bool) -> Option<Record> {
-        let (subject, key) = self.by_id.get(id)?;
-        Some(Record { subject: *subject, id: *id, key: key.clone(), in_use })
-    }
-
-    fn records(&self) -> Vec<Record> {
-        let used = |id: &KeyId| self.by_id.get(id).is_some_and(|(of, _)| self.in_use.get(of) == Some(id));
-        self.by_id.keys().filter_map(|id| self.record(id, used(id))).collect()
-    }
-}
-
 impl Record {
     fn fresh(subject: Subject) -> Record {
         let mut id = [0; 16];
         random::os_rng().fill_bytes(&mut id);
-        Record { subject, id, key: Secret::random(&mut random::os_rng()), in_use: true }
+        let key = SubjectKey { subject, id, key: Secret::random(&mut random::os_rng()) };
+        Record { key, role: Role::InUse }
     }
 }

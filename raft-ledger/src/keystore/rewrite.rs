@@ -1,5 +1,6 @@
 //! Writing the key store anew, without the keys that were destroyed. A crash at any step leaves the former file or
-//! the new one under its name, each whole; whoever opens the former one destroys the same keys again.
+//! the new one under its name, each whole; whoever opens the former one destroys the same keys again. The former one
+//! keeps a second name until it is wiped, so that the next start finds it and ends that.
 
 use std::path::Path;
 
@@ -16,11 +17,11 @@ pub(super) fn rewrite(
     path: &Path,
     file: &mut Option<KeyFile>,
     master: &Secret,
-    records: &[Record],
+    records: &[Vec<Record>],
 ) -> Result<(), LedgerError> {
     let io = |source| LedgerError::Io { path: path.display().to_string(), source };
     let mut frames = Vec::new();
-    for part in records.chunks(FRAME_RECORDS) {
+    for part in records.iter().flat_map(|of_one_site| of_one_site.chunks(FRAME_RECORDS)) {
         frames.extend(frame(master, part)?);
     }
     let bytes = [header_of_whole(master, &frames), frames].concat();
@@ -30,14 +31,13 @@ pub(super) fn rewrite(
         return Ok(());
     }
     let fresh = disk::write_beside(path, &bytes).map_err(io)?;
+    disk::name_former(path).map_err(io)?;
     disk::put_in_place(path).map_err(io)?;
     // Unless the folder is synced, a crash brings the former file back, and keys that are appended now were lost:
     // then nothing may be appended.
-    let former = file.take();
+    drop(file.take());
     disk::sync_dir(path).map_err(io)?;
     *file = Some(fresh);
-    if let Some(former) = &former {
-        disk::wipe(former).map_err(io)?;
-    }
+    disk::wipe_former(path).map_err(io)?;
     disk::wipe_torn(path).map_err(io)
 }

@@ -32,7 +32,7 @@ fn keys_outlive_the_process_and_stay_the_same() {
     store.ensure(&[1, 2, 3, 4].map(subject)).unwrap();
     assert_eq!(keys(&store), first);
     assert!(first.iter().all(Option::is_some) && first[0] != first[1]);
-    assert_eq!(store.key_by_id(&first[2].unwrap().0).unwrap().0, subject(3));
+    assert_eq!(store.key_by_id(None, &first[2].unwrap().0).unwrap().0, subject(3));
     assert!(store.key_of(&subject(5)).is_none());
     assert_eq!(
         fs::metadata(&path).unwrap().len() as usize,
@@ -105,7 +105,7 @@ fn a_changed_byte_is_an_error_wherever_it_is() {
 fn what_was_written_whole_is_never_torn() {
     let (_dir, path) = filled();
     let store = KeyStore::open(&path, master()).unwrap();
-    store.destroy(&[store.key_of(&subject(2)).unwrap().0]).unwrap();
+    store.destroy(None, &[store.key_of(&subject(2)).unwrap().0]).unwrap();
     let rewritten = fs::metadata(&path).unwrap().len() as usize;
     store.ensure(&[subject(5)]).unwrap();
     drop(store);
@@ -175,7 +175,7 @@ fn a_retired_key_opens_and_seals_nothing_also_after_a_restart() {
     assert_eq!(store.retire(&[subject(1), subject(9)]).unwrap(), [(subject(1), former)]);
     let check = |store: &KeyStore| {
         assert!(store.key_of(&subject(1)).is_none() && store.key_of(&subject(2)).is_some());
-        assert_eq!(store.key_by_id(&former).unwrap().0, subject(1));
+        assert_eq!(store.key_by_id(None, &former).unwrap().0, subject(1));
     };
     check(&store);
     drop(store);
@@ -206,15 +206,15 @@ fn a_destroyed_key_is_nowhere_and_the_others_stay() {
     let (before, gone) = (fs::read(&path).unwrap(), ids(&store, &[1, 3]));
     let others = [2, 4].map(|n| *store.key_of(&subject(n)).unwrap().1.expose());
     let former = fs::File::open(&path).unwrap();
-    assert_eq!(store.destroy(&gone).unwrap(), 2);
-    assert_eq!(store.destroy(&gone).unwrap(), 0);
+    assert_eq!(store.destroy(None, &gone).unwrap(), 2);
+    assert_eq!(store.destroy(None, &gone).unwrap(), 0);
     // What a handle of the former file still reads was overwritten.
     let mut wiped = vec![1; before.len()];
     std::os::unix::fs::FileExt::read_exact_at(&former, &mut wiped, 0).unwrap();
     assert!(wiped.iter().all(|byte| *byte == 0));
     assert!(!torn.exists());
     let check = |store: &KeyStore| {
-        assert!(gone.iter().all(|id| !store.has_id(id)) && ids(store, &[1, 3]).is_empty());
+        assert!(gone.iter().all(|id| !store.has_id(None, id)) && ids(store, &[1, 3]).is_empty());
         assert_eq!([2, 4].map(|n| *store.key_of(&subject(n)).unwrap().1.expose()), others);
     };
     check(&store);
@@ -242,7 +242,7 @@ fn a_crash_at_any_step_leaves_a_whole_file_and_the_next_call_ends_the_work() {
     let before = fs::read(&path).unwrap();
     let store = KeyStore::open(&path, master()).unwrap();
     let (gone, kept) = (ids(&store, &[1]), ids(&store, &[2, 3, 4]));
-    store.destroy(&gone).unwrap();
+    store.destroy(None, &gone).unwrap();
     drop(store);
     let after = fs::read(&path).unwrap();
     let beside = dir.path().join("subjects.keys.new");
@@ -252,7 +252,7 @@ fn a_crash_at_any_step_leaves_a_whole_file_and_the_next_call_ends_the_work() {
         let store = KeyStore::open(&path, master()).unwrap();
         assert!(!beside.exists(), "what was never put in its place is removed");
         assert_eq!((ids(&store, &[1]), ids(&store, &[2, 3, 4])), (gone.clone(), kept.clone()));
-        assert_eq!(store.destroy(&gone).unwrap(), 1);
+        assert_eq!(store.destroy(None, &gone).unwrap(), 1);
         drop(store);
         let store = KeyStore::open(&path, master()).unwrap();
         assert_eq!((ids(&store, &[1]), ids(&store, &[2, 3, 4])), (vec![], kept.clone()));
@@ -260,7 +260,105 @@ fn a_crash_at_any_step_leaves_a_whole_file_and_the_next_call_ends_the_work() {
     }
     fs::write(&path, &after).unwrap();
     let store = KeyStore::open(&path, master()).unwrap();
-    assert_eq!((store.destroy(&gone).unwrap(), ids(&store, &[2, 3, 4])), (0, kept));
+    assert_eq!((store.destroy(None, &gone).unwrap(), ids(&store, &[2, 3, 4])), (0, kept));
+}
+
+/// A crash between the rename and the wipe leaves the former file under its second name; one before the rename leaves
+/// the very file under both.
+#[test]
+fn a_restart_wipes_what_a_crash_left_of_the_former_file() {
+    let (dir, path) = filled();
+    let before = fs::read(&path).unwrap();
+    let store = KeyStore::open(&path, master()).unwrap();
+    let (gone, kept) = (ids(&store, &[1]), ids(&store, &[2, 3, 4]));
+    store.destroy(None, &gone).unwrap();
+    drop(store);
+    let former = dir.path().join("subjects.keys.former");
+    assert!(!former.exists());
+    fs::write(&former, &before).unwrap();
+    let still_read = fs::File::open(&former).unwrap();
+    drop(KeyStore::open(&path, master()).unwrap());
+    let mut wiped = vec![1; before.len()];
+    std::os::unix::fs::FileExt::read_exact_at(&still_read, &mut wiped, 0).unwrap();
+    assert!(wiped.iter().all(|byte| *byte == 0) && !former.exists());
+
+    fs::hard_link(&path, &former).unwrap();
+    let store = KeyStore::open(&path, master()).unwrap();
+    assert!(!former.exists());
+    assert_eq!((ids(&store, &[1]), ids(&store, &[2, 3, 4])), (vec![], kept));
+    // And a former file that could not be wiped is wiped by the next rewriting.
+    fs::write(&former, &before).unwrap();
+    store.destroy(None, &ids(&store, &[2])).unwrap();
+    assert!(!former.exists());
+}
+
+#[test]
+fn keys_held_for_others_are_kept_apart_from_own_ones_and_outlive_the_process() {
+    let (_dir, path) = filled();
+    let (b, c) = (SiteName::new("b").unwrap(), SiteName::new("c").unwrap());
+    let key = |n: u8| SubjectKey { subject: subject(1), id: [n; 16], key: Secret::new([n; 32]) };
+    let store = KeyStore::open(&path, master()).unwrap();
+    let own = store.digest(None);
+    store.hold(&b, vec![key(1), key(2)]).unwrap();
+    store.hold(&c, vec![key(2)]).unwrap();
+    let len = fs::metadata(&path).unwrap().len();
+    store.hold(&b, vec![key(2), key(1)]).unwrap();
+    assert_eq!(fs::metadata(&path).unwrap().len(), len, "what is here already is not written again");
+    let check = |store: &KeyStore| {
+        assert_eq!((store.digest(None), store.digest(Some(&b)).count), (own, 2));
+        assert_eq!(store.held(), BTreeMap::from([(b.clone(), 2), (c.clone(), 1)]));
+        assert_eq!(store.key_by_id(Some(&b), &[1; 16]).unwrap().1.expose(), &[1; 32]);
+        assert!(store.key_by_id(Some(&c), &[1; 16]).is_none() && !store.has_id(None, &[1; 16]));
+        assert_ne!(store.key_of(&subject(1)).unwrap().0, [1; 16], "never used for own entries");
+        assert_eq!(store.ids_between(Some(&b), (None, None), 10), [[1; 16], [2; 16]]);
+        assert_eq!(store.ids_between(Some(&b), (Some([1; 16]), None), 10), [[2; 16]]);
+        assert_eq!(store.ids_between(Some(&b), (None, Some([1; 16])), 10), [[1; 16]]);
+        assert!(!fs::read(&path).unwrap().windows(32).any(|window| window == [1; 32]), "in the open");
+    };
+    check(&store);
+    drop(store);
+    let store = KeyStore::open(&path, master()).unwrap();
+    check(&store);
+    // A site destroys its own alone, and a rewritten file holds the rest.
+    assert_eq!(store.destroy(Some(&b), &[[2; 16]]).unwrap(), 1);
+    let rest = |store: &KeyStore| {
+        assert_eq!(store.held(), BTreeMap::from([(b.clone(), 1), (c.clone(), 1)]));
+        assert_eq!(store.digest(None), own);
+    };
+    rest(&store);
+    drop(store);
+    rest(&KeyStore::open(&path, master()).unwrap());
+    for at in 0..fs::metadata(&path).unwrap().len() as usize {
+        let whole = fs::read(&path).unwrap();
+        let mut flipped = whole.clone();
+        flipped[at] ^= 0x10;
+        fs::write(&path, &flipped).unwrap();
+        assert!(KeyStore::open(&path, master()).is_err(), "byte {at}");
+        fs::write(&path, &whole).unwrap();
+    }
+}
+
+#[test]
+fn nothing_is_sealed_with_a_key_that_too_few_hold() {
+    let (_dir, path) = filled();
+    let store = KeyStore::open(&path, master()).unwrap();
+    let of = [subject(1), subject(2)];
+    assert!(store.ready(&of).is_none(), "whether others hold them is not known after a start");
+    let (one, both) = (store.key_of(&of[0]).unwrap().0, store.unkept(&of));
+    assert_eq!((both.len(), store.count_pending()), (2, 4));
+    store.kept(&[one], true);
+    assert!(store.ready(&of).is_none() && store.ready(&of[..1]).is_some());
+    store.kept(&both.iter().map(|key| key.id).collect::<Vec<_>>(), false);
+    assert!(store.ready(&of).is_some() && !store.is_pending(&one));
+    assert_eq!(store.count_pending(), 3, "held in another one's stead, it is not where it belongs");
+    store.astray(&[one, [77; 16]]);
+    assert!(store.ready(&of).is_some() && store.count_pending() == 4);
+    store.retire(&of[..1]).unwrap();
+    assert!(store.ready(&of).is_none());
+    store.ensure(&of).unwrap();
+    assert!(store.ready(&of).is_none() && store.unkept(&of).len() == 1);
+    store.destroy(None, &store.pending()).unwrap();
+    assert_eq!(store.count_pending(), 0);
 }
 
 /// Where the new file cannot be written, the keys open nothing any more, new ones are kept all the same, and the
@@ -272,13 +370,13 @@ fn a_disk_that_fails_once_is_made_up_for() {
     let gone = ids(&store, &[1]);
     let in_the_way = dir.path().join("subjects.keys.new");
     fs::create_dir(&in_the_way).unwrap();
-    assert!(matches!(store.destroy(&gone), Err(LedgerError::Io { .. })));
-    assert!(!store.has_id(&gone[0]));
+    assert!(matches!(store.destroy(None, &gone), Err(LedgerError::Io { .. })));
+    assert!(!store.has_id(None, &gone[0]));
     store.ensure(&[subject(6)]).unwrap();
     let six = store.key_of(&subject(6)).unwrap().0;
     fs::remove_dir(&in_the_way).unwrap();
-    assert_eq!(store.destroy(&gone).unwrap(), 0);
+    assert_eq!(store.destroy(None, &gone).unwrap(), 0);
     drop(store);
     let store = KeyStore::open(&path, master()).unwrap();
-    assert!(!store.has_id(&gone[0]) && store.key_of(&subject(6)).unwrap().0 == six);
+    assert!(!store.has_id(None, &gone[0]) && store.key_of(&subject(6)).unwrap().0 == six);
 }

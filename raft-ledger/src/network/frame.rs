@@ -28,6 +28,8 @@ pub(super) enum Kind {
     Membership = 12,
     /// What a leader forged; the answer is a signature, if the peer has seen the same.
     Testify = 13,
+    /// About the keys of the asking site that this one holds for it (`partner/request.rs`).
+    Keys = 14,
     /// A site without a ledger asks for a snapshot; the answer announces one.
     FetchBegin = 20,
     /// A piece of it: file number and offset.
@@ -57,6 +59,7 @@ impl Kind {
             Kind::ReadIndex,
             Kind::Membership,
             Kind::Testify,
+            Kind::Keys,
             Kind::FetchBegin,
             Kind::FetchPiece,
             Kind::Payloads,

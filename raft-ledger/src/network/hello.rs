@@ -37,6 +37,9 @@ pub(crate) struct Hello {
     /// Earlier releases do not say it.
     #[serde(default)]
     pub(super) opened: Option<Opened>,
+    /// It holds other sites' keys for them. Earlier releases do not say so, and cannot.
+    #[serde(default)]
+    pub(super) keeps_keys: bool,
 }
 
 /// Why a peer is not let in.
@@ -141,6 +144,7 @@ impl Identity {
             member_by: known.index.filter(|_| is_member),
             apply_version: self.rules.known(),
             opened: Some(self.opened),
+            keeps_keys: true,
         }
     }
 
@@ -342,8 +346,9 @@ mod tests {
 
     fn hello(site: &str, node: u64, store: u8, member_by: Option<u64>) -> Hello {
         let (protocol, group, site) = (PROTOCOL, GROUP, site.to_owned());
-        let (store_id, opened) = ([store; 16], None);
-        Hello { protocol, group, site, store_id, node: Some(node), member_by, apply_version: 0, opened }
+        let (store_id, opened, keeps_keys) = ([store; 16], None, true);
+        let (node, apply_version) = (Some(node), 0);
+        Hello { protocol, group, site, store_id, node, member_by, apply_version, opened, keeps_keys }
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! One connection to a peer: opened when needed, opened again after a failure, many requests under way at once.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -61,17 +61,17 @@ pub(super) struct Lane {
 #[derive(Default)]
 pub(super) struct Heard {
     pub(super) connected: AtomicBool,
-    /// The latest rules of apply that its release knows, as it last said; one more, 0: it has never said it.
-    apply_version: AtomicU32,
+    /// What it last said of itself.
+    hello: Mutex<Option<Hello>>,
 }
 
 impl Heard {
     pub(super) fn hello(&self, hello: &Hello) {
-        self.apply_version.store(hello.apply_version.saturating_add(1), Ordering::Relaxed);
+        *self.lock() = Some(hello.clone());
     }
 
-    fn apply_version(&self) -> Option<u32> {
-        self.apply_version.load(Ordering::Relaxed).checked_sub(1)
+    fn lock(&self) -> MutexGuard<'_, Option<Hello>> {
+        self.hello.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -108,8 +108,14 @@ impl Lane {
         self.heard.connected.load(Ordering::Relaxed)
     }
 
+    /// `None`: it was never connected.
     pub(super) fn apply_version(&self) -> Option<u32> {
-        self.heard.apply_version()
+        self.heard.lock().as_ref().map(|hello| hello.apply_version)
+    }
+
+    /// Whether it holds keys for others; `None`: it was never connected.
+    pub(super) fn keeps_keys(&self) -> Option<bool> {
+        self.heard.lock().as_ref().map(|hello| hello.keeps_keys)
     }
 
     #[cfg(any(test, feature = "sim"))]

@@ -20,6 +20,8 @@ use crate::store::ledger_store::SnapshotDir;
 pub(super) const CONTROL_TIMEOUT: Duration = Duration::from_secs(2);
 const COSIGN_TIMEOUT: Duration = Duration::from_secs(2);
 const FORWARD_TIMEOUT: Duration = Duration::from_secs(5);
+/// Beyond an fsync; another site stands in for one that takes longer.
+const KEYS_TIMEOUT: Duration = Duration::from_secs(2);
 /// A change of the members is several entries that a majority must have on its disks; the leader says so if it takes
 /// long.
 const MEMBERSHIP_TIMEOUT: Duration = Duration::from_secs(60);
@@ -103,6 +105,16 @@ impl Peer {
             self.control.call(kind.0, kind.1, CONTROL_TIMEOUT).await.unwrap_err(),
             self.control.call(request.0, request.1, CONTROL_TIMEOUT).await.unwrap_err(),
         ]
+    }
+
+    /// About this site's keys.
+    pub(crate) async fn keys(&self, request: Bytes) -> Result<Bytes, RpcError> {
+        self.bulk.call(Kind::Keys, request, KEYS_TIMEOUT).await
+    }
+
+    /// Whether it holds keys for others, as far as it ever said.
+    pub(crate) fn keeps_keys(&self) -> Option<bool> {
+        self.bulk.keeps_keys()
     }
 
     fn unreadable(&self, why: String) -> RpcError {

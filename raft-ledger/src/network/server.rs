@@ -23,9 +23,11 @@ use crate::blocking;
 use crate::cosign::{self, Cosigner};
 use crate::membership::{Membership, Request};
 use crate::observer::Observer;
+use crate::partner;
 use crate::raft::{Proposal, Types};
 use crate::read_index::read_index;
 use crate::record::{Command, SiteName};
+use crate::seal::Sealer;
 use crate::store::ledger_store::LedgerStore;
 use crate::store::state_machine::{SnapshotOf, StateMachine};
 use crate::tasks::Tasks;
@@ -47,6 +49,7 @@ pub(crate) struct Served {
     pub(crate) cosigner: Arc<Cosigner>,
     pub(crate) observer: Arc<Observer>,
     pub(crate) membership: Arc<Membership>,
+    pub(crate) sealer: Arc<Sealer>,
     pub(crate) tasks: Tasks,
 }
 
@@ -193,7 +196,8 @@ impl Connection {
             | Kind::Cosign
             | Kind::ReadIndex
             | Kind::Membership
-            | Kind::Testify => self.spawn(request).await,
+            | Kind::Testify
+            | Kind::Keys => self.spawn(request).await,
             Kind::SnapshotBegin => {
                 let store = self.served.store.clone();
                 let begun = self.busy(move || Incoming::begin(store, &request.body)).await;
@@ -304,6 +308,8 @@ impl Connection {
                     testimony.map(|signature| Bytes::copy_from_slice(&signature))
                 }
                 Kind::Membership => while_busy(&answers, membership(&served, &caller, &request.body)).await,
+                // The caller's own: its certificate bears its name.
+                Kind::Keys => partner::answer(served.sealer, &caller.site, request.body).await,
                 kind => control(&served.raft, kind, &request.body).await,
             };
             let _ = send(&answers, request.id, result).await;

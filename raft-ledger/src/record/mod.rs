@@ -54,6 +54,13 @@
 //!   u16 keys (1 ..= 1,024), keys × (hash subject, [16] key id), masked by position: only sites see them (seal.rs)
 //!   u8 length (0 ..= 128), who ordered it, masked as well; version 1 ends before
 //!
+//! Takeover (payload of a leaf of kind 0xff01; not sealed, so that everybody can tell who stood in for whom)
+//!   u8 version = 1
+//!   u8 form = 1: Here, of the site that signs it
+//!     u8 has_partner (0|1), bytes8 partner if 1
+//!   u8 form = 2: Gone, of the leader
+//!     u8 sites (0 ..= 64), sites × (bytes8 site, bytes8 holder of its lease), in the order of the sites, each once
+//!
 //! Command (what a raft entry carries)
 //!   u8 version = 1, u16 command kind, body to the end
 //!     1 Batch
@@ -73,6 +80,7 @@ mod provenance;
 mod reader;
 mod shred;
 mod site;
+mod takeover;
 
 pub use self::batch::{Batch, BatchHead, SignedBatch, Verified};
 pub use self::command::{ApplyVersion, Command, OpenEpoch};
@@ -82,6 +90,7 @@ pub use self::provenance::{Provenance, ProvenanceItem};
 pub use self::reader::RecordError;
 pub use self::shred::{MAX_ORDERED_BY_BYTES, MAX_SHRED_KEYS, Shred};
 pub use self::site::SiteName;
+pub use self::takeover::{MAX_GONE_SITES, Takeover};
 
 pub(crate) use self::reader::Reader;
 

@@ -6,8 +6,10 @@ use super::proofs::Proofs;
 use crate::Outcome;
 use crate::apply::{Effect, Refusal};
 use crate::raft::{Entry, Payload};
-use crate::record::{Batch, Command, Hash, Item, OpenEpoch, sha256};
+use crate::record::{Batch, Command, Hash, Item, OpenEpoch, Takeover, sha256};
 use crate::store::applied::Applied;
+use crate::takeover::Leases;
+use crate::types::TAKEOVER;
 
 /// One committed entry and what it must do, on whichever site.
 struct Committed {
@@ -59,6 +61,8 @@ pub(super) struct Leaf {
     pub(super) hash: Hash,
     pub(super) dedupe: Option<[u8; 32]>,
     pub(super) site: String,
+    /// What it says of who is gone.
+    pub(super) takeover: Option<Takeover>,
 }
 
 #[derive(Default)]
@@ -78,6 +82,8 @@ pub(super) struct Model {
     leaders: BTreeMap<u64, u64>,
     votes: BTreeMap<(u64, u64), u64>,
     window: u64,
+    /// Of the committed leaves in their order.
+    pub(super) leases: Leases,
     pub(super) proofs: Proofs,
 }
 
@@ -247,19 +253,25 @@ impl Model {
             let site = self.sites.entry(head.site.to_string()).or_default();
             let leaf = message.leaf(head, site.next_site_seq).encode();
             site.next_site_seq += 1;
-            outcomes.push(self.message(
-                message.private.dedupe,
-                sha256(&[&[0], &leaf]),
-                head.site.as_str(),
-                first,
-            ));
+            let leaf = Leaf {
+                hash: sha256(&[&[0], &leaf]),
+                dedupe: message.private.dedupe,
+                site: head.site.to_string(),
+                takeover: (message.kind == TAKEOVER)
+                    .then(|| Takeover::decode(message.ciphertext.clone()).ok())
+                    .flatten(),
+            };
+            if let Some(takeover) = leaf.takeover.clone() {
+                self.leases.take(self.size(), &head.site, takeover);
+            }
+            outcomes.push(self.message(leaf, first));
         }
         Did::Applied(outcomes)
     }
 
-    fn message(&mut self, dedupe: Option<[u8; 32]>, hash: Hash, site: &str, batch: u64) -> Outcome {
+    fn message(&mut self, leaf: Leaf, batch: u64) -> Outcome {
         let index = self.size();
-        if let Some(dedupe) = dedupe {
+        if let Some(dedupe) = leaf.dedupe {
             let leaves = self.by_dedupe.entry(dedupe).or_default();
             // The window: the last `window` leaves, and all of the batch that begins at `batch`. Production's
             // window is longer than any batch.
@@ -269,8 +281,8 @@ impl Model {
             }
             leaves.push(index);
         }
-        self.leaves.push(Leaf { hash, dedupe, site: site.to_owned() });
-        self.peaks.push((1, hash));
+        self.peaks.push((1, leaf.hash));
+        self.leaves.push(leaf);
         while let [.., (left_size, left), (right_size, right)] = self.peaks.as_slice()
             && left_size == right_size
         {

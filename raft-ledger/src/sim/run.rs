@@ -8,7 +8,8 @@ use super::plant::Plant;
 use super::site::{self, Process, Site};
 use super::wires::{self, Weather};
 use super::workload::Workload;
-use super::{Counts, SITE, WORLD, World, disk, tell, with};
+use super::{Counts, SITE, WORLD, World, disk, number_of, tell, with};
+use crate::keys::SiteKeys;
 
 /// With all faults over, everything is answered and all sites agree within this time.
 const CALM_MS_MAX: u64 = 120_000;
@@ -300,7 +301,11 @@ impl Run {
     /// Everything is answered, all sites have applied everything, and hold a cosigned checkpoint of all of it.
     fn is_settled(&self) -> bool {
         let size = with(|world| world.model.size()).unwrap_or_default();
-        let cosigned = |slot: &Slot| slot.process.as_ref().is_some_and(|process| process.cosigned() == size);
+        let cosigned = |slot: &Slot| {
+            slot.process
+                .as_ref()
+                .is_some_and(|process| process.cosigned() == size && process.keys_away() == 0)
+        };
         self.sites.iter().all(cosigned)
             && with(|world| {
                 world.workload.is_done() && world.model.is_applied_by_all() && world.operator.is_done()
@@ -324,6 +329,14 @@ impl Run {
         .unwrap_or_default()
     }
 
+    /// What a quorum acknowledged to a site is readable without it.
+    fn partner_reads(&self, process: &Process, keys: &SiteKeys, model: &Model) -> Result<(), String> {
+        let Some(partner) = process.partner().and_then(|name| number_of(&name)) else { return Ok(()) };
+        let Some(process) = self.sites[partner].process.as_ref() else { return Ok(()) };
+        let read = process.stands_in_for(keys.site.as_str(), model);
+        read.map_err(|why| format!("site {partner}: {why}"))
+    }
+
     fn check(&self) {
         for (number, slot) in self.sites.iter().enumerate() {
             SITE.set(number);
@@ -332,6 +345,9 @@ impl Run {
                 let lost_keys = world.operator.wiped.contains(&number);
                 let checked = process.check(&slot.site.keys(), &world.model, lost_keys);
                 world.judge(checked.map_err(|why| format!("site {number}: {why}")));
+                if !lost_keys {
+                    world.judge(self.partner_reads(process, &slot.site.keys(), &world.model));
+                }
             });
         }
         with(|world| {

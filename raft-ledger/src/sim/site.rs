@@ -31,6 +31,7 @@ use crate::network::simulated::{accept, network};
 use crate::network::{Identity, Served};
 use crate::observer::Observer;
 use crate::packer::Packer;
+use crate::partner::Partner;
 use crate::proofs::receipt;
 use crate::raft::Member;
 use crate::record::{Leaf, sha256};
@@ -42,6 +43,7 @@ use crate::store::generation::{Family, index_key, tag_key};
 use crate::store::ledger_store::LedgerStore;
 use crate::store::state_machine::StateMachine;
 use crate::store::{LogStore, SiteDb};
+use crate::takeover::{Leases, Proposer, Takeovers};
 use crate::tasks::Tasks;
 use crate::writer::{Drafts, Writer};
 
@@ -76,8 +78,9 @@ struct Opened {
     served: Served,
     identity: Arc<Identity>,
     standing: Arc<Standing>,
-    sealer: Arc<Sealer>,
+    partner: Arc<Partner>,
     newest: Arc<Newest>,
+    takeovers: Arc<Takeovers>,
 }
 
 /// The sites of a consortium; their keys follow from the seed.
@@ -86,12 +89,14 @@ pub(super) fn sites(count: usize) -> Result<Vec<Site>, String> {
     let member = |(n, keys): (usize, &SiteKeys)| (n as u64, Member::founder(keys.site.as_str()));
     let members: BTreeMap<u64, Member> = keys.iter().enumerate().map(member).collect();
     let snapshot_log_entries = chance::pick(&[20, 60, 1_000]);
+    let takeover_after = chance::pick(&[None, Some(1), Some(4)]).map(Duration::from_secs);
     let sites = keys.into_iter().enumerate().map(|(number, keys)| {
         let mut config = Config::new(keys.site.as_str(), "/", PathBuf::new());
         config.initialise = number == 0;
         config.free_space_reserve_bytes = 0;
         config.snapshot_log_entries = snapshot_log_entries;
         config.cold_file_bytes = 4_000;
+        config.takeover_after = takeover_after;
         Site {
             number,
             keys: Arc::new(keys),
@@ -155,7 +160,7 @@ impl Site {
         let raft = Raft::new(id, crate::raft::config()?, network, log.clone(), machine).await;
         let raft = raft.map_err(|e| e.to_string())?;
         let contacts = contacts(self.number, &identity);
-        let membership = Membership::new(raft.clone(), peers.clone(), roster, rules, contacts);
+        let membership = Membership::new(raft.clone(), peers.clone(), roster.clone(), rules, contacts);
         let membership = Arc::new(membership);
         if self.config.initialise && is_founder && !raft.is_initialized().await.map_err(|e| e.to_string())? {
             raft.initialize(self.members.clone()).await.map_err(|e| e.to_string())?;
@@ -163,6 +168,8 @@ impl Site {
         membership.begin(&self.members, &self.config.site);
         tasks.spawn(membership::follow(membership.clone(), newest.clone(), |_| ()));
         tasks.spawn(operate(self.number, membership.clone()));
+        let partner = Partner::new(sealer.clone(), roster, peers.clone(), self.keys.site.clone(), None);
+        tasks.spawn(partner.clone().run());
         let (calls, receiver) = mpsc::channel(CALLS_MAX);
         let (done, _) = oneshot::channel();
         let writer = Writer {
@@ -171,13 +178,27 @@ impl Site {
             peers: peers.clone(),
             store: store.clone(),
             observer: observer.clone(),
-            packer: Packer { keys: self.keys.clone(), sealer: sealer.clone() },
+            packer: Packer { keys: self.keys.clone(), sealer: sealer.clone(), partner: partner.clone() },
             calls: receiver,
             events,
             epoch_open: watch::Sender::new(false),
             tasks: tasks.clone(),
         };
         tasks.spawn(writer.run(done));
+        let takeovers = Takeovers::new(store.clone(), &self.keys);
+        if let Some(after) = self.config.takeover_after {
+            let proposer = Proposer {
+                site: self.keys.site.clone(),
+                partner: None,
+                after,
+                takeovers: takeovers.clone(),
+                observer: observer.clone(),
+                raft: raft.clone(),
+                roster: identity.roster.clone(),
+                calls: calls.downgrade(),
+            };
+            tasks.spawn(proposer.run());
+        }
         let rounds = Rounds {
             cosigner: cosigner.clone(),
             newest: newest.clone(),
@@ -209,8 +230,8 @@ impl Site {
         for _ in 0..self.senders {
             tasks.spawn(send(self.number, calls.clone(), self.config.in_flight_bytes_max, self.think_ms));
         }
-        let served = Served { raft, store, cosigner, observer, membership, tasks };
-        Ok(Opened { served, identity, standing, sealer, newest })
+        let served = Served { raft, store, cosigner, observer, membership, sealer, tasks };
+        Ok(Opened { served, identity, standing, partner, newest, takeovers })
     }
 
     fn cosigner(
@@ -365,6 +386,31 @@ impl Process {
         self.opened.newest.size()
     }
 
+    /// Own keys that are not known to be at the partner.
+    pub(super) fn keys_away(&self) -> u64 {
+        self.opened.partner.copies().not_at_partner
+    }
+
+    /// Whether this site opens every entry of `home` with the keys that it holds for it.
+    pub(super) fn stands_in_for(&self, home: &str, model: &Model) -> Result<(), String> {
+        let db = self.opened.served.store.generation();
+        let text = |e: crate::LedgerError| e.to_string();
+        let sealed = |known: &super::model::Leaf| known.site == home && known.takeover.is_none();
+        for (index, _) in (0..).zip(&model.leaves).filter(|(_, known)| sealed(known)) {
+            let leaf = db.get(Family::Events, &index_key(index)).map_err(text)?.unwrap_or_default();
+            let leaf = Leaf::decode(leaf.into()).map_err(|e| format!("leaf {index}: {e}"))?;
+            let blob = db.get(Family::Blobs, &index_key(index)).map_err(text)?.unwrap_or_default();
+            let opened = self.opened.served.sealer.open(&leaf, &blob).map_err(text)?;
+            opened.ok_or_else(|| format!("payload {index} of {home} has no key here"))?;
+        }
+        Ok(())
+    }
+
+    /// The site that holds this one's keys.
+    pub(super) fn partner(&self) -> Option<String> {
+        self.opened.partner.copies().partner
+    }
+
     /// Whenever a checkpoint was gathered: a receipt for its last entry and for any other, judged.
     pub(super) fn take_receipts(&mut self, keys: &SiteKeys, model: &mut Model) -> Result<(), String> {
         let Some(newest) = self.opened.newest.get().filter(|newest| newest.size > self.proven) else {
@@ -398,8 +444,13 @@ impl Process {
             Ok(true)
         })
         .map_err(text)?;
-        if tagged.len() as u64 != model.size() || !tagged.iter().copied().eq(0..model.size()) {
+        let messages = (0..).zip(&model.leaves).filter(|(_, leaf)| leaf.takeover.is_none());
+        if !messages.map(|(index, _)| index).eq(tagged.iter().copied()) {
             return Err(format!("{} of {} leaves are found by their tag", tagged.len(), model.size()));
+        }
+        let leases = self.opened.takeovers.at(model.size(), Leases::clone).map_err(text)?;
+        if leases != model.leases {
+            return Err(format!("its leases are {leases:?}, expected {:?}", model.leases));
         }
         for (index, known) in (0..).zip(&model.leaves) {
             let leaf = db.get(Family::Events, &index_key(index)).map_err(text)?;
@@ -412,8 +463,8 @@ impl Process {
             if sha256(&[&blob]) != leaf.ciphertext_hash {
                 return Err(format!("payload {index} is another than was committed"));
             }
-            if known.site == keys.site.as_str() && !lost_keys {
-                let opened = self.opened.sealer.open(&leaf, &blob).map_err(text)?;
+            if known.site == keys.site.as_str() && known.takeover.is_none() && !lost_keys {
+                let opened = self.opened.served.sealer.open(&leaf, &blob).map_err(text)?;
                 opened.ok_or_else(|| format!("its own payload {index} has no key"))?;
             }
         }

@@ -55,6 +55,8 @@ fn history() -> History {
 fn items(sealer: &Sealer, epoch: u64, first: u64, rng: &mut ChaCha12Rng) -> (Vec<Item>, Vec<Bytes>) {
     let subject = Subject([first as u8; 32]);
     sealer.ensure(&[subject]).unwrap();
+    sealer.key_store().kept(&sealer.key_store().pending(), true);
+    let ready = sealer.ready(&[subject]).unwrap();
     let (mut items, mut whole) = (Vec::new(), Vec::new());
     for n in 0..3 {
         let draft = Draft {
@@ -67,7 +69,7 @@ fn items(sealer: &Sealer, epoch: u64, first: u64, rng: &mut ChaCha12Rng) -> (Vec
             received_time_ms: 3,
             payload: Bytes::from(vec![n as u8; 40]),
         };
-        let mut message = sealer.seal(&draft, epoch, first + n, rng).unwrap();
+        let mut message = sealer.seal(&draft, &ready, (epoch, first + n), rng).unwrap();
         whole.push(message.ciphertext.clone());
         if n == 2 {
             items.push(Item::Chunk(Chunk { offset: 0, bytes: message.ciphertext.split_to(20) }));

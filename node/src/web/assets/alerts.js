@@ -59,6 +59,7 @@ export class Alerts {
     const card = el("li", { class: `alert arrives ${interruptive ? "interruptive" : "watch"}`, "data-alert-id": alert.id, "aria-labelledby": title },
       el("div", { class: "alert-top" },
         el("span", { class: `pill ${interruptive ? "red" : "amber"}` }, alert.tier),
+        alert.origin ? el("span", { class: "pill amber" }, `for site ${alert.origin}`) : null,
         el("time", { datetime: isoTime(alert.at), title: fullTime(alert.at) }, age(alert.at))),
       el("h3", { class: "alert-who", id: title }, el("a", { href: `#patient=${encodeURIComponent(alert.patient)}` }), el("span")),
       riskLine(alert),
@@ -122,5 +123,6 @@ function place(alert, patient) {
 /** One sentence for a screen reader. */
 export function sentence(alert, patient) {
   const name = scorerName(alert.model, alert.task);
-  return `${alert.tier} alert: ${patientName(alert, patient)}, ${place(alert, patient)}. ${name} ${risk(alert.risk, alert.model)}. ${alert.reasons[0] ?? ""}`;
+  const origin = alert.origin ? ` for site ${alert.origin}` : "";
+  return `${alert.tier} alert${origin}: ${patientName(alert, patient)}, ${place(alert, patient)}. ${name} ${risk(alert.risk, alert.model)}. ${alert.reasons[0] ?? ""}`;
 }

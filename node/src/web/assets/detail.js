@@ -61,7 +61,7 @@ export class Detail {
   draw() {
     if (!this.known || !this.dialog.open) return;
     const { row, curves, alerts } = this.known;
-    const place = [row.ward, row.bed && `bed ${row.bed}`, row.id, row.data_at ? `data ${age(row.data_at)}` : "no data"];
+    const place = [row.origin && `for site ${row.origin}`, row.ward, row.bed && `bed ${row.bed}`, row.id, row.data_at ? `data ${age(row.data_at)}` : "no data"];
     const hadFocus = this.dialog.querySelector("#detail-close") === document.activeElement;
     const scrolled = this.dialog.scrollTop;
     this.dialog.replaceChildren(

@@ -139,7 +139,7 @@ export class Patients {
 function write(row, patient) {
   const main = worst(patient);
   setText(row.querySelector("a"), patient.name || `Patient ${patient.id}`);
-  const place = [patient.bed && `bed ${patient.bed}`, patient.id].filter(Boolean);
+  const place = [patient.origin && `for site ${patient.origin}`, patient.bed && `bed ${patient.bed}`, patient.id].filter(Boolean);
   setText(row.querySelector(".where"), place.join(" · "));
   row.querySelector(".risks").replaceChildren(...patient.risks.map(riskLine));
   setText(row.querySelector(".why"), main ? main.reasons.slice(0, REASONS_SHOWN).join(" · ") : "");
