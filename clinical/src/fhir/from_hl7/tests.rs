@@ -30,7 +30,7 @@ fn bundle(text: &str) -> crate::fhir::Resource {
     bundle
 }
 
-fn resources<'a>(bundle: &'a crate::fhir::Resource, type_: &str) -> Vec<&'a Json> {
+fn resources<'a>(bundle: &'a crate::fhir::Resource, type_: &str) -> Vec<&'a Json<'a>> {
     let all = bundle.root.items("entry").iter().filter_map(|e| e.get("resource"));
     all.filter(|r| r.str("resourceType") == Some(type_)).collect()
 }
@@ -42,7 +42,7 @@ fn written(json: &Json) -> String {
 #[test]
 fn a_patient_golden() {
     let bundle = bundle(ADT);
-    let id = uuid(&["Patient", "HOSP", "42"]);
+    let id = crate::fhir::common::uuid(&["Patient", "HOSP", "42"]);
     let expected = r#"{"resourceType":"Patient","id":"ID","identifier":[{"type":{"coding":[{"system":"http://terminology.hl7.org/CodeSystem/v2-0203","code":"MR"}]},"system":"urn:id:HOSP","value":"42"},{"type":{"coding":[{"system":"http://terminology.hl7.org/CodeSystem/v2-0203","code":"SS"}]},"system":"urn:id:CH","value":"756"}],"name":[{"use":"official","family":"Muster","given":["Anna","M."],"prefix":["Dr."]}],"telecom":[{"system":"phone","value":"41 31 1234567","use":"home"}],"gender":"female","birthDate":"1951-04-23","address":[{"use":"home","line":["Gasse 1"],"city":"Bern","state":"BE","postalCode":"3000","country":"CH"}],"maritalStatus":{"coding":[{"system":"http://terminology.hl7.org/CodeSystem/v3-MaritalStatus","code":"M"}]}}"#;
     assert_eq!(written(resources(&bundle, "Patient")[0]), expected.replace("ID", &id));
     let locations = resources(&bundle, "Location");
@@ -157,10 +157,10 @@ fn numbers_as_json_writes_them() {
     for (written, json) in
         [("+5", "5"), (".50", "0.50"), ("007.", "7"), ("-0", "-0"), ("0", "0"), ("-.5", "-0.5")]
     {
-        assert_eq!(datatypes::decimal(written).as_deref(), Some(json), "{written}");
+        assert_eq!(datatypes::decimal(written.into()).as_deref(), Some(json), "{written}");
     }
     for bad in ["", ".", "-", "1,5", "1e5", "<1", "1.2.3", "٣"] {
-        assert_eq!(datatypes::decimal(bad), None, "{bad}");
+        assert_eq!(datatypes::decimal(bad.into()), None, "{bad}");
     }
 }
 
