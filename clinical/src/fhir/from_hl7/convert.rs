@@ -93,7 +93,7 @@ impl<'m> Writer<'m> {
             }
             "MANUFACTURER" => self.manufacturer(of),
             "PL" => self.location(of),
-            "DLD" => self.place(part(of, 1)),
+            "DLD" => of.below(1).and_then(|place| self.place(place)),
             "DISPLAY" => {
                 let words = if part(of, 2).is_empty() { part(of, 1) } else { part(of, 2) };
                 return object([("display", text(words))]);

@@ -56,13 +56,15 @@ impl<'m> Writer<'m> {
         }
     }
 
-    /// A place that is only named.
-    pub(super) fn place(&mut self, name: Cow<'m, str>) -> Option<usize> {
-        let name = trim(name);
+    /// A place that is only named: CWE, one level down.
+    pub(super) fn place(&mut self, cwe: Part<'m>) -> Option<usize> {
+        let whole = trim(cwe.text());
+        let [code, words, _] = hd(Some(cwe));
+        let name = if words.is_empty() { code } else { words };
         if name.is_empty() {
             return None;
         }
-        let id = Uuid::of(&["Location", &self.sender, "named", &name]);
+        let id = Uuid::of(&["Location", &self.sender, "named", &whole]);
         Some(self.put("Location", id, members_of([("name", text(name)), ("mode", text("instance"))])))
     }
 
@@ -71,16 +73,20 @@ impl<'m> Writer<'m> {
         let mut path = vec![part(pl, 4)];
         let mut within = self.building(pl);
         for (component, type_, words) in [(1, "wa", "Ward"), (2, "ro", "Room"), (3, "bd", "Bed")] {
-            let name = trim(part(pl, component));
-            if name.is_empty() {
+            // IS, or HD from v2.7 on: a name and a universal id.
+            let whole = trim(part(pl, component));
+            if whole.is_empty() {
                 continue;
             }
-            path.push(name.clone());
+            path.push(whole);
             let keys = ["Location", &self.sender].into_iter().chain(path.iter().map(|key| &**key));
             let id = Uuid::of(&keys.collect::<Vec<_>>());
             let kind = coding("http://terminology.hl7.org/CodeSystem/location-physical-type", type_, words);
             let owner = pl.below(4).map_or(Json::Null, owner);
+            let [name, universal, scheme] = hd(pl.below(component));
+            let known = assigner(Cow::Borrowed(""), universal, scheme);
             let body = members_of([
+                ("identifier", array(known.get("identifier").cloned())),
                 ("status", text("active")),
                 ("name", text(name)),
                 ("mode", text("instance")),
@@ -119,13 +125,16 @@ impl<'m> Writer<'m> {
 }
 
 /// PL.4: the facility, by its name and its universal id.
-fn owner(hd: Part<'_>) -> Json<'_> {
-    let [name, universal, kind] = [1, 2, 3].map(|n| {
-        let part = hd.subcomponent(n).filter(Part::has_value);
-        part.map(|p| trim(p.text())).unwrap_or_default()
-    });
+fn owner(hd_part: Part<'_>) -> Json<'_> {
+    let [name, universal, kind] = hd(Some(hd_part));
     let known = assigner(name.clone(), universal, kind);
     if known.get("identifier").is_some() { known } else { object([("display", text(name))]) }
+}
+
+/// HD's namespace, universal id and its kind, or CWE's code, text and system, one level down.
+fn hd(part: Option<Part<'_>>) -> [Cow<'_, str>; 3] {
+    let subcomponent = |n| part.and_then(|hd| hd.subcomponent(n)).filter(Part::has_value);
+    [1, 2, 3].map(|n| subcomponent(n).map(|p| trim(p.text())).unwrap_or_default())
 }
 
 /// `Encounter.class` is required: what table 0004 has no code for is said to be unknown.

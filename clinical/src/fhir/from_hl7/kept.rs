@@ -343,11 +343,12 @@ fn is_said_otherwise(
 const INTERPRETATION: &str = "http://terminology.hl7.org/CodeSystem/v3-ObservationInterpretation";
 
 /// What an OBX-2 makes of OBX-5.
-const VALUES: [(&str, &str); 14] = [
+const VALUES: [(&str, &str); 15] = [
     ("NM", "valueQuantity"),
     ("SN", "valueQuantity"),
     ("SN", "valueRange"),
     ("SN", "valueRatio"),
+    ("NR", "valueRange"),
     ("CE", "valueCodeableConcept"),
     ("CWE", "valueCodeableConcept"),
     ("CNE", "valueCodeableConcept"),

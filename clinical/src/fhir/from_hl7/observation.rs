@@ -7,7 +7,7 @@ use super::datatypes::{cwe, decimal, part, quantity, required_cwe, text};
 use super::patient::repetitions;
 use super::tables;
 use crate::fhir::common::{Uuid, coding, concept};
-use crate::fhir::json::{Json, array, members_of, object, trim};
+use crate::fhir::json::{Json, Object, array, members_of, object, trim};
 use crate::fhir::schema;
 use crate::hl7::{Part, Segment};
 
@@ -73,6 +73,7 @@ impl<'m> Writer<'m> {
                 decimal(field.text()).map(|n| ("valueQuantity", quantity(n, unit, ""))).unwrap_or_else(lines)
             }
             "SN" => structured(field, unit).unwrap_or_else(lines),
+            "NR" => range(field, unit).unwrap_or_else(lines),
             "CE" | "CWE" | "CNE" | "CF" => ("valueCodeableConcept", cwe(field, self.feed)),
             "DT" | "DTM" | "TS" => match self.clock.date_time(&part(field, 1)) {
                 Some(at) => ("valueDateTime", text(at)),
@@ -104,6 +105,28 @@ fn structured<'m>(sn: Part<'m>, unit: Option<Part<'m>>) -> Option<(&'static str,
         (":" | "/", Some(below)) if comparator.is_empty() => {
             Some(("valueRatio", object([("numerator", plain(first)), ("denominator", plain(below))])))
         }
+        _ => None,
+    }
+}
+
+/// NR: a low and a high value, one of which may be missing (v2.9 ch. 2A §2.A.48).
+fn range<'m>(nr: Part<'m>, unit: Option<Part<'m>>) -> Option<(&'static str, Json<'m>)> {
+    let [low, high] = [1, 2].map(|n| trim(part(nr, n)));
+    let bound = |written: Cow<'m, str>| match written.is_empty() {
+        true => Some(Json::Null),
+        false => decimal(written).map(|digits| quantity(digits, unit, "")),
+    };
+    let (low, high) = (bound(low)?, bound(high)?);
+    let ordered = match (&low, &high) {
+        (Json::Object(low), Json::Object(high)) => number(low)? <= number(high)?,
+        (low, high) => *low != *high,
+    };
+    ordered.then(|| ("valueRange", object([("low", low), ("high", high)])))
+}
+
+fn number(quantity: &Object<'_>) -> Option<f64> {
+    match quantity.get("value")? {
+        Json::Number(digits) => digits.parse().ok(),
         _ => None,
     }
 }
