@@ -23,19 +23,28 @@ pub fn convert(value: f64, from_ucum: &str, to_ucum: &str, loinc: &str) -> Optio
 /// returned as it came, without surrounding spaces.
 pub fn normalise(written: &str) -> Cow<'_, str> {
     let written = written.trim();
-    if written.is_empty() || unit(written).is_some() {
+    if written.is_empty() || written.len() > WRITTEN_MAX || unit(written).is_some() {
         return Cow::Borrowed(written);
     }
-    let folded = fold(written);
-    if let Some((_, ucum)) = SPELLINGS.iter().find(|(spelling, _)| *spelling == folded) {
-        return Cow::Borrowed(ucum);
-    }
     // `G/L` is grams or, in French laboratories, 10⁹: not to be guessed.
-    match UNITS.iter().find(|u| u.code.to_lowercase() == folded && written != "G/L") {
-        Some(unit) => Cow::Borrowed(unit.code),
+    match FOLDED.get(&*fold(written)).filter(|_| written != "G/L") {
+        Some(ucum) => Cow::Borrowed(ucum),
         None => Cow::Borrowed(written),
     }
 }
+
+/// Longer text is no unit that anybody spells.
+const WRITTEN_MAX: usize = 64;
+
+/// Codes by the folded form of their spellings, and of themselves.
+static FOLDED: LazyLock<HashMap<String, &'static str>> = LazyLock::new(|| {
+    let mut folded = HashMap::new();
+    let spellings = SPELLINGS.iter().map(|(spelling, ucum)| ((*spelling).to_owned(), *ucum));
+    for (key, ucum) in spellings.chain(UNITS.iter().map(|unit| (unit.code.to_lowercase(), unit.code))) {
+        folded.entry(key).or_insert(ucum);
+    }
+    folded
+});
 
 /// Whether this is a UCUM unit of the table, annotations allowed.
 pub fn is_known(ucum: &str) -> bool {

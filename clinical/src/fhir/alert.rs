@@ -1,5 +1,7 @@
 //! An alert as FHIR: a collection Bundle of RiskAssessment, the Device that is the model, and Provenance.
 
+use std::borrow::Cow;
+
 use super::common::{
     NAMESPACE, coding, concept, entry, identifier, logical, patient_reference, reference, uuid,
 };
@@ -30,11 +32,11 @@ pub fn alert_bundle(facts: &AlertFacts) -> Vec<u8> {
     .to_bytes()
 }
 
-fn named(kind: &str, value: &str) -> Json {
+fn named<'a>(kind: &str, value: impl Into<Cow<'a, str>>) -> Json<'a> {
     identifier(format!("{NAMESPACE}/{kind}"), value)
 }
 
-fn risk_assessment(facts: &AlertFacts, id: &str, model: &str) -> Json {
+fn risk_assessment<'a>(facts: &'a AlertFacts, id: &'a str, model: &str) -> Json<'a> {
     let visit = facts.visit.as_deref().unwrap_or_default();
     let encounter =
         if visit.is_empty() { Json::Null } else { logical("Encounter", object([("value", text(visit))])) };
@@ -67,14 +69,14 @@ fn risk_assessment(facts: &AlertFacts, id: &str, model: &str) -> Json {
         ("subject", patient_reference(&facts.patient)),
         ("encounter", encounter),
         ("occurrenceDateTime", text(facts.at.to_rfc3339())),
-        ("performer", reference(&format!("urn:uuid:{model}"))),
+        ("performer", reference(format!("urn:uuid:{model}"))),
         ("basis", array(facts.indices.iter().map(|index| object([("identifier", ledger_index(*index))])))),
         ("prediction", array([prediction])),
         ("note", array(notes)),
     ])
 }
 
-fn device(facts: &AlertFacts, id: &str) -> Json {
+fn device<'a>(facts: &'a AlertFacts, id: &'a str) -> Json<'a> {
     object([
         ("resourceType", text("Device")),
         ("id", text(id)),
@@ -85,8 +87,8 @@ fn device(facts: &AlertFacts, id: &str) -> Json {
 }
 
 /// Which entries of the ledger the assessment rests on, which model made it, and at which site.
-fn provenance_of(facts: &AlertFacts, id: &str, assessment: &str, model: &str) -> Json {
-    let site = |name: &str| {
+fn provenance_of<'a>(facts: &'a AlertFacts, id: &'a str, assessment: &str, model: &str) -> Json<'a> {
+    let site = |name: &'a str| {
         object([("type", text("Organization")), ("identifier", named("site", name)), ("display", text(name))])
     };
     let evidence = facts.indices.iter().map(|index| {
@@ -107,7 +109,7 @@ fn provenance_of(facts: &AlertFacts, id: &str, assessment: &str, model: &str) ->
     object([
         ("resourceType", text("Provenance")),
         ("id", text(id)),
-        ("target", array([reference(&format!("urn:uuid:{assessment}"))])),
+        ("target", array([reference(format!("urn:uuid:{assessment}"))])),
         ("occurredDateTime", text(facts.at.to_rfc3339())),
         ("recorded", text(facts.at.to_rfc3339())),
         ("agent", array([agent])),
@@ -115,12 +117,12 @@ fn provenance_of(facts: &AlertFacts, id: &str, assessment: &str, model: &str) ->
     ])
 }
 
-fn ledger_index(index: u64) -> Json {
-    named("ledger-index", &index.to_string())
+fn ledger_index(index: u64) -> Json<'static> {
+    named("ledger-index", index.to_string())
 }
 
 /// Nothing where the number is none: JSON cannot say NaN.
-fn decimal(value: f64) -> Json {
+fn decimal(value: f64) -> Json<'static> {
     if value.is_finite() { number(value) } else { Json::Null }
 }
 

@@ -14,28 +14,30 @@ pub(super) const DEPTH_MAX: usize = 64;
 const VALUES_MAX: usize = 4_000_000;
 
 #[derive(Clone, Debug, PartialEq)]
-pub(super) enum Json {
+pub(super) enum Json<'a> {
     Null,
     Bool(bool),
     /// The digits as written.
-    Number(Box<str>),
-    String(Box<str>),
-    Array(Vec<Json>),
-    Object(Object),
+    Number(Cow<'a, str>),
+    String(Cow<'a, str>),
+    Array(Vec<Json<'a>>),
+    Object(Object<'a>),
+    /// A Reference to the entry of that place in a Bundle that is being built. The reader makes none.
+    Entry(usize),
 }
 
 /// A member's name; those that we write ourselves are not copied.
 pub(super) type Key = Cow<'static, str>;
 
 #[derive(Clone, Debug, Default)]
-pub(super) struct Object {
-    pub(super) members: Vec<(Key, Json)>,
-    /// Where it stood in the bytes read; empty for what we build ourselves.
-    pub(super) span: Range<usize>,
+pub(super) struct Object<'a> {
+    pub(super) members: Vec<(Key, Json<'a>)>,
+    /// Where it stood in the bytes read (at most 64 MiB); empty for what we build ourselves.
+    pub(super) span: Range<u32>,
 }
 
 /// Two objects are equal by what they say, wherever they stood.
-impl PartialEq for Object {
+impl PartialEq for Object<'_> {
     fn eq(&self, other: &Self) -> bool {
         self.members == other.members
     }
@@ -50,7 +52,7 @@ pub(super) enum Fault {
 }
 
 /// Reads one JSON value and nothing after it. The fault comes with its byte offset.
-pub(super) fn parse(text: &str) -> Result<Json, (Fault, usize)> {
+pub(super) fn parse(text: &str) -> Result<Json<'static>, (Fault, usize)> {
     let mut parser = Parser { text, at: 0, values: 0 };
     let value = parser.value(0)?;
     parser.space();
@@ -66,7 +68,7 @@ struct Parser<'a> {
 type Parsed<T> = Result<T, (Fault, usize)>;
 
 impl Parser<'_> {
-    fn value(&mut self, depth: usize) -> Parsed<Json> {
+    fn value(&mut self, depth: usize) -> Parsed<Json<'static>> {
         self.values += 1;
         if self.values > VALUES_MAX {
             return Err((Fault::TooManyValues, self.at));
@@ -78,7 +80,7 @@ impl Parser<'_> {
         match self.peek() {
             Some(b'{') => self.object(depth),
             Some(b'[') => self.array(depth),
-            Some(b'"') => Ok(Json::String(self.string()?)),
+            Some(b'"') => Ok(Json::String(Cow::Owned(self.string()?))),
             Some(b't') => self.word("true", Json::Bool(true)),
             Some(b'f') => self.word("false", Json::Bool(false)),
             Some(b'n') => self.word("null", Json::Null),
@@ -87,13 +89,13 @@ impl Parser<'_> {
         }
     }
 
-    fn object(&mut self, depth: usize) -> Parsed<Json> {
+    fn object(&mut self, depth: usize) -> Parsed<Json<'static>> {
         let start = self.at;
         self.at += 1;
-        let mut members: Vec<(Key, Json)> = Vec::new();
+        let mut members: Vec<(Key, Json<'static>)> = Vec::new();
         self.space();
         if self.take(b'}') {
-            return Ok(Json::Object(Object { members, span: start..self.at }));
+            return Ok(Json::Object(Object { members, span: span(start..self.at) }));
         }
         loop {
             self.space();
@@ -101,7 +103,7 @@ impl Parser<'_> {
             self.space();
             self.expect(b':')?;
             let value = self.value(depth + 1)?;
-            members.push((Cow::Owned(key.into_string()), value));
+            members.push((Cow::Owned(key), value));
             self.space();
             if self.take(b'}') {
                 break;
@@ -111,10 +113,10 @@ impl Parser<'_> {
         if has_duplicates(&members) {
             return Err((Fault::DuplicateKey, start));
         }
-        Ok(Json::Object(Object { members, span: start..self.at }))
+        Ok(Json::Object(Object { members, span: span(start..self.at) }))
     }
 
-    fn array(&mut self, depth: usize) -> Parsed<Json> {
+    fn array(&mut self, depth: usize) -> Parsed<Json<'static>> {
         self.at += 1;
         let mut items = Vec::new();
         self.space();
@@ -132,7 +134,7 @@ impl Parser<'_> {
     }
 
     /// The usual string has no escapes and is copied; the others go through serde_json.
-    fn string(&mut self) -> Parsed<Box<str>> {
+    fn string(&mut self) -> Parsed<String> {
         let start = self.at;
         self.expect(b'"')?;
         let bytes = self.text.as_bytes();
@@ -151,13 +153,13 @@ impl Parser<'_> {
         self.at += 1;
         let Some(quoted) = self.text.get(start..self.at) else { return Err((Fault::Syntax, start)) };
         if escaped {
-            return serde_json::from_str::<Box<str>>(quoted).map_err(|_| (Fault::Syntax, start));
+            return serde_json::from_str::<String>(quoted).map_err(|_| (Fault::Syntax, start));
         }
         Ok(quoted.get(1..quoted.len() - 1).unwrap_or_default().into())
     }
 
     /// RFC 8259 §6: no leading zero, no bare point or sign.
-    fn number(&mut self) -> Parsed<Json> {
+    fn number(&mut self) -> Parsed<Json<'static>> {
         let start = self.at;
         self.take(b'-');
         if !self.take(b'0') && self.digits() == 0 {
@@ -175,7 +177,7 @@ impl Parser<'_> {
                 return self.fail();
             }
         }
-        Ok(Json::Number(self.text.get(start..self.at).unwrap_or_default().into()))
+        Ok(Json::Number(Cow::Owned(self.text.get(start..self.at).unwrap_or_default().to_owned())))
     }
 
     fn digits(&mut self) -> usize {
@@ -186,7 +188,7 @@ impl Parser<'_> {
         self.at - start
     }
 
-    fn word(&mut self, word: &str, value: Json) -> Parsed<Json> {
+    fn word(&mut self, word: &str, value: Json<'static>) -> Parsed<Json<'static>> {
         if self.text.as_bytes().get(self.at..).is_some_and(|rest| rest.starts_with(word.as_bytes())) {
             self.at += word.len();
             return Ok(value);
@@ -219,8 +221,13 @@ impl Parser<'_> {
     }
 }
 
+/// What is read is at most 64 MiB.
+fn span(bytes: Range<usize>) -> Range<u32> {
+    bytes.start as u32..bytes.end as u32
+}
+
 /// Linear for the usual few members, hashed for many, so that no input makes it quadratic.
-fn has_duplicates(members: &[(Key, Json)]) -> bool {
+fn has_duplicates(members: &[(Key, Json<'_>)]) -> bool {
     if members.len() <= 16 {
         return members.iter().enumerate().any(|(at, (key, _))| members[..at].iter().any(|(k, _)| k == key));
     }
@@ -228,13 +235,13 @@ fn has_duplicates(members: &[(Key, Json)]) -> bool {
     !members.iter().all(|(key, _)| seen.insert(key))
 }
 
-impl Object {
-    pub(super) fn get(&self, key: &str) -> Option<&Json> {
+impl<'a> Object<'a> {
+    pub(super) fn get(&self, key: &str) -> Option<&Json<'a>> {
         self.members.iter().find(|(k, _)| &**k == key).map(|(_, v)| v)
     }
 
     /// The member `key`, made with `absent` where there is none.
-    pub(super) fn member(&mut self, key: &'static str, absent: Json) -> &mut Json {
+    pub(super) fn member(&mut self, key: &'static str, absent: Json<'a>) -> &mut Json<'a> {
         let at = match self.members.iter().position(|(k, _)| &**k == key) {
             Some(at) => at,
             None => {
@@ -244,10 +251,29 @@ impl Object {
         };
         &mut self.members[at].1
     }
+
+    /// Adds a member, unless it is empty.
+    pub(super) fn add(&mut self, key: &'static str, value: Json<'a>) {
+        if !is_empty(&value) {
+            self.members.push((Cow::Borrowed(key), value));
+        }
+    }
+
+    /// Writes the members, without the braces; `url` gives the address of an entry.
+    pub(super) fn write_members<'u>(&self, out: &mut Vec<u8>, url: &impl Fn(usize) -> &'u str) {
+        for (at, (key, value)) in self.members.iter().enumerate() {
+            if at > 0 {
+                out.push(b',');
+            }
+            write_string(key, out);
+            out.push(b':');
+            value.write(out, url);
+        }
+    }
 }
 
-impl Json {
-    pub(super) fn get(&self, key: &str) -> Option<&Json> {
+impl<'a> Json<'a> {
+    pub(super) fn get(&self, key: &str) -> Option<&Json<'a>> {
         match self {
             Json::Object(object) => object.get(key),
             _ => None,
@@ -266,14 +292,15 @@ impl Json {
     }
 
     /// The items of the array `key`; none where it is absent.
-    pub(super) fn items(&self, key: &str) -> &[Json] {
+    pub(super) fn items(&self, key: &str) -> &[Json<'a>] {
         match self.get(key) {
             Some(Json::Array(items)) => items,
             _ => &[],
         }
     }
 
-    pub(super) fn write(&self, out: &mut Vec<u8>) {
+    /// `url` gives the address of an entry.
+    pub(super) fn write<'u>(&self, out: &mut Vec<u8>, url: &impl Fn(usize) -> &'u str) {
         match self {
             Json::Null => out.extend_from_slice(b"null"),
             Json::Bool(value) => out.extend_from_slice(if *value { b"true" } else { b"false" }),
@@ -285,39 +312,44 @@ impl Json {
                     if at > 0 {
                         out.push(b',');
                     }
-                    item.write(out);
+                    item.write(out, url);
                 }
                 out.push(b']');
             }
             Json::Object(object) => {
                 out.push(b'{');
-                for (at, (key, value)) in object.members.iter().enumerate() {
-                    if at > 0 {
-                        out.push(b',');
-                    }
-                    write_string(key, out);
-                    out.push(b':');
-                    value.write(out);
-                }
+                object.write_members(out, url);
                 out.push(b'}');
+            }
+            Json::Entry(place) => {
+                out.extend_from_slice(b"{\"reference\":\"urn:uuid:");
+                out.extend_from_slice(url(*place).as_bytes());
+                out.extend_from_slice(b"\"}");
             }
         }
     }
 
     pub(super) fn to_bytes(&self) -> Vec<u8> {
         let mut out = Vec::new();
-        self.write(&mut out);
+        self.write(&mut out, &|_| "");
         out
     }
 }
 
-fn write_string(text: &str, out: &mut Vec<u8>) {
+pub(super) fn write_string(text: &str, out: &mut Vec<u8>) {
     out.push(b'"');
+    let special = |b: &u8| matches!(*b, b'"' | b'\\' | 0..=0x1f);
+    // Most text has nothing to escape: a look at all bytes without a branch is many at a time.
+    if !text.bytes().fold(false, |found, b| found | special(&b)) {
+        out.extend_from_slice(text.as_bytes());
+        out.push(b'"');
+        return;
+    }
     let mut rest = text;
-    while let Some(at) = rest.bytes().position(|b| matches!(b, b'"' | b'\\' | 0..=0x1f)) {
-        let (plain, special) = rest.split_at(at);
+    while let Some(at) = rest.as_bytes().iter().position(special) {
+        let (plain, from) = rest.split_at(at);
         out.extend_from_slice(plain.as_bytes());
-        match special.as_bytes()[0] {
+        match from.as_bytes()[0] {
             b'"' => out.extend_from_slice(b"\\\""),
             b'\\' => out.extend_from_slice(b"\\\\"),
             b'\n' => out.extend_from_slice(b"\\n"),
@@ -325,37 +357,52 @@ fn write_string(text: &str, out: &mut Vec<u8>) {
             b'\t' => out.extend_from_slice(b"\\t"),
             control => out.extend_from_slice(format!("\\u{control:04x}").as_bytes()),
         }
-        rest = &special[1..];
+        rest = &from[1..];
     }
     out.extend_from_slice(rest.as_bytes());
     out.push(b'"');
 }
 
 /// Builds an object, leaving out what is empty: FHIR allows no empty value (R4 §2.6.2).
-pub(super) fn object<const N: usize>(members: [(&'static str, Json); N]) -> Json {
-    let members = members.into_iter().filter(|(_, v)| !is_empty(v)).map(|(k, v)| (k.into(), v)).collect();
-    Json::Object(Object { members, span: 0..0 })
+pub(super) fn object<'a, const N: usize>(members: [(&'static str, Json<'a>); N]) -> Json<'a> {
+    Json::Object(members_of(members))
 }
 
-pub(super) fn array(items: impl IntoIterator<Item = Json>) -> Json {
+/// As [`object`].
+pub(super) fn members_of<'a, const N: usize>(members: [(&'static str, Json<'a>); N]) -> Object<'a> {
+    let mut object = Object { members: Vec::with_capacity(N), span: 0..0 };
+    members.into_iter().for_each(|(key, value)| object.add(key, value));
+    object
+}
+
+pub(super) fn array<'a>(items: impl IntoIterator<Item = Json<'a>>) -> Json<'a> {
     Json::Array(items.into_iter().filter(|v| !is_empty(v)).collect())
 }
 
-pub(super) fn text(text: impl AsRef<str>) -> Json {
-    Json::String(text.as_ref().trim().into())
+pub(super) fn text<'a>(text: impl Into<Cow<'a, str>>) -> Json<'a> {
+    Json::String(trim(text.into()))
 }
 
-pub(super) fn number(digits: impl ToString) -> Json {
-    Json::Number(digits.to_string().into())
+/// Without white space around it; nothing is copied that was not.
+pub(super) fn trim(text: Cow<'_, str>) -> Cow<'_, str> {
+    match text {
+        Cow::Borrowed(text) => Cow::Borrowed(text.trim()),
+        Cow::Owned(text) if text.trim().len() == text.len() => Cow::Owned(text),
+        Cow::Owned(text) => Cow::Owned(text.trim().to_owned()),
+    }
 }
 
-pub(super) fn is_empty(value: &Json) -> bool {
+pub(super) fn number(digits: impl ToString) -> Json<'static> {
+    Json::Number(Cow::Owned(digits.to_string()))
+}
+
+pub(super) fn is_empty(value: &Json<'_>) -> bool {
     match value {
         Json::Null => true,
         Json::String(s) => s.is_empty(),
         Json::Array(items) => items.is_empty(),
         Json::Object(object) => object.members.is_empty(),
-        Json::Bool(_) | Json::Number(_) => false,
+        Json::Bool(_) | Json::Number(_) | Json::Entry(_) => false,
     }
 }
 
@@ -399,7 +446,7 @@ mod tests {
         }
     }
 
-    fn any_json() -> impl Strategy<Value = Json> {
+    fn any_json() -> impl Strategy<Value = Json<'static>> {
         let leaf = prop_oneof![
             Just(Json::Null),
             any::<bool>().prop_map(Json::Bool),

@@ -8,7 +8,7 @@ const TYPES: [&str; 4] = ["Bundle", "Encounter", "Observation", "Patient"];
 
 /// The CapabilityStatement of a site whose FHIR address is `base_url`; `at` is when its release was made.
 pub fn metadata(base_url: &str, version: &str, at: Time) -> Vec<u8> {
-    let resource = |type_: &str| {
+    let resource = |type_: &'static str| {
         let interactions = ["create", "read"].map(|code| object([("code", text(code))]));
         object([
             ("type", text(type_)),

@@ -8,7 +8,7 @@ pub fn outcome(issues: &[Issue]) -> Vec<u8> {
     outcome_json(issues).to_bytes()
 }
 
-pub(super) fn outcome_json(issues: &[Issue]) -> Json {
+pub(super) fn outcome_json(issues: &[Issue]) -> Json<'_> {
     let all_well = object([
         ("severity", text("information")),
         ("code", text("informational")),
@@ -18,7 +18,7 @@ pub(super) fn outcome_json(issues: &[Issue]) -> Json {
     object([("resourceType", text("OperationOutcome")), ("issue", listed)])
 }
 
-fn issue(issue: &Issue) -> Json {
+fn issue(issue: &Issue) -> Json<'_> {
     let severity = match issue.severity {
         Severity::Information => "information",
         Severity::Warning => "warning",
@@ -29,7 +29,7 @@ fn issue(issue: &Issue) -> Json {
     object([
         ("severity", text(severity)),
         ("code", text(issue_type(&issue.code))),
-        ("details", object([("text", text(&issue.code))])),
+        ("details", object([("text", text(&*issue.code))])),
         ("diagnostics", text(diagnostics)),
         ("expression", array([text(place)])),
     ])

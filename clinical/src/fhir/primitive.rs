@@ -150,7 +150,7 @@ mod tests {
 
     #[test]
     fn numbers_are_no_strings() {
-        let number = |n: &str| Json::Number(n.into());
+        let number = |n: &'static str| Json::Number(n.into());
         assert!(is_valid("decimal", &number("1.0e3")) && !is_valid("decimal", &number("1e999")));
         assert!(is_valid("integer", &number("-1")) && !is_valid("integer", &number("1.0")));
         assert!(!is_valid("positiveInt", &number("0")) && is_valid("unsignedInt", &number("0")));

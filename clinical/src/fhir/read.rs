@@ -13,7 +13,7 @@ const BYTES_MAX: usize = 64 << 20;
 #[derive(Clone)]
 pub struct Resource {
     bytes: Bytes,
-    pub(super) root: Json,
+    pub(super) root: Json<'static>,
     warnings: Vec<Issue>,
 }
 
@@ -91,7 +91,7 @@ impl Resource {
             .map(|entry| {
                 let (request, resource) = (entry.get("request"), entry.get("resource"));
                 let span = match resource {
-                    Some(Json::Object(object)) => object.span.clone(),
+                    Some(Json::Object(object)) => object.span.start as usize..object.span.end as usize,
                     _ => 0..0,
                 };
                 Entry {

@@ -15,8 +15,14 @@ pub(super) struct Element {
     pub(super) codes: Option<&'static [&'static str]>,
 }
 
-/// Elements by type name (`Patient`, `HumanName`, `Bundle.entry`).
-static TYPES: LazyLock<HashMap<&'static str, Vec<Element>>> = LazyLock::new(read_types);
+pub(super) struct Definition {
+    pub(super) elements: Vec<Element>,
+    /// Those that are parts of it (`Coverage.class`) or annotations, with their type.
+    pub(super) parts: Vec<(&'static str, &'static str)>,
+}
+
+/// By type name (`Patient`, `HumanName`, `Bundle.entry`).
+static TYPES: LazyLock<HashMap<&'static str, Definition>> = LazyLock::new(read_types);
 
 static CODES: LazyLock<HashMap<&'static str, Vec<&'static str>>> = LazyLock::new(|| {
     lines(include_str!("r4_codes.txt"))
@@ -31,7 +37,7 @@ fn lines(table: &'static str) -> impl Iterator<Item = &'static str> {
     table.lines().filter(|line| !line.starts_with('#') && !line.is_empty())
 }
 
-fn read_types() -> HashMap<&'static str, Vec<Element>> {
+fn read_types() -> HashMap<&'static str, Definition> {
     let mut types: HashMap<&str, Vec<Element>> = HashMap::new();
     let mut current = "";
     for line in lines(include_str!("r4_elements.txt")) {
@@ -43,7 +49,15 @@ fn read_types() -> HashMap<&'static str, Vec<Element>> {
             Some(element) => types.entry(current).or_default().extend(read_element(element)),
         }
     }
-    types
+    let part = |element: &Element| {
+        let type_ = element.types.first().copied()?;
+        (type_.contains('.') || type_ == "Annotation").then_some((element.name, type_))
+    };
+    let define = |elements: Vec<Element>| {
+        let parts = elements.iter().filter_map(part).collect();
+        Definition { elements, parts }
+    };
+    types.into_iter().map(|(name, elements)| (name, define(elements))).collect()
 }
 
 fn read_element(line: &'static str) -> Option<Element> {
@@ -68,7 +82,11 @@ pub(super) fn has_code(set: &str, code: &str) -> bool {
 
 /// The elements of a type, or `None` for one that the table does not have.
 pub(super) fn elements(type_: &str) -> Option<&'static [Element]> {
-    TYPES.get(type_).map(Vec::as_slice)
+    definition(type_).map(|definition| definition.elements.as_slice())
+}
+
+pub(super) fn definition(type_: &str) -> Option<&'static Definition> {
+    TYPES.get(type_)
 }
 
 /// The elements of a resource type, with its name from the table; `None` where the table has it not.
@@ -76,7 +94,7 @@ pub(super) fn checked(type_: &str) -> Option<(&'static str, &'static [Element])>
     if !is_resource(type_) {
         return None;
     }
-    TYPES.get_key_value(type_).map(|(name, elements)| (*name, elements.as_slice()))
+    TYPES.get_key_value(type_).map(|(name, definition)| (*name, definition.elements.as_slice()))
 }
 
 pub(super) fn is_resource(type_: &str) -> bool {
@@ -214,8 +232,8 @@ mod tests {
     #[test]
     fn every_type_named_in_the_table_is_in_it() {
         let primitive = |t: &str| t.starts_with(|c: char| c.is_ascii_lowercase());
-        for (name, elements) in TYPES.iter() {
-            for type_ in elements.iter().flat_map(|e| &e.types) {
+        for (name, definition) in TYPES.iter() {
+            for type_ in definition.elements.iter().flat_map(|e| &e.types) {
                 let known = primitive(type_)
                     || TYPES.contains_key(type_)
                     || *type_ == "Resource"

@@ -39,8 +39,13 @@ impl Dtm {
         self.offset_s.is_some()
     }
 
-    pub(super) fn offset_s(&self) -> Option<i32> {
+    pub(crate) fn offset_s(&self) -> Option<i32> {
         self.offset_s
+    }
+
+    /// What the sender's clock showed; missing parts are the earliest there are.
+    pub(crate) fn local(&self) -> DateTime {
+        self.local
     }
 
     /// The point in time; its own offset counts before `zone`. Missing parts are the earliest there are.
@@ -90,7 +95,7 @@ impl FromStr for Dtm {
 
     fn from_str(text: &str) -> Result<Dtm, DtmInvalid> {
         let text = text.trim();
-        let (local, offset_s) = match text.find(['+', '-']) {
+        let (local, offset_s) = match text.bytes().position(|b| matches!(b, b'+' | b'-')) {
             Some(at) => {
                 let (local, offset) = text.split_at(at);
                 (local, Some(offset_seconds(offset).ok_or(DtmInvalid)?))

@@ -2,43 +2,94 @@
 
 use std::borrow::Cow;
 
+use super::charset::Switch;
 use super::{Charset, Delimiters};
 
 /// Decodes a value: escapes to what they stand for, then bytes to text.
 ///
 /// `\F\ \S\ \T\ \R\ \E\ \P\` become the message's own delimiters, `\Xdd..\` bytes, `\.br\` and the other
 /// line breaks a newline, `\.sk n\` blanks; highlighting and layout (`\H\ \N\ \.in\ \.ti\ \.fi\ \.nf\`)
-/// say nothing in plain text and go. Everything else stays as it is written: `\Zdd\`, `\Cxxyy\` and
-/// `\Mxxyyzz\`, unknown and unterminated sequences.
+/// say nothing in plain text and go. `\Cxxyy\` and `\Mxxyyzz\` switch the character set up to the next switch or
+/// the value's end. Everything else stays as it is written: `\Zdd\`, switches to sets that are not known or that
+/// the bytes do not fit, unknown and unterminated sequences.
 pub(super) fn decode<'b>(bytes: &'b [u8], delimiters: &Delimiters, charset: Charset) -> Cow<'b, str> {
     let step = charset.step();
-    let Some(escape) = delimiters.escape.filter(|&e| step.find(bytes, e).is_some()) else {
+    if delimiters.escape.is_none_or(|escape| step.find(bytes, escape).is_none()) {
         return charset.decode(bytes);
+    }
+    Cow::Owned(unescape(bytes, delimiters, charset).0)
+}
+
+/// Whether the value switches to a set that is not known, or that its bytes do not fit.
+pub(super) fn has_bad_switch(bytes: &[u8], delimiters: &Delimiters, charset: Charset) -> bool {
+    unescape(bytes, delimiters, charset).1
+}
+
+fn unescape(bytes: &[u8], delimiters: &Delimiters, charset: Charset) -> (String, bool) {
+    let step = charset.step();
+    let mut text = Text {
+        charset,
+        done: String::new(),
+        open: Vec::with_capacity(bytes.len()),
+        switch: None,
+        bad: false,
     };
-    let mut out = Vec::with_capacity(bytes.len());
     let mut rest = bytes;
+    let Some(escape) = delimiters.escape else { return (charset.decode(bytes).into_owned(), false) };
     while let Some((plain, after)) = split_once(rest, step.find(rest, escape)) {
-        out.extend_from_slice(plain);
+        text.open.extend_from_slice(plain);
         let Some((sequence, following)) = split_once(after, step.find(after, escape)) else {
-            out.push(escape);
+            text.open.push(escape);
             rest = after;
             break;
         };
         rest = following;
-        if replace(sequence, delimiters, &mut out) {
+        if replace(sequence, delimiters, &mut text.open) {
             continue;
         }
-        out.push(escape);
-        out.extend_from_slice(sequence);
-        if is_local(sequence) {
-            out.push(escape);
+        let written = [&[escape], sequence, &[escape]].concat();
+        if let Some(switch) = Switch::read(sequence) {
+            text.close();
+            text.switch = Some((switch, written));
+        } else if is_local(sequence) {
+            text.bad |= sequence.first() != Some(&b'Z');
+            text.open.extend_from_slice(&written);
         } else {
             // No escape sequence at all: what looked like its end may open the next one.
+            text.open.push(escape);
+            text.open.extend_from_slice(sequence);
             rest = after.get(sequence.len()..).unwrap_or_default();
         }
     }
-    out.extend_from_slice(rest);
-    Cow::Owned(charset.decode(&out).into_owned())
+    text.open.extend_from_slice(rest);
+    text.close();
+    (text.done, text.bad)
+}
+
+/// A value on its way from bytes to text.
+struct Text {
+    charset: Charset,
+    done: String,
+    /// Bytes since the last switch of the character set, and that switch as it was written.
+    open: Vec<u8>,
+    switch: Option<(Switch, Vec<u8>)>,
+    bad: bool,
+}
+
+impl Text {
+    fn close(&mut self) {
+        let open = std::mem::take(&mut self.open);
+        match self.switch.take() {
+            None => self.done.push_str(&self.charset.decode(&open)),
+            Some((switch, written)) => match switch.decode(&open, self.charset) {
+                Some(text) => self.done.push_str(&text),
+                None => {
+                    self.bad = true;
+                    self.done.push_str(&self.charset.decode(&[written, open].concat()));
+                }
+            },
+        }
+    }
 }
 
 /// Writes `text` so that it stands as one value between these delimiters; line breaks become `\.br\`.
@@ -121,7 +172,7 @@ fn format(command: &[u8], out: &mut Vec<u8>) -> bool {
     true
 }
 
-/// Sequences with a meaning that only sender and receiver know, or that switch character sets.
+/// Sequences with a meaning that only sender and receiver know, or that switch to a character set not known here.
 fn is_local(sequence: &[u8]) -> bool {
     match sequence {
         [b'Z', rest @ ..] => rest.iter().all(u8::is_ascii_alphanumeric),
@@ -150,7 +201,9 @@ mod tests {
             (r"\X0D0A\", "\r\n"),
             (r"one\.br\two\.sp2\three\.sk3\four", "one\ntwo\n\nthree   four"),
             (r"\H\loud\N\ \.in+4\\.ti-2\calm", "loud calm"),
-            (r"\Z01\\C2842\\M30A142\", r"\Z01\\C2842\\M30A142\"),
+            (r"\Z01\\C2A42\\M30A142\", r"\Z01\\C2A42\\M30A142\"),
+            (r"Anna \M2442\;3ED\C2842\ Muster", "Anna 山田 Muster"),
+            (r"\M2442\;3E", r"\M2442\;3E"),
             (r"C:\temp\F\x", r"C:\temp|x"),
             (r"\X4\ \XGG\ \X\ \.xx\ \.sp999\", r"\X4\ \XGG\ \X\ \.xx\ \.sp999\"),
             (r"open \T", r"open \T"),
@@ -160,6 +213,20 @@ mod tests {
         ] {
             assert_eq!(text(written.as_bytes()), meant, "{written}");
         }
+    }
+
+    #[test]
+    fn character_sets_are_switched_within_a_value() {
+        let read = |bytes: &[u8]| {
+            let standard = Delimiters::STANDARD;
+            let text = decode(bytes, &standard, Charset::UTF_8).into_owned();
+            (text, has_bad_switch(bytes, &standard, Charset::UTF_8))
+        };
+        assert_eq!(read(b"Zo\\C2D41\\\xEB, \\T\\"), ("Zoë, &".to_owned(), false));
+        assert_eq!(read(b"\\C2D4C\\\\XB8D2D0DD\\\\C2842\\ Zo\xC3\xAB"), ("Иван Zoë".to_owned(), false));
+        assert_eq!(read(b"\\C2A7A\\abc"), ("\\C2A7A\\abc".to_owned(), true));
+        assert_eq!(read(b"\\M2442\\;"), ("\\M2442\\;".to_owned(), true));
+        assert_eq!(read(b"\\Z01\\"), ("\\Z01\\".to_owned(), false));
     }
 
     #[test]

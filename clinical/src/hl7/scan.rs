@@ -50,10 +50,23 @@ impl Step {
         }
     }
 
+    /// What stands before and after the first character of its own that `ends`.
+    pub(super) fn split(self, bytes: &[u8], ends: impl Fn(u8) -> bool) -> Option<(&[u8], &[u8])> {
+        let mut walk = Walk::new(self);
+        let at = match self {
+            Step::Byte => bytes.iter().position(|&byte| ends(byte)),
+            _ => bytes.iter().position(|&byte| walk.alone(byte) && ends(byte)),
+        }?;
+        Some((bytes.get(..at)?, bytes.get(at + 1..)?))
+    }
+
     /// Where `delimiter` first stands as a character of its own.
     pub(super) fn find(self, bytes: &[u8], delimiter: u8) -> Option<usize> {
-        if self == Step::Byte {
-            return memchr::memchr(delimiter, bytes);
+        match self {
+            // What is as short as most fields is looked through before a search is set up.
+            Step::Byte if bytes.len() < 32 => return bytes.iter().position(|&byte| byte == delimiter),
+            Step::Byte => return memchr::memchr(delimiter, bytes),
+            _ => {}
         }
         let mut walk = Walk::new(self);
         bytes.iter().position(|&byte| walk.alone(byte) && byte == delimiter)

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::{Message, Segment};
+use super::{Message, Part, Segment, escape};
 use crate::{Issue, Severity};
 
 /// Lines without a segment name are told of one by one up to here.
@@ -44,7 +44,29 @@ impl Message {
         }
         let unnamed = self.segments().filter(|s| !s.is_named_well());
         issues.extend(unnamed.take(UNNAMED_MAX).map(unnamed_issue));
+        issues.extend(self.bad_switch());
         issues
+    }
+
+    /// The first value that switches to a character set which cannot be followed.
+    fn bad_switch(&self) -> Option<Issue> {
+        let escape = self.delimiters.escape?;
+        let switches = |bytes: &[u8]| {
+            memchr::memchr_iter(escape, bytes).any(|at| matches!(bytes.get(at + 1), Some(b'C' | b'M')))
+        };
+        let segment = Some(self).filter(|message| switches(&message.bytes))?.segments().find(|segment| {
+            let mut fields = segment.fields().filter(|(_, field)| switches(field.raw()));
+            fields.any(|(_, field)| self.has_bad_switch(field))
+        })?;
+        let text = "an escape sequence switches to a character set that is not known here, or that the bytes do not \
+                    fit; it was kept as sent: use one of HL7 v2.9 ch. 2 §2.7.2, or UTF-8 throughout";
+        Some(issue(Severity::Warning, "charset-switch-unknown", &segment.place(), text))
+    }
+
+    fn has_bad_switch(&self, field: Part<'_>) -> bool {
+        let leaves = field.repetitions().flat_map(|r| r.components()).flat_map(|c| c.subcomponents());
+        let mut leaves = leaves.map(|leaf| leaf.raw());
+        leaves.any(|raw| escape::has_bad_switch(raw, &self.delimiters, self.charset))
     }
 }
 

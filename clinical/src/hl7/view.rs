@@ -2,8 +2,9 @@
 
 use std::borrow::Cow;
 
-use super::escape;
 use super::message::Message;
+use super::scan::Step;
+use super::{Delimiters, escape};
 
 /// One segment of a message.
 #[derive(Clone, Copy)]
@@ -164,6 +165,14 @@ impl<'m> Part<'m> {
         }
     }
 
+    /// As [`text`](Part::text), without white space around it.
+    pub(crate) fn trimmed(&self) -> Cow<'m, str> {
+        match self.text() {
+            Cow::Borrowed(text) => Cow::Borrowed(text.trim()),
+            Cow::Owned(text) => Cow::Owned(text.trim().to_owned()),
+        }
+    }
+
     /// Decoded, with escapes and delimiters as sent.
     pub fn raw_text(&self) -> Cow<'m, str> {
         self.message.charset.decode(self.raw)
@@ -206,7 +215,53 @@ impl<'m> Part<'m> {
     }
 
     pub fn component(&self, number: usize) -> Option<Part<'m>> {
-        self.components().nth(number.checked_sub(1)?)
+        let nth = number.checked_sub(1)?;
+        if self.level >= Level::Component || self.message.charset.step() != Step::Byte {
+            return self.components().nth(nth);
+        }
+        // What is asked most often: one look at each byte up to the component's end.
+        let Delimiters { repetition, component, .. } = self.message.delimiters;
+        let repetition = repetition.filter(|_| self.level == Level::Field);
+        let (mut from, mut seen) = (0, 0);
+        for (at, &byte) in self.raw.iter().enumerate() {
+            let ends_repetition = Some(byte) == repetition;
+            if ends_repetition || Some(byte) == component {
+                if seen == nth {
+                    return Some(self.part(self.raw.get(from..at)?, Level::Component));
+                }
+                if ends_repetition {
+                    return None;
+                }
+                (from, seen) = (at + 1, seen + 1);
+            }
+        }
+        (seen == nth).then(|| self.part(self.raw.get(from..).unwrap_or_default(), Level::Component))
+    }
+
+    /// Every subcomponent of every component of every repetition, with its component's number. Where the part holds
+    /// no delimiter that is the part itself.
+    pub(crate) fn leaves(&self) -> impl Iterator<Item = (usize, Part<'m>)> + use<'m> {
+        let Delimiters { repetition, component, subcomponent, .. } = self.message.delimiters;
+        let (whole, step) = (*self, self.message.charset.step());
+        let (mut rest, mut number) = (Some(self.raw), 1);
+        std::iter::from_fn(move || {
+            let bytes = rest?;
+            let ends = |byte: u8| [repetition, component, subcomponent].contains(&Some(byte));
+            let Some((raw, after)) = step.split(bytes, ends).filter(|_| whole.level < Level::Subcomponent)
+            else {
+                rest = None;
+                return Some((number, whole.part(bytes, whole.level.max(Level::Subcomponent))));
+            };
+            let leaf = (number, whole.part(raw, Level::Subcomponent));
+            let end = bytes.get(raw.len()).copied();
+            number = if end == repetition { 1 } else { number + usize::from(end == component) };
+            rest = Some(after);
+            Some(leaf)
+        })
+    }
+
+    fn part(&self, raw: &'m [u8], level: Level) -> Part<'m> {
+        Part { message: self.message, raw, level }
     }
 
     pub fn subcomponent(&self, number: usize) -> Option<Part<'m>> {
@@ -220,6 +275,18 @@ impl<'m> Part<'m> {
             Level::Field | Level::Repetition => self.component(number),
             _ => self.subcomponent(number),
         }
+    }
+
+    /// The first `N` of what [`below`](Part::below) gives, found in one pass.
+    pub(crate) fn all_below<const N: usize>(&self) -> [Option<Part<'m>>; N] {
+        let component = self.level < Level::Component;
+        let of = self.down_to(if component { Level::Repetition } else { Level::Component });
+        let delimiters = &self.message.delimiters;
+        let mut parts = match component {
+            true => of.split(Level::Component, delimiters.component),
+            false => of.split(Level::Subcomponent, delimiters.subcomponent),
+        };
+        std::array::from_fn(|_| parts.next())
     }
 
     /// The first part of each level between this one and `level`.

@@ -102,18 +102,29 @@ fn order(change: EncounterChange) -> u8 {
     }
 }
 
+/// What stood before a movement that can be cancelled.
+struct Before<'m> {
+    movement: &'m Movement,
+    stay: Stay,
+}
+
 fn fold(movements: &[Movement]) -> Stay {
     let mut stay = Stay::default();
-    // What stood before each movement that can be cancelled.
-    let mut before: Vec<(EncounterChange, Stay)> = Vec::new();
+    let mut before = Vec::new();
     for movement in movements {
         match movement.encounter.change {
-            EncounterChange::AdmitCancelled => undo(&mut stay, &mut before, EncounterChange::Admitted),
-            EncounterChange::TransferCancelled => undo(&mut stay, &mut before, EncounterChange::Transferred),
-            EncounterChange::DischargeCancelled => undo(&mut stay, &mut before, EncounterChange::Discharged),
+            EncounterChange::AdmitCancelled => {
+                undo(&mut stay, &mut before, movement, EncounterChange::Admitted)
+            }
+            EncounterChange::TransferCancelled => {
+                undo(&mut stay, &mut before, movement, EncounterChange::Transferred);
+            }
+            EncounterChange::DischargeCancelled => {
+                undo(&mut stay, &mut before, movement, EncounterChange::Discharged);
+            }
             EncounterChange::Updated => advance(&mut stay, movement),
-            change => {
-                before.push((change, stay.clone()));
+            _ => {
+                before.push(Before { movement, stay: stay.clone() });
                 advance(&mut stay, movement);
             }
         }
@@ -121,16 +132,48 @@ fn fold(movements: &[Movement]) -> Stay {
     stay
 }
 
-fn undo(stay: &mut Stay, before: &mut Vec<(EncounterChange, Stay)>, cancelled: EncounterChange) {
-    if let Some(i) = before.iter().rposition(|(change, _)| *change == cancelled) {
-        *stay = before.remove(i).1;
-        before.truncate(i);
+/// Takes back the last movement of that kind of the same visit. What was not seen is believed all the same: a
+/// cancelled admission ends the stay, a cancelled discharge leaves the patient in, and where the patient lies now is
+/// what the cancel says (v2.9 ch. 3 §3.3.12 A12, §3.3.13 A13).
+fn undo<'m>(stay: &mut Stay, before: &mut Vec<Before<'m>>, cancel: &'m Movement, cancelled: EncounterChange) {
+    if is_other(&stay.visit, &cancel.visit) {
+        return;
+    }
+    let known = before.iter().rposition(|b| {
+        b.movement.encounter.change == cancelled && !is_other(&b.movement.visit, &cancel.visit)
+    });
+    match known {
+        Some(at) => {
+            *stay = before.swap_remove(at).stay;
+            before.truncate(at);
+        }
+        None if cancelled == EncounterChange::Admitted => *stay = Stay::default(),
+        None if cancelled == EncounterChange::Discharged => stay.discharged_at = None,
+        None => {}
+    }
+    if cancelled != EncounterChange::Admitted {
+        lie(stay, cancel);
     }
 }
 
-fn advance(stay: &mut Stay, Movement { at, visit, encounter }: &Movement) {
+fn is_other(one: &Option<String>, other: &Option<String>) -> bool {
+    one.is_some() && other.is_some() && one != other
+}
+
+/// Where the patient lies after the movement.
+fn lie(stay: &mut Stay, Movement { at, encounter, .. }: &Movement) {
+    if let Some(location) = &encounter.location {
+        if location.icu && stay.icu_admitted_at.is_none() {
+            stay.icu_admitted_at = Some(*at);
+        }
+        stay.location = Some(location.clone());
+    }
+}
+
+fn advance(stay: &mut Stay, movement: &Movement) {
+    let Movement { at, visit, encounter } = movement;
     let admitted = encounter.change == EncounterChange::Admitted;
-    let other_visit = visit.is_some() && stay.visit.is_some() && *visit != stay.visit;
+    let other_visit = is_other(visit, &stay.visit);
     // A late update of an old visit must not reopen it.
     if other_visit && !admitted && encounter.change != EncounterChange::Transferred {
         return;
@@ -150,12 +193,7 @@ fn advance(stay: &mut Stay, Movement { at, visit, encounter }: &Movement) {
         stay.discharged_at = encounter.discharged_at.or(Some(*at));
         return;
     }
-    if let Some(location) = &encounter.location {
-        if location.icu && stay.icu_admitted_at.is_none() {
-            stay.icu_admitted_at = Some(*at);
-        }
-        stay.location = Some(location.clone());
-    }
+    lie(stay, movement);
 }
 
 #[cfg(test)]
@@ -164,8 +202,13 @@ mod tests {
     use EncounterChange::*;
 
     fn moved(movements: &[(i64, EncounterChange, &str)]) -> Stay {
+        let of_no_visit = movements.iter().map(|(at, change, ward)| (*at, *change, *ward, None));
+        visited(&of_no_visit.collect::<Vec<_>>())
+    }
+
+    fn visited(movements: &[(i64, EncounterChange, &str, Option<&str>)]) -> Stay {
         let mut all = Movements::default();
-        for (at, change, ward) in movements {
+        for (at, change, ward, visit) in movements {
             let location = (!ward.is_empty()).then(|| Location {
                 ward: (*ward).into(),
                 icu: ward.contains("ICU"),
@@ -173,7 +216,7 @@ mod tests {
             });
             let encounter =
                 Encounter { change: *change, class: None, location, admitted_at: None, discharged_at: None };
-            all.apply(Time(*at), None, &encounter);
+            all.apply(Time(*at), *visit, &encounter);
         }
         all.stay().clone()
     }
@@ -212,6 +255,34 @@ mod tests {
     fn a_cancelled_discharge_leaves_the_patient_in() {
         let stay = moved(&[(1, Admitted, "MICU"), (5, Discharged, ""), (6, DischargeCancelled, "")]);
         assert_eq!((stay.discharged_at, stay.icu_admitted_at), (None, Some(Time(1))));
+    }
+
+    #[test]
+    fn a_cancel_says_where_the_patient_lies_now() {
+        let stay = moved(&[(1, Admitted, "ED"), (5, Transferred, "MICU"), (6, TransferCancelled, "W3")]);
+        assert_eq!((stay.icu_admitted_at, stay.location.map(|l| l.ward)), (None, Some("W3".into())));
+        let stay = moved(&[(1, Admitted, "ED"), (5, Discharged, ""), (6, DischargeCancelled, "MICU")]);
+        assert_eq!((stay.icu_admitted_at, stay.discharged_at), (Some(Time(6)), None));
+    }
+
+    #[test]
+    fn what_is_cancelled_need_not_have_been_seen() {
+        let stay = moved(&[(1, Updated, "MICU"), (6, AdmitCancelled, "")]);
+        assert_eq!((stay.icu_admitted_at, stay.location), (None, None));
+        let stay = moved(&[(1, Admitted, "W1"), (6, TransferCancelled, "W3")]);
+        assert_eq!(stay.location.map(|l| l.ward), Some("W3".into()));
+    }
+
+    #[test]
+    fn a_cancel_concerns_its_own_visit() {
+        let (old, new) = (Some("V1"), Some("V2"));
+        let both = [(1, Admitted, "W1", old), (5, Discharged, "", old), (9, Admitted, "MICU", new)];
+        let stay = visited(&[&both[..], &[(10, AdmitCancelled, "", old)]].concat());
+        assert_eq!((stay.visit.as_deref(), stay.icu_admitted_at), (new, Some(Time(9))));
+        let stay = visited(&[&both[..], &[(10, AdmitCancelled, "", new)]].concat());
+        assert_eq!((stay.visit.as_deref(), stay.discharged_at), (old, Some(Time(5))));
+        let stay = visited(&[&both[..], &[(10, DischargeCancelled, "", old)]].concat());
+        assert_eq!((stay.visit.as_deref(), stay.icu_admitted_at), (new, Some(Time(9))));
     }
 
     #[test]

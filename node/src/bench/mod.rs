@@ -1,7 +1,9 @@
-//! `medulla bench`: what whole sites carry, measured from outside, and what the ledger alone carries.
+//! `medulla bench`: what whole sites carry, measured from outside, what the ledger alone carries, and how fast HL7 v2
+//! is read.
 
 mod consortium;
 mod histogram;
+mod hl7;
 pub mod ledger;
 mod load;
 mod message;
@@ -9,5 +11,6 @@ mod pipeline;
 mod proc;
 mod report;
 
+pub use hl7::run as run_hl7;
 pub use load::{Load, run as run_load};
 pub use pipeline::{Plan, run as run_pipeline};

@@ -11,8 +11,7 @@ impl<'m> Writer<'m> {
         let mut body = Object::default();
         self.fill(&mut body, sch, "SCH", "Appointment");
         let id = self.id(&["Appointment", &sch.text(2, 1), &sch.text(1, 1)]);
-        let url = self.put_object("Appointment", id, body);
-        self.appointment = self.place_of(&url);
+        self.appointment = Some(self.put("Appointment", id, body));
         self.noted = self.appointment;
     }
 
@@ -68,11 +67,11 @@ impl<'m> Writer<'m> {
         // app-3: without a time an appointment is at most proposed.
         let fits = timed || matches!(status.as_str(), "proposed" | "cancelled" | "waitlist");
         body.members.retain(|(key, _)| &**key != "status");
-        body.members.insert(0, ("status".into(), text(if fits { status.as_str() } else { "proposed" })));
+        body.members.insert(0, ("status".into(), text(if fits { status } else { "proposed".to_owned() })));
     }
 }
 
-fn later(start: &Json, minutes: &str) -> Option<Json> {
+fn later(start: &Json<'_>, minutes: &str) -> Option<Json<'static>> {
     let at: jiff::Timestamp = start.as_str()?.parse().ok()?;
     let end = at.checked_add(jiff::SignedDuration::from_mins(minutes.parse().ok()?)).ok()?;
     Some(text(end.to_string()))

@@ -1,8 +1,9 @@
 //! Segments that become one resource each, and the notes and roles that follow others.
 
+use std::borrow::Cow;
+
 use super::datatypes::{array_of_one, cwe, required_cwe};
 use super::{Kind, Writer};
-use crate::fhir::common::reference;
 use crate::fhir::json::{self, Json, Object, object, text};
 use crate::fhir::schema;
 use crate::hl7::Segment;
@@ -20,12 +21,11 @@ impl<'m> Writer<'m> {
         self.fill(&mut body, segment, name, type_);
         self.require(&mut body, segment, type_);
         let id = self.id_of(type_, segment, keys);
-        let url = self.put_object(type_, id, body);
-        self.noted = self.place_of(&url);
+        self.noted = Some(self.put(type_, id, body));
     }
 
     /// An empty resource that refers to the patient and, where it may, to the visit.
-    pub(super) fn about_patient(&self, type_: &str) -> Object {
+    pub(super) fn about_patient(&self, type_: &str) -> Object<'m> {
         let mut body = Object::default();
         for element in schema::elements(type_).unwrap_or_default() {
             let value = match element.name {
@@ -42,7 +42,7 @@ impl<'m> Writer<'m> {
     }
 
     /// What R4 demands and the sender left out is said to be missing.
-    pub(super) fn require(&self, body: &mut Object, segment: Segment<'m>, type_: &str) {
+    pub(super) fn require(&self, body: &mut Object<'m>, segment: Segment<'m>, type_: &str) {
         let missing = required_cwe(None, self.feed);
         let (element, value) = match type_ {
             "Coverage" => ("payor", array_of_one(object([("display", text("not named in the message"))]))),
@@ -66,15 +66,12 @@ impl<'m> Writer<'m> {
     /// DG1: a Condition, and the visit's diagnosis.
     pub(super) fn diagnosis(&mut self, dg1: Segment<'m>) {
         self.clinical(dg1, "DG1", "Condition", &[20, 3, 4, 6]);
-        let (Some(condition), Some(visit)) = (self.noted, self.encounter.clone()) else { return };
-        let url = format!("urn:uuid:{}", self.entries[condition].id);
+        let (Some(condition), Some(visit)) = (self.noted, self.encounter) else { return };
         let mut diagnosis = Object::default();
-        diagnosis.members.push(("condition".into(), reference(&url)));
+        diagnosis.members.push(("condition".into(), Json::Entry(condition)));
         self.fill(&mut diagnosis, dg1, "DG1", "Encounter.diagnosis");
-        if let Some(at) = self.place_of(&visit) {
-            self.push(at, "diagnosis", Json::Object(diagnosis));
-            self.touch(at);
-        }
+        self.push(visit, "diagnosis", Json::Object(diagnosis));
+        self.touch(visit);
     }
 
     /// NTE: a note on the resource before it.
@@ -88,10 +85,10 @@ impl<'m> Writer<'m> {
                 let body = &mut self.entries[at].body;
                 match body.member("comment", text("")) {
                     Json::String(comment) if comment.is_empty() => {
-                        *comment = words.as_str().unwrap_or_default().into()
+                        *comment = Cow::Owned(words.as_str().unwrap_or_default().to_owned())
                     }
                     Json::String(comment) => {
-                        *comment = format!("{comment}\n{}", words.as_str().unwrap_or_default()).into()
+                        comment.to_mut().extend(["\n", words.as_str().unwrap_or_default()])
                     }
                     _ => {}
                 }
@@ -112,19 +109,20 @@ impl<'m> Writer<'m> {
         if body.get("practitioner").is_none() && body.get("organization").is_none() {
             return;
         }
-        let key = json::Json::Object(body.clone()).to_bytes();
+        let mut key = vec![b'{'];
+        body.write_members(&mut key, &|place| self.entries.get(place).map_or("", |e| e.id.as_str()));
+        key.push(b'}');
         let id = self.id(&["PractitionerRole", &String::from_utf8_lossy(&key)]);
-        let url = self.put_object("PractitionerRole", id, body);
+        let role = self.put("PractitionerRole", id, body);
         if name != "ROL" {
             return;
         }
         if self.in_visit {
-            let visit = self.encounter.as_deref().and_then(|visit| self.place_of(visit));
-            if let Some(at) = visit {
-                self.push(at, "participant", object([("individual", reference(&url))]));
+            if let Some(at) = self.encounter {
+                self.push(at, "participant", object([("individual", Json::Entry(role))]));
             }
-        } else if let Some(at) = self.patient.as_ref().and_then(|p| self.places.get(&p.id)).copied() {
-            self.push(at, "generalPractitioner", reference(&url));
+        } else if let Some(at) = self.patient.as_ref().map(|p| p.place) {
+            self.push(at, "generalPractitioner", Json::Entry(role));
         }
     }
 

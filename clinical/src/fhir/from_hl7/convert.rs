@@ -3,8 +3,8 @@
 use super::datatypes::{self, cwe, cx, decimal, ei, part, quantity, text, xad, xpn, xtn};
 use super::table::Row;
 use super::{Writer, tables, time};
-use crate::fhir::common::{coding, logical, reference};
-use crate::fhir::json::{self, Json, array, number, object};
+use crate::fhir::common::{coding, logical};
+use crate::fhir::json::{self, Json, array, number, object, trim};
 use crate::fhir::schema;
 use crate::hl7::{Part, Segment};
 
@@ -18,12 +18,12 @@ pub(super) struct Asked<'r, 'm> {
 }
 
 impl<'m> Writer<'m> {
-    pub(super) fn convert(&mut self, asked: &Asked<'_, 'm>, of: Part<'m>) -> Json {
+    pub(super) fn convert(&mut self, asked: &Asked<'_, 'm>, of: Part<'m>) -> Json<'m> {
         match asked.row.target {
             "CodeableConcept" => self.codeable(asked, of),
             "Coding" => {
                 let found = asked.concepts.and_then(|map| tables::concept(map, &part(of, 1)));
-                found.map_or(Json::Null, |c| coding(&c.system, c.code, ""))
+                found.map_or(Json::Null, |c| coding(&*c.system, c.code, ""))
             }
             "code" => {
                 let found = asked.concepts.and_then(|map| tables::code(map, &part(of, 1)));
@@ -51,7 +51,7 @@ impl<'m> Writer<'m> {
     }
 
     /// The concept map's coding first, then what was sent.
-    fn codeable(&self, asked: &Asked<'_, 'm>, of: Part<'m>) -> Json {
+    fn codeable(&self, asked: &Asked<'_, 'm>, of: Part<'m>) -> Json<'m> {
         match asked.type_ {
             "ST" => return object([("text", text(of.text()))]),
             "LANGUAGE" => return super::patient::language(of),
@@ -61,18 +61,18 @@ impl<'m> Writer<'m> {
         let Some(found) = asked.concepts.and_then(|map| tables::concept(map, &part(of, 1))) else {
             return sent;
         };
-        let mapped = coding(&found.system, found.code, "");
+        let mapped = coding(&*found.system, found.code, "");
         let own = sent.items("coding").iter().filter(|c| c.str("system").is_some());
         let own = own.filter(|c| c.str("system") != Some(&found.system) || c.str("code") != Some(found.code));
-        let words = [2, 5, 9].map(|n| part(of, n));
-        let words = words.iter().map(|w| w.trim()).find(|w| !w.is_empty()).unwrap_or_default();
+        let mut words = [2, 5, 9].into_iter().map(|n| trim(part(of, n)));
+        let words = words.find(|w| !w.is_empty()).unwrap_or_default();
         object([("coding", array(std::iter::once(mapped).chain(own.cloned()))), ("text", text(words))])
     }
 
-    fn identifier(&self, asked: &Asked<'_, 'm>, of: Part<'m>) -> Json {
+    fn identifier(&self, asked: &Asked<'_, 'm>, of: Part<'m>) -> Json<'m> {
         match asked.type_ {
             "CX" => {
-                let default = self.patient.as_ref().map_or("", |p| p.authority.as_str());
+                let default = self.patient.as_ref().map(|p| p.authority.clone()).unwrap_or_default();
                 datatypes::typed(cx(of, default, &self.clock), asked.hint)
             }
             "EI" => ei(Some(of), asked.hint),
@@ -84,8 +84,8 @@ impl<'m> Writer<'m> {
         }
     }
 
-    fn referred(&mut self, asked: &Asked<'_, 'm>, of: Part<'m>) -> Json {
-        let url = match asked.type_ {
+    fn referred(&mut self, asked: &Asked<'_, 'm>, of: Part<'m>) -> Json<'m> {
+        let place = match asked.type_ {
             "XCN" => self.practitioner(of),
             "XON" => {
                 let address = asked.hint.parse().ok().and_then(|field| asked.segment.valued(field));
@@ -93,7 +93,7 @@ impl<'m> Writer<'m> {
             }
             "MANUFACTURER" => self.manufacturer(of),
             "PL" => self.location(of),
-            "DLD" => self.place(&part(of, 1)),
+            "DLD" => of.below(1).and_then(|place| self.place(place)),
             "DISPLAY" => {
                 let words = if part(of, 2).is_empty() { part(of, 1) } else { part(of, 2) };
                 return object([("display", text(words))]);
@@ -108,11 +108,11 @@ impl<'m> Writer<'m> {
             }
             _ => None,
         };
-        url.map_or(Json::Null, |url| reference(&url))
+        place.map_or(Json::Null, Json::Entry)
     }
 }
 
-fn string(type_: &str, of: Part<'_>) -> Json {
+fn string<'m>(type_: &str, of: Part<'m>) -> Json<'m> {
     match type_ {
         "LINES" => {
             let lines: Vec<_> = of.repetitions().map(|line| line.text()).collect();
@@ -127,7 +127,7 @@ fn string(type_: &str, of: Part<'_>) -> Json {
     }
 }
 
-fn integer(written: &str, target: &str) -> Json {
+fn integer(written: &str, target: &str) -> Json<'static> {
     let least = if target == "positiveInt" { 1 } else { 0 };
     let whole = written.trim().split('.').next().unwrap_or_default();
     let plain = !whole.is_empty() && whole.bytes().all(|b| b.is_ascii_digit());
@@ -139,18 +139,18 @@ fn integer(written: &str, target: &str) -> Json {
 }
 
 /// NM with the unit of another field, or of the hint; CQ with its own.
-fn measured(asked: &Asked<'_, '_>, of: Part<'_>) -> Json {
+fn measured<'m>(asked: &Asked<'_, 'm>, of: Part<'m>) -> Json<'m> {
     if asked.type_ == "CQ" {
-        return quantity(&part(of, 1), of.below(2), "");
+        return quantity(part(of, 1), of.below(2), "");
     }
     if asked.row.target == "Duration" {
-        let Some(value) = decimal(&part(of, 1)) else { return Json::Null };
+        let Some(value) = decimal(part(of, 1)) else { return Json::Null };
         let system = text("http://unitsofmeasure.org");
-        let value = ("value", number(value));
+        let value = ("value", Json::Number(value));
         return object([value, ("unit", text(asked.hint)), ("system", system), ("code", text(asked.hint))]);
     }
     let unit = asked.hint.parse().ok().and_then(|field| asked.segment.valued(field));
-    quantity(&part(of, 1), unit, "")
+    quantity(part(of, 1), unit, "")
 }
 
 /// Whether the type's R4 definition has this element.

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use super::Writer;
-use super::kept::{Finder, each_field, path};
+use super::kept::{Finder, each_field};
 use crate::fhir::json::{self, Json, Object};
 use crate::hl7::Message;
 use crate::{Feed, Time};
@@ -24,11 +24,13 @@ pub enum Fate {
 pub fn coverage(message: &Message, feed: &Feed, received_at: Time) -> Vec<(String, Fate)> {
     let message = message.for_feed(feed);
     let writer = Writer::new(&message, feed, received_at).write();
-    let bytes = Writer::new(&message, feed, received_at).write().bundle().to_bytes();
-    let Some(bundle) = std::str::from_utf8(&bytes).ok().and_then(|text| json::parse(text).ok()) else {
+    let bytes = writer.bundle();
+    let Some(Json::Object(bundle)) = std::str::from_utf8(&bytes).ok().and_then(|t| json::parse(t).ok())
+    else {
         return Vec::new();
     };
-    let resources: Vec<&Json> = bundle.items("entry").iter().filter_map(|e| e.get("resource")).collect();
+    let Some(Json::Array(entries)) = bundle.get("entry") else { return Vec::new() };
+    let resources: Vec<&Json<'_>> = entries.iter().filter_map(|e| e.get("resource")).collect();
     let kept: HashSet<&str> = resources.iter().filter_map(|r| kept_paths(r)).flatten().collect();
     let nothing = Object::default();
     let bodies = resources.iter().map(|resource| match resource {
@@ -36,22 +38,22 @@ pub fn coverage(message: &Message, feed: &Feed, received_at: Time) -> Vec<(Strin
         Json::Object(body) if resource.str("resourceType") != Some("Basic") => body,
         _ => &nothing,
     });
-    let finder = Finder::new(&writer, &bundle, bodies.collect());
+    let finder = Finder::new(&writer, &bundle, bodies);
     let mut fates = Vec::new();
-    each_field(&writer, |segment, place, number, field| {
+    each_field(&writer, |spot, number, field| {
         let fate = match () {
-            () if finder.is_found(segment, number, field) => Fate::Mapped,
-            () if kept.contains(path(place, number).as_str()) => Fate::Kept,
+            () if finder.is_found(spot, number, field) => Fate::Mapped,
+            () if kept.contains(spot.path(number).as_str()) => Fate::Kept,
             () => Fate::Dropped,
         };
-        let field = if number == 0 { "unnamed".to_owned() } else { format!("{}-{number}", segment.name()) };
+        let field = if number == 0 { "unnamed".to_owned() } else { format!("{}-{number}", spot.name) };
         fates.push((field, fate));
     });
     fates
 }
 
 /// Paths of a Basic resource that come with a value.
-fn kept_paths(resource: &Json) -> Option<impl Iterator<Item = &str>> {
+fn kept_paths<'j>(resource: &'j Json<'_>) -> Option<impl Iterator<Item = &'j str>> {
     (resource.str("resourceType") == Some("Basic")).then(|| {
         resource.items("extension").iter().filter_map(|field| {
             let parts = field.items("extension");

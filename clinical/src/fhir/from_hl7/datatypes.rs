@@ -5,14 +5,14 @@ use std::borrow::Cow;
 use super::tables;
 use super::time::Clock;
 use crate::fhir::common::{coding, identifier, oid, system};
-use crate::fhir::json::{Json, array, number, object};
+use crate::fhir::json::{Json, array, object, trim};
 use crate::fhir::{json, schema};
 use crate::hl7::Part;
 use crate::{Feed, units};
 
 pub(super) const LOINC: &str = "http://loinc.org";
 const UCUM: &str = "http://unitsofmeasure.org";
-const TERMINOLOGY: &str = "http://terminology.hl7.org/CodeSystem";
+const IDENTIFIER_TYPES: &str = "http://terminology.hl7.org/CodeSystem/v2-0203";
 
 /// A component's text; HL7's null and nothing are both empty.
 pub(super) fn part<'m>(of: Part<'m>, component: usize) -> Cow<'m, str> {
@@ -26,9 +26,11 @@ pub(super) fn first<'m>(of: Part<'m>, component: usize) -> Cow<'m, str> {
 }
 
 /// FHIR's strings hold no control characters but tab and line ends (R4 §2.24.0.1).
-pub(super) fn text(text: impl AsRef<str>) -> Json {
-    let text = text.as_ref();
-    if text.chars().any(is_forbidden) {
+pub(super) fn text<'a>(text: impl Into<Cow<'a, str>>) -> Json<'a> {
+    let text = text.into();
+    // Controls of Latin-1 begin with 0xC2 in UTF-8. Without a branch many bytes are looked at at a time.
+    let doubtful = |b: u8| b < b' ' || b == 0x7F || b == 0xC2;
+    if text.bytes().fold(false, |found, b| found | doubtful(b)) && text.contains(is_forbidden) {
         return json::text(text.replace(is_forbidden, " "));
     }
     json::text(text)
@@ -39,42 +41,42 @@ pub(super) fn is_forbidden(c: char) -> bool {
 }
 
 /// HD: its namespace, else its universal id.
-pub(super) fn authority(hd: Part<'_>) -> String {
-    let part = |n| hd.subcomponent(n).filter(Part::has_value).map(|p| p.text().trim().to_owned());
+pub(super) fn authority(hd: Part<'_>) -> Cow<'_, str> {
+    let part = |n| hd.subcomponent(n).filter(Part::has_value).map(|p| trim(p.text()));
     part(1).filter(|s| !s.is_empty()).or_else(|| part(2)).unwrap_or_default()
 }
 
 /// Who assigned an identifier, where more is said of it than its name: HD's universal id.
-pub(super) fn assigner(namespace: &str, universal: &str, kind: &str) -> Json {
-    let (namespace, universal, kind) = (namespace.trim(), universal.trim(), kind.trim());
+pub(super) fn assigner<'a>(namespace: Cow<'a, str>, universal: Cow<'a, str>, kind: Cow<'a, str>) -> Json<'a> {
+    let (universal, kind) = (trim(universal), trim(kind));
     if universal.is_empty() {
         return Json::Null;
     }
-    let members = match kind {
-        "ISO" if oid(universal) => identifier("urn:ietf:rfc:3986", format!("urn:oid:{universal}")),
+    let members = match &*kind {
+        "ISO" if oid(&universal) => identifier("urn:ietf:rfc:3986", format!("urn:oid:{universal}")),
         _ => object([("type", object([("text", text(kind))])), ("value", text(universal))]),
     };
     object([("identifier", members), ("display", text(namespace))])
 }
 
 /// The assigner of the HD in this part.
-fn assigner_of(hd: Option<Part<'_>>) -> Json {
+fn assigner_of(hd: Option<Part<'_>>) -> Json<'_> {
     let Some(hd) = hd.filter(Part::has_value) else { return Json::Null };
     let part = |n| hd.subcomponent(n).filter(Part::has_value).map(|p| p.text()).unwrap_or_default();
-    assigner(&part(1), &part(2), &part(3))
+    assigner(part(1), part(2), part(3))
 }
 
 /// CX to Identifier.
-pub(super) fn cx(cx: Part<'_>, default_authority: &str, clock: &Clock) -> Json {
+pub(super) fn cx<'m>(cx: Part<'m>, default_authority: impl Into<Cow<'m, str>>, clock: &Clock) -> Json<'m> {
     let value = part(cx, 1);
     if value.trim().is_empty() {
         return Json::Null;
     }
     let named = cx.below(4).map(authority).filter(|a| !a.is_empty());
-    let authority = named.unwrap_or_else(|| default_authority.to_owned());
+    let authority = named.unwrap_or_else(|| default_authority.into());
     object([
-        ("type", identifier_type(&part(cx, 5))),
-        ("system", text(system(&authority))),
+        ("type", identifier_type(part(cx, 5))),
+        ("system", text(system(authority))),
         ("value", text(value)),
         ("period", period(clock, &part(cx, 7), &part(cx, 8))),
         ("assigner", assigner_of(cx.below(4))),
@@ -82,7 +84,7 @@ pub(super) fn cx(cx: Part<'_>, default_authority: &str, clock: &Clock) -> Json {
 }
 
 /// EI to an Identifier of this type of table 0203.
-pub(super) fn ei(ei: Option<Part<'_>>, type_: &str) -> Json {
+pub(super) fn ei<'m>(ei: Option<Part<'m>>, type_: &'static str) -> Json<'m> {
     let Some(ei) = ei.filter(Part::has_value) else { return Json::Null };
     let value = part(ei, 1);
     if value.trim().is_empty() {
@@ -90,32 +92,30 @@ pub(super) fn ei(ei: Option<Part<'_>>, type_: &str) -> Json {
     }
     let (namespace, universal) = (part(ei, 2), part(ei, 3));
     let authority = if namespace.trim().is_empty() { &universal } else { &namespace };
-    let named = identifier(system(authority.trim()), "");
-    let system = named.get("system").cloned().unwrap_or(Json::Null);
     object([
         ("type", identifier_type(type_)),
-        ("system", system),
+        ("system", json::text(system(trim(authority.clone())))),
         ("value", text(value)),
-        ("assigner", assigner(&namespace, &universal, &part(ei, 4))),
+        ("assigner", assigner(namespace, universal, part(ei, 4))),
     ])
 }
 
 /// An identifier with its value, authority and type of table 0203.
-pub(super) fn identifier_of(value: &str, hd: Option<Part<'_>>, type_: &str) -> Json {
+pub(super) fn identifier_of<'m>(value: Cow<'m, str>, hd: Option<Part<'m>>, type_: Cow<'m, str>) -> Json<'m> {
     if value.is_empty() {
         return Json::Null;
     }
     let authority = hd.map(authority).unwrap_or_default();
     object([
         ("type", identifier_type(type_)),
-        ("system", text(system(&authority))),
+        ("system", text(system(authority))),
         ("value", text(value)),
         ("assigner", assigner_of(hd)),
     ])
 }
 
 /// `identifier` with this type first, unless it has one of its own or `type_` is empty.
-pub(super) fn typed(identifier: Json, type_: &str) -> Json {
+pub(super) fn typed<'m>(identifier: Json<'m>, type_: &'static str) -> Json<'m> {
     let Json::Object(mut object) = identifier else { return identifier };
     if !type_.is_empty() && object.get("type").is_none() {
         object.members.insert(0, ("type".into(), identifier_type(type_)));
@@ -123,16 +123,19 @@ pub(super) fn typed(identifier: Json, type_: &str) -> Json {
     Json::Object(object)
 }
 
-fn identifier_type(code: &str) -> Json {
-    let code = code.trim();
-    if schema::has_code("v2-0203", code) {
-        return object([("coding", array([coding(format!("{TERMINOLOGY}/v2-0203"), code, "")]))]);
+fn identifier_type<'m>(code: impl Into<Cow<'m, str>>) -> Json<'m> {
+    let code = trim(code.into());
+    if code.is_empty() {
+        return Json::Null;
+    }
+    if schema::has_code("v2-0203", &code) {
+        return object([("coding", array([coding(IDENTIFIER_TYPES, code, "")]))]);
     }
     object([("text", text(code))])
 }
 
 /// XPN to HumanName.
-pub(super) fn xpn(xpn: Part<'_>, clock: &Clock) -> Json {
+pub(super) fn xpn<'m>(xpn: Part<'m>, clock: &Clock) -> Json<'m> {
     let use_ = tables::code("NameType", &part(xpn, 7)).unwrap_or_default();
     object([
         ("use", text(use_)),
@@ -145,7 +148,7 @@ pub(super) fn xpn(xpn: Part<'_>, clock: &Clock) -> Json {
 }
 
 /// XAD to Address.
-pub(super) fn xad(xad: Part<'_>) -> Json {
+pub(super) fn xad(xad: Part<'_>) -> Json<'_> {
     let kind = part(xad, 7);
     let address = object([
         ("line", array([text(first(xad, 1)), text(part(xad, 2))])),
@@ -170,15 +173,15 @@ pub(super) fn xad(xad: Part<'_>) -> Json {
 }
 
 /// XTN to ContactPoint.
-pub(super) fn xtn(xtn: Part<'_>) -> Json {
+pub(super) fn xtn(xtn: Part<'_>) -> Json<'_> {
     let (old, mail, unformatted) = (part(xtn, 1), part(xtn, 4), part(xtn, 12));
     let parts = [5, 6, 7].map(|n| part(xtn, n)).join(" ");
     let equipment = tables::code("TelecommunicationEquipmentType", &part(xtn, 3));
     let (system, value) = match () {
-        () if !mail.trim().is_empty() => ("email", mail.as_ref()),
-        () if !unformatted.trim().is_empty() => (equipment.unwrap_or("phone"), unformatted.as_ref()),
-        () if !parts.trim().is_empty() => (equipment.unwrap_or("phone"), parts.as_str()),
-        () => (equipment.unwrap_or("phone"), old.as_ref()),
+        () if !mail.trim().is_empty() => ("email", mail),
+        () if !unformatted.trim().is_empty() => (equipment.unwrap_or("phone"), unformatted),
+        () if !parts.trim().is_empty() => (equipment.unwrap_or("phone"), Cow::Owned(parts)),
+        () => (equipment.unwrap_or("phone"), old),
     };
     if value.trim().is_empty() {
         return Json::Null;
@@ -189,75 +192,112 @@ pub(super) fn xtn(xtn: Part<'_>) -> Json {
 }
 
 /// CWE, CE to CodeableConcept: what the feed's table knows it as, then both triples as sent.
-pub(super) fn cwe(cwe: Part<'_>, feed: &Feed) -> Json {
-    let triples = [1, 4].map(|first| [first, first + 1, first + 2].map(|n| part(cwe, n).trim().to_owned()));
-    let versions = [part(cwe, 7), part(cwe, 8)];
-    let mut codings = Vec::new();
-    let has_loinc = triples.iter().any(|[code, _, name]| !code.is_empty() && code_system(name) == LOINC);
-    if !has_loinc && let Some(mapped) = triples.iter().find_map(|[code, _, name]| feed.codes.map(code, name))
-    {
-        codings.push(coding(LOINC, &mapped.loinc, &mapped.display));
+pub(super) fn cwe<'m>(cwe: Part<'m>, feed: &'m Feed) -> Json<'m> {
+    let parts = cwe.all_below::<9>();
+    let part = |n: usize| match parts[n - 1] {
+        Some(part) if part.has_value() => trim(part.text()),
+        _ => Cow::Borrowed(""),
+    };
+    let triples = [1, 4].map(|n| (part(n), part(n + 1), code_system(part(n + 2))));
+    let mut codings = Vec::with_capacity(1);
+    let has_loinc = triples.iter().any(|(code, _, system)| !code.is_empty() && system == LOINC);
+    if !has_loinc && !feed.codes.is_empty() {
+        let mapped = [1, 4].into_iter().find_map(|n| feed.codes.map(&part(n), &part(n + 2)));
+        codings.extend(mapped.map(|mapped| coding(LOINC, &*mapped.loinc, &*mapped.display)));
     }
-    for ([code, words, name], version) in triples.iter().zip(&versions) {
-        // A code has single blanks at most (R4 §2.24.0.1).
-        let blank = |c: char| c.is_whitespace() || is_forbidden(c);
-        let code: Vec<&str> = code.split(blank).filter(|word| !word.is_empty()).collect();
+    let words = [part(9), triples[0].1.clone(), triples[1].1.clone(), triples[0].0.clone()];
+    for (at, (code, words, system)) in triples.into_iter().enumerate() {
+        let code = single_blanks(code);
         if !code.is_empty() {
-            let members = [
-                ("system", text(code_system(name))),
-                ("version", text(version)),
-                ("code", text(code.join(" "))),
+            codings.push(object([
+                ("system", text(system)),
+                ("version", text(part(7 + at))),
+                ("code", text(code)),
                 ("display", text(words)),
-            ];
-            codings.push(object(members));
+            ]));
         }
     }
-    let words = [part(cwe, 9), part(cwe, 2), part(cwe, 5), part(cwe, 1)];
-    let words = words.iter().map(|w| w.trim()).find(|w| !w.is_empty()).unwrap_or_default();
-    object([("coding", array(codings)), ("text", text(words))])
+    let words = words.into_iter().find(|w| !w.is_empty()).unwrap_or_default();
+    object([("coding", Json::Array(codings)), ("text", text(words))])
+}
+
+/// A code has single blanks at most (R4 §2.24.0.1).
+fn single_blanks(code: Cow<'_, str>) -> Cow<'_, str> {
+    if code.bytes().all(|b| b.is_ascii_graphic()) {
+        return code;
+    }
+    let blank = |c: char| c.is_whitespace() || is_forbidden(c);
+    let words: Vec<&str> = code.split(blank).filter(|word| !word.is_empty()).collect();
+    Cow::Owned(words.join(" "))
 }
 
 /// What is demanded at least once.
-pub(super) fn array_of_one(item: Json) -> Json {
+pub(super) fn array_of_one(item: Json<'_>) -> Json<'_> {
     array([item])
 }
 
 /// As [`cwe`] for an element that FHIR requires: where the sender left it out, that is said.
-pub(super) fn required_cwe(code: Option<Part<'_>>, feed: &Feed) -> Json {
+pub(super) fn required_cwe<'m>(code: Option<Part<'m>>, feed: &'m Feed) -> Json<'m> {
     let found = code.map_or(Json::Null, |c| cwe(c, feed));
     if json::is_empty(&found) { object([("text", text("not named in the message"))]) } else { found }
 }
 
-/// Table 0396 to a system's address; a local name becomes a URN, no name no system.
-pub(super) fn code_system(name: &str) -> String {
-    let name = name.trim();
-    match name.to_ascii_uppercase().as_str() {
-        "" => String::new(),
-        "LN" | "LOINC" => LOINC.to_owned(),
-        "SCT" | "SNOMED" | "SNM" | "SNOMED-CT" => "http://snomed.info/sct".to_owned(),
-        "I10" | "I10C" | "ICD10CM" => "http://hl7.org/fhir/sid/icd-10-cm".to_owned(),
-        "UCUM" => UCUM.to_owned(),
-        "CVX" => "http://hl7.org/fhir/sid/cvx".to_owned(),
-        "MVX" => "http://hl7.org/fhir/sid/mvx".to_owned(),
-        "NDC" => "http://hl7.org/fhir/sid/ndc".to_owned(),
-        "RXNORM" => "http://www.nlm.nih.gov/research/umls/rxnorm".to_owned(),
-        "C4" | "CPT4" => "http://www.ama-assn.org/go/cpt".to_owned(),
-        _ => system(name),
+/// What table 0396 and senders call the systems that have an address of their own.
+const CODE_SYSTEMS: [(&str, &str); 17] = [
+    ("LN", LOINC),
+    ("LOINC", LOINC),
+    ("SCT", "http://snomed.info/sct"),
+    ("SNOMED", "http://snomed.info/sct"),
+    ("SNM", "http://snomed.info/sct"),
+    ("SNOMED-CT", "http://snomed.info/sct"),
+    ("I10", "http://hl7.org/fhir/sid/icd-10-cm"),
+    ("I10C", "http://hl7.org/fhir/sid/icd-10-cm"),
+    ("ICD10CM", "http://hl7.org/fhir/sid/icd-10-cm"),
+    ("UCUM", UCUM),
+    ("CVX", "http://hl7.org/fhir/sid/cvx"),
+    ("MVX", "http://hl7.org/fhir/sid/mvx"),
+    ("NDC", "http://hl7.org/fhir/sid/ndc"),
+    ("RXNORM", "http://www.nlm.nih.gov/research/umls/rxnorm"),
+    ("C4", "http://www.ama-assn.org/go/cpt"),
+    ("CPT4", "http://www.ama-assn.org/go/cpt"),
+    ("", ""),
+];
+
+/// The address of a code system that table 0396 names.
+pub(super) fn known_system(name: &str) -> Option<&'static str> {
+    const LONGEST: usize = 9;
+    if name.len() > LONGEST {
+        return None;
     }
+    let found = CODE_SYSTEMS.iter().find(|(known, _)| known.eq_ignore_ascii_case(name));
+    found.map(|(_, address)| *address)
+}
+
+/// Table 0396 to a system's address; a local name becomes a URN, no name no system.
+pub(super) fn code_system<'m>(name: impl Into<Cow<'m, str>>) -> Cow<'m, str> {
+    let name = trim(name.into());
+    known_system(&name).map_or_else(|| system(name), Cow::Borrowed)
 }
 
 /// A number with OBX-6's unit; the coded form only where the unit is known to be UCUM.
-pub(super) fn quantity(digits: &str, unit: Option<Part<'_>>, comparator: &str) -> Json {
+pub(super) fn quantity<'m>(
+    digits: Cow<'m, str>,
+    unit: Option<Part<'m>>,
+    comparator: impl Into<Cow<'m, str>>,
+) -> Json<'m> {
     let Some(digits) = decimal(digits) else { return Json::Null };
     let [unit, words] = [1, 2].map(|n| unit.map(|u| part(u, n)).unwrap_or_default());
     let (unit, words) = if unit.trim().is_empty() { (words, Cow::Borrowed("")) } else { (unit, words) };
-    let ucum = units::normalise(&unit);
+    let ucum = match &unit {
+        Cow::Borrowed(unit) => units::normalise(unit),
+        Cow::Owned(unit) => Cow::Owned(units::normalise(unit).into_owned()),
+    };
     let known = units::is_known(&ucum);
-    let (system, code) = if known { (UCUM, ucum.as_ref()) } else { ("", "") };
+    let (system, code) = if known { (UCUM, ucum) } else { ("", Cow::Borrowed("")) };
     // Words for people stand beside a code alone: without one, the unit as sent is all there is.
-    let shown = if known && !words.trim().is_empty() { &words } else { &unit };
+    let shown = if known && !words.trim().is_empty() { words } else { unit };
     object([
-        ("value", number(digits)),
+        ("value", Json::Number(digits)),
         ("comparator", text(comparator)),
         ("unit", text(shown)),
         ("system", text(system)),
@@ -266,25 +306,32 @@ pub(super) fn quantity(digits: &str, unit: Option<Part<'_>>, comparator: &str) -
 }
 
 /// NM's digits as JSON writes them, none lost: `+5` → `5`, `.50` → `0.50`, `007.` → `7`.
-pub(super) fn decimal(written: &str) -> Option<String> {
-    let written = written.trim();
+pub(super) fn decimal(written: Cow<'_, str>) -> Option<Cow<'_, str>> {
+    let written = trim(written);
     let (sign, rest) = match written.strip_prefix('-') {
         Some(rest) => ("-", rest),
-        None => ("", written.strip_prefix('+').unwrap_or(written)),
+        None => ("", written.strip_prefix('+').unwrap_or(&written)),
     };
     let (whole, fraction) = rest.split_once('.').unwrap_or((rest, ""));
     let digits = |s: &str| s.bytes().all(|b| b.is_ascii_digit());
     if !digits(whole) || !digits(fraction) || whole.len() + fraction.len() == 0 || rest.len() > 64 {
         return None;
     }
-    let whole = whole.trim_start_matches('0');
-    let whole = if whole.is_empty() { "0" } else { whole };
+    let short = whole.trim_start_matches('0');
+    let short = if short.is_empty() { "0" } else { short };
     let point = if fraction.is_empty() { "" } else { "." };
-    Some(format!("{sign}{whole}{point}{fraction}"))
+    let length = sign.len() + short.len() + point.len() + fraction.len();
+    if length == written.len() && short.len() == whole.len() {
+        return Some(written);
+    }
+    Some(Cow::Owned(format!("{sign}{short}{point}{fraction}")))
 }
 
 /// A period of two times; an end before its start is not FHIR (per-1) and is left out.
-pub(super) fn period(clock: &Clock, start: &str, end: &str) -> Json {
+pub(super) fn period(clock: &Clock, start: &str, end: &str) -> Json<'static> {
+    if start.is_empty() && end.is_empty() {
+        return Json::Null;
+    }
     let (start, end) = (clock.date_time(start), clock.date_time(end));
     let zone = jiff::tz::TimeZone::UTC;
     let at = |t: &Option<String>| t.as_ref().and_then(|t| crate::fhir::datetime::parse(t, &zone));

@@ -1,12 +1,13 @@
 //! TXA, and OBX of type ED or RP, to DocumentReference.
 
+use std::borrow::Cow;
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
 use super::datatypes::{part, text};
 use super::{Kind, Writer};
-use crate::fhir::common::reference;
-use crate::fhir::json::{self, Json, array, object};
+use crate::fhir::json::{self, Json, array, object, trim};
 use crate::hl7::{Part, Segment};
 
 /// Media types by HL7 tables 0191 and 0291, as far as a subtype alone tells.
@@ -36,8 +37,7 @@ impl<'m> Writer<'m> {
             body.members.push(("context".into(), object([("encounter", array([visit]))])));
         }
         let id = self.id_of("DocumentReference", txa, &[12]);
-        let url = self.put_object("DocumentReference", id, body);
-        self.document = self.place_of(&url);
+        self.document = Some(self.put("DocumentReference", id, body));
         self.noted = None;
     }
 
@@ -62,7 +62,7 @@ impl<'m> Writer<'m> {
         };
         self.finish_text();
         let title = obx.valued(3).map(|code| part(code, 2)).unwrap_or_default();
-        self.push(at, "content", content(attachment, &title));
+        self.push(at, "content", content(attachment, title));
         self.touch(at);
         true
     }
@@ -84,16 +84,16 @@ impl<'m> Writer<'m> {
             _ => return,
         };
         let title = obx.valued(3).map(|code| part(code, 2)).unwrap_or_default();
-        let content = content(attachment, &title);
+        let content = content(attachment, title);
         if json::is_empty(&content) {
             return;
         }
         let mut body = self.about_patient("DocumentReference");
         body.members.push(("status".into(), text("current")));
         body.members.push(("content".into(), array([content])));
-        let base = self.entries[observation].id.clone();
-        let url = self.put_object("DocumentReference", self.id(&["DocumentReference", &base]), body);
-        self.push(observation, "derivedFrom", reference(&url));
+        let id = self.id(&["DocumentReference", self.entries[observation].id.as_str()]);
+        let at = self.put("DocumentReference", id, body);
+        self.push(observation, "derivedFrom", Json::Entry(at));
     }
 
     /// R4 demands a content.
@@ -108,7 +108,7 @@ impl<'m> Writer<'m> {
     }
 }
 
-fn content(attachment: Json, title: &str) -> Json {
+fn content<'m>(attachment: Json<'m>, title: Cow<'m, str>) -> Json<'m> {
     let Json::Object(mut attachment) = attachment else { return Json::Null };
     if !title.trim().is_empty() {
         attachment.members.push(("title".into(), text(title)));
@@ -117,7 +117,7 @@ fn content(attachment: Json, title: &str) -> Json {
 }
 
 /// ED: base64 as it is, hexadecimal and plain text as base64 (v2.9 ch. 2A §2.A.24). Null where it is none.
-fn encapsulated(ed: Part<'_>) -> Json {
+fn encapsulated(ed: Part<'_>) -> Json<'_> {
     let written = part(ed, 5);
     let data = match part(ed, 4).trim().to_ascii_lowercase().as_str() {
         "base64" => {
@@ -150,9 +150,8 @@ fn bytes_of_hex(text: &str) -> Option<Vec<u8>> {
 }
 
 /// RP: where the document lies, if that is an address.
-fn pointed(rp: Part<'_>) -> Json {
-    let pointer = part(rp, 1);
-    let pointer = pointer.trim();
+fn pointed(rp: Part<'_>) -> Json<'_> {
+    let pointer = trim(part(rp, 1));
     if !pointer.contains("://") || pointer.contains(char::is_whitespace) {
         return Json::Null;
     }

@@ -17,7 +17,7 @@ impl<'m> Writer<'m> {
     /// Adds to `into` what the map `name` makes of `segment`; `resource` is a type or a part of one.
     pub(super) fn fill(
         &mut self,
-        into: &mut Object,
+        into: &mut Object<'m>,
         segment: Segment<'m>,
         name: &'static str,
         resource: &'static str,
@@ -93,7 +93,7 @@ fn speaks(labels: &Labels, row: &Row, segment: Segment<'_>, repetition: usize) -
     labels.iter().any(|((_, n, l, r), _)| *n == name && *l == label && *r == repetition)
 }
 
-fn constant(target: &str, system: &str, code: &str) -> Json {
+fn constant(target: &str, system: &'static str, code: &'static str) -> Json<'static> {
     match target {
         "CodeableConcept" => concept(coding(system, code, ""), ""),
         "Coding" => coding(system, code, ""),
@@ -102,11 +102,11 @@ fn constant(target: &str, system: &str, code: &str) -> Json {
 }
 
 /// Puts `value` where the steps lead. What is filled already stays.
-fn place(
-    object: &mut Object,
-    steps: &[Step],
+fn place<'m>(
+    object: &mut Object<'m>,
+    steps: &'static [Step],
     repetition: usize,
-    value: Json,
+    value: Json<'m>,
     labels: &mut Labels,
     parent: &'static str,
 ) {
@@ -136,7 +136,7 @@ fn place(
 }
 
 /// Another choice of the same `[x]` is there.
-fn is_taken(object: &Object, step: &Step) -> bool {
+fn is_taken(object: &Object<'_>, step: &Step) -> bool {
     let Some(choice) = step.choice else { return false };
     object.members.iter().any(|(key, _)| {
         let suffix = key.strip_prefix(choice);
@@ -145,13 +145,13 @@ fn is_taken(object: &Object, step: &Step) -> bool {
 }
 
 /// The item that a step further up leads through.
-fn item<'j>(
-    items: &'j mut Vec<Json>,
-    step: &Step,
+fn item<'j, 'm>(
+    items: &'j mut Vec<Json<'m>>,
+    step: &'static Step,
     repetition: usize,
     labels: &mut Labels,
     parent: &'static str,
-) -> &'j mut Json {
+) -> &'j mut Json<'m> {
     let at = match step.label {
         None => 0,
         Some(label) => {
@@ -166,7 +166,7 @@ fn item<'j>(
         }
     };
     if at >= items.len() {
-        let url = step.url.as_ref().map_or(Json::Null, json::text);
+        let url = step.url.as_deref().map_or(Json::Null, json::text);
         items.push(json::object([("url", url)]));
     }
     let last = items.len() - 1;

@@ -2,8 +2,8 @@
 
 use super::datatypes::{first, part, text};
 use super::{Writer, tables};
-use crate::fhir::common::{coding, reference, system};
-use crate::fhir::json::{self, Json, Object, array, object};
+use crate::fhir::common::{coding, system};
+use crate::fhir::json::{self, Json, Object, array, members_of, object, trim};
 use crate::fhir::primitive;
 use crate::hl7::{Part, Segment};
 
@@ -15,29 +15,28 @@ impl<'m> Writer<'m> {
         let sender = msh.valued(4).and_then(|hd| self.facility(hd));
         let receiver = msh.valued(6).and_then(|hd| self.facility(hd));
         let responsible = msh.valued(22).and_then(|xon| self.organization(xon, None));
-        let refer = |url: &Option<String>| url.as_deref().map_or(Json::Null, reference);
+        let refer = |place: Option<usize>| place.map_or(Json::Null, Json::Entry);
         let source = msh.valued(24).or_else(|| msh.valued(3));
         let destination = msh.valued(25).or_else(|| msh.valued(5));
-        let name = |n: usize| msh.valued(n).map(|hd| first(hd, 1).into_owned()).unwrap_or_default();
+        let name = |n: usize| msh.valued(n).map(|hd| first(hd, 1)).unwrap_or_default();
         let destination = object([
             ("name", text(name(5))),
             ("endpoint", destination.map_or(Json::Null, endpoint)),
-            ("receiver", refer(&receiver)),
+            ("receiver", refer(receiver)),
         ]);
         // Without an address it is no destination (R4: 1..1).
         let destination = if destination.get("endpoint").is_some() { destination } else { Json::Null };
         let unknown = || text(system("unknown"));
         let source_endpoint = source.map(endpoint).filter(|e| !json::is_empty(e)).unwrap_or_else(unknown);
-        let members = vec![
-            event(&self.message.type_(), &part_of_type(msh)),
+        let body = members_of([
+            event(&self.message.type_(), part_of_type(msh)),
             ("destination", array([destination])),
-            ("sender", refer(&sender)),
+            ("sender", refer(sender)),
             ("source", object([("name", text(name(3))), ("endpoint", source_endpoint)])),
-            ("responsible", refer(&responsible)),
-        ];
+            ("responsible", refer(responsible)),
+        ]);
         let id = self.id(&["MessageHeader", &self.message.control_id()]);
-        let url = self.put("MessageHeader", id, members);
-        self.header = self.place_of(&url).unwrap_or_default();
+        self.header = self.put("MessageHeader", id, body);
     }
 
     /// The first SFT that names its product.
@@ -57,7 +56,7 @@ impl<'m> Writer<'m> {
     pub(super) fn provenance(&mut self, evn: Segment<'m>) {
         // EVN-1 repeats the trigger.
         self.touch(self.header);
-        let target = array([reference(&format!("urn:uuid:{}", self.entries[self.header].id))]);
+        let target = array([Json::Entry(self.header)]);
         let mut body = Object { members: vec![("target".into(), target)], span: 0..0 };
         self.fill(&mut body, evn, "EVN", "Provenance");
         let sender = self.entries[self.header].body.get("sender").cloned();
@@ -68,21 +67,20 @@ impl<'m> Writer<'m> {
         }
         if body.get("recorded").is_some() && body.get("agent").is_some() {
             let id = self.id(&["Provenance", &self.message.control_id()]);
-            self.put_object("Provenance", id, body);
+            self.put("Provenance", id, body);
         }
     }
 }
 
 /// HD as an address: its universal id where it is one, else its name.
-fn endpoint(hd: Part<'_>) -> Json {
-    let (name, universal) = (part(hd, 1), part(hd, 2));
-    let universal = universal.trim();
-    let found = if universal.is_empty() { name.trim() } else { universal };
-    let address = system(found);
-    if address.contains(char::is_whitespace) || !primitive::is_valid("url", &text(&address)) {
+fn endpoint(hd: Part<'_>) -> Json<'_> {
+    let (name, universal) = (trim(part(hd, 1)), trim(part(hd, 2)));
+    let address = system(if universal.is_empty() { name } else { universal });
+    if address.contains(char::is_whitespace) {
         return Json::Null;
     }
-    text(address)
+    let address = text(address);
+    if primitive::is_valid("url", &address) { address } else { Json::Null }
 }
 
 /// `ADT^A01^ADT_A01`, as written.
@@ -92,10 +90,10 @@ fn part_of_type(msh: Segment<'_>) -> String {
 }
 
 /// The trigger as a code of table 0003; a local one as an address.
-fn event(type_: &str, written: &str) -> (&'static str, Json) {
+fn event<'m>(type_: &str, written: String) -> (&'static str, Json<'m>) {
     let trigger = type_.split('^').nth(1).unwrap_or_default();
     match tables::concept("EventType", trigger) {
-        Some(found) => ("eventCoding", coding(&found.system, found.code, "")),
-        None => ("eventUri", text(system(if written.is_empty() { "unknown" } else { written }))),
+        Some(found) => ("eventCoding", coding(&*found.system, found.code, "")),
+        None => ("eventUri", text(system(if written.is_empty() { "unknown".to_owned() } else { written }))),
     }
 }

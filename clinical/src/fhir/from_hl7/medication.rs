@@ -1,8 +1,11 @@
 //! RXO and RXE to MedicationRequest, RXA to Immunization or MedicationAdministration, RXR and TQ1 to either.
 
+use std::borrow::Cow;
+
 use super::datatypes::part;
 use super::{Writer, tables};
-use crate::fhir::json::{Object, text};
+use crate::fhir::common::Uuid;
+use crate::fhir::json::{Object, text, trim};
 use crate::hl7::Segment;
 
 impl<'m> Writer<'m> {
@@ -20,7 +23,7 @@ impl<'m> Writer<'m> {
         body.members.push(("intent".into(), text(intent)));
         self.fill_with_order(&mut body, rx, name, "MedicationRequest");
         let numbers = self.order_numbers();
-        let id = match numbers.as_str() {
+        let id = match &*numbers {
             "" => self.id_of("MedicationRequest", rx, &[]),
             numbers => self.id(&["MedicationRequest", name, numbers]),
         };
@@ -41,7 +44,7 @@ impl<'m> Writer<'m> {
                 _ => return,
             }
         }
-        let id = match self.order_numbers().as_str() {
+        let id = match &*self.order_numbers() {
             "" => self.id_of(type_, rxa, &[3, 5]),
             numbers => self.id(&[type_, numbers, &rxa.text(3, 1), &rxa.text(5, 1)]),
         };
@@ -50,7 +53,7 @@ impl<'m> Writer<'m> {
 
     fn fill_with_order(
         &mut self,
-        body: &mut Object,
+        body: &mut Object<'m>,
         rx: Segment<'m>,
         name: &'static str,
         type_: &'static str,
@@ -62,13 +65,13 @@ impl<'m> Writer<'m> {
         self.require(body, rx, type_);
     }
 
-    fn prescribed(&mut self, type_: &'static str, id: String, body: Object) {
-        let url = self.put_object(type_, id, body);
-        self.medication = self.place_of(&url);
-        self.noted = self.medication;
+    fn prescribed(&mut self, type_: &'static str, id: Uuid, body: Object<'m>) {
+        let at = self.put(type_, id, body);
+        self.medication = Some(at);
+        self.noted = Some(at);
         // The order's numbers stand in this resource too.
-        if let (Some(orc), Some(at)) = (self.order.orc, self.medication) {
-            self.touched[orc.position()].push(at);
+        if let Some(orc) = self.order.orc {
+            self.touched.push((orc.position(), at));
         }
     }
 
@@ -80,8 +83,7 @@ impl<'m> Writer<'m> {
 
     /// TQ1 belongs to the order before it.
     pub(super) fn timing(&mut self, tq1: Segment<'m>) {
-        let request = self.order.request.as_deref().and_then(|url| self.place_of(url));
-        if let Some(at) = request.or(self.medication) {
+        if let Some(at) = self.order.request.or(self.medication) {
             self.extend(at, tq1, "TQ1");
         } else {
             // ORC, TQ1, OBR or RXE: kept for the order that follows.
@@ -90,9 +92,9 @@ impl<'m> Writer<'m> {
     }
 
     /// Filler, else placer order number; empty where neither was sent.
-    fn order_numbers(&self) -> String {
+    fn order_numbers(&self) -> Cow<'m, str> {
         let numbers = [3, 2].into_iter().filter_map(|field| self.order.orc?.valued(field));
-        let numbers = numbers.map(|n| part(n, 1).trim().to_owned());
-        numbers.into_iter().find(|n| !n.is_empty()).unwrap_or_default()
+        let mut numbers = numbers.map(|n| trim(part(n, 1)));
+        numbers.find(|n| !n.is_empty()).unwrap_or_default()
     }
 }

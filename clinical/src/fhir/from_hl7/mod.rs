@@ -29,10 +29,12 @@ mod time;
 
 pub use coverage::{Fate, coverage};
 
+use std::borrow::Cow;
 use std::collections::HashMap;
+use std::collections::hash_map::Entry as Place;
 
-use super::common::{NAMESPACE, identifier, reference, uuid};
-use super::json::{self, Json, Object, array, object, text};
+use super::common::{NAMESPACE, Scope, Uuid, identifier};
+use super::json::{self, Json, Object, members_of, object, text};
 use crate::hl7::{Message, Segment};
 use crate::{Feed, Time};
 use time::Clock;
@@ -40,7 +42,7 @@ use time::Clock;
 /// One transaction Bundle of what the message says, each resource a `PUT` under a stable id.
 pub fn from_hl7(message: &Message, feed: &Feed, received_at: Time) -> Vec<u8> {
     let message = message.for_feed(feed);
-    Writer::new(&message, feed, received_at).write().bundle().to_bytes()
+    Writer::new(&message, feed, received_at).write().bundle()
 }
 
 /// What has been written so far, and what the next segments belong to. Entries are named by their place.
@@ -51,26 +53,28 @@ struct Writer<'m> {
     received_at: Time,
     /// Part of ids that are unique only within it.
     sender: String,
+    /// The sender and the patient: part of ids that are unique only within both.
+    scope: Scope,
     kind: Kind,
-    entries: Vec<Entry>,
+    entries: Vec<Entry<'m>>,
     /// Place in `entries` by resource id.
-    places: HashMap<String, usize>,
+    places: HashMap<Uuid, usize>,
     /// How often each Observation's id was asked for.
-    copies: HashMap<String, usize>,
+    copies: HashMap<Uuid, usize>,
     has_specimens: bool,
-    /// The segment being read, and which entries each segment has had a part in.
+    /// The segment being read, and which entries (second) a segment (first) has had a part in.
     at: usize,
-    touched: Vec<Vec<usize>>,
+    touched: Vec<(usize, usize)>,
     header: usize,
-    patient: Option<Subject>,
-    encounter: Option<String>,
+    patient: Option<Subject<'m>>,
+    encounter: Option<usize>,
     order: order::Group<'m>,
     appointment: Option<usize>,
     document: Option<usize>,
     /// Plain text of the document that is not written yet.
     lines: Option<String>,
     medication: Option<usize>,
-    specimen: Option<String>,
+    specimen: Option<usize>,
     /// What a note that comes next is about.
     noted: Option<usize>,
     /// The last PV1 came after the last PID.
@@ -89,16 +93,16 @@ enum Kind {
     Other,
 }
 
-struct Entry {
-    id: String,
+struct Entry<'m> {
+    id: Uuid,
     type_: &'static str,
-    body: Object,
+    body: Object<'m>,
 }
 
 #[derive(Clone)]
-struct Subject {
-    id: String,
-    authority: String,
+struct Subject<'m> {
+    place: usize,
+    authority: Cow<'m, str>,
 }
 
 impl<'m> Writer<'m> {
@@ -110,19 +114,22 @@ impl<'m> Writer<'m> {
             _ => Kind::Other,
         };
         let (application, facility) = message.sending();
+        let sender = format!("{application}|{facility}");
+        let segments = message.segments().len();
         Writer {
             message,
             feed,
             clock: Clock::of(message, feed),
             received_at,
-            sender: format!("{application}|{facility}"),
+            scope: Scope::of(&["hl7v2", &sender, ""]),
+            sender,
             kind,
-            entries: Vec::new(),
-            places: HashMap::new(),
+            entries: Vec::with_capacity(segments + 8),
+            places: HashMap::with_capacity(segments + 8),
             copies: HashMap::new(),
             has_specimens: message.first("SPM").is_some(),
             at: 0,
-            touched: vec![Vec::new(); message.segments().len()],
+            touched: Vec::with_capacity(segments + 8),
             header: 0,
             patient: None,
             encounter: None,
@@ -147,8 +154,8 @@ impl<'m> Writer<'m> {
         for entry in &mut self.entries {
             repair::repair(entry.type_, &mut entry.body);
         }
-        let kept = kept::basic(&self);
-        if let Some(members) = kept {
+        self.touched.sort_unstable();
+        if let Some(members) = kept::basic(&self) {
             let id = self.id(&["Basic", &self.message.control_id()]);
             self.put("Basic", id, members);
         }
@@ -194,39 +201,24 @@ impl<'m> Writer<'m> {
         }
     }
 
-    /// Adds a resource, or nothing where the message has said the same before; gives the reference to it.
-    fn put(&mut self, type_: &'static str, id: String, members: Vec<(&'static str, Json)>) -> String {
-        let members = members.into_iter().filter(|(_, v)| !json::is_empty(v));
-        let members = members.map(|(key, value)| (key.into(), value)).collect();
-        self.put_object(type_, id, Object { members, span: 0..0 })
-    }
-
-    fn put_object(&mut self, type_: &'static str, id: String, body: Object) -> String {
-        let url = format!("urn:uuid:{id}");
-        let at = match self.places.get(&id) {
-            Some(at) => *at,
-            None => {
-                self.places.insert(id.clone(), self.entries.len());
+    /// Adds a resource, or nothing where the message has said the same before; gives its place.
+    fn put(&mut self, type_: &'static str, id: Uuid, body: Object<'m>) -> usize {
+        let at = match self.places.entry(id) {
+            Place::Occupied(place) => *place.get(),
+            Place::Vacant(place) => {
                 self.entries.push(Entry { id, type_, body });
-                self.entries.len() - 1
+                *place.insert(self.entries.len() - 1)
             }
         };
         self.touch(at);
-        url
+        at
     }
 
     /// Notes that the segment being read has a part in this entry.
     fn touch(&mut self, at: usize) {
-        if let Some(entries) = self.touched.get_mut(self.at)
-            && !entries.contains(&at)
-        {
-            entries.push(at);
+        if self.touched.last() != Some(&(self.at, at)) {
+            self.touched.push((self.at, at));
         }
-    }
-
-    /// The place of the entry that a URL of [`put`](Writer::put) leads to.
-    fn place_of(&self, url: &str) -> Option<usize> {
-        self.places.get(url.strip_prefix("urn:uuid:")?).copied()
     }
 
     /// Adds to an entry what a map makes of the segment.
@@ -239,67 +231,78 @@ impl<'m> Writer<'m> {
     }
 
     /// Adds an item to a repeating element of an entry.
-    fn push(&mut self, at: usize, element: &'static str, item: Json) {
+    fn push(&mut self, at: usize, element: &'static str, item: Json<'m>) {
         let Some(entry) = self.entries.get_mut(at).filter(|_| !json::is_empty(&item)) else { return };
         if let Json::Array(items) = entry.body.member(element, Json::Array(vec![])) {
             items.push(item);
         }
     }
 
-    fn subject(&self) -> Json {
+    fn subject(&self) -> Json<'m> {
         match &self.patient {
-            Some(subject) => reference(&format!("urn:uuid:{}", subject.id)),
+            Some(subject) => Json::Entry(subject.place),
             None => object([("type", text("Patient")), ("display", text("not named in the message"))]),
         }
     }
 
-    fn visit(&self) -> Json {
-        self.encounter.as_deref().map_or(Json::Null, reference)
+    fn visit(&self) -> Json<'m> {
+        self.encounter.map_or(Json::Null, Json::Entry)
     }
 
-    fn id(&self, parts: &[&str]) -> String {
-        let authority = self.patient.as_ref().map_or("", |p| p.id.as_str());
-        let mut all = vec!["hl7v2", &self.sender, authority];
-        all.extend(parts);
-        uuid(&all)
+    fn id(&self, parts: &[&str]) -> Uuid {
+        self.scope.uuid(parts)
     }
 
     /// The id after what these fields say; where they say nothing, only this message names the thing.
-    fn id_of(&self, type_: &str, segment: Segment<'m>, fields: &[usize]) -> String {
-        let said = fields.iter().map(|f| segment.field(*f).map(|p| p.text().trim().to_owned()));
-        let said: Vec<String> = said.map(Option::unwrap_or_default).collect();
-        if said.iter().all(String::is_empty) {
+    fn id_of(&self, type_: &str, segment: Segment<'m>, fields: &[usize]) -> Uuid {
+        let said = fields.iter().map(|f| segment.field(*f).map(|p| json::trim(p.text())));
+        let said: Vec<Cow<'m, str>> = said.map(Option::unwrap_or_default).collect();
+        if said.iter().all(|s| s.is_empty()) {
             return self.id(&[type_, &self.message.control_id(), &segment.position().to_string()]);
         }
         let mut parts = vec![type_];
-        parts.extend(said.iter().map(String::as_str));
+        parts.extend(said.iter().map(|s| &**s));
         self.id(&parts)
     }
 
-    fn bundle(mut self) -> Json {
-        let entries = std::mem::take(&mut self.entries);
-        let entries = entries.into_iter().map(|Entry { id, type_, body }| {
-            let head = [("resourceType".into(), text(type_)), ("id".into(), text(&id))];
-            let resource = Object { members: head.into_iter().chain(body.members).collect(), span: 0..0 };
-            let request = object([("method", text("PUT")), ("url", text(format!("{type_}/{id}")))]);
-            object([
-                ("fullUrl", text(format!("urn:uuid:{id}"))),
-                ("resource", Json::Object(resource)),
-                ("request", request),
-            ])
-        });
-        self.envelope(entries)
+    /// Written as it goes: a tree of the whole Bundle would be built to be read once.
+    fn bundle(&self) -> Vec<u8> {
+        let url = |place: usize| self.entries.get(place).map_or("", |entry| entry.id.as_str());
+        let mut out = Vec::with_capacity(self.message.bytes().len() * 14);
+        out.push(b'{');
+        self.envelope().write_members(&mut out, &url);
+        out.extend_from_slice(b",\"entry\":[");
+        for (at, Entry { id, type_, body }) in self.entries.iter().enumerate() {
+            let (id, comma) = (id.as_str(), if at > 0 { "," } else { "" });
+            let more = if body.members.is_empty() { "" } else { "," };
+            let begin = [
+                comma,
+                "{\"fullUrl\":\"urn:uuid:",
+                id,
+                "\",\"resource\":{\"resourceType\":\"",
+                type_,
+                "\",\"id\":\"",
+                id,
+                "\"",
+                more,
+            ];
+            begin.iter().for_each(|part| out.extend_from_slice(part.as_bytes()));
+            body.write_members(&mut out, &url);
+            let end = ["},\"request\":{\"method\":\"PUT\",\"url\":\"", type_, "/", id, "\"}}"];
+            end.iter().for_each(|part| out.extend_from_slice(part.as_bytes()));
+        }
+        out.extend_from_slice(b"]}");
+        out
     }
 
-    /// The Bundle; its time is the message's own, else that of receipt.
-    fn envelope(&self, entries: impl IntoIterator<Item = Json>) -> Json {
+    /// The Bundle without its entries; its time is the message's own, else that of receipt.
+    fn envelope(&self) -> Object<'m> {
         let sent_at = self.clock.instant(&self.message.header().text(7, 1));
-        object([
+        members_of([
             ("resourceType", text("Bundle")),
             ("identifier", identifier(format!("{NAMESPACE}/hl7v2-control-id"), self.message.control_id())),
             ("type", text("transaction")),
             ("timestamp", text(sent_at.unwrap_or_else(|| self.received_at.to_rfc3339()))),
-            ("entry", array(entries)),
         ])
     }
 }

@@ -1,11 +1,13 @@
 //! OBX to Observation.
 
+use std::borrow::Cow;
+
 use super::Writer;
 use super::datatypes::{cwe, decimal, part, quantity, required_cwe, text};
 use super::patient::repetitions;
 use super::tables;
-use crate::fhir::common::{coding, concept, reference};
-use crate::fhir::json::{Json, array, object};
+use crate::fhir::common::{Uuid, coding, concept};
+use crate::fhir::json::{Json, Object, array, members_of, object, trim};
 use crate::fhir::schema;
 use crate::hl7::{Part, Segment};
 
@@ -15,15 +17,15 @@ impl<'m> Writer<'m> {
             return;
         }
         // Without an order number nothing but this message names the result.
-        let scope = match self.order.number.as_str() {
-            "" => format!("{}|{}", self.message.control_id(), obx.position()),
-            number => number.to_owned(),
+        let scope = match &*self.order.number {
+            "" => Cow::Owned(format!("{}|{}", self.message.control_id(), obx.position())),
+            number => Cow::Borrowed(number),
         };
         let base = self.id(&["Observation", &scope, &obx.text(3, 1), &obx.text(3, 4), &obx.text(4, 1)]);
         // A sender that repeats code and sub-id in one group means two results.
-        let copies = self.copies.entry(base.clone()).or_insert(0);
+        let copies = self.copies.entry(base).or_insert(0);
         *copies += 1;
-        let id = if *copies == 1 { base } else { crate::fhir::common::uuid(&[&base, &copies.to_string()]) };
+        let id = if *copies == 1 { base } else { Uuid::of(&[base.as_str(), &copies.to_string()]) };
         let obr = self.order.obr;
         let effective = [obx.valued(14), obr.and_then(|o| o.valued(7))].into_iter().flatten();
         let effective = effective.filter_map(|p| self.clock.date_time(&part(p, 1))).next();
@@ -38,8 +40,8 @@ impl<'m> Writer<'m> {
         };
         let range = text(obx.text(7, 1));
         let range = if range == text("") { Json::Null } else { array([object([("text", range)])]) };
-        let members = vec![
-            ("basedOn", array([self.order.request.as_deref().map_or(Json::Null, reference)])),
+        let body = members_of([
+            ("basedOn", array(self.order.request.map(Json::Entry))),
             ("status", text(tables::observation_status(&obx.text(11, 1)))),
             ("code", required_cwe(obx.valued(3), self.feed)),
             ("subject", self.subject()),
@@ -50,18 +52,16 @@ impl<'m> Writer<'m> {
             ("interpretation", array(repetitions(obx, 8).map(interpretation))),
             ("method", obx.valued(17).map_or(Json::Null, |m| cwe(m, self.feed))),
             ("referenceRange", range),
-        ];
-        let url = self.put("Observation", id, members);
-        self.noted = self.place_of(&url);
-        if let Some(at) = self.noted {
-            self.extend(at, obx, "OBX");
-            self.attached(obx, at);
-        }
-        self.add_result(&url);
+        ]);
+        let at = self.put("Observation", id, body);
+        self.noted = Some(at);
+        self.extend(at, obx, "OBX");
+        self.attached(obx, at);
+        self.add_result(at);
     }
 
     /// OBX-5 after the type in OBX-2; `None` where there is no value that an Observation can hold.
-    fn value(&self, obx: Segment<'m>) -> Option<(&'static str, Json)> {
+    fn value(&self, obx: Segment<'m>) -> Option<(&'static str, Json<'m>)> {
         let field = obx.field(5).filter(Part::has_value)?;
         let unit = obx.valued(6);
         let lines = || {
@@ -69,10 +69,11 @@ impl<'m> Writer<'m> {
             ("valueString", text(lines.join("\n")))
         };
         let found = match obx.text(2, 1).trim() {
-            "NM" => decimal(&field.text())
-                .map(|n| ("valueQuantity", quantity(&n, unit, "")))
-                .unwrap_or_else(lines),
+            "NM" => {
+                decimal(field.text()).map(|n| ("valueQuantity", quantity(n, unit, ""))).unwrap_or_else(lines)
+            }
             "SN" => structured(field, unit).unwrap_or_else(lines),
+            "NR" => range(field, unit).unwrap_or_else(lines),
             "CE" | "CWE" | "CNE" | "CF" => ("valueCodeableConcept", cwe(field, self.feed)),
             "DT" | "DTM" | "TS" => match self.clock.date_time(&part(field, 1)) {
                 Some(at) => ("valueDateTime", text(at)),
@@ -88,33 +89,55 @@ impl<'m> Writer<'m> {
 }
 
 /// SN: comparator and number, a range, or a ratio (v2.9 ch. 2A §2.A.72).
-fn structured(sn: Part<'_>, unit: Option<Part<'_>>) -> Option<(&'static str, Json)> {
-    let [comparator, first, separator, second] = [1, 2, 3, 4].map(|n| part(sn, n).trim().to_owned());
-    let first = decimal(&first)?;
-    let comparator = if comparator == "=" { "" } else { comparator.as_str() };
-    if !matches!(comparator, "" | "<" | "<=" | ">" | ">=") {
+fn structured<'m>(sn: Part<'m>, unit: Option<Part<'m>>) -> Option<(&'static str, Json<'m>)> {
+    let [comparator, first, separator, second] = [1, 2, 3, 4].map(|n| trim(part(sn, n)));
+    let first = decimal(first)?;
+    let comparator = if comparator == "=" { Cow::Borrowed("") } else { comparator };
+    if !matches!(&*comparator, "" | "<" | "<=" | ">" | ">=") {
         return None;
     }
-    let plain = |digits: &str| quantity(digits, unit, "");
-    match (separator.as_str(), decimal(&second)) {
-        ("", None) if second.is_empty() => Some(("valueQuantity", quantity(&first, unit, comparator))),
+    let plain = |digits: Cow<'m, str>| quantity(digits, unit, "");
+    match (&*separator, decimal(second.clone())) {
+        ("", None) if second.is_empty() => Some(("valueQuantity", quantity(first, unit, comparator))),
         ("-", Some(high)) if comparator.is_empty() && first.parse::<f64>().ok()? <= high.parse().ok()? => {
-            Some(("valueRange", object([("low", plain(&first)), ("high", plain(&high))])))
+            Some(("valueRange", object([("low", plain(first)), ("high", plain(high))])))
         }
         (":" | "/", Some(below)) if comparator.is_empty() => {
-            Some(("valueRatio", object([("numerator", plain(&first)), ("denominator", plain(&below))])))
+            Some(("valueRatio", object([("numerator", plain(first)), ("denominator", plain(below))])))
         }
         _ => None,
     }
 }
 
+/// NR: a low and a high value, one of which may be missing (v2.9 ch. 2A §2.A.48).
+fn range<'m>(nr: Part<'m>, unit: Option<Part<'m>>) -> Option<(&'static str, Json<'m>)> {
+    let [low, high] = [1, 2].map(|n| trim(part(nr, n)));
+    let bound = |written: Cow<'m, str>| match written.is_empty() {
+        true => Some(Json::Null),
+        false => decimal(written).map(|digits| quantity(digits, unit, "")),
+    };
+    let (low, high) = (bound(low)?, bound(high)?);
+    let ordered = match (&low, &high) {
+        (Json::Object(low), Json::Object(high)) => number(low)? <= number(high)?,
+        (low, high) => *low != *high,
+    };
+    ordered.then(|| ("valueRange", object([("low", low), ("high", high)])))
+}
+
+fn number(quantity: &Object<'_>) -> Option<f64> {
+    match quantity.get("value")? {
+        Json::Number(digits) => digits.parse().ok(),
+        _ => None,
+    }
+}
+
 /// OBX-8: v3-ObservationInterpretation has most of table 0078.
-fn interpretation(flag: Part<'_>) -> Json {
-    let code = part(flag, 1).trim().to_owned();
+fn interpretation(flag: Part<'_>) -> Json<'_> {
+    let code = trim(part(flag, 1));
     let words = part(flag, 2);
     if schema::has_code("v3-ObservationInterpretation", &code) {
         let system = "http://terminology.hl7.org/CodeSystem/v3-ObservationInterpretation";
         return concept(coding(system, code, ""), words);
     }
-    object([("text", text(if words.trim().is_empty() { code.as_str() } else { &words }))])
+    object([("text", text(if words.trim().is_empty() { code } else { words }))])
 }

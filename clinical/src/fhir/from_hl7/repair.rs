@@ -1,43 +1,38 @@
 //! What R4 forbids is taken out, and so kept as it was sent.
 
 use crate::fhir::json::{self, Json, Object};
-use crate::fhir::schema;
+use crate::fhir::schema::{self, Definition, Element};
 
 /// Takes out what R4 forbids: empty members, parts that lack what is demanded of them, extensions without a value,
 /// periods that end before they begin, ranges that end below their beginning, a dosage without a dose.
-pub(super) fn repair(type_: &str, object: &mut Object) {
-    for (key, value) in &mut object.members {
-        if let Some(part) = part_type(type_, key) {
-            complete(part, value);
-        }
-    }
+pub(super) fn repair(type_: &str, object: &mut Object<'_>) {
+    complete_parts(schema::definition(type_), object);
     clean(object);
 }
 
-/// The type of a part of a resource (`Coverage.class`) that this element is.
-fn part_type(type_: &str, key: &str) -> Option<&'static str> {
-    let element = schema::elements(type_)?.iter().find(|element| element.name == key)?;
-    element.types.first().copied().filter(|t| t.contains('.') || *t == "Annotation")
+fn complete_parts(definition: Option<&'static Definition>, object: &mut Object<'_>) {
+    let Some(definition) = definition.filter(|d| !d.parts.is_empty()) else { return };
+    for (key, value) in &mut object.members {
+        if let Some((_, part)) = definition.parts.iter().find(|(name, _)| name == key) {
+            complete(schema::definition(part), value);
+        }
+    }
 }
 
 /// A part that lacks what R4 demands of it is none.
-fn complete(type_: &'static str, value: &mut Json) {
+fn complete(definition: Option<&'static Definition>, value: &mut Json<'_>) {
     match value {
-        Json::Array(items) => items.iter_mut().for_each(|item| complete(type_, item)),
+        Json::Array(items) => items.iter_mut().for_each(|item| complete(definition, item)),
         Json::Object(part) => {
-            for (key, value) in &mut part.members {
-                if let Some(inner) = part_type(type_, key) {
-                    complete(inner, value);
-                }
-            }
+            complete_parts(definition, part);
             clean(part);
-            let lacks = |element: &schema::Element| {
+            let lacks = |element: &Element| {
                 element.required
                     && !part.members.iter().any(|(key, _)| {
                         key == element.name || (element.choice && key.starts_with(element.name))
                     })
             };
-            if schema::elements(type_).unwrap_or_default().iter().any(lacks) {
+            if definition.is_some_and(|d| d.elements.iter().any(lacks)) {
                 part.members.clear();
             }
         }
@@ -45,7 +40,7 @@ fn complete(type_: &'static str, value: &mut Json) {
     }
 }
 
-fn clean(object: &mut Object) {
+fn clean(object: &mut Object<'_>) {
     for (key, value) in &mut object.members {
         mend(value);
         if &**key == "dosage" && value.get("dose").is_none() && matches!(value, Json::Object(_)) {
@@ -55,7 +50,7 @@ fn clean(object: &mut Object) {
     object.members.retain(|(_, value)| !json::is_empty(value));
 }
 
-fn mend(value: &mut Json) {
+fn mend(value: &mut Json<'_>) {
     match value {
         Json::Array(items) => {
             items.iter_mut().for_each(mend);
@@ -67,12 +62,14 @@ fn mend(value: &mut Json) {
             if only_url {
                 object.members.clear();
             }
-            if let (Some(start), Some(end)) = (at(object, "start"), at(object, "end"))
+            if object.get("end").is_some()
+                && let (Some(start), Some(end)) = (at(object, "start"), at(object, "end"))
                 && end < start
             {
                 object.members.retain(|(key, _)| &**key != "end");
             }
-            if let (Some(low), Some(high)) = (number(object, "low"), number(object, "high"))
+            if object.get("high").is_some()
+                && let (Some(low), Some(high)) = (number(object, "low"), number(object, "high"))
                 && high < low
             {
                 object.members.retain(|(key, _)| &**key != "high");
@@ -82,12 +79,12 @@ fn mend(value: &mut Json) {
     }
 }
 
-fn at(object: &Object, key: &str) -> Option<crate::Time> {
+fn at(object: &Object<'_>, key: &str) -> Option<crate::Time> {
     let written = object.get(key)?.as_str()?;
     crate::fhir::datetime::parse(written, &jiff::tz::TimeZone::UTC).map(|(at, _)| at)
 }
 
-fn number(object: &Object, key: &str) -> Option<f64> {
+fn number(object: &Object<'_>, key: &str) -> Option<f64> {
     match object.get(key)?.get("value")? {
         Json::Number(digits) => digits.parse().ok(),
         _ => None,

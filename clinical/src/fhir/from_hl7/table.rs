@@ -68,14 +68,15 @@ pub(super) fn rows(segment: &'static str, resource: &'static str) -> &'static [R
     MAPS.get(&(segment, resource)).map_or(&[], Vec::as_slice)
 }
 
-/// The concept maps that rows use for a field of a segment.
-pub(super) fn concept_maps(segment: &str, field: usize) -> impl Iterator<Item = &'static str> {
-    let of_segment = CONCEPTS.get(segment).map_or(&[][..], Vec::as_slice);
-    of_segment.iter().filter(move |(f, _)| *f == field).map(|(_, map)| *map)
+/// A field, and a concept map that rows use for it.
+pub(super) type FieldMap = (usize, &'static str);
+
+/// The concept maps that rows use for a segment.
+pub(super) fn concept_maps(segment: &str) -> &'static [FieldMap] {
+    CONCEPTS.get(segment).map_or(&[], Vec::as_slice)
 }
 
-/// Field and concept map, by segment.
-static CONCEPTS: LazyLock<HashMap<&'static str, Vec<(usize, &'static str)>>> = LazyLock::new(|| {
+static CONCEPTS: LazyLock<HashMap<&'static str, Vec<FieldMap>>> = LazyLock::new(|| {
     let mut found: HashMap<_, Vec<_>> = HashMap::new();
     for ((segment, _), rows) in MAPS.iter() {
         for row in rows {

@@ -30,7 +30,7 @@ fn bundle(text: &str) -> crate::fhir::Resource {
     bundle
 }
 
-fn resources<'a>(bundle: &'a crate::fhir::Resource, type_: &str) -> Vec<&'a Json> {
+fn resources<'a>(bundle: &'a crate::fhir::Resource, type_: &str) -> Vec<&'a Json<'a>> {
     let all = bundle.root.items("entry").iter().filter_map(|e| e.get("resource"));
     all.filter(|r| r.str("resourceType") == Some(type_)).collect()
 }
@@ -42,7 +42,7 @@ fn written(json: &Json) -> String {
 #[test]
 fn a_patient_golden() {
     let bundle = bundle(ADT);
-    let id = uuid(&["Patient", "HOSP", "42"]);
+    let id = crate::fhir::common::uuid(&["Patient", "HOSP", "42"]);
     let expected = r#"{"resourceType":"Patient","id":"ID","identifier":[{"type":{"coding":[{"system":"http://terminology.hl7.org/CodeSystem/v2-0203","code":"MR"}]},"system":"urn:id:HOSP","value":"42"},{"type":{"coding":[{"system":"http://terminology.hl7.org/CodeSystem/v2-0203","code":"SS"}]},"system":"urn:id:CH","value":"756"}],"name":[{"use":"official","family":"Muster","given":["Anna","M."],"prefix":["Dr."]}],"telecom":[{"system":"phone","value":"41 31 1234567","use":"home"}],"gender":"female","birthDate":"1951-04-23","address":[{"use":"home","line":["Gasse 1"],"city":"Bern","state":"BE","postalCode":"3000","country":"CH"}],"maritalStatus":{"coding":[{"system":"http://terminology.hl7.org/CodeSystem/v3-MaritalStatus","code":"M"}]}}"#;
     assert_eq!(written(resources(&bundle, "Patient")[0]), expected.replace("ID", &id));
     let locations = resources(&bundle, "Location");
@@ -128,6 +128,30 @@ fn where_the_patient_lies_survives() {
 }
 
 #[test]
+fn parts_of_a_part_stay_apart() {
+    let obx = "OBX|1|NR|A||1^10|mg\rOBX|2|NR|B||^7\rOBX|3|NR|C||9^2\rOBX|4|NR|D||low^high\r\
+               OBX|5|DTM|E||20260102030405678\r";
+    let bundle = bundle(&format!(
+        "MSH|^~\\&|LAB|HOSP|M|S|20260702030405||ORU^R01|2|P|2.7\rPID|1||42^^^HOSP^MR\r\
+         PV1|1|I|ICU 2&2.16.840.1.5&ISO^R1&7\r{obx}"
+    ));
+    let locations = resources(&bundle, "Location");
+    let names: Vec<_> = locations.iter().filter_map(|l| l.str("name")).collect();
+    assert_eq!(names, ["ICU 2", "R1"]);
+    let oid = r#"[{"system":"urn:ietf:rfc:3986","value":"urn:oid:2.16.840.1.5"}]"#;
+    assert_eq!(locations[0].get("identifier").map(written).as_deref(), Some(oid));
+    let observations = resources(&bundle, "Observation");
+    let part = |at: usize, key: &str| observations[at].get(key).map(written).unwrap_or_default();
+    assert_eq!(
+        part(0, "valueRange"),
+        r#"{"low":{"value":1,"unit":"mg","system":"http://unitsofmeasure.org","code":"mg"},"high":{"value":10,"unit":"mg","system":"http://unitsofmeasure.org","code":"mg"}}"#
+    );
+    assert_eq!(part(1, "valueRange"), r#"{"high":{"value":7}}"#);
+    assert_eq!((part(2, "valueString"), part(3, "valueString")), (r#""9^2""#.into(), r#""low^high""#.into()));
+    assert_eq!(part(4, "valueDateTime"), r#""2026-01-02T03:04:05.678+01:00""#);
+}
+
+#[test]
 fn a_resend_updates_and_a_merge_links() {
     // What is said of the message itself is another thing with another control id.
     let of_message = |e: &crate::fhir::Entry| {
@@ -157,10 +181,10 @@ fn numbers_as_json_writes_them() {
     for (written, json) in
         [("+5", "5"), (".50", "0.50"), ("007.", "7"), ("-0", "-0"), ("0", "0"), ("-.5", "-0.5")]
     {
-        assert_eq!(datatypes::decimal(written).as_deref(), Some(json), "{written}");
+        assert_eq!(datatypes::decimal(written.into()).as_deref(), Some(json), "{written}");
     }
     for bad in ["", ".", "-", "1,5", "1e5", "<1", "1.2.3", "٣"] {
-        assert_eq!(datatypes::decimal(bad), None, "{bad}");
+        assert_eq!(datatypes::decimal(bad.into()), None, "{bad}");
     }
 }
 

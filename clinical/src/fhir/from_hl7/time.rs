@@ -1,50 +1,75 @@
 //! DTM to FHIR's date and dateTime: the precision stays, a time always gets an offset.
 
+use std::cell::RefCell;
+
 use jiff::civil::DateTime;
 use jiff::tz::{Offset, TimeZone};
 
-use crate::fhir::primitive;
 use crate::hl7::{Dtm, Message};
 use crate::{Feed, Precision};
 
 /// The zone of times without an offset: MSH-7's own where it is another one than the feed's has then.
 pub(super) struct Clock {
     zone: TimeZone,
+    /// The last time read, as written and in FHIR's form: results of one order mostly share it.
+    last: RefCell<(String, Option<String>)>,
 }
 
 impl Clock {
     pub(super) fn of(message: &Message, feed: &Feed) -> Self {
         let zone = feed.time_zone().unwrap_or(TimeZone::UTC);
         let sent = message.get("MSH-7.1").unwrap_or_default();
-        let offset = offset_of(&sent).and_then(|offset| Some((offset, local(&sent)?)));
+        let sent: Option<Dtm> = sent.parse().ok();
+        let offset = sent.and_then(|sent| Some((Offset::from_seconds(sent.offset_s()?).ok()?, sent.local())));
         let zone = match offset {
             Some((offset, sent)) if !agrees(&zone, offset, sent) => TimeZone::fixed(offset),
             _ => zone,
         };
-        Clock { zone }
+        Clock { zone, last: RefCell::default() }
     }
 
     /// `1951`, `1951-04-23` or `1951-04-23T07:05:00+02:00`; `None` where it is no DTM.
     pub(super) fn date_time(&self, written: &str) -> Option<String> {
-        let written = written.trim();
-        let dtm: Dtm = written.parse().ok()?;
-        let date = date(written)?;
-        if matches!(dtm.precision(), Precision::Year | Precision::Month | Precision::Day) {
-            return Some(date);
+        let mut last = self.last.borrow_mut();
+        if last.0 != written {
+            *last = (written.to_owned(), self.read(written));
         }
-        let local = local(written)?;
-        let offset = match offset_of(written) {
-            Some(offset) => offset,
-            None => self.zone.to_offset(self.zone.to_ambiguous_timestamp(local).compatible().ok()?),
+        last.1.clone()
+    }
+
+    fn read(&self, written: &str) -> Option<String> {
+        let dtm: Dtm = written.parse().ok()?;
+        let mut text = day(&dtm)?;
+        if matches!(dtm.precision(), Precision::Year | Precision::Month | Precision::Day) {
+            return Some(text);
+        }
+        let local = dtm.local();
+        let offset_s = match dtm.offset_s() {
+            Some(offset_s) => offset_s,
+            None => {
+                let at = self.zone.to_ambiguous_timestamp(local).compatible().ok()?;
+                self.zone.to_offset(at).seconds()
+            }
         };
         // FHIR knows offsets of at most 14 hours, in whole minutes.
-        let minutes = offset.seconds() / 60;
+        let minutes = offset_s / 60;
         if minutes.abs() > 14 * 60 {
-            return Some(date);
+            return Some(text);
         }
-        let sign = if minutes < 0 { '-' } else { '+' };
-        let (hours, minutes) = (minutes.abs() / 60, minutes.abs() % 60);
-        Some(format!("{date}T{}{sign}{hours:02}:{minutes:02}", local.time()))
+        text.push('T');
+        push_two(&mut text, local.hour().into());
+        text.push(':');
+        push_two(&mut text, local.minute().into());
+        text.push(':');
+        push_two(&mut text, local.second().into());
+        if local.subsec_nanosecond() != 0 {
+            text.push_str(format!(".{:09}", local.subsec_nanosecond()).trim_end_matches('0'));
+        }
+        text.push(if minutes < 0 { '-' } else { '+' });
+        push_two(&mut text, minutes.abs() / 60);
+        text.push(':');
+        push_two(&mut text, minutes.abs() % 60);
+        Some(text)
     }
 
     /// A dateTime with a time, as `instant` demands.
@@ -55,38 +80,34 @@ impl Clock {
 
 /// The date alone, to the precision written.
 pub(super) fn date(written: &str) -> Option<String> {
-    let date = written.trim().parse::<Dtm>().ok()?.iso_date();
-    primitive::date(&date).map(|_| date)
+    day(&written.parse().ok()?)
+}
+
+/// FHIR knows no year 0.
+fn day(dtm: &Dtm) -> Option<String> {
+    let date = dtm.local().date();
+    if date.year() < 1 {
+        return None;
+    }
+    let mut text = String::with_capacity(32);
+    push_two(&mut text, i32::from(date.year()) / 100);
+    push_two(&mut text, i32::from(date.year()) % 100);
+    if dtm.precision() != Precision::Year {
+        text.push('-');
+        push_two(&mut text, date.month().into());
+    }
+    if !matches!(dtm.precision(), Precision::Year | Precision::Month) {
+        text.push('-');
+        push_two(&mut text, date.day().into());
+    }
+    Some(text)
+}
+
+/// Two digits of a number from 0 to 99.
+fn push_two(text: &mut String, number: i32) {
+    text.extend([number / 10, number % 10].map(|digit| char::from(b'0' + (digit % 10) as u8)));
 }
 
 fn agrees(zone: &TimeZone, offset: Offset, local: DateTime) -> bool {
     offset.to_timestamp(local).is_ok_and(|at| zone.to_offset(at) == offset)
-}
-
-/// The clock's time, missing parts zero. `Dtm` has checked the digits.
-fn local(written: &str) -> Option<DateTime> {
-    let clock = written.trim().split(['+', '-']).next()?;
-    let (digits, fraction) = clock.split_once('.').unwrap_or((clock, ""));
-    let part =
-        |range: std::ops::Range<usize>, absent| digits.get(range).map_or(Some(absent), |d| d.parse().ok());
-    let second: i8 = part(12..14, 0)?;
-    let nanoseconds = format!("{fraction:0<9}").get(..9)?.parse().ok()?;
-    let year = digits.get(..4)?.parse().ok()?;
-    DateTime::new(
-        year,
-        part(4..6, 1)?,
-        part(6..8, 1)?,
-        part(8..10, 0)?,
-        part(10..12, 0)?,
-        second.min(59),
-        nanoseconds,
-    )
-    .ok()
-}
-
-fn offset_of(written: &str) -> Option<Offset> {
-    let at = written.rfind(['+', '-'])?;
-    let digits: i32 = written.get(at + 1..)?.trim().parse().ok()?;
-    let seconds = digits / 100 * 3600 + digits % 100 * 60;
-    Offset::from_seconds(if written[at..].starts_with('-') { -seconds } else { seconds }).ok()
 }

@@ -115,7 +115,7 @@ impl Mapper<'_> {
     }
 }
 
-fn location_name(location: &Json) -> Option<&str> {
+fn location_name<'j>(location: &'j Json<'_>) -> Option<&'j str> {
     let identifier = || location.items("identifier").iter().find_map(|i| i.str("value"));
     location.str("name").or_else(identifier).or_else(|| location.str("id"))
 }

@@ -9,10 +9,10 @@ use crate::PatientId;
 use crate::fhir::json::Json;
 
 /// The resources of a Bundle by what references call them.
-pub(super) struct Neighbours<'a>(HashMap<String, &'a Json>);
+pub(super) struct Neighbours<'a>(HashMap<String, &'a Json<'a>>);
 
 impl<'a> Neighbours<'a> {
-    pub(super) fn of(root: &'a Json) -> Self {
+    pub(super) fn of(root: &'a Json<'a>) -> Self {
         let mut known = HashMap::new();
         for entry in root.items("entry") {
             let Some(resource) = entry.get("resource") else { continue };
@@ -26,7 +26,7 @@ impl<'a> Neighbours<'a> {
         Self(known)
     }
 
-    fn get(&self, reference: &str) -> Option<&'a Json> {
+    fn get(&self, reference: &str) -> Option<&'a Json<'a>> {
         self.0.get(reference).or_else(|| self.0.get(&local(reference)?)).copied()
     }
 }
@@ -84,7 +84,7 @@ impl Mapper<'_> {
     }
 
     /// The resource that `url` names, where it came along.
-    pub(super) fn resolve<'j>(&self, url: &str, owner: &'j Json) -> Option<&'j Json>
+    pub(super) fn resolve<'j>(&self, url: &str, owner: &'j Json<'j>) -> Option<&'j Json<'j>>
     where
         Self: 'j,
     {

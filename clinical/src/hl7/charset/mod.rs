@@ -5,6 +5,7 @@
 //! U+FFFD.
 
 mod iso2022;
+mod switch;
 mod table;
 mod wide;
 
@@ -14,6 +15,7 @@ use encoding_rs::{Encoding, ISO_2022_JP, UTF_8, WINDOWS_1252};
 
 use super::scan::Step;
 use crate::{Issue, Severity};
+pub(super) use switch::Switch;
 use table::Part;
 pub(super) use wide::Wide;
 
@@ -78,6 +80,10 @@ impl Charset {
         Encoding::for_label(label.as_bytes()).map(|found| Charset(Kind::Table(found)))
     }
 
+    fn of(encoding: &'static Encoding) -> Charset {
+        Charset(Kind::Table(encoding))
+    }
+
     /// IANA's name.
     pub fn name(self) -> &'static str {
         match self.0 {
@@ -90,6 +96,13 @@ impl Charset {
     /// Text of a value. Bytes that do not fit (a cut character, an `\X..\` escape) are read as
     /// windows-1252, which knows them all.
     pub fn decode(self, bytes: &[u8]) -> Cow<'_, str> {
+        // Most text; and in each charset that can be read beside delimiters ASCII is itself, but for ISO 2022.
+        if self.0 != Kind::Iso2022Jp
+            && let Ok(text) = std::str::from_utf8(bytes)
+            && (self == Self::UTF_8 || text.is_ascii())
+        {
+            return Cow::Borrowed(text);
+        }
         self.decode_strictly(bytes).unwrap_or_else(|| WINDOWS_1252.decode_without_bom_handling(bytes).0)
     }
 

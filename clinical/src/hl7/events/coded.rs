@@ -1,5 +1,7 @@
 //! Codes (CWE, CE, CNE: v2.9 ch. 2A §2.A.13) and the feed's table.
 
+use std::borrow::Cow;
+
 use super::context::Context;
 use crate::hl7::Part;
 use crate::{Code, CodeSystem, Mapped};
@@ -14,11 +16,12 @@ pub(super) struct Coded<'c> {
 /// LOINC or SNOMED CT where the sender names one, in either triple; else the feed's table; else the
 /// sender's own code.
 pub(super) fn read<'c>(context: &Context<'c>, cwe: Part<'_>) -> Coded<'c> {
-    let first = triple(cwe, 1);
+    let [a, b, c, d, e, f] = cwe.all_below::<6>();
+    let first = code_of([a, b, c]);
     if first.system == CodeSystem::Loinc && !first.code.is_empty() {
         return Coded { code: first, mapped: None };
     }
-    let triples = [first, triple(cwe, 4)];
+    let triples = [first, code_of([d, e, f])];
     for wanted in [CodeSystem::Loinc, CodeSystem::Snomed] {
         if let Some(code) = triples.iter().find(|t| t.system == wanted && !t.code.is_empty()) {
             return Coded { code: code.clone(), mapped: None };
@@ -38,32 +41,34 @@ pub(super) fn read<'c>(context: &Context<'c>, cwe: Part<'_>) -> Coded<'c> {
     Coded { code, mapped: None }
 }
 
-/// Identifier, text and coding system that begin at this component.
-pub(super) fn triple(cwe: Part<'_>, first: usize) -> Code {
-    let part = |n| {
-        let part = cwe.component(n).filter(Part::has_value);
-        part.map(|p| p.text().trim().to_owned()).unwrap_or_default()
-    };
-    let (code, display, system) = (part(first), part(first + 1), part(first + 2));
-    Code { system: system_of(system), code, display }
+/// Identifier, text and coding system: the first or, from component 4 on, the alternate ones.
+pub(super) fn triples(cwe: Part<'_>) -> [Code; 2] {
+    let [a, b, c, d, e, f] = cwe.all_below::<6>();
+    [code_of([a, b, c]), code_of([d, e, f])]
+}
+
+fn code_of(parts: [Option<Part<'_>>; 3]) -> Code {
+    let [code, display, system] =
+        parts.map(|part| part.filter(Part::has_value).map(|p| p.trimmed()).unwrap_or_default());
+    Code { system: system_of(system), code: code.into_owned(), display: display.into_owned() }
 }
 
 /// HL7 table 0396, and what senders write for its LN and SCT.
-fn system_of(name: String) -> CodeSystem {
-    match name.as_str() {
-        "" => return CodeSystem::Other(name),
-        "LN" => return CodeSystem::Loinc,
-        _ => {}
-    }
-    match name.to_ascii_uppercase().as_str() {
-        "LN" | "LOINC" | "HTTP://LOINC.ORG" | "2.16.840.1.113883.6.1" => CodeSystem::Loinc,
-        "SCT"
-        | "SNOMED"
-        | "SNM3"
-        | "SNOMED-CT"
-        | "SNOMEDCT"
-        | "HTTP://SNOMED.INFO/SCT"
-        | "2.16.840.1.113883.6.96" => CodeSystem::Snomed,
-        _ => CodeSystem::Other(name),
+fn system_of(name: Cow<'_, str>) -> CodeSystem {
+    const LOINC: [&str; 4] = ["LN", "LOINC", "http://loinc.org", "2.16.840.1.113883.6.1"];
+    const SNOMED: [&str; 7] = [
+        "SCT",
+        "SNOMED",
+        "SNM3",
+        "SNOMED-CT",
+        "SNOMEDCT",
+        "http://snomed.info/sct",
+        "2.16.840.1.113883.6.96",
+    ];
+    let is = |known: &&str| known.eq_ignore_ascii_case(&name);
+    match () {
+        () if LOINC.iter().any(is) => CodeSystem::Loinc,
+        () if SNOMED.iter().any(is) => CodeSystem::Snomed,
+        () => CodeSystem::Other(name.into_owned()),
     }
 }

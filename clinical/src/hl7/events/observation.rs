@@ -1,5 +1,7 @@
 //! ORU^R01: results and vital signs (HL7 v2.9 ch. 7 §7.3.1, §7.4.2 OBX).
 
+use std::borrow::Cow;
+
 use super::coded::{self, Coded};
 use super::context::Context;
 use super::{patient, value};
@@ -13,6 +15,8 @@ struct Group<'m> {
     visit: Option<String>,
     orc: Option<Segment<'m>>,
     obr: Option<Segment<'m>>,
+    /// Of ORC and OBR; empty where neither has one.
+    order_number: Cow<'m, str>,
 }
 
 /// One event an OBX, and what PID says of the person. PV1 gives its visit number only: where the patient
@@ -28,11 +32,15 @@ pub(super) fn read(context: &mut Context<'_>) -> Vec<Event> {
                 events.extend(person(context, segment, &group));
             }
             b"PV1" => group.visit = patient::visit(segment),
-            b"ORC" => (group.orc, group.obr) = (Some(segment), None),
+            b"ORC" => {
+                (group.orc, group.obr) = (Some(segment), None);
+                group.order_number = order_number(&group);
+            }
             b"OBR" => {
                 // An ORC holds for the OBR that follows it, and for no further one.
                 let orc = if group.obr.is_some() { None } else { group.orc };
                 (group.orc, group.obr) = (orc, Some(segment));
+                group.order_number = order_number(&group);
             }
             b"OBX" => events.extend(observed(context, segment, &group)),
             _ => {}
@@ -114,19 +122,25 @@ fn status<'m>(context: &mut Context<'m>, obx: Segment<'m>, group: &Group<'m>) ->
     Some(status)
 }
 
+fn order_number<'m>(group: &Group<'m>) -> Cow<'m, str> {
+    let numbers = [(group.obr, 3), (group.orc, 3), (group.obr, 2), (group.orc, 2)];
+    let mut numbers = numbers.into_iter().filter_map(|(segment, field)| {
+        let number = segment?.valued(field)?.component(1).filter(Part::has_value)?;
+        Some(number.trimmed())
+    });
+    numbers.find(|number| !number.is_empty()).unwrap_or_default()
+}
+
 /// What a correction refers to: order number, OBX-3 and OBX-4. Without an order number there is none: other
 /// orders' results would be taken for the same one.
 fn source_id(obx: Segment<'_>, group: &Group<'_>, what: &Coded<'_>) -> String {
-    let numbers = [(group.obr, 3), (group.orc, 3), (group.obr, 2), (group.orc, 2)];
-    let order = numbers.into_iter().find_map(|(segment, field)| {
-        let number = segment?.valued(field)?.component(1).filter(Part::has_value)?.text();
-        Some(number.trim().to_owned()).filter(|n| !n.is_empty())
-    });
-    let Some(order) = order else { return String::new() };
+    if group.order_number.is_empty() {
+        return String::new();
+    }
     let system = match &what.code.system {
         CodeSystem::Loinc => "LN",
         CodeSystem::Snomed => "SCT",
         CodeSystem::Other(name) => name,
     };
-    format!("{order}|{}^{system}|{}", what.code.code, obx.text(4, 1).trim())
+    [&group.order_number, "|", &what.code.code, "^", system, "|", obx.text(4, 1).trim()].concat()
 }

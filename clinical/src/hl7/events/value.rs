@@ -1,5 +1,7 @@
 //! OBX-5 after its type in OBX-2 (HL7 table 0125).
 
+use std::borrow::Cow;
+
 use super::coded::{self, Coded};
 use super::context::Context;
 use crate::hl7::dtm::{Dtm, iso_time};
@@ -13,10 +15,10 @@ pub(super) fn read<'m>(context: &mut Context<'m>, obx: Segment<'m>, what: &Coded
         return Some(Value::Absent);
     }
     let kind = obx.text(2, 1);
-    let unit = unit(obx);
+    let unit = &*unit(obx);
     match kind.trim() {
-        "NM" => Some(numeric(context, obx, field, what, &unit)),
-        "SN" => Some(structured(context, obx, field, what, &unit)),
+        "NM" => Some(numeric(context, obx, field, what, unit)),
+        "SN" => Some(structured(context, obx, field, what, unit)),
         "CWE" | "CE" | "CNE" | "CF" => Some(coded(context, obx, field)),
         "DT" | "DTM" | "TS" => Some(date(context, obx, field)),
         "TM" => {
@@ -32,17 +34,19 @@ pub(super) fn read<'m>(context: &mut Context<'m>, obx: Segment<'m>, what: &Coded
         "" => {
             let text = "OBX-2 names no type; the value was read as text";
             context.tell_at(Severity::Warning, "value-type-missing", obx, 2, text);
-            Some(text_or_number(context, obx, field, what, &unit))
+            Some(text_or_number(context, obx, field, what, unit))
         }
-        _ => Some(text_or_number(context, obx, field, what, &unit)),
+        _ => Some(text_or_number(context, obx, field, what, unit)),
     }
 }
 
 /// OBX-6 as written: its identifier, else its text.
-fn unit(obx: Segment<'_>) -> String {
-    let id = obx.text(6, 1);
-    let unit = if id.trim().is_empty() { obx.text(6, 2) } else { id };
-    if unit == "\"\"" { String::new() } else { unit.trim().to_owned() }
+fn unit(obx: Segment<'_>) -> Cow<'_, str> {
+    let Some(field) = obx.field(6) else { return Cow::Borrowed("") };
+    let part = |n| field.component(n).map(|part| part.trimmed()).unwrap_or_default();
+    let id = part(1);
+    let unit = if id.is_empty() { part(2) } else { id };
+    if unit == "\"\"" { Cow::Borrowed("") } else { unit }
 }
 
 fn numeric<'m>(
@@ -106,6 +110,9 @@ fn text_or_number<'m>(
 
 /// Repetitions are lines.
 fn whole_text(field: Part<'_>) -> String {
+    if field.repetitions().nth(1).is_none() {
+        return field.trimmed().into_owned();
+    }
     let lines: Vec<_> = field.repetitions().map(|line| line.text()).collect();
     lines.join("\n").trim().to_owned()
 }
@@ -115,8 +122,7 @@ fn coded<'m>(context: &mut Context<'m>, obx: Segment<'m>, field: Part<'m>) -> Va
         let text = "of several coded values the first was read";
         context.tell_at(Severity::Warning, "value-repeats", obx, 5, text);
     }
-    let first = coded::triple(field, 1);
-    let second = coded::triple(field, 4);
+    let [first, second] = coded::triples(field);
     let code = if first.code.is_empty() && !second.code.is_empty() { second } else { first };
     match code {
         Code { code, display, .. } if code.is_empty() && display.is_empty() => {
@@ -186,7 +192,12 @@ impl Number {
             ("=", None),
         ];
         let written = written.trim();
-        let found = COMPARATORS.iter().find_map(|(sign, c)| Some((written.strip_prefix(sign)?, *c)));
+        let plain = written.starts_with(|c: char| c.is_ascii_digit());
+        let found = if plain {
+            None
+        } else {
+            COMPARATORS.iter().find_map(|(sign, c)| Some((written.strip_prefix(sign)?, *c)))
+        };
         let (text, comparator) = found.unwrap_or((written, None));
         let text = text.trim();
         let digits = text.bytes().any(|b| b.is_ascii_digit());
