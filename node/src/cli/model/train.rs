@@ -16,7 +16,7 @@ const PROGRAM: &str = "medulla-train";
     cinc2019_B_dev.csv.zst --out models/sepsis\n\n\
     Runs the program medulla-train, found beside medulla or in PATH: training alone needs libxgboost.")]
 pub struct Args {
-    /// What to predict: sepsis
+    /// What to predict: sepsis, aki, hypotension
     #[arg(long, value_name = "T")]
     task: String,
     /// PhysioNet/CinC 2019 files, .csv or .csv.zst
