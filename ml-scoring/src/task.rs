@@ -22,28 +22,26 @@ pub enum Task {
     Aki,
     /// Mean arterial pressure below 65 mm[Hg] in two rows running, within 8 h.
     Hypotension,
-    /// In-hospital death, judged once, at the end of the first 48 h (2012 challenge).
-    Mortality,
 }
 
 /// One patient's.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Truth {
-    /// Row (from 0) of the event, which may lie behind the last one; `None` = it did not come or has no row.
+    /// Row (from 0) of the event, which may lie behind the last one; `None` = it did not come.
     pub onset: Option<usize>,
     /// For each row whether the event comes within the horizon; `None` = the row cannot be judged.
     pub rows: Vec<Option<bool>>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("unknown task {0:?}; write sepsis, aki, hypotension or mortality")]
+#[error("unknown task {0:?}; write sepsis, aki or hypotension")]
 pub struct TaskError(String);
 
 impl FromStr for Task {
     type Err = TaskError;
 
     fn from_str(text: &str) -> Result<Task, TaskError> {
-        let known = [Task::Sepsis, Task::Aki, Task::Hypotension, Task::Mortality];
+        let known = [Task::Sepsis, Task::Aki, Task::Hypotension];
         known.into_iter().find(|task| task.name() == text).ok_or_else(|| TaskError(text.to_owned()))
     }
 }
@@ -54,7 +52,6 @@ impl Task {
             Task::Sepsis => "sepsis",
             Task::Aki => "aki",
             Task::Hypotension => "hypotension",
-            Task::Mortality => "mortality",
         }
     }
 
@@ -67,13 +64,6 @@ impl Task {
             },
             Task::Aki => ahead(aki_onset(&patient.rows), patient.rows.len(), 24),
             Task::Hypotension => ahead(hypotension_onset(&patient.rows), patient.rows.len(), 8),
-            Task::Mortality => {
-                let mut rows = vec![None; patient.rows.len()];
-                if let (Some(end), Some(row)) = (rows.last_mut(), patient.rows.last()) {
-                    *end = Some(row.label);
-                }
-                Truth { onset: None, rows }
-            }
         }
     }
 }
@@ -166,11 +156,8 @@ mod tests {
     }
 
     #[test]
-    fn death_is_judged_once() {
-        let mut died = patient(Column::Hr, &[80.0; 3]);
-        died.rows.iter_mut().for_each(|row| row.label = true);
-        assert_eq!(Task::Mortality.truth(&died).rows, [None, None, Some(true)]);
-        assert_eq!("aki".parse(), Ok(Task::Aki));
+    fn a_task_is_named_as_commands_take_it() {
+        assert!([Task::Sepsis, Task::Aki, Task::Hypotension].iter().all(|task| task.name().parse() == Ok(*task)));
         assert!("AKI in 24 h".parse::<Task>().unwrap_err().to_string().contains("hypotension"));
     }
 }

@@ -15,8 +15,11 @@ use ml_scoring::train::{self, Options, Progress, Settings};
 #[command(about = "Train a model: data in, a directory with model.ubj, card.json and golden.json out")]
 struct Arguments {
     /// sepsis, aki or hypotension
+    #[arg(long, required_unless_present = "adapt", conflicts_with = "adapt")]
+    task: Option<Task>,
+    /// A model's folder: fit it to these data instead of training one
     #[arg(long)]
-    task: Task,
+    adapt: Option<PathBuf>,
     /// PhysioNet/CinC 2019 files, .csv or .csv.zst
     #[arg(long, required = true, num_args = 1..)]
     data: Vec<PathBuf>,
@@ -52,7 +55,10 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &Arguments) -> Result<()> {
-    let mut settings = Settings::default();
+    let mut settings = match arguments.adapt {
+        Some(_) => Settings::to_adapt(),
+        None => Settings::default(),
+    };
     settings.rounds_max = arguments.rounds.unwrap_or(settings.rounds_max);
     for setting in &arguments.settings {
         let (name, value) =
@@ -60,7 +66,7 @@ fn run(arguments: &Arguments) -> Result<()> {
         settings.set(name, value);
     }
     let options = Options {
-        task: arguments.task,
+        task: arguments.task.unwrap_or_default(),
         files: arguments.data.clone(),
         out: arguments.out.clone(),
         folds: arguments.folds,
@@ -69,7 +75,10 @@ fn run(arguments: &Arguments) -> Result<()> {
         settings,
     };
     let bar = Bar::new();
-    let card = train::train(&options, &bar)?;
+    let card = match &arguments.adapt {
+        Some(model) => train::adapt(model, &options, &bar)?,
+        None => train::train(&options, &bar)?,
+    };
     bar.finish();
     let figure = |value: Option<f64>| value.map_or("none".to_owned(), |value| format!("{value:.3}"));
     let (model, clock) = (&card.held_out, &card.clock_rule);

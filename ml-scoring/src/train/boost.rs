@@ -48,6 +48,17 @@ impl Default for Settings {
 }
 
 impl Settings {
+    /// For little data: few shallow trees, each of little weight.
+    pub fn to_adapt() -> Settings {
+        let mut settings = Settings { rounds_max: 150, ..Settings::default() };
+        for (name, value) in
+            [("max_depth", "3"), ("eta", "0.05"), ("min_child_weight", "20"), ("lambda", "20")]
+        {
+            settings.set(name, value);
+        }
+        settings
+    }
+
     /// Replaces or adds one parameter.
     pub fn set(&mut self, name: &str, value: &str) {
         match self.parameters.iter_mut().find(|(known, _)| known == name) {
@@ -103,13 +114,23 @@ pub(super) struct Members {
 }
 
 impl Members {
-    /// Every member's trees at the common number of rounds, as JSON model files.
+    /// Every member's trees at the common number of rounds, as JSON model files; none where no round was any good.
     pub fn files(&self) -> Result<Vec<Vec<u8>>> {
+        if self.rounds == 0 {
+            return Ok(Vec::new());
+        }
         self.members.iter().map(|member| Ok(member.first_rounds(self.rounds)?.save_buffer(false)?)).collect()
     }
 }
 
-pub(super) fn train(table: &Table, folds: &[u32], options: &Options, progress: &dyn Progress) -> Result<Members> {
+/// `start`: for each row the margin that the boosters begin from, that of the model which they are to improve.
+pub(super) fn train(
+    table: &Table,
+    folds: &[u32],
+    start: Option<&[f32]>,
+    options: &Options,
+    progress: &dyn Progress,
+) -> Result<Members> {
     let of_event = table.of_event();
     let mut members = Vec::new();
     for repeat in 0..options.repeats {
@@ -117,35 +138,42 @@ pub(super) fn train(table: &Table, folds: &[u32], options: &Options, progress: &
             let number = repeat * options.folds + fold;
             let stage = format!("member {} of {}", number + 1, options.repeats * options.folds);
             progress.stage(&stage, u64::from(options.settings.rounds_max));
-            let sample = Sample::draw(table, &of_event, u64::from(number));
+            let sample = Sample { weights: draw(table, &of_event, u64::from(number)), start };
             members.push(member(table, &sample, folds, fold, u64::from(number), options, progress)?);
         }
     }
     let rounds_by_member: Vec<u32> = members.iter().map(|member| member.best).collect();
     let mut all = Members { rounds: mean(&rounds_by_member), rounds_by_member, members, margins: Vec::new() };
     all.margins = out_of_fold(&all, table, folds, options, progress)?;
+    for (margin, start) in all.margins.iter_mut().zip(start.unwrap_or_default()) {
+        *margin += start;
+    }
     Ok(all)
 }
 
-/// Rows that one member is shown, with their weights; the others weigh 0.
-struct Sample(Vec<f32>);
+fn draw(table: &Table, of_event: &[bool], number: u64) -> Vec<f32> {
+    let in_full = table.gains.iter().filter(|gain| **gain != 0.0).count() <= ROWS_IN_FULL;
+    let weight = |(row, (gain, of_event)): (usize, (&f64, &bool))| {
+        let weight = gain.abs() as f32;
+        match in_full || *of_event {
+            true => weight,
+            false if random::hash(row as u64, number).is_multiple_of(ONE_OF) => weight * ONE_OF as f32,
+            false => 0.0,
+        }
+    };
+    table.gains.iter().zip(of_event).enumerate().map(weight).collect()
+}
 
-impl Sample {
-    fn draw(table: &Table, of_event: &[bool], number: u64) -> Sample {
-        let in_full = table.gains.iter().filter(|gain| **gain != 0.0).count() <= ROWS_IN_FULL;
-        let weight = |(row, (gain, of_event)): (usize, (&f64, &bool))| {
-            let weight = gain.abs() as f32;
-            match in_full || *of_event {
-                true => weight,
-                false if random::hash(row as u64, number).is_multiple_of(ONE_OF) => weight * ONE_OF as f32,
-                false => 0.0,
-            }
-        };
-        Sample(table.gains.iter().zip(of_event).enumerate().map(weight).collect())
-    }
+/// What one member is shown.
+struct Sample<'a> {
+    /// Of each row; rows that weigh nothing are not shown.
+    weights: Vec<f32>,
+    start: Option<&'a [f32]>,
+}
 
+impl Sample<'_> {
     fn matrix(&self, table: &Table, belongs: impl Fn(usize) -> bool) -> Result<(DMatrix, Vec<usize>)> {
-        let rows: Vec<usize> = (0..self.0.len()).filter(|row| self.0[*row] > 0.0 && belongs(*row)).collect();
+        let rows: Vec<usize> = (0..self.weights.len()).filter(|row| self.weights[*row] > 0.0 && belongs(*row)).collect();
         ensure!(!rows.is_empty(), "a fold has no rows to learn from; use fewer folds or more data");
         let mut values = Vec::with_capacity(rows.len() * table.features.len());
         rows.iter().for_each(|row| values.extend_from_slice(table.row(*row)));
@@ -153,7 +181,10 @@ impl Sample {
         let labels: Vec<f32> =
             rows.iter().map(|row| if table.gains[*row] > 0.0 { 1.0 } else { 0.0 }).collect();
         matrix.set_labels(&labels)?;
-        matrix.set_weights(&rows.iter().map(|row| self.0[*row]).collect::<Vec<_>>())?;
+        matrix.set_weights(&rows.iter().map(|row| self.weights[*row]).collect::<Vec<_>>())?;
+        if let Some(start) = self.start {
+            matrix.set_base_margin(&rows.iter().map(|row| start[*row]).collect::<Vec<_>>())?;
+        }
         Ok((matrix, rows))
     }
 }
@@ -171,7 +202,10 @@ fn member(
     let (seen, _) = sample.matrix(table, |row| folds[row] != fold)?;
     let (unseen, rows) = sample.matrix(table, |row| folds[row] == fold)?;
     let mut booster = options.settings.booster(&seen, &table.features, number)?;
-    let (mut grown, mut best, mut best_loss) = (0, 1, f64::INFINITY);
+    // Where a model is to be improved, its own margins may already be the best.
+    let started = sample.start.map(|start| rows.iter().map(|row| start[*row]).collect::<Vec<_>>());
+    let mut best_loss = started.map_or(f64::INFINITY, |margins| loss(&margins, &rows, table, sample));
+    let (mut grown, mut best) = (0, 0);
     for round in 1..=options.settings.rounds_max {
         booster.update(&seen, round as i32 - 1)?;
         grown = round;
@@ -195,7 +229,7 @@ fn loss(margins: &[f32], rows: &[usize], table: &Table, sample: &Sample) -> f64 
     let (mut sum, mut weights) = (0.0, 0.0);
     for (margin, row) in margins.iter().zip(rows) {
         let toward = if table.gains[*row] > 0.0 { f64::from(*margin) } else { -f64::from(*margin) };
-        let weight = f64::from(sample.0[*row]);
+        let weight = f64::from(sample.weights[*row]);
         sum += weight * (-toward).exp().ln_1p();
         weights += weight;
     }
@@ -215,7 +249,11 @@ fn out_of_fold(
     for fold in 0..options.folds {
         let others: Vec<u32> = all.members.iter().filter(|m| m.fold != fold).map(|m| m.best).collect();
         for member in all.members.iter().filter(|member| member.fold == fold) {
-            let file = member.first_rounds(mean(&others))?.save_buffer(true)?;
+            let rounds = mean(&others);
+            if rounds == 0 {
+                continue;
+            }
+            let file = member.first_rounds(rounds)?.save_buffer(true)?;
             let ensemble = Ensemble::read("member.ubj", &file).context("a member of the model")?;
             for row in (0..folds.len()).filter(|row| folds[*row] == fold) {
                 margins[row] += ensemble.margins(table.row(row))?[0] / options.repeats as f32;

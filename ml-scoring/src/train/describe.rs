@@ -7,7 +7,7 @@ use super::judge::{ALERTS_PER_100_PATIENT_DAYS_MAX, OutOfFold};
 use super::table::Data;
 use super::{Options, words};
 use crate::features::{self, Kind, Meaning, NAMES, Other};
-use crate::{CARD_FORMAT, Calibration, Card, CardFeature, Figures, Setting, Threshold, TrainingData};
+use crate::{CARD_FORMAT, Calibration, Card, CardFeature, Figures, Model, Setting, Threshold, TrainingData};
 
 const OUT_OF_FOLD: &str = "out-of-fold predictions of all patients that trained";
 
@@ -19,7 +19,7 @@ pub(super) fn card(data: &Data, options: &Options, members: &Members, judged: &O
         name: task.name().into(),
         task: task.name().into(),
         predicts: words::predicts(task).into(),
-        intended_use: words::intended_use(task),
+        intended_use: words::intended_use().into(),
         setting: Some(Setting::IntensiveCare),
         must_not_claim: words::must_not_claim(task),
         limits: words::limits(task),
@@ -50,6 +50,17 @@ pub(super) fn card(data: &Data, options: &Options, members: &Members, judged: &O
         subgroups: Vec::new(),
         drift: None,
     }
+}
+
+/// What an adapted card says of the model that it began from.
+pub(super) fn adapted(card: &mut Card, from: &Model) {
+    let hash = hex::encode(from.hash());
+    card.training["adapted_from"] = json!({ "model": hash, "training_data": from.card().training_data });
+    card.training_data.description = format!(
+        "local patients, to whom the model {hash} was fitted by added trees, calibration and thresholds; its own training \
+         data stand under training.adapted_from"
+    );
+    card.limits.clone_from(&from.card().limits);
 }
 
 fn training_data(data: &Data, options: &Options) -> TrainingData {

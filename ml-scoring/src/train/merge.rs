@@ -4,6 +4,22 @@
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 
+/// The model of `base` with the mean of the boosters added to its margin. `base` keeps its own base score; the boosters
+/// were trained from its margins, so theirs plays no part.
+pub(super) fn onto(base: &[u8], files: &[Vec<u8>]) -> Result<Vec<u8>> {
+    let mut merged: Value = serde_json::from_slice(base).context("the model's file")?;
+    let mut all = trees(&mut merged)?;
+    for file in files {
+        let mut document = serde_json::from_slice(file).context("a member's file")?;
+        let mut more = trees(&mut document)?;
+        for tree in &mut more {
+            scale(tree, 1.0 / files.len() as f32)?;
+        }
+        all.append(&mut more);
+    }
+    assemble(merged, all)
+}
+
 /// Takes and gives JSON model files of one libxgboost, with the same features and the same `base_score`.
 pub(super) fn mean(files: &[Vec<u8>]) -> Result<Vec<u8>> {
     let mut documents = files.iter().map(|file| serde_json::from_slice::<Value>(file).context("a member's file"));
@@ -16,8 +32,14 @@ pub(super) fn mean(files: &[Vec<u8>]) -> Result<Vec<u8>> {
         ensure!(*base_score(&document) == base, "the members begin at different base scores");
         trees.append(&mut self::trees(&mut document)?);
     }
-    for (id, tree) in trees.iter_mut().enumerate() {
+    for tree in &mut trees {
         scale(tree, share)?;
+    }
+    assemble(merged, trees)
+}
+
+fn assemble(mut merged: Value, mut trees: Vec<Value>) -> Result<Vec<u8>> {
+    for (id, tree) in trees.iter_mut().enumerate() {
         tree["id"] = json!(id);
     }
     let model = &mut merged["learner"]["gradient_booster"]["model"];

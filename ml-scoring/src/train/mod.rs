@@ -5,6 +5,7 @@
 //! of a fold's patients from thresholds and calibration chosen on the other folds. With [`Options::hold_out`] the
 //! buckets 70 to 79 take no part in any of it and judge, once, at the end.
 
+mod adapt;
 mod boost;
 mod choose;
 mod describe;
@@ -26,9 +27,11 @@ use crate::features::NAMES;
 use crate::task::Task;
 use crate::{Card, Golden, Model, Scorer, report};
 
+pub use adapt::adapt;
 pub use boost::Settings;
 pub use gain::gain;
 
+#[derive(Clone)]
 pub struct Options {
     pub task: Task,
     /// `.csv` or `.csv.zst` in the form of [`crate::dataset::HEADER`].
@@ -52,22 +55,43 @@ pub trait Progress: Sync {
 /// Trains a model, writes `model.ubj`, `card.json`, `golden.json` and `report.html`, and loads them as `medulla run` would.
 pub fn train(options: &Options, progress: &dyn Progress) -> Result<Card> {
     ensure!(options.folds >= 2 && options.repeats >= 1, "training needs at least 2 folds and 1 repeat");
-    let mut data = table::read(options, (0..NAMES.len()).collect(), progress)?;
+    let data = table::read(options, (0..NAMES.len()).collect(), progress)?;
     check(&data.develop)?;
     let folds = data.develop.row_folds(options.folds);
-    let members = boost::train(&data.develop, &folds, options, progress)?;
+    let members = boost::train(&data.develop, &folds, None, options, progress)?;
+    let merged = Booster::load_buffer(&merge::mean(&members.files()?)?)?;
+    finish(data, &folds, options, Made { members, merged, from: None }, progress)
+}
+
+/// What training came to.
+struct Made {
+    members: boost::Members,
+    merged: Booster,
+    /// The model that was adapted.
+    from: Option<Model>,
+}
+
+/// Chooses, judges and writes.
+fn finish(
+    mut data: table::Data,
+    folds: &[u32],
+    options: &Options,
+    made: Made,
+    progress: &dyn Progress,
+) -> Result<Card> {
     let ranges = synthetic::ranges(&data.develop.values, data.develop.features.len());
-    let sample = sample(&data.develop);
-    let baseline = baseline(&data.develop);
+    let (sample, baseline) = (sample(&data.develop), baseline(&data.develop));
     // More than a gigabyte that nobody asks for any more.
     data.develop.values = Vec::new();
 
-    let merged = Booster::load_buffer(&merge::mean(&members.files()?)?)?;
-    let golden = synthetic::golden(&merged, &ranges)?;
-    let model = merged.save_buffer(true)?;
-    let judged = judge::out_of_fold(&data.develop, &members.margins, &folds, options.folds)?;
-    let mut card = describe::card(&data, options, &members, &judged);
-    card.drift = Some(baseline);
+    let golden = synthetic::golden(&made.merged, &ranges)?;
+    let model = made.merged.save_buffer(true)?;
+    let judged = judge::out_of_fold(&data.develop, &made.members.margins, folds, options.folds)?;
+    let mut card = describe::card(&data, options, &made.members, &judged);
+    if let Some(from) = &made.from {
+        describe::adapted(&mut card, from);
+    }
+    card.drift = baseline;
     judge::cross_validated(&mut card, &mut data.develop, judged)?;
     let mut cohort = std::mem::take(&mut data.develop.cohort);
     if options.hold_out {
@@ -91,9 +115,10 @@ fn sample(table: &table::Table) -> Vec<Vec<f32>> {
     (0..rows).step_by(rows.div_ceil(EXPLAINED).max(1)).map(|row| table.row(row).to_vec()).collect()
 }
 
-/// Of the rows in training, whose features are all of [`NAMES`].
-fn baseline(table: &table::Table) -> Baseline {
-    Baseline::of(|| table.values.chunks_exact(table.features.len()))
+/// `None` where the model does not look at all of [`NAMES`], such as one from elsewhere that was adapted.
+fn baseline(table: &table::Table) -> Option<Baseline> {
+    let all = table.features.iter().copied().eq(0..NAMES.len());
+    all.then(|| Baseline::of(|| table.values.chunks_exact(NAMES.len())))
 }
 
 /// Features by their mean absolute contribution, strongest first.

@@ -16,19 +16,12 @@ pub(super) fn predicts(task: Task) -> &'static str {
             "Risk that the mean arterial pressure falls below 65 mmHg in two hours running within 8 hours, for one hour of \
              an intensive-care stay."
         }
-        Task::Mortality => "Risk of death in hospital, judged from the first 48 hours in intensive care.",
     }
 }
 
-pub(super) fn intended_use(task: Task) -> String {
-    let about = match task {
-        Task::Mortality => "Compares groups of patients in intensive care by how ill they are.",
-        _ => {
-            "Draws the attention of an intensive-care team to a patient who is worth a second look. Adults in intensive \
-             care, hourly."
-        }
-    };
-    format!("{about} A person decides; the threshold has to be set on local data, in shadow, before anything interrupts anybody.")
+pub(super) fn intended_use() -> &'static str {
+    "Draws the attention of an intensive-care team to a patient who is worth a second look. Adults in intensive care, \
+     hourly. A person decides; the threshold has to be set on local data, in shadow, before anything interrupts anybody."
 }
 
 pub(super) fn must_not_claim(task: Task) -> Vec<String> {
@@ -36,7 +29,6 @@ pub(super) fn must_not_claim(task: Task) -> Vec<String> {
         Task::Sepsis => "that it diagnoses sepsis or rules it out",
         Task::Aki => "that it diagnoses kidney injury or rules it out",
         Task::Hypotension => "that it foresees every fall of the blood pressure or explains any",
-        Task::Mortality => "that it foretells the death of a person, or justifies withholding anything from anybody",
     };
     let all = [
         diagnosis,
@@ -52,7 +44,6 @@ pub(super) fn limits(task: Task) -> Vec<String> {
         Task::Sepsis => "labels derived from records by Sepsis-3 criteria.",
         Task::Aki => "labels from creatinine alone, without urine output; what was not measured cannot be seen.",
         Task::Hypotension => "labels from charted pressures, whatever vasopressors hold them up.",
-        Task::Mortality => "one label a stay.",
     };
     let mut limits = vec![format!("Hospitals in the United States of America, one data set, {labels}")];
     limits.push(

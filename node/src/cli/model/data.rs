@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use indicatif::ProgressBar;
 use ml_scoring::Task;
-use ml_scoring::dataset;
+use ml_scoring::dataset::{self, Patient};
 use ml_scoring::eval::{Cohort, Predictor, judge};
 
 fn open(file: &Path) -> anyhow::Result<Box<dyn BufRead>> {
@@ -32,6 +32,23 @@ impl Patients {
     fn include(self, pid: &str) -> bool {
         self == Patients::All || dataset::INTERNAL_TEST.contains(&dataset::bucket(pid))
     }
+}
+
+/// Every patient of the files, one after the other.
+pub fn for_each(
+    files: &[PathBuf],
+    patients: Patients,
+    mut visit: impl FnMut(&Patient),
+) -> anyhow::Result<()> {
+    for file in files {
+        for patient in dataset::read(open(file)?) {
+            let patient = patient.with_context(|| file.display().to_string())?;
+            if patients.include(&patient.pid) {
+                visit(&patient);
+            }
+        }
+    }
+    Ok(())
 }
 
 fn judge_file(
