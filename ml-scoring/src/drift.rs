@@ -153,7 +153,8 @@ fn shares(counts: &[u64]) -> Vec<f64> {
 
 impl<'a> Drift<'a> {
     pub fn new(baseline: &'a Baseline) -> Drift<'a> {
-        let tally = |column: &ColumnBaseline| Tally { values: vec![0; column.edges.len() + 1], ..Tally::default() };
+        let tally =
+            |column: &ColumnBaseline| Tally { values: vec![0; column.edges.len() + 1], ..Tally::default() };
         Drift { baseline, places: Places::all(), tallies: baseline.columns.iter().map(tally).collect() }
     }
 
@@ -178,12 +179,22 @@ impl<'a> Drift<'a> {
     pub fn findings(&self) -> Vec<Finding> {
         let mut findings = Vec::new();
         for (column, tally) in self.baseline.columns.iter().zip(&self.tallies) {
-            let measures =
-                [(Measure::Values, &column.values, &tally.values[..]), (Measure::Rate, &column.rate, &tally.rate[..])];
+            let measures = [
+                (Measure::Values, &column.values, &tally.values[..]),
+                (Measure::Rate, &column.rate, &tally.rate[..]),
+            ];
             for (measure, expected, counts) in measures {
-                if expected.len() == counts.len() && counts.len() > 1 && counts.iter().sum::<u64>() >= VALUES_MIN {
+                if expected.len() == counts.len()
+                    && counts.len() > 1
+                    && counts.iter().sum::<u64>() >= VALUES_MIN
+                {
                     let psi = psi(expected, &shares(counts));
-                    findings.push(Finding { column: column.column.clone(), measure, psi, status: status(psi) });
+                    findings.push(Finding {
+                        column: column.column.clone(),
+                        measure,
+                        psi,
+                        status: status(psi),
+                    });
                 }
             }
         }
@@ -226,7 +237,12 @@ mod tests {
         (0..count).map(row).collect()
     }
 
-    fn found(baseline: &Baseline, rows: &[Vec<f32>], column: &str, measure: Measure) -> Option<(f64, Status)> {
+    fn found(
+        baseline: &Baseline,
+        rows: &[Vec<f32>],
+        column: &str,
+        measure: Measure,
+    ) -> Option<(f64, Status)> {
         let mut drift = Drift::new(baseline);
         rows.iter().for_each(|row| drift.observe(row));
         let of = |f: &Finding| f.column == column && f.measure == measure;
@@ -254,6 +270,9 @@ mod tests {
     fn the_index_is_the_published_one() {
         let (expected, actual) = ([0.5, 0.5], [0.6, 0.4]);
         assert!((psi(&expected, &actual) - (0.1 * 1.2_f64.ln() - 0.1 * 0.8_f64.ln())).abs() < 1e-12);
-        assert_eq!([0.05, 0.1, 0.2, 0.25].map(status), [Status::Quiet, Status::Warn, Status::Warn, Status::Alarm]);
+        assert_eq!(
+            [0.05, 0.1, 0.2, 0.25].map(status),
+            [Status::Quiet, Status::Warn, Status::Warn, Status::Alarm]
+        );
     }
 }

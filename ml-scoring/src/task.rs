@@ -157,7 +157,9 @@ mod tests {
 
     #[test]
     fn a_task_is_named_as_commands_take_it() {
-        assert!([Task::Sepsis, Task::Aki, Task::Hypotension].iter().all(|task| task.name().parse() == Ok(*task)));
+        assert!(
+            [Task::Sepsis, Task::Aki, Task::Hypotension].iter().all(|task| task.name().parse() == Ok(*task))
+        );
         assert!("AKI in 24 h".parse::<Task>().unwrap_err().to_string().contains("hypotension"));
     }
 }

@@ -51,7 +51,10 @@ fn train_for(task: Task, hold_out: bool, folder: &Path, file: &str, text: &str) 
     settings.set("min_child_weight", "0.5");
     settings.set("nthread", "1");
     let (files, out) = (vec![path], folder.join("model"));
-    train::train(&Options { task, files, out, folds: 2, repeats: 2, hold_out, settings }, &Silent)
+    train::train(
+        &Options { task, files, out, folds: 2, repeats: 2, hold_out, local: false, settings },
+        &Silent,
+    )
 }
 
 fn load(folder: &Path) -> Model {
@@ -98,6 +101,46 @@ fn without_held_out_patients_the_figures_are_cross_validated() {
     assert!(report.contains("HR") && report.contains("hospital A"));
     assert!(!report.contains("http"), "nothing from outside");
     std::fs::remove_dir_all(folder).unwrap();
+}
+
+/// At another hospital pulses are slower by 30: the model keeps silent there until it is fitted to it.
+#[test]
+fn a_model_is_fitted_to_another_hospital() {
+    let folder = folder("adapt");
+    let text = patients(4);
+    train(&folder, "toy.csv", &text).unwrap();
+    let model = load(&folder);
+    let slower: String = text
+        .lines()
+        .enumerate()
+        .map(|(i, line)| {
+            let fields: Vec<&str> = line.splitn(3, ',').collect();
+            let pulse = |text: &str| text.parse::<i32>().unwrap() - 30;
+            if i == 0 {
+                format!("{line}\n")
+            } else {
+                format!("{},{},{}\n", fields[0], pulse(fields[1]), fields[2])
+            }
+        })
+        .collect();
+    let local = folder.join("local.csv");
+    std::fs::write(&local, &slower).unwrap();
+    let mut settings = Settings::to_adapt();
+    settings.set("min_child_weight", "0.5");
+    settings.set("nthread", "1");
+    let (task, files, out) = (Task::Sepsis, vec![local], folder.join("adapted/model"));
+    let options = Options { task, files, out, folds: 2, repeats: 1, hold_out: true, local: true, settings };
+    let card = train::adapt(&folder.join("model"), &options, &Silent).unwrap();
+    let before = evaluate(&slower, &Scorer::model(model.clone()).unwrap());
+    assert!(card.held_out.utility > before.utility, "{:?} {:?}", card.held_out.utility, before.utility);
+    assert_eq!(card.training["adapted_from"]["model"], hex(&model.hash()));
+    let adapted = load(&folder.join("adapted"));
+    check(&card.held_out, &evaluate(&slower, &Scorer::model(adapted).unwrap()));
+    std::fs::remove_dir_all(folder).unwrap();
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// The pressure of every fourth patient falls below 65 from hour 18 on, after a slow decline.

@@ -35,6 +35,9 @@ struct Arguments {
     /// Leave the buckets 70 to 79 of the patient's hash out, for `medulla model eval --held-out`
     #[arg(long)]
     hold_out: bool,
+    /// With data of one hospital: fit it closely, without regard to the next hospital
+    #[arg(long)]
+    local: bool,
     /// Largest number of boosting rounds
     #[arg(long)]
     rounds: Option<u32>,
@@ -72,6 +75,7 @@ fn run(arguments: &Arguments) -> Result<()> {
         folds: arguments.folds,
         repeats: arguments.repeats,
         hold_out: arguments.hold_out,
+        local: arguments.local,
         settings,
     };
     let bar = Bar::new();

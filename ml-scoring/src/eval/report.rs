@@ -179,7 +179,9 @@ impl<'a> Judged<'a> {
         let mut utilities = Vec::with_capacity(people.len());
         for (i, person) in people.iter().enumerate() {
             let predictions = &cohort.judged[judge][person.rows.clone()];
-            for (row, prediction) in person.rows.clone().zip(predictions).filter(|(row, _)| cohort.judgeable[*row]) {
+            for (row, prediction) in
+                person.rows.clone().zip(predictions).filter(|(row, _)| cohort.judgeable[*row])
+            {
                 p.push(prediction.p);
                 labels.push(cohort.labels[row]);
                 person_of.push(i as u32);

@@ -36,7 +36,9 @@ fn of_column(column: Column, kind: Kind, value: f32, trend: String) -> String {
     if value.is_nan() {
         return match kind {
             Kind::Last | Kind::AgeH => format!("{name} not measured"),
-            Kind::Delta | Kind::Slope6h | Kind::Std12h | Kind::StdStay => format!("{name}: too few values for a trend"),
+            Kind::Delta | Kind::Slope6h | Kind::Std12h | Kind::StdStay => {
+                format!("{name}: too few values for a trend")
+            }
             Kind::Min6h | Kind::Max6h | Kind::Mean6h => format!("{name} not measured in 6 h"),
             Kind::Min12h | Kind::Max12h | Kind::Mean12h => format!("{name} not measured in 12 h"),
             Kind::Min24h | Kind::Max24h | Kind::Mean24h => format!("{name} not measured in 24 h"),

@@ -56,7 +56,8 @@ impl Ranked {
 
     /// Risks that part the rows from "hardly any alarm" to "one row in three".
     pub fn thresholds(&self) -> Vec<f64> {
-        let shares = (0..POLICY_RUNS).map(|i| 0.33 * (0.002_f64 / 0.33).powf(i as f64 / (POLICY_RUNS - 1) as f64));
+        let shares =
+            (0..POLICY_RUNS).map(|i| 0.33 * (0.002_f64 / 0.33).powf(i as f64 / (POLICY_RUNS - 1) as f64));
         let at = |share: f64| self.rows.get((share * self.rows.len() as f64) as usize).map(|row| row.0);
         shares.filter_map(at).collect()
     }

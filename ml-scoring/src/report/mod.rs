@@ -56,17 +56,26 @@ fn charts(card: &Card, cohort: &Cohort) -> Vec<String> {
     let mut all = vec![
         chart("ROC", "false alarms, share of quiet hours", "sensitivity, hours", roc, true),
         chart("precision by recall", "recall, hours", "precision", pr, false),
-        chart("calibration, tenths of the hours", "mean risk", "share of positive hours", ranked.calibration(), false),
+        chart(
+            "calibration, tenths of the hours",
+            "mean risk",
+            "share of positive hours",
+            ranked.calibration(),
+            false,
+        ),
     ];
     let runs = runs(cohort, &ranked.thresholds(), card.threshold.value);
     let marks = vec![(card.threshold.value, "watch"), (card.interruptive_threshold.value, "interrupt")];
     if cohort.task == Task::Sepsis {
         let points = runs.iter().filter_map(|run| Some((run.threshold, run.utility?))).collect();
-        let by_threshold = chart("utility by threshold", "threshold of the risk", "official utility", points, false);
+        let by_threshold =
+            chart("utility by threshold", "threshold of the risk", "official utility", points, false);
         all.push(Chart { marks, ..by_threshold });
     }
     let by_alerts = |of: fn(&crate::eval::Alerting) -> Option<f64>| {
-        runs.iter().filter_map(|run| Some((run.alerts.alerts_per_100_patient_days()?, of(&run.alerts)?))).collect()
+        runs.iter()
+            .filter_map(|run| Some((run.alerts.alerts_per_100_patient_days()?, of(&run.alerts)?)))
+            .collect()
     };
     let mut alerts = chart(
         "alerts: PPV (blue), patients found in time (red)",
@@ -78,21 +87,43 @@ fn charts(card: &Card, cohort: &Cohort) -> Vec<String> {
     let found = by_alerts(crate::eval::Alerting::sensitivity);
     alerts.lines.push(Line { name: "patients found in time", points: found });
     all.push(alerts);
-    all.push(chart("lead", "hours before the event, at least", "share of those found", lead_curve(cohort), false));
+    all.push(chart(
+        "lead",
+        "hours before the event, at least",
+        "share of those found",
+        lead_curve(cohort),
+        false,
+    ));
     all.iter().map(Chart::svg).collect()
 }
 
 fn lead_curve(cohort: &Cohort) -> Vec<(f64, f64)> {
     let leads = leads(cohort);
-    let share = |hours: i64| leads.iter().filter(|lead| **lead >= hours).count() as f64 / leads.len().max(1) as f64;
+    let share =
+        |hours: i64| leads.iter().filter(|lead| **lead >= hours).count() as f64 / leads.len().max(1) as f64;
     (0..=48).map(|hours| (hours as f64, share(hours))).collect()
 }
 
-const COLUMNS: [&str; 9] =
-    ["patients", "with the event", "utility", "AUROC", "AUPRC", "ECE", "alerts / 100 patient-days", "PPV", "sensitivity"];
+const COLUMNS: [&str; 9] = [
+    "patients",
+    "with the event",
+    "utility",
+    "AUROC",
+    "AUPRC",
+    "ECE",
+    "alerts / 100 patient-days",
+    "PPV",
+    "sensitivity",
+];
 
 fn row(html: &mut String, name: &str, figures: &Figures) {
-    let _ = write!(html, "<tr><td>{}</td><td>{}</td><td>{}</td>", escape(name), figures.patients, figures.septic_patients);
+    let _ = write!(
+        html,
+        "<tr><td>{}</td><td>{}</td><td>{}</td>",
+        escape(name),
+        figures.patients,
+        figures.septic_patients
+    );
     for figure in [
         figures.utility,
         figures.auroc,
@@ -119,7 +150,11 @@ fn summary(html: &mut String, card: &Card) {
     heading(html);
     row(html, &format!("watch list, risk from {}", short(card.threshold.value)), &card.held_out);
     if let Some(interruptive) = &card.held_out_interruptive {
-        row(html, &format!("interrupting, risk from {}", short(card.interruptive_threshold.value)), interruptive);
+        row(
+            html,
+            &format!("interrupting, risk from {}", short(card.interruptive_threshold.value)),
+            interruptive,
+        );
     }
     row(html, "clock rule: hour 53 or later", &card.clock_rule);
     html.push_str("</table>");

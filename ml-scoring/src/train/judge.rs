@@ -71,7 +71,8 @@ fn choose_on(table: &Table, margins: &[f32], belongs: impl Fn(usize) -> bool) ->
     };
     let margin = margin.context("no alarm would gain anything: nothing to choose a threshold by")?;
     let threshold = calibration.risk(margin);
-    let people: Vec<&Person> = table.cohort.people.iter().filter(|person| belongs(person.rows.start)).collect();
+    let people: Vec<&Person> =
+        table.cohort.people.iter().filter(|person| belongs(person.rows.start)).collect();
     let risks: Vec<f64> = margins.iter().map(|margin| calibration.risk(*margin)).collect();
     let chosen_from: Vec<f64> = may_alarm.iter().map(|row| risks[*row]).collect();
     let interruptive = choose::interruptive(&chosen_from, threshold, |threshold| {
@@ -95,9 +96,8 @@ fn alerts_per_100_patient_days(table: &Table, people: &[&Person], risks: &[f64],
 pub(super) fn cross_validated(card: &mut Card, table: &mut Table, judged: OutOfFold) -> Result<()> {
     let clock: Rule = CLOCK.parse()?;
     let nothing = Features { values: Vec::new() };
-    let of_clock = |iculos: &u32| {
-        clock.predict(&Row { values: Row::EMPTY, iculos: *iculos, label: false }, &nothing)
-    };
+    let of_clock =
+        |iculos: &u32| clock.predict(&Row { values: Row::EMPTY, iculos: *iculos, label: false }, &nothing);
     let clock = table.cohort.iculos.iter().map(of_clock).collect();
     table.cohort.judged = vec![judged.watch, judged.interruptive, clock];
     fill_in(card, &table.cohort);

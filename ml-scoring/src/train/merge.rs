@@ -22,7 +22,8 @@ pub(super) fn onto(base: &[u8], files: &[Vec<u8>]) -> Result<Vec<u8>> {
 
 /// Takes and gives JSON model files of one libxgboost, with the same features and the same `base_score`.
 pub(super) fn mean(files: &[Vec<u8>]) -> Result<Vec<u8>> {
-    let mut documents = files.iter().map(|file| serde_json::from_slice::<Value>(file).context("a member's file"));
+    let mut documents =
+        files.iter().map(|file| serde_json::from_slice::<Value>(file).context("a member's file"));
     let mut merged = documents.next().context("no member to merge")??;
     let share = 1.0 / files.len() as f32;
     let base = base_score(&merged).clone();

@@ -17,6 +17,7 @@ mod synthetic;
 mod table;
 mod words;
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, ensure};
@@ -43,6 +44,9 @@ pub struct Options {
     pub repeats: u32,
     /// Keeps the buckets 70 to 79 out of training, to judge.
     pub hold_out: bool,
+    /// Fit data of one hospital as closely as those of several; without it such a model is kept coarse, so that it holds
+    /// better at the next hospital.
+    pub local: bool,
     pub settings: Settings,
 }
 
@@ -57,6 +61,12 @@ pub fn train(options: &Options, progress: &dyn Progress) -> Result<Card> {
     ensure!(options.folds >= 2 && options.repeats >= 1, "training needs at least 2 folds and 1 repeat");
     let data = table::read(options, (0..NAMES.len()).collect(), progress)?;
     check(&data.develop)?;
+    let hospitals: BTreeSet<char> = data.develop.cohort.people.iter().map(|person| person.hospital).collect();
+    let settings = match options.local || hospitals.len() > 1 {
+        true => options.settings.clone(),
+        false => options.settings.portable(),
+    };
+    let options = &Options { settings, ..options.clone() };
     let folds = data.develop.row_folds(options.folds);
     let members = boost::train(&data.develop, &folds, None, options, progress)?;
     let merged = Booster::load_buffer(&merge::mean(&members.files()?)?)?;

@@ -104,8 +104,7 @@ impl Rows {
 }
 
 pub(super) fn read(options: &Options, features: Vec<usize>, progress: &dyn Progress) -> Result<Data> {
-    let mut data =
-        Data { develop: Table::new(options.task, features), test: Vec::new(), files: Vec::new() };
+    let mut data = Data { develop: Table::new(options.task, features), test: Vec::new(), files: Vec::new() };
     for path in &options.files {
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         data.files.push(DataFile { name, sha256: sha256(path)? });

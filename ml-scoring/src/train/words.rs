@@ -42,7 +42,9 @@ pub(super) fn must_not_claim(task: Task) -> Vec<String> {
 pub(super) fn limits(task: Task) -> Vec<String> {
     let labels = match task {
         Task::Sepsis => "labels derived from records by Sepsis-3 criteria.",
-        Task::Aki => "labels from creatinine alone, without urine output; what was not measured cannot be seen.",
+        Task::Aki => {
+            "labels from creatinine alone, without urine output; what was not measured cannot be seen."
+        }
         Task::Hypotension => "labels from charted pressures, whatever vasopressors hold them up.",
     };
     let mut limits = vec![format!("Hospitals in the United States of America, one data set, {labels}")];

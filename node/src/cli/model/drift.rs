@@ -12,9 +12,11 @@ use crate::models;
 
 /// Compare data with a model's training data: values, and how often they are measured
 #[derive(clap::Args)]
-#[command(after_help = "Example:\n  medulla model drift --model models/sepsis --data cinc2019_B_dev.csv.zst --json\n\n\
+#[command(
+    after_help = "Example:\n  medulla model drift --model models/sepsis --data cinc2019_B_dev.csv.zst --json\n\n\
     Population stability index a column, of its values and of its measurement rate: 0.1 warns, 0.25 alarms.\n\
-    Exits 1 if anything alarms.")]
+    Exits 1 if anything alarms."
+)]
 pub struct Args {
     /// Folder with model.ubj or model.json, card.json and golden.json
     #[arg(long, value_name = "M")]
@@ -33,7 +35,10 @@ pub struct Args {
 pub fn execute(args: &Args) -> anyhow::Result<Verdict> {
     let model = models::load(&args.model)?;
     let baseline = model.card().drift.as_ref().with_context(|| {
-        format!("{}: the card has no baseline of its training data; train it with this release", args.model.display())
+        format!(
+            "{}: the card has no baseline of its training data; train it with this release",
+            args.model.display()
+        )
     })?;
     let mut drift = Drift::new(baseline);
     let bar = progress::counter("patients compared");
