@@ -37,15 +37,20 @@ pub enum DatasetError {
 /// One ICU hour. Missing is NaN.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Row {
-    /// In the order of [`clinical::COLUMNS`].
-    pub values: [f64; COLUMNS_2019],
+    /// In the order of [`clinical::COLUMNS`]; the 2019 set has the first of them.
+    pub values: [f64; COLUMNS.len()],
     /// Hours since ICU admission, from 1.
     pub iculos: u32,
     pub label: bool,
 }
 
+impl Row {
+    /// Nothing measured.
+    pub const EMPTY: [f64; COLUMNS.len()] = [f64::NAN; COLUMNS.len()];
+}
+
 /// One record. What is constant in it is taken from its first row.
-#[derive(Clone, PartialEq)]
+#[derive(Clone, Default, PartialEq)]
 pub struct Patient {
     pub pid: String,
     pub age: f64,
@@ -186,7 +191,10 @@ fn parse(text: &str, line: usize) -> Result<Patient, DatasetError> {
     if count != 42 {
         return Err(DatasetError::Fields { line, fields: count });
     }
-    let [values @ .., age, gender, unit1, unit2, hosp_adm_time, iculos, label] = numbers;
+    let [measured @ .., age, gender, unit1, unit2, hosp_adm_time, iculos, label] = numbers;
+    let measured: [f64; COLUMNS_2019] = measured;
+    let mut values = Row::EMPTY;
+    values[..COLUMNS_2019].copy_from_slice(&measured);
     if !(1.0..=100_000.0).contains(&iculos) || iculos.fract() != 0.0 {
         return Err(DatasetError::Row { line, column: "ICULOS", what: "not an hour from 1 on" });
     }

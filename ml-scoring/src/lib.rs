@@ -2,12 +2,15 @@
 
 mod assessment;
 pub mod dataset;
+pub mod drift;
 pub mod eval;
 pub mod features;
 mod model;
 pub mod news2;
 mod policy;
+pub mod report;
 mod scorer;
+mod task;
 /// Training with libxgboost; nothing of it is in a build that scores.
 #[cfg(feature = "train")]
 pub mod train;
@@ -20,3 +23,4 @@ pub use model::{
 };
 pub use policy::{AlertPolicy, Decision, PolicyState, Tier, WardBudgets};
 pub use scorer::Scorer;
+pub use task::{Task, TaskError, Truth};

@@ -2,6 +2,7 @@
 
 mod shared;
 
+use ml_scoring::Task;
 use ml_scoring::dataset;
 use ml_scoring::eval::{self, Options, Predictor, Rule};
 
@@ -19,7 +20,8 @@ fn the_official_script_and_ours_agree() {
         let rules: Vec<Rule> = expected.iter().map(|line| line[1].parse().unwrap()).collect();
         let predictors: Vec<&dyn Predictor> = rules.iter().map(|rule| rule as &dyn Predictor).collect();
         let started = std::time::Instant::now();
-        let mut cohort = eval::judge(dataset::read(shared::open(&data, file)), &predictors, |_| {}).unwrap();
+        let mut cohort =
+            eval::judge(dataset::read(shared::open(&data, file)), Task::Sepsis, &predictors, |_| {}).unwrap();
         println!("{file}: {} rows with features in {:?}", cohort.labels.len(), started.elapsed());
         let judged = std::mem::take(&mut cohort.judged);
         for (line, table) in expected.iter().zip(judged) {

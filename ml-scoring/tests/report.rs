@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use ml_scoring::Task;
 use ml_scoring::dataset;
 use ml_scoring::eval::{self, Cohort, Options, Predictor, Rule};
 
@@ -29,7 +30,8 @@ fn cohort(rules: &[&str]) -> Cohort {
     let rules: Vec<Rule> = rules.iter().map(|rule| rule.parse().unwrap()).collect();
     let predictors: Vec<&dyn Predictor> = rules.iter().map(|rule| rule as &dyn Predictor).collect();
     let mut heard = 0;
-    let cohort = eval::judge(dataset::read(csv().as_bytes()), &predictors, |done| heard = done).unwrap();
+    let cohort =
+        eval::judge(dataset::read(csv().as_bytes()), Task::Sepsis, &predictors, |done| heard = done).unwrap();
     assert_eq!(heard, 40);
     cohort
 }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use ml_scoring::dataset::{self, HEADER, INTERNAL_TEST, Row};
 use ml_scoring::eval::{self, Prediction, Predictor, Report, Rule};
 use ml_scoring::train::{self, Options, Progress, Settings};
-use ml_scoring::{Card, Features, Figures, Model, Scorer, Setting};
+use ml_scoring::{Card, Features, Figures, Model, Scorer, Setting, Task};
 
 struct Silent;
 
@@ -41,12 +41,20 @@ fn folder(name: &str) -> PathBuf {
 }
 
 fn train(folder: &Path, file: &str, text: &str) -> anyhow::Result<Card> {
+    train_for(Task::Sepsis, true, folder, file, text)
+}
+
+fn train_for(task: Task, hold_out: bool, folder: &Path, file: &str, text: &str) -> anyhow::Result<Card> {
     let path = folder.join(file);
     std::fs::write(&path, text).unwrap();
     let mut settings = Settings { rounds_max: 12, ..Settings::default() };
     settings.set("min_child_weight", "0.5");
     settings.set("nthread", "1");
-    train::sepsis(&Options { files: vec![path], out: folder.join("model"), folds: 2, settings }, &Silent)
+    let (files, out) = (vec![path], folder.join("model"));
+    train::train(
+        &Options { task, files, out, folds: 2, repeats: 2, hold_out, local: false, settings },
+        &Silent,
+    )
 }
 
 fn load(folder: &Path) -> Model {
@@ -79,13 +87,94 @@ fn a_trained_model_learns_loads_and_says_what_it_was_trained_on() {
     std::fs::remove_dir_all(again).unwrap();
 }
 
+/// Everybody trains, and everybody is judged by boosters that did not see him.
+#[test]
+fn without_held_out_patients_the_figures_are_cross_validated() {
+    let folder = folder("everybody");
+    let card = train_for(Task::Sepsis, false, &folder, "toy.csv", &patients(4)).unwrap();
+    let present =
+        (0..600).filter(|i| dataset::bucket(&format!("p{i:06}")) < INTERNAL_TEST.end).count() as u64;
+    assert_eq!((card.held_out.patients, card.training_data.patients), (present, present));
+    assert!(!card.training_data.held_out && card.training_data.split.contains("cross-validated"));
+    assert!(card.held_out.auroc > Some(0.9) && card.held_out.utility > card.clock_rule.utility);
+    let report = std::fs::read_to_string(folder.join("model/report.html")).unwrap();
+    assert!(report.contains("HR") && report.contains("hospital A"));
+    assert!(!report.contains("http"), "nothing from outside");
+    std::fs::remove_dir_all(folder).unwrap();
+}
+
+/// At another hospital pulses are slower by 30: the model keeps silent there until it is fitted to it.
+#[test]
+fn a_model_is_fitted_to_another_hospital() {
+    let folder = folder("adapt");
+    let text = patients(4);
+    train(&folder, "toy.csv", &text).unwrap();
+    let model = load(&folder);
+    let slower: String = text
+        .lines()
+        .enumerate()
+        .map(|(i, line)| {
+            let fields: Vec<&str> = line.splitn(3, ',').collect();
+            let pulse = |text: &str| text.parse::<i32>().unwrap() - 30;
+            if i == 0 {
+                format!("{line}\n")
+            } else {
+                format!("{},{},{}\n", fields[0], pulse(fields[1]), fields[2])
+            }
+        })
+        .collect();
+    let local = folder.join("local.csv");
+    std::fs::write(&local, &slower).unwrap();
+    let mut settings = Settings::to_adapt();
+    settings.set("min_child_weight", "0.5");
+    settings.set("nthread", "1");
+    let (task, files, out) = (Task::Sepsis, vec![local], folder.join("adapted/model"));
+    let options = Options { task, files, out, folds: 2, repeats: 1, hold_out: true, local: true, settings };
+    let card = train::adapt(&folder.join("model"), &options, &Silent).unwrap();
+    let before = evaluate(&slower, &Scorer::model(model.clone()).unwrap());
+    assert!(card.held_out.utility > before.utility, "{:?} {:?}", card.held_out.utility, before.utility);
+    assert_eq!(card.training["adapted_from"]["model"], hex(&model.hash()));
+    let adapted = load(&folder.join("adapted"));
+    check(&card.held_out, &evaluate(&slower, &Scorer::model(adapted).unwrap()));
+    std::fs::remove_dir_all(folder).unwrap();
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The pressure of every fourth patient falls below 65 from hour 18 on, after a slow decline.
+#[test]
+fn other_tasks_train_on_the_same_set() {
+    let folder = folder("hypotension");
+    let mut text = format!("{HEADER}\n");
+    for i in 0..600 {
+        for hour in 1..=24 {
+            let fall = if i % 4 == 3 && hour >= 8 { (hour - 7) * 2 } else { 0 };
+            let (pressure, age) = (85 + (i * 5 + hour * 3) % 4 - fall, 30 + i % 60);
+            let _ = writeln!(
+                text,
+                "p{i:06},80,97,,{},{pressure},,14{}{age},1,1,0,-4.5,{hour},0",
+                pressure + 40,
+                ",".repeat(28)
+            );
+        }
+    }
+    let card = train_for(Task::Hypotension, true, &folder, "toy.csv", &text).unwrap();
+    assert_eq!((card.task.as_str(), card.held_out.utility), ("hypotension", None));
+    assert!(card.held_out.auroc > Some(0.9), "{:?}", card.held_out);
+    assert!(card.held_out.rows < card.held_out.patients * 24, "rows that cannot be judged are left out");
+    assert!(card.held_out.sensitivity > Some(0.5) && card.threshold.metric.contains("F1"));
+    std::fs::remove_dir_all(folder).unwrap();
+}
+
 /// The held-out patients as `medulla model eval --held-out` has them judged.
 fn evaluate(text: &str, judge: &dyn Predictor) -> Report {
     let held_out = dataset::read(text.as_bytes()).filter(|patient| {
         patient.as_ref().is_ok_and(|patient| INTERNAL_TEST.contains(&dataset::bucket(&patient.pid)))
     });
     let clock: Rule = "ICULOS>=53".parse().unwrap();
-    let cohort = eval::judge(held_out, &[judge, &clock], |_| {}).unwrap();
+    let cohort = eval::judge(held_out, Task::Sepsis, &[judge, &clock], |_| {}).unwrap();
     let options =
         eval::Options { baselines: vec!["clock".into()], bootstrap_samples: 0, ..eval::Options::default() };
     eval::report(&cohort, &options, |_, _| {})
@@ -144,7 +233,7 @@ fn data_that_cannot_train_are_refused_with_the_reason() {
     assert!(refusal("toy.txt", &all).contains(".csv or .csv.zst"));
     let few: String = all.lines().take(200).map(|line| format!("{line}\n")).collect();
     assert!(refusal("few.csv", &few).contains("too few"));
-    assert!(refusal("healthy.csv", &patients(10_000)).contains("no septic patient"));
+    assert!(refusal("healthy.csv", &patients(10_000)).contains("no patient with the event of sepsis"));
     assert!(refusal("broken.csv", &all.replacen(",24,", ",x,", 1)).contains("broken.csv: line 25"));
     assert!(!folder.join("model").exists());
     std::fs::remove_dir_all(folder).unwrap();

@@ -6,35 +6,44 @@ use std::process::ExitCode;
 use std::sync::Mutex;
 
 use anyhow::{Context, Result};
-use clap::{Parser, ValueEnum};
+use clap::Parser;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use ml_scoring::Task;
 use ml_scoring::train::{self, Options, Progress, Settings};
 
 #[derive(Parser)]
 #[command(about = "Train a model: data in, a directory with model.ubj, card.json and golden.json out")]
 struct Arguments {
+    /// sepsis, aki or hypotension
+    #[arg(long, required_unless_present = "adapt", conflicts_with = "adapt")]
+    task: Option<Task>,
+    /// A model's folder: fit it to these data instead of training one
     #[arg(long)]
-    task: Task,
+    adapt: Option<PathBuf>,
     /// PhysioNet/CinC 2019 files, .csv or .csv.zst
     #[arg(long, required = true, num_args = 1..)]
     data: Vec<PathBuf>,
     /// Model directory, made if missing
     #[arg(long)]
     out: PathBuf,
-    /// Patient-level folds for rounds, calibration and threshold
-    #[arg(long, default_value_t = 3)]
+    /// Patient-level folds: each is judged by boosters that did not see it
+    #[arg(long, default_value_t = 5)]
     folds: u32,
+    /// Boosters for each fold
+    #[arg(long, default_value_t = 1)]
+    repeats: u32,
+    /// Leave the buckets 70 to 79 of the patient's hash out, for `medulla model eval --held-out`
+    #[arg(long)]
+    hold_out: bool,
+    /// With data of one hospital: fit it closely, without regard to the next hospital
+    #[arg(long)]
+    local: bool,
     /// Largest number of boosting rounds
     #[arg(long)]
     rounds: Option<u32>,
     /// A libxgboost parameter, name=value; may be given again
     #[arg(long = "set")]
     settings: Vec<String>,
-}
-
-#[derive(Clone, Copy, ValueEnum)]
-enum Task {
-    Sepsis,
 }
 
 fn main() -> ExitCode {
@@ -49,7 +58,10 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &Arguments) -> Result<()> {
-    let mut settings = Settings::default();
+    let mut settings = match arguments.adapt {
+        Some(_) => Settings::to_adapt(),
+        None => Settings::default(),
+    };
     settings.rounds_max = arguments.rounds.unwrap_or(settings.rounds_max);
     for setting in &arguments.settings {
         let (name, value) =
@@ -57,19 +69,26 @@ fn run(arguments: &Arguments) -> Result<()> {
         settings.set(name, value);
     }
     let options = Options {
+        task: arguments.task.unwrap_or_default(),
         files: arguments.data.clone(),
         out: arguments.out.clone(),
         folds: arguments.folds,
+        repeats: arguments.repeats,
+        hold_out: arguments.hold_out,
+        local: arguments.local,
         settings,
     };
-    let Task::Sepsis = arguments.task;
     let bar = Bar::new();
-    let card = train::sepsis(&options, &bar)?;
+    let card = match &arguments.adapt {
+        Some(model) => train::adapt(model, &options, &bar)?,
+        None => train::train(&options, &bar)?,
+    };
     bar.finish();
     let figure = |value: Option<f64>| value.map_or("none".to_owned(), |value| format!("{value:.3}"));
     let (model, clock) = (&card.held_out, &card.clock_rule);
     println!("{}", arguments.out.display());
-    println!("held out: {} patients, {} with sepsis", model.patients, model.septic_patients);
+    let judged = if arguments.hold_out { "held out" } else { "cross-validated" };
+    println!("{judged}: {} patients, {} with the event", model.patients, model.septic_patients);
     println!("utility   {}   clock rule {}", figure(model.utility), figure(clock.utility));
     println!("AUROC     {}   clock rule {}", figure(model.auroc), figure(clock.auroc));
     println!("AUPRC     {}   clock rule {}", figure(model.auprc), figure(clock.auprc));

@@ -2,8 +2,9 @@
 
 use clinical::Time;
 
-use super::cohort::{Person, Prediction};
+use super::cohort::{Cohort, Person, Prediction};
 use crate::policy::{AlertPolicy, PolicyState};
+use crate::task::Task;
 
 /// Sums over patients.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -13,6 +14,7 @@ pub struct Alerting {
     pub patients_alerted: u64,
     /// Alerts of patients who become septic, not later than 3 h after onset.
     pub true_alerts: u64,
+    /// With the event, whatever the task.
     pub septic: u64,
     /// Septic patients with an alarm in any hour up to onset.
     pub found_before_onset: u64,
@@ -43,40 +45,67 @@ fn ratio(part: u64, whole: u64) -> Option<f64> {
     (whole > 0).then(|| part as f64 / whole as f64)
 }
 
-/// Adds one patient; the answer is the lead in hours, if he is septic and was found before onset.
+/// Adds one patient; the answer is the lead in hours, if the event came and was found before it.
 ///
 /// Alarms pass the policy's rising edge and refractory time as they do on the stream; there are no wards here, so
-/// no budget.
+/// no budget. Rows that the task cannot judge raise no alarm.
 pub fn alerting(
     sum: &mut Alerting,
     policy: &AlertPolicy,
+    cohort: &Cohort,
     person: &Person,
-    iculos: &[u32],
     predictions: &[Prediction],
 ) -> Option<i64> {
     let mut state = PolicyState::default();
-    let mut first_alarm = None;
-    let mut in_window = false;
+    let mut found = Found::default();
     let alerts_before = sum.alerts;
-    for (i, (hour, prediction)) in iculos.iter().zip(predictions).enumerate() {
-        let from_onset = person.hours_from_onset(i);
-        let at = Time(i64::from(*hour) * Time::HOUR_MS);
+    let rows = person.rows.clone().zip(predictions);
+    for (i, (row, prediction)) in rows.enumerate().filter(|(_, (row, _))| cohort.judgeable[*row]) {
+        sum.hours += 1;
+        let (from_onset, positive) = (person.hours_from_onset(i), cohort.labels[row]);
+        let at = Time(i64::from(cohort.iculos[row]) * Time::HOUR_MS);
         if policy.edge(&mut state, prediction.alarm, at) {
             sum.alerts += 1;
-            sum.true_alerts += u64::from(from_onset.is_some_and(|d| d <= 3));
+            sum.true_alerts += u64::from(match cohort.task {
+                Task::Sepsis => from_onset.is_some_and(|d| d <= 3),
+                _ => positive,
+            });
         }
-        if prediction.alarm {
-            first_alarm = first_alarm.or(from_onset);
-            in_window |= from_onset.is_some_and(|d| (-12..=3).contains(&d));
-        }
+        found.see(cohort.task, prediction.alarm, from_onset, positive);
     }
     sum.patients_alerted += u64::from(sum.alerts > alerts_before);
-    sum.hours += predictions.len() as u64;
-    sum.septic += u64::from(person.first_label.is_some());
-    let lead = first_alarm.filter(|d| *d <= 0).map(|d| -d);
-    sum.found_before_onset += u64::from(lead.is_some());
-    sum.found_in_window += u64::from(in_window);
+    let lead = found.first_alarm.filter(|d| *d <= 0).map(|d| -d);
+    let (came, before) = match cohort.task {
+        Task::Sepsis => (person.onset.is_some(), lead.is_some()),
+        _ => (found.positive, found.in_time),
+    };
+    sum.septic += u64::from(came);
+    sum.found_before_onset += u64::from(before);
+    sum.found_in_window += u64::from(found.in_time);
     lead
+}
+
+/// What one patient's alarms have found so far.
+#[derive(Default)]
+struct Found {
+    /// Hours from onset.
+    first_alarm: Option<i64>,
+    positive: bool,
+    /// Sepsis: from 12 h before to 3 h after onset; else within the horizon.
+    in_time: bool,
+}
+
+impl Found {
+    fn see(&mut self, task: Task, alarm: bool, from_onset: Option<i64>, positive: bool) {
+        self.positive |= positive;
+        if alarm {
+            self.first_alarm = self.first_alarm.or(from_onset);
+            self.in_time |= match task {
+                Task::Sepsis => from_onset.is_some_and(|d| (-12..=3).contains(&d)),
+                _ => positive,
+            };
+        }
+    }
 }
 
 #[cfg(test)]
@@ -91,13 +120,18 @@ mod tests {
             sex: "male",
             unit: "unknown",
             rows: 0..48,
-            first_label,
+            onset: first_label.map(|first| first + 6),
         };
-        let iculos: Vec<u32> = (1..=48).collect();
+        let cohort = Cohort {
+            iculos: (1..=48).collect(),
+            labels: vec![false; 48],
+            judgeable: vec![true; 48],
+            ..Cohort::default()
+        };
         let predictions: Vec<_> =
             (0..48).map(|i| Prediction { p: 0.0, alarm: alarms.contains(&i) }).collect();
         let mut sum = Alerting::default();
-        let lead = alerting(&mut sum, &AlertPolicy::default(), &person, &iculos, &predictions);
+        let lead = alerting(&mut sum, &AlertPolicy::default(), &cohort, &person, &predictions);
         (sum, lead)
     }
 

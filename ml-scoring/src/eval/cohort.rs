@@ -5,6 +5,7 @@ use std::ops::Range;
 use crate::Features;
 use crate::assessment::reaches;
 use crate::dataset::{self, DatasetError, Patient, Row};
+use crate::task::Task;
 
 /// What is said of one hour.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -46,23 +47,26 @@ pub struct Person {
     pub unit: &'static str,
     /// His rows in the cohort's row tables.
     pub rows: Range<usize>,
-    /// Row (from 0) of the first positive label.
-    pub first_label: Option<usize>,
+    /// Row (from 0) of the event, such as the clinical onset of sepsis; it may lie behind the last row.
+    pub onset: Option<usize>,
 }
 
 impl Person {
-    /// Hours from clinical onset to row `i` (from 0): the label leads the onset by 6 h. `None`: never septic.
+    /// Hours from the event to row `i` (from 0). `None`: it never came.
     pub fn hours_from_onset(&self, i: usize) -> Option<i64> {
-        self.first_label.map(|first| i as i64 - (first as i64 + 6))
+        self.onset.map(|onset| i as i64 - onset as i64)
     }
 }
 
 /// Rows of all persons stand one after the other in `iculos`, `labels` and each table of `judged`.
 #[derive(Clone, Default)]
 pub struct Cohort {
+    pub task: Task,
     pub people: Vec<Person>,
     pub iculos: Vec<u32>,
     pub labels: Vec<bool>,
+    /// Rows that the task cannot judge count nowhere and raise no alarm.
+    pub judgeable: Vec<bool>,
     /// One table per predictor, in the order given to [`judge`].
     pub judged: Vec<Vec<Prediction>>,
 }
@@ -70,10 +74,11 @@ pub struct Cohort {
 /// Lets every predictor judge every hour; `progress` hears the number of patients done.
 pub fn judge(
     patients: impl Iterator<Item = Result<Patient, DatasetError>>,
+    task: Task,
     predictors: &[&dyn Predictor],
     mut progress: impl FnMut(usize),
 ) -> Result<Cohort, DatasetError> {
-    let mut cohort = Cohort { judged: vec![Vec::new(); predictors.len()], ..Cohort::default() };
+    let mut cohort = Cohort { task, judged: vec![Vec::new(); predictors.len()], ..Cohort::default() };
     for patient in patients {
         let patient = patient?;
         cohort.push(&patient);
@@ -91,9 +96,11 @@ pub fn judge(
 impl Cohort {
     /// Adds a patient and his hours, without any judgement of them.
     pub(crate) fn push(&mut self, patient: &Patient) {
+        let truth = self.task.truth(patient);
         let start = self.labels.len();
         self.iculos.extend(patient.rows.iter().map(|r| r.iculos));
-        self.labels.extend(patient.rows.iter().map(|r| r.label));
+        self.labels.extend(truth.rows.iter().map(|row| *row == Some(true)));
+        self.judgeable.extend(truth.rows.iter().map(Option::is_some));
         self.people.push(Person {
             pid: patient.pid.clone(),
             hospital: dataset::hospital(&patient.pid),
@@ -105,7 +112,7 @@ impl Cohort {
                 _ => "unknown",
             },
             rows: start..self.labels.len(),
-            first_label: patient.first_label(),
+            onset: truth.onset,
         });
     }
 }

@@ -12,6 +12,7 @@ use super::ranking::Ranking;
 use super::utility::{Utility, utility};
 use crate::Figures;
 use crate::policy::AlertPolicy;
+use crate::task::Task;
 
 /// `null` where a figure is not defined, such as an AUROC without septic patients.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -19,7 +20,7 @@ pub struct Report {
     pub task: String,
     pub patients: usize,
     pub rows: usize,
-    /// Official normalised utility.
+    /// Official normalised utility; `null` for tasks that have none.
     pub utility: Option<f64>,
     /// Over rows.
     pub auroc: Option<f64>,
@@ -78,7 +79,6 @@ pub struct Difference {
 
 #[derive(Clone, Debug)]
 pub struct Options {
-    pub task: String,
     pub threshold: Option<f64>,
     /// Names of the cohort's predictors after the first: they become `baselines`.
     pub baselines: Vec<String>,
@@ -91,7 +91,6 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Options {
         Options {
-            task: "sepsis".into(),
             threshold: None,
             baselines: Vec::new(),
             policy: AlertPolicy::default(),
@@ -109,9 +108,9 @@ pub fn report(cohort: &Cohort, options: &Options, progress: impl FnMut(usize, us
     let (alerts, leads) = judged.alerts(&options.policy);
     let figures = judged.figures(&alerts);
     Report {
-        task: options.task.clone(),
+        task: cohort.task.name().to_owned(),
         patients: cohort.people.len(),
-        rows: cohort.labels.len(),
+        rows: judged.p.len(),
         utility: figures.utility,
         auroc: figures.auroc,
         auprc: figures.auprc,
@@ -180,10 +179,17 @@ impl<'a> Judged<'a> {
         let mut utilities = Vec::with_capacity(people.len());
         for (i, person) in people.iter().enumerate() {
             let predictions = &cohort.judged[judge][person.rows.clone()];
-            p.extend(predictions.iter().map(|prediction| prediction.p));
-            labels.extend_from_slice(&cohort.labels[person.rows.clone()]);
-            person_of.extend(std::iter::repeat_n(i as u32, predictions.len()));
-            utilities.push(utility(person, predictions));
+            for (row, prediction) in
+                person.rows.clone().zip(predictions).filter(|(row, _)| cohort.judgeable[*row])
+            {
+                p.push(prediction.p);
+                labels.push(cohort.labels[row]);
+                person_of.push(i as u32);
+            }
+            utilities.push(match cohort.task {
+                Task::Sepsis => utility(person, predictions),
+                _ => Utility::default(),
+            });
         }
         let ranking = Ranking::new(&p);
         Judged { cohort, judge, people, p, labels, person_of, utilities, ranking }
@@ -208,8 +214,8 @@ impl<'a> Judged<'a> {
     fn figures(&self, alerts: &Alerting) -> Figures {
         let (auroc, auprc) = split(self.areas(None));
         let alarms = |person: &&Person| {
-            let rows = &self.cohort.judged[self.judge][person.rows.clone()];
-            rows.iter().filter(|row| row.alarm).count() as u64
+            let said = person.rows.clone().zip(&self.cohort.judged[self.judge][person.rows.clone()]);
+            said.filter(|(row, said)| said.alarm && self.cohort.judgeable[*row]).count() as u64
         };
         Figures {
             patients: self.people.len() as u64,
@@ -232,9 +238,8 @@ impl<'a> Judged<'a> {
         let mut sum = Alerting::default();
         let mut leads = Vec::new();
         for person in &self.people {
-            let rows = person.rows.clone();
-            let predictions = &self.cohort.judged[self.judge][rows.clone()];
-            leads.extend(alerting(&mut sum, policy, person, &self.cohort.iculos[rows], predictions));
+            let predictions = &self.cohort.judged[self.judge][person.rows.clone()];
+            leads.extend(alerting(&mut sum, policy, self.cohort, person, predictions));
         }
         (sum, leads)
     }

@@ -69,7 +69,7 @@ mod tests {
             sex: "male",
             unit: "unknown",
             rows: 0..0,
-            first_label,
+            onset: first_label.map(|first| first + 6),
         }
     }
 

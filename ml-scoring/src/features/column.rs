@@ -4,7 +4,7 @@ use clinical::{Column, PatientState, Time};
 
 use super::names::Kind;
 
-const WINDOW: usize = 12;
+const WINDOW: usize = 24;
 
 /// Missing is NaN everywhere.
 #[derive(Clone, Copy)]
@@ -18,11 +18,19 @@ pub(super) struct View {
     pub min: f32,
     pub max: f32,
     sum: f64,
-    /// Rows of the last 6 and 24 with a value.
+    squares: f64,
+    /// Rows of the last 6, 12 and 24 with a value.
     pub measured_6h: u32,
+    pub measured_12h: u32,
     pub measured_24h: u32,
+    /// Rows of the stay, the scored one included.
+    rows: u32,
+    /// How many of `known` are filled.
+    known_rows: usize,
     /// Values of the last rows; 0 is the scored one.
     window: [f32; WINDOW],
+    /// The newest value that was known so many rows ago.
+    known: [f32; WINDOW],
 }
 
 impl View {
@@ -34,14 +42,19 @@ impl View {
         min: f32::NAN,
         max: f32::NAN,
         sum: 0.0,
+        squares: 0.0,
         measured_6h: 0,
+        measured_12h: 0,
         measured_24h: 0,
+        rows: 0,
+        known_rows: 0,
         window: [f32::NAN; WINDOW],
+        known: [f32::NAN; WINDOW],
     };
 
     /// Looks at rows 0 to `row` of the column; what lies before hour 0 or after the row is not seen.
     pub fn new(state: &PatientState, column: Column, start: Time, row: i64) -> View {
-        let mut view = View::EMPTY;
+        let mut view = View { rows: u32::try_from(row + 1).unwrap_or(0), ..View::EMPTY };
         let mut newest_row_seen = i64::MAX;
         for (at, value) in state.newest_first(column) {
             let hour = at.hours_since(start);
@@ -68,8 +81,14 @@ impl View {
         self.min = self.min.min(value);
         self.max = self.max.max(value);
         self.sum += f64::from(value);
+        self.squares += f64::from(value) * f64::from(value);
         self.measured_6h += u32::from(age < 6);
+        self.measured_12h += u32::from(age < 12);
         self.measured_24h += u32::from(age < 24);
+        while self.known_rows < WINDOW && self.known_rows as i64 <= age {
+            self.known[self.known_rows] = value;
+            self.known_rows += 1;
+        }
         if let Some(slot) = usize::try_from(age).ok().and_then(|age| self.window.get_mut(age)) {
             *slot = value;
         }
@@ -92,6 +111,12 @@ impl View {
             Kind::Max12h => self.max_of(12),
             Kind::Mean12h => self.mean_of(12),
             Kind::Std12h => self.std_of(12),
+            Kind::StdStay => self.std_of_stay(),
+            Kind::Min24h => self.min_of(24),
+            Kind::Max24h => self.max_of(24),
+            Kind::Mean24h => self.mean_of(24),
+            Kind::Count12h => self.measured_12h as f32,
+            Kind::Rate => self.count as f32 / self.rows as f32,
         }
     }
 
@@ -102,11 +127,25 @@ impl View {
     /// Rows of the last 12 whose value fulfils `test`; NaN when none was measured.
     pub fn hours_12h(&self, test: impl Fn(f32) -> bool) -> f32 {
         let (mut measured, mut hits) = (0u32, 0u32);
-        for value in self.values(WINDOW) {
+        for value in self.values(12) {
             measured += 1;
             hits += u32::from(test(value));
         }
         if measured == 0 { f32::NAN } else { hits as f32 }
+    }
+
+    /// The newest value that was known `rows` rows ago, fewer than 24; NaN before the first.
+    pub fn known(&self, rows: usize) -> f32 {
+        self.known.get(rows).copied().unwrap_or(f32::NAN)
+    }
+
+    fn std_of_stay(&self) -> f32 {
+        let n = f64::from(self.count);
+        if n < 2.0 {
+            return f32::NAN;
+        }
+        // Rounding may leave a little less than nothing.
+        ((self.squares - self.sum * self.sum / n) / (n - 1.0)).max(0.0).sqrt() as f32
     }
 
     fn values(&self, rows: usize) -> impl Iterator<Item = f32> + '_ {
@@ -221,6 +260,18 @@ mod tests {
                 twelve.iter().map(|p| (p.1 - m).powi(2)).sum::<f32>() / (twelve.len() - 1) as f32
             });
             prop_assert!(same(view.of(Kind::Std12h), variance.map(f32::sqrt)));
+            let day = seen(&hours, row, 24);
+            prop_assert!(same(view.of(Kind::Min24h), least(&day)) && same(view.of(Kind::Mean24h), mean(&day)));
+            prop_assert_eq!(view.of(Kind::Count12h) as usize, twelve.len());
+            prop_assert!(same(view.of(Kind::Rate), Some(stay.len() as f32 / (row + 1) as f32)));
+            let spread = mean(&stay).filter(|_| stay.len() > 1).map(|m| {
+                stay.iter().map(|p| (p.1 - m).powi(2)).sum::<f32>() / (stay.len() - 1) as f32
+            });
+            prop_assert!(same(view.of(Kind::StdStay), spread.map(f32::sqrt)));
+            for ago in 0..=row.min(23) {
+                let known = seen(&hours, row - ago, usize::MAX);
+                prop_assert!(same(view.known(ago), known.first().map(|p| p.1)));
+            }
         }
     }
 

@@ -12,7 +12,7 @@ pub use words::{words, words_of_value};
 
 use crate::news2;
 use column::View;
-use names::{LAB_KINDS, LABS, OTHERS, TRACKED, TRACKED_KINDS, VITAL_KINDS, VITALS};
+use names::{LABS, SECTIONS, Section, TRACKED, VITAL_KINDS, VITALS};
 
 /// Ages above it are one age: the 2019 set, and privacy rules, do not tell them apart.
 const AGE_MAX: u8 = 90;
@@ -55,13 +55,18 @@ impl Features {
         let Some(start) = state.start() else { return Features { values: vec![f32::NAN; N] } };
         let row = Row { state, start, hour, views: views(state, start, hour) };
         let mut values = Vec::with_capacity(N);
-        for (columns, kinds) in [(VITALS, VITAL_KINDS), (TRACKED, TRACKED_KINDS), (LABS, LAB_KINDS)] {
-            for column in columns {
-                let view = row.view(*column);
-                values.extend(kinds.iter().map(|kind| view.of(*kind)));
+        for section in SECTIONS {
+            match section {
+                Section::Columns(columns, kinds) => {
+                    for column in columns {
+                        let view = row.view(*column);
+                        values.extend(kinds.iter().map(|kind| view.of(*kind)));
+                    }
+                }
+                Section::Others(others) => values.resize(values.len() + others.len(), f32::NAN),
             }
         }
-        row.push_others(&mut values);
+        row.put_others(&mut values);
         Features { values }
     }
 }
@@ -86,16 +91,16 @@ impl Row<'_> {
         self.view(column).last
     }
 
-    fn push_others(&self, values: &mut Vec<f32>) {
-        let base = values.len();
-        values.resize(base + OTHERS.len(), f32::NAN);
-        let others = &mut values[base..];
-        let mut put = |other: Other, value: f32| others[other as usize] = value;
+    fn put_others(&self, values: &mut [f32]) {
+        let mut put = |other: Other, value: f32| values[index_of_other(other)] = value;
         self.demographics(&mut put);
         self.ratios(&mut put);
         self.scores(&mut put);
         self.hours(&mut put);
         self.care_process(&mut put);
+        self.more_ratios(&mut put);
+        self.half_day(&mut put);
+        self.more_care_process(&mut put);
     }
 
     fn demographics(&self, put: &mut impl FnMut(Other, f32)) {
@@ -145,19 +150,20 @@ impl Row<'_> {
     }
 
     fn scores(&self, put: &mut impl FnMut(Other, f32)) {
-        let sofa = [
-            (Other::SofaRespiration, scores::sofa_respiration(self.sf_ratio())),
-            (Other::SofaCoagulation, scores::sofa_coagulation(self.last(Column::Platelets))),
-            (Other::SofaLiver, scores::sofa_liver(self.last(Column::BilirubinTotal))),
-            (Other::SofaCirculation, scores::sofa_circulation(self.last(Column::Map))),
-            (Other::SofaRenal, scores::sofa_renal(self.last(Column::Creatinine))),
+        let sofa = self.sofa(0);
+        let parts = [
+            Other::SofaRespiration,
+            Other::SofaCoagulation,
+            Other::SofaLiver,
+            Other::SofaCirculation,
+            Other::SofaRenal,
         ];
-        sofa.iter().for_each(|(other, points)| put(*other, *points));
-        put(Other::SofaParts, scores::known_sum(&sofa.map(|(_, points)| points)));
+        parts.iter().zip(sofa).for_each(|(other, points)| put(*other, points));
+        put(Other::SofaParts, scores::known_sum(&sofa));
+        put(Other::Sirs, self.sirs(0));
+        put(Other::QsofaParts, self.qsofa(0));
         let (temp, hr, resp) = (self.last(Column::Temp), self.last(Column::Hr), self.last(Column::Resp));
         let sbp = self.last(Column::Sbp);
-        put(Other::Sirs, scores::sirs(temp, hr, resp, self.last(Column::PaCo2), self.last(Column::Wbc)));
-        put(Other::QsofaParts, scores::qsofa(resp, sbp, f32::NAN));
         put(
             Other::NewsParts,
             scores::known_sum(&[
@@ -168,6 +174,65 @@ impl Row<'_> {
                 news2::points_or_nan(temp, news2::temperature_points),
             ]),
         );
+    }
+
+    /// Parts of SOFA from what was known `ago` rows ago.
+    fn sofa(&self, ago: usize) -> [f32; 5] {
+        let known = |column| self.view(column).known(ago);
+        [
+            scores::sofa_respiration(known(Column::O2Sat) / known(Column::FiO2)),
+            scores::sofa_coagulation(known(Column::Platelets)),
+            scores::sofa_liver(known(Column::BilirubinTotal)),
+            scores::sofa_circulation(known(Column::Map)),
+            scores::sofa_renal(known(Column::Creatinine)),
+        ]
+    }
+
+    fn sirs(&self, ago: usize) -> f32 {
+        let known = |column| self.view(column).known(ago);
+        let (temp, hr, resp) = (known(Column::Temp), known(Column::Hr), known(Column::Resp));
+        scores::sirs(temp, hr, resp, known(Column::PaCo2), known(Column::Wbc))
+    }
+
+    fn qsofa(&self, ago: usize) -> f32 {
+        scores::qsofa(self.view(Column::Resp).known(ago), self.view(Column::Sbp).known(ago), f32::NAN)
+    }
+
+    /// `of` at the scored row and the rows before it, at most `rows` in all; none before the stay.
+    fn recent(&self, rows: usize, of: impl Fn(usize) -> f32) -> impl Iterator<Item = f32> {
+        let rows = rows.min(usize::try_from(self.hour + 1).unwrap_or(0));
+        (0..rows).map(of)
+    }
+
+    fn half_day(&self, put: &mut impl FnMut(Other, f32)) {
+        // A row of which nothing is known counts as one without points.
+        let mean = |points: &[f32]| {
+            let known: f32 = points.iter().filter(|p| !p.is_nan()).sum();
+            if points.is_empty() { f32::NAN } else { known / points.len() as f32 }
+        };
+        let sirs: Vec<f32> = self.recent(12, |ago| self.sirs(ago)).collect();
+        put(Other::SirsMean12h, mean(&sirs));
+        put(Other::SirsMax12h, sirs.iter().copied().fold(f32::NAN, f32::max));
+        let qsofa: Vec<f32> = self.recent(12, |ago| self.qsofa(ago)).collect();
+        put(Other::QsofaMean12h, mean(&qsofa));
+        let shock_index = |ago| self.view(Column::Hr).known(ago) / self.view(Column::Sbp).known(ago);
+        put(Other::ShockIndexMax12h, self.recent(12, shock_index).fold(f32::NAN, f32::max));
+        let sofa = |ago| scores::known_sum(&self.sofa(ago));
+        put(Other::SofaOverMin24h, sofa(0) - self.recent(24, sofa).fold(f32::NAN, f32::min));
+    }
+
+    fn more_ratios(&self, put: &mut impl FnMut(Other, f32)) {
+        let last = |column| self.last(column);
+        put(Other::WbcPlatelets, last(Column::Wbc) / last(Column::Platelets));
+        put(Other::MapShockIndex, last(Column::Hr) / last(Column::Map));
+        put(Other::HctHgb, last(Column::Hct) / last(Column::Hgb));
+        let (sbp, dbp) = (last(Column::Sbp), last(Column::Dbp));
+        put(Other::PulsePressureShare, (sbp - dbp) / sbp);
+        put(Other::Rox, self.sf_ratio() / last(Column::Resp));
+        put(Other::ChlorideBicarbonate, last(Column::Chloride) + last(Column::Hco3));
+        // Both can be 0, which says nothing.
+        let share = last(Column::BilirubinDirect) / last(Column::BilirubinTotal);
+        put(Other::BilirubinDirectShare, if share.is_finite() { share } else { f32::NAN });
     }
 
     fn hours(&self, put: &mut impl FnMut(Other, f32)) {
@@ -187,6 +252,20 @@ impl Row<'_> {
         put(Other::Labs24h, sum(TRACKED, |v| v.measured_24h) + sum(LABS, |v| v.measured_24h));
         put(Other::LabAgeH, labs().map(|v| v.age_h).fold(f32::NAN, f32::min));
         put(Other::LabColumns, labs().filter(|v| v.count > 0).count() as f32);
+    }
+
+    fn more_care_process(&self, put: &mut impl FnMut(Other, f32)) {
+        let admitted_at = self.state.stay().admitted_at.map(|at| at.0.saturating_sub(self.start.0));
+        let before_h = admitted_at.map_or(f32::NAN, |ms| (ms as f64 / Time::HOUR_MS as f64) as f32);
+        let rows = (self.hour + 1) as f32;
+        put(Other::HoursInHospital, rows - before_h);
+        let labs = || TRACKED.iter().chain(LABS).map(|column| self.view(*column));
+        let sum = |of: fn(&View) -> u32| labs().map(of).sum::<u32>() as f32;
+        put(Other::LabsRising6h, sum(|v| v.measured_6h) - sum(|v| v.measured_24h) / 4.0);
+        put(Other::LabColumns24h, labs().filter(|v| v.measured_24h > 0).count() as f32);
+        put(Other::LabsRate, sum(|v| v.count) / rows);
+        let vitals: u32 = VITALS.iter().map(|column| self.view(*column).count).sum();
+        put(Other::VitalsRate, vitals as f32 / rows);
     }
 }
 

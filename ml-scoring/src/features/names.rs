@@ -37,13 +37,21 @@ pub enum Kind {
     Max12h,
     Mean12h,
     Std12h,
+    StdStay,
+    Min24h,
+    Max24h,
+    Mean24h,
+    /// Rows of the last 12 in which it was measured.
+    Count12h,
+    /// Share of the rows of the stay in which it was measured.
+    Rate,
 }
 
 impl Kind {
     pub fn group(self) -> Group {
         match self {
-            Kind::AgeH | Kind::Count => Group::CareProcess,
-            Kind::Delta | Kind::Slope6h | Kind::Std12h => Group::Trend,
+            Kind::AgeH | Kind::Count | Kind::Count12h | Kind::Rate => Group::CareProcess,
+            Kind::Delta | Kind::Slope6h | Kind::Std12h | Kind::StdStay => Group::Trend,
             _ => Group::Physiology,
         }
     }
@@ -52,7 +60,7 @@ impl Kind {
 macro_rules! features {
     (
         vitals: [$($v:ident $vn:literal)*], tracked: [$($t:ident $tn:literal)*], labs: [$($l:ident $ln:literal)*],
-        others: [$($o:ident $on:literal $og:ident;)*]
+        others: [$($o:ident $on:literal $og:ident;)*], more: [$($m:ident $mn:literal $mg:ident;)*]
     ) => {
         /// The names, in the order of [`crate::Features::values`].
         pub const NAMES: [&str; N] = [
@@ -64,6 +72,11 @@ macro_rules! features {
               concat!($tn, "_min_stay"), concat!($tn, "_max_stay"),)*
             $($ln, concat!($ln, "_age_h"), concat!($ln, "_count"), concat!($ln, "_delta"),)*
             $($on,)*
+            $(concat!($vn, "_std_stay"), concat!($vn, "_min_24h"), concat!($vn, "_max_24h"), concat!($vn, "_mean_24h"),)*
+            $(concat!($tn, "_mean_stay"), concat!($tn, "_count_12h"), concat!($tn, "_rate"),)*
+            $(concat!($ln, "_mean_stay"), concat!($ln, "_min_stay"), concat!($ln, "_max_stay"),
+              concat!($ln, "_count_12h"), concat!($ln, "_rate"),)*
+            $($mn,)*
         ];
 
         pub(super) const VITALS: &[Column] = &[$(Column::$v,)*];
@@ -73,9 +86,10 @@ macro_rules! features {
         /// Features that are not of one column.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         #[repr(usize)]
-        pub enum Other { $($o,)* }
+        pub enum Other { $($o,)* $($m,)* }
 
-        pub(super) const OTHERS: &[(Other, Group)] = &[$((Other::$o, Group::$og),)*];
+        const OTHERS: &[(Other, Group)] = &[$((Other::$o, Group::$og),)*];
+        const MORE_OTHERS: &[(Other, Group)] = &[$((Other::$m, Group::$mg),)*];
     };
 }
 
@@ -96,16 +110,55 @@ pub(super) const VITAL_KINDS: &[Kind] = &[
     Kind::Mean12h,
     Kind::Std12h,
 ];
-pub(super) const TRACKED_KINDS: &[Kind] =
+const TRACKED_KINDS: &[Kind] =
     &[Kind::Last, Kind::AgeH, Kind::Count, Kind::Delta, Kind::MinStay, Kind::MaxStay];
-pub(super) const LAB_KINDS: &[Kind] = &[Kind::Last, Kind::AgeH, Kind::Count, Kind::Delta];
+const LAB_KINDS: &[Kind] = &[Kind::Last, Kind::AgeH, Kind::Count, Kind::Delta];
 
-/// Features of columns come first.
-pub(super) const OF_COLUMNS: usize =
-    VITALS.len() * VITAL_KINDS.len() + TRACKED.len() * TRACKED_KINDS.len() + LABS.len() * LAB_KINDS.len();
+/// What came later, behind the first list's others.
+const MORE_VITAL_KINDS: &[Kind] = &[Kind::StdStay, Kind::Min24h, Kind::Max24h, Kind::Mean24h];
+const MORE_TRACKED_KINDS: &[Kind] = &[Kind::MeanStay, Kind::Count12h, Kind::Rate];
+const MORE_LAB_KINDS: &[Kind] = &[Kind::MeanStay, Kind::MinStay, Kind::MaxStay, Kind::Count12h, Kind::Rate];
+
+/// One part of the list: columns times kinds, or features of no single column.
+#[derive(Clone, Copy)]
+pub(super) enum Section {
+    Columns(&'static [Column], &'static [Kind]),
+    Others(&'static [(Other, Group)]),
+}
+
+/// The whole list, in its order.
+pub(super) const SECTIONS: [Section; 8] = [
+    Section::Columns(VITALS, VITAL_KINDS),
+    Section::Columns(TRACKED, TRACKED_KINDS),
+    Section::Columns(LABS, LAB_KINDS),
+    Section::Others(OTHERS),
+    Section::Columns(VITALS, MORE_VITAL_KINDS),
+    Section::Columns(TRACKED, MORE_TRACKED_KINDS),
+    Section::Columns(LABS, MORE_LAB_KINDS),
+    Section::Others(MORE_OTHERS),
+];
+
+impl Section {
+    const fn len(self) -> usize {
+        match self {
+            Section::Columns(columns, kinds) => columns.len() * kinds.len(),
+            Section::Others(others) => others.len(),
+        }
+    }
+}
+
+/// How many features stand before section `section`.
+const fn before(section: usize) -> usize {
+    let (mut i, mut sum) = (0, 0);
+    while i < section {
+        sum += SECTIONS[i].len();
+        i += 1;
+    }
+    sum
+}
 
 /// How many features there are.
-pub const N: usize = OF_COLUMNS + OTHERS.len();
+pub const N: usize = before(SECTIONS.len());
 
 features! {
     vitals: [Hr "HR" O2Sat "O2Sat" Temp "Temp" Sbp "SBP" Map "MAP" Dbp "DBP" Resp "Resp"],
@@ -154,6 +207,25 @@ features! {
         Labs24h "labs_24h" CareProcess;
         LabAgeH "lab_age_h" CareProcess;
         LabColumns "lab_columns" CareProcess;
+    ],
+    more: [
+        HoursInHospital "hours_in_hospital" CareProcess;
+        SirsMean12h "sirs_mean_12h" Physiology;
+        SirsMax12h "sirs_max_12h" Physiology;
+        QsofaMean12h "qsofa_mean_12h" Physiology;
+        ShockIndexMax12h "shock_index_max_12h" Physiology;
+        SofaOverMin24h "sofa_over_min_24h" Trend;
+        WbcPlatelets "wbc_platelets" Physiology;
+        MapShockIndex "map_shock_index" Physiology;
+        HctHgb "hct_hgb" Physiology;
+        PulsePressureShare "pulse_pressure_share" Physiology;
+        Rox "rox" Physiology;
+        ChlorideBicarbonate "chloride_bicarbonate" Physiology;
+        BilirubinDirectShare "bilirubin_direct_share" Physiology;
+        LabsRising6h "labs_rising_6h" CareProcess;
+        LabColumns24h "lab_columns_24h" CareProcess;
+        LabsRate "labs_rate" CareProcess;
+        VitalsRate "vitals_rate" CareProcess;
     ]
 }
 
@@ -167,26 +239,35 @@ pub enum Meaning {
 /// `None` beyond the list.
 pub fn meaning(index: usize) -> Option<Meaning> {
     let mut rest = index;
-    for (columns, kinds) in [(VITALS, VITAL_KINDS), (TRACKED, TRACKED_KINDS), (LABS, LAB_KINDS)] {
-        let len = columns.len() * kinds.len();
-        if rest < len {
-            return Some(Meaning::Of(columns[rest / kinds.len()], kinds[rest % kinds.len()]));
+    for section in SECTIONS {
+        if rest < section.len() {
+            return Some(match section {
+                Section::Columns(columns, kinds) => {
+                    Meaning::Of(columns[rest / kinds.len()], kinds[rest % kinds.len()])
+                }
+                Section::Others(others) => Meaning::Other(others[rest].0),
+            });
         }
-        rest -= len;
+        rest -= section.len();
     }
-    OTHERS.get(rest).map(|(other, _)| Meaning::Other(*other))
+    None
 }
 
 /// `None` beyond the list.
 pub fn group(index: usize) -> Option<Group> {
     match meaning(index)? {
         Meaning::Of(_, kind) => Some(kind.group()),
-        Meaning::Other(other) => Some(OTHERS[other as usize].1),
+        Meaning::Other(other) => {
+            OTHERS.iter().chain(MORE_OTHERS).find(|(known, _)| *known == other).map(|(_, group)| *group)
+        }
     }
 }
 
 pub fn index_of_other(other: Other) -> usize {
-    OF_COLUMNS + other as usize
+    match (other as usize).checked_sub(OTHERS.len()) {
+        None => before(3) + other as usize,
+        Some(later) => before(7) + later,
+    }
 }
 
 /// Index of a feature's name.
@@ -211,8 +292,10 @@ mod tests {
                     assert_eq!(suffix == "_std_12h", kind == Kind::Std12h, "{name}");
                     assert_eq!(suffix == "_max_stay", kind == Kind::MaxStay, "{name}");
                     assert_eq!(suffix == "_count", kind == Kind::Count, "{name}");
+                    assert_eq!(suffix == "_rate", kind == Kind::Rate, "{name}");
+                    assert_eq!(suffix == "_mean_24h", kind == Kind::Mean24h, "{name}");
                 }
-                Some(Meaning::Other(other)) => assert_eq!(i, OF_COLUMNS + other as usize),
+                Some(Meaning::Other(other)) => assert_eq!(i, index_of_other(other)),
                 None => panic!("{name} has no meaning"),
             }
             assert!(group(i).is_some());

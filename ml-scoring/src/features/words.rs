@@ -36,10 +36,15 @@ fn of_column(column: Column, kind: Kind, value: f32, trend: String) -> String {
     if value.is_nan() {
         return match kind {
             Kind::Last | Kind::AgeH => format!("{name} not measured"),
-            Kind::Delta | Kind::Slope6h | Kind::Std12h => format!("{name}: too few values for a trend"),
+            Kind::Delta | Kind::Slope6h | Kind::Std12h | Kind::StdStay => {
+                format!("{name}: too few values for a trend")
+            }
             Kind::Min6h | Kind::Max6h | Kind::Mean6h => format!("{name} not measured in 6 h"),
             Kind::Min12h | Kind::Max12h | Kind::Mean12h => format!("{name} not measured in 12 h"),
-            Kind::Count | Kind::MinStay | Kind::MaxStay | Kind::MeanStay => format!("{name} not measured"),
+            Kind::Min24h | Kind::Max24h | Kind::Mean24h => format!("{name} not measured in 24 h"),
+            Kind::Count | Kind::MinStay | Kind::MaxStay | Kind::MeanStay | Kind::Count12h | Kind::Rate => {
+                format!("{name} not measured")
+            }
         };
     }
     let quantity = format!("{}{}", number(column, value), unit(column));
@@ -61,6 +66,12 @@ fn of_column(column: Column, kind: Kind, value: f32, trend: String) -> String {
         Kind::Min12h => format!("lowest {name} in 12 h {quantity}"),
         Kind::Max12h => format!("highest {name} in 12 h {quantity}"),
         Kind::Mean12h => format!("mean {name} over 12 h {quantity}"),
+        Kind::StdStay => format!("{name} varied by {quantity} (SD) over the stay"),
+        Kind::Min24h => format!("lowest {name} in 24 h {quantity}"),
+        Kind::Max24h => format!("highest {name} in 24 h {quantity}"),
+        Kind::Mean24h => format!("mean {name} over 24 h {quantity}"),
+        Kind::Count12h => format!("{name} measured in {value:.0} of the last 12 hours"),
+        Kind::Rate => format!("{name} measured in {:.0} % of the hours of the stay", value * 100.0),
     }
 }
 
@@ -83,7 +94,20 @@ fn of_other(other: Other, value: f32) -> String {
         | Other::RespOverStayMean => {
             format!("{} {value:+.1}", name_of(other))
         }
-        Other::ShockIndex | Other::BunCreatinine | Other::CreatinineOverMin | Other::PlateletsOverMax => {
+        Other::ShockIndex
+        | Other::BunCreatinine
+        | Other::CreatinineOverMin
+        | Other::PlateletsOverMax
+        | Other::SirsMean12h
+        | Other::QsofaMean12h
+        | Other::ShockIndexMax12h
+        | Other::WbcPlatelets
+        | Other::MapShockIndex
+        | Other::HctHgb
+        | Other::PulsePressureShare
+        | Other::BilirubinDirectShare
+        | Other::LabsRate
+        | Other::VitalsRate => {
             format!("{} {two}", name_of(other))
         }
         Other::HypotensionHours12h
@@ -130,6 +154,23 @@ fn name_of(other: Other) -> &'static str {
         Other::Labs24h => "laboratory values in 24 h:",
         Other::LabAgeH => "hours since the last laboratory value:",
         Other::LabColumns => "different laboratory values of the stay:",
+        Other::HoursInHospital => "hours in hospital:",
+        Other::SirsMean12h => "SIRS criteria met, mean of 12 h:",
+        Other::SirsMax12h => "SIRS criteria met, most in 12 h:",
+        Other::QsofaMean12h => "known qSOFA points, mean of 12 h:",
+        Other::ShockIndexMax12h => "highest shock index in 12 h",
+        Other::SofaOverMin24h => "known SOFA points above the lowest of 24 h:",
+        Other::WbcPlatelets => "white cells / platelets",
+        Other::MapShockIndex => "heart rate / mean arterial pressure",
+        Other::HctHgb => "haematocrit / haemoglobin",
+        Other::PulsePressureShare => "pulse pressure / systolic pressure",
+        Other::Rox => "SpO2/FiO2 per respiratory rate",
+        Other::ChlorideBicarbonate => "chloride and bicarbonate together, mmol/L:",
+        Other::BilirubinDirectShare => "direct / total bilirubin",
+        Other::LabsRising6h => "laboratory values in 6 h above the pace of 24 h:",
+        Other::LabColumns24h => "different laboratory values in 24 h:",
+        Other::LabsRate => "laboratory values per hour of the stay:",
+        Other::VitalsRate => "vital signs charted per hour of the stay:",
     }
 }
 

@@ -5,6 +5,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::ModelError;
+use crate::drift::Baseline;
 
 /// Raised when a field changes its meaning.
 pub const CARD_FORMAT: u32 = 1;
@@ -34,7 +35,8 @@ pub struct Card {
     /// Library, parameters, rounds: free, for people.
     #[serde(default)]
     pub training: serde_json::Value,
-    /// On patients who took no part in training, early stopping, calibration or the choice of the threshold.
+    /// Every patient judged without his part in training, early stopping, calibration or the choice of the threshold:
+    /// patients set apart, or cross-validation, as `training_data.split` says.
     pub held_out: Figures,
     /// The same patients at `interruptive_threshold`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -42,6 +44,9 @@ pub struct Card {
     /// The rule `ICULOS >= 53` on the same patients: what a clock alone reaches.
     pub clock_rule: Figures,
     pub subgroups: Vec<Subgroup>,
+    /// What the training data looked like, for [`crate::drift`]; absent in models from elsewhere.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drift: Option<Baseline>,
 }
 
 /// A setting that this release does not know refuses the card: nobody would hold the model to it.
@@ -87,6 +92,14 @@ pub struct TrainingData {
     pub rows: u64,
     /// Which patients trained, which chose, which judged.
     pub split: String,
+    /// Whether the buckets of [`crate::dataset::INTERNAL_TEST`] took no part, so that they can judge the model.
+    #[serde(default = "yes")]
+    pub held_out: bool,
+}
+
+/// Models were made so before the field was.
+fn yes() -> bool {
+    true
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]

@@ -1,17 +1,22 @@
 //! libxgboost at work. Its types stop in this folder.
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use xgb::parameters::{BoosterParameters, BoosterParametersBuilder, learning};
 use xgb::{Booster, DMatrix};
 
 use super::table::Table;
-use super::{Options, Progress};
+use super::{Options, Progress, random};
+use crate::Ensemble;
 use crate::features::NAMES;
 
-/// Rounds between two looks at the validation fold.
-const LOOK_EVERY: u32 = 4;
-/// Rounds without a better loss after which a fold stops.
-const PATIENCE: u32 = 24;
+/// Rounds between two looks at the fold's own patients.
+const LOOK_EVERY: u32 = 5;
+/// Rounds without a better loss after which a member stops.
+const PATIENCE: u32 = 25;
+/// With more rows than this, of patients without the event only one row in three is shown, three times as heavy, another
+/// third to each member.
+const ROWS_IN_FULL: usize = 400_000;
+const ONE_OF: u64 = 3;
 
 /// libxgboost parameters by name, as its documentation has them, and the largest number of rounds.
 #[derive(Clone, Debug)]
@@ -25,22 +30,43 @@ impl Default for Settings {
         let parameters = [
             ("tree_method", "hist"),
             ("max_depth", "5"),
-            ("eta", "0.1"),
+            ("eta", "0.08"),
             ("min_child_weight", "10"),
             ("lambda", "10"),
             ("gamma", "0"),
             ("subsample", "0.8"),
-            ("colsample_bytree", "0.5"),
+            ("colsample_bytree", "0.3"),
             ("max_bin", "128"),
+            // One base for all members, so that they can be merged.
+            ("base_score", "0.5"),
             ("nthread", "2"),
             ("seed", "2019"),
         ];
         let parameters = parameters.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
-        Settings { rounds_max: 200, parameters }
+        Settings { rounds_max: 160, parameters }
     }
 }
 
 impl Settings {
+    /// For little data: few shallow trees, each of little weight.
+    pub fn to_adapt() -> Settings {
+        let mut settings = Settings { rounds_max: 150, ..Settings::default() };
+        for (name, value) in
+            [("max_depth", "3"), ("eta", "0.05"), ("min_child_weight", "20"), ("lambda", "20")]
+        {
+            settings.set(name, value);
+        }
+        settings
+    }
+
+    /// For data of one hospital: what fits its habits more closely holds less at the next one (measured on the 2019
+    /// set, trained on A and tested on B: more and deeper trees gain at A and lose at B).
+    pub(super) fn portable(&self) -> Settings {
+        let mut settings = Settings { rounds_max: self.rounds_max.min(60), ..self.clone() };
+        settings.set("max_depth", "4");
+        settings
+    }
+
     /// Replaces or adds one parameter.
     pub fn set(&mut self, name: &str, value: &str) {
         match self.parameters.iter_mut().find(|(known, _)| known == name) {
@@ -49,7 +75,7 @@ impl Settings {
         }
     }
 
-    fn booster(&self, matrix: &DMatrix) -> Result<Booster> {
+    fn booster(&self, matrix: &DMatrix, features: &[usize], seed: u64) -> Result<Booster> {
         let learning = learning::LearningTaskParametersBuilder::default()
             .objective(learning::Objective::BinaryLogistic)
             .build()
@@ -63,111 +89,191 @@ impl Settings {
         for (name, value) in &self.parameters {
             booster.set_param(name, value)?;
         }
-        booster.set_feature_names(&NAMES.to_vec())?;
+        let own: u64 =
+            self.parameters.iter().find(|(name, _)| name == "seed").map_or(Ok(0), |p| p.1.parse())?;
+        booster.set_param("seed", &(own + seed).to_string())?;
+        booster.set_feature_names(&features.iter().map(|feature| NAMES[*feature]).collect())?;
         Ok(booster)
     }
 }
 
-/// What cross-validation found; every margin comes from a model that did not see the patient.
-pub(super) struct Cross {
-    pub margins: Vec<f32>,
-    /// Mean of the folds' best rounds.
+/// One booster, trained without the patients of one fold.
+struct Member {
+    fold: u32,
+    booster: Booster,
+    grown: u32,
+    /// Rounds with the lowest loss on the patients that it did not see.
+    best: u32,
+}
+
+impl Member {
+    fn first_rounds(&self, rounds: u32) -> Result<Booster> {
+        Ok(self.booster.slice(0, rounds.clamp(1, self.grown) as i32)?)
+    }
+}
+
+/// Boosters that together have seen every patient, and each patient judged by those that have not seen him.
+pub(super) struct Members {
+    members: Vec<Member>,
+    pub rounds_by_member: Vec<u32>,
+    /// Mean of all.
     pub rounds: u32,
-    pub rounds_by_fold: Vec<u32>,
+    /// Out of fold, row by row: mean over the members that did not see the patient.
+    pub margins: Vec<f32>,
 }
 
-/// Features and labels (1 where an alarm would gain); weights come with each fit.
-pub(super) fn matrix(table: &Table) -> Result<DMatrix> {
-    let mut matrix = DMatrix::from_dense(&table.values, table.cohort.labels.len())?;
-    let labels: Vec<f32> = table.gains.iter().map(|gain| if *gain > 0.0 { 1.0 } else { 0.0 }).collect();
-    matrix.set_labels(&labels)?;
-    Ok(matrix)
+impl Members {
+    /// Every member's trees at the common number of rounds, as JSON model files; none where no round was any good.
+    pub fn files(&self) -> Result<Vec<Vec<u8>>> {
+        if self.rounds == 0 {
+            return Ok(Vec::new());
+        }
+        self.members.iter().map(|member| Ok(member.first_rounds(self.rounds)?.save_buffer(false)?)).collect()
+    }
 }
 
-/// One matrix serves all folds: a fold's own patients weigh nothing while it is trained.
-pub(super) fn cross_validate(
-    matrix: &mut DMatrix,
+/// `start`: for each row the margin that the boosters begin from, that of the model which they are to improve.
+pub(super) fn train(
+    table: &Table,
+    folds: &[u32],
+    start: Option<&[f32]>,
+    options: &Options,
+    progress: &dyn Progress,
+) -> Result<Members> {
+    let of_event = table.of_event();
+    let mut members = Vec::new();
+    for repeat in 0..options.repeats {
+        for fold in 0..options.folds {
+            let number = repeat * options.folds + fold;
+            let stage = format!("member {} of {}", number + 1, options.repeats * options.folds);
+            progress.stage(&stage, u64::from(options.settings.rounds_max));
+            let sample = Sample { weights: draw(table, &of_event, u64::from(number)), start };
+            members.push(member(table, &sample, folds, fold, u64::from(number), options, progress)?);
+        }
+    }
+    let rounds_by_member: Vec<u32> = members.iter().map(|member| member.best).collect();
+    let mut all = Members { rounds: mean(&rounds_by_member), rounds_by_member, members, margins: Vec::new() };
+    all.margins = out_of_fold(&all, table, folds, options, progress)?;
+    for (margin, start) in all.margins.iter_mut().zip(start.unwrap_or_default()) {
+        *margin += start;
+    }
+    Ok(all)
+}
+
+fn draw(table: &Table, of_event: &[bool], number: u64) -> Vec<f32> {
+    let in_full = table.gains.iter().filter(|gain| **gain != 0.0).count() <= ROWS_IN_FULL;
+    let weight = |(row, (gain, of_event)): (usize, (&f64, &bool))| {
+        let weight = gain.abs() as f32;
+        match in_full || *of_event {
+            true => weight,
+            false if random::hash(row as u64, number).is_multiple_of(ONE_OF) => weight * ONE_OF as f32,
+            false => 0.0,
+        }
+    };
+    table.gains.iter().zip(of_event).enumerate().map(weight).collect()
+}
+
+/// What one member is shown.
+struct Sample<'a> {
+    /// Of each row; rows that weigh nothing are not shown.
+    weights: Vec<f32>,
+    start: Option<&'a [f32]>,
+}
+
+impl Sample<'_> {
+    fn matrix(&self, table: &Table, belongs: impl Fn(usize) -> bool) -> Result<(DMatrix, Vec<usize>)> {
+        let rows: Vec<usize> =
+            (0..self.weights.len()).filter(|row| self.weights[*row] > 0.0 && belongs(*row)).collect();
+        ensure!(!rows.is_empty(), "a fold has no rows to learn from; use fewer folds or more data");
+        let mut values = Vec::with_capacity(rows.len() * table.features.len());
+        rows.iter().for_each(|row| values.extend_from_slice(table.row(*row)));
+        let mut matrix = DMatrix::from_dense(&values, rows.len())?;
+        let labels: Vec<f32> =
+            rows.iter().map(|row| if table.gains[*row] > 0.0 { 1.0 } else { 0.0 }).collect();
+        matrix.set_labels(&labels)?;
+        matrix.set_weights(&rows.iter().map(|row| self.weights[*row]).collect::<Vec<_>>())?;
+        if let Some(start) = self.start {
+            matrix.set_base_margin(&rows.iter().map(|row| start[*row]).collect::<Vec<_>>())?;
+        }
+        Ok((matrix, rows))
+    }
+}
+
+fn member(
+    table: &Table,
+    sample: &Sample,
+    folds: &[u32],
+    fold: u32,
+    number: u64,
+    options: &Options,
+    progress: &dyn Progress,
+) -> Result<Member> {
+    ensure!(folds.contains(&fold), "fold {} of {} has no patient", fold + 1, options.folds);
+    let (seen, _) = sample.matrix(table, |row| folds[row] != fold)?;
+    let (unseen, rows) = sample.matrix(table, |row| folds[row] == fold)?;
+    let mut booster = options.settings.booster(&seen, &table.features, number)?;
+    // Where a model is to be improved, its own margins may already be the best.
+    let started = sample.start.map(|start| rows.iter().map(|row| start[*row]).collect::<Vec<_>>());
+    let mut best_loss = started.map_or(f64::INFINITY, |margins| loss(&margins, &rows, table, sample));
+    let (mut grown, mut best) = (0, 0);
+    for round in 1..=options.settings.rounds_max {
+        booster.update(&seen, round as i32 - 1)?;
+        grown = round;
+        if round % LOOK_EVERY != 0 && round != options.settings.rounds_max {
+            continue;
+        }
+        let loss = loss(&booster.predict_margin(&unseen)?, &rows, table, sample);
+        if loss < best_loss {
+            (best, best_loss) = (round, loss);
+        }
+        progress.at(u64::from(round), &format!("loss {loss:.4}, best {best_loss:.4} at {best}"));
+        if round >= best + PATIENCE {
+            break;
+        }
+    }
+    Ok(Member { fold, booster, grown, best })
+}
+
+/// Mean logistic loss, weighted by what an alarm would gain or cost.
+fn loss(margins: &[f32], rows: &[usize], table: &Table, sample: &Sample) -> f64 {
+    let (mut sum, mut weights) = (0.0, 0.0);
+    for (margin, row) in margins.iter().zip(rows) {
+        let toward = if table.gains[*row] > 0.0 { f64::from(*margin) } else { -f64::from(*margin) };
+        let weight = f64::from(sample.weights[*row]);
+        sum += weight * (-toward).exp().ln_1p();
+        weights += weight;
+    }
+    sum / weights
+}
+
+/// The number of rounds is no secret of a fold's own patients either: it is the mean of what the other folds found best.
+fn out_of_fold(
+    all: &Members,
     table: &Table,
     folds: &[u32],
     options: &Options,
     progress: &dyn Progress,
-) -> Result<Cross> {
-    let mut cross = Cross { margins: vec![f32::NAN; folds.len()], rounds: 0, rounds_by_fold: Vec::new() };
+) -> Result<Vec<f32>> {
+    progress.stage("judging out of fold", u64::from(options.folds));
+    let mut margins = vec![0.0; folds.len()];
     for fold in 0..options.folds {
-        let own: Vec<bool> = folds.iter().map(|of_row| *of_row == fold).collect();
-        ensure!(own.iter().any(|own| *own), "fold {} of {} has no patient", fold + 1, options.folds);
-        let stage = format!("fold {} of {}", fold + 1, options.folds);
-        progress.stage(&stage, u64::from(options.settings.rounds_max));
-        let (rounds, margins) = fit_fold(matrix, table, &own, &options.settings, progress)?;
-        cross.rounds_by_fold.push(rounds);
-        for ((to, from), own) in cross.margins.iter_mut().zip(margins).zip(own) {
-            if own {
-                *to = from;
+        let others: Vec<u32> = all.members.iter().filter(|m| m.fold != fold).map(|m| m.best).collect();
+        for member in all.members.iter().filter(|member| member.fold == fold) {
+            let rounds = mean(&others);
+            if rounds == 0 {
+                continue;
+            }
+            let file = member.first_rounds(rounds)?.save_buffer(true)?;
+            let ensemble = Ensemble::read("member.ubj", &file).context("a member of the model")?;
+            for row in (0..folds.len()).filter(|row| folds[*row] == fold) {
+                margins[row] += ensemble.margins(table.row(row))?[0] / options.repeats as f32;
             }
         }
+        progress.at(u64::from(fold + 1), "");
     }
-    cross.rounds =
-        (cross.rounds_by_fold.iter().sum::<u32>() as f64 / f64::from(options.folds)).round() as u32;
-    Ok(cross)
+    Ok(margins)
 }
 
-/// Best number of rounds for the fold's own patients, and the margins then.
-fn fit_fold(
-    matrix: &mut DMatrix,
-    table: &Table,
-    own: &[bool],
-    settings: &Settings,
-    progress: &dyn Progress,
-) -> Result<(u32, Vec<f32>)> {
-    let weight = |(gain, own): (&f64, &bool)| if *own { 0.0 } else { gain.abs() as f32 };
-    let weights: Vec<f32> = table.gains.iter().zip(own).map(weight).collect();
-    matrix.set_weights(&weights)?;
-    let mut booster = settings.booster(matrix)?;
-    let (mut best_rounds, mut best_loss, mut best_margins) = (0, f64::INFINITY, Vec::new());
-    for round in 1..=settings.rounds_max {
-        booster.update(matrix, round as i32 - 1)?;
-        if round % LOOK_EVERY != 0 && round != settings.rounds_max {
-            continue;
-        }
-        let margins = booster.predict_margin(matrix)?;
-        let loss = loss(&margins, &table.gains, own);
-        if loss < best_loss {
-            (best_rounds, best_loss, best_margins) = (round, loss, margins);
-        }
-        progress.at(u64::from(round), &format!("loss {loss:.4}, best {best_loss:.4} at {best_rounds}"));
-        if round >= best_rounds + PATIENCE {
-            break;
-        }
-    }
-    Ok((best_rounds, best_margins))
-}
-
-/// Mean logistic loss over the rows of the fold, weighted by what an alarm would gain or cost.
-fn loss(margins: &[f32], gains: &[f64], own: &[bool]) -> f64 {
-    let (mut sum, mut weight) = (0.0, 0.0);
-    for ((margin, gain), own) in margins.iter().zip(gains).zip(own) {
-        if *own && *gain != 0.0 {
-            let toward = if *gain > 0.0 { f64::from(*margin) } else { -f64::from(*margin) };
-            sum += gain.abs() * (-toward).exp().ln_1p();
-            weight += gain.abs();
-        }
-    }
-    sum / weight
-}
-
-pub(super) fn fit(
-    matrix: &mut DMatrix,
-    table: &Table,
-    settings: &Settings,
-    rounds: u32,
-    progress: &dyn Progress,
-) -> Result<Booster> {
-    let weights: Vec<f32> = table.gains.iter().map(|gain| gain.abs() as f32).collect();
-    matrix.set_weights(&weights)?;
-    let mut booster = settings.booster(matrix)?;
-    for round in 0..rounds {
-        booster.update(matrix, round as i32)?;
-        progress.at(u64::from(round + 1), "");
-    }
-    Ok(booster)
+fn mean(rounds: &[u32]) -> u32 {
+    (f64::from(rounds.iter().sum::<u32>()) / rounds.len().max(1) as f64).round() as u32
 }

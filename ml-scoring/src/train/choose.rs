@@ -1,7 +1,7 @@
 //! What is chosen on out-of-fold predictions: the threshold and the calibration.
 
 /// The margin from which on an alarm gives the highest utility; `None` if no alarm gains anything.
-pub(super) fn threshold(margins: &[f32], gains: &[f64]) -> Option<f32> {
+pub(super) fn by_gain(margins: &[f32], gains: &[f64]) -> Option<f32> {
     let mut order: Vec<usize> = (0..margins.len()).collect();
     order.sort_by(|a, b| margins[*b].total_cmp(&margins[*a]));
     let (mut sum, mut best, mut chosen) = (0.0, 0.0, None);
@@ -15,6 +15,24 @@ pub(super) fn threshold(margins: &[f32], gains: &[f64]) -> Option<f32> {
         if sum > best {
             best = sum;
             // Half way to the next row, so that rounding moves no row across.
+            chosen = Some(next.map_or(margins[*row], |next| f32::midpoint(next, margins[*row])));
+        }
+    }
+    chosen
+}
+
+/// The margin from which on alarms have the highest F1; gains say by their sign which rows are right.
+pub(super) fn by_f1(margins: &[f32], gains: &[f64]) -> Option<f32> {
+    let positives = gains.iter().filter(|gain| **gain > 0.0).count() as f64;
+    let mut order: Vec<usize> = (0..margins.len()).collect();
+    order.sort_by(|a, b| margins[*b].total_cmp(&margins[*a]));
+    let (mut right, mut best, mut chosen) = (0.0, 0.0, None);
+    for (i, row) in order.iter().enumerate() {
+        right += f64::from(u8::from(gains[*row] > 0.0));
+        let next = order.get(i + 1).map(|next| margins[*next]);
+        let f1 = 2.0 * right / (positives + (i + 1) as f64);
+        if next != Some(margins[*row]) && f1 > best {
+            best = f1;
             chosen = Some(next.map_or(margins[*row], |next| f32::midpoint(next, margins[*row])));
         }
     }
@@ -84,13 +102,20 @@ mod tests {
     #[test]
     fn the_threshold_is_where_the_gains_end() {
         let margins = [2.0, 1.0, 1.0, 0.0, -1.0];
-        assert_eq!(threshold(&margins, &[1.0, 1.0, -0.5, -0.4, 0.1]), Some(0.5));
+        assert_eq!(by_gain(&margins, &[1.0, 1.0, -0.5, -0.4, 0.1]), Some(0.5));
         assert_eq!(
-            threshold(&margins, &[1.0, 0.2, -0.5, -0.4, 0.1]),
+            by_gain(&margins, &[1.0, 0.2, -0.5, -0.4, 0.1]),
             Some(1.5),
             "equal margins alarm together"
         );
-        assert_eq!(threshold(&margins, &[-0.05; 5]), None);
+        assert_eq!(by_gain(&margins, &[-0.05; 5]), None);
+    }
+
+    #[test]
+    fn f1_weighs_what_is_found_against_what_is_said() {
+        let margins = [2.0, 1.0, 1.0, 0.0, -1.0];
+        assert_eq!(by_f1(&margins, &[1.0, 1.0, -1.0, -1.0, 1.0]), Some(0.5));
+        assert_eq!(by_f1(&margins, &[-1.0; 5]), None);
     }
 
     #[test]

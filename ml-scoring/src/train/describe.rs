@@ -1,56 +1,36 @@
-//! The card of a trained sepsis model.
+//! The card of a trained model.
 
 use serde_json::json;
 
-use super::Options;
-use super::boost::Cross;
-use super::choose::{self, Platt};
-use super::judge;
+use super::boost::Members;
+use super::judge::{ALERTS_PER_100_PATIENT_DAYS_MAX, OutOfFold};
 use super::table::Data;
+use super::{Options, words};
 use crate::features::{self, Kind, Meaning, NAMES, Other};
-use crate::{CARD_FORMAT, Calibration, Card, CardFeature, Figures, Setting, Threshold, TrainingData};
+use crate::{CARD_FORMAT, Calibration, Card, CardFeature, Figures, Model, Setting, Threshold, TrainingData};
 
-/// Alerts that a ward can bear; the interruptive threshold keeps to it.
-const ALERTS_PER_100_PATIENT_DAYS_MAX: f64 = 10.0;
-const OUT_OF_FOLD: &str = "out-of-fold predictions of the patients of buckets 0 to 69";
+const OUT_OF_FOLD: &str = "out-of-fold predictions of all patients that trained";
 
-pub(super) struct Chosen<'a> {
-    pub cross: &'a Cross,
-    pub threshold_margin: f32,
-    pub calibration: Platt,
-}
-
-/// The card but for the figures on held-out patients, which [`judge::held_out`] fills in.
-pub(super) fn card(data: &mut Data, options: &Options, chosen: &Chosen) -> Card {
-    let risks: Vec<f64> = chosen.cross.margins.iter().map(|m| chosen.calibration.risk(*m)).collect();
-    let threshold = chosen.calibration.risk(chosen.threshold_margin);
-    let interruptive = choose::interruptive(&risks, threshold, |threshold| {
-        judge::alerts_per_100_patient_days(&data.develop, &risks, threshold)
-            <= ALERTS_PER_100_PATIENT_DAYS_MAX
-    });
-    let cross_validated = judge::cross_validated(&mut data.develop, &risks, threshold);
+/// The card but for its figures, which [`super::judge`] fills in.
+pub(super) fn card(data: &Data, options: &Options, members: &Members, judged: &OutOfFold) -> Card {
+    let (task, choice) = (options.task, &judged.choice);
     Card {
         format: CARD_FORMAT,
-        name: "sepsis".into(),
-        task: "sepsis".into(),
-        predicts: "Risk that clinical onset of sepsis (Sepsis-3, as the 2019 challenge dated it) comes within 6 hours or \
-                   has come already, for one hour of an intensive-care stay."
-            .into(),
-        intended_use: "Draws the attention of an intensive-care team to a patient who is worth a second look. Adults in \
-                       intensive care, hourly. A person decides; the threshold has to be set on local data, in shadow, \
-                       before anything interrupts anybody."
-            .into(),
+        name: task.name().into(),
+        task: task.name().into(),
+        predicts: words::predicts(task).into(),
+        intended_use: words::intended_use().into(),
         setting: Some(Setting::IntensiveCare),
-        must_not_claim: strings(&MUST_NOT_CLAIM),
-        limits: strings(&LIMITS),
-        features: (0..NAMES.len()).map(card_feature).collect(),
+        must_not_claim: words::must_not_claim(task),
+        limits: words::limits(task),
+        features: data.develop.features.iter().map(|feature| card_feature(*feature)).collect(),
         threshold: Threshold {
-            value: threshold,
-            metric: "highest official 2019 utility".into(),
+            value: choice.threshold,
+            metric: words::metric(task).into(),
             chosen_on: OUT_OF_FOLD.into(),
         },
         interruptive_threshold: Threshold {
-            value: interruptive,
+            value: choice.interruptive,
             metric: format!(
                 "lowest with at most {ALERTS_PER_100_PATIENT_DAYS_MAX} alerts per 100 patient-days, after rising edge \
                  and 12 h refractory time"
@@ -58,40 +38,38 @@ pub(super) fn card(data: &mut Data, options: &Options, chosen: &Chosen) -> Card 
             chosen_on: OUT_OF_FOLD.into(),
         },
         calibration: Calibration::Platt {
-            slope: chosen.calibration.slope,
-            intercept: chosen.calibration.intercept,
+            slope: choice.calibration.slope,
+            intercept: choice.calibration.intercept,
             fitted_on: OUT_OF_FOLD.into(),
         },
-        training_data: training_data(data),
-        training: training(options, chosen, &cross_validated),
+        training_data: training_data(data, options),
+        training: training(options, members),
         held_out: Figures::default(),
         held_out_interruptive: None,
         clock_rule: Figures::default(),
         subgroups: Vec::new(),
+        drift: None,
     }
 }
 
-const MUST_NOT_CLAIM: [&str; 4] = [
-    "that it diagnoses sepsis or rules it out",
-    "that using it improves outcomes: nobody has tested that",
-    "anything outside intensive care, in children, or at a hospital where it was not checked on local data",
-    "that its figures are those of the challenge's hidden test: they come from patients of the same two hospitals",
-];
-
-const LIMITS: [&str; 4] = [
-    "Two hospitals in the United States of America, one data set, labels derived from records by Sepsis-3 criteria.",
-    "Much of what such models learn is how long a patient has been there and how often things are measured; compare \
-     with clock_rule before believing in physiology.",
-    "Records of the data set end soon after onset, so hours late in a long stay are over-represented among the positive \
-     ones.",
-    "Lactate's unit is published as mg/dL although the values look like mmol/L; the model takes them as they are.",
-];
-
-fn strings(texts: &[&str]) -> Vec<String> {
-    texts.iter().map(|text| (*text).to_owned()).collect()
+/// What an adapted card says of the model that it began from.
+pub(super) fn adapted(card: &mut Card, from: &Model) {
+    let hash = hex::encode(from.hash());
+    card.training["adapted_from"] = json!({ "model": hash, "training_data": from.card().training_data });
+    card.training_data.description = format!(
+        "local patients, to whom the model {hash} was fitted by added trees, calibration and thresholds; its own training \
+         data stand under training.adapted_from"
+    );
+    card.limits.clone_from(&from.card().limits);
 }
 
-fn training_data(data: &Data) -> TrainingData {
+fn training_data(data: &Data, options: &Options) -> TrainingData {
+    let cross = format!(
+        "figures are cross-validated: {} folds by patient (the same hash), each judged by the boosters that did not see it, \
+         with calibration and thresholds from the other folds",
+        options.folds
+    );
+    let buckets = "bucket = first 8 hex digits of sha256(\"cinc2019:\" + pid), mod 100";
     TrainingData {
         description: "PhysioNet/Computing in Cardiology Challenge 2019 v1.0.0, Early Prediction of Sepsis from Clinical \
                       Data, development part"
@@ -103,32 +81,35 @@ fn training_data(data: &Data) -> TrainingData {
         files: data.files.clone(),
         patients: data.develop.cohort.people.len() as u64,
         rows: data.develop.cohort.labels.len() as u64,
-        split: "bucket = first 8 hex digits of sha256(\"cinc2019:\" + pid), mod 100: 0 to 69 train and choose (patient-level \
-                cross-validation), 70 to 79 are held out and judge, 80 to 99 are in no file"
-            .into(),
+        split: match options.hold_out {
+            true => format!("{buckets}: 0 to 69 train and choose, 70 to 79 are held out and judge, 80 to 99 take no part"),
+            false => format!("{buckets}: 0 to 79 train and choose, 80 to 99 take no part; {cross}"),
+        },
+        held_out: options.hold_out,
     }
 }
 
-fn training(options: &Options, chosen: &Chosen, cross_validated: &Figures) -> serde_json::Value {
+fn training(options: &Options, members: &Members) -> serde_json::Value {
     let parameters: serde_json::Map<_, _> =
         options.settings.parameters.iter().map(|(name, value)| (name.clone(), json!(value))).collect();
     json!({
         "library": "XGBoost 3.4.0",
-        "objective": "binary:logistic; label = sign, weight = size of what an alarm in this row gains over silence in the \
-                      official 2019 utility",
+        "objective": words::objective(options.task),
+        "model": "mean of boosters, one for each fold and repeat, each trained without its fold's patients",
         "parameters": parameters,
-        "rounds": chosen.cross.rounds,
-        "rounds_by_fold": chosen.cross.rounds_by_fold,
+        "rounds": members.rounds,
+        "rounds_by_member": members.rounds_by_member,
         "folds": options.folds,
-        "early_stopping": "utility-weighted logistic loss on the fold's own patients",
-        "cross_validated": cross_validated,
+        "repeats": options.repeats,
+        "early_stopping": "weighted logistic loss on the fold's own patients; the rounds used are the mean of all, and of \
+                           the other folds where a fold's own patients are judged",
     })
 }
 
 fn card_feature(index: usize) -> CardFeature {
     let unit = match features::meaning(index) {
         Some(Meaning::Of(_, Kind::AgeH)) => "h".into(),
-        Some(Meaning::Of(_, Kind::Count)) | None => "1".into(),
+        Some(Meaning::Of(_, Kind::Count | Kind::Count12h | Kind::Rate)) | None => "1".into(),
         Some(Meaning::Of(column, Kind::Slope6h)) => format!("{} per h", column.unit()),
         Some(Meaning::Of(column, _)) => column.unit().into(),
         Some(Meaning::Other(other)) => unit_of(other).into(),
@@ -145,10 +126,14 @@ fn unit_of(other: Other) -> &'static str {
         Other::Iculos
         | Other::HospAdmTime
         | Other::LabAgeH
+        | Other::HoursInHospital
         | Other::HypotensionHours12h
         | Other::FeverHours12h
         | Other::TachycardiaHours12h
         | Other::TachypnoeaHours12h => "h",
+        Other::ChlorideBicarbonate => "mmol/L",
+        Other::Rox => "min",
+        Other::LabsRate | Other::VitalsRate => "/h",
         _ => "1",
     }
 }

@@ -33,7 +33,7 @@ mod tests {
                 sex: "male",
                 unit: "unknown",
                 rows: 0..60,
-                first_label,
+                onset: first_label.map(|first| first + 6),
             };
             let silent = vec![Prediction { p: 0.0, alarm: false }; 60];
             let best: f64 = (0..60).map(|row| gain(first_label, row).max(0.0)).sum();

@@ -1,17 +1,21 @@
-//! What the card says of a model, by the code that runs it and by the code that `medulla model eval` uses.
+//! What the card says of a model, by the code that `medulla model eval` uses.
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 
 use super::Progress;
+use super::choose::{self, Platt};
 use super::table::Table;
-use crate::dataset::Patient;
+use crate::dataset::{Patient, Row};
 use crate::eval::{
     Alerting, BASELINES, Cohort, Person, Prediction, Predictor, Rule, alerting, figures, judge,
 };
 use crate::features::Features;
 use crate::policy::AlertPolicy;
+use crate::task::Task;
 use crate::{Card, Figures, Scorer, Subgroup};
 
+/// Alerts that a ward can bear; the interruptive threshold keeps to it.
+pub(super) const ALERTS_PER_100_PATIENT_DAYS_MAX: f64 = 10.0;
 /// The clock rule, as evaluation has it.
 const CLOCK: &str = BASELINES[0];
 /// Places in the judged cohort.
@@ -19,48 +23,113 @@ const MODEL: usize = 0;
 const INTERRUPTIVE: usize = 1;
 const CLOCK_RULE: usize = 2;
 
+/// From margins to what is said aloud.
+#[derive(Clone, Copy)]
+pub(super) struct Choice {
+    pub calibration: Platt,
+    /// Of the risk.
+    pub threshold: f64,
+    pub interruptive: f64,
+}
+
+/// Every patient judged by members that did not see him, with a choice made on the other folds.
+pub(super) struct OutOfFold {
+    /// Made on all folds: the model's own.
+    pub choice: Choice,
+    watch: Vec<Prediction>,
+    interruptive: Vec<Prediction>,
+}
+
+pub(super) fn out_of_fold(table: &Table, margins: &[f32], folds: &[u32], count: u32) -> Result<OutOfFold> {
+    let choice = choose_on(table, margins, |_| true)?;
+    let silent = Prediction { p: 0.0, alarm: false };
+    let mut judged =
+        OutOfFold { choice, watch: vec![silent; folds.len()], interruptive: vec![silent; folds.len()] };
+    for fold in 0..count {
+        let others = choose_on(table, margins, |row| folds[row] != fold)?;
+        for row in (0..folds.len()).filter(|row| folds[*row] == fold) {
+            let (risk, sufficient) = (others.calibration.risk(margins[row]), table.sufficient[row]);
+            judged.watch[row] = Prediction::of_model(risk, others.threshold, sufficient);
+            judged.interruptive[row] = Prediction::of_model(risk, others.interruptive, sufficient);
+        }
+    }
+    Ok(judged)
+}
+
+/// Of the rows that `belongs` picks, whole patients.
+fn choose_on(table: &Table, margins: &[f32], belongs: impl Fn(usize) -> bool) -> Result<Choice> {
+    let judgeable = |row: &usize| belongs(*row) && table.cohort.judgeable[*row];
+    let rows: Vec<usize> = (0..margins.len()).filter(judgeable).collect();
+    let of = |rows: &[usize]| rows.iter().map(|row| margins[*row]).collect::<Vec<_>>();
+    let labels: Vec<bool> = rows.iter().map(|row| table.cohort.labels[*row]).collect();
+    let calibration = choose::platt(&of(&rows), &labels);
+    let may_alarm: Vec<usize> = rows.iter().copied().filter(|row| table.sufficient[*row]).collect();
+    let gains: Vec<f64> = may_alarm.iter().map(|row| table.gains[*row]).collect();
+    let margin = match table.cohort.task {
+        Task::Sepsis => choose::by_gain(&of(&may_alarm), &gains),
+        _ => choose::by_f1(&of(&may_alarm), &gains),
+    };
+    let margin = margin.context("no alarm would gain anything: nothing to choose a threshold by")?;
+    let threshold = calibration.risk(margin);
+    let people: Vec<&Person> =
+        table.cohort.people.iter().filter(|person| belongs(person.rows.start)).collect();
+    let risks: Vec<f64> = margins.iter().map(|margin| calibration.risk(*margin)).collect();
+    let chosen_from: Vec<f64> = may_alarm.iter().map(|row| risks[*row]).collect();
+    let interruptive = choose::interruptive(&chosen_from, threshold, |threshold| {
+        alerts_per_100_patient_days(table, &people, &risks, threshold) <= ALERTS_PER_100_PATIENT_DAYS_MAX
+    });
+    Ok(Choice { calibration, threshold, interruptive })
+}
+
+fn alerts_per_100_patient_days(table: &Table, people: &[&Person], risks: &[f64], threshold: f64) -> f64 {
+    let policy = AlertPolicy::default();
+    let mut alerts = Alerting::default();
+    for person in people {
+        let said = |row| Prediction::of_model(risks[row], threshold, table.sufficient[row]);
+        let said: Vec<Prediction> = person.rows.clone().map(said).collect();
+        alerting(&mut alerts, &policy, &table.cohort, person, &said);
+    }
+    alerts.alerts_per_100_patient_days().unwrap_or(0.0)
+}
+
+/// Fills in the card's figures from predictions out of fold.
+pub(super) fn cross_validated(card: &mut Card, table: &mut Table, judged: OutOfFold) -> Result<()> {
+    let clock: Rule = CLOCK.parse()?;
+    let nothing = Features { values: Vec::new() };
+    let of_clock =
+        |iculos: &u32| clock.predict(&Row { values: Row::EMPTY, iculos: *iculos, label: false }, &nothing);
+    let clock = table.cohort.iculos.iter().map(of_clock).collect();
+    table.cohort.judged = vec![judged.watch, judged.interruptive, clock];
+    fill_in(card, &table.cohort);
+    Ok(())
+}
+
 /// Fills in the card's figures: `scorer` is the model as it was written and read again, `test` the patients who took no
 /// part in its making.
 pub(super) fn held_out(
     card: &mut Card,
     scorer: &Scorer,
+    task: Task,
     test: Vec<Patient>,
     progress: &dyn Progress,
-) -> Result<()> {
+) -> Result<Cohort> {
     let clock: Rule = CLOCK.parse()?;
     let threshold = card.interruptive_threshold.value;
     let interruptive = |row: &_, features: &Features| {
         Prediction::of_model(scorer.predict(row, features).p, threshold, features.sufficient())
     };
-    let cohort = judge(test.into_iter().map(Ok), &[scorer, &interruptive, &clock], |done| {
+    let cohort = judge(test.into_iter().map(Ok), task, &[scorer, &interruptive, &clock], |done| {
         progress.at(done as u64, "");
     })?;
-    card.held_out = figures(&cohort, MODEL, everybody);
-    card.held_out_interruptive = Some(figures(&cohort, INTERRUPTIVE, everybody));
-    card.clock_rule = of_clock(&cohort, everybody);
-    card.subgroups = subgroups(&cohort);
-    Ok(())
+    fill_in(card, &cohort);
+    Ok(cohort)
 }
 
-/// Out-of-fold risks of the table's rows under `threshold`.
-pub(super) fn cross_validated(table: &mut Table, risks: &[f64], threshold: f64) -> Figures {
-    table.cohort.judged = vec![said(table, risks, threshold)];
-    figures(&table.cohort, MODEL, everybody)
-}
-
-pub(super) fn alerts_per_100_patient_days(table: &Table, risks: &[f64], threshold: f64) -> f64 {
-    let (said, policy) = (said(table, risks, threshold), AlertPolicy::default());
-    let mut alerts = Alerting::default();
-    for person in &table.cohort.people {
-        let rows = person.rows.clone();
-        alerting(&mut alerts, &policy, person, &table.cohort.iculos[rows.clone()], &said[rows]);
-    }
-    alerts.alerts_per_100_patient_days().unwrap_or(0.0)
-}
-
-fn said(table: &Table, risks: &[f64], threshold: f64) -> Vec<Prediction> {
-    let rows = risks.iter().zip(&table.sufficient);
-    rows.map(|(risk, sufficient)| Prediction::of_model(*risk, threshold, *sufficient)).collect()
+fn fill_in(card: &mut Card, cohort: &Cohort) {
+    card.held_out = figures(cohort, MODEL, everybody);
+    card.held_out_interruptive = Some(figures(cohort, INTERRUPTIVE, everybody));
+    card.clock_rule = of_clock(cohort, everybody);
+    card.subgroups = subgroups(cohort);
 }
 
 fn everybody(_: &Person) -> bool {

@@ -1,32 +1,52 @@
-//! Training with libxgboost (feature `train`): 2019 data in, a model directory out.
+//! Training with libxgboost (feature `train`): data in, a model directory out.
 //!
-//! Patients of the buckets 0 to 69 train and choose, by patient-level cross-validation: rounds, calibration and
-//! threshold come from predictions of models that did not see the patient. Buckets 70 to 79 judge, once, at the end.
+//! The model is the mean of boosters that were each trained without the patients of one fold. Every patient is judged by
+//! those boosters alone that did not see him; calibration, thresholds and figures come from these predictions, and those
+//! of a fold's patients from thresholds and calibration chosen on the other folds. With [`Options::hold_out`] the
+//! buckets 70 to 79 take no part in any of it and judge, once, at the end.
 
+mod adapt;
 mod boost;
 mod choose;
 mod describe;
 mod gain;
 mod judge;
+mod merge;
+mod random;
 mod synthetic;
 mod table;
+mod words;
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, ensure};
+use xgb::Booster;
 
+use crate::drift::Baseline;
 use crate::features::NAMES;
-use crate::{Card, Golden, Model, Scorer};
+use crate::task::Task;
+use crate::{Card, Golden, Model, Scorer, report};
 
+pub use adapt::adapt;
 pub use boost::Settings;
 pub use gain::gain;
 
+#[derive(Clone)]
 pub struct Options {
+    pub task: Task,
     /// `.csv` or `.csv.zst` in the form of [`crate::dataset::HEADER`].
     pub files: Vec<PathBuf>,
     /// The model directory; made if it is missing.
     pub out: PathBuf,
     pub folds: u32,
+    /// Boosters for each fold.
+    pub repeats: u32,
+    /// Keeps the buckets 70 to 79 out of training, to judge.
+    pub hold_out: bool,
+    /// Fit data of one hospital as closely as those of several; without it such a model is kept coarse, so that it holds
+    /// better at the next hospital.
+    pub local: bool,
     pub settings: Settings,
 }
 
@@ -36,48 +56,101 @@ pub trait Progress: Sync {
     fn at(&self, done: u64, note: &str);
 }
 
-/// Trains the sepsis model, writes `model.ubj`, `card.json` and `golden.json`, and loads them as `medulla run` would.
-pub fn sepsis(options: &Options, progress: &dyn Progress) -> Result<Card> {
-    ensure!(options.folds >= 2, "cross-validation needs at least 2 folds");
-    let mut data = table::read(&options.files, progress)?;
-    ensure!(
-        data.develop.cohort.people.len() >= 100,
-        "{} patients are too few to train on",
-        data.develop.cohort.people.len()
-    );
-    ensure!(
-        data.develop.cohort.people.iter().any(|person| person.first_label.is_some()),
-        "no septic patient in the data"
-    );
-    let folds: Vec<u32> = data.develop.row_folds(options.folds);
-    let ranges = synthetic::ranges(&data.develop.values, NAMES.len());
-    let mut matrix = boost::matrix(&data.develop)?;
-    // libxgboost has its own copy now; this one is more than a gigabyte.
+/// Trains a model, writes `model.ubj`, `card.json`, `golden.json` and `report.html`, and loads them as `medulla run` would.
+pub fn train(options: &Options, progress: &dyn Progress) -> Result<Card> {
+    ensure!(options.folds >= 2 && options.repeats >= 1, "training needs at least 2 folds and 1 repeat");
+    let data = table::read(options, (0..NAMES.len()).collect(), progress)?;
+    check(&data.develop)?;
+    let hospitals: BTreeSet<char> = data.develop.cohort.people.iter().map(|person| person.hospital).collect();
+    let settings = match options.local || hospitals.len() > 1 {
+        true => options.settings.clone(),
+        false => options.settings.portable(),
+    };
+    let options = &Options { settings, ..options.clone() };
+    let folds = data.develop.row_folds(options.folds);
+    let members = boost::train(&data.develop, &folds, None, options, progress)?;
+    let merged = Booster::load_buffer(&merge::mean(&members.files()?)?)?;
+    finish(data, &folds, options, Made { members, merged, from: None }, progress)
+}
+
+/// What training came to.
+struct Made {
+    members: boost::Members,
+    merged: Booster,
+    /// The model that was adapted.
+    from: Option<Model>,
+}
+
+/// Chooses, judges and writes.
+fn finish(
+    mut data: table::Data,
+    folds: &[u32],
+    options: &Options,
+    made: Made,
+    progress: &dyn Progress,
+) -> Result<Card> {
+    let ranges = synthetic::ranges(&data.develop.values, data.develop.features.len());
+    let (sample, baseline) = (sample(&data.develop), baseline(&data.develop));
+    // More than a gigabyte that nobody asks for any more.
     data.develop.values = Vec::new();
 
-    let cross = boost::cross_validate(&mut matrix, &data.develop, &folds, options, progress)?;
-    let table = &data.develop;
-    let threshold_margin =
-        choose::threshold(&table.may_alarm(&cross.margins), &table.may_alarm(&table.gains)).context(
-            "no alarm of the cross-validated models would gain anything: nothing to choose a threshold by",
-        )?;
-    let calibration = choose::platt(&cross.margins, &table.cohort.labels);
-    progress.stage("training on all folds", u64::from(cross.rounds));
-    let booster = boost::fit(&mut matrix, &data.develop, &options.settings, cross.rounds, progress)?;
-    drop(matrix);
-
-    let golden = synthetic::golden(&booster, &ranges)?;
-    let model = booster.save_buffer(true)?;
-    let chosen = describe::Chosen { cross: &cross, threshold_margin, calibration };
-    let mut card = describe::card(&mut data, options, &chosen);
-    progress.stage("judging", data.test.len() as u64);
-    // The model as it will be read, and not libxgboost, so that the card tells what will be seen of it.
-    let unjudged = files(&model, &card, &golden)?;
-    judge::held_out(&mut card, &Scorer::model(load(&unjudged)?)?, data.test, progress)?;
+    let golden = synthetic::golden(&made.merged, &ranges)?;
+    let model = made.merged.save_buffer(true)?;
+    let judged = judge::out_of_fold(&data.develop, &made.members.margins, folds, options.folds)?;
+    let mut card = describe::card(&data, options, &made.members, &judged);
+    if let Some(from) = &made.from {
+        describe::adapted(&mut card, from);
+    }
+    card.drift = baseline;
+    judge::cross_validated(&mut card, &mut data.develop, judged)?;
+    let mut cohort = std::mem::take(&mut data.develop.cohort);
+    if options.hold_out {
+        progress.stage("judging the held-out patients", data.test.len() as u64);
+        // The model as it will be read, and not libxgboost, so that the card tells what will be seen of it.
+        let scorer = Scorer::model(load(&files(&model, &card, &golden)?)?)?;
+        cohort = judge::held_out(&mut card, &scorer, options.task, std::mem::take(&mut data.test), progress)?;
+    }
     let judged = files(&model, &card, &golden)?;
-    load(&judged)?;
-    write(options, &judged)?;
+    let contributions = contributions(&load(&judged)?, &sample)?;
+    write(options, &judged, &report::html(&card, &cohort, &contributions))?;
     Ok(card)
+}
+
+/// Rows of which contributions are shown.
+const EXPLAINED: usize = 400;
+const SHOWN: usize = 25;
+
+fn sample(table: &table::Table) -> Vec<Vec<f32>> {
+    let rows = table.gains.len();
+    (0..rows).step_by(rows.div_ceil(EXPLAINED).max(1)).map(|row| table.row(row).to_vec()).collect()
+}
+
+/// `None` where the model does not look at all of [`NAMES`], such as one from elsewhere that was adapted.
+fn baseline(table: &table::Table) -> Option<Baseline> {
+    let all = table.features.iter().copied().eq(0..NAMES.len());
+    all.then(|| Baseline::of(|| table.values.chunks_exact(NAMES.len())))
+}
+
+/// Features by their mean absolute contribution, strongest first.
+fn contributions(model: &Model, rows: &[Vec<f32>]) -> Result<Vec<(String, f64)>> {
+    let mut sums: Vec<(String, f64)> = model.feature_names().map(|name| (name.to_owned(), 0.0)).collect();
+    for row in rows {
+        for (sum, weight) in sums.iter_mut().zip(model.explain(row)?) {
+            sum.1 += weight.abs() / rows.len() as f64;
+        }
+    }
+    sums.sort_by(|a, b| b.1.total_cmp(&a.1));
+    sums.truncate(SHOWN);
+    Ok(sums)
+}
+
+fn check(table: &table::Table) -> Result<()> {
+    let patients = table.cohort.people.len();
+    ensure!(patients >= 100, "{patients} patients are too few to train on");
+    let task = table.cohort.task.name();
+    ensure!(table.cohort.labels.contains(&true), "no patient with the event of {task} in the data");
+    ensure!(table.gains.iter().any(|gain| *gain < 0.0), "no patient without the event of {task} in the data");
+    Ok(())
 }
 
 type Files = [(&'static str, Vec<u8>); 3];
@@ -93,9 +166,10 @@ fn load(files: &Files) -> Result<Model> {
     Model::load(&files).context("the trained model does not load; nothing was written")
 }
 
-fn write(options: &Options, files: &Files) -> Result<()> {
+fn write(options: &Options, files: &Files, report: &str) -> Result<()> {
     std::fs::create_dir_all(&options.out).with_context(|| format!("making {}", options.out.display()))?;
-    for (name, bytes) in files {
+    let files = files.iter().map(|(name, bytes)| (*name, bytes.as_slice()));
+    for (name, bytes) in files.chain([("report.html", report.as_bytes())]) {
         let path = options.out.join(name);
         std::fs::write(&path, bytes).with_context(|| format!("writing {}", path.display()))?;
     }

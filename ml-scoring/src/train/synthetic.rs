@@ -3,6 +3,7 @@
 use anyhow::{Result, ensure};
 use xgb::{Booster, DMatrix};
 
+use super::random::Random;
 use crate::{Golden, GoldenRow};
 
 const ROWS: usize = 16;
@@ -56,18 +57,4 @@ pub(super) fn golden(booster: &Booster, ranges: &[(f32, f32)]) -> Result<Golden>
 /// Three digits are enough and short to write.
 fn rounded(value: f32) -> f32 {
     format!("{value:.2e}").parse().unwrap_or(value)
-}
-
-/// SplitMix64, so that the same data give the same rows.
-struct Random(u64);
-
-impl Random {
-    /// 0 to 1.
-    fn unit(&mut self) -> f64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((z ^ (z >> 31)) >> 11) as f64 / (1u64 << 53) as f64
-    }
 }

@@ -2,40 +2,50 @@
 
 use std::fs::File;
 use std::io::{BufReader, Read};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use sha2::{Digest, Sha256};
 
-use super::{Progress, gain};
+use super::{Options, Progress, gain};
 use crate::DataFile;
 use crate::dataset::{self, INTERNAL_TEST, Patient};
 use crate::eval::{Cohort, Person};
-use crate::features::N;
+use crate::task::{Task, Truth};
 
 /// Patients whose features are computed side by side.
 const CHUNK: usize = 256;
 
 pub(super) struct Data {
-    /// Buckets before the internal test.
     pub develop: Table,
-    /// The internal test: judged once, at the end.
+    /// Patients who only judge, with [`Options::hold_out`].
     pub test: Vec<Patient>,
     pub files: Vec<DataFile>,
 }
 
-#[derive(Default)]
 pub(super) struct Table {
-    /// Row after row, [`N`] values each.
+    /// Indices in [`crate::features::NAMES`] of what the model looks at.
+    pub features: Vec<usize>,
+    /// Row after row, as many values as `features`.
     pub values: Vec<f32>,
     pub cohort: Cohort,
-    /// See [`gain`].
+    /// What an alarm in the row gains (sign: label, size: weight); 0 = the row teaches nothing.
     pub gains: Vec<f64>,
-    /// Whether a model may speak of the row: [`Features::sufficient`].
+    /// Whether a model may speak of the row: [`crate::Features::sufficient`].
     pub sufficient: Vec<bool>,
 }
 
 impl Table {
+    pub fn new(task: Task, features: Vec<usize>) -> Table {
+        let cohort = Cohort { task, ..Cohort::default() };
+        Table { features, values: Vec::new(), cohort, gains: Vec::new(), sufficient: Vec::new() }
+    }
+
+    pub fn row(&self, row: usize) -> &[f32] {
+        let width = self.features.len();
+        &self.values[row * width..(row + 1) * width]
+    }
+
     /// For each row the fold of its patient.
     pub fn row_folds(&self, folds: u32) -> Vec<u32> {
         let fold =
@@ -43,17 +53,32 @@ impl Table {
         self.cohort.people.iter().flat_map(fold).collect()
     }
 
-    /// Of the rows that may alarm at all, as the scorer will have it.
-    pub fn may_alarm<T: Copy>(&self, of_rows: &[T]) -> Vec<T> {
-        of_rows.iter().zip(&self.sufficient).filter(|(_, may)| **may).map(|(row, _)| *row).collect()
+    /// For each row whether the event ever comes to its patient.
+    pub fn of_event(&self) -> Vec<bool> {
+        let came = |person: &Person| {
+            let came = person.onset.is_some() || self.cohort.labels[person.rows.clone()].contains(&true);
+            std::iter::repeat_n(came, person.rows.len())
+        };
+        self.cohort.people.iter().flat_map(came).collect()
     }
 
     fn add(&mut self, patient: &Patient, rows: Rows) {
-        let first_label = patient.first_label();
-        self.gains.extend((0..patient.rows.len()).map(|row| gain(first_label, row)));
+        let task = self.cohort.task;
+        let truth = task.truth(patient);
+        self.gains.extend((0..patient.rows.len()).map(|row| gain_of(task, patient, &truth, row)));
         self.values.extend_from_slice(&rows.values);
         self.sufficient.extend_from_slice(&rows.sufficient);
         self.cohort.push(patient);
+    }
+}
+
+/// The official utility where the task has one, else right or wrong.
+fn gain_of(task: Task, patient: &Patient, truth: &Truth, row: usize) -> f64 {
+    match (task, truth.rows[row]) {
+        (Task::Sepsis, _) => gain(patient.first_label(), row),
+        (_, Some(true)) => 1.0,
+        (_, Some(false)) => -1.0,
+        (_, None) => 0.0,
     }
 }
 
@@ -64,23 +89,27 @@ struct Rows {
 }
 
 impl Rows {
-    fn of(patient: &Patient) -> Rows {
+    fn of(patient: &Patient, features: &[usize]) -> Rows {
         let hours = patient.rows.len();
-        let mut rows = Rows { values: Vec::with_capacity(hours * N), sufficient: Vec::with_capacity(hours) };
-        patient.for_each_hour(|_, _, features| {
-            rows.values.extend_from_slice(&features.values);
-            rows.sufficient.push(features.sufficient());
+        let mut rows = Rows {
+            values: Vec::with_capacity(hours * features.len()),
+            sufficient: Vec::with_capacity(hours),
+        };
+        patient.for_each_hour(|_, _, all| {
+            rows.values.extend(features.iter().map(|feature| all.values[*feature]));
+            rows.sufficient.push(all.sufficient());
         });
         rows
     }
 }
 
-pub(super) fn read(paths: &[PathBuf], progress: &dyn Progress) -> Result<Data> {
-    let mut data = Data { develop: Table::default(), test: Vec::new(), files: Vec::new() };
-    for path in paths {
+pub(super) fn read(options: &Options, features: Vec<usize>, progress: &dyn Progress) -> Result<Data> {
+    let mut data = Data { develop: Table::new(options.task, features), test: Vec::new(), files: Vec::new() };
+    for path in &options.files {
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         data.files.push(DataFile { name, sha256: sha256(path)? });
-        read_file(path, &mut data, progress).with_context(|| format!("{}", path.display()))?;
+        read_file(path, options.hold_out, &mut data, progress)
+            .with_context(|| format!("{}", path.display()))?;
     }
     Ok(data)
 }
@@ -92,7 +121,7 @@ fn sha256(path: &Path) -> Result<String> {
     Ok(hex::encode(digest.finalize()))
 }
 
-fn read_file(path: &Path, data: &mut Data, progress: &dyn Progress) -> Result<()> {
+fn read_file(path: &Path, hold_out: bool, data: &mut Data, progress: &dyn Progress) -> Result<()> {
     let file = File::open(path)?;
     progress.stage(
         &format!("reading {}", data.files.last().map_or("", |file| &file.name)),
@@ -108,10 +137,10 @@ fn read_file(path: &Path, data: &mut Data, progress: &dyn Progress) -> Result<()
     for patient in dataset::read(BufReader::with_capacity(1 << 20, reader)) {
         let patient = patient?;
         match dataset::bucket(&patient.pid) {
-            bucket if INTERNAL_TEST.contains(&bucket) => data.test.push(patient),
-            bucket if bucket < INTERNAL_TEST.start => chunk.push(patient),
             // Patients from 80 on are set aside for others to judge by, wherever they turn up.
-            _ => {}
+            bucket if bucket >= INTERNAL_TEST.end => {}
+            bucket if hold_out && INTERNAL_TEST.contains(&bucket) => data.test.push(patient),
+            _ => chunk.push(patient),
         }
         if chunk.len() == CHUNK {
             add_chunk(&chunk, &mut data.develop);
@@ -124,9 +153,11 @@ fn read_file(path: &Path, data: &mut Data, progress: &dyn Progress) -> Result<()
 
 fn add_chunk(patients: &[Patient], table: &mut Table) {
     let (front, back) = patients.split_at(patients.len().div_ceil(2));
+    let features = &table.features;
     let computed: Vec<Rows> = std::thread::scope(|scope| {
-        let other = scope.spawn(|| back.iter().map(Rows::of).collect::<Vec<_>>());
-        let mut all: Vec<_> = front.iter().map(Rows::of).collect();
+        let other =
+            scope.spawn(|| back.iter().map(|patient| Rows::of(patient, features)).collect::<Vec<_>>());
+        let mut all: Vec<_> = front.iter().map(|patient| Rows::of(patient, features)).collect();
         match other.join() {
             Ok(back) => all.extend(back),
             Err(panic) => std::panic::resume_unwind(panic),

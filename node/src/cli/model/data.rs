@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use indicatif::ProgressBar;
-use ml_scoring::dataset;
+use ml_scoring::Task;
+use ml_scoring::dataset::{self, Patient};
 use ml_scoring::eval::{Cohort, Predictor, judge};
 
 fn open(file: &Path) -> anyhow::Result<Box<dyn BufRead>> {
@@ -33,8 +34,26 @@ impl Patients {
     }
 }
 
+/// Every patient of the files, one after the other.
+pub fn for_each(
+    files: &[PathBuf],
+    patients: Patients,
+    mut visit: impl FnMut(&Patient),
+) -> anyhow::Result<()> {
+    for file in files {
+        for patient in dataset::read(open(file)?) {
+            let patient = patient.with_context(|| file.display().to_string())?;
+            if patients.include(&patient.pid) {
+                visit(&patient);
+            }
+        }
+    }
+    Ok(())
+}
+
 fn judge_file(
     file: &Path,
+    task: Task,
     patients: Patients,
     predictors: &[&dyn Predictor],
     bar: &ProgressBar,
@@ -43,20 +62,21 @@ fn judge_file(
     // What cannot be read ends the reading, whomever it is about.
     let included = dataset::read(open(file)?)
         .filter(|patient| patient.as_ref().map_or(true, |patient| patients.include(&patient.pid)));
-    judge(included, predictors, |done| bar.set_position(before + done as u64))
+    judge(included, task, predictors, |done| bar.set_position(before + done as u64))
         .with_context(|| file.display().to_string())
 }
 
 /// Lets every predictor judge every hour; all files as one cohort, in the order given.
 pub fn judge_files(
     files: &[PathBuf],
+    task: Task,
     patients: Patients,
     predictors: &[&dyn Predictor],
     bar: &ProgressBar,
 ) -> anyhow::Result<Cohort> {
-    let mut all = Cohort { judged: vec![Vec::new(); predictors.len()], ..Cohort::default() };
+    let mut all = Cohort { task, judged: vec![Vec::new(); predictors.len()], ..Cohort::default() };
     for file in files {
-        append(&mut all, judge_file(file, patients, predictors, bar)?);
+        append(&mut all, judge_file(file, task, patients, predictors, bar)?);
     }
     Ok(all)
 }
@@ -69,6 +89,7 @@ fn append(all: &mut Cohort, more: Cohort) {
     }));
     all.iculos.extend(more.iculos);
     all.labels.extend(more.labels);
+    all.judgeable.extend(more.judgeable);
     for (table, rows) in all.judged.iter_mut().zip(more.judged) {
         table.extend(rows);
     }

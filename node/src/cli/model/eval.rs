@@ -3,7 +3,8 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use anyhow::bail;
+use anyhow::{Context, bail};
+use ml_scoring::Task;
 use ml_scoring::eval::{self, BASELINES, Options, Predictor, Report, Rule};
 
 use super::data::{self, Patients};
@@ -26,6 +27,9 @@ pub struct Args {
     /// A rule instead of a model
     #[arg(long, value_name = "R")]
     rule: Option<String>,
+    /// What a rule is judged by: sepsis, aki, hypotension (a model's card says it)
+    #[arg(long, value_name = "T", conflicts_with = "model", default_value = "sepsis")]
+    task: Task,
     /// A second model folder (or rule): a paired comparison on the same patients
     #[arg(long, value_name = "M2")]
     against: Option<String>,
@@ -46,27 +50,36 @@ pub struct Args {
 /// What is evaluated, with what its card says.
 struct Judge {
     predictor: Box<dyn Predictor>,
-    task: String,
+    task: Task,
     threshold: Option<f64>,
+    /// The patients of `--held-out` took no part in its training.
+    held_out: bool,
 }
 
 pub fn execute(args: &Args) -> anyhow::Result<Verdict> {
     let judge = match (&args.model, &args.rule) {
         (Some(folder), _) => model(folder)?,
-        (None, Some(text)) => rule(text)?,
+        (None, Some(text)) => rule(text, args.task)?,
         (None, None) => return Err(Usage("give --model or --rule".into()).into()),
     };
-    let other = args.against.as_deref().map(either).transpose()?;
+    let other = args.against.as_deref().map(|text| either(text, judge.task)).transpose()?;
+    for judge in [Some(&judge), other.as_ref()].into_iter().flatten() {
+        if args.held_out && !judge.held_out {
+            bail!(
+                "the patients of --held-out took part in the training of this model, which would flatter it; its card has \
+                 cross-validated figures, and `model train … -- --hold-out` keeps these patients out"
+            );
+        }
+    }
     let baselines: Vec<Rule> = BASELINES.iter().filter_map(|text| text.parse().ok()).collect();
     let mut predictors: Vec<&dyn Predictor> = vec![&*judge.predictor];
     predictors.extend(baselines.iter().map(|rule| rule as &dyn Predictor));
 
     let patients = if args.held_out { Patients::HeldOut } else { Patients::All };
     let bar = progress::counter("patients judged");
-    let cohort = data::judge_files(&args.data, patients, &predictors, &bar)?;
+    let cohort = data::judge_files(&args.data, judge.task, patients, &predictors, &bar)?;
     bar.finish_and_clear();
     let options = Options {
-        task: judge.task,
         threshold: judge.threshold,
         baselines: BASELINES.iter().map(|text| (*text).to_owned()).collect(),
         bootstrap_samples: args.bootstrap,
@@ -75,7 +88,7 @@ pub fn execute(args: &Args) -> anyhow::Result<Verdict> {
     let bar = progress::counter("bootstrap samples");
     let mut report = eval::report(&cohort, &options, |done, _| bar.set_position(done as u64));
     if let Some(other) = other {
-        let second = data::judge_files(&args.data, patients, &[&*other.predictor], &bar)?;
+        let second = data::judge_files(&args.data, judge.task, patients, &[&*other.predictor], &bar)?;
         report.against = eval::against(&cohort, &second, &options);
         if report.against.is_none() {
             bail!("the files changed between the two readings; run it again");
@@ -88,18 +101,20 @@ pub fn execute(args: &Args) -> anyhow::Result<Verdict> {
 
 fn model(folder: &Path) -> anyhow::Result<Judge> {
     let model = models::load(folder)?;
-    let (task, threshold) = (model.card().task.clone(), Some(model.threshold()));
-    Ok(Judge { predictor: Box::new(ml_scoring::Scorer::model(model)?), task, threshold })
+    let card = model.card();
+    let task = card.task.parse().with_context(|| format!("{}: nothing to judge it by", folder.display()))?;
+    let (threshold, held_out) = (Some(model.threshold()), card.training_data.held_out);
+    Ok(Judge { predictor: Box::new(ml_scoring::Scorer::model(model)?), task, threshold, held_out })
 }
 
-fn rule(text: &str) -> anyhow::Result<Judge> {
+fn rule(text: &str, task: Task) -> anyhow::Result<Judge> {
     let rule: Rule = text.parse().map_err(|error| Usage(format!("{text}: {error}")))?;
-    Ok(Judge { predictor: Box::new(rule), task: Options::default().task, threshold: None })
+    Ok(Judge { predictor: Box::new(rule), task, threshold: None, held_out: true })
 }
 
-fn either(text: &str) -> anyhow::Result<Judge> {
+fn either(text: &str, task: Task) -> anyhow::Result<Judge> {
     let folder = Path::new(text);
-    if folder.is_dir() { model(folder) } else { rule(text) }
+    if folder.is_dir() { model(folder) } else { rule(text, task) }
 }
 
 fn show(report: &Report, json: bool) -> anyhow::Result<()> {

@@ -1,24 +1,30 @@
-//! `medulla model …`: train, score, evaluate.
+//! `medulla model …`: train, adapt, score, evaluate, compare with what was trained on.
 
+mod adapt;
 mod data;
+mod drift;
 mod eval;
 mod score;
 mod train;
 
 use super::Verdict;
 
-/// Train, score and evaluate models
+/// Train, adapt, score and evaluate models
 #[derive(clap::Subcommand)]
 pub enum Command {
     Train(train::Args),
+    Adapt(adapt::Args),
     Score(score::Args),
     Eval(eval::Args),
+    Drift(drift::Args),
 }
 
 pub fn execute(command: &Command) -> anyhow::Result<Verdict> {
     match command {
         Command::Train(args) => train::execute(args),
+        Command::Adapt(args) => adapt::execute(args),
         Command::Score(args) => score::execute(args),
         Command::Eval(args) => eval::execute(args),
+        Command::Drift(args) => drift::execute(args),
     }
 }

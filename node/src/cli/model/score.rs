@@ -3,6 +3,7 @@
 use std::io::Write;
 use std::path::PathBuf;
 
+use ml_scoring::Task;
 use ml_scoring::eval::write_csv;
 
 use super::data::{self, Patients};
@@ -26,7 +27,9 @@ pub struct Args {
 pub fn execute(args: &Args) -> anyhow::Result<Verdict> {
     let scorer = models::scorer(&args.model)?;
     let bar = progress::counter("patients scored");
-    let cohort = data::judge_files(&args.data, Patients::All, &[&scorer], &bar)?;
+    // Rows are written whatever the task can judge of them, so that a task of somebody's own is no obstacle.
+    let task = scorer.task().parse::<Task>().unwrap_or_default();
+    let cohort = data::judge_files(&args.data, task, Patients::All, &[&scorer], &bar)?;
     bar.finish_and_clear();
     let mut out = out::stdout();
     write_csv(&cohort, 0, &mut out)?;

@@ -16,7 +16,7 @@ const PROGRAM: &str = "medulla-train";
     cinc2019_B_dev.csv.zst --out models/sepsis\n\n\
     Runs the program medulla-train, found beside medulla or in PATH: training alone needs libxgboost.")]
 pub struct Args {
-    /// What to predict: sepsis
+    /// What to predict: sepsis, aki, hypotension
     #[arg(long, value_name = "T")]
     task: String,
     /// PhysioNet/CinC 2019 files, .csv or .csv.zst
@@ -31,6 +31,14 @@ pub struct Args {
 }
 
 pub fn execute(args: &Args) -> anyhow::Result<Verdict> {
+    hand_over(|command| {
+        command.arg("--task").arg(&args.task).arg("--data").args(&args.data).arg("--out").arg(&args.out);
+        command.args(&args.more);
+    })
+}
+
+/// Becomes medulla-train with the arguments that `fill` adds.
+pub(super) fn hand_over(fill: impl FnOnce(&mut Command)) -> anyhow::Result<Verdict> {
     let program = find().ok_or_else(|| {
         anyhow!(
             "{PROGRAM} is neither beside medulla nor in PATH; build it with \
@@ -38,8 +46,7 @@ pub fn execute(args: &Args) -> anyhow::Result<Verdict> {
         )
     })?;
     let mut command = Command::new(&program);
-    command.arg("--task").arg(&args.task).arg("--data").args(&args.data).arg("--out").arg(&args.out);
-    command.args(&args.more);
+    fill(&mut command);
     // Only comes back when it could not start.
     let error = command.exec();
     Err(anyhow!("cannot start {}: {error}", program.display()))

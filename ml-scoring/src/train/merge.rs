@@ -1,0 +1,82 @@
+//! Several boosters as one model file whose margin is the mean of theirs: every tree with its leaves divided by the
+//! number of boosters.
+
+use anyhow::{Context, Result, ensure};
+use serde_json::{Value, json};
+
+/// The model of `base` with the mean of the boosters added to its margin. `base` keeps its own base score; the boosters
+/// were trained from its margins, so theirs plays no part.
+pub(super) fn onto(base: &[u8], files: &[Vec<u8>]) -> Result<Vec<u8>> {
+    let mut merged: Value = serde_json::from_slice(base).context("the model's file")?;
+    let mut all = trees(&mut merged)?;
+    for file in files {
+        let mut document = serde_json::from_slice(file).context("a member's file")?;
+        let mut more = trees(&mut document)?;
+        for tree in &mut more {
+            scale(tree, 1.0 / files.len() as f32)?;
+        }
+        all.append(&mut more);
+    }
+    assemble(merged, all)
+}
+
+/// Takes and gives JSON model files of one libxgboost, with the same features and the same `base_score`.
+pub(super) fn mean(files: &[Vec<u8>]) -> Result<Vec<u8>> {
+    let mut documents =
+        files.iter().map(|file| serde_json::from_slice::<Value>(file).context("a member's file"));
+    let mut merged = documents.next().context("no member to merge")??;
+    let share = 1.0 / files.len() as f32;
+    let base = base_score(&merged).clone();
+    let mut trees = trees(&mut merged)?;
+    for document in documents {
+        let mut document = document?;
+        ensure!(*base_score(&document) == base, "the members begin at different base scores");
+        trees.append(&mut self::trees(&mut document)?);
+    }
+    for tree in &mut trees {
+        scale(tree, share)?;
+    }
+    assemble(merged, trees)
+}
+
+fn assemble(mut merged: Value, mut trees: Vec<Value>) -> Result<Vec<u8>> {
+    for (id, tree) in trees.iter_mut().enumerate() {
+        tree["id"] = json!(id);
+    }
+    let model = &mut merged["learner"]["gradient_booster"]["model"];
+    model["gbtree_model_param"]["num_trees"] = json!(trees.len().to_string());
+    model["iteration_indptr"] = (0..=trees.len()).collect();
+    model["tree_info"] = json!(vec![0; trees.len()]);
+    model["trees"] = Value::Array(trees);
+    Ok(serde_json::to_vec(&merged)?)
+}
+
+fn base_score(document: &Value) -> &Value {
+    &document["learner"]["learner_model_param"]["base_score"]
+}
+
+fn trees(document: &mut Value) -> Result<Vec<Value>> {
+    match document["learner"]["gradient_booster"]["model"]["trees"].take() {
+        Value::Array(trees) => Ok(trees),
+        _ => anyhow::bail!("a member's file has no trees"),
+    }
+}
+
+/// A leaf's value stands where the others have their threshold.
+fn scale(tree: &mut Value, share: f32) -> Result<()> {
+    let is_leaf: Vec<bool> = tree["left_children"]
+        .as_array()
+        .context("a tree has no children")?
+        .iter()
+        .map(|child| child.as_i64() == Some(-1))
+        .collect();
+    for name in ["split_conditions", "base_weights"] {
+        let numbers = tree[name].as_array_mut().with_context(|| format!("a tree has no {name}"))?;
+        for (number, is_leaf) in numbers.iter_mut().zip(&is_leaf) {
+            if *is_leaf || name == "base_weights" {
+                *number = json!(number.as_f64().context("a number")? as f32 * share);
+            }
+        }
+    }
+    Ok(())
+}
