@@ -41,12 +41,12 @@ pub(crate) struct Packer {
 
 impl Packer {
     /// One batch of all drafts; a single large one becomes several. Waits until enough sites hold the subjects' keys.
-    /// `None`: the runtime is going down.
+    /// Gives the drafts back. `None`: the runtime is going down.
     pub(crate) async fn pack(
         &self,
         position: Position,
         drafts: Vec<Draft>,
-    ) -> Option<Result<Packed, LedgerError>> {
+    ) -> Option<Result<(Packed, Vec<Draft>), LedgerError>> {
         // What the ledger itself has to say is not sealed.
         let sealed = drafts.iter().filter(|draft| draft.kind < OWN_KINDS);
         let subjects: Vec<Subject> = sealed.map(|draft| draft.subject).collect();
@@ -56,7 +56,8 @@ impl Packer {
         };
         let packer = self.clone();
         // Whoever retires one of these keys from here on says so in a later batch.
-        blocking::run(move || packer.seal(&position, &drafts, &ready)).await.ok()
+        let seal = move || packer.seal(&position, &drafts, &ready).map(|packed| (packed, drafts));
+        blocking::run(seal).await.ok()
     }
 
     /// Blocks.

@@ -211,7 +211,7 @@ impl Writer {
         // If a subject is new, its key is on the disks of enough sites when this returns.
         let packed = self.packer.pack(state.position.clone(), drafts).await;
         let Some(packed) = packed else { return };
-        let Packed { batches, next } = self.or_end(packed);
+        let (Packed { batches, next }, mut drafts) = self.or_end(packed);
         state.position = next;
         if state.under_way.is_empty() {
             state.progress_at = Instant::now();

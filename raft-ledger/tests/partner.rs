@@ -45,7 +45,7 @@ fn entrusted(ledger: &Ledger) -> Vec<u64> {
             Some(entry.event_time_ms as u64)
         }
         Payload::Open(_) => panic!("an entry of another site is open"),
-        Payload::Sealed | Payload::Shredded | Payload::Shred(_) => None,
+        Payload::Sealed | Payload::Shredded | Payload::Shred { .. } => None,
     });
     open.collect()
 }
@@ -75,7 +75,7 @@ async fn until(what: &str, holds: impl Fn() -> bool) {
 
 async fn shred(ledger: &Ledger, n: u64) -> Shredded {
     loop {
-        match ledger.shred(&[fresh(n).subject], Vec::new()).await {
+        match ledger.shred(&[fresh(n).subject], Vec::new(), "").await {
             Ok(shredded) => return shredded.expect("a key to destroy"),
             Err(LedgerError::Unavailable(_)) => tokio::time::sleep(Duration::from_millis(50)).await,
             Err(error) => panic!("{error}"),
