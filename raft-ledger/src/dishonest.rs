@@ -49,8 +49,7 @@ impl Consortium {
         let tasks = Tasks::default();
         let (identity, tls) = (identity(&dir.path().join("c")), Tls::new(&keys).unwrap());
         let known = addresses.clone();
-        let address_of =
-            move |site: &str| Some(known[NAMES.iter().position(|name| *name == site)?].clone());
+        let address_of = move |site: &str| Some(known[NAMES.iter().position(|name| *name == site)?].clone());
         let peers = Network::new(address_of, &tls, &identity, &tasks).peers();
         peers.keep(&[0, 1].map(|n| (n as u64, Member::founder(NAMES[n]))).into());
         let all = Consortium { dir, honest, keys, addresses, peers: Some(peers), tasks };
@@ -141,7 +140,8 @@ impl Consortium {
 
     /// The next batch of a, signed by another.
     fn next_of_a(&self, signer: &str) -> Batch {
-        let [a, signer] = ["a", signer].map(|name| SiteKeys::load(&self.dir.path().join("keys").join(name)).unwrap());
+        let [a, signer] =
+            ["a", signer].map(|name| SiteKeys::load(&self.dir.path().join("keys").join(name)).unwrap());
         let state = load_site(&self.honest[0].inner.store.generation(), &a.site).unwrap();
         let SiteState { epoch, next_site_seq: first_site_seq, previous, .. } = state;
         let head = BatchHead { group_id: GROUP, site: a.site.clone(), epoch, first_site_seq, previous };

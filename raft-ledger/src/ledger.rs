@@ -97,7 +97,8 @@ impl Ledger {
         let peers = || {
             // Before the ledger is there the founders are all that is known of the members.
             let node = own_node(&log, &founders, &config.site, None)?;
-            let identity = Identity::new(&config.site, &site_db, &log, node, &StoredMembership::default(), None)?;
+            let identity =
+                Identity::new(&config.site, &site_db, &log, node, &StoredMembership::default(), None)?;
             let peers = Network::new(address_of(&config), &tls, &identity, &tasks).peers();
             peers.keep(&founders);
             Ok(peers)
@@ -132,7 +133,7 @@ impl Ledger {
         let contacts = contacts(&config, &tls, &identity);
         let membership = Membership::new(raft.clone(), peers.clone(), roster.clone(), contacts);
         let membership = Arc::new(membership);
-        tasks.spawn(high_water::run(log.clone(), identity.clone(), raft.clone()));
+        tasks.spawn(high_water::run(log.clone(), identity.clone(), raft.clone(), peers.clone()));
         if !config.listen.is_empty() {
             let listener = tokio::net::TcpListener::bind(&config.listen).await;
             let listener =
@@ -142,6 +143,7 @@ impl Ledger {
                 store: store.clone(),
                 cosigner: cosigner.clone(),
                 observer: observer.clone(),
+                acknowledged: identity.acknowledged.clone(),
                 membership: membership.clone(),
                 tasks: tasks.clone(),
             };

@@ -28,6 +28,8 @@ pub(super) enum Kind {
     Membership = 12,
     /// What a leader forged; the answer is a signature, if the peer has seen the same.
     Testify = 13,
+    /// From the leader: what the raft logs of the members have acknowledged to it.
+    Acknowledged = 14,
     /// A site without a ledger asks for a snapshot; the answer announces one.
     FetchBegin = 20,
     /// A piece of it: file number and offset.
@@ -53,6 +55,7 @@ impl Kind {
             Kind::ReadIndex,
             Kind::Membership,
             Kind::Testify,
+            Kind::Acknowledged,
             Kind::FetchBegin,
             Kind::FetchPiece,
             Kind::Answer,

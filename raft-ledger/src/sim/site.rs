@@ -22,7 +22,6 @@ use crate::call::{InFlight, places};
 use crate::config::Config;
 use crate::cosign::{Blame, Cosigner, Newest, Rounds};
 use crate::founding::own_node;
-use crate::{high_water, housekeeping};
 use crate::keys::{SiteKeys, simulated};
 use crate::membership::{self, Candidate, Contacts, Membership};
 use crate::merkle::{consistency_proof, verify_consistency};
@@ -42,6 +41,7 @@ use crate::store::state_machine::StateMachine;
 use crate::store::{LogStore, SiteDb};
 use crate::tasks::Tasks;
 use crate::writer::{Drafts, Writer};
+use crate::{high_water, housekeeping};
 
 /// More than any start takes: openraft reads and applies what is committed.
 const START_MAX: Duration = Duration::from_secs(60);
@@ -176,7 +176,7 @@ impl Site {
             peers,
         };
         tasks.spawn(rounds.run());
-        tasks.spawn(high_water::run(log.clone(), identity.clone(), raft.clone()));
+        tasks.spawn(high_water::run(log.clone(), identity.clone(), raft.clone(), peers.clone()));
         let space_low = Arc::new(AtomicBool::new(false));
         tasks.spawn(housekeeping::run(
             self.config.clone(),
@@ -189,7 +189,8 @@ impl Site {
         for _ in 0..self.senders {
             tasks.spawn(send(self.number, calls.clone(), self.config.in_flight_bytes_max, self.think_ms));
         }
-        let served = Served { raft, store, cosigner, observer, membership, tasks };
+        let acknowledged = identity.acknowledged.clone();
+        let served = Served { raft, store, cosigner, observer, acknowledged, membership, tasks };
         Ok(Opened { served, identity, standing, sealer, newest })
     }
 
