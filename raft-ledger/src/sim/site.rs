@@ -173,10 +173,10 @@ impl Site {
             newest: newest.clone(),
             observer: observer.clone(),
             raft: raft.clone(),
-            peers,
+            peers: peers.clone(),
         };
         tasks.spawn(rounds.run());
-        tasks.spawn(high_water::run(log.clone(), identity.clone(), raft.clone(), peers.clone()));
+        tasks.spawn(high_water::run(log.clone(), identity.clone(), raft.clone(), peers));
         let space_low = Arc::new(AtomicBool::new(false));
         tasks.spawn(housekeeping::run(
             self.config.clone(),
