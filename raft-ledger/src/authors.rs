@@ -27,7 +27,8 @@ impl Authors {
     /// `site` has sent these entries, over a connection that is its own.
     pub(crate) fn sent(&self, request: &AppendEntriesRequest<Types>, site: &str) {
         let term = request.vote.leader_id.term;
-        let mut own = request.entries.iter().map(|entry| &entry.log_id).filter(|id| id.leader_id.term == term);
+        let mut own =
+            request.entries.iter().map(|entry| &entry.log_id).filter(|id| id.leader_id.term == term);
         let Some(first) = own.next().map(|id| id.index) else { return };
         let last = own.next_back().map_or(first, |id| id.index);
         let mut runs = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -64,10 +65,12 @@ mod tests {
     fn only_what_a_leader_sends_in_its_own_term_is_its_own() {
         let authors = Authors::default();
         let send = |site, term, ids: &[(u64, u64)]| {
-            let entry = |(term, index): &(u64, u64)| Entry { log_id: log_id(*term, *index), payload: Payload::Blank };
+            let entry =
+                |(term, index): &(u64, u64)| Entry { log_id: log_id(*term, *index), payload: Payload::Blank };
             let vote = Vote { leader_id: LeaderId { term, voted_for: 1 }, committed: true };
             let entries = ids.iter().map(entry).collect();
-            authors.sent(&AppendEntriesRequest { vote, prev_log_id: None, entries, leader_commit: None }, site);
+            authors
+                .sent(&AppendEntriesRequest { vote, prev_log_id: None, entries, leader_commit: None }, site);
         };
         send("a", 2, &[(1, 4), (2, 5), (2, 6)]);
         send("a", 2, &[(2, 6), (2, 7)]);

@@ -145,7 +145,8 @@ impl Consortium {
 
     /// The next batch of a, signed by another.
     fn next_of_a(&self, signer: &str) -> Batch {
-        let [a, signer] = ["a", signer].map(|name| SiteKeys::load(&self.dir.path().join("keys").join(name)).unwrap());
+        let [a, signer] =
+            ["a", signer].map(|name| SiteKeys::load(&self.dir.path().join("keys").join(name)).unwrap());
         let state = load_site(&self.honest[0].inner.store.generation(), &a.site).unwrap();
         let SiteState { epoch, next_site_seq: first_site_seq, previous, .. } = state;
         let head = BatchHead { group_id: GROUP, site: a.site.clone(), epoch, first_site_seq, previous };

@@ -1,5 +1,5 @@
-//! Once a second: how far this site's raft log has reached, and what the others' have acknowledged to it, is kept, so
-//! that a log which comes back shorter is found out (`store/reached.rs`, `network/acknowledged.rs`).
+//! Once a second: how far this site's raft log has reached, and what the others' have acknowledged to whoever leads, is
+//! kept, so that a log which comes back shorter is found out (`store/reached.rs`, `network/acknowledged.rs`).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use openraft::Raft;
 use openraft::async_runtime::WatchReceiver;
 
 use crate::LedgerError;
-use crate::network::Identity;
+use crate::network::{Identity, Peers};
 use crate::raft::Types;
 use crate::store::LogStore;
 use crate::store::state_machine::StateMachine;
@@ -16,26 +16,43 @@ use crate::store::state_machine::StateMachine;
 const PERIOD: Duration = Duration::from_secs(1);
 
 /// Until the task is dropped.
-pub(crate) async fn run(log: LogStore, identity: Arc<Identity>, raft: Raft<Types, StateMachine>) {
+pub(crate) async fn run(
+    log: LogStore,
+    identity: Arc<Identity>,
+    raft: Raft<Types, StateMachine>,
+    peers: Peers,
+) {
     let mut tick = tokio::time::interval(PERIOD);
     loop {
         tick.tick().await;
         let kept = match log.keep_reached().await {
             Ok(()) => note(&identity, &raft),
-            failed => failed,
+            Err(error) => Err(error),
         };
-        if let Err(error) = kept {
-            tracing::error!(%error, "what raft logs have reached could not be kept");
+        match kept {
+            Ok(true) => pass_on(&identity, &peers).await,
+            Ok(false) => {}
+            Err(error) => tracing::error!(%error, "what raft logs have reached could not be kept"),
         }
     }
 }
 
-/// What the others have acknowledged to this site while it leads.
-fn note(identity: &Identity, raft: &Raft<Types, StateMachine>) -> Result<(), LedgerError> {
+async fn pass_on(identity: &Identity, peers: &Peers) {
+    let known = identity.acknowledged.all();
+    // Whoever is away hears it the next time.
+    let told = peers.all().into_iter().map(|(_, peer)| {
+        let known = known.clone();
+        async move { peer.acknowledged(&known).await.is_ok() }
+    });
+    futures_util::future::join_all(told).await;
+}
+
+/// What the others have acknowledged to this site. False: it does not lead.
+fn note(identity: &Identity, raft: &Raft<Types, StateMachine>) -> Result<bool, LedgerError> {
     let metrics = raft.metrics().borrow_watched().clone();
     let known = identity.roster.get();
     if metrics.state != openraft::ServerState::Leader || known.is_joint {
-        return Ok(());
+        return Ok(false);
     }
     let mut stores = Vec::new();
     for (node, member) in known.members.iter().filter(|(node, _)| **node != identity.roster.node) {
@@ -46,5 +63,6 @@ fn note(identity: &Identity, raft: &Raft<Types, StateMachine>) -> Result<(), Led
             identity.acknowledged.note(&store, metrics.current_term, last, metrics.last_applied)?;
         }
     }
-    identity.acknowledged.retain(|store| stores.contains(store))
+    identity.acknowledged.retain(|store| stores.contains(store))?;
+    Ok(true)
 }

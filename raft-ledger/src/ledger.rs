@@ -153,7 +153,7 @@ impl Ledger {
         let membership =
             Membership::new(raft.clone(), peers.clone(), roster.clone(), rules.clone(), contacts);
         let membership = Arc::new(membership);
-        tasks.spawn(high_water::run(log.clone(), identity.clone(), raft.clone()));
+        tasks.spawn(high_water::run(log.clone(), identity.clone(), raft.clone(), peers.clone()));
         if !config.listen.is_empty() {
             let listener = tokio::net::TcpListener::bind(&config.listen).await;
             let listener =
@@ -163,6 +163,7 @@ impl Ledger {
                 store: store.clone(),
                 cosigner: cosigner.clone(),
                 observer: observer.clone(),
+                acknowledged: identity.acknowledged.clone(),
                 membership: membership.clone(),
                 sealer: sealer.clone(),
                 tasks: tasks.clone(),

@@ -71,14 +71,18 @@ impl Witness {
     /// Something that the others are to be asked about.
     pub(super) fn next(&self) -> Option<Forged> {
         let mut found = self.lock();
-        let next = found.iter_mut().filter(|known| known.asked < ASKED_MAX).min_by_key(|known| known.asked)?;
+        let next =
+            found.iter_mut().filter(|known| known.asked < ASKED_MAX).min_by_key(|known| known.asked)?;
         next.asked += 1;
         Some(next.forged.clone())
     }
 
     /// Nobody needs to be asked any more.
     pub(super) fn is_proven(&self, forged: &Forged) {
-        self.lock().iter_mut().filter(|known| known.forged == *forged).for_each(|known| known.asked = ASKED_MAX);
+        self.lock()
+            .iter_mut()
+            .filter(|known| known.forged == *forged)
+            .for_each(|known| known.asked = ASKED_MAX);
     }
 
     /// This site's word and those of the `others` that hold, if they are a majority's.

@@ -3,7 +3,8 @@
 //! its help could be lost.
 //!
 //! A site says in its hello how far its log had reached when its process opened it. That is compared once a process:
-//! what the same process acknowledged since is more than that and no contradiction.
+//! what the same process acknowledged since is more than that and no contradiction. Whoever leads passes on what it
+//! knows, so that the others know it while it is away.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -27,10 +28,10 @@ pub(crate) struct Opened {
 
 /// What one raft log acknowledged last.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-struct Mark {
-    /// The process that was let in last.
+pub(crate) struct Mark {
+    /// That has acknowledged it.
     process: u64,
-    /// In which this site led then: the other has voted in it, or heard of its leader.
+    /// Of the leader to whom it did: it has voted in that term, or heard of it.
     term: u64,
     last: Option<LogId>,
     /// So much of it will never be replaced.
@@ -39,7 +40,14 @@ struct Mark {
 
 pub(crate) struct Acknowledged {
     site_db: Arc<SiteDb>,
-    marks: Mutex<BTreeMap<StoreId, Mark>>,
+    known: Mutex<Known>,
+}
+
+#[derive(Default)]
+struct Known {
+    marks: BTreeMap<StoreId, Mark>,
+    /// The process that was let in last.
+    admitted: BTreeMap<StoreId, u64>,
 }
 
 impl Acknowledged {
@@ -52,7 +60,8 @@ impl Acknowledged {
             let (store, mark) = store.zip(mark).ok_or_else(damaged)?;
             marks.insert(store, mark);
         }
-        Ok(Acknowledged { site_db: site_db.clone(), marks: Mutex::new(marks) })
+        let known = Known { marks, admitted: BTreeMap::new() };
+        Ok(Acknowledged { site_db: site_db.clone(), known: Mutex::new(known) })
     }
 
     /// The raft log `store` has acknowledged entries up to `last` to this site, which leads in `term` and knows entries
@@ -64,23 +73,45 @@ impl Acknowledged {
         last: LogId,
         committed: Option<LogId>,
     ) -> Result<(), LedgerError> {
-        let mut marks = self.lock();
-        let before = marks.get(store).copied().unwrap_or_default();
+        let mut known = self.lock();
+        let before = known.marks.get(store).copied().unwrap_or_default();
         let mut mark = before;
         if (mark.term, mark.last) < (term, Some(last)) {
-            (mark.term, mark.last) = (term, Some(last));
+            let process = known.admitted.get(store).copied().unwrap_or(before.process);
+            mark = Mark { process, term, last: Some(last), ..before };
         }
         mark.committed = mark.committed.max(committed.min(Some(last)));
         if mark == before {
             return Ok(());
         }
-        marks.insert(*store, mark);
+        known.marks.insert(*store, mark);
         self.keep(store, &mark)
+    }
+
+    /// What is known of all, for the others.
+    pub(crate) fn all(&self) -> Vec<(StoreId, Mark)> {
+        self.lock().marks.iter().map(|(store, mark)| (*store, *mark)).collect()
+    }
+
+    /// Whoever leads knows this.
+    pub(super) fn heard(&self, told: &[(StoreId, Mark)]) -> Result<(), LedgerError> {
+        let marks = &mut self.lock().marks;
+        for (store, heard) in told {
+            let before = marks.get(store).copied().unwrap_or_default();
+            let mut mark =
+                if (before.term, before.last) < (heard.term, heard.last) { *heard } else { before };
+            mark.committed = before.committed.max(heard.committed);
+            if mark != before {
+                marks.insert(*store, mark);
+                self.keep(store, &mark)?;
+            }
+        }
+        Ok(())
     }
 
     /// Forgets the raft logs of those who are members no more.
     pub(crate) fn retain(&self, is_member: impl Fn(&StoreId) -> bool) -> Result<(), LedgerError> {
-        let mut marks = self.lock();
+        let marks = &mut self.lock().marks;
         let gone: Vec<StoreId> = marks.keys().filter(|store| !is_member(store)).copied().collect();
         for store in gone {
             self.site_db.write(std::iter::once(([KEY, &store].concat(), None)))?;
@@ -91,15 +122,13 @@ impl Acknowledged {
 
     /// What the raft log has lost of what it had acknowledged, in words.
     pub(super) fn admit(&self, store: &StoreId, opened: &Opened) -> Result<(), String> {
-        let mut marks = self.lock();
-        let mark = marks.entry(*store).or_default();
-        if mark.process == opened.process {
-            return Ok(());
-        }
+        let mut known = self.lock();
+        let mark = known.marks.get(store).copied().unwrap_or_default();
+        let goes_on = mark.process == opened.process || known.admitted.get(store) == Some(&opened.process);
         let has_lost = opened.term < mark.term
             || (opened.term == mark.term && opened.last < mark.last)
             || opened.last < mark.committed;
-        if has_lost {
+        if has_lost && !goes_on {
             let now = Reached { term: opened.term, last: opened.last };
             let before = Reached { term: mark.term, last: mark.last };
             return Err(format!(
@@ -108,9 +137,8 @@ impl Acknowledged {
                 reached_in_words(&before)
             ));
         }
-        mark.process = opened.process;
-        let mark = *mark;
-        self.keep(store, &mark).map_err(|error| error.to_string())
+        known.admitted.insert(*store, opened.process);
+        Ok(())
     }
 
     fn keep(&self, store: &StoreId, mark: &Mark) -> Result<(), LedgerError> {
@@ -118,9 +146,9 @@ impl Acknowledged {
         self.site_db.put(&[KEY, store].concat(), &value, false)
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<StoreId, Mark>> {
-        // Each use leaves a whole map.
-        self.marks.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Known> {
+        // Each use leaves whole maps.
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -165,6 +193,18 @@ mod tests {
             assert_eq!(answer.is_ok(), is_let_in, "process {process}: {answer:?}");
         }
         known.admit(&[8; 16], &opened(6, 0, None)).unwrap();
+        // Whoever leads says what another process acknowledged, which goes on.
+        let other = Acknowledged::open(&Arc::new(SiteDb::open(&dir.path().join("other")).unwrap())).unwrap();
+        other.heard(&known.all()).unwrap();
+        other.admit(&STORE, &opened(1, 0, None)).unwrap();
+        assert!(other.admit(&STORE, &opened(6, 3, Some((2, 8)))).is_err());
+        // The next one does, before and after this site has led.
+        let next = opened(12, 3, Some((3, 9)));
+        other.admit(&STORE, &next).unwrap();
+        other.note(&STORE, 4, log_id(4, 20), None).unwrap();
+        other.heard(&known.all()).unwrap();
+        other.admit(&STORE, &next).unwrap();
+        assert!(other.admit(&STORE, &opened(13, 3, Some((3, 9)))).is_err());
         drop(known);
         let known = Acknowledged::open(&site_db).unwrap();
         let why = known.admit(&STORE, &opened(6, 3, Some((2, 8)))).unwrap_err();

@@ -30,6 +30,8 @@ pub(super) enum Kind {
     Testify = 13,
     /// About the keys of the asking site that this one holds for it (`partner/request.rs`).
     Keys = 14,
+    /// From the leader: what the raft logs of the members have acknowledged to it.
+    Acknowledged = 15,
     /// A site without a ledger asks for a snapshot; the answer announces one.
     FetchBegin = 20,
     /// A piece of it: file number and offset.
@@ -60,6 +62,7 @@ impl Kind {
             Kind::Membership,
             Kind::Testify,
             Kind::Keys,
+            Kind::Acknowledged,
             Kind::FetchBegin,
             Kind::FetchPiece,
             Kind::Payloads,

@@ -72,7 +72,7 @@ pub(crate) struct Identity {
     pub(crate) site_db: Arc<SiteDb>,
     pub(crate) roster: Arc<Roster>,
     pub(crate) standing: Arc<Standing>,
-    pub(crate) acknowledged: Acknowledged,
+    pub(crate) acknowledged: Arc<Acknowledged>,
     opened: Opened,
     pub(crate) rules: Arc<Rules>,
     /// This site asks for a ledger and has none that tells which nodes the others are by now. Their certificates name
@@ -125,7 +125,7 @@ impl Identity {
             site_db: site_db.clone(),
             roster: Arc::new(Roster::new(node, membership)),
             standing: Arc::new(Standing::new(log.clone(), is_founder)),
-            acknowledged: Acknowledged::open(site_db)?,
+            acknowledged: Arc::new(Acknowledged::open(site_db)?),
             opened: Opened { process, term, last },
             rules: rules.clone(),
             is_healing: false,

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::acknowledged::Mark;
 use super::frame::{Kind, pack, unpack};
 use super::lane::{Lane, RpcError};
 use super::payloads;
@@ -14,7 +15,7 @@ use super::snapshot::{self, Landing};
 use crate::LedgerError;
 use crate::cosign::Forged;
 use crate::membership::{Request, Told};
-use crate::raft::Member;
+use crate::raft::{Member, StoreId};
 use crate::store::ledger_store::SnapshotDir;
 
 pub(super) const CONTROL_TIMEOUT: Duration = Duration::from_secs(2);
@@ -60,6 +61,12 @@ impl Peer {
     /// The peer's signature lines for this site's signed checkpoint.
     pub(crate) async fn cosign(&self, request: Bytes) -> Result<Bytes, RpcError> {
         self.snapshot.call(Kind::Cosign, request, COSIGN_TIMEOUT).await
+    }
+
+    /// Tells the peer what is known of all raft logs.
+    pub(crate) async fn acknowledged(&self, known: &[(StoreId, Mark)]) -> Result<(), RpcError> {
+        let body = pack(&known).map_err(|why| self.unreadable(why))?;
+        self.control.call(Kind::Acknowledged, body, CONTROL_TIMEOUT).await.map(drop)
     }
 
     /// The peer's signature, if it has seen the same.

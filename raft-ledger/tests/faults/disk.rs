@@ -115,7 +115,8 @@ fn run(program: &str, arguments: &[&str]) -> Result<(), String> {
 }
 
 fn run_for(program: &str, arguments: &[&str]) -> Result<String, String> {
-    let done = Command::new(program).args(arguments).output().map_err(|error| format!("{program}: {error}"))?;
+    let done =
+        Command::new(program).args(arguments).output().map_err(|error| format!("{program}: {error}"))?;
     let said = String::from_utf8_lossy(&done.stderr).trim().to_owned();
     match done.status.success() {
         true => Ok(String::from_utf8_lossy(&done.stdout).into_owned()),
@@ -125,7 +126,8 @@ fn run_for(program: &str, arguments: &[&str]) -> Result<String, String> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_full_disk_refuses_and_one_that_only_reads_ends_the_process() {
-    let world = World::on_roads(60).await;
+    // As it is shipped: new write-ahead logs, which claim their room at once, are far below it.
+    let world = World::on_roads_with(60, 512 << 20).await;
     let n = others(world.leader().await).next().unwrap();
     let site = &world.sites[n];
     site.close().await;
@@ -133,7 +135,7 @@ async fn a_full_disk_refuses_and_one_that_only_reads_ends_the_process() {
     copy_dir(&data, &kept);
     std::fs::remove_dir_all(&data).unwrap();
     std::fs::create_dir(&data).unwrap();
-    let disk = match SmallDisk::mount(&world.dir.path().join("disk"), &data, 512) {
+    let disk = match SmallDisk::mount(&world.dir.path().join("disk"), &data, 1_536) {
         Ok(disk) => disk,
         Err(why) => {
             println!("SKIPPED a_full_disk_refuses_and_one_that_only_reads_ends_the_process: {why}");
@@ -146,10 +148,12 @@ async fn a_full_disk_refuses_and_one_that_only_reads_ends_the_process() {
     let load = Load::start(&world.sites, seed());
     load.more(50).await;
 
-    disk.fill(site.spec.reserve_bytes / 2);
+    disk.fill(site.spec.reserve_bytes / 4 * 3);
+    // A value that is there already: nothing is added to what clients appended.
     let mut said = String::new();
     until("it refuses", async || {
-        said = site.ask("append 99000001").await.unwrap_or_default();
+        said = site.ask("append 0").await.unwrap_or_default();
+        println!("{said} {:?}", rustix::fs::statvfs(&data).map(|stat| stat.f_bavail * stat.f_frsize));
         said.starts_with("refused")
     })
     .await;
@@ -158,7 +162,8 @@ async fn a_full_disk_refuses_and_one_that_only_reads_ends_the_process() {
     let before = site.number("size").await.unwrap();
     until("the others go on", async || site.number("size").await > Some(before + 10)).await;
     std::fs::remove_file(disk.ballast()).unwrap();
-    until("it takes again", async || !site.ask("append 1").await.unwrap_or_default().starts_with("refused")).await;
+    until("it takes again", async || !site.ask("append 0").await.unwrap_or_default().starts_with("refused"))
+        .await;
     load.more(30).await;
 
     match disk.only_reads() {

@@ -73,7 +73,11 @@ fn agrees(op: &Op, log: &[u64], index_of: &HashMap<u64, u64>) -> Result<(), Stri
         (Call::Read(_), Answer::Nothing) => true,
         _ => false,
     };
-    if holds { Ok(()) } else { Err(format!("the log of {} does not agree with {op:?}", log.len())) }
+    if holds {
+        Ok(())
+    } else {
+        Err(format!("{} was told what the log of {} does not hold: {op:?}", op.who, log.len()))
+    }
 }
 
 /// The earliest moment at which each value of the log can have been appended, and what says so.
@@ -92,7 +96,9 @@ fn earliest<'o>(
             (_, Some((_, Answer::Size(size)))) => Some(size),
             _ => None,
         };
-        let Some(index) = index.map(|index| index as usize).filter(|index| *index < log.len()) else { continue };
+        let Some(index) = index.map(|index| index as usize).filter(|index| *index < log.len()) else {
+            continue;
+        };
         before[index].push(op);
         if appends(op).is_some() {
             answered[index] = op.answer.map(|(until, _)| (until, op));
@@ -210,7 +216,7 @@ mod tests {
         times.shuffle(rng);
         let mut spans: Vec<(u64, u64)> =
             times.chunks(2).map(|two| (two[0].min(two[1]), two[0].max(two[1]))).collect();
-        spans.sort_by_key(|(from, until)| rng.gen_range(*from..*until));
+        spans.sort_by_cached_key(|(from, until)| rng.gen_range(*from..*until));
         let (mut ops, mut log) = (Vec::new(), Vec::new());
         for (value, (from, until)) in spans.into_iter().enumerate() {
             let value = value as u64 + 100;

@@ -30,7 +30,8 @@ pub struct Load {
 
 /// `MEDULLA_FAULT_SEED`, or one at random; it is shown.
 pub fn seed() -> u64 {
-    let seed = std::env::var("MEDULLA_FAULT_SEED").map_or_else(|_| rand::random(), |text| text.parse().unwrap());
+    let seed =
+        std::env::var("MEDULLA_FAULT_SEED").map_or_else(|_| rand::random(), |text| text.parse().unwrap());
     println!("MEDULLA_FAULT_SEED={seed}");
     seed
 }
@@ -78,7 +79,11 @@ impl Load {
         let log = agreed(&self.sites).await;
         let ops = std::mem::take(&mut *self.seen.ops.lock().unwrap());
         let unanswered = ops.iter().filter(|op| op.answer.is_none()).count();
-        println!("{} operations, {unanswered} of them never answered, {} values in the log", ops.len(), log.len());
+        println!(
+            "{} operations, {unanswered} of them never answered, {} values in the log",
+            ops.len(),
+            log.len()
+        );
         if let Err(why) = check(&ops, &log) {
             panic!("what clients saw is not one log: {why}");
         }
@@ -98,17 +103,23 @@ pub async fn agreed(sites: &[Site]) -> Vec<u64> {
         sizes.iter().all(|one| *one == Some(size))
     })
     .await;
-    let (root, log) = (sites[0].ask(&format!("root {size}")).await, sites[0].log_values().await);
+    // What nobody waited for any more may still come, behind that.
+    let upto = async |site: &Site| {
+        let mut log = site.log_values().await;
+        log.truncate(size as usize);
+        log
+    };
+    let (root, log) = (sites[0].ask(&format!("root {size}")).await, upto(&sites[0]).await);
     assert!(root.is_some() && log.len() as u64 == size, "{root:?} {size}");
     for site in sites {
         assert_eq!(site.ask(&format!("root {size}")).await, root, "site {}", site.spec.name);
-        assert_eq!(site.log_values().await, log, "site {}", site.spec.name);
+        assert_eq!(upto(site).await, log, "site {}", site.spec.name);
         assert_eq!(site.ask("verify").await.as_deref(), Some("verify true []"), "site {}", site.spec.name);
         assert_eq!(site.ask("blamed").await.as_deref(), Some("blamed {}"), "site {}", site.spec.name);
     }
     until("all sites have cosigned it", async || {
         for site in sites {
-            if site.number("cosigned").await != Some(size) {
+            if site.number("cosigned").await < Some(size) {
                 return false;
             }
         }

@@ -54,12 +54,18 @@ pub struct World {
 impl World {
     /// On loopback; snapshots are taken every so many entries.
     pub async fn on_roads(snapshot_entries: u64) -> World {
+        World::on_roads_with(snapshot_entries, 64 << 20).await
+    }
+
+    /// The same; appends are refused below so many free bytes.
+    pub async fn on_roads_with(snapshot_entries: u64, reserve_bytes: u64) -> World {
         let addresses = free_addresses(NAMES.len());
         let (roads, entrances) = Roads::between(&addresses).await;
         let world = World::new(Net::Roads(roads), "127.0.0.1".into(), |n, spec| {
             spec.listen = addresses[n].clone();
             spec.peers = others(n).map(|peer| (NAMES[peer].into(), entrances[&(n, peer)].clone())).collect();
             spec.snapshot_entries = snapshot_entries;
+            spec.reserve_bytes = reserve_bytes;
         });
         world.start().await;
         world
@@ -81,7 +87,8 @@ impl World {
     fn new(net: Net, host: String, fit: impl Fn(usize, &mut Spec)) -> World {
         let dir = tempfile::tempdir().unwrap();
         raft_ledger::keys::init(&dir.path().join("keys"), &NAMES.map(|name| (name, host.as_str()))).unwrap();
-        let shims: Result<Vec<Shim>, String> = NAMES.iter().map(|name| Shim::build(dir.path(), name)).collect();
+        let shims: Result<Vec<Shim>, String> =
+            NAMES.iter().map(|name| Shim::build(dir.path(), name)).collect();
         let shims = shims.unwrap_or_default();
         let site = |(n, name): (usize, &&str)| {
             let mut spec = Spec {
@@ -90,7 +97,7 @@ impl World {
                 listen: String::new(),
                 peers: Vec::new(),
                 snapshot_entries: 0,
-                reserve_bytes: 1 << 20,
+                reserve_bytes: 64 << 20,
                 through: Vec::new(),
                 environment: BTreeMap::new(),
             };
@@ -266,9 +273,11 @@ impl Nemesis<'_> {
         for name in NAMES {
             until(&format!("{name} votes"), async || {
                 let other = &self.world.sites[NAMES.iter().position(|other| *other != name).unwrap()];
-                let added = other.ask(&format!("add {name}")).await.unwrap_or_default();
                 let promoted = other.ask(&format!("promote {name}")).await.unwrap_or_default();
-                added.contains("is a member already") && promoted.contains("votes already")
+                if promoted.contains("comes first") {
+                    other.ask(&format!("add {name}")).await;
+                }
+                promoted.contains("votes already")
             })
             .await;
         }

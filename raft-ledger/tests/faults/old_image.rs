@@ -18,27 +18,30 @@ async fn an_old_image_is_refused_and_comes_back_as_a_new_node() {
     site.kill_9();
     copy_dir(&site.spec.data(), &old);
     site.start();
-    load.more(100).await;
+    let grown = load.answered() + 50;
+    until("it acknowledges more", async || site.number("size").await.is_some() && load.answered() > grown)
+        .await;
     // Until the one that leads has kept what the others acknowledged.
     tokio::time::sleep(Duration::from_millis(2_500)).await;
     site.kill_9();
-    // It remembers that also when it was away.
+    // It has told the third, which must see to it alone now.
     world.sites[leader].kill_9();
     std::fs::remove_dir_all(site.spec.data()).unwrap();
     copy_dir(&old, &site.spec.data());
     // The kept file alone would tell; it is as old as the rest.
     assert!(site.spec.data().join("raftdb.reached").is_file());
-    world.sites[leader].start();
-    world.sites[leader].up().await;
     site.start();
     let mut notice = String::new();
     until("it is refused", async || {
         notice = site.ask("notice").await.unwrap_or_default();
+        println!("{notice} {:?}", site.number("stale").await);
         notice.contains("is older than it was")
     })
     .await;
     assert!(notice.contains(&format!("`medulla site add {name}`")), "{notice}");
     println!("{notice}");
+    world.sites[leader].start();
+    world.sites[leader].up().await;
 
     site.kill_9();
     std::fs::remove_dir_all(site.spec.data().join("raftdb")).unwrap();

@@ -30,8 +30,8 @@ async fn all_kinds(world: World) {
     let [one, other] = [others(leader).next().unwrap(), others(leader).last().unwrap()];
     world.net.cut_both(one, other);
     let before = load.answered();
-    healed(&world, &load, "bridge around the leader").await;
-    assert!(load.answered() > before, "a leader that sees all goes on");
+    let during = healed(&world, &load, "bridge around the leader").await;
+    assert!(during > before, "a leader that sees all goes on");
     let leader = world.leader().await;
     world.net.cut_both(leader, others(leader).next().unwrap());
     healed(&world, &load, "bridge beside the leader").await;
@@ -47,12 +47,14 @@ async fn all_kinds(world: World) {
     load.judge().await;
 }
 
-async fn healed(world: &World, load: &Load, what: &str) {
+/// What was answered until the network was whole again.
+async fn healed(world: &World, load: &Load, what: &str) -> u64 {
     tokio::time::sleep(CUT).await;
     let during = load.answered();
     world.net.heal();
     load.more(30).await;
     println!("{what}: {during} answered when it was healed");
+    during
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

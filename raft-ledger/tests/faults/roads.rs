@@ -2,7 +2,6 @@
 //! way, as a cut network does, and can take its time.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -16,7 +15,7 @@ const UNDER_WAY_MAX: usize = 256;
 
 pub struct Roads {
     /// By the sites from and to which bytes go: whether none arrive.
-    cut: Arc<BTreeMap<(usize, usize), watch::Sender<bool>>>,
+    cut: BTreeMap<(usize, usize), watch::Sender<bool>>,
     delay: watch::Sender<Duration>,
 }
 
@@ -25,7 +24,7 @@ impl Roads {
     pub async fn between(addresses: &[String]) -> (Roads, BTreeMap<(usize, usize), String>) {
         let pairs = || (0..addresses.len()).flat_map(|a| (0..addresses.len()).map(move |b| (a, b)));
         let cut = pairs().filter(|(a, b)| a != b).map(|pair| (pair, watch::Sender::new(false))).collect();
-        let roads = Roads { cut: Arc::new(cut), delay: watch::Sender::new(Duration::ZERO) };
+        let roads = Roads { cut, delay: watch::Sender::new(Duration::ZERO) };
         let mut entrances = BTreeMap::new();
         for (from, to) in pairs().filter(|(from, to)| from != to) {
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -47,7 +46,9 @@ impl Roads {
     }
 
     pub fn heal(&self) {
-        self.cut.values().for_each(|cut| drop(cut.send_replace(false)));
+        for cut in self.cut.values() {
+            cut.send_replace(false);
+        }
     }
 
     /// Everything takes so long, one way.

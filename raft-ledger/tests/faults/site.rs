@@ -44,13 +44,15 @@ impl Spec {
         config.free_space_reserve_bytes = self.reserve_bytes;
         config.snapshot_log_entries = self.snapshot_entries;
         config.append_wait = Duration::from_secs(3);
-        let peer = |(name, address): &(String, String)| PeerConfig { name: name.clone(), address: address.clone() };
+        let peer =
+            |(name, address): &(String, String)| PeerConfig { name: name.clone(), address: address.clone() };
         config.peers = self.peers.iter().map(peer).collect();
         config
     }
 
     fn to_text(&self) -> String {
-        let peers: Vec<String> = self.peers.iter().map(|(name, address)| format!("{name}={address}")).collect();
+        let peers: Vec<String> =
+            self.peers.iter().map(|(name, address)| format!("{name}={address}")).collect();
         [
             self.name.clone(),
             self.dir.display().to_string(),
@@ -119,7 +121,9 @@ impl Site {
                 let told = line.split_once(TOLD).and_then(|(_, told)| told.split_once(' '));
                 let Some((id, text)) = told else { continue };
                 let waiting = answered.lock().unwrap().remove(&id.parse().unwrap());
-                waiting.map(|waiting| waiting.send(text.to_owned()));
+                if let Some(waiting) = waiting {
+                    let _ = waiting.send(text.to_owned());
+                }
             }
             // Whoever still waits learns that nobody answers.
             answered.lock().unwrap().clear();
@@ -190,7 +194,8 @@ impl Site {
 
     /// All values in its own replica.
     pub async fn log_values(&self) -> Vec<u64> {
-        let text = self.ask("log").await.unwrap_or_else(|| panic!("site {}: {}", self.spec.name, self.words()));
+        let text =
+            self.ask("log").await.unwrap_or_else(|| panic!("site {}: {}", self.spec.name, self.words()));
         text.split_whitespace().skip(1).map(|value| value.parse().unwrap()).collect()
     }
 }
@@ -291,7 +296,9 @@ async fn read(ledger: &Ledger, index: u64) -> String {
         return "unknown".into();
     }
     match ledger.read_from(index, 1) {
-        Ok(entries) => entries.first().map_or("nothing".into(), |entry| format!("value {}", entry.event_time_ms)),
+        Ok(entries) => {
+            entries.first().map_or("nothing".into(), |entry| format!("value {}", entry.event_time_ms))
+        }
         Err(error) => format!("unknown {error}"),
     }
 }

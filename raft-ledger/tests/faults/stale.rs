@@ -20,7 +20,8 @@ async fn a_read_that_asks_nobody_is_found_where_the_network_is_cut() {
     others(alone).for_each(|other| world.net.cut_both(alone, other));
     assert_eq!(world.sites[leader].ask("append 2").await.as_deref(), Some("at 1"));
     let answered = world.sites[alone].number("stale").await.unwrap();
-    let asked = Op { who: "other".into(), call: Call::Size, from: 4, answer: Some((5, Answer::Size(answered))) };
+    let asked =
+        Op { who: "other".into(), call: Call::Size, from: 4, answer: Some((5, Answer::Size(answered))) };
     let ops = [appended(1, 0, 0), appended(2, 2, 1), asked];
     let found = check(&ops, &[1, 2]).unwrap_err();
     assert!(found.contains("must come after"), "{found}");

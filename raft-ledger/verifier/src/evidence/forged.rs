@@ -44,9 +44,11 @@ pub(super) fn forged(value: Value, keys: &Keys) -> Result<Evidence, Refusal> {
         }
     }
     let accused = keys.batches.get(&file.site);
-    let accused = accused.ok_or(Refusal::Form { what: "you brought no batch key of the site that it accuses" })?;
+    let accused =
+        accused.ok_or(Refusal::Form { what: "you brought no batch key of the site that it accuses" })?;
     let of_accused = consortia.into_iter().filter(|(consortium, _)| accused.contains_key(*consortium));
-    let (sites, found) = of_accused.map(|(_, counts)| counts).max_by_key(|(_, votes)| *votes).unwrap_or_default();
+    let (sites, found) =
+        of_accused.map(|(_, counts)| counts).max_by_key(|(_, votes)| *votes).unwrap_or_default();
     let needed = sites / 2 + 1;
     if found < needed {
         return Err(Refusal::TooFewCosigners { found, needed });
@@ -94,9 +96,7 @@ mod tests {
         let (keys, [a, b, c]) = keys();
         let command = "07".repeat(32);
         let statement = format!("medulla testimony v1\nforged\nc\n4\n{command}\n");
-        let word = |site: &str, key: &SigningKey, statement: &str| {
-            json!({ "site": site, "signature": hex::encode(key.sign(statement.as_bytes()).to_bytes()) })
-        };
+        let word = |site: &str, key: &SigningKey, statement: &str| json!({ "site": site, "signature": hex::encode(key.sign(statement.as_bytes()).to_bytes()) });
         let judged = |site: &str, testimonies: Vec<Value>| {
             let file = json!({ "evidence": "forged", "site": site, "term": 4, "command": command,
                                "testimonies": testimonies });

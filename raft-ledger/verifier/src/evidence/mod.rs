@@ -112,7 +112,10 @@ impl std::fmt::Display for Evidence {
                 write!(f, "two batches at one place of epoch {epoch} are signed by {by}")
             }
             Evidence::Forged { term, command, .. } => {
-                write!(f, "a majority testifies that {by}, which led term {term}, forged the command {command}")
+                write!(
+                    f,
+                    "a majority testifies that {by}, which led term {term}, forged the command {command}"
+                )
             }
             Evidence::RewrittenEntry { index, sizes: [first, second], .. } => {
                 write!(
