@@ -81,7 +81,10 @@ pub enum Payload {
     /// Nobody holds its key any more: its site has destroyed it.
     Shredded,
     /// The keys of these subjects were destroyed (entries of kind [`SHRED`]), as `by` ordered; empty: not known.
-    Shred { subjects: Vec<Subject>, by: String },
+    Shred {
+        subjects: Vec<Subject>,
+        by: String,
+    },
 }
 
 /// What [`Ledger::shred`](crate::Ledger::shred) did.
