@@ -68,7 +68,7 @@ async fn history_that_was_moved_is_as_before() -> anyhow::Result<()> {
         status["cold"]["lost"][0].as_str()?.ends_with("is missing").then_some(())
     });
     lost.await?;
-    ensure!(reqwest::get(first).await?.status().is_server_error());
+    ensure!(reqwest::get(first).await?.status() == 503);
     let (passed, said) = site.ledger_verify()?;
     ensure!(!passed && said.contains("is missing"), "{said}");
     std::fs::rename(&away, &there)?;
