@@ -86,7 +86,10 @@ pub enum Payload {
     /// Nobody holds its key any more: its site has destroyed it.
     Shredded,
     /// The keys of these subjects were destroyed (entries of kind [`SHRED`]), as `by` ordered; empty: not known.
-    Shred { subjects: Vec<Subject>, by: String },
+    Shred {
+        subjects: Vec<Subject>,
+        by: String,
+    },
 }
 
 /// A site stands in for another one that is gone.

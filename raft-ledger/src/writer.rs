@@ -93,7 +93,9 @@ impl Writer {
             over = Some(state);
         }
         // Their callers learn that nothing is known.
-        over.iter().flat_map(|state| &state.under_way).for_each(|sent| drop(self.observer.take_back(&sent.hash)));
+        over.iter()
+            .flat_map(|state| &state.under_way)
+            .for_each(|sent| drop(self.observer.take_back(&sent.hash)));
         // Whoever closes the ledger may have stopped waiting.
         let _ = done.send(());
     }

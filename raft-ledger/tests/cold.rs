@@ -25,7 +25,9 @@ fn large(n: u64) -> Draft {
     let noise = (0..64).flat_map(|part: u64| {
         let mut hash = [0; 32];
         let mixed = (n << 8 | part).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        hash.chunks_mut(8).zip(1..).for_each(|(bytes, by)| bytes.copy_from_slice(&mixed.wrapping_mul(by).to_be_bytes()));
+        hash.chunks_mut(8)
+            .zip(1..)
+            .for_each(|(bytes, by)| bytes.copy_from_slice(&mixed.wrapping_mul(by).to_be_bytes()));
         hash
     });
     Draft { payload: noise.collect::<Vec<u8>>().into(), ..draft(n) }
@@ -62,8 +64,9 @@ fn check_payloads(ledger: &Ledger, count: u64) {
 }
 
 fn cold_files(dir: &Path) -> Vec<PathBuf> {
-    let mut found: Vec<PathBuf> =
-        std::fs::read_dir(dir.join("cold")).unwrap().map(|entry| entry.unwrap().path()).collect();
+    // The first file makes it.
+    let Ok(entries) = std::fs::read_dir(dir.join("cold")) else { return Vec::new() };
+    let mut found: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
     found.sort();
     found
 }
@@ -165,10 +168,8 @@ async fn without_its_disk_nothing_moves() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn damage_of_a_cold_file_is_named_and_nothing_else_is_lost() {
     let consortium = Consortium::new(&["a"]);
-    let config = || Config {
-        scrub_period: Duration::from_millis(300),
-        ..with_small_files(consortium.config(0))
-    };
+    let config =
+        || Config { scrub_period: Duration::from_millis(300), ..with_small_files(consortium.config(0)) };
     let ledger = Ledger::open(config()).await.unwrap();
     fill(&ledger).await;
     let folder = consortium.dir.path().join("backup");
@@ -402,15 +403,18 @@ fn kills_between_any_two_steps_lose_nothing() {
         return;
     }
     let dir = founded();
-    let mut next = 0;
+    let (mut next, mut files) = (0, 0);
     for after in lives(8) {
         next = run_and_kill("child_archives_until_killed", dir.path(), next, after).last().unwrap()[0];
-        after_kill(dir.path(), next);
+        let now = after_kill(dir.path(), next);
+        assert!(now >= files, "{files} files, then {now}");
+        files = now;
     }
+    assert!(files > 0, "nothing was moved");
 }
 
 #[tokio::main]
-async fn after_kill(dir: &Path, told: u64) {
+async fn after_kill(dir: &Path, told: u64) -> u64 {
     let ledger = Ledger::open(with_small_files(common::kill::config(dir))).await.unwrap();
     // What was on its way when the kill came may be there, too.
     let end = append(&ledger, vec![large(u64::from(u32::MAX) + told)]).await[0].index;
@@ -424,4 +428,5 @@ async fn after_kill(dir: &Path, told: u64) {
     assert_eq!(parts, 0, "what was half written is gone");
     println!("{} entries, {} of them in {} cold files", end + 1, status.entries, status.files);
     close(ledger).await;
+    status.files
 }

@@ -14,7 +14,9 @@ use common::kill::{as_child, config, founded, lives, run_and_kill, tell};
 use common::{Consortium, append, close, draft, wait_for_size};
 use ledger_verifier::{Keys, judge_export, judge_receipt};
 use raft_ledger::keys::SiteKeys;
-use raft_ledger::{AppendError, Config, Draft, Entry, Ledger, LedgerError, Payload, SHRED, Shredded, Subject};
+use raft_ledger::{
+    AppendError, Config, Draft, Entry, Ledger, LedgerError, Payload, SHRED, Shredded, Subject,
+};
 
 /// What no disk may hold in the clear.
 const SECRET: &str = "what nobody shall read";
@@ -29,7 +31,9 @@ async fn shred(ledger: &Ledger, subject: u8) -> Option<Shredded> {
     loop {
         match ledger.shred(&[Subject([subject; 32])], Vec::new(), "ada").await {
             Ok(shredded) => return shredded,
-            Err(LedgerError::Unavailable(_) | LedgerError::Unconfirmed(_)) => tokio::time::sleep(Duration::from_millis(50)).await,
+            Err(LedgerError::Unavailable(_) | LedgerError::Unconfirmed(_)) => {
+                tokio::time::sleep(Duration::from_millis(50)).await
+            }
             Err(error) => panic!("{error}"),
         }
     }

@@ -109,3 +109,17 @@ async fn every_search_finds_what_a_filter_over_everything_finds() {
     assert!(tried > 60, "{tried}");
     ledger.close().await.unwrap();
 }
+
+/// With a seek for each entry the page would end where it has looked often enough.
+#[actix::test]
+async fn a_page_of_one_tag_looks_once_for_each_entry() {
+    let dir = tempfile::tempdir().unwrap();
+    let ledger = filled(dir.path(), 12_800).await;
+    let wanted = LOOKS_MAX / 2 + 100;
+    let search = Search { kind: Some(Kind::Message), limit: wanted, ..Search::default() };
+    let found = search.run(&ledger).unwrap();
+    assert_eq!(found.entries.len(), wanted);
+    let last = found.entries.last().unwrap().index;
+    assert_eq!(found.next, Some((None, if (last + 1) % 5 == 0 { last + 2 } else { last + 1 })));
+    ledger.close().await.unwrap();
+}

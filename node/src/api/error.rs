@@ -4,6 +4,7 @@ use std::fmt;
 
 use actix_web::http::StatusCode;
 use actix_web::{HttpResponse, ResponseError};
+use raft_ledger::LedgerError;
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -24,6 +25,16 @@ impl ApiError {
 
     pub fn not_found(what: &str) -> ApiError {
         ApiError::new(StatusCode::NOT_FOUND, "not-found", format!("there is no such {what} at this site"))
+    }
+
+    /// Entries could not be read.
+    pub fn reading(error: LedgerError) -> ApiError {
+        match error {
+            LedgerError::Cold(_) => {
+                ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "cold-file-lost", error.to_string())
+            }
+            error => ApiError::internal(error),
+        }
     }
 
     pub fn internal(error: impl fmt::Display) -> ApiError {

@@ -52,7 +52,7 @@ pub async fn message(
 ) -> Result<web::Json<Message>, ApiError> {
     who.must_see_entries()?;
     freshness.reach(&site).await?;
-    let entries = site.entries(*index, 1).map_err(ApiError::internal)?;
+    let entries = site.entries(*index, 1).map_err(ApiError::reading)?;
     let entry = entries.into_iter().next().ok_or_else(|| ApiError::not_found("entry"))?;
     Ok(web::Json(show(entry)))
 }
@@ -134,7 +134,7 @@ pub async fn messages(
     let freshness = Freshness { linearizable: filter.linearizable };
     freshness.reach(&site).await?;
     let found = web::block(move || site.search(&search)).await.map_err(ApiError::internal)?;
-    let found = found.map_err(ApiError::internal)?;
+    let found = found.map_err(ApiError::reading)?;
     Ok(web::Json(Page {
         as_of: found.as_of,
         linearizable: freshness.linearizable,

@@ -10,7 +10,8 @@ use async_trait::async_trait;
 use clinical::PatientId;
 use futures_util::StreamExt;
 use raft_ledger::{
-    Archived, Backup, CosignedCheckpoint, Entry, LedgerError, MemberChange, MemberStatus, OutboxStatus, Report, Status,
+    Archived, Backup, CosignedCheckpoint, Entry, LedgerError, MemberChange, MemberStatus, OutboxStatus,
+    Report, Status,
 };
 use tokio_stream::wrappers::BroadcastStream;
 
@@ -65,8 +66,8 @@ impl Site for Handle {
         })
     }
 
-    fn entries(&self, from: u64, limit: usize) -> anyhow::Result<Vec<Entry>> {
-        Ok(Handle::ledger(self).read_from(from, limit)?)
+    fn entries(&self, from: u64, limit: usize) -> Result<Vec<Entry>, LedgerError> {
+        Handle::ledger(self).read_from(from, limit)
     }
 
     fn search(&self, search: &Search) -> Result<Found, LedgerError> {

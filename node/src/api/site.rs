@@ -8,7 +8,8 @@ use async_trait::async_trait;
 use clinical::PatientId;
 use futures_util::stream::BoxStream;
 use raft_ledger::{
-    Archived, Backup, CosignedCheckpoint, Entry, LedgerError, MemberChange, MemberStatus, OutboxStatus, Report, Status,
+    Archived, Backup, CosignedCheckpoint, Entry, LedgerError, MemberChange, MemberStatus, OutboxStatus,
+    Report, Status,
 };
 
 /// One event of the care board, ready to be sent.
@@ -69,7 +70,7 @@ pub trait Site: Send + Sync + 'static {
     async fn acknowledge(&self, alert: &str, by: &str, reason: &str) -> Result<u64, AcknowledgeError>;
 
     /// Entries from a ledger index on, at most so many; none beyond the end.
-    fn entries(&self, from: u64, limit: usize) -> anyhow::Result<Vec<Entry>>;
+    fn entries(&self, from: u64, limit: usize) -> Result<Vec<Entry>, LedgerError>;
 
     /// One page of what is sought. Blocks.
     fn search(&self, search: &Search) -> Result<Found, LedgerError>;

@@ -96,7 +96,10 @@ impl Site for Sample {
     async fn catch_up(&self) -> Result<(), LedgerError> {
         Err(LedgerError::Unavailable("no majority".into()))
     }
-    fn entries(&self, from: u64, _: usize) -> anyhow::Result<Vec<Entry>> {
+    fn entries(&self, from: u64, _: usize) -> Result<Vec<Entry>, LedgerError> {
+        if from == 256 {
+            return Err(LedgerError::Cold("000000000256 is missing".into()));
+        }
         Ok((from == 0)
             .then(|| Entry {
                 index: from,
@@ -295,6 +298,7 @@ async fn tokens_sign_programs_in() {
     for (path, status, code) in [
         ("/api/messages?linearizable=true", 503, "no-quorum"),
         ("/api/messages/0?linearizable=true", 503, "no-quorum"),
+        ("/api/messages/256", 503, "cold-file-lost"),
         ("/api/messages?patient=4711", 400, "bad-query"),
     ] {
         let refused = get(path, "t0ken").send().await.unwrap();
@@ -363,7 +367,9 @@ async fn the_command_line_speaks_over_the_unix_socket() {
     let patient = |id: &str| json!({"authority": "HOSP", "id": id});
     let shredded: Value = client.post("/api/patients/shred", &patient("4711")).await.unwrap();
     assert_eq!((&shredded["index"], &shredded["shredded"]), (&json!(8), &json!(3)));
-    assert!(matches!(running.site.answers.lock().unwrap().last(), Some((by, what)) if !by.is_empty() && what == "shred"));
+    assert!(
+        matches!(running.site.answers.lock().unwrap().last(), Some((by, what)) if !by.is_empty() && what == "shred")
+    );
     for (id, code) in [("", "patient-invalid"), ("4712", "unconfirmed"), ("4713", "unavailable")] {
         let refused = client.post::<Value>("/api/patients/shred", &patient(id)).await.unwrap_err();
         assert!(refused.to_string().contains(code), "{refused}");

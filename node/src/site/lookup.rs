@@ -21,7 +21,14 @@ impl Lookup {
     }
 
     fn at(&self, index: u64) -> Option<Kept> {
-        let entry = self.ledger.read_from(index, 1).ok()?.into_iter().find(|entry| entry.index == index)?;
+        let entries = match self.ledger.read_from(index, 1) {
+            Ok(entries) => entries,
+            Err(error) => {
+                tracing::error!(%error, index, "a resource cannot be read");
+                return Some(Kept::Unreadable);
+            }
+        };
+        let entry = entries.into_iter().find(|entry| entry.index == index)?;
         match entry.payload {
             _ if entry.kind != Kind::Message as u16 => None,
             Payload::Open(payload) => Some(Kept::Readable(payload)),
@@ -70,6 +77,8 @@ enum Kept {
     Readable(Bytes),
     /// It was there; what it was nobody can tell any more.
     Shredded,
+    /// It is there, and what the ledger stores of it is lost or damaged here.
+    Unreadable,
 }
 
 /// The id that a feed with `ack = "site"` gives: 16 bytes in hex, which no index is as long as.
@@ -95,6 +104,12 @@ impl fhir_rest::Lookup for Lookup {
                 "shredded",
                 resource_type,
                 "this entry's patient was shredded: nobody can read it any more",
+            ),
+            Some(Kept::Unreadable) => refuse(
+                503,
+                "unreadable",
+                resource_type,
+                "this site cannot read the entry now; `medulla ledger status` says what is wrong",
             ),
             None => refuse(
                 404,

@@ -87,7 +87,11 @@ pub(crate) async fn run(archivist: Archivist, age: Duration, tasks: Tasks) {
         match tasks.blocking(move || step.step(age)).await {
             None => return,
             Some(Ok(Some(row))) => {
-                tracing::info!(file = row.name(), bytes = row.bytes, "sealed history was moved to a cold file");
+                tracing::info!(
+                    file = row.name(),
+                    bytes = row.bytes,
+                    "sealed history was moved to a cold file"
+                );
                 tokio::time::sleep(begun.elapsed() * REST).await;
             }
             Some(Ok(None)) => tokio::time::sleep(period).await,

@@ -100,6 +100,87 @@ pub(super) fn read(path: &Path, row: &Row, index: u64, leaf: &Leaf) -> Result<Ve
     }
     let mut entry = piece(begin, expected as usize)?;
     let payload = entry.split_off(2 + record.len());
-    let same = entry.get(2..) == Some(&record) && sha256(&[&payload]) == leaf.ciphertext_hash;
+    let begins_with = [&(record.len() as u16).to_be_bytes()[..], &record].concat();
+    let same = entry == begins_with && sha256(&[&payload]) == leaf.ciphertext_hash;
     if same { Ok(payload) } else { Err(damaged()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::{Head, SiteName};
+
+    const PAYLOADS: [&[u8]; 2] = [b"sealed", b"too"];
+
+    fn leaf(site_seq: u64) -> Leaf {
+        let payload = PAYLOADS[site_seq as usize];
+        let head = Head {
+            group_id: GROUP,
+            kind: 1,
+            site: SiteName::new("a").unwrap(),
+            epoch: 1,
+            site_seq,
+            event_time_ms: 2,
+            message_time_ms: 3,
+            received_time_ms: 4,
+            key_ref: [5; 16],
+        };
+        let ciphertext_len = payload.len() as u32;
+        Leaf { head, subject_commitment: [6; 32], ciphertext_len, ciphertext_hash: sha256(&[payload]) }
+    }
+
+    fn written(path: PathBuf) -> Row {
+        let records = [0, 1].map(|n| leaf(n).encode());
+        let lens = [0, 1].map(|n| entry_len(records[n].len(), PAYLOADS[n].len() as u32));
+        let mut writer = Writer::begin(path, 256, &lens).unwrap();
+        records.iter().zip(PAYLOADS).for_each(|(leaf, payload)| writer.entry(leaf, payload).unwrap());
+        let (sha256, bytes) = writer.finish().unwrap();
+        Row { first: 256, end: 258, bytes, sha256, number: 1, bytes_before: 0 }
+    }
+
+    #[test]
+    fn the_layout_is_stable() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("file");
+        // Left by a crash.
+        std::fs::write(&path, "half").unwrap();
+        let row = written(path.clone());
+        let bytes = std::fs::read(&path).unwrap();
+        let [first, second] = [0, 1].map(|n| hex::encode(leaf(n).encode()));
+        let len = first.len() / 2;
+        let begins = [48, 48 + 2 + len + 6, 48 + 2 + len + 6 + 2 + len + 3].map(|at| format!("{at:016x}"));
+        let golden = format!(
+            "4d4544434f4c440100000001000000000000010000000002{}{len:04x}{first}7365616c6564{len:04x}{second}746f6f",
+            begins.concat()
+        );
+        assert_eq!(hex::encode(&bytes), golden);
+        assert_eq!((row.bytes, row.sha256), (bytes.len() as u64, sha256(&[&bytes])));
+        let hash = hex::encode(row.sha256);
+        assert_eq!(row.name(), format!("000000000256-000000000258-{hash}"));
+    }
+
+    #[test]
+    fn what_was_changed_is_never_given_out() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("file");
+        let row = written(path.clone());
+        let read_both = || [0, 1].map(|n| read(&path, &row, 256 + n, &leaf(n)));
+        assert_eq!(read_both(), PAYLOADS.map(|payload| Ok(payload.to_vec())));
+        let whole = std::fs::read(&path).unwrap();
+        for at in HEADER_LEN as usize..whole.len() {
+            let mut changed = whole.clone();
+            changed[at] ^= 1;
+            std::fs::write(&path, changed).unwrap();
+            let found = read_both();
+            assert!(found.iter().any(Result::is_err), "byte {at}");
+            for (found, payload) in found.iter().zip(PAYLOADS) {
+                assert!(found.as_ref().is_err() || found.as_deref() == Ok(payload), "byte {at}");
+            }
+        }
+        std::fs::write(&path, &whole[..whole.len() - 1]).unwrap();
+        assert_eq!(read_both()[1], Err("is too short".to_owned()));
+        assert!(read(&path, &row, 256, &leaf(1)).is_err(), "the place of another entry");
+        std::fs::remove_file(&path).unwrap();
+        assert_eq!(read_both()[0], Err("is missing".to_owned()));
+    }
 }

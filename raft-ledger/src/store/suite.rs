@@ -21,7 +21,8 @@ impl StoreBuilder<Types, LogStore, StateMachine, tempfile::TempDir> for Builder 
     async fn build(&self) -> Result<(tempfile::TempDir, LogStore, StateMachine), StorageError<Types>> {
         let dir = tempfile::tempdir().unwrap();
         let log = LogStore::open(&dir.path().join("raftdb")).unwrap();
-        let store = Arc::new(LedgerStore::open(&dir.path().join("ledgerdb"), Cold::open(None, dir.path())).unwrap());
+        let store =
+            Arc::new(LedgerStore::open(&dir.path().join("ledgerdb"), Cold::open(None, dir.path())).unwrap());
         let (observer, _events) = Observer::new(SiteName::new("a").unwrap());
         let machine = StateMachine::open(
             store,

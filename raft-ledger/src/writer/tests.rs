@@ -8,7 +8,7 @@ use bytes::Bytes;
 use crate::raft::{GROUP, Proposal};
 use crate::record::{Command, OpenEpoch};
 use crate::store::applied::load_site;
-use crate::{Config, Draft, Ledger, Subject};
+use crate::{Config, Draft, Ledger, Role, Subject};
 
 const PUTS: u64 = 600;
 
@@ -32,7 +32,11 @@ async fn open(dir: &Path) -> Ledger {
     let mut config = Config::new("a", dir.join("data"), &keys[0]);
     config.initialise = true;
     config.free_space_reserve_bytes = 1 << 20;
-    Ledger::open(config).await.unwrap()
+    let ledger = Ledger::open(config).await.unwrap();
+    while ledger.status().role != Role::Leader {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    ledger
 }
 
 /// What the other process does when it starts.

@@ -52,9 +52,13 @@ pub fn backup(args: &Backup) -> anyhow::Result<Verdict> {
             let place = place(&args.at.config)?;
             let shown = Shown::default();
             let data = place.data.join("ledger");
-            let made = raft_ledger::backup_stopped(&data, &place.keys, place.cold.as_deref(), &folder, &mut |what, at| {
-                shown.show(what, at)
-            });
+            let made = raft_ledger::backup_stopped(
+                &data,
+                &place.keys,
+                place.cold.as_deref(),
+                &folder,
+                &mut |what, at| shown.show(what, at),
+            );
             serde_json::to_value(made?)?
         }
         other => other?,
