@@ -3,8 +3,7 @@
 //! Losing it costs time and nothing else: the ledger is read again from the start. A patient's state is sealed under
 //! the patient's key: shredded with it.
 
-use std::collections::BTreeMap;
-
+use clinical::Merges;
 use ml_scoring::WardBudgets;
 use raft_ledger::{Entry, Ledger, LedgerError};
 
@@ -22,7 +21,7 @@ const PAGE: usize = 1024;
 #[derive(Default)]
 pub(crate) struct Checkpoint {
     pub cursor: u64,
-    pub merged: BTreeMap<String, String>,
+    pub merges: Merges<String>,
     pub patients: Vec<(String, Patient)>,
 }
 
@@ -47,9 +46,9 @@ fn try_load(ledger: &Ledger) -> Result<Option<Checkpoint>, Box<dyn std::error::E
     }
     let Some(cursor) = ledger.site_get(CURSOR)? else { return Ok(None) };
     let cursor = u64::from_be_bytes(cursor.as_slice().try_into()?);
-    let merged = match ledger.site_get(MERGED)? {
+    let merges = match ledger.site_get(MERGED)? {
         Some(bytes) => rmp_serde::from_slice(&bytes)?,
-        None => BTreeMap::new(),
+        None => Merges::default(),
     };
     let mut patients = Vec::new();
     for (place, sealed) in ledger.site_scan(PATIENT.as_bytes())? {
@@ -59,7 +58,7 @@ fn try_load(ledger: &Ledger) -> Result<Option<Checkpoint>, Box<dyn std::error::E
             patients.push((key, Patient::decode(&bytes)?));
         }
     }
-    Ok(Some(Checkpoint { cursor, merged, patients }))
+    Ok(Some(Checkpoint { cursor, merges, patients }))
 }
 
 /// What each ward's budget has spent; nothing where it cannot be read.
@@ -86,13 +85,13 @@ pub(crate) struct State {
 pub(crate) fn save(
     ledger: &Ledger,
     cursor: u64,
-    merged: &BTreeMap<String, String>,
+    merges: &Merges<String>,
     budgets: &WardBudgets,
     changed: Vec<(String, Option<State>)>,
 ) {
     let mut writes = vec![
         (CURSOR.to_vec(), Some(cursor.to_be_bytes().to_vec())),
-        (MERGED.to_vec(), Some(rmp_serde::to_vec_named(merged).unwrap_or_default())),
+        (MERGED.to_vec(), Some(rmp_serde::to_vec_named(merges).unwrap_or_default())),
         (BUDGETS.to_vec(), Some(rmp_serde::to_vec_named(budgets).unwrap_or_default())),
     ];
     let mut sealed = changed.into_iter().map(|(key, state)| {

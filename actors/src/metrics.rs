@@ -13,6 +13,8 @@ pub struct Metrics {
     pub messages: IntCounterVec,
     /// By feed and stable code.
     pub rejected: IntCounterVec,
+    /// Of patients, by why they were kept and not followed.
+    pub merges_refused: IntCounterVec,
     /// Receipt to the feed's ack point.
     pub commit_seconds: HistogramVec,
     /// Messages between receipt and settling, by feed.
@@ -74,6 +76,11 @@ impl Metrics {
         Ok(Metrics {
             messages: make.counters("messages_total", "messages by outcome", &["feed", "type", "outcome"])?,
             rejected: make.counters("rejected_total", "refused messages by reason", &["feed", "code"])?,
+            merges_refused: make.counters(
+                "merges_refused_total",
+                "merges of patients that contradict earlier ones",
+                &["code"],
+            )?,
             commit_seconds: make.histograms(
                 "commit_seconds",
                 "receipt to the feed's ack point",

@@ -1,13 +1,13 @@
 //! Reads the site's own replica behind the commit and brings each entry to whom it concerns. After the ledger,
 //! slowness is lag (a gauge) and delays no acknowledgement.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use actix::prelude::*;
 use bytes::Bytes;
-use clinical::{EventKind, PatientId, Time};
+use clinical::{EventKind, Merge, Merges, PatientId, Time};
 use ml_scoring::WardBudgets;
 use raft_ledger::{Entry, Ledger, LedgerError, Payload, Subject, TAKEOVER};
 use tokio::sync::watch;
@@ -67,7 +67,7 @@ async fn run(parts: TailParts) {
     let mut size = parts.ledger.watch_size();
     let keeping = Keeping::new(parts.alerter.clone());
     let duty = Duty { own: parts.site.clone(), covered: BTreeSet::new() };
-    let mut follower = Follower { cursor: 0, merged: BTreeMap::new(), duty, keeping, parts };
+    let mut follower = Follower { cursor: 0, merges: Merges::default(), duty, keeping, parts };
     follower.restore().await;
     let mut saved = (Instant::now(), follower.cursor);
     loop {
@@ -105,7 +105,7 @@ struct Follower {
     /// The next index to be read.
     cursor: u64,
     /// A40: key of a patient that no longer stands for itself → key of the one that does.
-    merged: BTreeMap<String, String>,
+    merges: Merges<String>,
     /// Whom this site alerts for at the cursor.
     duty: Duty,
     keeping: Keeping,
@@ -215,7 +215,7 @@ impl Follower {
         for event in message.events {
             if let EventKind::Merged { from } = &event.kind {
                 self.fold(drain(work)).await;
-                self.merge(from, &event.patient).await;
+                self.merge(entry.index, from, &event.patient).await;
                 last = None;
             }
             let key = match last.take() {
@@ -322,31 +322,33 @@ impl Follower {
         alert
     }
 
-    async fn merge(&mut self, from: &PatientId, into: &PatientId) {
-        let (from, into) = (self.key(from), self.key(into));
-        if from == into {
-            return;
-        }
+    async fn merge(&mut self, index: u64, from: &PatientId, into: &PatientId) {
+        let [from, into] = [from, into].map(|patient| reading::patient_key(&self.parts.ledger, patient));
+        let (from, into) = match self.merges.merge(&from, &into) {
+            Merge::Joined { from, into } => (from, into),
+            Merge::Known => return,
+            refused => {
+                let code = if refused == Merge::Circle { "merge-cycle" } else { "merge-contradicts" };
+                tracing::warn!(
+                    index,
+                    code,
+                    "a merge contradicts earlier ones and is not followed; see the message"
+                );
+                self.parts.metrics.merges_refused.with_label_values(&[code]).inc();
+                return;
+            }
+        };
         let (source, target) = (self.shard_of(&from), self.shard_of(&into));
         let taken = self.parts.shards[source].send(Take(from.clone())).await;
         if let Ok(Some(patient)) = taken {
             let _ = self.parts.shards[target].send(Absorb(into.clone(), patient)).await;
         }
         self.board(|board| board.remove_patient(&from));
-        self.merged.insert(from, into);
     }
 
     /// The key under which this patient's state stands: that of the last survivor of its merges.
     fn key(&self, patient: &PatientId) -> String {
-        let mut key = reading::patient_key(&self.parts.ledger, patient);
-        // `merge` resolves both sides first, so chains have no cycle; the bound guards a damaged checkpoint.
-        for _ in 0..64 {
-            match self.merged.get(&key) {
-                Some(next) => key.clone_from(next),
-                None => break,
-            }
-        }
-        key
+        self.merges.survivor(&reading::patient_key(&self.parts.ledger, patient)).clone()
     }
 
     fn shard_of(&self, key: &str) -> usize {
@@ -360,9 +362,9 @@ impl Follower {
     }
 
     async fn restore(&mut self) {
-        let Checkpoint { cursor, merged, patients } = checkpoint::load(&self.parts.ledger);
+        let Checkpoint { cursor, merges, patients } = checkpoint::load(&self.parts.ledger);
         self.cursor = cursor;
-        self.merged = merged;
+        self.merges = merges;
         // Before there are patients: those were scored when the lease began.
         match self.covered_before(cursor) {
             Ok(covered) if covered.is_empty() => {}
@@ -393,7 +395,7 @@ impl Follower {
             changed.extend(shard.send(crate::shard::Dirty).await.unwrap_or_default());
         }
         let budgets = self.parts.budgets.lock().expect("budgets lock").clone();
-        checkpoint::save(&self.parts.ledger, self.cursor, &self.merged, &budgets, changed);
+        checkpoint::save(&self.parts.ledger, self.cursor, &self.merges, &budgets, changed);
     }
 }
 

@@ -23,5 +23,5 @@ pub use event::{
 };
 pub use feed::{Feed, is_known_zone};
 pub use issue::{Issue, Severity};
-pub use state::{Acvpu, COLUMNS, COLUMNS_2019, Column, Folded, PatientState, SetAside, Stay};
+pub use state::{Acvpu, COLUMNS, COLUMNS_2019, Column, Folded, Merge, Merges, PatientState, SetAside, Stay};
 pub use time::{Precision, Time};

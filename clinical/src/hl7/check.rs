@@ -6,7 +6,7 @@ use serde::Serialize;
 use super::batch::Batches;
 use super::split::{Piece, PieceKind, split};
 use super::{Limits, Message, ParseError, to_events};
-use crate::{Event, Feed, Issue, Severity, Time};
+use crate::{Event, EventKind, Feed, Issue, Merge, Merges, PatientId, Severity, Time};
 
 /// One message's report; its JSON keys are a stable interface.
 #[derive(Clone, Debug, Serialize)]
@@ -54,6 +54,7 @@ pub fn check<'f>(
     now: Time,
 ) -> impl Iterator<Item = Report> + 'f {
     let mut batches = Some(Batches::default());
+    let mut merges = Merges::default();
     let mut pieces = split(bytes);
     // A message is told once it is known what the trailer behind it says.
     let mut held: Option<Report> = None;
@@ -66,7 +67,7 @@ pub fn check<'f>(
                 return held.take();
             };
             let wrong = batches.as_mut().and_then(|batches| batches.piece(&piece));
-            let next = report(piece, file, feed, limits, now);
+            let next = report(piece, file, feed, limits, now, &mut merges);
             if let (Some(wrong), Some(held)) = (wrong, &mut held) {
                 held.warn(wrong);
             }
@@ -80,13 +81,20 @@ pub fn check<'f>(
 }
 
 /// `None`: a piece that is no message.
-fn report(piece: Piece, file: &str, feed: &Feed, limits: &Limits, now: Time) -> Option<Report> {
+fn report(
+    piece: Piece,
+    file: &str,
+    feed: &Feed,
+    limits: &Limits,
+    now: Time,
+    merges: &mut Merges<PatientId>,
+) -> Option<Report> {
     let offset = piece.offset;
     let report = match piece.kind {
         PieceKind::Blank | PieceKind::Envelope => return None,
         PieceKind::Stray => unreadable(&ParseError::MshMissing),
         PieceKind::Message => match Message::parse(piece.bytes, limits) {
-            Ok(message) => readable(&message, feed, now),
+            Ok(message) => readable(&message, feed, now, merges),
             Err(error) => unreadable(&error),
         },
     };
@@ -111,9 +119,10 @@ pub fn status_of(issues: &[Issue]) -> Status {
     }
 }
 
-fn readable(message: &Message, feed: &Feed, now: Time) -> Report {
+fn readable(message: &Message, feed: &Feed, now: Time, merges: &mut Merges<PatientId>) -> Report {
     let message = message.for_feed(feed);
-    let (_, issues) = read(&message, feed, now);
+    let (events, mut issues) = read(&message, feed, now);
+    issues.extend(events.iter().filter_map(|event| quarantined(event, merges)));
     Report {
         file: String::new(),
         offset: 0,
@@ -125,6 +134,22 @@ fn readable(message: &Message, feed: &Feed, now: Time) -> Report {
         status: status_of(&issues),
         issues: issues.into_iter().map(finding).collect(),
     }
+}
+
+/// A merge that contradicts those of earlier messages: a site keeps it and does not follow it.
+fn quarantined(event: &Event, merges: &mut Merges<PatientId>) -> Option<Issue> {
+    let EventKind::Merged { from } = &event.kind else { return None };
+    let (code, text) = match merges.merge(from, &event.patient) {
+        Merge::Joined { .. } | Merge::Known => return None,
+        Merge::Circle => {
+            ("merge-cycle", "with earlier messages it closes a circle: both ids would replace one another")
+        }
+        Merge::Contradicts => {
+            ("merge-contradicts", "an earlier message merged this prior id into another patient")
+        }
+    };
+    let text = format!("{text}; the merge is kept and not followed: a person must say which record goes on");
+    Some(Issue { severity: Severity::Warning, code: code.into(), location: "MRG-1".into(), text })
 }
 
 fn read(message: &Message, feed: &Feed, now: Time) -> (Vec<Event>, Vec<Issue>) {
@@ -179,6 +204,18 @@ mod tests {
         assert_eq!(short, [("ADT^A08", Status::Ok), ("", Status::Rejected), ("ADT^A08", Status::Warn)]);
         let told: Vec<_> = reports[2].issues.iter().map(|i| (i.code.as_str(), i.location.as_str())).collect();
         assert_eq!(told, [("batch-count-mismatch", "BTS-1"), ("batch-truncated", "BTS")]);
+    }
+
+    #[test]
+    fn a_circle_of_merges_over_messages_is_told() {
+        let reports = reports(
+            b"MSH|^~\\&|||||1970||ADT^A40|1|P|2.5\rPID|||1^^^H\rMRG|2^^^H\r\
+              MSH|^~\\&|||||1970||ADT^A40|2|P|2.5\rPID|||3^^^H\rMRG|1^^^H\r\
+              MSH|^~\\&|||||1970||ADT^A40|3|P|2.5\rPID|||2^^^H\rMRG|3^^^H\r\
+              MSH|^~\\&|||||1970||ADT^A40|4|P|2.5\rPID|||9^^^H\rMRG|2^^^H\r",
+        );
+        let told = reports.iter().map(|r| r.issues.first().map_or("", |issue| issue.code.as_str()));
+        assert_eq!(told.collect::<Vec<_>>(), ["", "", "merge-cycle", "merge-contradicts"]);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 mod column;
 mod consciousness;
+mod merges;
 mod patient;
 mod person;
 mod series;
@@ -11,5 +12,6 @@ mod tests;
 
 pub use column::{COLUMNS, COLUMNS_2019, Column};
 pub use consciousness::Acvpu;
+pub use merges::{Merge, Merges};
 pub use patient::{Folded, PatientState, SetAside};
 pub use stay::Stay;

@@ -146,18 +146,23 @@ impl Decoder {
                 End::MissingCr => return Some(self.close(at, 1)),
                 End::Unknown => {
                     *scanned = at;
-                    return None;
+                    return self.give_up(at);
                 }
                 End::Not => *scanned = at + 1,
             }
         }
         *scanned = self.buffer.len();
-        if self.buffer.len() > self.message_bytes_max {
-            let head = self.head();
-            self.state = State::Discarding { head };
-            return self.discard();
+        self.give_up(self.buffer.len())
+    }
+
+    /// Lets go of a message that has come to so many bytes, if that is too many.
+    fn give_up(&mut self, bytes: usize) -> Option<Event> {
+        if bytes <= self.message_bytes_max {
+            return None;
         }
-        None
+        let head = self.head();
+        self.state = State::Discarding { head };
+        self.discard()
     }
 
     fn discard(&mut self) -> Option<Event> {
@@ -313,6 +318,23 @@ mod tests {
             &[damaged("0123456789abcdef", Fault::TooLarge), message("ok")],
             None,
         );
+    }
+
+    /// Found by fuzzing: each EB could have been the frame's end, and the bound was not looked at.
+    #[test]
+    fn end_blocks_without_end_are_bounded() {
+        let mut decoder = Decoder::new(16);
+        decoder.buffer().extend_from_slice(b"\x0b");
+        let mut events = Vec::new();
+        for _ in 0..1_000 {
+            decoder.buffer().extend_from_slice(b"\x1c");
+            events.extend(decoder.next());
+            assert!(decoder.buffer().len() <= 17);
+        }
+        decoder.buffer().extend_from_slice(b"\r\x0bok\x1c\r");
+        events.extend(std::iter::from_fn(|| decoder.next()));
+        let head = Bytes::from_static(&[0x1c; 16]);
+        assert_eq!(events, [Event::Damaged(head, Fault::TooLarge), message("ok")]);
     }
 
     #[test]

@@ -17,6 +17,7 @@ mod run;
 mod send;
 mod simulate;
 mod site;
+mod test;
 mod validate;
 
 use std::process::ExitCode;
@@ -52,6 +53,7 @@ enum Command {
     #[command(subcommand)]
     Bench(bench::Command),
     Judge(judge::Args),
+    Test(test::Args),
     Messages(messages::Args),
     #[command(subcommand)]
     Patient(patient::Command),
@@ -74,6 +76,7 @@ impl Command {
             Command::Send(args) => send::execute(&args),
             Command::Bench(command) => bench::execute(&command),
             Command::Judge(args) => judge::execute(&args),
+            Command::Test(args) => test::execute(&args),
             Command::Messages(args) => messages::execute(&args),
             Command::Patient(command) => patient::execute(&command),
             Command::Password(command) => password::execute(&command),

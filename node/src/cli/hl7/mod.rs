@@ -3,9 +3,9 @@
 mod cat;
 mod check;
 mod coverage;
-mod files;
+pub mod files;
 mod get;
-mod reader;
+pub mod reader;
 mod to_fhir;
 
 use super::Verdict;
