@@ -47,7 +47,7 @@ fn train(folder: &Path, file: &str, text: &str) -> anyhow::Result<Card> {
 fn train_for(task: Task, hold_out: bool, folder: &Path, file: &str, text: &str) -> anyhow::Result<Card> {
     let path = folder.join(file);
     std::fs::write(&path, text).unwrap();
-    let mut settings = Settings { rounds_max: 12, ..Settings::default() };
+    let mut settings = Settings { rounds_max: 20, ..Settings::default() };
     settings.set("min_child_weight", "0.5");
     settings.set("nthread", "1");
     let (files, out) = (vec![path], folder.join("model"));

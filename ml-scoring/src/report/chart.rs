@@ -2,6 +2,8 @@
 
 use std::fmt::Write;
 
+use super::curves::Points;
+
 const WIDTH: f64 = 360.0;
 const HEIGHT: f64 = 260.0;
 const LEFT: f64 = 48.0;
@@ -21,7 +23,7 @@ pub(super) struct Chart<'a> {
 
 pub(super) struct Line<'a> {
     pub name: &'a str,
-    pub points: Vec<(f64, f64)>,
+    pub points: Points,
 }
 
 /// Where a value lies on an axis.

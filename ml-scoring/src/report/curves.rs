@@ -10,6 +10,9 @@ const POINTS: usize = 200;
 const POLICY_RUNS: usize = 24;
 const CALIBRATION_BINS: usize = 10;
 
+/// (across, up).
+pub(super) type Points = Vec<(f64, f64)>;
+
 /// Rows that can be judged, by falling risk.
 pub(super) struct Ranked {
     rows: Vec<(f64, bool)>,
@@ -28,7 +31,7 @@ impl Ranked {
     }
 
     /// (ROC, precision by recall), thinned out.
-    pub fn curves(&self) -> (Vec<(f64, f64)>, Vec<(f64, f64)>) {
+    pub fn curves(&self) -> (Points, Points) {
         let negatives = self.rows.len() as f64 - self.positives;
         let step = self.rows.len().div_ceil(POINTS).max(1);
         let (mut roc, mut pr, mut found) = (vec![(0.0, 0.0)], Vec::new(), 0.0);
@@ -45,7 +48,7 @@ impl Ranked {
     }
 
     /// (mean risk, share of positive rows) of ten equal parts of the rows.
-    pub fn calibration(&self) -> Vec<(f64, f64)> {
+    pub fn calibration(&self) -> Points {
         let size = self.rows.len().div_ceil(CALIBRATION_BINS).max(1);
         let of_bin = |rows: &[(f64, bool)]| {
             let n = rows.len() as f64;

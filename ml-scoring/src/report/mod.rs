@@ -6,7 +6,7 @@ mod curves;
 use std::fmt::Write;
 
 use chart::{Chart, Line, bars, escape, short};
-use curves::{Ranked, leads, runs};
+use curves::{Points, Ranked, leads, runs};
 
 use crate::eval::Cohort;
 use crate::{Card, Figures, Task};
@@ -97,7 +97,7 @@ fn charts(card: &Card, cohort: &Cohort) -> Vec<String> {
     all.iter().map(Chart::svg).collect()
 }
 
-fn lead_curve(cohort: &Cohort) -> Vec<(f64, f64)> {
+fn lead_curve(cohort: &Cohort) -> Points {
     let leads = leads(cohort);
     let share =
         |hours: i64| leads.iter().filter(|lead| **lead >= hours).count() as f64 / leads.len().max(1) as f64;

@@ -10,6 +10,7 @@ use super::table::Table;
 use super::{Made, Options, Progress, boost, check, finish, merge, table};
 use crate::Model;
 use crate::features::NAMES;
+use crate::task::Task;
 
 const FILES: [&str; 4] = ["model.json", "model.ubj", "card.json", "golden.json"];
 
@@ -17,7 +18,7 @@ const FILES: [&str; 4] = ["model.json", "model.ubj", "card.json", "golden.json"]
 pub fn adapt(folder: &Path, options: &Options, progress: &dyn Progress) -> Result<crate::Card> {
     ensure!(options.folds >= 2 && options.repeats >= 1, "adapting needs at least 2 folds and 1 repeat");
     let (model, trees) = read(folder).with_context(|| folder.display().to_string())?;
-    let options = Options { task: model.card().task.parse()?, ..options.clone() };
+    let options = Options { task: model.card().task.parse::<Task>()?, ..options.clone() };
     let data = table::read(&options, model.columns_in(&NAMES)?, progress)?;
     check(&data.develop)?;
     let start = margins(&model, &data.develop)?;
@@ -39,7 +40,13 @@ fn read(folder: &Path) -> Result<(Model, Vec<u8>)> {
     let borrowed: Vec<(&str, &[u8])> = files.iter().map(|(name, bytes)| (*name, bytes.as_slice())).collect();
     let model = Model::load(&borrowed)?;
     let trees = borrowed.iter().find(|(name, _)| name.starts_with("model.")).context("no model file")?.1;
-    Ok((model, Booster::load_buffer(trees)?.save_buffer(false)?))
+    let booster = Booster::load_buffer(trees)?;
+    // Rounds behind the best one are no part of the model.
+    let booster = match booster.get_attribute("best_iteration")? {
+        Some(best) => booster.slice(0, best.parse::<i32>()? + 1)?,
+        None => booster,
+    };
+    Ok((model, booster.save_buffer(false)?))
 }
 
 fn margins(model: &Model, table: &Table) -> Result<Vec<f32>> {

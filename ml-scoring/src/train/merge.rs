@@ -43,6 +43,8 @@ fn assemble(mut merged: Value, mut trees: Vec<Value>) -> Result<Vec<u8>> {
     for (id, tree) in trees.iter_mut().enumerate() {
         tree["id"] = json!(id);
     }
+    // How many rounds were the best is a word about fewer trees than these.
+    merged["learner"]["attributes"] = json!({});
     let model = &mut merged["learner"]["gradient_booster"]["model"];
     model["gbtree_model_param"]["num_trees"] = json!(trees.len().to_string());
     model["iteration_indptr"] = (0..=trees.len()).collect();

@@ -102,7 +102,8 @@ pub fn execute(args: &Args) -> anyhow::Result<Verdict> {
 fn model(folder: &Path) -> anyhow::Result<Judge> {
     let model = models::load(folder)?;
     let card = model.card();
-    let task = card.task.parse().with_context(|| format!("{}: nothing to judge it by", folder.display()))?;
+    let task = card.task.parse::<Task>();
+    let task = task.with_context(|| format!("{}: nothing to judge it by", folder.display()))?;
     let (threshold, held_out) = (Some(model.threshold()), card.training_data.held_out);
     Ok(Judge { predictor: Box::new(ml_scoring::Scorer::model(model)?), task, threshold, held_out })
 }
