@@ -21,6 +21,7 @@ use crate::store::db::WriteBatch;
 use crate::store::generation::{
     Family, Generation, hash_key, index_key, index_of_key, key, tag_key, tile_key, time_key,
 };
+use crate::store::tags;
 use crate::{LedgerError, Outcome};
 
 /// Leaves that a dedupe key is remembered for. A constant of the format: changing it needs an apply version.
@@ -278,6 +279,7 @@ impl Applier {
         checked: &Checked<'_>,
     ) -> Result<Vec<Outcome>, LedgerError> {
         let mut outcomes = Vec::with_capacity(checked.messages.len());
+        let first_index = self.tree.size();
         let stored = self.stored_firsts(&checked.messages)?;
         let mut fresh: HashMap<[u8; 32], u64> = HashMap::new();
         let mut tags = Vec::new();
@@ -297,11 +299,7 @@ impl Applier {
             tags.extend(message.private.tags.iter().map(|tag| tag_key(&tag.0, index)));
             outcomes.push(Outcome { index, duplicate: false });
         }
-        // In the order of the keys: a memtable finds the place of a key next to the one before it at once.
-        tags.sort_unstable();
-        for tag in tags {
-            self.db.put(out, Family::ByTag, &tag, &[])?;
-        }
+        tags::write(&self.db, out, (first_index, self.tree.size()), tags)?;
         let mut fresh: Vec<_> = fresh.into_iter().collect();
         fresh.sort_unstable();
         for (dedupe, index) in fresh {

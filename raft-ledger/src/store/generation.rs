@@ -23,7 +23,7 @@ pub(crate) enum Family {
     Blobs,
     /// tile key → hashes of the RFC 6962 tree
     Tiles,
-    /// tag, index → nothing
+    /// tag, index → nothing; the newest are in lists in `Meta` (tags.rs)
     ByTag,
     /// event time, index → nothing
     ByTime,
@@ -168,6 +168,15 @@ impl Generation {
         value: &[u8],
     ) -> Result<(), LedgerError> {
         self.db()?.put(batch, family.name(), key, value).map_err(writing)
+    }
+
+    pub(crate) fn delete(
+        &self,
+        batch: &mut WriteBatch,
+        family: Family,
+        key: &[u8],
+    ) -> Result<(), LedgerError> {
+        self.db()?.delete(batch, family.name(), key).map_err(writing)
     }
 
     pub(crate) fn delete_prefix(
@@ -334,7 +343,7 @@ pub(crate) fn time_key(time_ms: i64, index: u64) -> [u8; 20] {
 }
 
 /// Several are made for every event: they take no allocation. `LEN` is that of the group and all parts.
-fn fixed_key<const LEN: usize, const PARTS: usize>(parts: [&[u8]; PARTS]) -> [u8; LEN] {
+pub(super) fn fixed_key<const LEN: usize, const PARTS: usize>(parts: [&[u8]; PARTS]) -> [u8; LEN] {
     let mut key = [0; LEN];
     let (group, mut rest) = key.split_at_mut(GROUP.to_be_bytes().len());
     group.copy_from_slice(&GROUP.to_be_bytes());

@@ -21,6 +21,7 @@ pub(crate) mod state_machine;
 #[cfg(test)]
 mod suite;
 mod sync;
+pub(crate) mod tags;
 
 pub(crate) use entry_codec::{
     decode as decode_entry, encode_into as encode_entry_into, len_hint as entry_len_hint,
