@@ -6,7 +6,8 @@ use crate::ledger::Ledger;
 use crate::merkle::root_at;
 use crate::record::Leaf;
 use crate::seal::Access;
-use crate::store::generation::{Family, Generation, index_key, index_of_key, tag_key, time_key, time_of_key};
+use crate::store::generation::{Family, Generation, index_key, index_of_key, time_key, time_of_key};
+use crate::store::tags;
 use crate::{Entry, LedgerError, Payload, SHRED, Subject, TAKEOVER, Tag};
 
 /// Sealed bytes that one `read_from` returns at most, unless a single entry is larger.
@@ -41,8 +42,8 @@ impl Ledger {
             return Ok(found);
         }
         let db = self.inner.store.generation();
-        db.scan(Family::ByTag, &tag_key(&tag.0, from), &tag_key(&tag.0, u64::MAX), |stored, _| {
-            found.push(index_of_key(stored)?);
+        tags::scan(&db, &tag.0, (from, u64::MAX), |index| {
+            found.push(index);
             Ok(found.len() < limit)
         })?;
         Ok(found)

@@ -14,8 +14,9 @@ use crate::keystore::KeyId;
 use crate::record::{Leaf, SiteName};
 use crate::seal::Sealer;
 use crate::store::applied::load_applied;
-use crate::store::generation::{Family, index_of_key, tag_key};
+use crate::store::generation::Family;
 use crate::store::ledger_store::LedgerStore;
+use crate::store::tags;
 use crate::tasks::Tasks;
 use crate::{LedgerError, SHRED, Tag};
 
@@ -81,8 +82,7 @@ impl Shredder {
         }
         let db = self.store.generation();
         let mut gone: BTreeMap<SiteName, Vec<KeyId>> = BTreeMap::new();
-        db.scan(Family::ByTag, &tag_key(&self.tag.0, *upto), &tag_key(&self.tag.0, size), |key, _| {
-            let index = index_of_key(key)?;
+        tags::scan(&db, &self.tag.0, (*upto, size), |index| {
             let leaf = Leaf::decode(db.leaf(index)?.into()).map_err(|error| damaged(index, &error))?;
             if leaf.head.kind != SHRED {
                 return Ok(true);

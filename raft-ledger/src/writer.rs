@@ -33,6 +33,9 @@ const BATCH_BYTES: usize = 256 << 10;
 /// How long a batch waits for more while others are under way. Without any it waits for nothing.
 const LINGER: Duration = Duration::from_millis(2);
 const UNDER_WAY_MAX: usize = 16;
+/// Of batches that were closed by time alone. Beyond it drafts wait for an outcome, or until they fill a batch: under
+/// load a few large batches cost every site less than many small ones.
+const SMALL_UNDER_WAY_MAX: usize = 4;
 const TICK: Duration = Duration::from_millis(50);
 /// Before what may have been lost is sent again.
 const RESEND_PAUSE: Duration = Duration::from_millis(100);
@@ -156,7 +159,7 @@ impl Writer {
             if !open && state.gathered.is_empty() && state.under_way.is_empty() {
                 return Ok(());
             }
-            let close_at = state.close_at.unwrap_or_else(|| Instant::now() + TICK);
+            let close_by = state.close_by();
             let room = open && state.gathered_bytes < BATCH_BYTES;
             tokio::select! {
                 biased;
@@ -167,7 +170,7 @@ impl Writer {
                     Some(drafts) => state.gather(drafts),
                     None => open = false,
                 },
-                _ = tokio::time::sleep_until(close_at), if state.close_at.is_some() => {}
+                _ = tokio::time::sleep_until(close_by.unwrap_or_else(Instant::now)), if close_by.is_some() => {}
                 _ = failures.recv() => state.resend_in(RESEND_PAUSE),
                 changed = metrics.changed() => {
                     if changed.is_err() {
@@ -196,15 +199,11 @@ impl Writer {
         let now = Instant::now();
         while !state.gathered.is_empty() && state.under_way.len() < UNDER_WAY_MAX {
             let full = state.gathered_bytes >= BATCH_BYTES;
-            let due = state.close_at.is_some_and(|at| at <= now);
+            let due = state.close_by().is_some_and(|at| at <= now);
             if !(full || due || state.under_way.is_empty()) {
                 return;
             }
             self.send_batch(state).await;
-        }
-        if state.under_way.len() >= UNDER_WAY_MAX {
-            // Nothing to wake up for: the next outcome makes room.
-            state.close_at = None;
         }
     }
 
@@ -361,6 +360,11 @@ impl State {
             self.close_at = None;
         }
         taken
+    }
+
+    /// When a batch that is not full goes; `None` while the next outcome has to make room for it.
+    fn close_by(&self) -> Option<Instant> {
+        self.close_at.filter(|_| self.under_way.len() < SMALL_UNDER_WAY_MAX)
     }
 
     fn resend_in(&mut self, pause: Duration) {

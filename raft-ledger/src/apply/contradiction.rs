@@ -6,7 +6,7 @@ use crate::LedgerError;
 use crate::cosign::Contradiction;
 use crate::merkle::leaf_hash;
 use crate::record::{Hash, Provenance};
-use crate::store::generation::{Family, index_key, index_of_key, key};
+use crate::store::generation::{Family, hash_key, index_key, index_of_key};
 
 /// Batches of other sites between two of one site that are looked through.
 const LOOKED_THROUGH_MAX: u64 = 10_000;
@@ -40,7 +40,7 @@ impl Applier {
         let first = if batch.head.previous == Hash::default() {
             0
         } else {
-            match self.db.get(Family::ByBatch, &key(&batch.head.previous))? {
+            match self.db.get(Family::ByBatch, &hash_key(&batch.head.previous))? {
                 Some(number) => index_of_key(&number)? + 1,
                 None => return Ok(None),
             }

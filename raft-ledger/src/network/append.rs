@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use bytes::{Buf, BufMut, Bytes, BytesMut};
+use bytes::{Buf, BufMut, Bytes};
 use futures_util::StreamExt;
 use futures_util::stream::{BoxStream, FuturesOrdered, Stream};
 use openraft::raft::{AppendEntriesRequest, AppendEntriesResponse, StreamAppendResult};
@@ -14,7 +14,7 @@ use super::client::{StreamItem, as_openraft};
 use super::frame::{Kind, unpack};
 use super::lane::{Lane, RpcError};
 use crate::raft::{LogId, Types, Vote};
-use crate::store::{decode_entry, encode_entry};
+use crate::store::{decode_entry, encode_entry_into, entry_len_hint};
 
 const UNDER_WAY_MAX: usize = 16;
 /// For one answer; an fsync of a busy disk may take seconds.
@@ -36,16 +36,19 @@ pub(super) fn encode(session: u64, request: &AppendEntriesRequest<Types>) -> Res
         entries: request.entries.len() as u32,
     };
     let header = rmp_serde::to_vec_named(&header).map_err(|e| e.to_string())?;
-    let mut out = BytesMut::with_capacity(header.len() + 64);
+    let entries: usize = request.entries.iter().map(|entry| 4 + entry_len_hint(entry)).sum();
+    let mut out = Vec::with_capacity(12 + header.len() + entries);
     out.put_u64(session);
     out.put_u32(header.len() as u32);
     out.put_slice(&header);
     for entry in &request.entries {
-        let bytes = encode_entry(entry)?;
-        out.put_u32(bytes.len() as u32);
-        out.put_slice(&bytes);
+        let start = out.len();
+        out.put_u32(0);
+        encode_entry_into(entry, &mut out)?;
+        let len = (out.len() - start - 4) as u32;
+        out[start..start + 4].copy_from_slice(&len.to_be_bytes());
     }
-    Ok(out.freeze())
+    Ok(out.into())
 }
 
 pub(super) fn decode(mut bytes: Bytes) -> Result<(u64, AppendEntriesRequest<Types>), String> {

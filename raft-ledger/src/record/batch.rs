@@ -91,15 +91,21 @@ impl Batch {
         (batch, hash)
     }
 
+    #[cfg(test)]
     pub fn encode(&self) -> Bytes {
-        let mut out = Vec::with_capacity(self.encoded_len());
-        self.head.encode(self.items.len(), &mut out);
+        let mut out = Vec::new();
+        self.encode_into(&mut out);
+        out.into()
+    }
+
+    pub(super) fn encode_into(&self, out: &mut Vec<u8>) {
+        out.reserve(self.encoded_len());
+        self.head.encode(self.items.len(), out);
         for item in &self.items {
             out.extend_from_slice(&((item.encoded_len() - 4) as u32).to_be_bytes());
-            item.encode(&mut out);
+            item.encode(out);
         }
         out.extend_from_slice(&self.signature);
-        out.into()
     }
 
     pub fn encoded_len(&self) -> usize {

@@ -44,18 +44,22 @@ pub struct ApplyVersion {
 
 impl Command {
     pub fn encode(&self) -> Bytes {
-        let (kind, body) = match self {
+        let mut out = vec![VERSION];
+        match self {
             Command::Unknown(bytes) => return bytes.clone(),
-            Command::Batch(batch) => (BATCH, batch.encode()),
-            Command::OpenEpoch(open) => (OPEN_EPOCH, open.encode()),
-            Command::ApplyVersion(v) => {
-                (APPLY_VERSION, Bytes::copy_from_slice(&v.apply_version.to_be_bytes()))
+            Command::Batch(batch) => {
+                out.extend_from_slice(&BATCH.to_be_bytes());
+                batch.encode_into(&mut out);
             }
-        };
-        let mut out = Vec::with_capacity(3 + body.len());
-        out.push(VERSION);
-        out.extend_from_slice(&kind.to_be_bytes());
-        out.extend_from_slice(&body);
+            Command::OpenEpoch(open) => {
+                out.extend_from_slice(&OPEN_EPOCH.to_be_bytes());
+                open.encode_into(&mut out);
+            }
+            Command::ApplyVersion(v) => {
+                out.extend_from_slice(&APPLY_VERSION.to_be_bytes());
+                out.extend_from_slice(&v.apply_version.to_be_bytes());
+            }
+        }
         out.into()
     }
 
@@ -109,11 +113,9 @@ impl OpenEpoch {
         out.extend_from_slice(&self.nonce);
     }
 
-    fn encode(&self) -> Bytes {
-        let mut out = Vec::new();
-        self.encode_fields(&mut out);
+    fn encode_into(&self, out: &mut Vec<u8>) {
+        self.encode_fields(out);
         out.extend_from_slice(&self.signature);
-        out.into()
     }
 
     fn decode(bytes: Bytes) -> Result<OpenEpoch, RecordError> {

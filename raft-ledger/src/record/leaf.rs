@@ -25,9 +25,13 @@ pub struct Head {
 
 impl Head {
     pub fn encode(&self) -> Vec<u8> {
-        let mut out = Vec::with_capacity(192);
+        let mut out = Vec::with_capacity(self.encoded_len());
         self.encode_into(&mut out);
         out
+    }
+
+    fn encoded_len(&self) -> usize {
+        1 + 4 + 2 + 1 + self.site.as_str().len() + 8 + 8 + 3 * 8 + 16
     }
 
     fn encode_into(&self, out: &mut Vec<u8>) {
@@ -69,7 +73,8 @@ pub struct Leaf {
 
 impl Leaf {
     pub fn encode(&self) -> Vec<u8> {
-        let mut out = Vec::with_capacity(192);
+        // Exact: it is kept as it is, once an event.
+        let mut out = Vec::with_capacity(self.head.encoded_len() + 32 + 4 + 32);
         self.head.encode_into(&mut out);
         out.extend_from_slice(&self.subject_commitment);
         out.extend_from_slice(&self.ciphertext_len.to_be_bytes());

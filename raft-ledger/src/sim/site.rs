@@ -38,7 +38,7 @@ use crate::rules::{APPLY_VERSION, Rules};
 use crate::seal::Sealer;
 use crate::standing::Standing;
 use crate::store::applied::load_applied;
-use crate::store::generation::{Family, index_key, tag_key};
+use crate::store::generation::{Family, index_key};
 use crate::store::ledger_store::LedgerStore;
 use crate::store::state_machine::StateMachine;
 use crate::store::{LogStore, SiteDb};
@@ -440,8 +440,8 @@ impl Process {
         let db = self.opened.served.store.generation();
         let text = |e: crate::LedgerError| e.to_string();
         let mut tagged = Vec::new();
-        db.scan(Family::ByTag, &tag_key(&TAG.0, 0), &tag_key(&TAG.0, u64::MAX), |key, _| {
-            tagged.push(crate::store::generation::index_of_key(key)?);
+        crate::store::tags::scan(&db, &TAG.0, (0, u64::MAX), |index| {
+            tagged.push(index);
             Ok(true)
         })
         .map_err(text)?;

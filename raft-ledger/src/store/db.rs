@@ -22,6 +22,17 @@ pub(crate) struct WriteBatch {
     memory: Vec<crate::sim::disk::Change>,
 }
 
+impl WriteBatch {
+    /// One that need not grow, and copy what it holds, until it holds so many bytes.
+    pub(crate) fn with_room(bytes: usize) -> WriteBatch {
+        WriteBatch {
+            rocks: rocksdb::WriteBatch::with_capacity_bytes(bytes),
+            #[cfg(any(test, feature = "sim"))]
+            memory: Vec::new(),
+        }
+    }
+}
+
 /// What became of a write when the process dies, and when the machine does.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Wal {
@@ -67,6 +78,22 @@ impl Db {
             Db::Rocks(db) => Ok(db.get_cf(handle(db, family)?, key)?),
             #[cfg(any(test, feature = "sim"))]
             Db::Memory(db) => Ok(db.get(family, key)),
+        }
+    }
+
+    /// The values of `keys`, which are in order.
+    pub(super) fn get_many<K: AsRef<[u8]>>(
+        &self,
+        family: &'static str,
+        keys: &[K],
+    ) -> Result<Vec<Option<Vec<u8>>>, DbError> {
+        match self {
+            Db::Rocks(db) => {
+                let found = db.batched_multi_get_cf(handle(db, family)?, keys, true);
+                found.into_iter().map(|value| Ok(value?.map(|value| value.to_vec()))).collect()
+            }
+            #[cfg(any(test, feature = "sim"))]
+            Db::Memory(db) => Ok(keys.iter().map(|key| db.get(family, key.as_ref())).collect()),
         }
     }
 

@@ -9,8 +9,10 @@ use crate::raft::{Entry, Payload, Proposal, log_id};
 const VERSION: u8 = 1;
 const HEADER: usize = 4 + 1 + 8 + 8 + 1;
 
-pub(crate) fn encode(entry: &Entry) -> Result<Vec<u8>, String> {
-    let mut out = Vec::with_capacity(HEADER + body_hint(&entry.payload));
+/// Behind what `out` holds already.
+pub(crate) fn encode_into(entry: &Entry, out: &mut Vec<u8>) -> Result<(), String> {
+    let start = out.len();
+    out.reserve(len_hint(entry));
     out.extend_from_slice(&[0; 4]);
     out.push(VERSION);
     out.extend_from_slice(&entry.log_id.leader_id.term.to_be_bytes());
@@ -27,15 +29,16 @@ pub(crate) fn encode(entry: &Entry) -> Result<Vec<u8>, String> {
             out.extend_from_slice(&body);
         }
     }
-    let crc = crc32c::crc32c(&out[4..]);
-    out[..4].copy_from_slice(&crc.to_be_bytes());
-    Ok(out)
+    let crc = crc32c::crc32c(&out[start + 4..]);
+    out[start..start + 4].copy_from_slice(&crc.to_be_bytes());
+    Ok(())
 }
 
-fn body_hint(payload: &Payload) -> usize {
-    match payload {
-        Payload::Normal(proposal) => proposal.0.len(),
-        _ => 0,
+/// Bytes that the entry takes; those that carry no proposal are few and small.
+pub(crate) fn len_hint(entry: &Entry) -> usize {
+    match &entry.payload {
+        Payload::Normal(proposal) => HEADER + proposal.0.len(),
+        _ => HEADER,
     }
 }
 
@@ -69,6 +72,11 @@ pub(crate) fn decode(mut bytes: Bytes) -> Result<Entry, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn encode(entry: &Entry) -> Result<Vec<u8>, String> {
+        let mut out = Vec::new();
+        encode_into(entry, &mut out).map(|()| out)
+    }
 
     #[test]
     fn golden() {

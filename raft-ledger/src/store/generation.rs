@@ -12,6 +12,7 @@ use super::files;
 use crate::LedgerError;
 use crate::merkle::{TileKey, TileReader};
 use crate::raft::GROUP;
+use crate::record::Hash;
 
 /// Column families. Every key begins with the group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,7 +23,7 @@ pub(crate) enum Family {
     Blobs,
     /// tile key → hashes of the RFC 6962 tree
     Tiles,
-    /// tag, index → nothing
+    /// tag, index → nothing; the newest are in lists in `Meta` (tags.rs)
     ByTag,
     /// event time, index → nothing
     ByTime,
@@ -93,7 +94,9 @@ impl Generation {
         // Without a WAL only an atomic flush keeps the families of one moment together.
         options.set_atomic_flush(true);
         options.set_keep_log_file_num(4);
-        options.set_db_write_buffer_size(192 << 20);
+        // Of all families together. The less is in memory, the more of it is in the processor's caches where tags and
+        // dedupe keys find their places among the others.
+        options.set_db_write_buffer_size(64 << 20);
         options.set_max_background_jobs(2);
         let families = ALL
             .map(|family| ColumnFamilyDescriptor::new(family.name(), family_options(family, &dedupe_floor)));
@@ -142,6 +145,15 @@ impl Generation {
         self.db()?.get(family.name(), key).map_err(|e| self.reading(e))
     }
 
+    /// The values of `keys`, which are in order.
+    pub(crate) fn get_many<K: AsRef<[u8]>>(
+        &self,
+        family: Family,
+        keys: &[K],
+    ) -> Result<Vec<Option<Vec<u8>>>, LedgerError> {
+        self.db()?.get_many(family.name(), keys).map_err(|e| self.reading(e))
+    }
+
     /// The canonical record of an applied leaf.
     pub(crate) fn leaf(&self, index: u64) -> Result<Vec<u8>, LedgerError> {
         let leaf = self.get(Family::Events, &index_key(index))?;
@@ -178,6 +190,15 @@ impl Generation {
     /// The last of the keys up to `upto`, with its value.
     pub(crate) fn last(&self, family: Family, upto: &[u8]) -> Result<Option<KeyValue>, LedgerError> {
         self.db()?.last(family.name(), upto).map_err(|e| self.reading(e))
+    }
+
+    pub(crate) fn delete(
+        &self,
+        batch: &mut WriteBatch,
+        family: Family,
+        key: &[u8],
+    ) -> Result<(), LedgerError> {
+        self.db()?.delete(batch, family.name(), key).map_err(writing)
     }
 
     pub(crate) fn delete_prefix(
@@ -261,13 +282,13 @@ fn family_options(family: Family, dedupe_floor: &Arc<AtomicU64>) -> Options {
     let mut options = Options::default();
     let mut table = rocksdb::BlockBasedOptions::default();
     match family {
-        Family::Blobs => {
-            options.set_write_buffer_size(64 << 20);
-            options.set_compression_type(rocksdb::DBCompressionType::None);
+        Family::ByTag => {
+            // Each compaction of levels would write most of the next level again for keys that fall anywhere.
+            options.set_compaction_style(rocksdb::DBCompactionStyle::Universal);
         }
         Family::Dedupe => {
             options.set_memtable_whole_key_filtering(true);
-            options.set_memtable_prefix_bloom_ratio(0.05);
+            options.set_memtable_prefix_bloom_ratio(0.01);
             table.set_bloom_filter(10.0, false);
             let floor = dedupe_floor.clone();
             options.set_compaction_filter("dedupe-window", move |_, _, value| {
@@ -283,6 +304,10 @@ fn family_options(family: Family, dedupe_floor: &Arc<AtomicU64>) -> Options {
         Family::ByBatch => table.set_bloom_filter(10.0, false),
         _ => {}
     }
+    // Ciphertext and hashes.
+    if matches!(family, Family::Blobs | Family::Dedupe | Family::Tiles | Family::Batches | Family::ByBatch) {
+        options.set_compression_type(rocksdb::DBCompressionType::None);
+    }
     options.set_block_based_table_factory(&table);
     options
 }
@@ -296,8 +321,8 @@ fn writing(error: DbError) -> LedgerError {
     LedgerError::Storage(format!("write: {error}"))
 }
 
-pub(crate) fn index_key(index: u64) -> Vec<u8> {
-    [&GROUP.to_be_bytes()[..], &index.to_be_bytes()].concat()
+pub(crate) fn index_key(index: u64) -> [u8; 12] {
+    fixed_key([&index.to_be_bytes()])
 }
 
 /// The last 8 bytes of a key that ends with an index.
@@ -319,16 +344,34 @@ pub(crate) fn key(part: &[u8]) -> Vec<u8> {
     [&GROUP.to_be_bytes()[..], part].concat()
 }
 
-pub(crate) fn tile_key(tile: TileKey) -> Vec<u8> {
-    key(&tile.encode())
+/// Of a dedupe key or of a batch.
+pub(crate) fn hash_key(hash: &Hash) -> [u8; 36] {
+    fixed_key([hash])
 }
 
-pub(crate) fn tag_key(tag: &[u8; 16], index: u64) -> Vec<u8> {
-    [&GROUP.to_be_bytes()[..], tag, &index.to_be_bytes()].concat()
+pub(crate) fn tile_key(tile: TileKey) -> [u8; 13] {
+    fixed_key([&tile.encode()])
+}
+
+pub(crate) fn tag_key(tag: &[u8; 16], index: u64) -> [u8; 28] {
+    fixed_key([tag, &index.to_be_bytes()])
 }
 
 /// Negative times sort before positive ones.
-pub(crate) fn time_key(time_ms: i64, index: u64) -> Vec<u8> {
+pub(crate) fn time_key(time_ms: i64, index: u64) -> [u8; 20] {
     let ordered = (time_ms as u64) ^ (1 << 63);
-    [&GROUP.to_be_bytes()[..], &ordered.to_be_bytes(), &index.to_be_bytes()].concat()
+    fixed_key([&ordered.to_be_bytes(), &index.to_be_bytes()])
+}
+
+/// Several are made for every event: they take no allocation. `LEN` is that of the group and all parts.
+pub(super) fn fixed_key<const LEN: usize, const PARTS: usize>(parts: [&[u8]; PARTS]) -> [u8; LEN] {
+    let mut key = [0; LEN];
+    let (group, mut rest) = key.split_at_mut(GROUP.to_be_bytes().len());
+    group.copy_from_slice(&GROUP.to_be_bytes());
+    for part in parts {
+        let (place, after) = rest.split_at_mut(part.len());
+        place.copy_from_slice(part);
+        rest = after;
+    }
+    key
 }

@@ -384,9 +384,10 @@ impl RaftLogStorage<Types> for LogStore {
         I::IntoIter: OptionalSend,
     {
         let mut batch = WriteBatch::default();
-        let mut appended = Vec::new();
+        let (mut appended, mut bytes) = (Vec::new(), Vec::new());
         for entry in entries {
-            let bytes = entry_codec::encode(&entry).map_err(io::Error::other)?;
+            bytes.clear();
+            entry_codec::encode_into(&entry, &mut bytes).map_err(io::Error::other)?;
             self.inner.put(&mut batch, &log_key(entry.index()), &bytes)?;
             appended.push((entry, bytes.len()));
         }
@@ -473,7 +474,8 @@ mod tests {
             let mut batch = WriteBatch::default();
             for index in indices {
                 let entry = Entry { log_id: log_id(term, index), payload: Payload::Blank };
-                let bytes = entry_codec::encode(&entry).unwrap();
+                let mut bytes = Vec::new();
+                entry_codec::encode_into(&entry, &mut bytes).unwrap();
                 self.inner.db.put(&mut batch, LOG, &log_key(index), &bytes).unwrap();
             }
             self.inner.db.write(batch, Wal::On).unwrap();

@@ -22,8 +22,11 @@ pub(crate) mod state_machine;
 #[cfg(test)]
 mod suite;
 mod sync;
+pub(crate) mod tags;
 
-pub(crate) use entry_codec::{decode as decode_entry, encode as encode_entry};
+pub(crate) use entry_codec::{
+    decode as decode_entry, encode_into as encode_entry_into, len_hint as entry_len_hint,
+};
 pub(crate) use fatal::end_process;
 pub(crate) use log_store::LogStore;
 pub(crate) use outcomes::outcomes_of;

@@ -1,12 +1,12 @@
 //! What became of a batch, from what is kept of it.
 
-use super::generation::{Family, Generation, index_key, index_of_key, key};
+use super::generation::{Family, Generation, hash_key, index_key, index_of_key};
 use crate::record::{Hash, Provenance, ProvenanceItem};
 use crate::{LedgerError, Outcome};
 
 /// One outcome per message of the batch; `None` if it was not applied.
 pub(crate) fn outcomes_of(db: &Generation, batch_hash: &Hash) -> Result<Option<Vec<Outcome>>, LedgerError> {
-    let Some(number) = db.get(Family::ByBatch, &key(batch_hash))? else { return Ok(None) };
+    let Some(number) = db.get(Family::ByBatch, &hash_key(batch_hash))? else { return Ok(None) };
     let number = index_of_key(&number)?;
     let kept = db
         .get(Family::Batches, &index_key(number))?

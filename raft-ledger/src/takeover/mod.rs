@@ -20,7 +20,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use crate::keys::SiteKeys;
 use crate::ledger::Ledger;
 use crate::record::{Leaf, SiteName, Takeover};
-use crate::store::generation::{Family, Generation, index_key, index_of_key, tag_key};
+use crate::store::generation::{Family, Generation, index_key};
+use crate::store::tags;
 use crate::store::ledger_store::LedgerStore;
 use crate::types::Lease;
 use crate::{LedgerError, TAKEOVER, Tag};
@@ -72,8 +73,7 @@ pub(crate) fn fold(
     leases: &mut Leases,
 ) -> Result<(), LedgerError> {
     let mut found = Vec::new();
-    db.scan(Family::ByTag, &tag_key(&tag.0, range.start), &tag_key(&tag.0, range.end), |key, _| {
-        let index = index_of_key(key)?;
+    tags::scan(db, &tag.0, (range.start, range.end), |index| {
         let damaged = |what: &str| LedgerError::Damaged(format!("entry {index}: {what}"));
         let leaf = db.get(Family::Events, &index_key(index))?.ok_or_else(|| damaged("it is missing"))?;
         let leaf = Leaf::decode(leaf.into()).map_err(|error| damaged(&error.to_string()))?;
