@@ -202,7 +202,10 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 #[cfg(test)]
 mod tests {
+    use openraft::EntryPayload;
+
     use super::*;
+    use crate::raft::log_id;
 
     #[test]
     fn what_others_forge_in_this_sites_name_is_not_told_to_its_writer() {
@@ -211,7 +214,8 @@ mod tests {
         let mut refuse = |refusal| {
             let effect =
                 Effect::Refused { site: Some(own.clone()), batch_hash: None, refusal, contradiction: None };
-            observer.applied(&Applied::default(), effect);
+            let entry = Entry { log_id: log_id(1, 1), payload: EntryPayload::Blank };
+            observer.applied(&entry, &Applied::default(), effect);
             events.try_recv().is_ok()
         };
         assert!(!refuse(Refusal::Forged));

@@ -14,7 +14,6 @@ use crate::keystore::KeyId;
 use crate::record::{Leaf, SiteName};
 use crate::seal::Sealer;
 use crate::store::applied::load_applied;
-use crate::store::generation::Family;
 use crate::store::ledger_store::LedgerStore;
 use crate::store::tags;
 use crate::tasks::Tasks;

@@ -442,10 +442,10 @@ mod tests {
         assert!(!a.still_admits(&old) && a.recognise(&old, 1, &b).is_err());
         assert!(a.admit(&new).is_ok() && a.still_admits(&new) && a.recognise(&new, 1, &b).is_ok());
         // At the one that is refused.
-        a.was_refused(&refused);
+        a.was_refused("b", &refused);
         assert!(a.standing.notice().unwrap().contains("later release"));
         assert!(!*a.standing.watch_outdated().borrow(), "its disk is good");
-        a.was_admitted();
+        a.was_admitted("b");
         assert_eq!(a.standing.notice(), None);
     }
 

@@ -100,7 +100,7 @@ mod tests {
         let judged = |site: &str, testimonies: Vec<Value>| {
             let file = json!({ "evidence": "forged", "site": site, "term": 4, "command": command,
                                "testimonies": testimonies });
-            judge_evidence(file.to_string().as_bytes(), &keys)
+            judge_evidence(file.to_string().as_bytes(), &keys, None)
         };
         let found = judged("c", vec![word("a", &a, &statement), word("b", &b, &statement)]).unwrap();
         assert!(matches!(&found, Evidence::Forged { term: 4, against, .. } if against == &["c"]), "{found}");
