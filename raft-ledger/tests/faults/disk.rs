@@ -153,7 +153,6 @@ async fn a_full_disk_refuses_and_one_that_only_reads_ends_the_process() {
     let mut said = String::new();
     until("it refuses", async || {
         said = site.ask("append 0").await.unwrap_or_default();
-        println!("{said} {:?}", rustix::fs::statvfs(&data).map(|stat| stat.f_bavail * stat.f_frsize));
         said.starts_with("refused")
     })
     .await;

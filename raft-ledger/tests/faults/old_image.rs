@@ -34,7 +34,6 @@ async fn an_old_image_is_refused_and_comes_back_as_a_new_node() {
     let mut notice = String::new();
     until("it is refused", async || {
         notice = site.ask("notice").await.unwrap_or_default();
-        println!("{notice} {:?}", site.number("stale").await);
         notice.contains("is older than it was")
     })
     .await;
