@@ -115,7 +115,8 @@ impl Rounds {
         while let Ok(Some(answer)) = tokio::time::timeout_at(deadline, answers.next()).await {
             words.extend(answer);
         }
-        let Some(words) = self.cosigner.witness.majority(&forged, words) else { return Ok(()) };
+        let voters = self.newest.voters();
+        let Some(words) = self.cosigner.witness.majority(&forged, words, &voters) else { return Ok(()) };
         self.cosigner.witness.is_proven(&forged);
         let (cosigner, site) = (self.cosigner.clone(), forged.leader.clone());
         blocking::attempt(move || Ok(cosigner.blame.convict(&site, &Evidence::Forged(forged, words))?)).await

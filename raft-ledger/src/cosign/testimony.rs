@@ -3,7 +3,7 @@
 //! from there signs that it did, and a majority's word convicts. An honest leader proposes only what its site has made
 //! (`network/server.rs`).
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ed25519_dalek::{Signature, Signer};
@@ -85,15 +85,21 @@ impl Witness {
             .for_each(|known| known.asked = ASKED_MAX);
     }
 
-    /// This site's word and those of the `others` that hold, if they are a majority's.
-    pub(super) fn majority(&self, forged: &Forged, others: Testimonies) -> Option<Testimonies> {
+    /// This site's word and those of the `others` that hold, if they are those of a majority of the voters.
+    pub(super) fn majority(
+        &self,
+        forged: &Forged,
+        others: Testimonies,
+        voters: &BTreeSet<String>,
+    ) -> Option<Testimonies> {
         let (statement, batches) = (forged.statement(), &self.keys.verifiers().batches);
         let mut votes = Testimonies::from([(self.keys.site.to_string(), self.testify(forged).ok()?)]);
         votes.extend(others.into_iter().filter(|(site, signature)| {
             let key = SiteName::new(site).and_then(|site| batches.get(&site));
             key.is_some_and(|key| key.verify_strict(&statement, &Signature::from_bytes(signature)).is_ok())
         }));
-        (votes.len() > batches.len() / 2).then_some(votes)
+        votes.retain(|site, _| voters.contains(site));
+        (votes.len() > voters.len() / 2).then_some(votes)
     }
 
     fn lock(&self) -> MutexGuard<'_, VecDeque<Found>> {
@@ -116,7 +122,8 @@ mod tests {
         assert!(b.testify(&forged).is_err() && a.testify(&forged).is_ok());
         b.saw(forged.clone());
         let word = |site: &str, signature| Testimonies::from([(site.to_owned(), signature)]);
-        let votes = a.majority(&forged, word("b", b.testify(&forged).unwrap())).unwrap();
+        let voters = ["a", "b", "c"].map(str::to_owned).into();
+        let votes = a.majority(&forged, word("b", b.testify(&forged).unwrap()), &voters).unwrap();
         assert_eq!(votes.keys().collect::<Vec<_>>(), ["a", "b"]);
         let other = Forged { term: 5, ..forged.clone() };
         c.saw(other.clone());
@@ -126,7 +133,7 @@ mod tests {
             ("d", b.testify(&forged).unwrap()),
             ("a", a.testify(&forged).unwrap()),
         ] {
-            assert_eq!(a.majority(&forged, word(site, signature)), None, "{site}");
+            assert_eq!(a.majority(&forged, word(site, signature), &voters), None, "{site}");
         }
         assert_eq!(a.next(), Some(forged.clone()));
         a.is_proven(&forged);

@@ -27,7 +27,7 @@ struct File {
 
 const FORM: &str = "the evidence holds something else than testimonies of what a leader proposed";
 
-pub(super) fn forged(value: Value, keys: &Keys) -> Result<Evidence, Refusal> {
+pub(super) fn forged(value: Value, keys: &Keys, votes: Option<usize>) -> Result<Evidence, Refusal> {
     let file: File = read(value, FORM)?;
     let statement = file.statement().ok_or(Refusal::Form { what: FORM })?;
     // Sites and those of them that testify, by the consortium that their batch keys are of.
@@ -38,9 +38,9 @@ pub(super) fn forged(value: Value, keys: &Keys) -> Result<Evidence, Refusal> {
                 let signature = hex::decode(&testimony.signature).unwrap_or_default();
                 testimony.site == *site && verifies(key, &statement, &signature)
             };
-            let (sites, votes) = consortia.entry(consortium).or_default();
+            let (sites, words) = consortia.entry(consortium).or_default();
             *sites += 1;
-            *votes += usize::from(file.testimonies.iter().any(testifies));
+            *words += usize::from(file.testimonies.iter().any(testifies));
         }
     }
     let accused = keys.batches.get(&file.site);
@@ -48,8 +48,8 @@ pub(super) fn forged(value: Value, keys: &Keys) -> Result<Evidence, Refusal> {
         accused.ok_or(Refusal::Form { what: "you brought no batch key of the site that it accuses" })?;
     let of_accused = consortia.into_iter().filter(|(consortium, _)| accused.contains_key(*consortium));
     let (sites, found) =
-        of_accused.map(|(_, counts)| counts).max_by_key(|(_, votes)| *votes).unwrap_or_default();
-    let needed = sites / 2 + 1;
+        of_accused.map(|(_, counts)| counts).max_by_key(|(_, words)| *words).unwrap_or_default();
+    let needed = votes.unwrap_or(sites / 2 + 1);
     if found < needed {
         return Err(Refusal::TooFewCosigners { found, needed });
     }

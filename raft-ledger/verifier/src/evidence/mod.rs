@@ -68,8 +68,8 @@ struct Kind {
     evidence: String,
 }
 
-/// Judges an evidence file by `keys`. `votes`: log keys that must have signed what outvotes a site; `None`: a majority of
-/// those that were brought, which is right where these are the keys of the voting sites alone.
+/// Judges an evidence file by `keys`. `votes`: sites that must have signed what outvotes or accuses another; `None`: a
+/// majority of those that were brought, which is right where these are the keys of the voting sites alone.
 ///
 /// # Errors
 /// It proves nothing: another form, no contradiction, or no key that was brought is caught in it.
@@ -82,7 +82,7 @@ pub fn judge_evidence(file: &[u8], keys: &Keys, votes: Option<usize>) -> Result<
         "split-view" => notes::split_view(value, keys),
         "outvoted" => notes::outvoted(value, keys, votes),
         "two-batches" => batches::two_batches(value, keys),
-        "forged" => forged::forged(value, keys),
+        "forged" => forged::forged(value, keys, votes),
         "rewritten-entry" => receipts::rewritten_entry(value, keys),
         _ => Err(form("a kind of evidence that is not known here")),
     }
