@@ -18,7 +18,8 @@ pub(super) fn system<'a>(authority: impl Into<Cow<'a, str>>) -> Cow<'a, str> {
     if oid(&authority) {
         return Cow::Owned(format!("urn:oid:{authority}"));
     }
-    let is_uri = authority.contains(':') && !authority.contains(char::is_whitespace);
+    let is_uri =
+        authority.contains(':') && !authority.contains(|c: char| c.is_whitespace() || c.is_control());
     if authority.is_empty() || is_uri {
         return authority;
     }

@@ -118,7 +118,8 @@ pub(super) fn each_field<'w, 'm>(
         (spot.nth, spot.maps) = (*nth, table::concept_maps(&spot.name));
         for (number, field) in segment.fields().filter(|(_, field)| field.has_value()) {
             let delimiters = number <= 2 && segment.position() == 0;
-            if !delimiters && !(number == 1 && counts_only(field, ordinals)) {
+            let counts = number == 1 && counts_only(field, ordinals);
+            if !delimiters && !counts {
                 see(&spot, number, field);
             }
         }

@@ -127,6 +127,13 @@ fn where_the_patient_lies_survives() {
     assert_eq!(events[1].visit.as_deref(), Some("V1"));
 }
 
+/// Found by fuzzing: a control character in what is taken for an address.
+#[test]
+fn no_address_holds_a_control_character() {
+    let header = resources(&bundle("MSH|^~\\&|||||||3\0:^A\r"), "MessageHeader").first().map(|h| written(h));
+    assert!(header.is_some_and(|header| header.contains(r#""eventUri":"urn:id:3%00%3A%5EA""#)));
+}
+
 #[test]
 fn parts_of_a_part_stay_apart() {
     let obx = "OBX|1|NR|A||1^10|mg\rOBX|2|NR|B||^7\rOBX|3|NR|C||9^2\rOBX|4|NR|D||low^high\r\
