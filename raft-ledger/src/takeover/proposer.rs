@@ -59,13 +59,12 @@ impl Proposer {
             tick.tick().await;
             leads_since = self.raft.is_leader().then(|| leads_since.unwrap_or_else(Instant::now));
             let Some(leases) = self.leases().await else { continue };
-            if let Some(here) = self.here(&leases)
-                && !self.say(&here).await
-            {
+            if let Some(here) = self.here(&leases) {
+                self.say(&here).await;
                 continue;
             }
             let Some(since) = leads_since else { continue };
-            let sites = self.gone(&leases, since);
+            let Some(sites) = self.gone(&leases, since) else { continue };
             let held: Vec<(SiteName, SiteName)> =
                 leases.all_open().map(|(site, span)| (site.clone(), span.holder.clone())).collect();
             let is_due = said_at.is_none_or(|at| at.elapsed() >= self.after);
@@ -88,10 +87,14 @@ impl Proposer {
             .then(|| Takeover::Here { partner: self.partner.clone() })
     }
 
-    /// Voters that are gone, with those who stand in for them, in the order of their names.
-    fn gone(&self, leases: &Leases, leads_since: Instant) -> Vec<(SiteName, SiteName)> {
+    /// Voters that are gone, with those who stand in for them, in the order of their names. `None`: who hears of no
+    /// majority is itself cut off, and what it said would be committed when that is over.
+    fn gone(&self, leases: &Leases, leads_since: Instant) -> Option<Vec<(SiteName, SiteName)>> {
         let known = self.roster.get();
         let heard = self.heard(&known, leads_since);
+        if heard.values().filter(|heard| **heard == Heard::Lately).count() * 2 <= heard.len() {
+            return None;
+        }
         let is_gone = |site: &SiteName| match heard.get(site) {
             Some(Heard::Nothing) => true,
             // Another leader found it gone.
@@ -104,7 +107,7 @@ impl Proposer {
             let holder = named.or_else(|| next_of(site, &voters)).filter(|holder| voters.contains(holder))?;
             (!is_gone(holder)).then(|| (site.clone(), holder.clone()))
         };
-        heard.keys().filter(|site| is_gone(site)).filter_map(holder).take(MAX_GONE_SITES).collect()
+        Some(heard.keys().filter(|site| is_gone(site)).filter_map(holder).take(MAX_GONE_SITES).collect())
     }
 
     /// Of every voting site.
