@@ -15,6 +15,7 @@ use crate::config::Config;
 use crate::cosign::{Blame, Cosigner, Newest, Rounds};
 use crate::founding::{address_of, contacts, founders, own_node};
 use crate::keys::{IndexKey, SiteKeys};
+use crate::keystore::{KeyStore, STORE_FILE};
 use crate::membership::{self, Membership};
 use crate::network::{Identity, Network, Peers, Served, Service, Tls, listen};
 use crate::observer::Observer;
@@ -34,8 +35,8 @@ use crate::tasks::Tasks;
 use crate::types::OWN_KINDS;
 use crate::writer::{Drafts, Writer};
 use crate::{
-    AppendError, Draft, LedgerError, Outcome, PeerStatus, Role, Status, Subject, Tag, heal, housekeeping,
-    scrub,
+    AppendError, Draft, LedgerError, Outcome, PeerStatus, Role, Status, Subject, Tag, blocking, heal,
+    housekeeping, scrub,
 };
 
 /// Calls that wait for the writer, beside the limit in bytes.
@@ -105,7 +106,9 @@ impl Ledger {
             Ok(peers)
         };
         let store = heal::open_ledger(&config, &log, newest.get(), peers, healing).await?;
-        let sealer = Arc::new(Sealer::open_store(&data.join("subjects.keys"), &keys)?);
+        let (key_store, master) = (data.join(STORE_FILE), config.master_key());
+        let key_store = blocking::attempt(move || KeyStore::open_from(&key_store, &master)).await?;
+        let sealer = Arc::new(Sealer::new(&keys, key_store));
         let shredder = Shredder::open(store.clone(), sealer.clone(), &keys)?;
         let (observer, events) = Observer::new(keys.site.clone());
         let batch_keys: BatchKeys = keys.verifiers().batches.clone().into_iter().collect();

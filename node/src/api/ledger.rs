@@ -162,7 +162,7 @@ pub async fn backup(
     made.map(web::Json).map_err(|error| failed("backup-failed", error.to_string()))
 }
 
-fn on_the_machine(access: &Access, text: &str) -> Result<(), ApiError> {
+pub(super) fn on_the_machine(access: &Access, text: &str) -> Result<(), ApiError> {
     match access {
         Access::Socket => Ok(()),
         Access::Tcp(_) => Err(ApiError::new(StatusCode::FORBIDDEN, "socket-only", text)),
@@ -170,6 +170,6 @@ fn on_the_machine(access: &Access, text: &str) -> Result<(), ApiError> {
 }
 
 /// The caller is the local administrator, who named the folder: the reason is for their eyes.
-fn failed(code: &'static str, text: String) -> ApiError {
+pub(super) fn failed(code: &'static str, text: String) -> ApiError {
     ApiError::new(StatusCode::UNPROCESSABLE_ENTITY, code, text)
 }

@@ -5,6 +5,7 @@ mod error;
 mod feeds;
 mod filter;
 mod health;
+mod keys;
 mod ledger;
 mod messages;
 mod openapi;
@@ -57,6 +58,8 @@ pub fn routes(config: &mut web::ServiceConfig) {
             .service(sites::remove)
             .service(sites::lead)
             .service(ledger::backup)
+            .service(keys::rotate)
+            .service(keys::backup)
             .service(stream::stream),
     );
 }

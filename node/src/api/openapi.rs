@@ -3,7 +3,7 @@
 use actix_web::HttpResponse;
 use utoipa::OpenApi;
 
-use super::{alerts, feeds, ledger, messages, patients, sites, status, stream};
+use super::{alerts, feeds, keys, ledger, messages, patients, sites, status, stream};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -33,6 +33,8 @@ use super::{alerts, feeds, ledger, messages, patients, sites, status, stream};
         sites::remove,
         sites::lead,
         ledger::backup,
+        keys::rotate,
+        keys::backup,
         stream::stream,
     )
 )]
@@ -58,6 +60,8 @@ mod tests {
                 "/api/alerts",
                 "/api/alerts/{id}/acknowledge",
                 "/api/feeds",
+                "/api/keys/backup",
+                "/api/keys/rotate",
                 "/api/ledger",
                 "/api/ledger/backup",
                 "/api/ledger/checkpoint",

@@ -1,6 +1,7 @@
 //! The running pipeline as the API's site.
 
 use std::path::Path;
+use std::time::Duration;
 
 use actors::{
     AlertRow, FeedStatus, Found, Handle, PatientDetail, PatientRow, PatientShredded, Search, SinkStatus,
@@ -9,7 +10,8 @@ use async_trait::async_trait;
 use clinical::PatientId;
 use futures_util::StreamExt;
 use raft_ledger::{
-    Backup, CosignedCheckpoint, Entry, LedgerError, MemberChange, MemberStatus, OutboxStatus, Report, Status,
+    Backup, CosignedCheckpoint, Entry, KeyBackup, KeysRotated, LedgerError, MemberChange, MemberStatus,
+    OutboxStatus, Report, Status,
 };
 use tokio_stream::wrappers::BroadcastStream;
 
@@ -110,6 +112,16 @@ impl Site for Handle {
 
     fn backup(&self, folder: &Path) -> Result<Backup, LedgerError> {
         Handle::ledger(self).backup(folder, &mut |_, _| ())
+    }
+
+    fn rotate_keys(&self, subjects: bool) -> Result<KeysRotated, LedgerError> {
+        let ledger = Handle::ledger(self);
+        if subjects { ledger.rotate_subjects() } else { ledger.rotate_master() }
+    }
+
+    fn backup_keys(&self, file: &Path, days: u32) -> Result<KeyBackup, LedgerError> {
+        let valid = Duration::from_secs(u64::from(days) * 24 * 3_600);
+        Handle::ledger(self).backup_keys(file, valid)
     }
 
     fn subscribe(&self, seq: u64) -> (Vec<BoardEvent>, BoardStream) {

@@ -7,7 +7,8 @@ use async_trait::async_trait;
 use clinical::PatientId;
 use futures_util::stream::BoxStream;
 use raft_ledger::{
-    Backup, CosignedCheckpoint, Entry, LedgerError, MemberChange, MemberStatus, OutboxStatus, Report, Status,
+    Backup, CosignedCheckpoint, Entry, KeyBackup, KeysRotated, LedgerError, MemberChange, MemberStatus,
+    OutboxStatus, Report, Status,
 };
 
 /// One event of the care board, ready to be sent.
@@ -101,6 +102,12 @@ pub trait Site: Send + Sync + 'static {
 
     /// Writes a verified backup into a folder that is new, empty or holds an earlier one. Blocks.
     fn backup(&self, folder: &Path) -> Result<Backup, LedgerError>;
+
+    /// Another master key, or new keys for subjects. Blocks.
+    fn rotate_keys(&self, subjects: bool) -> Result<KeysRotated, LedgerError>;
+
+    /// A backup of the key store, refused after so many days. Blocks.
+    fn backup_keys(&self, file: &Path, days: u32) -> Result<KeyBackup, LedgerError>;
 
     /// What happened after event `seq`, and what is to come, without a gap.
     fn subscribe(&self, seq: u64) -> (Vec<BoardEvent>, BoardStream);

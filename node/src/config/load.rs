@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use raft_ledger::MasterKey;
 use toml::de::DeTable;
 
 use super::check;
@@ -10,7 +11,7 @@ use super::env::Lookup;
 use super::finding::{Finding, Report};
 use super::table::{Context, Spot, Table, base_of};
 use super::types::{Alerts, Config, Ledger, Log, Peer, Scoring, Site};
-use super::{feed, http, sink};
+use super::{feed, http, master, sink};
 
 /// Rule-based scorers that this build has.
 const RULES: &[&str] = &["news2"];
@@ -18,6 +19,7 @@ const RULES: &[&str] = &["news2"];
 /// 64 KiB to 1 PiB.
 const OUTBOX_BYTES: std::ops::RangeInclusive<u64> = 64 << 10..=1 << 50;
 const OUTBOX_BYTES_DEFAULT: u64 = 8 << 30;
+const KEY_BACKUP_DAYS: u32 = 7;
 
 /// Reads and checks a configuration with the process's environment.
 ///
@@ -68,14 +70,19 @@ fn with_file<T>(
 pub struct Place {
     pub data: PathBuf,
     pub keys: PathBuf,
+    pub master: Option<MasterKey>,
+    pub key_backup_days: u32,
 }
 
-/// Reads `site.data` and `ledger.keys` alone.
+/// Reads these fields alone.
 pub fn place(file: &Path) -> Result<Place, Vec<Finding>> {
     with_file(file, &|name| std::env::var(name).ok(), |root| {
         let data = root.required_table("site").and_then(|site| site.required_path("data"));
-        let keys = root.required_table("ledger").and_then(|ledger| ledger.required_path("keys"));
-        Some(Place { data: data?.value, keys: keys?.value })
+        let ledger = root.required_table("ledger")?;
+        let (keys, source) = (ledger.required_path("keys"), master::read(&ledger).ok());
+        let master = source?.map(|(master, _)| master);
+        let key_backup_days = read_backup_days(&ledger);
+        Some(Place { data: data?.value, keys: keys?.value, master, key_backup_days })
     })
 }
 
@@ -138,6 +145,11 @@ fn read_ledger(table: Table, site: Option<&str>) -> Option<Ledger> {
     if let Some(keys) = &keys {
         check::folder(table.report(), keys, "make it with `medulla keys init`");
     }
+    let source = master::read(&table);
+    if let Ok(source) = &source {
+        master::check(&table, source);
+    }
+    let key_backup_days = read_backup_days(&table);
     let initialise = table.flag("initialise").unwrap_or(false);
     let outbox_max_bytes = table.number("outbox_max_bytes", OUTBOX_BYTES).unwrap_or(OUTBOX_BYTES_DEFAULT);
     let takeover = table.text("takeover");
@@ -154,11 +166,18 @@ fn read_ledger(table: Table, site: Option<&str>) -> Option<Ledger> {
     Some(Ledger {
         listen: listen?.value,
         keys: keys?.value,
+        master: source.ok()?.map(|(master, _)| master),
+        key_backup_days,
         initialise,
         peers: peers.into_iter().collect::<Option<_>>()?,
         takeover: takeover.map(|takeover| takeover.value),
         outbox_max_bytes,
     })
+}
+
+fn read_backup_days(table: &Table) -> u32 {
+    let days = table.number("key_backup_days", 1..=90).and_then(|days| u32::try_from(days).ok());
+    days.unwrap_or(KEY_BACKUP_DAYS)
 }
 
 fn read_peer(table: Table, site: Option<&str>, seen: &mut BTreeMap<String, usize>) -> Option<Peer> {

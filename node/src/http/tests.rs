@@ -10,7 +10,8 @@ use async_trait::async_trait;
 use clinical::PatientId;
 use futures_util::StreamExt;
 use raft_ledger::{
-    Backup, CosignedCheckpoint, Entry, LedgerError, MemberChange, MemberStatus, Payload, Report, Status,
+    Backup, CosignedCheckpoint, Entry, KeyBackup, KeysRotated, LedgerError, MemberChange, MemberStatus,
+    Payload, Report, Status,
 };
 use reqwest::{Client, StatusCode, redirect};
 use serde_json::{Value, json};
@@ -144,6 +145,13 @@ impl Site for Sample {
     fn backup(&self, folder: &Path) -> Result<Backup, LedgerError> {
         std::fs::create_dir(folder).unwrap();
         Ok(sample::backup())
+    }
+    fn rotate_keys(&self, subjects: bool) -> Result<KeysRotated, LedgerError> {
+        if subjects { Ok(sample::keys_rotated()) } else { Err(LedgerError::Refused("another place".into())) }
+    }
+    fn backup_keys(&self, file: &Path, days: u32) -> Result<KeyBackup, LedgerError> {
+        std::fs::write(file, format!("{days}")).unwrap();
+        Ok(sample::key_backup())
     }
     fn subscribe(&self, seq: u64) -> (Vec<BoardEvent>, BoardStream) {
         let coming =
@@ -343,6 +351,13 @@ async fn the_command_line_speaks_over_the_unix_socket() {
     let folder = folder.with_extension("backup");
     let made: Value = client.post("/api/ledger/backup", &json!({"folder": folder})).await.unwrap();
     assert_eq!((&made["bytes_reused"], folder.is_dir()), (&json!(15), true));
+    let file = folder.with_extension("keys");
+    let made: Value = client.post("/api/keys/backup", &json!({"file": file, "days": 7})).await.unwrap();
+    assert_eq!((&made["keys"], std::fs::read_to_string(&file).unwrap().as_str()), (&json!(7), "7"));
+    let rotated: Value = client.post("/api/keys/rotate", &json!({"what": "subjects"})).await.unwrap();
+    assert_eq!(rotated["keys"], 7);
+    let refused = client.post::<Value>("/api/keys/rotate", &json!({"what": "master"})).await.unwrap_err();
+    assert!(refused.to_string().contains("not-rotated"), "{refused}");
     let patient = |id: &str| json!({"authority": "HOSP", "id": id});
     let shredded: Value = client.post("/api/patients/shred", &patient("4711")).await.unwrap();
     assert_eq!((&shredded["index"], &shredded["shredded"]), (&json!(8), &json!(3)));

@@ -116,6 +116,7 @@ pub fn ledger_config(config: &Config) -> raft_ledger::Config {
     let mut made = raft_ledger::Config::new(&site.name, site.data.join("ledger"), &ledger.keys);
     made.listen = ledger.listen.to_string();
     made.initialise = ledger.initialise;
+    made.master.clone_from(&ledger.master);
     made.outbox_bytes_max = ledger.outbox_max_bytes;
     let peer =
         |peer: &crate::config::Peer| PeerConfig { name: peer.name.clone(), address: peer.address.clone() };
