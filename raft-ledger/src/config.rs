@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::keys::MasterKey;
+
 /// One site's ledger. `Config::new` sets what rarely differs.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -12,6 +14,8 @@ pub struct Config {
     pub data: PathBuf,
     /// Directory made by `keys::init` for this site.
     pub keys: PathBuf,
+    /// Encrypts the key store; `None`: in `master-key.hex` in `keys`.
+    pub master: Option<MasterKey>,
     /// `host:port` for the other sites' connections; empty: none can connect, so none can join.
     pub listen: String,
     /// The other founding sites, and where this site finds others that have joined since.
@@ -54,11 +58,16 @@ pub struct PeerConfig {
 }
 
 impl Config {
+    pub(crate) fn master_key(&self) -> MasterKey {
+        self.master.clone().unwrap_or_else(|| MasterKey::File(self.keys.join("master-key.hex")))
+    }
+
     pub fn new(site: &str, data: impl Into<PathBuf>, keys: impl Into<PathBuf>) -> Config {
         Config {
             site: site.to_owned(),
             data: data.into(),
             keys: keys.into(),
+            master: None,
             listen: String::new(),
             peers: Vec::new(),
             partner: None,

@@ -16,6 +16,7 @@ use crate::config::Config;
 use crate::cosign::{Blame, Cosigner, Newest, Rounds};
 use crate::founding::{address_of, contacts, founders, own_node};
 use crate::keys::{IndexKey, SiteKeys};
+use crate::keystore::{KeyStore, STORE_FILE};
 use crate::membership::{self, Membership};
 use crate::network::{Identity, Network, Peers, Served, Service, Tls, listen};
 use crate::observer::Observer;
@@ -38,7 +39,8 @@ use crate::tasks::Tasks;
 use crate::types::OWN_KINDS;
 use crate::writer::{Drafts, Writer};
 use crate::{
-    AppendError, Draft, Healing, LedgerError, Outcome, PeerStatus, Role, Status, Subject, Tag, cold, heal, high_water,
+    AppendError, Draft, Healing, LedgerError, Outcome, PeerStatus, Role, Status, Subject, Tag, blocking, cold,
+    heal, high_water,
     housekeeping, scrub,
 };
 
@@ -122,7 +124,9 @@ impl Ledger {
             Ok((peers, identity.standing.clone()))
         };
         let store = heal::open_ledger(&config, &log, newest.get(), peers, healing).await?;
-        let sealer = Arc::new(Sealer::open_store(&data.join("subjects.keys"), &keys)?);
+        let (key_store, master) = (data.join(STORE_FILE), config.master_key());
+        let key_store = blocking::attempt(move || KeyStore::open_from(&key_store, &master)).await?;
+        let sealer = Arc::new(Sealer::new(&keys, key_store));
         let shredder = Shredder::open(store.clone(), sealer.clone(), &keys)?;
         let (observer, events) = Observer::new(keys.site.clone());
         let batch_keys: BatchKeys = keys.verifiers().batches.clone().into_iter().collect();

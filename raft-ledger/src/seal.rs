@@ -17,7 +17,6 @@
 //! with it and can be disclosed for one entry without its payload.
 
 use std::collections::{HashMap, HashSet};
-use std::path::Path;
 use std::sync::{PoisonError, RwLock};
 
 use aes_gcm::aead::AeadInPlace;
@@ -69,15 +68,19 @@ pub(crate) enum Access {
 }
 
 impl Sealer {
-    /// `key_store`: the file of subjects' keys, made if it is not there.
-    pub(crate) fn open_store(key_store: &Path, site: &SiteKeys) -> Result<Sealer, LedgerError> {
-        Ok(Sealer {
+    pub(crate) fn new(site: &SiteKeys, keys: KeyStore) -> Sealer {
+        Sealer {
             group_id: site.group_id(),
             site: site.site.clone(),
             index: site.index.clone(),
-            keys: KeyStore::open(key_store, site.master.clone())?,
+            keys,
             shredded: RwLock::default(),
-        })
+        }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn open_store(key_store: &std::path::Path, site: &SiteKeys) -> Result<Sealer, LedgerError> {
+        Ok(Sealer::new(site, KeyStore::open(key_store, Secret::new([9; 32]))?))
     }
 
     /// Makes the keys that are missing, with one sync for all; sealing then makes none. Blocks.

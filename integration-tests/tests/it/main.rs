@@ -14,6 +14,7 @@ mod faults;
 mod first_run;
 mod healing;
 mod kafka_flow;
+mod keys;
 mod members;
 mod model_cli;
 mod outbox;

@@ -154,7 +154,10 @@ fn keys_in(file: &[u8]) -> BTreeMap<Vec<u8>, Vec<u8>> {
     let (mut found, mut at) = (BTreeMap::new(), header);
     while let Some(header) = file.get(at..at + 16) {
         let length = u32::from_be_bytes([header[4], header[5], header[6], header[7]]) as usize;
+        // Frames of another mark hold keys of other sites.
+        let is_own = header.starts_with(b"KFR1");
         let records = file.get(at + 16..at + 16 + length).unwrap_or_default().chunks(109);
+        let records = records.filter(|_| is_own);
         found.extend(records.map(|record| (record[33..49].to_vec(), record[61..].to_vec())));
         at += 16 + length;
     }

@@ -203,7 +203,7 @@ pub async fn archive(
     moved.map(web::Json).map_err(|error| failed("archive-failed", error.to_string()))
 }
 
-fn on_the_machine(access: &Access, text: &str) -> Result<(), ApiError> {
+pub(super) fn on_the_machine(access: &Access, text: &str) -> Result<(), ApiError> {
     match access {
         Access::Socket => Ok(()),
         Access::Tcp(_) => Err(ApiError::new(StatusCode::FORBIDDEN, "socket-only", text)),
@@ -211,6 +211,6 @@ fn on_the_machine(access: &Access, text: &str) -> Result<(), ApiError> {
 }
 
 /// The caller is the local administrator, who named the folder: the reason is for their eyes.
-fn failed(code: &'static str, text: String) -> ApiError {
+pub(super) fn failed(code: &'static str, text: String) -> ApiError {
     ApiError::new(StatusCode::UNPROCESSABLE_ENTITY, code, text)
 }

@@ -5,6 +5,7 @@ mod error;
 mod feeds;
 mod filter;
 mod health;
+mod keys;
 mod ledger;
 mod messages;
 mod openapi;
@@ -59,6 +60,8 @@ pub fn routes(config: &mut web::ServiceConfig) {
             .service(ledger::backup)
             .service(ledger::upgrade)
             .service(ledger::archive)
+            .service(keys::rotate)
+            .service(keys::backup)
             .service(stream::stream),
     );
 }

@@ -3,7 +3,7 @@
 use actix_web::HttpResponse;
 use utoipa::OpenApi;
 
-use super::{alerts, feeds, ledger, messages, patients, sites, status, stream};
+use super::{alerts, feeds, keys, ledger, messages, patients, sites, status, stream};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -35,6 +35,8 @@ use super::{alerts, feeds, ledger, messages, patients, sites, status, stream};
         ledger::backup,
         ledger::upgrade,
         ledger::archive,
+        keys::rotate,
+        keys::backup,
         stream::stream,
     )
 )]
@@ -60,6 +62,8 @@ mod tests {
                 "/api/alerts",
                 "/api/alerts/{id}/acknowledge",
                 "/api/feeds",
+                "/api/keys/backup",
+                "/api/keys/rotate",
                 "/api/ledger",
                 "/api/ledger/archive",
                 "/api/ledger/backup",

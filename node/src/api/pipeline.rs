@@ -10,8 +10,8 @@ use async_trait::async_trait;
 use clinical::PatientId;
 use futures_util::StreamExt;
 use raft_ledger::{
-    Archived, Backup, CosignedCheckpoint, Entry, LedgerError, MemberChange, MemberStatus, OutboxStatus,
-    Report, Status,
+    Archived, Backup, CosignedCheckpoint, Entry, KeyBackup, KeysRotated, LedgerError, MemberChange,
+    MemberStatus, OutboxStatus, Report, Status,
 };
 use tokio_stream::wrappers::BroadcastStream;
 
@@ -120,6 +120,16 @@ impl Site for Handle {
 
     fn archive(&self, older_than: Duration) -> Result<Archived, LedgerError> {
         Handle::ledger(self).archive(older_than, &mut |_| ())
+    }
+
+    fn rotate_keys(&self, subjects: bool) -> Result<KeysRotated, LedgerError> {
+        let ledger = Handle::ledger(self);
+        if subjects { ledger.rotate_subjects() } else { ledger.rotate_master() }
+    }
+
+    fn backup_keys(&self, file: &Path, days: u32) -> Result<KeyBackup, LedgerError> {
+        let valid = Duration::from_secs(u64::from(days) * 24 * 3_600);
+        Handle::ledger(self).backup_keys(file, valid)
     }
 
     fn subscribe(&self, seq: u64) -> (Vec<BoardEvent>, BoardStream) {

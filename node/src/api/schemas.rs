@@ -196,6 +196,23 @@ pub struct KeyCopies {
     held: BTreeMap<String, u64>,
 }
 
+/// The key store is under a new master key, or new keys begin.
+#[derive(ToSchema)]
+pub struct KeysRotated {
+    /// Keys under the new master key, or subjects that get a new key with their next entry.
+    keys: u64,
+    /// The master key's file; `null`: it is in none, or was not changed.
+    master: Option<String>,
+}
+
+#[derive(ToSchema)]
+pub struct KeyBackup {
+    keys: u64,
+    made_ms: i64,
+    /// From then on it is refused.
+    expires_ms: i64,
+}
+
 /// A site that takes part.
 #[derive(ToSchema)]
 pub struct MemberStatus {
@@ -318,6 +335,8 @@ mod tests {
         check("Backup", &crate::http::sample::backup());
         check("PeerStatus", &crate::http::sample::ledger().peers[0]);
         check("KeyCopies", &crate::http::sample::ledger().keys);
+        check("KeysRotated", &crate::http::sample::keys_rotated());
+        check("KeyBackup", &crate::http::sample::key_backup());
         check("MemberStatus", &crate::http::sample::member());
         check("Report", &raft_ledger::Report::default());
         check("PatientShredded", &actors::PatientShredded::default());

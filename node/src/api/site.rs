@@ -8,8 +8,8 @@ use async_trait::async_trait;
 use clinical::PatientId;
 use futures_util::stream::BoxStream;
 use raft_ledger::{
-    Archived, Backup, CosignedCheckpoint, Entry, LedgerError, MemberChange, MemberStatus, OutboxStatus,
-    Report, Status,
+    Archived, Backup, CosignedCheckpoint, Entry, KeyBackup, KeysRotated, LedgerError, MemberChange,
+    MemberStatus, OutboxStatus, Report, Status,
 };
 
 /// One event of the care board, ready to be sent.
@@ -109,6 +109,12 @@ pub trait Site: Send + Sync + 'static {
 
     /// Moves the payloads of entries that are older than this into cold files. Blocks for as long as that takes.
     fn archive(&self, older_than: Duration) -> Result<Archived, LedgerError>;
+
+    /// Another master key, or new keys for subjects. Blocks.
+    fn rotate_keys(&self, subjects: bool) -> Result<KeysRotated, LedgerError>;
+
+    /// A backup of the key store, refused after so many days. Blocks.
+    fn backup_keys(&self, file: &Path, days: u32) -> Result<KeyBackup, LedgerError>;
 
     /// What happened after event `seq`, and what is to come, without a gap.
     fn subscribe(&self, seq: u64) -> (Vec<BoardEvent>, BoardStream);

@@ -48,7 +48,7 @@ pub fn interpolate(text: &str, lookup: Lookup) -> Result<String, Problem> {
     Ok(out)
 }
 
-fn is_name(name: &str) -> bool {
+pub fn is_name(name: &str) -> bool {
     let mut letters = name.chars();
     letters.next().is_some_and(|c| c.is_ascii_alphabetic() || c == '_')
         && letters.all(|c| c.is_ascii_alphanumeric() || c == '_')

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use raft_ledger::MasterKey;
 use toml::de::DeTable;
 
 use super::check;
@@ -10,7 +11,7 @@ use super::env::Lookup;
 use super::finding::{Finding, Report};
 use super::table::{Context, Spot, Table, base_of};
 use super::types::{Alerts, Config, Ledger, Log, Peer, Retention, Scoring, Site};
-use super::{feed, http, sink};
+use super::{feed, http, master, sink};
 
 /// Rule-based scorers that this build has.
 const RULES: &[&str] = &["news2"];
@@ -24,6 +25,7 @@ const TAKEOVER_AFTER_S_DEFAULT: u64 = 60;
 
 /// A day to a century.
 const RETENTION_DAYS: std::ops::RangeInclusive<u64> = 1..=36_500;
+const KEY_BACKUP_DAYS: u32 = 7;
 
 /// Reads and checks a configuration with the process's environment.
 ///
@@ -76,17 +78,22 @@ pub struct Place {
     pub keys: PathBuf,
     pub cold: Option<PathBuf>,
     pub archive_after_days: Option<u64>,
+    pub master: Option<MasterKey>,
+    pub key_backup_days: u32,
 }
 
-/// Reads `site.data`, `ledger.keys` and `ledger.retention` alone.
+/// Reads these fields alone.
 pub fn place(file: &Path) -> Result<Place, Vec<Finding>> {
     with_file(file, &|name| std::env::var(name).ok(), |root| {
         let data = root.required_table("site").and_then(|site| site.required_path("data"));
         let ledger = root.required_table("ledger")?;
-        let keys = ledger.required_path("keys");
+        let (keys, source) = (ledger.required_path("keys"), master::read(&ledger).ok());
+        let master = source?.map(|(master, _)| master);
+        let key_backup_days = read_backup_days(&ledger);
         let retention = ledger.table("retention").map(read_retention).unwrap_or_default();
         let (cold, archive_after_days) = (retention.dir, retention.after_days);
-        Some(Place { data: data?.value, keys: keys?.value, cold, archive_after_days })
+        let (data, keys) = (data?.value, keys?.value);
+        Some(Place { data, keys, cold, archive_after_days, master, key_backup_days })
     })
 }
 
@@ -150,6 +157,11 @@ fn read_ledger(table: Table, site: Option<&str>) -> Option<Ledger> {
     if let Some(keys) = &keys {
         check::folder(table.report(), keys, "make it with `medulla keys init`");
     }
+    let source = master::read(&table);
+    if let Ok(source) = &source {
+        master::check(&table, source);
+    }
+    let key_backup_days = read_backup_days(&table);
     let initialise = table.flag("initialise").unwrap_or(false);
     let outbox_max_bytes = table.number("outbox_max_bytes", OUTBOX_BYTES).unwrap_or(OUTBOX_BYTES_DEFAULT);
     let retention = table.table("retention").map(read_retention).unwrap_or_default();
@@ -168,6 +180,8 @@ fn read_ledger(table: Table, site: Option<&str>) -> Option<Ledger> {
     Some(Ledger {
         listen: listen?.value,
         keys: keys?.value,
+        master: source.ok()?.map(|(master, _)| master),
+        key_backup_days,
         initialise,
         peers: peers.into_iter().collect::<Option<_>>()?,
         takeover: takeover.map(|takeover| takeover.value),
@@ -188,6 +202,11 @@ fn read_retention(table: Table) -> Retention {
     }
     table.finish();
     Retention { after_days, dir: dir.map(|dir| dir.value) }
+}
+
+fn read_backup_days(table: &Table) -> u32 {
+    let days = table.number("key_backup_days", 1..=90).and_then(|days| u32::try_from(days).ok());
+    days.unwrap_or(KEY_BACKUP_DAYS)
 }
 
 fn read_peer(table: Table, site: Option<&str>, seen: &mut BTreeMap<String, usize>) -> Option<Peer> {

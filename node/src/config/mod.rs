@@ -8,6 +8,7 @@ mod feed;
 mod finding;
 mod http;
 mod load;
+mod master;
 mod secret;
 mod sink;
 mod table;
@@ -17,6 +18,7 @@ mod types;
 mod tests;
 
 pub use load::{Place, load, place};
+pub use master::MASTER_TIMEOUT_S;
 pub use secret::Secret;
 pub use types::{
     Ack, Config, Feed, FeedKind, Http, Log, OnError, Peer, Role, Scoring, Sink, SinkKind, Site, Tls, Token,

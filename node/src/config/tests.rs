@@ -63,6 +63,8 @@ fn lookup(name: &str) -> Option<String> {
     match name {
         "HTTP_PORT" => Some("8181".into()),
         "SASL_PASSWORD" => Some("hunter2-hunter2".into()),
+        "MASTER" => Some("AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=".into()),
+        "PATH" => Some("/usr/bin:/bin".into()),
         _ => None,
     }
 }
@@ -244,6 +246,57 @@ fn finds_takeovers_of_sites_that_are_no_peers() {
         &text,
         "14 ledger.takeover takeover-unknown\n15 ledger.takeover_after_s value-invalid\n45 sink[0].takeover_for[1] takeover-unknown",
     );
+}
+
+#[test]
+fn reads_where_keys_are() {
+    use std::time::Duration;
+
+    use raft_ledger::MasterKey;
+
+    let folder = tempfile::tempdir().expect("folder");
+    let master = |fields: &str| {
+        let text = RIGHT.replace("initialise = true", &format!("initialise = true\n{fields}"));
+        load(&text, folder.path()).expect("no findings").ledger.master
+    };
+    std::fs::write(folder.path().join("master"), "00".repeat(32)).expect("key");
+    assert_eq!(master(""), None);
+    assert_eq!(master("master_key_file = \"master\""), Some(MasterKey::File(folder.path().join("master"))));
+    assert_eq!(master("master_key_env = \"MASTER\""), Some(MasterKey::Env("MASTER".into())));
+    let argv = ["sh".to_owned(), "-c".to_owned(), "decrypt".to_owned()].to_vec();
+    let timeout = Duration::from_secs(3);
+    assert_eq!(
+        master("master_key_command = [\"sh\", \"-c\", \"decrypt\"]\nmaster_key_timeout_s = 3"),
+        Some(MasterKey::Command { argv, timeout })
+    );
+    let config =
+        load(&RIGHT.replace("initialise", "takeover = \"c\"\ninitialise"), folder.path()).expect("right");
+    assert_eq!((config.ledger.takeover.as_deref(), config.ledger.key_backup_days), (Some("c"), 7));
+}
+
+#[test]
+fn finds_keys_that_cannot_be_had() {
+    for (fields, expected) in [
+        ("takeover = \"d\"", "ledger.takeover takeover-unknown"),
+        ("takeover = \"a\"", "ledger.takeover takeover-unknown"),
+        ("key_backup_days = 91", "ledger.key_backup_days value-invalid"),
+        ("master_key_file = \"nowhere\"", "ledger.master_key_file file-unreadable"),
+        ("master_key_file = \"site.toml\"", "ledger.master_key_file value-invalid"),
+        ("master_key_env = \"NONE\"", "ledger.master_key_env env-missing"),
+        ("master_key_env = \"SASL_PASSWORD\"", "ledger.master_key_env value-invalid"),
+        ("master_key_env = \"NO-NAME\"", "ledger.master_key_env value-invalid"),
+        ("master_key_command = [\"no-such-program\"]", "ledger.master_key_command[0] command-missing"),
+        (
+            "master_key_env = \"MASTER\"; master_key_command = [\"sh\"]",
+            "ledger.master_key_command[0] master-key-twice",
+        ),
+    ] {
+        let line = 14 + fields.matches("; ").count();
+        let text =
+            RIGHT.replace("initialise = true", &format!("initialise = true\n{}", fields.replace("; ", "\n")));
+        let findings = check(&text, &format!("{line} {expected}"));
+        assert!(!findings[0].text.contains("hunter2"), "{findings:?}");
+    }
 }
 
 #[test]

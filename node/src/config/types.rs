@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use raft_ledger::MasterKey;
+
 use super::Secret;
 
 #[derive(Clone, Debug)]
@@ -83,6 +85,10 @@ pub struct Ledger {
     pub listen: SocketAddr,
     /// This site's folder as `medulla keys init` made it.
     pub keys: PathBuf,
+    /// Where the master key is, if not in `keys`.
+    pub master: Option<MasterKey>,
+    /// After so many days a backup of the key store is refused.
+    pub key_backup_days: u32,
     /// True at exactly one site of a consortium.
     pub initialise: bool,
     pub peers: Vec<Peer>,

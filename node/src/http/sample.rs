@@ -3,7 +3,8 @@
 use actors::{AlertRow, FeedStatus, PatientRow, RiskNow};
 use clinical::Time;
 use raft_ledger::{
-    Backup, CosignedCheckpoint, KeyCopies, MemberRole, MemberStatus, PeerStatus, Role, Status,
+    Backup, CosignedCheckpoint, KeyBackup, KeyCopies, KeysRotated, MemberRole, MemberStatus, PeerStatus,
+    Role, Status,
 };
 
 pub fn patient() -> PatientRow {
@@ -97,6 +98,14 @@ pub fn ledger() -> Status {
         damage: None,
         cold: Default::default(),
     }
+}
+
+pub fn keys_rotated() -> KeysRotated {
+    KeysRotated { keys: 7, master: Some("master-key.hex".into()) }
+}
+
+pub fn key_backup() -> KeyBackup {
+    KeyBackup { keys: 7, made_ms: 1, expires_ms: 2 }
 }
 
 pub fn member() -> MemberStatus {

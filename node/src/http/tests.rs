@@ -10,8 +10,8 @@ use async_trait::async_trait;
 use clinical::PatientId;
 use futures_util::StreamExt;
 use raft_ledger::{
-    Archived, Backup, CosignedCheckpoint, Entry, LedgerError, MemberChange, MemberStatus, Payload, Report,
-    Status,
+    Archived, Backup, CosignedCheckpoint, Entry, KeyBackup, KeysRotated, LedgerError, MemberChange,
+    MemberStatus, Payload, Report, Status,
 };
 use reqwest::{Client, StatusCode, redirect};
 use serde_json::{Value, json};
@@ -159,6 +159,13 @@ impl Site for Sample {
     fn backup(&self, folder: &Path) -> Result<Backup, LedgerError> {
         std::fs::create_dir(folder).unwrap();
         Ok(sample::backup())
+    }
+    fn rotate_keys(&self, subjects: bool) -> Result<KeysRotated, LedgerError> {
+        if subjects { Ok(sample::keys_rotated()) } else { Err(LedgerError::Refused("another place".into())) }
+    }
+    fn backup_keys(&self, file: &Path, days: u32) -> Result<KeyBackup, LedgerError> {
+        std::fs::write(file, format!("{days}")).unwrap();
+        Ok(sample::key_backup())
     }
     fn subscribe(&self, seq: u64) -> (Vec<BoardEvent>, BoardStream) {
         let coming =
@@ -364,6 +371,13 @@ async fn the_command_line_speaks_over_the_unix_socket() {
     assert_eq!(moved["cold_entries"], 256);
     let failed = client.post::<Value>("/api/ledger/archive", &days(31)).await.unwrap_err();
     assert!(failed.to_string().contains("the disk is full"), "{failed}");
+    let file = folder.with_extension("keys");
+    let made: Value = client.post("/api/keys/backup", &json!({"file": file, "days": 7})).await.unwrap();
+    assert_eq!((&made["keys"], std::fs::read_to_string(&file).unwrap().as_str()), (&json!(7), "7"));
+    let rotated: Value = client.post("/api/keys/rotate", &json!({"what": "subjects"})).await.unwrap();
+    assert_eq!(rotated["keys"], 7);
+    let refused = client.post::<Value>("/api/keys/rotate", &json!({"what": "master"})).await.unwrap_err();
+    assert!(refused.to_string().contains("not-rotated"), "{refused}");
     let patient = |id: &str| json!({"authority": "HOSP", "id": id});
     let shredded: Value = client.post("/api/patients/shred", &patient("4711")).await.unwrap();
     assert_eq!((&shredded["index"], &shredded["shredded"]), (&json!(8), &json!(3)));

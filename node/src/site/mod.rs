@@ -124,6 +124,7 @@ pub fn ledger_config(config: &Config) -> raft_ledger::Config {
     let mut made = raft_ledger::Config::new(&site.name, site.data.join("ledger"), &ledger.keys);
     made.listen = ledger.listen.to_string();
     made.initialise = ledger.initialise;
+    made.master.clone_from(&ledger.master);
     made.outbox_bytes_max = ledger.outbox_max_bytes;
     made.archive_after = ledger.retention.after_days.map(|days| Duration::from_secs(days * DAY_S));
     made.cold_dir.clone_from(&ledger.retention.dir);

@@ -35,7 +35,10 @@ impl Former {
             let sites = keys.consortium.sites.iter().map(|site| site.batch_key.clone());
             former.batch_keys = sites.chain(keys.consortium.former_batch_keys.iter().cloned()).collect();
             former.index_key = Some(text("index-key.hex")?);
-            former.master_keys.insert(keys.site.clone(), text("master-key.hex")?);
+            // It may be kept elsewhere.
+            if site_dir.join("master-key.hex").exists() {
+                former.master_keys.insert(keys.site.clone(), text("master-key.hex")?);
+            }
         }
         if former.index_key.is_none() {
             return Err(LedgerError::Keys(format!(

@@ -31,7 +31,6 @@ pub struct SiteKeys {
     pub(crate) ca_cert: CertificateDer<'static>,
     pub(crate) tls_cert: CertificateDer<'static>,
     pub(crate) tls_key: PrivateKeyDer<'static>,
-    pub(crate) master: Secret,
     pub(super) verifiers: VerifierKeys,
 }
 
@@ -59,7 +58,6 @@ impl SiteKeys {
             log: files.note_key("log-key.txt")?,
             cosigner: files.note_key("cosigner-key.txt")?,
             index: IndexKey::new(&files.secret("index-key.hex")?),
-            master: files.secret("master-key.hex")?,
             ca_cert: files.certificate("ca-cert.pem")?,
             tls_cert: files.certificate("tls-cert.pem")?,
             tls_key: PrivateKeyDer::from_pem_slice(files.text("tls-key.pem")?.as_bytes())
@@ -204,12 +202,14 @@ mod tests {
         assert_eq!(a.consortium, b.consortium);
         assert_eq!(a.verifiers().batches.get(&b.site), Some(&b.batch.verifying_key()));
         assert_eq!(a.index.subject(b"x"), b.index.subject(b"x"));
-        assert_ne!(a.master.expose(), b.master.expose());
+        let master = |dir: &Path| crate::keys::MasterKey::File(dir.join("master-key.hex")).read().unwrap();
+        assert_ne!(master(&dirs[0]).expose(), master(&dirs[1]).expose());
         assert_eq!(certificate_names(&b.tls_cert).unwrap(), ["b", "localhost", "b.example"]);
         assert_eq!(a.verifier_keys().lines().count(), 6);
         assert_eq!(VerifierKeys::parse(&a.verifier_keys()).unwrap(), *b.verifiers());
         let shown = format!("{a:?} {:?} {:?}", a.log, a.index);
-        assert!(!shown.contains(&hex::encode(a.master.expose())) && shown.contains("redacted"));
+        let index_key = std::fs::read_to_string(dirs[0].join("index-key.hex")).unwrap();
+        assert!(!shown.contains(index_key.trim_end()) && shown.contains("redacted"));
     }
 
     #[test]
@@ -233,7 +233,6 @@ mod tests {
             "log-key.txt",
             "cosigner-key.txt",
             "index-key.hex",
-            "master-key.hex",
             "ca-cert.pem",
             "tls-cert.pem",
             "tls-key.pem",

@@ -11,14 +11,15 @@
 //!   log-key.txt        C2SP note signer key (0x01) under the group's origin: signs checkpoints
 //!   cosigner-key.txt   C2SP cosigner key (0x04) under the site's own name
 //!   index-key.hex      HMAC key that all sites share: tags, subjects, dedupe keys
-//!   master-key.hex     this site's alone: encrypts its key store
+//!   master-key.hex     this site's alone: encrypts its key store; may come from elsewhere instead (`master.rs`)
 //! ```
-//! Files with secrets are 0600. Nothing here is ever written again: rotation makes a new directory.
+//! Files with secrets are 0600. Nothing here is ever written again, but the master key by its rotation.
 
 mod former;
 mod index;
 mod init;
 mod load;
+mod master;
 mod public;
 mod secret;
 #[cfg(any(test, feature = "sim"))]
@@ -27,6 +28,7 @@ mod simulated;
 pub use self::index::IndexKey;
 pub use self::init::{init, init_continuing};
 pub use self::load::SiteKeys;
+pub use self::master::MasterKey;
 pub use self::public::VerifierKeys;
 
 pub(crate) use self::load::certificate_names;

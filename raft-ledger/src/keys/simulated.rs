@@ -37,7 +37,6 @@ fn one(site: SiteName, index: [u8; 32]) -> SiteKeys {
         log: NoteKey::new(ORIGIN, ED25519, key()),
         cosigner: NoteKey::new(&format!("simulated/site/{site}"), COSIGNATURE, key()),
         index: IndexKey::new(&Secret::new(index)),
-        master: Secret::new(random::bytes()),
         ca_cert: CertificateDer::from(Vec::new()),
         tls_cert: CertificateDer::from(Vec::new()),
         tls_key: PrivateKeyDer::Pkcs8(Vec::new().into()),

@@ -47,6 +47,15 @@ impl KeyFile {
         Ok((KeyFile::Disk { file, end: bytes.len() as u64 }, bytes))
     }
 
+    /// What the file holds, if it is there, whoever has it open.
+    pub(super) fn peek(path: &Path) -> io::Result<Option<Vec<u8>>> {
+        match fs::read(path) {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     /// On the disk when it returns.
     pub(super) fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
         match self {
@@ -136,7 +145,7 @@ pub(super) fn wipe_torn(path: &Path) -> io::Result<()> {
     Ok(())
 }
 
-fn wipe_if_there(path: &Path) -> io::Result<()> {
+pub(super) fn wipe_if_there(path: &Path) -> io::Result<()> {
     let file = match File::options().write(true).open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
@@ -162,7 +171,7 @@ fn lock(file: &File, path: &Path) -> Result<(), LedgerError> {
     file.try_lock().map_err(|_| taken())
 }
 
-fn beside(path: &Path) -> PathBuf {
+pub(super) fn beside(path: &Path) -> PathBuf {
     with_suffix(path, ".new")
 }
 

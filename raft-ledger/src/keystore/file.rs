@@ -43,6 +43,7 @@ const RETIRED: u8 = 2;
 const HELD: u8 = 3;
 pub(super) const RECORD_LEN: usize = 1 + 32 + 16 + 12 + 48;
 
+#[derive(Clone)]
 pub(super) struct Record {
     pub(super) key: SubjectKey,
     pub(super) role: Role,
@@ -65,7 +66,7 @@ impl Role {
         }
     }
 
-    fn home(&self) -> Option<&SiteName> {
+    pub(super) fn home(&self) -> Option<&SiteName> {
         match self {
             Role::Held(home) => Some(home),
             Role::InUse | Role::Retired => None,
@@ -136,8 +137,7 @@ pub(super) fn read(path: &Path, bytes: &[u8], master: &Secret) -> Result<(Vec<Re
         _ => return Err(damaged(0, "not a key store of this release")),
     };
     if header[8..] != master_check(master) {
-        let text =
-            format!("{} belongs to another master key; put the right master-key.hex back", path.display());
+        let text = format!("{} belongs to another master key; bring the right one back", path.display());
         return Err(LedgerError::Keys(text));
     }
     let cipher = Aes256Gcm::new(master.expose().into());
@@ -159,6 +159,11 @@ pub(super) fn read(path: &Path, bytes: &[u8], master: &Secret) -> Result<(Vec<Re
     }
     let sound = at >= whole_until && is_torn(bytes, at);
     if sound { Ok((records, at)) } else { Err(damaged(at, "a damaged frame")) }
+}
+
+/// Whether a key store with these bytes is under this master key.
+pub(super) fn belongs_to(bytes: &[u8], master: &Secret) -> bool {
+    bytes.get(8..HEADER_LEN).is_some_and(|check| *check == master_check(master))
 }
 
 /// Where the frames end that were written together with the header.

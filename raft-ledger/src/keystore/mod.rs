@@ -5,17 +5,19 @@
 //! A key is in use, or retired: it opens what it sealed and seals nothing any more. To destroy one is to write the
 //! file anew without it and to wipe the old one: a note that a key is dead would leave the key on the disk.
 
+mod backup;
 mod disk;
 mod file;
 mod keys;
 mod rewrite;
 mod ring;
+mod rotate;
 #[cfg(test)]
 mod tests;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use rand::RngCore;
 
@@ -28,6 +30,9 @@ use crate::keys::Secret;
 use crate::random;
 use crate::record::SiteName;
 use crate::types::{LedgerError, Subject};
+
+/// Its name in a ledger's data folder.
+pub(crate) const STORE_FILE: &str = "subjects.keys";
 
 pub(crate) type KeyId = [u8; 16];
 /// Keys that entries may be sealed with.
@@ -45,12 +50,12 @@ pub(crate) struct SubjectKey {
 
 pub(crate) struct KeyStore {
     path: PathBuf,
-    master: Secret,
     keys: RwLock<Keys>,
     pen: Mutex<Pen>,
 }
 
 struct Pen {
+    master: Secret,
     /// `None` after a failed write or sync: what is on disk is then unknown.
     file: Option<KeyFile>,
     /// The file still holds keys that were destroyed.
@@ -66,8 +71,8 @@ impl KeyStore {
         file.cut(path, end, &bytes).map_err(io)?;
         let mut keys = Keys::default();
         records.into_iter().for_each(|record| keys.insert(record));
-        let pen = Mutex::new(Pen { file: Some(file), stale: false });
-        Ok(KeyStore { path: path.to_owned(), master, keys: RwLock::new(keys), pen })
+        let pen = Mutex::new(Pen { master, file: Some(file), stale: false });
+        Ok(KeyStore { path: path.to_owned(), keys: RwLock::new(keys), pen })
     }
 
     /// Makes keys for the subjects that have none in use. When it returns they are on disk: one sync for all.
@@ -76,7 +81,7 @@ impl KeyStore {
         if self.all_known(subjects) {
             return Ok(());
         }
-        let mut pen = self.pen.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut pen = self.lock_pen();
         let mut fresh: HashMap<Subject, Record> = HashMap::new();
         {
             let keys = self.read();
@@ -90,7 +95,7 @@ impl KeyStore {
     /// From when this returns nothing is sealed any more with the keys that these subjects have, not after a crash
     /// either; they still open. All of them, also those retired earlier. Blocks on a sync; errors as of `ensure`.
     pub(crate) fn retire(&self, subjects: &[Subject]) -> Result<Vec<(Subject, KeyId)>, LedgerError> {
-        let mut pen = self.pen.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut pen = self.lock_pen();
         let retired: HashMap<KeyId, Record> = {
             let keys = self.read();
             let used = subjects.iter().filter_map(|subject| keys.used(subject));
@@ -112,7 +117,7 @@ impl KeyStore {
     }
 
     fn take(&self, home: Home, role: &Role, keys: Vec<SubjectKey>) -> Result<(), LedgerError> {
-        let mut pen = self.pen.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut pen = self.lock_pen();
         let known = |id: &KeyId| self.read().ring(home).is_some_and(|ring| ring.get(id).is_some());
         let fresh = keys.into_iter().filter(|key| !known(&key.id));
         let records = fresh.map(|key| Record { key, role: role.clone() }).collect();
@@ -135,7 +140,7 @@ impl KeyStore {
     /// Makes these keys be gone, here and on the disk; how many there were. At once they open nothing any more, also
     /// where the disk fails: the next call then makes up for it. Blocks.
     pub(crate) fn destroy(&self, home: Home, ids: &[KeyId]) -> Result<usize, LedgerError> {
-        let mut pen = self.pen.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut pen = self.lock_pen();
         let gone = {
             let mut keys = self.write();
             ids.iter().filter(|id| keys.remove(home, id)).count()
@@ -143,7 +148,9 @@ impl KeyStore {
         pen.stale |= gone > 0;
         if pen.stale {
             let records = self.read().records();
-            rewrite::rewrite(&self.path, &mut pen.file, &self.master, &records)?;
+            let Pen { master, file, .. } = &mut *pen;
+            rewrite::rewrite(&self.path, file, master, &records)?;
+            rewrite::wipe(&self.path)?;
             pen.stale = false;
         }
         Ok(gone)
@@ -230,7 +237,7 @@ impl KeyStore {
         if records.is_empty() {
             return Ok(());
         }
-        let frame = file::frame(&self.master, &records)?;
+        let frame = file::frame(&pen.master, &records)?;
         let io = |source| LedgerError::Io { path: self.path.display().to_string(), source };
         let lost = || io(std::io::Error::other("an earlier write failed; restart the site"));
         let mut file = pen.file.take().ok_or_else(lost)?;
@@ -239,6 +246,10 @@ impl KeyStore {
         let mut keys = self.write();
         records.into_iter().for_each(|record| keys.insert(record));
         Ok(())
+    }
+
+    fn lock_pen(&self) -> MutexGuard<'_, Pen> {
+        self.pen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn read(&self) -> RwLockReadGuard<'_, Keys> {

@@ -12,7 +12,16 @@ use crate::types::LedgerError;
 /// Records that one frame holds here: 7 MB.
 const FRAME_RECORDS: usize = 1 << 16;
 
-/// Afterwards `file` is the new one. It stays the former one where the new one could not be put in its place.
+/// The bytes of a file with these records.
+pub(super) fn whole(master: &Secret, records: &[Vec<Record>]) -> Result<Vec<u8>, LedgerError> {
+    let mut frames = Vec::new();
+    for part in records.iter().flat_map(|of_one_site| of_one_site.chunks(FRAME_RECORDS)) {
+        frames.extend(frame(master, part)?);
+    }
+    Ok([header_of_whole(master, &frames), frames].concat())
+}
+
+/// Afterwards `file` is the new one, and the former one waits for [`wipe`]. It stays the former one where the new one could not be put in its place.
 pub(super) fn rewrite(
     path: &Path,
     file: &mut Option<KeyFile>,
@@ -20,11 +29,7 @@ pub(super) fn rewrite(
     records: &[Vec<Record>],
 ) -> Result<(), LedgerError> {
     let io = |source| LedgerError::Io { path: path.display().to_string(), source };
-    let mut frames = Vec::new();
-    for part in records.iter().flat_map(|of_one_site| of_one_site.chunks(FRAME_RECORDS)) {
-        frames.extend(frame(master, part)?);
-    }
-    let bytes = [header_of_whole(master, &frames), frames].concat();
+    let bytes = whole(master, records)?;
     #[cfg(any(test, feature = "sim"))]
     if crate::sim::disk::holds(path) {
         crate::sim::disk::replace(path, &bytes);
@@ -38,6 +43,15 @@ pub(super) fn rewrite(
     drop(file.take());
     disk::sync_dir(path).map_err(io)?;
     *file = Some(fresh);
-    disk::wipe_former(path).map_err(io)?;
-    disk::wipe_torn(path).map_err(io)
+    Ok(())
+}
+
+/// What is left of former files.
+pub(super) fn wipe(path: &Path) -> Result<(), LedgerError> {
+    #[cfg(any(test, feature = "sim"))]
+    if crate::sim::disk::holds(path) {
+        return Ok(());
+    }
+    let wiped = disk::wipe_former(path).and_then(|()| disk::wipe_torn(path));
+    wiped.map_err(|source| LedgerError::Io { path: path.display().to_string(), source })
 }

@@ -296,7 +296,7 @@ fn a_restart_wipes_what_a_crash_left_of_the_former_file() {
 fn keys_held_for_others_are_kept_apart_from_own_ones_and_outlive_the_process() {
     let (_dir, path) = filled();
     let (b, c) = (SiteName::new("b").unwrap(), SiteName::new("c").unwrap());
-    let key = |n: u8| SubjectKey { subject: subject(1), id: [n; 16], key: Secret::new([n; 32]) };
+    let key = |n: u8| SubjectKey { subject: subject(1), id: [n; 16], key: Secret::new([n + 100; 32]) };
     let store = KeyStore::open(&path, master()).unwrap();
     let own = store.digest(None);
     store.hold(&b, vec![key(1), key(2)]).unwrap();
@@ -307,13 +307,13 @@ fn keys_held_for_others_are_kept_apart_from_own_ones_and_outlive_the_process() {
     let check = |store: &KeyStore| {
         assert_eq!((store.digest(None), store.digest(Some(&b)).count), (own, 2));
         assert_eq!(store.held(), BTreeMap::from([(b.clone(), 2), (c.clone(), 1)]));
-        assert_eq!(store.key_by_id(Some(&b), &[1; 16]).unwrap().1.expose(), &[1; 32]);
+        assert_eq!(store.key_by_id(Some(&b), &[1; 16]).unwrap().1.expose(), &[101; 32]);
         assert!(store.key_by_id(Some(&c), &[1; 16]).is_none() && !store.has_id(None, &[1; 16]));
         assert_ne!(store.key_of(&subject(1)).unwrap().0, [1; 16], "never used for own entries");
         assert_eq!(store.ids_between(Some(&b), (None, None), 10), [[1; 16], [2; 16]]);
         assert_eq!(store.ids_between(Some(&b), (Some([1; 16]), None), 10), [[2; 16]]);
         assert_eq!(store.ids_between(Some(&b), (None, Some([1; 16])), 10), [[1; 16]]);
-        assert!(!fs::read(&path).unwrap().windows(32).any(|window| window == [1; 32]), "in the open");
+        assert!(!fs::read(&path).unwrap().windows(32).any(|window| window == [101; 32]), "in the open");
     };
     check(&store);
     drop(store);
@@ -379,4 +379,100 @@ fn a_disk_that_fails_once_is_made_up_for() {
     drop(store);
     let store = KeyStore::open(&path, master()).unwrap();
     assert!(!store.has_id(None, &gone[0]) && store.key_of(&subject(6)).unwrap().0 == six);
+}
+
+/// Each step of a change of the master key that is in a file, put together by hand.
+#[test]
+fn a_crash_while_the_master_key_changes_leaves_one_that_opens() {
+    let (dir, path) = filled();
+    let file = dir.path().join("master-key.hex");
+    let (next, former) = (dir.path().join("master-key.hex.new"), dir.path().join("master-key.hex.former"));
+    let text = |master: [u8; 32]| hex::encode(master) + "\n";
+    let source = crate::keys::MasterKey::File(file.clone());
+    fs::write(&file, text([9; 32])).unwrap();
+    let before = fs::read(&path).unwrap();
+    let opens = || {
+        let store = KeyStore::open_from(&path, &source).unwrap();
+        assert!([1, 2, 3, 4].iter().all(|n| store.key_of(&subject(*n)).is_some()));
+        assert!(!next.exists() && !former.exists());
+    };
+    // Beside the old one, the key store as it was; the new one torn or whole.
+    for len in [0, 10, 64, 65] {
+        fs::write(&next, &text([7; 32])[..len]).unwrap();
+        opens();
+        assert_eq!(fs::read_to_string(&file).unwrap(), text([9; 32]));
+    }
+    // The key store is under the new one.
+    let store = KeyStore::open(&path, master()).unwrap();
+    assert_eq!(store.change_master(Secret::new([7; 32])).unwrap(), 4);
+    assert!(matches!(store.change_master(Secret::new([7; 32])), Err(LedgerError::Refused(_))));
+    store.ensure(&[subject(5)]).unwrap();
+    drop(store);
+    assert!(KeyStore::open(&path, master()).is_err());
+    fs::write(&next, text([7; 32])).unwrap();
+    opens();
+    assert_eq!(fs::read_to_string(&file).unwrap(), text([7; 32]));
+    // And the old one is still there under its second name.
+    fs::write(&former, text([9; 32])).unwrap();
+    opens();
+    for entry in fs::read_dir(dir.path()).unwrap() {
+        let bytes = fs::read(entry.unwrap().path()).unwrap();
+        assert!(
+            !holds(&bytes, &before[before.len() - 48..])
+                && !holds(&bytes, text([9; 32]).trim_end().as_bytes())
+        );
+    }
+    // The whole way.
+    let store = KeyStore::open_from(&path, &source).unwrap();
+    assert_eq!(store.change_master_in(&file).unwrap(), 5);
+    drop(store);
+    assert_ne!(fs::read_to_string(&file).unwrap(), text([7; 32]));
+    opens();
+}
+
+#[test]
+fn a_backup_is_refused_where_anything_is_wrong_with_it() {
+    let (dir, path) = filled();
+    let (to, a) = (dir.path().join("backup"), SiteName::new("a").unwrap());
+    let store = KeyStore::open(&path, master()).unwrap();
+    store
+        .hold(
+            &SiteName::new("b").unwrap(),
+            vec![SubjectKey { subject: subject(1), id: [1; 16], key: master() }],
+        )
+        .unwrap();
+    assert_eq!(store.backup(&to, &a, (1_000, 2_000)).unwrap(), 5);
+    let bytes = fs::read(&to).unwrap();
+    assert!(!holds(&bytes, &wrapped(&fs::read(&path).unwrap(), &[1; 16])), "wrapped once more");
+    let empty = KeyStore::open(&dir.path().join("other.keys"), master()).unwrap();
+    let refuses = |bytes: &[u8], site: &SiteName, now: i64| {
+        let error = empty.restore(&to, bytes, site, now).unwrap_err().to_string();
+        assert_eq!((empty.digest(None).count, empty.held().len()), (0, 0), "{error}");
+        error
+    };
+    assert!(refuses(&bytes, &a, 2_000).contains("has expired"));
+    assert!(refuses(&bytes, &SiteName::new("c").unwrap(), 1_500).contains("of site a, not of c"));
+    for at in 0..bytes.len() {
+        let mut flipped = bytes.clone();
+        flipped[at] ^= 1;
+        refuses(&flipped, &a, 1_500);
+        refuses(&bytes[..at], &a, 1_500);
+    }
+    let other = KeyStore::open(&dir.path().join("third.keys"), Secret::new([8; 32])).unwrap();
+    assert!(other.restore(&to, &bytes, &a, 1_500).unwrap_err().to_string().contains("another master key"));
+    assert_eq!(empty.restore(&to, &bytes, &a, 1_500).unwrap(), 5);
+    assert_eq!((empty.digest(None), empty.held()), (store.digest(None), store.held()));
+    assert!(empty.key_of(&subject(1)).is_none(), "nothing more is sealed with it");
+}
+
+#[test]
+fn new_keys_begin_for_everybody_and_the_old_ones_stay() {
+    let (_dir, path) = filled();
+    let store = KeyStore::open(&path, master()).unwrap();
+    assert_eq!((store.retire_all().unwrap(), store.retire_all().unwrap()), (4, 0));
+    drop(store);
+    let store = KeyStore::open(&path, master()).unwrap();
+    assert!(store.key_of(&subject(1)).is_none() && store.digest(None).count == 4);
+    store.ensure(&[subject(1)]).unwrap();
+    assert_eq!(ids(&store, &[1]).len(), 2);
 }

@@ -66,7 +66,7 @@ pub enum Command {
         Every leaf and payload is checked and the root recomputed before the backup counts. A site that does not run \
         is backed up as it was flushed when it stopped.\n\
         The key store (subjects.keys), the master key and the site's other keys are never in it: a backup cannot bring \
-        a shredded patient back, and without its keys a payload cannot be read. Back them up on their own.")]
+        a shredded patient back, and without its keys a payload cannot be read. `medulla keys backup` backs them up.")]
     Backup(backup::Backup),
     /// Make a stopped site's ledger from a backup
     #[command(after_help = "Examples:\n  medulla ledger restore /backup/a --config site.toml\n  \
@@ -76,8 +76,8 @@ pub enum Command {
         With it a new consortium begins with the leaves of the backup; size and root continue. It needs keys of its own \
         (`medulla keys init --continue OLD`), because the lost one may have signed more than the backup holds. Restore \
         at the site that says `initialise = true`; the others may be restored from the same backup, or begin empty.\n\
-        Keys are in no backup: put subjects.keys from its own backup into the ledger's data folder before the site \
-        starts, or its old entries stay sealed.")]
+        Keys are in no backup of the ledger: `medulla keys restore` brings them before the site starts, or a partner does, \
+        or its old entries stay sealed.")]
     Restore(backup::Restore),
     /// Move the sealed payloads of old entries out of the running site's database into files that may lie elsewhere
     #[command(after_help = "Examples:\n  medulla ledger archive --older-than 365 --config site.toml\n  \
@@ -200,7 +200,7 @@ fn export(args: &Export) -> anyhow::Result<Verdict> {
     Ok(Verdict::Fine)
 }
 
-fn place(file: &Path) -> anyhow::Result<config::Place> {
+pub fn place(file: &Path) -> anyhow::Result<config::Place> {
     config::place(file).map_err(|findings| {
         let all: Vec<String> = findings.iter().map(ToString::to_string).collect();
         anyhow!("{}", all.join("\n"))

@@ -1,0 +1,94 @@
+//! `medulla keys …`: making the keys of a consortium, and looking after the key store of a site.
+
+mod store;
+
+use std::io::Write;
+use std::path::PathBuf;
+
+use super::{Usage, Verdict, out};
+
+/// Make the keys of sites, and look after the store of patients' keys
+#[derive(clap::Subcommand)]
+pub enum Command {
+    /// Make keys and a consortium CA: one folder a site, and one to keep offline
+    #[command(after_help = "Example:\n  medulla keys init --dir keys --site a --site b --site c \
+        --host 10.0.0.1 --host 10.0.0.2 --host 10.0.0.3\n\n\
+        Prints the sites' folders. Overwrites nothing. Keep DIR/consortium offline: it admits further sites.\n\n\
+        A new consortium that goes on with the ledger of a lost one (`medulla ledger restore --new-consortium`):\n  \
+        medulla keys init --dir keys-2 --site a --site b --site c --continue keys\n\
+        takes its index key and each site's master key over, so that entries are found and read, and keeps its \
+        batch keys to judge old batches by.")]
+    Init(Init),
+    /// Change the master key, or begin new keys for patients; nothing is sealed anew, and all of it still opens
+    #[command(after_help = "Examples:\n  medulla keys rotate --config site.toml\n  \
+        medulla keys rotate --subjects --config site.toml --json\n  \
+        medulla keys rotate --config site.toml --to-command kms-decrypt master.enc\n\n\
+        The master key encrypts the key store (subjects.keys). In a file it is replaced by a new one, at a site that \
+        runs or at one that does not; where a command prints it, change it there first. With --to-… it moves to another \
+        place: of a site that does not run, whose configuration names that place afterwards. The key store is written \
+        anew as a whole; a crash leaves the former one or the new one. Backups of the key store made before need the \
+        former master key.\n\
+        With --subjects the next entry of every patient and feed is sealed under a new key, once it is at the partner; \
+        what was sealed before opens with the former ones, and shredding destroys them all.")]
+    Rotate(store::Rotate),
+    /// Back the key store up, encrypted and for a few days
+    #[command(after_help = "Example:\n  medulla keys backup /media/key/a.keys --config site.toml\n\n\
+        Short-lived, because whoever has it and the master key reads what was shredded since. It is encrypted under the \
+        present master key, which is not in it. The site may run.")]
+    Backup(store::Backup),
+    /// Put keys that a stopped site has lost back from a backup
+    #[command(after_help = "Example:\n  medulla keys restore /media/key/a.keys --config site.toml\n\n\
+        A backup that has expired, is damaged, another site's, or under another master key is refused. What the key \
+        store has stays; of a damaged one, move subjects.keys away first. What the ledger says was shredded is destroyed \
+        again when the site starts. A site that has a partner gets its keys from there by itself.")]
+    Restore(store::Restore),
+}
+
+#[derive(clap::Args)]
+pub struct Init {
+    /// Where the folders are made
+    #[arg(long, value_name = "DIR")]
+    dir: PathBuf,
+    /// A site's name; give it once a site
+    #[arg(long = "site", value_name = "NAME", required = true)]
+    sites: Vec<String>,
+    /// The sites' host names or addresses, in the same order; without them localhost
+    #[arg(long = "host", value_name = "HOST")]
+    hosts: Vec<String>,
+    /// Folder of the keys of a former consortium whose ledger this one goes on with
+    #[arg(long = "continue", value_name = "DIR")]
+    former: Option<PathBuf>,
+}
+
+pub fn execute(command: &Command) -> anyhow::Result<Verdict> {
+    match command {
+        Command::Init(args) => init(args),
+        Command::Rotate(args) => store::rotate(args),
+        Command::Backup(args) => store::backup(args),
+        Command::Restore(args) => store::restore(args),
+    }
+}
+
+fn init(init: &Init) -> anyhow::Result<Verdict> {
+    if !init.hosts.is_empty() && init.hosts.len() != init.sites.len() {
+        let text = format!(
+            "{} sites and {} hosts; give one host a site or none",
+            init.sites.len(),
+            init.hosts.len()
+        );
+        return Err(Usage(text).into());
+    }
+    let host = |position: usize| init.hosts.get(position).map_or("localhost", String::as_str);
+    let sites: Vec<(&str, &str)> =
+        init.sites.iter().enumerate().map(|(position, site)| (site.as_str(), host(position))).collect();
+    let made = match &init.former {
+        Some(former) => raft_ledger::keys::init_continuing(&init.dir, &sites, former)?,
+        None => raft_ledger::keys::init(&init.dir, &sites)?,
+    };
+    let mut out = out::stdout();
+    for folder in made {
+        writeln!(out, "{}", folder.display())?;
+    }
+    out.flush()?;
+    Ok(Verdict::Fine)
+}
