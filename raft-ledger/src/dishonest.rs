@@ -284,9 +284,8 @@ async fn nothing_is_taken_from_a_site_but_its_own() {
     let mut in_its_name = all.batch("c", 1, Hash::default(), 1);
     in_its_name.signature = [1; 64];
     let a = all.next_of_a("a").head.site;
-    let mut commands: Vec<_> = [all.next_of_a("c"), in_its_name, all.next_of_a("a"), all.changed()]
-        .map(Command::Batch)
-        .into();
+    let mut commands: Vec<_> =
+        [all.next_of_a("c"), in_its_name, all.next_of_a("a"), all.changed()].map(Command::Batch).into();
     commands.push(Command::OpenEpoch(OpenEpoch::sign(GROUP, a, 1, [1; 16], &all.keys.batch)));
     commands.push(Command::ApplyVersion(ApplyVersion { apply_version: 1 }));
     commands.push(Command::Unknown(Bytes::from_static(&[1, 0, 99, 1])));

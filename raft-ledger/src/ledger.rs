@@ -39,9 +39,8 @@ use crate::tasks::Tasks;
 use crate::types::OWN_KINDS;
 use crate::writer::{Drafts, Writer};
 use crate::{
-    AppendError, Draft, Healing, LedgerError, Outcome, PeerStatus, Role, Status, Subject, Tag, blocking, cold,
-    heal, high_water,
-    housekeeping, scrub,
+    AppendError, Draft, Healing, LedgerError, Outcome, PeerStatus, Role, Status, Subject, Tag, blocking,
+    cold, heal, high_water, housekeeping, scrub,
 };
 
 /// Calls that wait for the writer, beside the limit in bytes.

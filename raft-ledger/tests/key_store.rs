@@ -51,7 +51,7 @@ async fn what_was_sealed_before_a_rotation_opens_as_before_at_home_and_at_the_pa
     assert_eq!((open(&a), open(&b)), (all(42), all(42)));
     // Shredding destroys every key that the subject ever had.
     let shredded = loop {
-        match a.shred(&[Subject([3; 32])], Vec::new()).await {
+        match a.shred(&[Subject([3; 32])], Vec::new(), "ada").await {
             Err(LedgerError::Unavailable(_)) => tokio::time::sleep(Duration::from_millis(50)).await,
             shredded => break shredded.unwrap().unwrap(),
         }
@@ -108,7 +108,7 @@ async fn a_backup_brings_lost_keys_back_for_a_while_and_never_a_shredded_one() {
     let made = a.backup_keys(&file, 7 * DAY).unwrap();
     assert_eq!((made.keys, made.expires_ms - made.made_ms), (7, 7 * 24 * 3_600_000));
     a.backup_keys(&late, Duration::ZERO).unwrap();
-    assert_eq!(a.shred(&[Subject([3; 32])], Vec::new()).await.unwrap().unwrap().keys, 1);
+    assert_eq!(a.shred(&[Subject([3; 32])], Vec::new(), "ada").await.unwrap().unwrap().keys, 1);
     close(a).await;
     std::fs::remove_file(sites.data(0).join("subjects.keys")).unwrap();
     let stopped = StoppedKeys::open(&sites.config(0)).unwrap();

@@ -21,8 +21,8 @@ use crate::keys::SiteKeys;
 use crate::ledger::Ledger;
 use crate::record::{Leaf, SiteName, Takeover};
 use crate::store::generation::{Family, Generation, index_key};
-use crate::store::tags;
 use crate::store::ledger_store::LedgerStore;
+use crate::store::tags;
 use crate::types::Lease;
 use crate::{LedgerError, TAKEOVER, Tag};
 
