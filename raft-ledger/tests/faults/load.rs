@@ -8,7 +8,7 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha12Rng;
 
 use crate::history::{Answer, Call, Op, check};
-use crate::site::{Site, until};
+use crate::site::{LONG, Site, until};
 
 const CLIENTS_PER_SITE: u64 = 3;
 
@@ -114,7 +114,8 @@ pub async fn agreed(sites: &[Site]) -> Vec<u64> {
     for site in sites {
         assert_eq!(site.ask(&format!("root {size}")).await, root, "site {}", site.spec.name);
         assert_eq!(upto(site).await, log, "site {}", site.spec.name);
-        assert_eq!(site.ask("verify").await.as_deref(), Some("verify true []"), "site {}", site.spec.name);
+        let report = site.ask_within(LONG, "verify").await;
+        assert_eq!(report.as_deref(), Some("verify true []"), "site {}", site.spec.name);
         assert_eq!(site.ask("blamed").await.as_deref(), Some("blamed {}"), "site {}", site.spec.name);
     }
     until("all sites have cosigned it", async || {

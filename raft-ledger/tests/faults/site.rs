@@ -16,6 +16,8 @@ use crate::common::draft;
 const CHILD: &str = "MEDULLA_FAULT_CHILD";
 /// Begins each answer; the test harness writes its own words before the first.
 const TOLD: &str = "=> ";
+/// For what reads everything.
+pub const LONG: Duration = Duration::from_secs(600);
 
 /// How a site is started.
 #[derive(Clone)]
@@ -142,6 +144,11 @@ impl Site {
 
     /// `None`: it does not answer within 20 s, or is gone.
     pub async fn ask(&self, what: &str) -> Option<String> {
+        self.ask_within(Duration::from_secs(20), what).await
+    }
+
+    /// The same for what takes long.
+    pub async fn ask_within(&self, limit: Duration, what: &str) -> Option<String> {
         let (answer, waits) = oneshot::channel();
         {
             let mut running = self.running.lock().unwrap();
@@ -150,7 +157,7 @@ impl Site {
             running.waiting.lock().unwrap().insert(running.next, answer);
             writeln!(running.stdin, "{} {what}", running.next).ok()?;
         }
-        tokio::time::timeout(Duration::from_secs(20), waits).await.ok()?.ok()
+        tokio::time::timeout(limit, waits).await.ok()?.ok()
     }
 
     pub fn kill_9(&self) {
@@ -194,8 +201,10 @@ impl Site {
 
     /// All values in its own replica.
     pub async fn log_values(&self) -> Vec<u64> {
-        let text =
-            self.ask("log").await.unwrap_or_else(|| panic!("site {}: {}", self.spec.name, self.words()));
+        let text = self
+            .ask_within(LONG, "log")
+            .await
+            .unwrap_or_else(|| panic!("site {}: {}", self.spec.name, self.words()));
         text.split_whitespace().skip(1).map(|value| value.parse().unwrap()).collect()
     }
 }
