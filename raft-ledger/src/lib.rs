@@ -59,7 +59,7 @@ pub use membership::{MemberChange, MemberRole, MemberStatus};
 pub use outbox::{Outbox, OutboxState, OutboxStatus, Stored};
 pub use record::MAX_TAGS;
 pub use types::{
-    AppendError, CosignedCheckpoint, Draft, Entry, KeyCopies, Lease, LedgerError, Outcome, Payload, PeerStatus,
-    Role, SHRED, Shredded, Status, Subject, TAKEOVER, Tag,
+    AppendError, CosignedCheckpoint, Draft, Entry, KeyCopies, Lease, LedgerError, Outcome, Payload,
+    PeerStatus, Role, SHRED, Shredded, Status, Subject, TAKEOVER, Tag,
 };
 pub use verify::{Finding, Report, verify_export};
