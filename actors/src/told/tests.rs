@@ -15,7 +15,7 @@ fn config(dir: &std::path::Path, ports: &[u16], n: usize) -> Config {
     config.initialise = n == 0;
     config.free_space_reserve_bytes = 1 << 20;
     config.listen = address(n);
-    config.takeover_after = Some(Duration::from_secs(2));
+    config.takeover_after = Some(Duration::from_secs(5));
     let peers = (0..3).filter(|peer| *peer != n);
     config.peers = peers.map(|n| PeerConfig { name: names[n].into(), address: address(n) }).collect();
     config

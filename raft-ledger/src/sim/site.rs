@@ -90,7 +90,10 @@ pub(super) fn sites(count: usize) -> Result<Vec<Site>, String> {
     let member = |(n, keys): (usize, &SiteKeys)| (n as u64, Member::founder(keys.site.as_str()));
     let members: BTreeMap<u64, Member> = keys.iter().enumerate().map(member).collect();
     let snapshot_log_entries = chance::pick(&[20, 60, 1_000]);
-    let takeover_after = chance::pick(&[None, Some(1), Some(4)]).map(Duration::from_secs);
+    // Planted bugs are found by seeds that a further draw would move.
+    let is_planted = with(|world| world.plant.is_some()).unwrap_or_default();
+    let takeover_after = (!is_planted).then(|| chance::pick(&[None, Some(1), Some(4)])).flatten();
+    let takeover_after = takeover_after.map(Duration::from_secs);
     let sites = keys.into_iter().enumerate().map(|(number, keys)| {
         let mut config = Config::new(keys.site.as_str(), "/", PathBuf::new());
         config.initialise = number == 0;
