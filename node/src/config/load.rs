@@ -161,7 +161,8 @@ fn read_ledger(table: Table, site: Option<&str>) -> Option<Ledger> {
     if let Ok(source) = &source {
         master::check(&table, source);
     }
-    let key_backup_days = read_backup_days(&table);
+    // Commands read it (`place`); here it is checked.
+    read_backup_days(&table);
     let initialise = table.flag("initialise").unwrap_or(false);
     let outbox_max_bytes = table.number("outbox_max_bytes", OUTBOX_BYTES).unwrap_or(OUTBOX_BYTES_DEFAULT);
     let retention = table.table("retention").map(read_retention).unwrap_or_default();
@@ -181,7 +182,6 @@ fn read_ledger(table: Table, site: Option<&str>) -> Option<Ledger> {
         listen: listen?.value,
         keys: keys?.value,
         master: source.ok()?.map(|(master, _)| master),
-        key_backup_days,
         initialise,
         peers: peers.into_iter().collect::<Option<_>>()?,
         takeover: takeover.map(|takeover| takeover.value),

@@ -271,7 +271,7 @@ fn reads_where_keys_are() {
     );
     let config =
         load(&RIGHT.replace("initialise", "takeover = \"c\"\ninitialise"), folder.path()).expect("right");
-    assert_eq!((config.ledger.takeover.as_deref(), config.ledger.key_backup_days), (Some("c"), 7));
+    assert_eq!(config.ledger.takeover.as_deref(), Some("c"));
 }
 
 #[test]
