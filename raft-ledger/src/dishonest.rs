@@ -308,7 +308,7 @@ async fn a_change_that_takes_long_is_answered_with_what_came_of_it() {
     let joining = Ledger::open(joining).await.unwrap();
     let other = all.honest.remove(1 - leader);
     other.close().await.unwrap();
-    let add = MemberChange::Add { site: "spare-1".into(), address: Some(address) };
+    let add = MemberChange::Add { site: "spare-1".into(), address: Some(address), keys: None };
     let told = all.peers.get(leader as u64).unwrap().membership(&Request::Change(add)).await;
     let Ok(Err(crate::membership::Refusal::Unavailable(why))) = &told else { panic!("{told:?}") };
     assert!(why.contains("no majority confirmed the change in time"), "{why}");

@@ -9,11 +9,10 @@ use openraft::Raft;
 use openraft::async_runtime::WatchReceiver;
 use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::apply::BatchKeys;
 use crate::call::{InFlight, places, weigh};
 use crate::config::Config;
 use crate::cosign::{Blame, Cosigner, Newest, Rounds};
-use crate::founding::{address_of, contacts, founders, own_node};
+use crate::founding::{address_of, contacts, founders, own_node, tell_unknown};
 use crate::keys::{IndexKey, SiteKeys};
 use crate::membership::{self, Membership};
 use crate::network::{Identity, Network, Peers, Served, Service, Tls, listen};
@@ -118,7 +117,6 @@ impl Ledger {
         let sealer = Arc::new(Sealer::open_store(&data.join("subjects.keys"), &keys)?);
         let shredder = Shredder::open(store.clone(), sealer.clone(), &keys)?;
         let (observer, events) = Observer::new(keys.site.clone());
-        let batch_keys: BatchKeys = keys.verifiers().batches.clone().into_iter().collect();
         let blame = Blame::open(keys.clone(), site_db.clone(), &data.join("evidence"))?;
         if let Some(kept) = newest.get() {
             blame.see(&kept.note)?;
@@ -130,10 +128,14 @@ impl Ledger {
             log.cut_before(last)?;
         }
         let machine =
-            StateMachine::open(store.clone(), &log, Arc::new(batch_keys), rules.clone(), observer.clone())?;
+            StateMachine::open(store.clone(), &log, keys.ring.clone(), rules.clone(), observer.clone())?;
         let node = own_node(&log, &founders, &config.site, Some(&applied))?;
         let (id, is_founder) = node;
         let identity = Identity::new(&config.site, &site_db, &log, node, &applied.membership, &rules)?;
+        if let Some(own) = keys.of_joining() {
+            let _ = identity.joining.set(own);
+        }
+        tell_unknown(&config, &keys);
         let (roster, standing) = (identity.roster.clone(), identity.standing.clone());
         let network = Network::new(address_of(&config), &tls, &identity, &tasks);
         let peers = network.peers();
@@ -141,8 +143,14 @@ impl Ledger {
         let raft = Raft::new(id, raft_config, network, log.clone(), machine).await.map_err(consensus)?;
         let (site, member) = (config.site.clone(), standing.clone());
         let contacts = contacts(&config, &tls, &identity);
-        let membership =
-            Membership::new(raft.clone(), peers.clone(), roster.clone(), rules.clone(), contacts);
+        let membership = Membership::new(
+            raft.clone(),
+            peers.clone(),
+            roster.clone(),
+            rules.clone(),
+            keys.clone(),
+            contacts,
+        );
         let membership = Arc::new(membership);
         if !config.listen.is_empty() {
             let listener = tokio::net::TcpListener::bind(&config.listen).await;

@@ -58,6 +58,7 @@ pub fn routes(config: &mut web::ServiceConfig) {
             .service(sites::lead)
             .service(ledger::backup)
             .service(ledger::upgrade)
+            .service(ledger::keys)
             .service(stream::stream),
     );
 }

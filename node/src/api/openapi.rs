@@ -34,6 +34,7 @@ use super::{alerts, feeds, ledger, messages, patients, sites, status, stream};
         sites::lead,
         ledger::backup,
         ledger::upgrade,
+        ledger::keys,
         stream::stream,
     )
 )]
@@ -64,6 +65,7 @@ mod tests {
                 "/api/ledger/checkpoint",
                 "/api/ledger/consistency",
                 "/api/ledger/export",
+                "/api/ledger/keys",
                 "/api/ledger/proof/{index}",
                 "/api/ledger/upgrade",
                 "/api/ledger/verify",

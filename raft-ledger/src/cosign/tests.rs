@@ -173,7 +173,8 @@ fn a_checkpoint_counts_with_a_majority_and_outlives_a_restart() {
     let disk = Disk::new();
     let (a, b) = (disk.open(0, "a", &leaves(40)), disk.open(1, "b", &leaves(40)));
     let newest = newest_of(&a.site_db, &disk.keys[0], 3);
-    let cosigners = &disk.keys[0].verifiers().cosigners;
+    let verifiers = disk.keys[0].verifiers();
+    let cosigners = &verifiers.cosigners;
     let mut gathered = Gathered::new(a.cosigner.sign(40).unwrap(), &disk.keys[0]);
     newest.put(&gathered).unwrap();
     assert!(!newest.counts(&gathered) && newest.get().is_none(), "one's own word is no majority");
@@ -221,7 +222,8 @@ async fn two_roots_of_one_size_are_evidence_and_end_the_trust() {
     let text = std::fs::read_to_string(disk.path().join("evidence/split-view-a-600.json")).unwrap();
     let evidence: serde_json::Value = serde_json::from_str(&text).unwrap();
     assert_eq!((&evidence["site"], &evidence["size"]), (&"a".into(), &600.into()));
-    let logs = &disk.keys[2].verifiers().logs;
+    let verifiers = disk.keys[2].verifiers();
+    let logs = &verifiers.logs;
     let [first, second] = [0, 1].map(|n| {
         let note = evidence["notes"][n].as_str().unwrap();
         Checkpoint::verify(note.as_bytes(), logs).unwrap().0

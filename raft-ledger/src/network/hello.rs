@@ -2,7 +2,7 @@
 //! served.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use serde::{Deserialize, Serialize};
 
@@ -33,6 +33,9 @@ pub(crate) struct Hello {
     /// The latest rules of apply that its release knows.
     #[serde(default)]
     pub(crate) apply_version: u32,
+    /// Of a site that is none of the founders: its verifier keys.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) keys: Option<String>,
 }
 
 /// Why a peer is not let in.
@@ -69,6 +72,8 @@ pub(crate) struct Identity {
     /// This site asks for a ledger and has none that tells which nodes the others are by now. Their certificates name
     /// them, and what they give is checked.
     is_healing: bool,
+    /// See [`Hello::keys`].
+    pub(crate) joining: OnceLock<String>,
 }
 
 impl Identity {
@@ -113,6 +118,7 @@ impl Identity {
             standing: Arc::new(Standing::new(log.clone(), is_founder)),
             rules: rules.clone(),
             is_healing: false,
+            joining: OnceLock::new(),
         })
     }
 
@@ -127,6 +133,7 @@ impl Identity {
             node: Some(self.roster.node),
             member_by: known.index.filter(|_| is_member),
             apply_version: self.rules.known(),
+            keys: self.joining.get().cloned(),
         }
     }
 
@@ -307,7 +314,8 @@ mod tests {
 
     fn hello(site: &str, node: u64, store: u8, member_by: Option<u64>) -> Hello {
         let (protocol, group, site) = (PROTOCOL, GROUP, site.to_owned());
-        Hello { protocol, group, site, store_id: [store; 16], node: Some(node), member_by, apply_version: 0 }
+        let (store_id, node) = ([store; 16], Some(node));
+        Hello { protocol, group, site, store_id, node, member_by, apply_version: 0, keys: None }
     }
 
     #[test]

@@ -6,12 +6,13 @@ use bytes::Bytes;
 use ed25519_dalek::{Signature, Signer, SigningKey, VerifyingKey};
 
 use super::reader::{Reader, RecordError};
-use super::{Batch, SiteName};
+use super::{Batch, NewSite, SiteName};
 
 const VERSION: u8 = 1;
 const BATCH: u16 = 1;
 const OPEN_EPOCH: u16 = 2;
 const APPLY_VERSION: u16 = 3;
+const NEW_SITE: u16 = 4;
 const EPOCH_DOMAIN: &[u8] = b"medulla open epoch v1\n";
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,6 +20,7 @@ pub enum Command {
     Batch(Batch),
     OpenEpoch(OpenEpoch),
     ApplyVersion(ApplyVersion),
+    NewSite(NewSite),
     /// Of a later release: kept as it came, and without effect here.
     Unknown(Bytes),
 }
@@ -48,6 +50,7 @@ impl Command {
             Command::Unknown(bytes) => return bytes.clone(),
             Command::Batch(batch) => (BATCH, batch.encode()),
             Command::OpenEpoch(open) => (OPEN_EPOCH, open.encode()),
+            Command::NewSite(new) => (NEW_SITE, new.encode()),
             Command::ApplyVersion(v) => {
                 (APPLY_VERSION, Bytes::copy_from_slice(&v.apply_version.to_be_bytes()))
             }
@@ -81,6 +84,7 @@ impl Command {
         match (version, kind) {
             (VERSION, BATCH) => Ok(Command::Batch(Batch::decode(body)?)),
             (VERSION, OPEN_EPOCH) => Ok(Command::OpenEpoch(OpenEpoch::decode(body)?)),
+            (VERSION, NEW_SITE) => Ok(Command::NewSite(NewSite::decode(body)?)),
             (VERSION, APPLY_VERSION) => {
                 let mut reader = Reader::new("apply version", body);
                 let apply_version = reader.u32()?;

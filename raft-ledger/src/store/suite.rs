@@ -8,7 +8,7 @@ use openraft::testing::log::{StoreBuilder, Suite};
 use super::LogStore;
 use super::ledger_store::LedgerStore;
 use super::state_machine::StateMachine;
-use crate::apply::BatchKeys;
+use crate::keys::KeyRing;
 use crate::observer::Observer;
 use crate::raft::Types;
 use crate::record::SiteName;
@@ -22,14 +22,9 @@ impl StoreBuilder<Types, LogStore, StateMachine, tempfile::TempDir> for Builder 
         let log = LogStore::open(&dir.path().join("raftdb")).unwrap();
         let store = Arc::new(LedgerStore::open(&dir.path().join("ledgerdb")).unwrap());
         let (observer, _events) = Observer::new(SiteName::new("a").unwrap());
-        let machine = StateMachine::open(
-            store,
-            &log,
-            Arc::new(BatchKeys::new()),
-            Rules::up_to(APPLY_VERSION),
-            observer,
-        )
-        .unwrap();
+        let machine =
+            StateMachine::open(store, &log, KeyRing::of_batches(&[]), Rules::up_to(APPLY_VERSION), observer)
+                .unwrap();
         Ok((dir, log, machine))
     }
 }
