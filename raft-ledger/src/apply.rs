@@ -3,6 +3,7 @@
 //! Decides from the entry and the applied state alone; writes one batch with `last_applied` in it.
 
 mod contradiction;
+mod new_site;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -11,6 +12,7 @@ use bytes::Bytes;
 use ed25519_dalek::VerifyingKey;
 
 use crate::cosign::Contradiction;
+use crate::keys::KeyRing;
 use crate::merkle::Tree;
 use crate::raft::{Entry as RaftEntry, GROUP, Payload as RaftPayload, StoredMembership};
 use crate::record::{Batch, Command, Hash, Item, Message, OpenEpoch, Provenance, SiteName, Verified, sha256};
@@ -24,6 +26,8 @@ use crate::store::generation::{
 };
 use crate::store::tags;
 use crate::{LedgerError, Outcome};
+
+pub(crate) use self::new_site::are_former;
 
 /// Leaves that a dedupe key is remembered for. A constant of the format: changing it needs an apply version.
 const DEDUPE_WINDOW: u64 = 1_000_000;
@@ -42,9 +46,6 @@ fn dedupe_window() -> u64 {
     DEDUPE_WINDOW
 }
 
-/// Batch keys of the sites that may write.
-pub(crate) type BatchKeys = HashMap<SiteName, VerifyingKey>;
-
 /// Why an entry made nothing. Decided on every replica the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Refusal {
@@ -60,6 +61,8 @@ pub(crate) enum Refusal {
     Replay,
     /// Chunks or payload do not fit together.
     BadPayload,
+    /// A site of this name has other keys.
+    NameTaken,
 }
 
 /// What an entry did, for those who wait.
@@ -87,7 +90,9 @@ pub(crate) enum Effect {
 
 pub(crate) struct Applier {
     db: Arc<Generation>,
-    keys: Arc<BatchKeys>,
+    ring: Arc<KeyRing>,
+    /// Batch keys of the sites that the ledger has brought: what it does never follows from what else is known here.
+    joined: HashMap<SiteName, VerifyingKey>,
     rules: Arc<Rules>,
     tree: Tree,
     applied: Applied,
@@ -101,14 +106,15 @@ impl Applier {
     /// `OldRelease`: a later one has applied by rules that this one does not know.
     pub(crate) fn load(
         db: Arc<Generation>,
-        keys: Arc<BatchKeys>,
+        ring: Arc<KeyRing>,
         rules: Arc<Rules>,
     ) -> Result<Applier, LedgerError> {
         let applied = load_applied(&db)?;
         rules.are(applied.apply_version)?;
         let tree = load_tree(&db, &applied)?;
         db.set_dedupe_floor(dedupe_floor(applied.size));
-        Ok(Applier { db, keys, rules, tree, applied, sites: HashMap::new() })
+        let joined = new_site::load(&db, &ring)?;
+        Ok(Applier { db, ring, joined, rules, tree, applied, sites: HashMap::new() })
     }
 
     pub(crate) fn applied(&self) -> &Applied {
@@ -151,6 +157,7 @@ impl Applier {
                 self.applied.apply_version = self.applied.apply_version.max(version.apply_version);
                 Ok(Effect::Nothing)
             }
+            Ok(Command::NewSite(new)) => self.new_site(out, &new),
             Ok(Command::Unknown(_)) => Ok(Effect::Nothing),
         }
     }
@@ -160,7 +167,9 @@ impl Applier {
         if open.group_id != GROUP {
             return refuse(Refusal::OtherGroup);
         }
-        let Some(key_of_site) = self.keys.get(&open.site) else { return refuse(Refusal::UnknownSite) };
+        let Some(key_of_site) = self.key_of(&open.site) else {
+            return refuse(Refusal::UnknownSite);
+        };
         if !open.verify(key_of_site) {
             return refuse(Refusal::Forged);
         }
@@ -212,7 +221,9 @@ impl Applier {
         if head.group_id != GROUP {
             return Ok(Err(Refusal::OtherGroup));
         }
-        let Some(key_of_site) = self.keys.get(&head.site) else { return Ok(Err(Refusal::UnknownSite)) };
+        let Some(key_of_site) = self.key_of(&head.site) else {
+            return Ok(Err(Refusal::UnknownSite));
+        };
         if head.epoch != state.epoch || state.epoch == 0 {
             return Ok(Err(Refusal::WrongEpoch));
         }
@@ -388,6 +399,11 @@ impl Applier {
         self.db.put(out, Family::Meta, &site_key(site), &encode(&state)?)?;
         self.sites.insert(site.clone(), state);
         Ok(())
+    }
+
+    /// The batch key of a site that may write.
+    fn key_of(&self, site: &SiteName) -> Option<&VerifyingKey> {
+        self.ring.founders().get(site).or_else(|| self.joined.get(site))
     }
 
     pub(crate) fn site(&self, site: &SiteName) -> Result<SiteState, LedgerError> {

@@ -21,7 +21,7 @@ impl Ledger {
         let db = self.inner.store.generation();
         let applied = load_applied(&db)?;
         let keys = self.inner.keys.verifiers();
-        let mut auditor = Auditor::new(Some(keys), Some(self.inner.keys.group_id()));
+        let mut auditor = Auditor::new(Some(&keys), Some(self.inner.keys.group_id()));
         let mut report = Report { keys_brought: true, ..Report::default() };
         let mut lost = String::new();
         for number in 0..applied.batches {

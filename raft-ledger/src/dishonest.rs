@@ -15,7 +15,8 @@ use crate::membership::Request;
 use crate::network::{Identity, Network, Peer, Peers, RpcError, Tls};
 use crate::raft::{GROUP, Member, Membership, Proposal, StoredMembership, log_id};
 use crate::record::{
-    ApplyVersion, Batch, BatchHead, Command, Hash, Item, Message, OpenEpoch, Private, sha256,
+    ApplyVersion, Batch, BatchHead, Command, Hash, Item, Message, NewSite, OpenEpoch, Private, SiteName,
+    sha256,
 };
 use crate::rules::{APPLY_VERSION, Rules};
 use crate::store::applied::{SiteState, load_site};
@@ -162,6 +163,15 @@ impl Consortium {
         changed
     }
 
+    /// Keys of a new site, for which `by` vouches as c signs it.
+    fn new_site(&self, by: &str) -> NewSite {
+        let [by, site] = [by, "new"].map(|name| SiteName::new(name).unwrap());
+        let key = self.keys.batch.verifying_key().to_bytes();
+        let (batch_key, log_key, cosigner_key, signature) = (key, key, key, [0; 64]);
+        let new = NewSite { group_id: GROUP, by, site, batch_key, log_key, cosigner_key, signature };
+        new.sign(&self.keys.batch)
+    }
+
     fn batch(&self, signer: &str, epoch: u64, previous: Hash, n: u8) -> Batch {
         let keys = SiteKeys::load(&self.dir.path().join("keys").join(signer)).unwrap();
         let head = BatchHead { group_id: GROUP, site: keys.site.clone(), epoch, first_site_seq: 0, previous };
@@ -288,6 +298,8 @@ async fn nothing_is_taken_from_a_site_but_its_own() {
         [all.next_of_a("c"), in_its_name, all.next_of_a("a"), all.changed()].map(Command::Batch).into();
     commands.push(Command::OpenEpoch(OpenEpoch::sign(GROUP, a, 1, [1; 16], &all.keys.batch)));
     commands.push(Command::ApplyVersion(ApplyVersion { apply_version: 1 }));
+    // Also for keys that it may vouch for: the leader brings them, having asked the new site.
+    commands.extend(["a", "c"].map(|by| Command::NewSite(all.new_site(by))));
     commands.push(Command::Unknown(Bytes::from_static(&[1, 0, 99, 1])));
     for command in commands {
         let error = all.propose(command).await.unwrap_err().to_string();
@@ -303,21 +315,31 @@ async fn nothing_is_taken_from_a_site_but_its_own() {
     all.close().await;
 }
 
-/// It leads, and proposes what another has not made: a batch in its name, or its payload changed on the way. That makes
-/// no entry, and everybody knows where it came from.
+/// It leads, and proposes what another has not made: a batch in its name, or its payload changed on the way, or keys of
+/// a site that another vouches for. That makes no entry, and everybody knows where it came from.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_leader_that_forges_is_convicted_by_those_who_heard_it() {
-    for payload in [false, true] {
+    for what in ["batch", "payload", "keys"] {
         let mut all = Consortium::start().await;
         let c = all.c_leads().await;
-        let batch = if payload { all.changed() } else { all.next_of_a("c") };
-        let proposal = Proposal(Command::Batch(batch).encode());
+        let forged = match what {
+            "batch" => Command::Batch(all.next_of_a("c")),
+            "payload" => Command::Batch(all.changed()),
+            _ => {
+                while all.honest[0].upgrade().await.is_err() {
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+                Command::NewSite(all.new_site("a"))
+            }
+        };
+        let proposal = Proposal(forged.encode());
         c.inner.raft.client_write_ff(proposal, None).await.unwrap();
         for site in 0..2 {
             all.blamed(site).await;
             let found = all.evidence(site, "forged");
             assert!(matches!(found, ledger_verifier::Evidence::Forged { .. }), "{found}");
             assert_eq!(all.honest[site].size(), ENTRIES);
+            assert!(!all.honest[site].verifier_keys().contains("/site/new+"));
         }
         // The site that was named goes on, also through the one that lied.
         let outcomes = all.honest[0].append(vec![draft(99)]).await.unwrap();
@@ -373,7 +395,7 @@ async fn a_change_that_takes_long_is_answered_with_what_came_of_it() {
     let joining = Ledger::open(joining).await.unwrap();
     let other = all.honest.remove(1 - leader);
     other.close().await.unwrap();
-    let add = MemberChange::Add { site: "spare-1".into(), address: Some(address) };
+    let add = MemberChange::Add { site: "spare-1".into(), address: Some(address), keys: None };
     let told = all.peer(leader as u64).membership(&Request::Change(add)).await;
     let Ok(Err(crate::membership::Refusal::Unavailable(why))) = &told else { panic!("{told:?}") };
     assert!(why.contains("no majority confirmed the change in time"), "{why}");

@@ -15,7 +15,8 @@ use crate::record::SiteName;
 use crate::store::LogStore;
 use crate::store::applied::Applied;
 
-/// The founding members: this site and its peers, numbered by their place among the sites of `public.json`.
+/// The founding members among this site and its peers, numbered by their places among the sites of `public.json`. Who is
+/// not in there has joined later, or is about to: the ledger tells.
 pub(crate) fn founders(config: &Config, keys: &SiteKeys) -> Result<BTreeMap<u64, Member>, LedgerError> {
     if config.site != keys.site.as_str() {
         return Err(LedgerError::Config(format!(
@@ -25,17 +26,20 @@ pub(crate) fn founders(config: &Config, keys: &SiteKeys) -> Result<BTreeMap<u64,
             config.keys.display()
         )));
     }
-    let mut known: Vec<&SiteName> = keys.verifiers().batches.keys().collect();
-    known.sort();
+    // In the order of their names.
+    let known: Vec<&SiteName> = keys.ring.founders().keys().collect();
+    if config.initialise && !known.contains(&&keys.site) {
+        return Err(LedgerError::Config(format!(
+            "site {} joins a consortium that there is: set `initialise = false`, and let it in with `medulla site add`",
+            config.site
+        )));
+    }
     let names = std::iter::once(&config.site).chain(config.peers.iter().map(|peer| &peer.name));
     let mut members = BTreeMap::new();
     for name in names {
-        let place = known.iter().position(|site| site.as_str() == name).ok_or_else(|| {
-            LedgerError::Config(format!(
-                "site {name} is not in {}",
-                config.keys.join("public.json").display()
-            ))
-        })?;
+        let Some(place) = known.iter().position(|site| site.as_str() == name) else {
+            continue;
+        };
         if members.insert(place as u64, Member::founder(name)).is_some() {
             return Err(LedgerError::Config(format!("site {name} is configured twice")));
         }
@@ -76,9 +80,22 @@ pub(crate) fn own_node(
         // Its raft log is gone, and with it the votes that it gave: it must not go on as the old member.
         return Ok((log.set_new_node()?, false));
     }
-    let found = founders.iter().find(|(_, member)| member.name == site);
-    let id = found.map(|(id, _)| *id);
-    id.map(|id| (id, true)).ok_or_else(|| LedgerError::Config(format!("site {site} is no member")))
+    match founders.iter().find(|(_, member)| member.name == site) {
+        Some((id, _)) => Ok((*id, true)),
+        // It joins a consortium that was founded without it.
+        None => Ok((log.set_new_node()?, false)),
+    }
+}
+
+/// Peers that neither the founders nor the ledger know: about to join, or misspelt.
+pub(crate) fn tell_unknown(config: &Config, keys: &SiteKeys) {
+    for peer in config.peers.iter().filter(|peer| !keys.ring.knows(&peer.name)) {
+        tracing::warn!(
+            site = %peer.name,
+            "a peer in the configuration has no keys yet, neither in public.json nor in the ledger: until `medulla site \
+             add` brings them it is nobody"
+        );
+    }
 }
 
 /// Where the configuration says that a site is.
@@ -95,7 +112,7 @@ pub(crate) fn contacts(config: &Config, tls: &Tls, identity: &Arc<Identity>) -> 
             let hello = network::probe(&tls, &identity, &address, &site).await?;
             let older = || "its release cannot join a running consortium; upgrade it".to_owned();
             let (node, store) = (hello.node.ok_or_else(older)?, hello.store_id);
-            Ok(Candidate { node, store, apply_version: hello.apply_version })
+            Ok(Candidate { node, store, apply_version: hello.apply_version, keys: hello.keys })
         };
         Box::pin(asked) as BoxFuture<'static, _>
     };

@@ -9,12 +9,11 @@ use openraft::Raft;
 use openraft::async_runtime::WatchReceiver;
 use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::apply::BatchKeys;
 use crate::call::{InFlight, places, weigh};
 use crate::cold::Archivist;
 use crate::config::Config;
 use crate::cosign::{Blame, Cosigner, Newest, Rounds};
-use crate::founding::{address_of, contacts, founders, own_node};
+use crate::founding::{address_of, contacts, founders, own_node, tell_unknown};
 use crate::keys::{IndexKey, SiteKeys};
 use crate::keystore::{KeyStore, STORE_FILE};
 use crate::membership::{self, Membership};
@@ -128,11 +127,7 @@ impl Ledger {
         let sealer = Arc::new(Sealer::new(&keys, key_store));
         let shredder = Shredder::open(store.clone(), sealer.clone(), &keys)?;
         let (observer, events) = Observer::new(keys.site.clone());
-        let batch_keys: BatchKeys = keys.verifiers().batches.clone().into_iter().collect();
         let blame = Blame::open(keys.clone(), site_db.clone(), &data.join("evidence"))?;
-        if let Some(kept) = newest.get() {
-            blame.see(&kept.note)?;
-        }
         let cosigner = Cosigner::open(keys.clone(), store.clone(), observer.clone(), site_db.clone(), blame)?;
         let cosigner = Arc::new(cosigner);
         let applied = load_applied(&store.generation())?;
@@ -141,11 +136,20 @@ impl Ledger {
         }
         log.check_reached(applied.last.as_ref())?;
         let machine =
-            StateMachine::open(store.clone(), &log, Arc::new(batch_keys), rules.clone(), observer.clone())?;
+            StateMachine::open(store.clone(), &log, keys.ring.clone(), rules.clone(), observer.clone())?;
+        // From here on the keys of later sites are known, too.
+        newest.recount(&keys);
+        if let Some(kept) = newest.get() {
+            cosigner.blame.see(&kept.note)?;
+        }
         let node = own_node(&log, &founders, &config.site, Some(&applied))?;
         let (id, is_founder) = node;
         let last = applied.last.as_ref();
         let identity = Identity::new(&config.site, &site_db, &log, node, &applied.membership, last, &rules)?;
+        if let Some(own) = keys.of_joining() {
+            let _ = identity.joining.set(own);
+        }
+        tell_unknown(&config, &keys);
         let (roster, standing) = (identity.roster.clone(), identity.standing.clone());
         let network = Network::new(address_of(&config), &tls, &identity, &tasks);
         let peers = network.peers();
@@ -153,8 +157,14 @@ impl Ledger {
         let raft = Raft::new(id, raft_config, network, log.clone(), machine).await.map_err(consensus)?;
         let (site, member) = (config.site.clone(), standing.clone());
         let contacts = contacts(&config, &tls, &identity);
-        let membership =
-            Membership::new(raft.clone(), peers.clone(), roster.clone(), rules.clone(), contacts);
+        let membership = Membership::new(
+            raft.clone(),
+            peers.clone(),
+            roster.clone(),
+            rules.clone(),
+            keys.clone(),
+            contacts,
+        );
         let membership = Arc::new(membership);
         tasks.spawn(high_water::run(log.clone(), identity.clone(), raft.clone(), peers.clone()));
         if !config.listen.is_empty() {

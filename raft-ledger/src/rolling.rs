@@ -171,7 +171,7 @@ async fn is_known_again(ledger: &Ledger, n: u64) -> bool {
 }
 
 fn add(n: usize, sites: &Sites) -> MemberChange {
-    MemberChange::Add { site: NAMES[n].into(), address: Some(sites.addresses[n].clone()) }
+    MemberChange::Add { site: NAMES[n].into(), address: Some(sites.addresses[n].clone()), keys: None }
 }
 
 async fn equal(ledgers: &[Ledger]) {

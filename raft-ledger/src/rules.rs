@@ -8,7 +8,10 @@ use crate::LedgerError;
 
 /// The latest rules that this release knows; 0 are the first ones. Whatever changes what an entry does raises it, and
 /// apply goes on doing as before until `Applied::apply_version` has come to it.
-pub(crate) const APPLY_VERSION: u32 = 0;
+pub(crate) const APPLY_VERSION: u32 = NEW_SITES;
+
+/// From here on the ledger brings the keys of sites that are none of the founders ([`crate::record::NewSite`]).
+pub(crate) const NEW_SITES: u32 = 1;
 
 /// Those of a release that does not exist, for tests of what happens when one does: duplicates are known for
 /// [`NEXT_DEDUPE_WINDOW`] leaves.

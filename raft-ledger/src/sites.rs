@@ -20,6 +20,11 @@ impl Ledger {
         self.inner.membership.ask(Request::Change(change)).await
     }
 
+    /// C2SP verifier keys of every site that takes or took part, one a line: what a verifier brings along.
+    pub fn verifier_keys(&self) -> String {
+        self.inner.keys.verifier_keys()
+    }
+
     /// Has entries applied by the latest rules that every voter's release knows, from an entry on. Nobody goes back:
     /// a release that does not know them is let in no more. Returns the version, once this site applies by it; any site
     /// may ask.

@@ -112,7 +112,7 @@ async fn what_was_moved_reads_and_proves_as_before() {
     let folder = consortium.dir.path().join("export");
     ledger.export(&folder, &mut |_| {}).unwrap();
     let keys = raft_ledger::keys::SiteKeys::load(&consortium.config(0).keys).unwrap();
-    let report = verify_export(&folder, Some(keys.verifiers()), &mut |_| {}).unwrap();
+    let report = verify_export(&folder, Some(&keys.verifiers()), &mut |_| {}).unwrap();
     assert!(report.ok && report.payloads_absent == 0, "{report:?}");
     close(ledger).await;
     let after = database_bytes(&consortium.data(0));

@@ -164,6 +164,21 @@ pub async fn backup(
 }
 
 #[derive(Serialize, ToSchema)]
+pub struct Keys {
+    /// C2SP verifier keys, one a line.
+    keys: String,
+}
+
+/// Public keys of every site that takes or took part.
+#[utoipa::path(path = "/api/ledger/keys", tag = "ledger",
+    responses((status = 200, body = Keys), (status = 403, body = ApiError)))]
+#[get("/ledger/keys")]
+pub async fn keys(site: SiteData, who: Identity) -> Result<web::Json<Keys>, ApiError> {
+    who.must_see_operations()?;
+    Ok(web::Json(Keys { keys: site.verifier_keys() }))
+}
+
+#[derive(Serialize, ToSchema)]
 pub struct Upgraded {
     /// The rules that entries are applied by now.
     apply_version: u32,

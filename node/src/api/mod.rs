@@ -62,6 +62,7 @@ pub fn routes(config: &mut web::ServiceConfig) {
             .service(ledger::archive)
             .service(keys::rotate)
             .service(keys::backup)
+            .service(ledger::keys)
             .service(stream::stream),
     );
 }

@@ -37,6 +37,7 @@ use super::{alerts, feeds, keys, ledger, messages, patients, sites, status, stre
         ledger::archive,
         keys::rotate,
         keys::backup,
+        ledger::keys,
         stream::stream,
     )
 )]
@@ -70,6 +71,7 @@ mod tests {
                 "/api/ledger/checkpoint",
                 "/api/ledger/consistency",
                 "/api/ledger/export",
+                "/api/ledger/keys",
                 "/api/ledger/proof/{index}",
                 "/api/ledger/upgrade",
                 "/api/ledger/verify",

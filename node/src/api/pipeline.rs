@@ -90,6 +90,10 @@ impl Site for Handle {
         Handle::change_members(self, change, by).await
     }
 
+    fn verifier_keys(&self) -> String {
+        Handle::ledger(self).verifier_keys()
+    }
+
     async fn upgrade_ledger(&self, by: &str) -> Result<u32, LedgerError> {
         Handle::upgrade_ledger(self, by).await
     }

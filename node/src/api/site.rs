@@ -86,6 +86,9 @@ pub trait Site: Send + Sync + 'static {
     /// The members after a change that `by` asked for.
     async fn change_members(&self, change: MemberChange, by: &str) -> Result<Vec<MemberStatus>, LedgerError>;
 
+    /// C2SP verifier keys of every site that takes or took part, one a line.
+    fn verifier_keys(&self) -> String;
+
     /// Asked for by `by`: the latest rules of apply that every voter knows. The version of those that hold then.
     async fn upgrade_ledger(&self, by: &str) -> Result<u32, LedgerError>;
 

@@ -24,6 +24,8 @@ pub struct Joining {
     site: String,
     /// `host:port` of its raft port; without it, where the leader's configuration says.
     address: Option<String>,
+    /// Of a site that none of the founders knew: its verifier keys, one a line, as `medulla keys init --join` wrote them.
+    keys: Option<String>,
 }
 
 /// Lets a running site join as a learner.
@@ -36,8 +38,8 @@ pub async fn add(
     who: Identity,
     body: web::Json<Joining>,
 ) -> Result<web::Json<Vec<MemberStatus>>, ApiError> {
-    let Joining { site: name, address } = body.into_inner();
-    change(&site, &who, MemberChange::Add { site: name, address }).await
+    let Joining { site: name, address, keys } = body.into_inner();
+    change(&site, &who, MemberChange::Add { site: name, address, keys }).await
 }
 
 /// Makes a learner that has caught up a voter, in the place of the site's former disk if it lost one.

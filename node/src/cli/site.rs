@@ -3,6 +3,7 @@
 use std::io::Write;
 use std::path::PathBuf;
 
+use anyhow::Context;
 use raft_ledger::{MemberRole, MemberStatus};
 use serde_json::json;
 
@@ -20,7 +21,9 @@ pub enum Command {
     /// Let a running site join: it receives everything and does not vote yet
     #[command(after_help = "Example:\n  medulla site add d --address 10.0.0.4:7001 --config site.toml\n\n\
         The site must run, with `initialise = false` and the others among its [ledger] peers, and its keys must be \
-        of this consortium. Name it among the [ledger] peers of the others, too, before they next start. A site whose \
+        of this consortium. For a site that `keys init` was not told of, `keys init --join` makes them, and --keys names \
+        its site-keys.txt: from then on they are in the ledger, and `ledger keys` prints them at every site.\n\
+        Name it among the [ledger] peers of the others, too, before they next start. A site whose \
         disk was wiped or damaged joins in the same way; its former disk keeps its vote until `medulla site promote`.")]
     Add(Add),
     /// Give a site that has caught up its vote; its former disk, if it lost one, loses its own
@@ -61,6 +64,9 @@ pub struct Add {
     /// Its raft port; without it, where the leader's configuration says
     #[arg(long, value_name = "HOST:PORT")]
     address: Option<String>,
+    /// Public keys of a site that `keys init` was not told of: its site-keys.txt
+    #[arg(long, value_name = "FILE")]
+    keys: Option<PathBuf>,
     #[command(flatten)]
     at: At,
 }
@@ -85,7 +91,11 @@ pub fn execute(command: &Command) -> anyhow::Result<Verdict> {
             }
         }
         Command::Add(args) => {
-            let body = json!({ "site": args.site, "address": args.address });
+            let read = |path: &PathBuf| {
+                std::fs::read_to_string(path).with_context(|| format!("{} cannot be read", path.display()))
+            };
+            let keys = args.keys.as_ref().map(read).transpose()?;
+            let body = json!({ "site": args.site, "address": args.address, "keys": keys });
             ask(&args.at, "/api/sites", &body)?;
         }
         Command::Promote(args) => change(args, "promote")?,

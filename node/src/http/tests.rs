@@ -128,6 +128,9 @@ impl Site for Sample {
         self.answers.lock().unwrap().push((by.into(), format!("{change:?}")));
         Ok(vec![sample::member()])
     }
+    fn verifier_keys(&self) -> String {
+        String::new()
+    }
     async fn upgrade_ledger(&self, _: &str) -> Result<u32, LedgerError> {
         Err(LedgerError::Refused("site b cannot be reached".into()))
     }

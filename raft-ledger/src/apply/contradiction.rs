@@ -22,7 +22,9 @@ impl Applier {
         if head.epoch != state.epoch || head.previous == state.previous {
             return Ok(None);
         }
-        let Some(key_of_site) = self.keys.get(&head.site) else { return Ok(None) };
+        let Some(key_of_site) = self.key_of(&head.site) else {
+            return Ok(None);
+        };
         if batch.verify(key_of_site).is_err() {
             return Ok(None);
         }

@@ -3,7 +3,7 @@ use ed25519_dalek::SigningKey;
 
 use super::*;
 use crate::raft::{Proposal, log_id};
-use crate::record::{ApplyVersion, BatchHead, Chunk, Private};
+use crate::record::{ApplyVersion, BatchHead, Chunk, NewSite, Private};
 use crate::rules;
 
 struct Replica {
@@ -24,9 +24,8 @@ impl Replica {
     fn new() -> Replica {
         let dir = tempfile::tempdir().unwrap();
         let db = Arc::new(Generation::open(dir.path()).unwrap());
-        let keys = ["a", "b"].map(|name| (site(name), key_of(name).verifying_key()));
-        let applier =
-            Applier::load(db, Arc::new(keys.into_iter().collect()), Rules::up_to(rules::NEXT)).unwrap();
+        let ring = KeyRing::of_batches(&["a", "b"].map(|name| (name, key_of(name).verifying_key())));
+        let applier = Applier::load(db, ring, Rules::up_to(rules::NEXT)).unwrap();
         Replica { applier, index: 0, _dir: dir }
     }
 
@@ -43,7 +42,7 @@ impl Replica {
 
     /// The same ledger, by a release that knows the rules up to `known`.
     fn load(&self, known: u32) -> Result<Applier, LedgerError> {
-        Applier::load(self.applier.db.clone(), self.applier.keys.clone(), Rules::up_to(known))
+        Applier::load(self.applier.db.clone(), self.applier.ring.clone(), Rules::up_to(known))
     }
 
     fn raise(&mut self, apply_version: u32) -> Result<Effect, LedgerError> {
@@ -297,4 +296,63 @@ fn new_rules_hold_from_the_entry_on_that_raises_the_version_and_an_old_release_s
     );
     let again = replica.load(rules::NEXT).unwrap();
     assert_eq!(again.window(), rules::NEXT_DEDUPE_WINDOW, "the ledger carries its version");
+}
+
+fn new_site(name: &str, by: &str, signer: &str, key: &str) -> Bytes {
+    let batch_key = key_of(key).verifying_key().to_bytes();
+    let [log_key, cosigner_key] = ["log", "cosigner"].map(|use_| key_of(use_).verifying_key().to_bytes());
+    let (by, site, signature) = (site(by), site(name), [0; 64]);
+    let new = NewSite { group_id: GROUP, by, site, batch_key, log_key, cosigner_key, signature };
+    Command::NewSite(new.sign(&key_of(signer))).encode()
+}
+
+#[test]
+fn a_site_that_none_of_the_founders_knew_writes_once_the_ledger_brings_its_keys() {
+    let mut replica = Replica::new();
+    replica.open_epoch("a", 0);
+    // By the first rules nothing comes of it, as with a release that does not know it.
+    assert!(matches!(replica.apply(new_site("d", "a", "a", "d")), Effect::Nothing));
+    assert!(matches!(replica.open_epoch("d", 0), Effect::Refused { refusal: Refusal::UnknownSite, .. }));
+    replica.raise(rules::NEW_SITES).unwrap();
+    for (bytes, expected) in [
+        (new_site("d", "c", "c", "d"), Refusal::UnknownSite),
+        (new_site("d", "a", "d", "d"), Refusal::Forged),
+        (new_site("b", "a", "a", "d"), Refusal::NameTaken),
+    ] {
+        let effect = replica.apply(bytes);
+        assert!(matches!(effect, Effect::Refused { refusal, .. } if refusal == expected), "{effect:?}");
+    }
+    assert!(!replica.applier.ring.knows("d"));
+    replica.apply(new_site("d", "a", "a", "d"));
+    assert!(matches!(replica.open_epoch("d", 0), Effect::EpochOpened { epoch: 1, .. }));
+    let (first, hash) = signed("d", 1, 0, [0; 32], messages(&[1]));
+    replica.takes(&first);
+    // Again is nothing; other keys under its name are refused, and it vouches for others.
+    assert!(matches!(replica.apply(new_site("d", "b", "b", "d")), Effect::Nothing));
+    let effect = replica.apply(new_site("d", "a", "a", "e"));
+    assert!(matches!(effect, Effect::Refused { refusal: Refusal::NameTaken, .. }), "{effect:?}");
+    assert!(matches!(replica.apply(new_site("e", "d", "d", "e")), Effect::Nothing));
+
+    // Who begins with what the ledger holds knows them, too.
+    let ring = KeyRing::of_batches(&["a", "b"].map(|name| (name, key_of(name).verifying_key())));
+    replica.applier =
+        Applier::load(replica.applier.db.clone(), ring.clone(), Rules::up_to(rules::NEXT)).unwrap();
+    assert!(ring.knows("d") && ring.knows("e"));
+    replica.takes(&signed("d", 1, 1, hash, messages(&[2])).0);
+    // But not d itself with the keys of another folder.
+    let ring = KeyRing::of_batches(&["a", "b"].map(|name| (name, key_of(name).verifying_key())));
+    let Ok(Command::NewSite(other)) = Command::decode(new_site("d", "a", "a", "e")) else { panic!() };
+    ring.learn(ring.name(&other), []).unwrap();
+    let error = Applier::load(replica.applier.db.clone(), ring, Rules::up_to(rules::NEXT)).err().unwrap();
+    assert!(error.to_string().contains("knows site d by other keys"), "{error}");
+
+    // In a consortium that goes on from here they judge what is there, and sign nothing.
+    let mut batch = WriteBatch::default();
+    are_former(&replica.applier.db, &mut batch).unwrap();
+    replica.applier.db.write(batch).unwrap();
+    let ring = KeyRing::of_batches(&["a", "b"].map(|name| (name, key_of(name).verifying_key())));
+    replica.applier =
+        Applier::load(replica.applier.db.clone(), ring.clone(), Rules::up_to(rules::NEXT)).unwrap();
+    assert!(!ring.knows("d"));
+    assert!(matches!(replica.open_epoch("d", 1), Effect::Refused { refusal: Refusal::UnknownSite, .. }));
 }

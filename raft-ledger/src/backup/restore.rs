@@ -13,6 +13,7 @@ use super::Watch;
 use super::files::{Store, copy_in, io};
 use super::manifest::Manifest;
 use crate::LedgerError;
+use crate::apply::are_former;
 use crate::cold::Cold;
 use crate::config::Config;
 use crate::export::Progress;
@@ -224,6 +225,7 @@ fn found(generation: &Path, applied: Applied, membership: Membership) -> Result<
     let db = Generation::open(generation)?;
     let mut batch = WriteBatch::default();
     db.put(&mut batch, Family::Meta, &applied_key(), &encode(&applied)?)?;
+    are_former(&db, &mut batch)?;
     db.write(batch)?;
     db.flush()?;
     let kept = load_applied(&db)?;

@@ -150,6 +150,10 @@ impl NoteVerifier {
         key_id(&self.name, &[&[self.alg], self.key.as_bytes().as_slice()].concat())
     }
 
+    pub(crate) fn public_key(&self) -> [u8; 32] {
+        self.key.to_bytes()
+    }
+
     /// `name+id+base64(type ‖ public key)`.
     pub(crate) fn vkey(&self) -> String {
         vkey(&self.name, &[self.alg], &self.key)

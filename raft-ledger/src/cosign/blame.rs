@@ -99,7 +99,8 @@ impl Blame {
         let (Some(minor), Some(major)) = (Checkpoint::parse(one.text), Checkpoint::parse(other.text)) else {
             return Ok(());
         };
-        let logs = &self.keys.verifiers().logs;
+        let verifiers = self.keys.verifiers();
+        let logs = &verifiers.logs;
         let signed =
             |note: &Note, key: &NoteVerifier| note.signatures.iter().any(|s| s.verifies(key, note.text));
         // Keys of sites that do not take part, or do not vote, count neither for nor against.
@@ -137,9 +138,7 @@ impl Blame {
 
     /// Whose log or cosigner key it is.
     pub(crate) fn site_of(&self, key: &NoteVerifier) -> Option<String> {
-        let key = key.vkey();
-        let mut sites = self.keys.consortium.sites.iter();
-        sites.find(|site| site.log_key == key || site.cosigner_key == key).map(|site| site.name.clone())
+        self.keys.ring.owner_of(&key.vkey())
     }
 
     /// The note with another root that the key signed before, if it did.

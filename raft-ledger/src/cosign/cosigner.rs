@@ -112,7 +112,8 @@ impl Cosigner {
 
     /// The checkpoint, if the site that signed it is to be answered. Blocks.
     fn admit(&self, request: &Request) -> Result<Checkpoint, Refusal> {
-        let logs = &self.keys.verifiers().logs;
+        let verifiers = self.keys.verifiers();
+        let logs = &verifiers.logs;
         let (checkpoint, _) = Checkpoint::verify(request.note.as_bytes(), logs)?;
         if let Some(gathered) = &request.gathered {
             // Whoever showed the other site another tree than this one is found here.

@@ -38,6 +38,14 @@ impl Newest {
         Ok(Newest { site_db, own, voters: Mutex::default(), current })
     }
 
+    /// The ledger has told whose keys there are. Before it has, those of later sites are not known, nor what they signed.
+    pub(crate) fn recount(&self, keys: &SiteKeys) {
+        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(kept) = current.as_mut() {
+            kept.cosigners = cosigners_of(&kept.note, keys);
+        }
+    }
+
     /// Names of the sites that vote from now on.
     pub(crate) fn set_voters(&self, voters: BTreeSet<String>) {
         *self.voters.lock().unwrap_or_else(PoisonError::into_inner) = voters;
@@ -121,19 +129,23 @@ fn site_of(cosigner: &str) -> &str {
 fn decode(bytes: &[u8], keys: &SiteKeys) -> Option<CosignedCheckpoint> {
     let (made_at_s, note) = bytes.split_first_chunk::<8>()?;
     let (checkpoint, _) = Checkpoint::verify(note, &keys.verifiers().logs).ok()?;
-    let parsed = Note::parse(note)?;
-    let signed = |key: &&NoteVerifier| parsed.signatures.iter().any(|s| s.verifies(key, parsed.text));
+    let note = String::from_utf8(note.to_vec()).ok()?;
     Some(CosignedCheckpoint {
         size: checkpoint.size,
         root: checkpoint.root,
-        note: String::from_utf8(note.to_vec()).ok()?,
-        cosigners: keys
-            .verifiers()
-            .cosigners
-            .iter()
-            .filter(signed)
-            .map(|key| key.name().to_owned())
-            .collect(),
+        cosigners: cosigners_of(&note, keys),
+        note,
         made_at_s: u64::from_be_bytes(*made_at_s),
     })
+}
+
+/// Names of the cosigners whose signatures hold, as far as their keys are known, in order.
+fn cosigners_of(note: &str, keys: &SiteKeys) -> Vec<String> {
+    let Some(parsed) = Note::parse(note.as_bytes()) else { return Vec::new() };
+    let signed = |key: &&NoteVerifier| parsed.signatures.iter().any(|s| s.verifies(key, parsed.text));
+    let verifiers = keys.verifiers();
+    let mut names: Vec<String> =
+        verifiers.cosigners.iter().filter(signed).map(|key| key.name().to_owned()).collect();
+    names.sort_unstable();
+    names
 }

@@ -92,10 +92,10 @@ impl Witness {
         others: Testimonies,
         voters: &BTreeSet<String>,
     ) -> Option<Testimonies> {
-        let (statement, batches) = (forged.statement(), &self.keys.verifiers().batches);
+        let (statement, verifiers) = (forged.statement(), self.keys.verifiers());
         let mut votes = Testimonies::from([(self.keys.site.to_string(), self.testify(forged).ok()?)]);
         votes.extend(others.into_iter().filter(|(site, signature)| {
-            let key = SiteName::new(site).and_then(|site| batches.get(&site));
+            let key = SiteName::new(site).and_then(|site| verifiers.batches.get(&site));
             key.is_some_and(|key| key.verify_strict(&statement, &Signature::from_bytes(signature)).is_ok())
         }));
         votes.retain(|site, _| voters.contains(site));
@@ -138,5 +138,23 @@ mod tests {
         assert_eq!(a.next(), Some(forged.clone()));
         a.is_proven(&forged);
         assert_eq!(a.next(), None);
+    }
+
+    #[test]
+    fn the_word_of_a_later_site_counts_once_the_ledger_has_brought_its_keys() {
+        let dir = tempfile::tempdir().unwrap();
+        let made = crate::keys::init(dir.path(), &[("a", "h"), ("b", "h"), ("c", "h")]).unwrap();
+        let (folder, _) =
+            crate::keys::join(dir.path(), "d", "h", &dir.path().join("a/index-key.hex")).unwrap();
+        let keys = [&made[0], &made[1], &folder].map(|dir| Arc::new(SiteKeys::load(dir).unwrap()));
+        let [a, b, d] = keys.clone().map(Witness::new);
+        let forged = Forged { leader: "c".into(), term: 4, command: [7; 32] };
+        [&a, &b, &d].iter().for_each(|witness| witness.saw(forged.clone()));
+        let words = [("b", &b), ("d", &d)].map(|(site, of)| (site.to_owned(), of.testify(&forged).unwrap()));
+        let voters = ["a", "b", "c", "d"].map(str::to_owned).into();
+        assert_eq!(a.majority(&forged, words.clone().into(), &voters), None, "two of four");
+        keys[0].ring.meet(&keys[2]);
+        let votes = a.majority(&forged, words.into(), &voters).unwrap();
+        assert_eq!(votes.keys().collect::<Vec<_>>(), ["a", "b", "d"]);
     }
 }

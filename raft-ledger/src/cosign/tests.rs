@@ -175,7 +175,8 @@ fn a_checkpoint_counts_with_a_majority_and_outlives_a_restart() {
     let disk = Disk::new();
     let (a, b) = (disk.open(0, "a", &leaves(40)), disk.open(1, "b", &leaves(40)));
     let newest = newest_of(&a.site_db, &disk.keys[0], 3);
-    let cosigners = &disk.keys[0].verifiers().cosigners;
+    let verifiers = disk.keys[0].verifiers();
+    let cosigners = &verifiers.cosigners;
     let mut gathered = Gathered::new(a.cosigner.sign(40).unwrap(), &disk.keys[0]);
     newest.put(&gathered).unwrap();
     assert!(!newest.counts(&gathered) && newest.get().is_none(), "one's own word is no majority");
@@ -192,6 +193,30 @@ fn a_checkpoint_counts_with_a_majority_and_outlives_a_restart() {
     assert_eq!(Note::parse(kept.note.as_bytes()).unwrap().signatures.len(), 3);
     let again = newest_of(&a.site_db, &disk.keys[0], 3);
     assert_eq!(again.get(), Some(kept));
+}
+
+/// A site that starts reads what it has kept before it reads the ledger, which alone knows the keys of later sites.
+#[test]
+fn after_a_restart_a_later_site_is_a_cosigner_again_once_the_ledger_has_told_its_keys() {
+    let mut disk = Disk::new();
+    let folder = disk.path().join("keys");
+    let (of_d, _) = crate::keys::join(&folder, "d", "h", &folder.join("a/index-key.hex")).unwrap();
+    disk.keys.push(Arc::new(SiteKeys::load(&of_d).unwrap()));
+    disk.keys[0].ring.meet(&disk.keys[3]);
+    let (a, d) = (disk.open(0, "a", &leaves(40)), disk.open(3, "d", &leaves(40)));
+    let newest = Newest::open(a.site_db.clone(), &disk.keys[0]).unwrap();
+    newest.set_voters(["a", "d"].map(str::to_owned).into());
+    let mut gathered = Gathered::new(a.cosigner.sign(40).unwrap(), &disk.keys[0]);
+    gathered.add(&d.cosigner.sign(40).unwrap().cosignature, &disk.keys[0].verifiers().cosigners);
+    newest.put(&gathered).unwrap();
+    let kept = newest.get().unwrap();
+    assert_eq!(kept.cosigners.len(), 2);
+    let keys = SiteKeys::load(&folder.join("a")).unwrap();
+    let newest = Newest::open(a.site_db.clone(), &keys).unwrap();
+    assert_eq!(newest.get().unwrap().cosigners, [disk.keys[0].cosigner.name()]);
+    keys.ring.meet(&disk.keys[3]);
+    newest.recount(&keys);
+    assert_eq!(newest.get(), Some(kept));
 }
 
 #[test]
@@ -223,7 +248,8 @@ async fn two_roots_of_one_size_are_evidence_and_end_the_trust() {
     let text = std::fs::read_to_string(disk.path().join("evidence/split-view-a-600.json")).unwrap();
     let evidence: serde_json::Value = serde_json::from_str(&text).unwrap();
     assert_eq!((&evidence["site"], &evidence["size"]), (&"a".into(), &600.into()));
-    let logs = &disk.keys[2].verifiers().logs;
+    let verifiers = disk.keys[2].verifiers();
+    let logs = &verifiers.logs;
     let [first, second] = [0, 1].map(|n| {
         let note = evidence["notes"][n].as_str().unwrap();
         Checkpoint::verify(note.as_bytes(), logs).unwrap().0

@@ -32,8 +32,9 @@ impl Former {
                 let path = site_dir.join(name);
                 std::fs::read_to_string(&path).map(Zeroizing::new).map_err(|e| io(&path, e))
             };
-            let sites = keys.consortium.sites.iter().map(|site| site.batch_key.clone());
-            former.batch_keys = sites.chain(keys.consortium.former_batch_keys.iter().cloned()).collect();
+            let genesis = keys.ring.genesis();
+            let sites = genesis.sites.iter().map(|site| site.batch_key.clone());
+            former.batch_keys = sites.chain(genesis.former_batch_keys.iter().cloned()).collect();
             former.index_key = Some(text("index-key.hex")?);
             // It may be kept elsewhere.
             if site_dir.join("master-key.hex").exists() {

@@ -13,7 +13,7 @@ use rand::RngCore;
 use rand::rngs::OsRng;
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DistinguishedName, DnType, ExtendedKeyUsagePurpose,
-    IsCa, KeyPair, KeyUsagePurpose, SanType,
+    IsCa, Issuer, KeyPair, KeyUsagePurpose, SanType,
 };
 use zeroize::Zeroizing;
 
@@ -98,21 +98,10 @@ fn checked_names<S: AsRef<str>>(dir: &Path, sites: &[(S, S)]) -> Result<Vec<Site
     let mut names = Vec::new();
     for (name, host) in sites {
         let (name, host) = (name.as_ref(), host.as_ref());
-        let valid = SiteName::new(name).filter(|name| ![CONSORTIUM_DIR, LOCALHOST].contains(&name.as_str()));
-        let valid = valid.ok_or_else(|| {
-            LedgerError::Config(format!(
-                "site name {name:?}: use 1 to 63 of a-z, 0-9, '-', '.', other than \"{CONSORTIUM_DIR}\", \"{LOCALHOST}\""
-            ))
-        })?;
+        let valid = check_name(name, host)?;
         // A certificate that named two sites could speak for both.
         if sites.iter().any(|(other, _)| other.as_ref() != name && other.as_ref() == host) {
             let text = format!("host {host:?} of site {name} is the name of another site; rename that one");
-            return Err(LedgerError::Config(text));
-        }
-        let dns = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'.';
-        let known = host.parse::<IpAddr>().is_ok() || (!host.is_empty() && host.bytes().all(dns));
-        if !known {
-            let text = format!("host {host:?} of site {name}: give a host name or an address without a port");
             return Err(LedgerError::Config(text));
         }
         if names.contains(&valid) {
@@ -131,15 +120,30 @@ fn checked_names<S: AsRef<str>>(dir: &Path, sites: &[(S, S)]) -> Result<Vec<Site
     Ok(names)
 }
 
+pub(super) fn check_name(name: &str, host: &str) -> Result<SiteName, LedgerError> {
+    let valid = SiteName::new(name).filter(|name| ![CONSORTIUM_DIR, LOCALHOST].contains(&name.as_str()));
+    let valid = valid.ok_or_else(|| {
+        LedgerError::Config(format!(
+            "site name {name:?}: use 1 to 63 of a-z, 0-9, '-', '.', other than \"{CONSORTIUM_DIR}\", \"{LOCALHOST}\""
+        ))
+    })?;
+    let dns = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'.';
+    if host.parse::<IpAddr>().is_ok() || (!host.is_empty() && host.bytes().all(dns)) {
+        return Ok(valid);
+    }
+    let text = format!("host {host:?} of site {name}: give a host name or an address without a port");
+    Err(LedgerError::Config(text))
+}
+
 /// The Ed25519 keys of one site: each for one use.
-struct NewKeys {
+pub(super) struct NewKeys {
     batch: SigningKey,
     log: NoteKey,
     cosigner: NoteKey,
 }
 
 impl NewKeys {
-    fn generate(consortium: &str, origin: &str, name: &SiteName) -> NewKeys {
+    pub(super) fn generate(consortium: &str, origin: &str, name: &SiteName) -> NewKeys {
         let site = format!("{consortium}/site/{name}");
         NewKeys {
             batch: SigningKey::generate(&mut OsRng),
@@ -148,7 +152,7 @@ impl NewKeys {
         }
     }
 
-    fn public(&self, name: &SiteName, host: &str, consortium: &str) -> SitePublic {
+    pub(super) fn public(&self, name: &SiteName, host: &str, consortium: &str) -> SitePublic {
         SitePublic {
             name: name.to_string(),
             host: host.to_owned(),
@@ -158,7 +162,7 @@ impl NewKeys {
         }
     }
 
-    fn write(&self, dir: &KeyDir) -> Result<(), LedgerError> {
+    pub(super) fn write(&self, dir: &KeyDir) -> Result<(), LedgerError> {
         let pem = self.batch.to_pkcs8_pem(LineEnding::LF).map_err(|e| LedgerError::Keys(e.to_string()))?;
         dir.write("batch-key.pem", pem.as_bytes(), true)?;
         dir.write("log-key.txt", self.log.encode().as_bytes(), true)?;
@@ -174,10 +178,10 @@ fn authority(consortium: &str) -> Result<CertifiedIssuer<'static, KeyPair>, rcge
     CertifiedIssuer::self_signed(params, KeyPair::generate()?)
 }
 
-fn site_certificate(
+pub(super) fn site_certificate(
     name: &SiteName,
     host: &str,
-    authority: &CertifiedIssuer<'static, KeyPair>,
+    authority: &Issuer<'_, KeyPair>,
 ) -> Result<(String, Zeroizing<String>), rcgen::Error> {
     let mut params = CertificateParams::new(vec![name.to_string(), LOCALHOST.to_owned()])?;
     for address in ["127.0.0.1", "::1", host] {
@@ -209,22 +213,22 @@ fn certificate_error(error: rcgen::Error) -> LedgerError {
     LedgerError::Keys(format!("could not make a certificate: {error}"))
 }
 
-fn random_hex() -> Zeroizing<String> {
+pub(super) fn random_hex() -> Zeroizing<String> {
     let mut bytes = Zeroizing::new([0; 32]);
     OsRng.fill_bytes(&mut *bytes);
     Zeroizing::new(hex::encode(*bytes))
 }
 
-struct KeyDir(PathBuf);
+pub(super) struct KeyDir(pub(super) PathBuf);
 
 impl KeyDir {
-    fn create(path: PathBuf) -> Result<KeyDir, LedgerError> {
+    pub(super) fn create(path: PathBuf) -> Result<KeyDir, LedgerError> {
         let created = fs::DirBuilder::new().recursive(true).mode(0o700).create(&path);
         created.map_err(|source| LedgerError::Io { path: path.display().to_string(), source })?;
         Ok(KeyDir(path))
     }
 
-    fn write(&self, name: &str, content: &[u8], secret: bool) -> Result<(), LedgerError> {
+    pub(super) fn write(&self, name: &str, content: &[u8], secret: bool) -> Result<(), LedgerError> {
         let path = self.0.join(name);
         let mode = if secret { 0o600 } else { 0o644 };
         let opened = fs::OpenOptions::new().write(true).create_new(true).mode(mode).open(&path);
@@ -234,7 +238,7 @@ impl KeyDir {
     }
 }
 
-fn sync(dir: &Path) -> Result<(), LedgerError> {
+pub(super) fn sync(dir: &Path) -> Result<(), LedgerError> {
     let synced = fs::File::open(dir).and_then(|dir| dir.sync_all());
     synced.map_err(|source| LedgerError::Io { path: dir.display().to_string(), source })
 }

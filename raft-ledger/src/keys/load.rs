@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use ed25519_dalek::SigningKey;
 use ed25519_dalek::pkcs8::DecodePrivateKey;
@@ -11,8 +12,9 @@ use serde::Deserialize;
 use x509_parser::extensions::GeneralName;
 use zeroize::Zeroizing;
 
-use super::public::{Consortium, batch_vkey};
-use super::{IndexKey, Secret, VerifierKeys};
+use super::join::SITE_KEYS;
+use super::public::{Consortium, SitePublic, batch_vkey};
+use super::{IndexKey, KeyRing, Secret, VerifierKeys};
 use crate::checkpoint::NoteKey;
 use crate::record::SiteName;
 use crate::types::LedgerError;
@@ -20,7 +22,8 @@ use crate::types::LedgerError;
 /// Everything that one site signs, proves itself and encrypts with.
 pub struct SiteKeys {
     pub(crate) site: SiteName,
-    pub(crate) consortium: Consortium,
+    /// Public keys of all sites.
+    pub(crate) ring: Arc<KeyRing>,
     /// Signs batches and epoch requests.
     pub(crate) batch: SigningKey,
     /// Signs checkpoints, under the group's origin.
@@ -31,7 +34,6 @@ pub struct SiteKeys {
     pub(crate) ca_cert: CertificateDer<'static>,
     pub(crate) tls_cert: CertificateDer<'static>,
     pub(crate) tls_key: PrivateKeyDer<'static>,
-    pub(super) verifiers: VerifierKeys,
 }
 
 #[derive(Deserialize)]
@@ -49,8 +51,7 @@ impl SiteKeys {
         if site.version != 1 || consortium.version != 1 {
             return Err(files.bad("site.json", "is of a later release; run that release"));
         }
-        let verifiers = VerifierKeys::parse(&consortium.verifier_keys())
-            .map_err(|e| files.bad("public.json", &e.to_string()))?;
+        let ring = KeyRing::new(consortium).map_err(|e| files.bad("public.json", &e.to_string()))?;
         let name = SiteName::new(&site.site).ok_or_else(|| files.bad("site.json", "names no valid site"))?;
         let keys = SiteKeys {
             batch: SigningKey::from_pkcs8_pem(&files.text("batch-key.pem")?)
@@ -63,15 +64,14 @@ impl SiteKeys {
             tls_key: PrivateKeyDer::from_pem_slice(files.text("tls-key.pem")?.as_bytes())
                 .map_err(|_| files.bad("tls-key.pem", "is no private key in PEM"))?,
             site: name,
-            consortium,
-            verifiers,
+            ring,
         };
         keys.check(&files)?;
         Ok(keys)
     }
 
     pub(crate) fn group_id(&self) -> u32 {
-        self.consortium.group_id
+        self.ring.genesis().group_id
     }
 
     /// This site's name.
@@ -81,24 +81,41 @@ impl SiteKeys {
 
     /// C2SP origin of the group's checkpoints.
     pub fn origin(&self) -> &str {
-        &self.consortium.origin
+        &self.ring.genesis().origin
     }
 
-    /// Public keys of all sites.
-    pub fn verifiers(&self) -> &VerifierKeys {
-        &self.verifiers
+    /// Public keys of all sites that are known: those of sites that joined later come from the ledger, once it is open.
+    pub fn verifiers(&self) -> Arc<VerifierKeys> {
+        self.ring.verifiers()
     }
 
     /// The same as text, one C2SP verifier key a line: `medulla ledger keys`.
     pub fn verifier_keys(&self) -> String {
-        self.consortium.verifier_keys()
+        self.ring.verifier_keys()
+    }
+
+    /// Its verifier keys, one a line, if it is not one of the founding sites.
+    pub(crate) fn of_joining(&self) -> Option<String> {
+        self.ring.genesis().site(self.site.as_str()).is_none().then(|| self.public().verifier_keys())
+    }
+
+    /// What the others must know of this site.
+    pub(super) fn public(&self) -> SitePublic {
+        let named = format!("{}/site/{}", self.ring.genesis().name(), self.site);
+        SitePublic {
+            name: self.site.to_string(),
+            host: String::new(),
+            batch_key: batch_vkey(&named, &self.batch.verifying_key()),
+            log_key: self.log.verifier().vkey(),
+            cosigner_key: self.cosigner.verifier().vkey(),
+        }
     }
 
     /// The private keys must be those that the others know as this site's.
     fn check(&self, files: &Files) -> Result<(), LedgerError> {
-        let unlisted =
-            || files.bad("public.json", "does not list this site; take the consortium's present one");
-        let public = self.consortium.site(self.site.as_str()).ok_or_else(unlisted)?;
+        let Some(public) = self.ring.genesis().site(self.site.as_str()) else {
+            return self.check_joining(files);
+        };
         let batch_name = public.batch_key.split('+').next().unwrap_or_default();
         let pairs = [
             ("batch-key.pem", &public.batch_key, batch_vkey(batch_name, &self.batch.verifying_key())),
@@ -110,6 +127,25 @@ impl SiteKeys {
                 return Err(files.bad(file, "is not this site's key in public.json; put the right file back"));
             }
         }
+        self.check_names(files)
+    }
+
+    fn check_joining(&self, files: &Files) -> Result<(), LedgerError> {
+        if !files.path(SITE_KEYS).exists() {
+            let text = format!(
+                "does not list this site, and there is no {SITE_KEYS}; take the consortium's present one"
+            );
+            return Err(files.bad("public.json", &text));
+        }
+        let own = self.public();
+        if *files.text(SITE_KEYS)? != own.verifier_keys() {
+            return Err(files.bad(SITE_KEYS, "lists other keys than this site's; put the right files back"));
+        }
+        self.ring.learn([own], [])?;
+        self.check_names(files)
+    }
+
+    fn check_names(&self, files: &Files) -> Result<(), LedgerError> {
         if self.log.verifier().name() != self.origin() {
             return Err(files.bad("log-key.txt", "is not under the origin in public.json"));
         }
@@ -133,7 +169,7 @@ pub(crate) fn certificate_names(certificate: &[u8]) -> Option<Vec<String>> {
     Some(names.collect())
 }
 
-struct Files<'a>(&'a Path);
+pub(super) struct Files<'a>(pub(super) &'a Path);
 
 impl Files<'_> {
     fn path(&self, name: &str) -> PathBuf {
@@ -144,7 +180,7 @@ impl Files<'_> {
         LedgerError::Keys(format!("{} {what}", self.path(name).display()))
     }
 
-    fn text(&self, name: &str) -> Result<Zeroizing<String>, LedgerError> {
+    pub(super) fn text(&self, name: &str) -> Result<Zeroizing<String>, LedgerError> {
         match std::fs::read_to_string(self.path(name)) {
             Ok(text) => Ok(Zeroizing::new(text)),
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
@@ -154,7 +190,7 @@ impl Files<'_> {
         }
     }
 
-    fn json<T: serde::de::DeserializeOwned>(&self, name: &str) -> Result<T, LedgerError> {
+    pub(super) fn json<T: serde::de::DeserializeOwned>(&self, name: &str) -> Result<T, LedgerError> {
         serde_json::from_str(&self.text(name)?)
             .map_err(|e| self.bad(name, &format!("is not as expected: {e}")))
     }
@@ -199,7 +235,7 @@ mod tests {
     fn two_sites_know_each_other_and_share_only_what_they_should() {
         let (_dir, dirs) = made();
         let (a, b) = (SiteKeys::load(&dirs[0]).unwrap(), SiteKeys::load(&dirs[1]).unwrap());
-        assert_eq!(a.consortium, b.consortium);
+        assert_eq!(a.ring.genesis(), b.ring.genesis());
         assert_eq!(a.verifiers().batches.get(&b.site), Some(&b.batch.verifying_key()));
         assert_eq!(a.index.subject(b"x"), b.index.subject(b"x"));
         let master = |dir: &Path| crate::keys::MasterKey::File(dir.join("master-key.hex")).read().unwrap();
@@ -265,5 +301,38 @@ mod tests {
         assert!(refused(&[("a", "b"), ("b", "h")]).contains("name of another site"));
         assert!(refused(&[("a", "h:7001")]).contains("without a port"));
         assert!(refused(&[("a", "h"), ("a", "i")]).contains("twice"));
+    }
+
+    #[test]
+    fn a_site_that_joins_later_has_keys_of_the_same_consortium() {
+        let (dir, dirs) = made();
+        let index_key = dirs[0].join("index-key.hex");
+        let join = |site: &str, host: &str| crate::keys::join(dir.path(), site, host, &index_key);
+        let (folder, file) = join("d", "d.example").unwrap();
+        let (a, d) = (SiteKeys::load(&dirs[0]).unwrap(), SiteKeys::load(&folder).unwrap());
+        assert_eq!(
+            (d.ring.genesis(), d.of_joining()),
+            (a.ring.genesis(), std::fs::read_to_string(file).ok())
+        );
+        assert!(a.of_joining().is_none());
+        assert_eq!(a.index.subject(b"x"), d.index.subject(b"x"));
+        assert_eq!(certificate_names(&d.tls_cert).unwrap(), ["d", "localhost", "d.example"]);
+        assert!(!a.ring.knows("d") && d.ring.knows("d"));
+        a.ring.learn([d.public()], []).unwrap();
+        assert_eq!(*a.verifiers(), *d.verifiers());
+        assert_eq!(a.verifier_keys().lines().count(), 9);
+        for entry in std::fs::read_dir(&folder).unwrap().map(Result::unwrap) {
+            let name = entry.file_name().into_string().unwrap();
+            let mode = entry.metadata().unwrap().permissions().mode() & 0o777;
+            assert_eq!(mode == 0o600, name.contains("key") && name != SITE_KEYS, "{name} {mode:o}");
+        }
+        for taken in ["a", "b.example", "d"] {
+            assert!(join(taken, "h").unwrap_err().to_string().contains("choose another"), "{taken}");
+        }
+        assert!(join("e", "b").unwrap_err().to_string().contains("choose another"));
+        assert!(join("consortium", "h").is_err() && join("e", "h:7").is_err());
+        std::fs::copy(dirs[1].join("batch-key.pem"), folder.join("batch-key.pem")).unwrap();
+        let error = SiteKeys::load(&folder).unwrap_err().to_string();
+        assert!(error.contains("site-keys.txt lists other keys"), "{error}");
     }
 }

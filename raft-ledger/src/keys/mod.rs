@@ -1,10 +1,11 @@
-//! A site's keys: one directory a site, made together by [`init`], read by [`SiteKeys::load`].
+//! A site's keys: one directory a site, made together by [`init`], or later by [`join`], read by [`SiteKeys::load`].
 //!
 //! ```text
 //! consortium/   ca-cert.pem  ca-key.pem  public.json       keep offline; admits further sites
 //! <site>/
 //!   site.json          this site's name
-//!   public.json        origin, group, public keys of every site; the same bytes everywhere
+//!   public.json        origin, group, public keys of every founding site; the same bytes everywhere
+//!   site-keys.txt      of a site that joined later: its public keys; the others have them from the ledger
 //!   ca-cert.pem        whom to trust on raft ports
 //!   tls-cert.pem tls-key.pem     mTLS; subject alternative names: site name, host, localhost, loopback
 //!   batch-key.pem      Ed25519, PKCS#8: signs batches
@@ -18,21 +19,25 @@
 mod former;
 mod index;
 mod init;
+mod join;
 mod load;
 mod master;
 mod public;
+mod ring;
 mod secret;
 #[cfg(any(test, feature = "sim"))]
 mod simulated;
 
 pub use self::index::IndexKey;
 pub use self::init::{init, init_continuing};
+pub use self::join::join;
 pub use self::load::SiteKeys;
 pub use self::master::MasterKey;
 pub use self::public::VerifierKeys;
 
 pub(crate) use self::load::certificate_names;
-pub(crate) use self::public::vkey;
+pub(crate) use self::public::{SitePublic, vkey};
+pub(crate) use self::ring::KeyRing;
 pub(crate) use self::secret::Secret;
 #[cfg(any(test, feature = "sim"))]
 pub(crate) use self::simulated::simulated;

@@ -55,16 +55,20 @@ pub struct VerifierKeys {
 }
 
 impl Consortium {
-    /// The keys of every site: what `medulla ledger keys` prints and `VerifierKeys::parse` reads.
-    pub(super) fn verifier_keys(&self) -> String {
-        let keys =
-            |site: &SitePublic| [&site.log_key, &site.cosigner_key, &site.batch_key].map(String::clone);
-        let former = self.former_batch_keys.iter().cloned();
-        self.sites.iter().flat_map(keys).chain(former).map(|line| line + "\n").collect()
+    /// What all its keys' names begin with.
+    pub(super) fn name(&self) -> &str {
+        self.origin.split_once("/group/").map_or(&self.origin, |(name, _)| name)
     }
 
     pub(super) fn site(&self, name: &str) -> Option<&SitePublic> {
         self.sites.iter().find(|site| site.name == name)
+    }
+}
+
+impl SitePublic {
+    /// One a line.
+    pub(crate) fn verifier_keys(&self) -> String {
+        format!("{}\n{}\n{}\n", self.log_key, self.cosigner_key, self.batch_key)
     }
 }
 

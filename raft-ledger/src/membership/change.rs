@@ -34,7 +34,7 @@ impl Membership {
             self.settle().await?;
         }
         match change {
-            MemberChange::Add { site, address } => self.add(&site, address).await,
+            MemberChange::Add { site, address, keys } => self.add(&site, address, keys.as_deref()).await,
             MemberChange::Promote { site } => self.promote(&site).await,
             MemberChange::Remove { site } => self.remove(&site).await,
             MemberChange::Lead { site } => self.lead(&site).await,
@@ -42,7 +42,7 @@ impl Membership {
     }
 
     /// Lets whoever answers for the site join as a learner.
-    async fn add(&self, site: &str, address: Option<String>) -> Done {
+    async fn add(&self, site: &str, address: Option<String>, keys: Option<&str>) -> Done {
         let known = self.roster.get();
         if SiteName::new(site).is_none() {
             return refuse(format!("{site:?} is no site name"));
@@ -73,6 +73,7 @@ impl Membership {
             }
             None => {}
         }
+        self.bring_keys(site, keys, found.keys.as_deref()).await?;
         let member =
             Member { name: site.to_owned(), address: address.unwrap_or_default(), store: Some(found.store) };
         tracing::info!(site, node = found.node, address = %at, "a site joins as a learner");

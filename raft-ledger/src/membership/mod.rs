@@ -5,6 +5,7 @@
 //! upgrade  the same for the rules that entries are applied by
 //! vouch    whether one who says so is a member, as others know
 //! list     who the members are and how far each is, as the leader sees it
+//! new_site the same for the keys of a site that none of the founders knew
 //! follow   what every site does when the members have changed
 //! ```
 //! A member is a node: a site with one raft log. Founders are numbered by their places among the consortium's sites;
@@ -16,6 +17,7 @@
 mod change;
 mod follow;
 mod list;
+mod new_site;
 mod upgrade;
 mod vouch;
 
@@ -31,6 +33,7 @@ use tokio::sync::Mutex;
 use tokio::time::Instant;
 
 use crate::LedgerError;
+use crate::keys::SiteKeys;
 use crate::network::{Peers, RpcError};
 use crate::raft::{Member, StoreId, Types};
 use crate::roster::Roster;
@@ -59,8 +62,14 @@ pub(crate) enum Request {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum MemberChange {
     /// Lets a running site join as a learner: the one that answers at `address` (`host:port`), or where the leader's
-    /// configuration says. A site that was a member with another disk gets its place back by its promotion.
-    Add { site: String, address: Option<String> },
+    /// configuration says. A site that was a member with another disk gets its place back by its promotion. `keys`: of
+    /// a site that is neither a founder nor known from the ledger, its verifier keys, one a line.
+    Add {
+        site: String,
+        address: Option<String>,
+        #[serde(default)]
+        keys: Option<String>,
+    },
     /// Makes a learner a voter.
     Promote { site: String },
     /// Ends a site's membership. Its entries stay.
@@ -91,12 +100,14 @@ pub(crate) struct Named {
 }
 
 /// Who is at an address, as it says.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Candidate {
     pub(crate) node: u64,
     pub(crate) store: StoreId,
     /// The latest rules of apply that its release knows.
     pub(crate) apply_version: u32,
+    /// Of one that is none of the founders: its verifier keys, as it says.
+    pub(crate) keys: Option<String>,
 }
 
 type Probe = dyn Fn(String, String) -> BoxFuture<'static, Result<Candidate, String>> + Send + Sync;
@@ -118,6 +129,7 @@ pub(crate) struct Membership {
     peers: Peers,
     roster: Arc<Roster>,
     rules: Arc<Rules>,
+    keys: Arc<SiteKeys>,
     contacts: Contacts,
     /// Held while a change is under way.
     changing: Mutex<()>,
@@ -129,9 +141,10 @@ impl Membership {
         peers: Peers,
         roster: Arc<Roster>,
         rules: Arc<Rules>,
+        keys: Arc<SiteKeys>,
         contacts: Contacts,
     ) -> Membership {
-        Membership { raft, peers, roster, rules, contacts, changing: Mutex::new(()) }
+        Membership { raft, peers, roster, rules, keys, contacts, changing: Mutex::new(()) }
     }
 
     /// Connects to the members, or to the founders until one of them tells who the members are.

@@ -68,9 +68,13 @@ impl Membership {
     }
 
     async fn raise(&self, apply_version: u32) -> Done {
-        let command = Command::ApplyVersion(ApplyVersion { apply_version }).encode();
-        let raised = self.raft.client_write(Proposal(command));
-        match tokio::time::timeout(COMMIT_WAIT, raised).await {
+        self.write(Command::ApplyVersion(ApplyVersion { apply_version })).await
+    }
+
+    /// Returns once this site has applied it.
+    pub(super) async fn write(&self, command: Command) -> Done {
+        let written = self.raft.client_write(Proposal(command.encode()));
+        match tokio::time::timeout(COMMIT_WAIT, written).await {
             Ok(Ok(_)) => Ok(()),
             Ok(Err(RaftError::APIError(ClientWriteError::ForwardToLeader(_)))) => Err(Refusal::NotLeader),
             Ok(Err(error)) => Err(unavailable(error)),

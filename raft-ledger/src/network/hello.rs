@@ -2,7 +2,7 @@
 //! served.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use serde::{Deserialize, Serialize};
 
@@ -40,6 +40,9 @@ pub(crate) struct Hello {
     /// It holds other sites' keys for them. Earlier releases do not say so, and cannot.
     #[serde(default)]
     pub(super) keeps_keys: bool,
+    /// Of a site that is none of the founders: its verifier keys.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) keys: Option<String>,
 }
 
 /// Why a peer is not let in.
@@ -78,6 +81,8 @@ pub(crate) struct Identity {
     /// This site asks for a ledger and has none that tells which nodes the others are by now. Their certificates name
     /// them, and what they give is checked.
     is_healing: bool,
+    /// See [`Hello::keys`].
+    pub(crate) joining: OnceLock<String>,
 }
 
 impl Identity {
@@ -129,6 +134,7 @@ impl Identity {
             opened: Opened { process, term, last },
             rules: rules.clone(),
             is_healing: false,
+            joining: OnceLock::new(),
         })
     }
 
@@ -145,6 +151,7 @@ impl Identity {
             apply_version: self.rules.known(),
             opened: Some(self.opened),
             keeps_keys: true,
+            keys: self.joining.get().cloned(),
         }
     }
 
@@ -346,9 +353,9 @@ mod tests {
 
     fn hello(site: &str, node: u64, store: u8, member_by: Option<u64>) -> Hello {
         let (protocol, group, site) = (PROTOCOL, GROUP, site.to_owned());
-        let (store_id, opened, keeps_keys) = ([store; 16], None, true);
+        let (store_id, opened, keeps_keys, keys) = ([store; 16], None, true, None);
         let (node, apply_version) = (Some(node), 0);
-        Hello { protocol, group, site, store_id, node, member_by, apply_version, opened, keeps_keys }
+        Hello { protocol, group, site, store_id, node, member_by, apply_version, opened, keeps_keys, keys }
     }
 
     #[test]

@@ -266,15 +266,16 @@ impl Connection {
     /// Whether the caller has made what it wants to have proposed: what a leader proposes in another's name, the others
     /// hold against the leader.
     fn is_its_own(&self, command: &Bytes) -> Result<(), String> {
-        let batches = &self.served.cosigner.keys().verifiers().batches;
-        let key_of = |site: &SiteName| batches.get(site).filter(|_| site.as_str() == self.caller.site);
+        let verifiers = self.served.cosigner.keys().verifiers();
+        let key_of =
+            |site: &SiteName| verifiers.batches.get(site).filter(|_| site.as_str() == self.caller.site);
         let is_signed = match Command::decode(command.clone()) {
             Ok(Command::Batch(batch)) => {
                 key_of(&batch.head.site).is_some_and(|key| batch.verify(key).is_ok())
             }
             Ok(Command::OpenEpoch(open)) => key_of(&open.site).is_some_and(|key| open.verify(key)),
-            // The leader alone raises the apply version.
-            Ok(Command::ApplyVersion(_) | Command::Unknown(_)) | Err(_) => false,
+            // The leader alone raises the apply version and lets sites in.
+            Ok(Command::ApplyVersion(_) | Command::NewSite(_) | Command::Unknown(_)) | Err(_) => false,
         };
         is_signed
             .then_some(())

@@ -6,12 +6,13 @@ use bytes::Bytes;
 use ed25519_dalek::{Signature, Signer, SigningKey, VerifyingKey};
 
 use super::reader::{Reader, RecordError};
-use super::{Batch, SiteName};
+use super::{Batch, NewSite, SiteName};
 
 const VERSION: u8 = 1;
 const BATCH: u16 = 1;
 const OPEN_EPOCH: u16 = 2;
 const APPLY_VERSION: u16 = 3;
+const NEW_SITE: u16 = 4;
 const EPOCH_DOMAIN: &[u8] = b"medulla open epoch v1\n";
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,6 +20,7 @@ pub enum Command {
     Batch(Batch),
     OpenEpoch(OpenEpoch),
     ApplyVersion(ApplyVersion),
+    NewSite(NewSite),
     /// Of a later release: kept as it came, and without effect here.
     Unknown(Bytes),
 }
@@ -55,6 +57,10 @@ impl Command {
                 out.extend_from_slice(&OPEN_EPOCH.to_be_bytes());
                 open.encode_into(&mut out);
             }
+            Command::NewSite(new) => {
+                out.extend_from_slice(&NEW_SITE.to_be_bytes());
+                new.encode_into(&mut out);
+            }
             Command::ApplyVersion(v) => {
                 out.extend_from_slice(&APPLY_VERSION.to_be_bytes());
                 out.extend_from_slice(&v.apply_version.to_be_bytes());
@@ -72,6 +78,7 @@ impl Command {
         match (version, kind) {
             (VERSION, BATCH) => Ok(Command::Batch(Batch::decode(body)?)),
             (VERSION, OPEN_EPOCH) => Ok(Command::OpenEpoch(OpenEpoch::decode(body)?)),
+            (VERSION, NEW_SITE) => Ok(Command::NewSite(NewSite::decode(body)?)),
             (VERSION, APPLY_VERSION) => {
                 let mut reader = Reader::new("apply version", body);
                 let apply_version = reader.u32()?;

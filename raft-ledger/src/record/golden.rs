@@ -51,12 +51,20 @@ fn provenance() -> Provenance {
     Provenance::new(&batch(), &verified, 40, &outcomes).unwrap()
 }
 
+fn new_site() -> NewSite {
+    let (by, site) = (SiteName::new("site-a").unwrap(), SiteName::new("site-d").unwrap());
+    let [batch_key, log_key, cosigner_key] = [[0x33; 32], [0x44; 32], [0x55; 32]];
+    let new = NewSite { group_id: 1, by, site, batch_key, log_key, cosigner_key, signature: [0; 64] };
+    new.sign(&key())
+}
+
 fn commands() -> Vec<Command> {
     let open = OpenEpoch::sign(1, SiteName::new("site-a").unwrap(), 2, [0x22; 16], &key());
     vec![
         Command::Batch(batch()),
         Command::OpenEpoch(open),
         Command::ApplyVersion(ApplyVersion { apply_version: 2 }),
+        Command::NewSite(new_site()),
         Command::Unknown(Bytes::from_static(&[1, 0, 77, 1, 2, 3])),
     ]
 }

@@ -67,6 +67,9 @@
 //!     2 OpenEpoch: u32 group_id, bytes8 site, u64 previous_epoch, [16] nonce,
 //!       [64] signature over "medulla open epoch v1\n" ‖ the fields before it
 //!     3 ApplyVersion: u32 apply_version, raised by the leader alone; the highest one counts, from this entry on
+//!     4 NewSite: u32 group_id, bytes8 by, bytes8 site, [32] batch key, [32] log key, [32] cosigner key (all Ed25519),
+//!       [64] signature by the batch key of `by` over "medulla new site v1\n" ‖ the fields before it;
+//!       without effect before apply version 1
 //!     anything else (also another version) is kept and ignored until an apply version knows it
 //! ```
 
@@ -76,6 +79,7 @@ mod command;
 mod golden;
 mod item;
 mod leaf;
+mod new_site;
 mod provenance;
 mod reader;
 mod shred;
@@ -86,6 +90,7 @@ pub use self::batch::{Batch, BatchHead, SignedBatch, Verified};
 pub use self::command::{ApplyVersion, Command, OpenEpoch};
 pub use self::item::{Chunk, Item, Message, Private};
 pub use self::leaf::{Head, Leaf};
+pub use self::new_site::NewSite;
 pub use self::provenance::{Provenance, ProvenanceItem};
 pub use self::reader::RecordError;
 pub use self::shred::{MAX_ORDERED_BY_BYTES, MAX_SHRED_KEYS, Shred};

@@ -106,7 +106,9 @@ impl Operator {
         for number in 0..self.sites {
             let (site, node) = (name(number), self.nodes.get(&number)?);
             match members.iter().find(|member| member.node == *node) {
-                None => return Some(MemberChange::Add { site, address: None }),
+                None => {
+                    return Some(MemberChange::Add { site, address: None, keys: None });
+                }
                 Some(member) if member.role == MemberRole::Learner => {
                     return Some(MemberChange::Promote { site });
                 }

@@ -17,7 +17,6 @@ use super::model::Model;
 use super::operator::operate;
 use super::workload::{Message, TAG};
 use super::{chance, disk, number_of, wires, with};
-use crate::apply::BatchKeys;
 use crate::call::{InFlight, places};
 use crate::cold::{self, Archivist, Cold};
 use crate::config::Config;
@@ -137,13 +136,12 @@ impl Site {
         let key_store = KeyStore::open(&dir.join(STORE_FILE), Secret::new([self.number as u8; 32]));
         let sealer = Arc::new(Sealer::new(&self.keys, key_store.map_err(text)?));
         let (observer, events) = Observer::new(self.keys.site.clone());
-        let batch_keys: BatchKeys = self.keys.verifiers().batches.clone().into_iter().collect();
         let newest = Newest::open(site_db.clone(), &self.keys).map_err(text)?;
         let newest = Arc::new(newest);
         let cosigner = self.cosigner(&store, &observer, site_db.clone(), &newest).map_err(text)?;
         let rules = Rules::up_to(APPLY_VERSION);
         let machine =
-            StateMachine::open(store.clone(), &log, Arc::new(batch_keys), rules.clone(), observer.clone())
+            StateMachine::open(store.clone(), &log, self.keys.ring.clone(), rules.clone(), observer.clone())
                 .map_err(text)?;
         let tasks = Tasks::default();
         let applied = load_applied(&store.generation()).map_err(text)?;
@@ -158,14 +156,15 @@ impl Site {
         with(|world| world.operator.started(self.number, id));
         wires::is_present(
             self.number,
-            Candidate { node: id, store: identity.store_id, apply_version: rules.known() },
+            Candidate { node: id, store: identity.store_id, apply_version: rules.known(), keys: None },
         );
         let network = network(self.number, &identity, &tasks);
         let peers = network.peers();
         let raft = Raft::new(id, crate::raft::config()?, network, log.clone(), machine).await;
         let raft = raft.map_err(|e| e.to_string())?;
         let contacts = contacts(self.number, &identity);
-        let membership = Membership::new(raft.clone(), peers.clone(), roster.clone(), rules, contacts);
+        let membership =
+            Membership::new(raft.clone(), peers.clone(), roster.clone(), rules, self.keys.clone(), contacts);
         let membership = Arc::new(membership);
         if self.config.initialise && is_founder && !raft.is_initialized().await.map_err(|e| e.to_string())? {
             raft.initialize(self.members.clone()).await.map_err(|e| e.to_string())?;
@@ -435,7 +434,7 @@ impl Process {
         for index in [newest.size - 1, chance::within(0..newest.size)] {
             let receipt = receipt(&db, &newest, index).map_err(|e| e.to_string())?;
             let leaf = model.leaves[index as usize].hash;
-            model.proofs.receipt(&receipt, leaf, keys.verifiers(), majority)?;
+            model.proofs.receipt(&receipt, leaf, &keys.verifiers(), majority)?;
         }
         Ok(())
     }

@@ -219,7 +219,7 @@ pub(super) fn is_present(site: usize, as_this: Candidate) {
 pub(super) fn probe(from: usize, to: usize) -> Option<Candidate> {
     with(|wires| {
         let cut = wires.blocked.contains(&(from, to)) || wires.blocked.contains(&(to, from));
-        wires.present.get(&to).copied().filter(|_| !cut)
+        wires.present.get(&to).cloned().filter(|_| !cut)
     })
 }
 

@@ -11,14 +11,15 @@ use super::fatal::end_process;
 use super::ledger_store::{LedgerStore, SnapshotDir};
 use super::log_store::LogStore;
 use crate::LedgerError;
-use crate::apply::{Applier, BatchKeys};
+use crate::apply::Applier;
+use crate::keys::KeyRing;
 use crate::observer::Observer;
 use crate::raft::{CommittedLeaderId, LogId, Member, SnapshotMeta, StoredMembership, Types};
 use crate::rules::Rules;
 
 pub(crate) struct StateMachine {
     store: Arc<LedgerStore>,
-    keys: Arc<BatchKeys>,
+    ring: Arc<KeyRing>,
     rules: Arc<Rules>,
     applier: Applier,
     observer: Arc<Observer>,
@@ -33,18 +34,18 @@ impl StateMachine {
     pub(crate) fn open(
         store: Arc<LedgerStore>,
         log: &LogStore,
-        keys: Arc<BatchKeys>,
+        ring: Arc<KeyRing>,
         rules: Arc<Rules>,
         observer: Arc<Observer>,
     ) -> Result<StateMachine, LedgerError> {
-        let applier = Applier::load(store.generation(), keys.clone(), rules.clone())?;
+        let applier = Applier::load(store.generation(), ring.clone(), rules.clone())?;
         store.renew_snapshot(log.gone(applier.applied().last.as_ref()).as_ref())?;
         observer.loaded(applier.applied());
         #[cfg(any(test, feature = "sim"))]
         crate::sim::loaded(applier.applied());
         Ok(StateMachine {
             store,
-            keys,
+            ring,
             rules,
             applier,
             observer,
@@ -110,7 +111,7 @@ impl RaftStateMachine<Types> for StateMachine {
         snapshot: Arc<SnapshotDir>,
     ) -> Result<(), io::Error> {
         let generation = self.store.install(&snapshot).map_err(io::Error::other)?;
-        let applier = Applier::load(generation, self.keys.clone(), self.rules.clone());
+        let applier = Applier::load(generation, self.ring.clone(), self.rules.clone());
         self.applier = applier.map_err(io::Error::other)?;
         self.store.take_snapshot().map_err(io::Error::other)?;
         self.observer.installed(self.applier.applied());

@@ -8,8 +8,8 @@ use openraft::testing::log::{StoreBuilder, Suite};
 use super::LogStore;
 use super::ledger_store::LedgerStore;
 use super::state_machine::StateMachine;
-use crate::apply::BatchKeys;
 use crate::cold::Cold;
+use crate::keys::KeyRing;
 use crate::observer::Observer;
 use crate::raft::Types;
 use crate::record::SiteName;
@@ -24,14 +24,9 @@ impl StoreBuilder<Types, LogStore, StateMachine, tempfile::TempDir> for Builder 
         let store =
             Arc::new(LedgerStore::open(&dir.path().join("ledgerdb"), Cold::open(None, dir.path())).unwrap());
         let (observer, _events) = Observer::new(SiteName::new("a").unwrap());
-        let machine = StateMachine::open(
-            store,
-            &log,
-            Arc::new(BatchKeys::new()),
-            Rules::up_to(APPLY_VERSION),
-            observer,
-        )
-        .unwrap();
+        let machine =
+            StateMachine::open(store, &log, KeyRing::of_batches(&[]), Rules::up_to(APPLY_VERSION), observer)
+                .unwrap();
         Ok((dir, log, machine))
     }
 }

@@ -120,7 +120,7 @@ fn copied() -> (tempfile::TempDir, PathBuf) {
 }
 
 fn judged(path: &Path) -> Report {
-    verify_export(path, Some(HISTORY.keys[1].verifiers()), &mut |_| {}).unwrap()
+    verify_export(path, Some(&HISTORY.keys[1].verifiers()), &mut |_| {}).unwrap()
 }
 
 /// Findings that name `file`.
@@ -173,7 +173,7 @@ fn strangers_keys_accept_nothing() {
     let (dir, path) = written(&HISTORY.batches);
     let strangers = crate::keys::init(&dir.path().join("keys"), &[("a", "h"), ("b", "h")]).unwrap();
     let stranger = SiteKeys::load(&strangers[0]).unwrap();
-    let report = verify_export(&path, Some(stranger.verifiers()), &mut |_| {}).unwrap();
+    let report = verify_export(&path, Some(&stranger.verifiers()), &mut |_| {}).unwrap();
     assert_eq!(report.findings.len(), 6 + 1);
     assert!(named(&report, CHECKPOINT)[0].text.contains("no signature by a known log key"));
     let none = verify_export(&path, Some(&VerifierKeys::default()), &mut |_| {}).unwrap();
@@ -183,7 +183,8 @@ fn strangers_keys_accept_nothing() {
 #[test]
 fn dropped_repeated_and_reordered_batches_are_named() {
     let texts = |batches: &[ExportBatch]| {
-        let mut auditor = Auditor::new(Some(HISTORY.keys[0].verifiers()), Some(1));
+        let keys = HISTORY.keys[0].verifiers();
+        let mut auditor = Auditor::new(Some(&keys), Some(1));
         let flaws: Vec<_> = batches.iter().flat_map(|batch| auditor.batch(batch)).collect();
         flaws.into_iter().map(|flaw| flaw.text).collect::<Vec<_>>().join("; ")
     };
@@ -311,7 +312,8 @@ proptest! {
         body[at] = byte;
         if let Ok((batch, _)) = ExportBatch::decode(body.clone().into()) {
             prop_assert_eq!(&batch.encode()[RECORD_HEADER_LEN..], body.as_slice());
-            let mut auditor = Auditor::new(Some(HISTORY.keys[0].verifiers()), Some(1));
+            let keys = HISTORY.keys[0].verifiers();
+            let mut auditor = Auditor::new(Some(&keys), Some(1));
             auditor.batch(&batch);
         }
     }

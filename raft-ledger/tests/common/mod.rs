@@ -159,7 +159,7 @@ pub type Changed = Result<Vec<MemberStatus>, LedgerError>;
 
 pub async fn add(ledger: &Ledger, site: &str, address: Option<&str>) -> Changed {
     let address = address.map(str::to_owned);
-    ledger.change_members(MemberChange::Add { site: site.to_owned(), address }).await
+    ledger.change_members(MemberChange::Add { site: site.to_owned(), address, keys: None }).await
 }
 
 pub async fn try_promote(ledger: &Ledger, site: &str) -> Changed {

@@ -316,7 +316,7 @@ async fn change(ledger: &Ledger, what: &str, site: &str) -> String {
     let site = site.to_owned();
     let change = match what {
         "lead" => MemberChange::Lead { site },
-        "add" => MemberChange::Add { site, address: None },
+        "add" => MemberChange::Add { site, address: None, keys: None },
         "promote" => MemberChange::Promote { site },
         _ => MemberChange::Remove { site },
     };

@@ -16,7 +16,7 @@ use tokio::runtime::Runtime;
 
 use super::{Verdict, out, progress};
 use crate::config;
-use crate::http::{AdminClient, socket_path};
+use crate::http::{AdminClient, ClientError, socket_path};
 
 /// Look at a site's ledger, back it up and restore it, verify exports
 #[derive(clap::Subcommand)]
@@ -37,7 +37,9 @@ pub enum Command {
         it. A learner is not waited for. Where there is nothing to raise it says so and exits with 0.")]
     Upgrade(Status),
     /// C2SP verifier keys of all sites, one a line: what a verifier brings along
-    #[command(after_help = "Example:\n  medulla ledger keys --config site.toml > keys.txt")]
+    #[command(after_help = "Example:\n  medulla ledger keys --config site.toml > keys.txt\n\n\
+        Of every site that takes or took part. Where the site does not run: of the founding sites and itself, which it \
+        says on stderr.")]
     Keys(At),
     /// The newest checkpoint that a majority of the sites has cosigned: a C2SP signed note
     #[command(after_help = "Example:\n  medulla ledger checkpoint --config site.toml > checkpoint.txt\n\n\
@@ -118,6 +120,11 @@ pub struct Export {
 }
 
 #[derive(Deserialize)]
+struct Keys {
+    keys: String,
+}
+
+#[derive(Deserialize)]
 struct Exported {
     size: u64,
     root: String,
@@ -180,9 +187,19 @@ pub fn connect_to(config: &Path) -> anyhow::Result<(AdminClient, Runtime)> {
 }
 
 fn keys(at: &At) -> anyhow::Result<Verdict> {
-    let place = place(&at.config)?;
+    let (client, runtime) = connect(at)?;
+    let text = match runtime.block_on(client.get::<Keys>("/api/ledger/keys")) {
+        Ok(keys) => keys.keys,
+        Err(ClientError::NotRunning { .. }) => {
+            eprintln!(
+                "the site does not run: keys of sites that joined later, which are in its ledger, are not among these"
+            );
+            SiteKeys::load(&place(&at.config)?.keys)?.verifier_keys()
+        }
+        Err(error) => return Err(error.into()),
+    };
     let mut out = out::stdout();
-    out.write_all(SiteKeys::load(&place.keys)?.verifier_keys().as_bytes())?;
+    out.write_all(text.as_bytes())?;
     out.flush()?;
     Ok(Verdict::Fine)
 }
