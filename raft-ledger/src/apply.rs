@@ -63,6 +63,8 @@ pub(crate) enum Refusal {
     BadPayload,
     /// A site of this name has other keys.
     NameTaken,
+    /// Another site has one of these keys.
+    KeyTaken,
 }
 
 /// What an entry did, for those who wait.

@@ -46,6 +46,12 @@ impl Applier {
                 false => refuse(Refusal::NameTaken),
             };
         }
+        // Else what one site signs could be shown as the word of two: most of what is signed names no signer.
+        let known = listed(&self.db, JOINED)?;
+        if self.ring.genesis().sites.iter().chain(&known).any(|other| public.shares_a_key_with(other)) {
+            return refuse(Refusal::KeyTaken);
+        }
+        tracing::info!(site = %new.site, by = %new.by, "the ledger brings the keys of a new site");
         self.db.put(out, Family::Meta, &name_key(JOINED, &new.site), &encode(&public)?)?;
         self.joined.insert(new.site.clone(), batch_key);
         self.ring.learn([public], [])?;

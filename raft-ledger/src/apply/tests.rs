@@ -299,8 +299,11 @@ fn new_rules_hold_from_the_entry_on_that_raises_the_version_and_an_old_release_s
 }
 
 fn new_site(name: &str, by: &str, signer: &str, key: &str) -> Bytes {
-    let batch_key = key_of(key).verifying_key().to_bytes();
-    let [log_key, cosigner_key] = ["log", "cosigner"].map(|use_| key_of(use_).verifying_key().to_bytes());
+    with_keys(name, by, signer, [key, &format!("log of {key}"), &format!("cosigner of {key}")])
+}
+
+fn with_keys(name: &str, by: &str, signer: &str, keys: [&str; 3]) -> Bytes {
+    let [batch_key, log_key, cosigner_key] = keys.map(|key| key_of(key).verifying_key().to_bytes());
     let (by, site, signature) = (site(by), site(name), [0; 64]);
     let new = NewSite { group_id: GROUP, by, site, batch_key, log_key, cosigner_key, signature };
     Command::NewSite(new.sign(&key_of(signer))).encode()
@@ -318,6 +321,9 @@ fn a_site_that_none_of_the_founders_knew_writes_once_the_ledger_brings_its_keys(
         (new_site("d", "c", "c", "d"), Refusal::UnknownSite),
         (new_site("d", "a", "d", "d"), Refusal::Forged),
         (new_site("b", "a", "a", "d"), Refusal::NameTaken),
+        (with_keys("d", "a", "a", ["b", "1", "2"]), Refusal::KeyTaken),
+        (with_keys("d", "a", "a", ["1", "b", "2"]), Refusal::KeyTaken),
+        (with_keys("d", "a", "a", ["1", "2", "b"]), Refusal::KeyTaken),
     ] {
         let effect = replica.apply(bytes);
         assert!(matches!(effect, Effect::Refused { refusal, .. } if refusal == expected), "{effect:?}");
@@ -332,12 +338,14 @@ fn a_site_that_none_of_the_founders_knew_writes_once_the_ledger_brings_its_keys(
     let effect = replica.apply(new_site("d", "a", "a", "e"));
     assert!(matches!(effect, Effect::Refused { refusal: Refusal::NameTaken, .. }), "{effect:?}");
     assert!(matches!(replica.apply(new_site("e", "d", "d", "e")), Effect::Nothing));
+    let effect = replica.apply(with_keys("f", "a", "a", ["1", "2", "cosigner of d"]));
+    assert!(matches!(effect, Effect::Refused { refusal: Refusal::KeyTaken, .. }), "{effect:?}");
 
     // Who begins with what the ledger holds knows them, too.
     let ring = KeyRing::of_batches(&["a", "b"].map(|name| (name, key_of(name).verifying_key())));
     replica.applier =
         Applier::load(replica.applier.db.clone(), ring.clone(), Rules::up_to(rules::NEXT)).unwrap();
-    assert!(ring.knows("d") && ring.knows("e"));
+    assert!(ring.knows("d") && ring.knows("e") && !ring.knows("f"));
     replica.takes(&signed("d", 1, 1, hash, messages(&[2])).0);
     // But not d itself with the keys of another folder.
     let ring = KeyRing::of_batches(&["a", "b"].map(|name| (name, key_of(name).verifying_key())));

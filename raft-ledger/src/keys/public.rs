@@ -70,6 +70,15 @@ impl SitePublic {
     pub(crate) fn verifier_keys(&self) -> String {
         format!("{}\n{}\n{}\n", self.log_key, self.cosigner_key, self.batch_key)
     }
+
+    /// For the same use, under whatever name.
+    pub(crate) fn shares_a_key_with(&self, other: &SitePublic) -> bool {
+        let key = |line: &str| line.splitn(3, '+').nth(2).map(str::to_owned);
+        let same = |own: &str, others: &str| key(own) == key(others);
+        same(&self.batch_key, &other.batch_key)
+            || same(&self.log_key, &other.log_key)
+            || same(&self.cosigner_key, &other.cosigner_key)
+    }
 }
 
 impl VerifierKeys {

@@ -69,7 +69,7 @@
 //!     3 ApplyVersion: u32 apply_version, raised by the leader alone; the highest one counts, from this entry on
 //!     4 NewSite: u32 group_id, bytes8 by, bytes8 site, [32] batch key, [32] log key, [32] cosigner key (all Ed25519),
 //!       [64] signature by the batch key of `by` over "medulla new site v1\n" ‖ the fields before it;
-//!       without effect before apply version 1
+//!       without effect before apply version 1; refused if another site has one of the keys
 //!     anything else (also another version) is kept and ignored until an apply version knows it
 //! ```
 
