@@ -60,7 +60,7 @@ async fn the_next_backup_copies_only_what_is_new() {
     close(ledger).await;
 
     let (data, keys) = (consortium.data(0), consortium.config(0).keys);
-    let stopped = backup_stopped(&data, &keys, &folder, &mut |_, _| ()).unwrap();
+    let stopped = backup_stopped(&data, &keys, None, &folder, &mut |_, _| ()).unwrap();
     assert_eq!((stopped.size, stopped.root), (410, second.root));
     for secret in ["subjects.keys", "master-key.hex"] {
         let found = [data.join(secret), keys.join(secret)].into_iter().find(|path| path.exists()).unwrap();
