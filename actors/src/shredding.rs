@@ -54,7 +54,7 @@ impl Handle {
         }
         let (ledger, index) = (ledger.clone(), done.map(|done| done.index));
         let found = tokio::task::spawn_blocking(move || look(&ledger, tag, index)).await;
-        let found = found.map_err(|error| LedgerError::Storage(error.to_string())).and_then(|found| found);
+        let found = found.map_err(|error| LedgerError::Storage(error.to_string())).flatten();
         let found = found.map_err(|error| match index {
             Some(index) => LedgerError::Unconfirmed(format!(
                 "the shredding is entry {index}, and what is left of the patient cannot be told: {error}"

@@ -24,7 +24,7 @@ fn with_small_files(config: Config) -> Config {
 fn large(n: u64) -> Draft {
     let noise = (0..64).flat_map(|part: u64| {
         let mut hash = [0; 32];
-        let mixed = (n << 8 | part).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let mixed = ((n << 8) | part).wrapping_mul(0x9e37_79b9_7f4a_7c15);
         hash.chunks_mut(8)
             .zip(1..)
             .for_each(|(bytes, by)| bytes.copy_from_slice(&mixed.wrapping_mul(by).to_be_bytes()));

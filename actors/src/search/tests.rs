@@ -120,6 +120,6 @@ async fn a_page_of_one_tag_looks_once_for_each_entry() {
     let found = search.run(&ledger).unwrap();
     assert_eq!(found.entries.len(), wanted);
     let last = found.entries.last().unwrap().index;
-    assert_eq!(found.next, Some((None, if (last + 1) % 5 == 0 { last + 2 } else { last + 1 })));
+    assert_eq!(found.next, Some((None, if (last + 1).is_multiple_of(5) { last + 2 } else { last + 1 })));
     ledger.close().await.unwrap();
 }
