@@ -114,7 +114,7 @@ mod tests {
     #[test]
     fn f1_weighs_what_is_found_against_what_is_said() {
         let margins = [2.0, 1.0, 1.0, 0.0, -1.0];
-        assert_eq!(by_f1(&margins, &[1.0, 1.0, -1.0, -1.0, 1.0]), Some(0.5));
+        assert_eq!(by_f1(&margins, &[1.0, 1.0, -1.0, -1.0, -1.0]), Some(0.5));
         assert_eq!(by_f1(&margins, &[-1.0; 5]), None);
     }
 
