@@ -49,6 +49,9 @@ pub struct Step {
     pub rounds: u32,
 }
 
+/// Its name, and what it does with a message.
+type Reader<'r> = (&'static str, &'r dyn Fn(&Bytes));
+
 /// Each reader on each size for about so long.
 pub fn run(each: Duration, say: impl Fn(&str)) -> anyhow::Result<Report> {
     let feed = Feed {
@@ -57,7 +60,7 @@ pub fn run(each: Duration, say: impl Fn(&str)) -> anyhow::Result<Report> {
         icu_wards: vec!["ICU*".into()],
         ..Feed::default()
     };
-    let readers: [(&'static str, &dyn Fn(&Bytes)); 4] = [
+    let readers: [Reader<'_>; 4] = [
         ("parse", &|bytes| {
             black_box(parse(bytes).map(|message| spans(&message)));
         }),
