@@ -71,6 +71,7 @@ pub struct Place {
     pub data: PathBuf,
     pub keys: PathBuf,
     pub master: Option<MasterKey>,
+    /// After so many days a backup of the key store is refused.
     pub key_backup_days: u32,
 }
 
@@ -149,7 +150,8 @@ fn read_ledger(table: Table, site: Option<&str>) -> Option<Ledger> {
     if let Ok(source) = &source {
         master::check(&table, source);
     }
-    let key_backup_days = read_backup_days(&table);
+    // For its findings: commands beside the site read it in `place`.
+    read_backup_days(&table);
     let initialise = table.flag("initialise").unwrap_or(false);
     let outbox_max_bytes = table.number("outbox_max_bytes", OUTBOX_BYTES).unwrap_or(OUTBOX_BYTES_DEFAULT);
     let takeover = table.text("takeover");
@@ -167,7 +169,6 @@ fn read_ledger(table: Table, site: Option<&str>) -> Option<Ledger> {
         listen: listen?.value,
         keys: keys?.value,
         master: source.ok()?.map(|(master, _)| master),
-        key_backup_days,
         initialise,
         peers: peers.into_iter().collect::<Option<_>>()?,
         takeover: takeover.map(|takeover| takeover.value),

@@ -87,8 +87,6 @@ pub struct Ledger {
     pub keys: PathBuf,
     /// Where the master key is, if not in `keys`.
     pub master: Option<MasterKey>,
-    /// After so many days a backup of the key store is refused.
-    pub key_backup_days: u32,
     /// True at exactly one site of a consortium.
     pub initialise: bool,
     pub peers: Vec<Peer>,
