@@ -79,6 +79,7 @@ pub struct Place {
     pub cold: Option<PathBuf>,
     pub archive_after_days: Option<u64>,
     pub master: Option<MasterKey>,
+    /// After so many days a backup of the key store is refused.
     pub key_backup_days: u32,
 }
 
@@ -161,7 +162,7 @@ fn read_ledger(table: Table, site: Option<&str>) -> Option<Ledger> {
     if let Ok(source) = &source {
         master::check(&table, source);
     }
-    // Commands read it (`place`); here it is checked.
+    // For its findings: commands beside the site read it in `place`.
     read_backup_days(&table);
     let initialise = table.flag("initialise").unwrap_or(false);
     let outbox_max_bytes = table.number("outbox_max_bytes", OUTBOX_BYTES).unwrap_or(OUTBOX_BYTES_DEFAULT);

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::finding::Finding;
-use super::load::load_with;
+use super::load::{load_with, place};
 use super::types::{Ack, Config, FeedKind, OnError, SinkKind};
 
 const RIGHT: &str = r#"
@@ -272,6 +272,12 @@ fn reads_where_keys_are() {
     let config =
         load(&RIGHT.replace("initialise", "takeover = \"c\"\ninitialise"), folder.path()).expect("right");
     assert_eq!(config.ledger.takeover.as_deref(), Some("c"));
+    let days =
+        || place(&folder.path().join("site.toml")).map(|place| place.key_backup_days).expect("a place");
+    assert_eq!(days(), 7);
+    let text = RIGHT.replace("initialise", "key_backup_days = 30\ninitialise");
+    load(&text, folder.path()).expect("right");
+    assert_eq!(days(), 30);
 }
 
 #[test]
