@@ -1,56 +1,76 @@
 //! Who put which entry into the raft log. A term has one leader, so an entry that a member sends while it leads in the
 //! entry's own term is its own; what was passed on from an earlier term may have been changed on the way, and is
-//! nobody's.
+//! nobody's. Neither is what stands at the same place with other bytes.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
 
+use bytes::Bytes;
 use openraft::raft::AppendEntriesRequest;
 
-use crate::raft::{LogId, Types};
+use crate::raft::{Entry, LogId, Payload, Types};
 
-/// Of different leaders; older ones are long applied.
-const RUNS_MAX: usize = 64;
+/// Older ones are long applied.
+const ENTRIES_MAX: usize = 65_536;
+const BYTES_MAX: usize = 32 << 20;
 
 #[derive(Default)]
-pub(crate) struct Authors(Mutex<VecDeque<Run>>);
+pub(crate) struct Authors(Mutex<Known>);
 
-/// Entries that follow one another, of one leader.
-struct Run {
+#[derive(Default)]
+struct Known {
+    sendings: VecDeque<Sending>,
+    entries: usize,
+    bytes: usize,
+}
+
+/// What came together.
+struct Sending {
     site: String,
-    term: u64,
-    first: u64,
-    last: u64,
+    commands: Vec<(LogId, Bytes)>,
+    /// Of all that came with it: the commands are pieces of one buffer, which stays as long as one of them.
+    bytes: usize,
 }
 
 impl Authors {
-    /// `site` has sent these entries, over a connection that is its own.
+    /// `site` has sent these entries, over a connection that is its own and with a vote for itself.
     pub(crate) fn sent(&self, request: &AppendEntriesRequest<Types>, site: &str) {
         let term = request.vote.leader_id.term;
-        let mut own =
-            request.entries.iter().map(|entry| &entry.log_id).filter(|id| id.leader_id.term == term);
-        let Some(first) = own.next().map(|id| id.index) else { return };
-        let last = own.next_back().map_or(first, |id| id.index);
-        let mut runs = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        match runs.back_mut() {
-            Some(run) if run.site == site && run.term == term && first <= run.last + 1 => {
-                run.last = run.last.max(last);
-            }
-            _ => runs.push_back(Run { site: site.to_owned(), term, first, last }),
+        let own = request.entries.iter().filter(|entry| entry.log_id.leader_id.term == term);
+        let commands: Vec<_> =
+            own.filter_map(|entry| command_of(entry).map(|command| (entry.log_id, command.clone()))).collect();
+        if commands.is_empty() {
+            return;
         }
-        if runs.len() > RUNS_MAX {
-            runs.pop_front();
+        let bytes = request.entries.iter().filter_map(command_of).map(Bytes::len).sum();
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        known.entries += commands.len();
+        known.bytes += bytes;
+        known.sendings.push_back(Sending { site: site.to_owned(), commands, bytes });
+        while known.entries > ENTRIES_MAX || known.bytes > BYTES_MAX {
+            let Some(oldest) = known.sendings.pop_front() else { return };
+            known.entries -= oldest.commands.len();
+            known.bytes -= oldest.bytes;
         }
     }
 
-    /// `None`: not known for certain.
-    pub(crate) fn of(&self, id: &LogId) -> Option<String> {
-        let runs = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let sent = |run: &&Run| run.term == id.leader_id.term && (run.first..=run.last).contains(&id.index);
-        let mut senders = runs.iter().filter(sent).map(|run| run.site.as_str());
+    /// Who has sent `command` as this entry. `None`: not known for certain.
+    pub(crate) fn of(&self, id: &LogId, command: &[u8]) -> Option<String> {
+        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let has_sent = |sending: &&Sending| {
+            sending.commands.iter().any(|(sent_as, sent)| sent_as == id && sent.as_ref() == command)
+        };
+        let mut senders = known.sendings.iter().filter(has_sent).map(|sending| sending.site.as_str());
         let site = senders.next()?;
         // Two who both say that they lead in one term: one of them lies.
         senders.all(|other| other == site).then(|| site.to_owned())
+    }
+}
+
+fn command_of(entry: &Entry) -> Option<&Bytes> {
+    match &entry.payload {
+        Payload::Normal(proposal) => Some(&proposal.0),
+        _ => None,
     }
 }
 
@@ -59,29 +79,49 @@ mod tests {
     use openraft::impls::leader_id_std::LeaderId;
 
     use super::*;
-    use crate::raft::{Entry, Payload, Vote, log_id};
+    use crate::raft::{Proposal, Vote, log_id};
+
+    fn send(authors: &Authors, site: &str, term: u64, entries: &[(u64, u64, &Bytes)]) {
+        let entry = |(term, index, command): &(u64, u64, &Bytes)| Entry {
+            log_id: log_id(*term, *index),
+            payload: Payload::Normal(Proposal((*command).clone())),
+        };
+        let vote = Vote { leader_id: LeaderId { term, voted_for: 1 }, committed: true };
+        let entries = entries.iter().map(entry).collect();
+        authors.sent(&AppendEntriesRequest { vote, prev_log_id: None, entries, leader_commit: None }, site);
+    }
 
     #[test]
     fn only_what_a_leader_sends_in_its_own_term_is_its_own() {
         let authors = Authors::default();
-        let send = |site, term, ids: &[(u64, u64)]| {
-            let entry =
-                |(term, index): &(u64, u64)| Entry { log_id: log_id(*term, *index), payload: Payload::Blank };
-            let vote = Vote { leader_id: LeaderId { term, voted_for: 1 }, committed: true };
-            let entries = ids.iter().map(entry).collect();
-            authors
-                .sent(&AppendEntriesRequest { vote, prev_log_id: None, entries, leader_commit: None }, site);
-        };
-        send("a", 2, &[(1, 4), (2, 5), (2, 6)]);
-        send("a", 2, &[(2, 6), (2, 7)]);
-        send("b", 3, &[(2, 7), (3, 8)]);
-        send("b", 3, &[]);
-        send("c", 4, &[(4, 9)]);
-        send("a", 4, &[(4, 9)]);
-        let of = |term, index| authors.of(&log_id(term, index));
-        assert_eq!([of(2, 5), of(2, 7), of(3, 8)], ["a", "a", "b"].map(|site| Some(site.to_owned())));
-        assert_eq!([of(1, 4), of(2, 8), of(3, 7), of(4, 9)], [None, None, None, None]);
-        (5..5 + 2 * RUNS_MAX as u64).for_each(|term| send("a", term, &[(term, 10)]));
-        assert_eq!((of(2, 5), of(69, 10).is_some()), (None, true));
+        let [x, y] = [b"x", b"y"].map(|command| Bytes::from_static(command));
+        send(&authors, "a", 2, &[(1, 4, &x), (2, 5, &x), (2, 6, &x)]);
+        send(&authors, "a", 2, &[(2, 6, &x), (2, 7, &x)]);
+        // Passed on with other bytes by a later leader.
+        send(&authors, "b", 3, &[(2, 7, &y), (3, 8, &x)]);
+        send(&authors, "b", 3, &[]);
+        send(&authors, "c", 4, &[(4, 9, &x), (4, 10, &x)]);
+        send(&authors, "a", 4, &[(4, 9, &x), (4, 10, &y)]);
+        let of = |term, index, command: &Bytes| authors.of(&log_id(term, index), command);
+        let is = |site: &str| Some(site.to_owned());
+        assert_eq!([of(2, 5, &x), of(2, 6, &x), of(2, 7, &x)], [is("a"), is("a"), is("a")]);
+        assert_eq!([of(3, 8, &x), of(4, 10, &x), of(4, 10, &y)], [is("b"), is("c"), is("a")]);
+        assert_eq!([of(1, 4, &x), of(2, 8, &x), of(2, 7, &y), of(4, 9, &x)], [None, None, None, None]);
+    }
+
+    #[test]
+    fn what_is_remembered_is_bounded_by_bytes_and_by_entries() {
+        let authors = Authors::default();
+        let mebibyte = Bytes::from(vec![7; 1 << 20]);
+        (0..40).for_each(|index| send(&authors, "a", 2, &[(1, 0, &mebibyte), (2, index, &Bytes::new())]));
+        let is_known = |index| authors.of(&log_id(2, index), b"").is_some();
+        assert!(!is_known(7) && is_known(8) && is_known(39), "what came with it counts");
+        let authors = Authors::default();
+        send(&authors, "a", 2, &[(2, 0, &mebibyte)]);
+        let empty = Bytes::new();
+        let entries: Vec<_> = (1..=ENTRIES_MAX as u64).map(|index| (2, index, &empty)).collect();
+        send(&authors, "a", 2, &entries);
+        assert_eq!(authors.of(&log_id(2, 0), &mebibyte), None);
+        assert!(authors.of(&log_id(2, ENTRIES_MAX as u64), b"").is_some());
     }
 }

@@ -158,7 +158,7 @@ impl Observer {
     /// Held against whoever led, if that is certain.
     fn forged(&self, entry: &Entry) {
         let (id, Payload::Normal(proposal)) = (&entry.log_id, &entry.payload) else { return };
-        if let Some(leader) = self.authors.of(id) {
+        if let Some(leader) = self.authors.of(id, &proposal.0) {
             let command = sha256(&[&proposal.0]);
             self.suspect(Suspicion::Forged(Forged { leader, term: id.leader_id.term, command }));
         }

@@ -34,7 +34,7 @@ use tokio::time::Instant;
 
 use crate::LedgerError;
 use crate::keys::SiteKeys;
-use crate::network::{Peers, RpcError};
+use crate::network::{Hello, Peers, RpcError};
 use crate::raft::{Member, StoreId, Types};
 use crate::roster::Roster;
 use crate::rules::Rules;
@@ -162,6 +162,15 @@ impl Membership {
     /// Whether this site takes part, as this node, by what is known here.
     pub(crate) fn is_member(&self, site: &str, node: Option<u64>) -> bool {
         self.roster.get().of_site(site).any(|(id, _)| node.is_none_or(|node| node == id))
+    }
+
+    /// Whether the caller is this node, as far as that is known here.
+    pub(crate) fn may_be(&self, caller: &Hello, node: u64) -> bool {
+        let known = self.roster.get();
+        match caller.node {
+            Some(own) => own == node,
+            None => known.index.is_none() || known.of_site(&caller.site).any(|(id, _)| id == node),
+        }
     }
 
     /// Whether this site has a vote, as this node, by what is known here.

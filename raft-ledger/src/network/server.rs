@@ -284,6 +284,11 @@ impl Connection {
 
     async fn append(&mut self, request: Frame) -> Result<(), String> {
         let (session, append) = append::decode(request.body)?;
+        let leader = append.vote.leader_id.voted_for;
+        if !self.served.membership.may_be(&self.caller, leader) {
+            let why = format!("site {} sends entries as another node, {leader}", self.caller.site);
+            return self.answer(request.id, Err(why)).await;
+        }
         self.served.observer.authors.sent(&append, &self.caller.site);
         if self.appends.as_ref().is_none_or(|appends| appends.session != session) {
             self.appends = Some(self.start_appends(session));
