@@ -45,6 +45,13 @@ pub(crate) struct Hello {
     pub(crate) keys: Option<String>,
 }
 
+impl Hello {
+    /// Of a release that knows the requests of [`super::frame::Kind::is_later`], and checks what is forwarded to it.
+    pub(super) fn knows_later_kinds(&self) -> bool {
+        self.opened.is_some()
+    }
+}
+
 /// Why a peer is not let in.
 #[derive(Debug)]
 pub(crate) enum Refused {

@@ -289,7 +289,10 @@ impl Connection {
             let why = format!("site {} sends entries as another node, {leader}", self.caller.site);
             return self.answer(request.id, Err(why)).await;
         }
-        self.served.observer.authors.sent(&append, &self.caller.site);
+        // Former releases propose whatever is forwarded to them.
+        if self.caller.knows_later_kinds() {
+            self.served.observer.authors.sent(&append, &self.caller.site);
+        }
         if self.appends.as_ref().is_none_or(|appends| appends.session != session) {
             self.appends = Some(self.start_appends(session));
         }
