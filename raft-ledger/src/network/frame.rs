@@ -46,6 +46,11 @@ pub(super) enum Kind {
 }
 
 impl Kind {
+    /// The release before 0.3 closes a connection over these.
+    pub(super) fn is_later(self) -> bool {
+        matches!(self, Kind::Testify | Kind::Acknowledged | Kind::Payloads)
+    }
+
     fn from_u8(kind: u8) -> Kind {
         [
             Kind::Hello,

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::StreamExt;
-use tokio::io::{AsyncWriteExt, BufWriter, ReadHalf, WriteHalf};
+use tokio::io::{AsyncWrite, AsyncWriteExt, BufWriter, ReadHalf, WriteHalf};
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, oneshot};
 use tokio_rustls::client::TlsStream;
@@ -68,6 +68,10 @@ pub(super) struct Heard {
 impl Heard {
     pub(super) fn hello(&self, hello: &Hello) {
         *self.lock() = Some(hello.clone());
+    }
+
+    fn knows_later_kinds(&self) -> bool {
+        self.lock().as_ref().is_some_and(Hello::knows_later_kinds)
     }
 
     fn lock(&self) -> MutexGuard<'_, Option<Hello>> {
@@ -275,11 +279,12 @@ impl Line {
     async fn serve(&self, reader: Reader, writer: Writer, requests: &mut mpsc::Receiver<Request>) -> bool {
         let pending = Pending::default();
         let answers = AtomicU64::new(0);
+        let former = (!self.heard.knows_later_kinds()).then_some(self.site.as_str());
         self.heard.connected.store(true, Ordering::Relaxed);
         // Both go on at the same time: a peer that answers is read from even while it takes no more.
         let closed = tokio::select! {
             () = read_answers(&self.site, reader, &pending, &answers) => false,
-            closed = write_requests(writer, &pending, &answers, requests) => closed,
+            closed = write_requests(writer, former, &pending, &answers, requests) => closed,
         };
         self.heard.connected.store(false, Ordering::Relaxed);
         // Dropping the senders tells those who wait that the connection was lost.
@@ -288,9 +293,11 @@ impl Line {
     }
 }
 
-/// Until the connection fails (false) or no handle is left (true).
+/// Until the connection fails (false) or no handle is left (true). `former`: the site, if its release does not know the
+/// later kinds of requests.
 async fn write_requests(
     mut writer: Writer,
+    former: Option<&str>,
     pending: &Pending,
     answers: &AtomicU64,
     requests: &mut mpsc::Receiver<Request>,
@@ -301,8 +308,8 @@ async fn write_requests(
         tokio::select! {
             request = requests.recv() => {
                 let Some(request) = request else { return true };
-                let written = tokio::time::timeout(SILENCE_MAX, write(&mut writer, pending, request, requests));
-                if !matches!(written.await, Ok(Ok(()))) {
+                let written = write(&mut writer, former, pending, request, requests);
+                if !matches!(tokio::time::timeout(SILENCE_MAX, written).await, Ok(Ok(()))) {
                     return false;
                 }
             }
@@ -320,16 +327,26 @@ async fn write_requests(
 
 /// Writes this request and those already waiting, then flushes once.
 async fn write(
-    writer: &mut Writer,
+    writer: &mut (impl AsyncWrite + Unpin),
+    former: Option<&str>,
     pending: &Pending,
     first: Request,
     requests: &mut mpsc::Receiver<Request>,
 ) -> std::io::Result<()> {
     let mut next = Some(first);
     while let Some(request) = next {
-        let id = next_id();
-        pending.lock().insert(id, request.answer);
-        frame::write(writer, &Frame { kind: request.kind, id, body: request.body }).await?;
+        match former.filter(|_| request.kind.is_later()) {
+            // It would close the connection.
+            Some(site) => {
+                let why = "its release does not know that request; run a later one there".to_owned();
+                let _ = request.answer.send(Err(RpcError::Remote { site: site.to_owned(), why }));
+            }
+            None => {
+                let id = next_id();
+                pending.lock().insert(id, request.answer);
+                frame::write(writer, &Frame { kind: request.kind, id, body: request.body }).await?;
+            }
+        }
         next = requests.try_recv().ok();
     }
     writer.flush().await
@@ -354,5 +371,25 @@ async fn read_answers(site: &str, mut reader: Reader, pending: &Pending, answers
             }
         };
         let _ = waiting.send(result);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_former_release_is_not_sent_what_it_would_close_the_connection_over() {
+        for (former, sent) in [(None, 2), (Some("b"), 1)] {
+            let (lane, mut requests) = Lane::new("b");
+            let unknown = lane.send(Kind::Acknowledged, Bytes::new()).await;
+            let _known = lane.send(Kind::Vote, Bytes::new()).await;
+            let (pending, first) = (Pending::default(), requests.recv().await.unwrap());
+            write(&mut tokio::io::sink(), former, &pending, first, &mut requests).await.unwrap();
+            assert_eq!(pending.lock().len(), sent);
+            if former.is_some() {
+                assert!(matches!(unknown.await.unwrap(), Err(RpcError::Remote { .. })));
+            }
+        }
     }
 }
