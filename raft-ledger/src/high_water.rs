@@ -1,6 +1,7 @@
 //! Once a second: how far this site's raft log has reached, and what the others' have acknowledged to whoever leads, is
 //! kept, so that a log which comes back shorter is found out (`store/reached.rs`, `network/acknowledged.rs`).
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -51,18 +52,24 @@ async fn pass_on(identity: &Identity, peers: &Peers) {
 fn note(identity: &Identity, raft: &Raft<Types, StateMachine>) -> Result<bool, LedgerError> {
     let metrics = raft.metrics().borrow_watched().clone();
     let known = identity.roster.get();
-    if metrics.state != openraft::ServerState::Leader || known.is_joint {
+    if known.is_joint || known.index.is_none() {
         return Ok(false);
     }
-    let mut stores = Vec::new();
-    for (node, member) in known.members.iter().filter(|(node, _)| **node != identity.roster.node) {
-        let Some(store) = identity.store_of(member)? else { continue };
-        stores.push(store);
+    let mut stores = BTreeMap::new();
+    for (node, member) in &known.members {
+        let store = if *node == identity.roster.node { Some(identity.store_id) } else { identity.store_of(member)? };
+        stores.extend(store.map(|store| (store, *node)));
+    }
+    // Also where this site only hears it: a leader that lies tells of any.
+    identity.acknowledged.retain(|store| stores.contains_key(store))?;
+    if metrics.state != openraft::ServerState::Leader {
+        return Ok(false);
+    }
+    for (store, node) in stores.iter().filter(|(_, node)| **node != identity.roster.node) {
         let matched = metrics.replication.as_ref().and_then(|all| all.get(node).copied().flatten());
         if let Some(last) = matched {
-            identity.acknowledged.note(&store, metrics.current_term, last, metrics.last_applied)?;
+            identity.acknowledged.note(store, metrics.current_term, last, metrics.last_applied)?;
         }
     }
-    identity.acknowledged.retain(|store| stores.contains(store))?;
     Ok(true)
 }

@@ -16,6 +16,8 @@ use crate::raft::{LogId, StoreId};
 use crate::store::{Reached, SiteDb, reached_in_words};
 
 const KEY: &[u8] = b"acknowledged/";
+/// Of one telling: far beyond the members that there can be.
+const TOLD_MAX: usize = 256;
 
 /// What a process found in its raft log when it opened it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -93,17 +95,26 @@ impl Acknowledged {
         self.lock().marks.iter().map(|(store, mark)| (*store, *mark)).collect()
     }
 
-    /// Whoever leads knows this.
-    pub(super) fn heard(&self, told: &[(StoreId, Mark)]) -> Result<(), LedgerError> {
+    /// Whoever leads says this to a site in `term` that has applied entries up to `applied`. A leader that lies must not
+    /// shut anybody out: nothing is believed beyond what this site knows itself.
+    pub(super) fn heard(
+        &self,
+        told: &[(StoreId, Mark)],
+        term: u64,
+        applied: Option<LogId>,
+    ) -> Result<(), String> {
+        if told.len() > TOLD_MAX {
+            return Err(format!("{} raft logs were told of, and no more than {TOLD_MAX} are heard", told.len()));
+        }
         let marks = &mut self.lock().marks;
-        for (store, heard) in told {
+        for (store, heard) in told.iter().filter(|(_, heard)| heard.term <= term) {
             let before = marks.get(store).copied().unwrap_or_default();
-            let mut mark =
-                if (before.term, before.last) < (heard.term, heard.last) { *heard } else { before };
-            mark.committed = before.committed.max(heard.committed);
+            let heard = Mark { last: heard.last.min(applied), ..*heard };
+            let mut mark = if (before.term, before.last) < (heard.term, heard.last) { heard } else { before };
+            mark.committed = before.committed.max(heard.committed.min(applied));
             if mark != before {
                 marks.insert(*store, mark);
-                self.keep(store, &mark)?;
+                self.keep(store, &mark).map_err(|error| error.to_string())?;
             }
         }
         Ok(())
@@ -195,14 +206,14 @@ mod tests {
         known.admit(&[8; 16], &opened(6, 0, None)).unwrap();
         // Whoever leads says what another process acknowledged, which goes on.
         let other = Acknowledged::open(&Arc::new(SiteDb::open(&dir.path().join("other")).unwrap())).unwrap();
-        other.heard(&known.all()).unwrap();
+        other.heard(&known.all(), 3, Some(log_id(3, 9))).unwrap();
         other.admit(&STORE, &opened(1, 0, None)).unwrap();
         assert!(other.admit(&STORE, &opened(6, 3, Some((2, 8)))).is_err());
         // The next one does, before and after this site has led.
         let next = opened(12, 3, Some((3, 9)));
         other.admit(&STORE, &next).unwrap();
         other.note(&STORE, 4, log_id(4, 20), None).unwrap();
-        other.heard(&known.all()).unwrap();
+        other.heard(&known.all(), 4, Some(log_id(4, 20))).unwrap();
         other.admit(&STORE, &next).unwrap();
         assert!(other.admit(&STORE, &opened(13, 3, Some((3, 9)))).is_err());
         drop(known);
@@ -213,5 +224,22 @@ mod tests {
         known.admit(&STORE, &opened(6, 3, Some((2, 8)))).unwrap();
         drop(known);
         Acknowledged::open(&site_db).unwrap().admit(&STORE, &opened(6, 0, None)).unwrap();
+    }
+    #[test]
+    fn a_leader_that_lies_shuts_nobody_out_that_holds_what_is_applied_here() {
+        let dir = tempfile::tempdir().unwrap();
+        let known =
+            Acknowledged::open(&Arc::new(SiteDb::open(&dir.path().join("sitedb")).unwrap())).unwrap();
+        let lie = |term, index| {
+            let last = Some(log_id(term, index));
+            Mark { process: 9, term, last, committed: last }
+        };
+        known.heard(&[(STORE, lie(4, 9))], 3, Some(log_id(3, 9))).unwrap();
+        assert!(known.all().is_empty(), "of a term that this site has not heard of");
+        known.heard(&[(STORE, lie(3, 1_000))], 3, Some(log_id(3, 9))).unwrap();
+        known.admit(&STORE, &opened(1, 3, Some((3, 9)))).unwrap();
+        assert!(known.admit(&STORE, &opened(2, 3, Some((3, 8)))).is_err());
+        let many: Vec<_> = (0..=TOLD_MAX as u64).map(|_| (STORE, lie(3, 5))).collect();
+        assert!(known.heard(&many, 3, Some(log_id(3, 9))).is_err());
     }
 }

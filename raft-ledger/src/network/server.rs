@@ -416,7 +416,12 @@ fn acknowledged(served: &Served, caller: &Hello, body: &[u8]) -> Result<Bytes, S
         return Err(format!("site {} does not lead, as far as this site knows", caller.site));
     }
     let told: Vec<(StoreId, Mark)> = unpack(body)?;
-    served.acknowledged.heard(&told).map(|()| Bytes::new()).map_err(|error| error.to_string())
+    let (term, applied) = {
+        let metrics = served.raft.metrics();
+        let metrics = metrics.borrow_watched();
+        (metrics.current_term, metrics.last_applied)
+    };
+    served.acknowledged.heard(&told, term, applied).map(|()| Bytes::new())
 }
 
 /// Feeds one append stream to openraft and answers in its order.
