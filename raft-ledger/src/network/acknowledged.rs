@@ -6,7 +6,7 @@
 //! what the same process acknowledged since is more than that and no contradiction. Whoever leads passes on what it
 //! knows, so that the others know it while it is away.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde::{Deserialize, Serialize};
@@ -18,6 +18,8 @@ use crate::store::{Reached, SiteDb, reached_in_words};
 const KEY: &[u8] = b"acknowledged/";
 /// Of one telling: far beyond the members that there can be.
 const TOLD_MAX: usize = 256;
+/// Of one raft log.
+const PROCESSES_MAX: usize = 4;
 
 /// What a process found in its raft log when it opened it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -48,8 +50,9 @@ pub(crate) struct Acknowledged {
 #[derive(Default)]
 struct Known {
     marks: BTreeMap<StoreId, Mark>,
-    /// The process that was let in last.
-    admitted: BTreeMap<StoreId, u64>,
+    /// The processes that were let in, the last one last. A late hello of one that has ended, or only healed its ledger,
+    /// comes after the running one's.
+    admitted: BTreeMap<StoreId, VecDeque<u64>>,
 }
 
 impl Acknowledged {
@@ -79,7 +82,8 @@ impl Acknowledged {
         let before = known.marks.get(store).copied().unwrap_or_default();
         let mut mark = before;
         if (mark.term, mark.last) < (term, Some(last)) {
-            let process = known.admitted.get(store).copied().unwrap_or(before.process);
+            let process = known.admitted.get(store).and_then(VecDeque::back).copied();
+            let process = process.unwrap_or(before.process);
             mark = Mark { process, term, last: Some(last), ..before };
         }
         mark.committed = mark.committed.max(committed.min(Some(last)));
@@ -135,7 +139,8 @@ impl Acknowledged {
     pub(super) fn admit(&self, store: &StoreId, opened: &Opened) -> Result<(), String> {
         let mut known = self.lock();
         let mark = known.marks.get(store).copied().unwrap_or_default();
-        let goes_on = mark.process == opened.process || known.admitted.get(store) == Some(&opened.process);
+        let admitted = known.admitted.entry(*store).or_default();
+        let goes_on = mark.process == opened.process || admitted.contains(&opened.process);
         let has_lost = opened.term < mark.term
             || (opened.term == mark.term && opened.last < mark.last)
             || opened.last < mark.committed;
@@ -148,7 +153,11 @@ impl Acknowledged {
                 reached_in_words(&before)
             ));
         }
-        known.admitted.insert(*store, opened.process);
+        admitted.retain(|process| *process != opened.process);
+        admitted.push_back(opened.process);
+        if admitted.len() > PROCESSES_MAX {
+            admitted.pop_front();
+        }
         Ok(())
     }
 
@@ -199,6 +208,8 @@ mod tests {
             (9, 0, None, false),
             // The same process connects again: it was let in with what it opened.
             (5, 0, None, true),
+            // As does one that a late hello of another seemed to replace.
+            (3, 0, None, true),
         ] {
             let answer = known.admit(&STORE, &opened(process, term, last));
             assert_eq!(answer.is_ok(), is_let_in, "process {process}: {answer:?}");

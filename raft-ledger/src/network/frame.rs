@@ -46,7 +46,7 @@ pub(super) enum Kind {
 }
 
 impl Kind {
-    /// The release before 0.3 closes a connection over these.
+    /// Former releases close a connection over these.
     pub(super) fn is_later(self) -> bool {
         matches!(self, Kind::Testify | Kind::Acknowledged | Kind::Payloads)
     }
