@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use openraft::Raft;
 use openraft::async_runtime::WatchReceiver;
+use tokio::time::MissedTickBehavior;
 
 use crate::LedgerError;
 use crate::network::{Identity, Peers};
@@ -24,6 +25,7 @@ pub(crate) async fn run(
     peers: Peers,
 ) {
     let mut tick = tokio::time::interval(PERIOD);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tick.tick().await;
         let kept = match log.keep_reached().await {
