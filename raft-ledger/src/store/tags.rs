@@ -50,22 +50,26 @@ pub(crate) fn scan(
     let mut newest = Vec::new();
     // Before the table: what moves into it meanwhile is then met twice instead of never.
     db.scan(Family::Meta, &list_key(0), &list_key(u64::MAX), |_, list| {
-        newest.extend(list.as_chunks().0.iter().filter(|key| (first..end).contains(*key)).copied());
+        for key in list.as_chunks().0.iter().filter(|key| (first..end).contains(*key)) {
+            newest.push(index_of_key(key)?);
+        }
         Ok(true)
     })?;
-    let (mut next, mut goes_on) = (from, true);
+    newest.sort_unstable();
+    newest.dedup();
+    let (mut newest, mut goes_on) = (newest.into_iter().peekable(), true);
+    // A former release that ran in between has put its tags into the table, which are later than those in the lists.
     db.scan(Family::ByTag, &first, &end, |key, _| {
         let index = index_of_key(key)?;
-        next = index + 1;
-        goes_on = visit(index)?;
+        while let Some(before) = newest.next_if(|listed| goes_on && *listed < index) {
+            goes_on = visit(before)?;
+        }
+        newest.next_if_eq(&index);
+        goes_on = goes_on && visit(index)?;
         Ok(goes_on)
     })?;
-    for key in newest {
-        let index = index_of_key(&key)?;
-        if goes_on && index >= next {
-            next = index + 1;
-            goes_on = visit(index)?;
-        }
+    while let Some(index) = newest.next_if(|_| goes_on) {
+        goes_on = visit(index)?;
     }
     Ok(())
 }
@@ -128,6 +132,18 @@ mod tests {
             }
             assert!(found(&db, 3, (0, u64::MAX), usize::MAX).is_empty());
         }
+    }
+
+    #[test]
+    fn tags_that_a_former_release_put_into_the_table_hide_none_in_the_lists() {
+        let (_dir, db, _) = grown(&[9, 3]);
+        let mut out = WriteBatch::default();
+        for index in [10, 12, 13] {
+            db.put(&mut out, Family::ByTag, &tag_key(&[1; 16], index), &[]).unwrap();
+        }
+        db.write(out).unwrap();
+        assert_eq!(found(&db, 1, (0, u64::MAX), usize::MAX), (0..14).collect::<Vec<_>>());
+        assert_eq!(found(&db, 1, (0, u64::MAX), 11), (0..11).collect::<Vec<_>>());
     }
 
     #[test]
