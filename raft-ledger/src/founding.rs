@@ -47,6 +47,15 @@ pub(crate) fn founders(config: &Config, keys: &SiteKeys) -> Result<BTreeMap<u64,
     Ok(members)
 }
 
+/// The founders and the later sites among the peers, whose nodes only the ledger tells: whoever asks them while it heals
+/// goes by their names.
+pub(crate) fn configured(config: &Config, founders: &BTreeMap<u64, Member>) -> BTreeMap<u64, Member> {
+    let is_founder = |name: &str| founders.values().any(|member| member.name == name);
+    let later = config.peers.iter().filter(|peer| peer.name != config.site && !is_founder(&peer.name));
+    let later = (0..).zip(later).map(|(n, peer)| (u64::MAX - n, Member::founder(&peer.name)));
+    founders.iter().map(|(node, member)| (*node, member.clone())).chain(later).collect()
+}
+
 /// Whether the ledger comes from a consortium that has lived. The first entry of one that goes on from a backup
 /// (`backup/restore.rs`) stands alone: its sites are founders.
 fn has_members(applied: &Applied) -> bool {
@@ -124,5 +133,23 @@ pub(crate) fn contacts(config: &Config, tls: &Tls, identity: &Arc<Identity>) -> 
         probe: Box::new(probe),
         store_of: Box::new(store_of),
         address_of: Box::new(address_of(config)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::PeerConfig;
+
+    #[test]
+    fn a_site_that_heals_asks_later_sites_too() {
+        let mut config = Config::new("a", "data", "keys");
+        let peer = |name: &&str| PeerConfig { name: (*name).to_owned(), address: String::new() };
+        config.peers = ["b", "d", "e"].iter().map(peer).collect();
+        let founders = BTreeMap::from([(0, Member::founder("a")), (1, Member::founder("b"))]);
+        let all = configured(&config, &founders);
+        let names: Vec<_> = all.values().map(|member| member.name.as_str()).collect();
+        assert_eq!(names, ["a", "b", "e", "d"]);
+        assert!(founders.keys().all(|node| all.contains_key(node)));
     }
 }

@@ -13,7 +13,7 @@ use crate::call::{InFlight, places, weigh};
 use crate::cold::Archivist;
 use crate::config::Config;
 use crate::cosign::{Blame, Cosigner, Newest, Rounds};
-use crate::founding::{address_of, contacts, founders, own_node, tell_unknown};
+use crate::founding::{address_of, configured, contacts, founders, own_node, tell_unknown};
 use crate::keys::{IndexKey, SiteKeys};
 use crate::keystore::{KeyStore, STORE_FILE};
 use crate::membership::{self, Membership};
@@ -114,11 +114,11 @@ impl Ledger {
         let newest = Arc::new(Newest::open(site_db.clone(), &keys)?);
         let (tls, tasks) = (Tls::new(&keys)?, Tasks::default());
         let peers = || {
-            // Before the ledger is there the founders are all that is known of the members.
+            // Before the ledger is there the configuration is all that is known of the members.
             let node = own_node(&log, &founders, &config.site, None)?;
             let identity = Identity::healing(&config.site, &site_db, &log, node, &rules)?;
             let peers = Network::new(address_of(&config), &tls, &identity, &tasks).peers();
-            peers.keep(&founders);
+            peers.keep(&configured(&config, &founders));
             Ok((peers, identity.standing.clone()))
         };
         let store = heal::open_ledger(&config, &log, newest.get(), peers, healing).await?;
