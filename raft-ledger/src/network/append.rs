@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::client::{StreamItem, as_openraft};
 use super::frame::{Kind, unpack};
 use super::lane::{Lane, RpcError};
-use crate::raft::{LogId, Types, Vote};
+use crate::raft::{Entry, LogId, Types, Vote};
 use crate::store::{decode_entry, encode_entry_into, entry_len_hint};
 
 const UNDER_WAY_MAX: usize = 16;
@@ -58,9 +58,16 @@ pub(super) fn decode(mut bytes: Bytes) -> Result<(u64, AppendEntriesRequest<Type
     let session = bytes.get_u64();
     let header: Header = unpack(&part(&mut bytes)?)?;
     // An entry takes more than 16 bytes: what is reserved is bounded by what is there.
-    let mut entries = Vec::with_capacity((header.entries as usize).min(bytes.len() / 16));
+    let mut entries: Vec<Entry> = Vec::with_capacity((header.entries as usize).min(bytes.len() / 16));
+    let mut next = header.prev_log_id.map_or(Some(0), |prev| prev.index.checked_add(1));
     for _ in 0..header.entries {
-        entries.push(decode_entry(part(&mut bytes)?)?);
+        let entry = decode_entry(part(&mut bytes)?)?;
+        // Consensus takes it for granted, and stops for good where it is not so.
+        if Some(entry.log_id.index) != next {
+            return Err(format!("entry {} of an append does not follow the one before", entry.log_id.index));
+        }
+        next = entry.log_id.index.checked_add(1);
+        entries.push(entry);
     }
     let Header { vote, prev_log_id, leader_commit, .. } = header;
     Ok((session, AppendEntriesRequest { vote, prev_log_id, entries, leader_commit }))
@@ -173,7 +180,7 @@ where
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::raft::{Entry, Payload, Proposal, log_id};
+    use crate::raft::{Payload, Proposal, log_id};
     use openraft::impls::leader_id_std::LeaderId;
 
     #[test]
@@ -193,6 +200,14 @@ mod tests {
         assert_eq!(session, 9);
         assert_eq!(format!("{back:?}"), format!("{request:?}"));
         assert_eq!(back.entries, request.entries);
+        let read = |prev_log_id, entries| {
+            let other = AppendEntriesRequest::<Types> { prev_log_id, entries, ..request.clone() };
+            decode(encode(9, &other).unwrap())
+        };
+        assert!(read(None, vec![entry(0), entry(1)]).is_ok());
+        assert!(read(None, vec![entry(1)]).is_err());
+        assert!(read(Some(log_id(1, 4)), vec![entry(5), entry(7)]).is_err());
+        assert!(read(Some(log_id(1, u64::MAX)), vec![entry(0)]).is_err());
         for len in 0..bytes.len() {
             assert!(decode(bytes.slice(..len)).is_err(), "{len} bytes of an append were read");
         }

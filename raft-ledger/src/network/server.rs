@@ -26,7 +26,7 @@ use crate::cosign::{self, Cosigner};
 use crate::membership::{Membership, Request};
 use crate::observer::Observer;
 use crate::partner;
-use crate::raft::{Proposal, StoreId, Types};
+use crate::raft::{LogId, Proposal, StoreId, Types, Vote};
 use crate::read_index::read_index;
 use crate::record::{Command, SiteName};
 use crate::seal::Sealer;
@@ -343,6 +343,8 @@ impl Connection {
             let installed = async {
                 let checked = blocking::run(move || incoming.finish()).await.map_err(|e| e.to_string())?;
                 let (vote, snapshot) = checked?;
+                let applied = raft.metrics().borrow_watched().last_applied;
+                may_follow(snapshot.meta.last_log_id.as_ref(), &vote, applied.as_ref())?;
                 let snapshot = SnapshotOf { meta: snapshot.meta.clone(), snapshot };
                 let installed = raft.install_full_snapshot(vote, snapshot).await;
                 installed.map_err(|e| e.to_string()).and_then(|response| pack(&response))
@@ -360,6 +362,22 @@ impl Connection {
     ) -> Result<T, String> {
         let work = async { blocking::run(work).await.map_err(|e| e.to_string())? };
         while_busy(&self.answers, work).await
+    }
+}
+
+/// Whether a snapshot up to `last` can come from a leader with this vote to a site that has `applied` so much: consensus
+/// takes it for granted, and stops for good where it is not so.
+fn may_follow(last: Option<&LogId>, vote: &Vote, applied: Option<&LogId>) -> Result<(), String> {
+    let Some(last) = last else { return Ok(()) };
+    if last.leader_id.term > vote.leader_id.term {
+        return Err(format!("the snapshot ends in term {}, later than its leader's", last.leader_id.term));
+    }
+    match applied {
+        Some(applied) if last > applied && last.index <= applied.index => Err(format!(
+            "the snapshot ends with entry {} of term {}, and this site has applied entry {} of term {}",
+            last.index, last.leader_id.term, applied.index, applied.leader_id.term
+        )),
+        _ => Ok(()),
     }
 }
 
@@ -451,5 +469,31 @@ async fn run_appends(
         if send(&answers, id, body).await.is_err() {
             return;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use openraft::impls::leader_id_std::LeaderId;
+
+    use super::*;
+    use crate::raft::log_id;
+
+    #[test]
+    fn a_snapshot_that_consensus_would_stop_over_is_refused() {
+        let vote = Vote { leader_id: LeaderId { term: 3, voted_for: 1 }, committed: true };
+        let applied = log_id(2, 10);
+        for (last, is_taken) in [
+            (log_id(3, 11), true),
+            (log_id(2, 10), true),
+            // It brings nothing new.
+            (log_id(1, 4), true),
+            (log_id(4, 11), false),
+            (log_id(3, 10), false),
+            (log_id(3, 9), false),
+        ] {
+            assert_eq!(may_follow(Some(&last), &vote, Some(&applied)).is_ok(), is_taken, "{last}");
+        }
+        assert!(may_follow(Some(&log_id(3, 1)), &vote, None).is_ok() && may_follow(None, &vote, None).is_ok());
     }
 }
