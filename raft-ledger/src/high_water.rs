@@ -14,6 +14,7 @@ use crate::network::{Identity, Peers};
 use crate::raft::Types;
 use crate::store::LogStore;
 use crate::store::state_machine::StateMachine;
+use crate::tasks::Tasks;
 
 const PERIOD: Duration = Duration::from_secs(1);
 
@@ -23,12 +24,13 @@ pub(crate) async fn run(
     identity: Arc<Identity>,
     raft: Raft<Types, StateMachine>,
     peers: Peers,
+    tasks: Tasks,
 ) {
     let mut tick = tokio::time::interval(PERIOD);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tick.tick().await;
-        let kept = match log.keep_reached().await {
+        let kept = match log.keep_reached(&tasks).await {
             Ok(()) => note(&identity, &raft),
             Err(error) => Err(error),
         };

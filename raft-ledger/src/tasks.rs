@@ -3,6 +3,8 @@
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::blocking;
+
 #[derive(Clone, Default)]
 pub(crate) struct Tasks {
     tracker: TaskTracker,
@@ -26,7 +28,13 @@ impl Tasks {
         &self,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Option<T> {
-        self.tracker.spawn_blocking(work).await.ok()
+        let running = self.tracker.token();
+        let work = move || {
+            let done = work();
+            drop(running);
+            done
+        };
+        blocking::run(work).await.ok()
     }
 
     pub(crate) async fn stop(&self) {

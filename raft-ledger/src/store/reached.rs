@@ -9,6 +9,7 @@ use super::files;
 use super::log_store::LogStore;
 use crate::LedgerError;
 use crate::raft::{LogId, StoreId, log_id};
+use crate::tasks::Tasks;
 
 /// One site's votes and entries up to a moment. Both only grow, but for an end that a later leader replaces.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,7 +98,7 @@ impl LogStore {
     }
 
     /// Keeps how far the log has reached, once that is on the disk.
-    pub(crate) async fn keep_reached(&self) -> Result<(), LedgerError> {
+    pub(crate) async fn keep_reached(&self, tasks: &Tasks) -> Result<(), LedgerError> {
         let store = self.store_id()?;
         let cuts = self.inner.state().cuts;
         let reached = self.reached(None);
@@ -107,13 +108,14 @@ impl LogStore {
         let io = |source| LedgerError::Io { path: self.inner.high_water.path.display().to_string(), source };
         self.inner.synced().await.map_err(io)?;
         let log = self.inner.clone();
-        let written = crate::blocking::run(move || {
+        // Waited for: who closes the log may open it again.
+        let written = tasks.blocking(move || {
             let mut kept = log.high_water.lock();
             // An end that was replaced meanwhile is reached no more.
             let is_there = log.state().cuts == cuts;
             if is_there { log.high_water.write(&mut kept, store, reached) } else { Ok(()) }
         });
-        written.await.map_err(|error| LedgerError::Storage(error.to_string()))?.map_err(io)
+        written.await.map_or(Ok(()), |written| written.map_err(io))
     }
 }
 
@@ -182,7 +184,7 @@ mod tests {
         log.put_for_test(5, 4..6);
         drop(log);
         let log = LogStore::open(&raftdb).unwrap();
-        log.keep_reached().await.unwrap();
+        log.keep_reached(&Tasks::default()).await.unwrap();
         log.check_reached(None).unwrap();
         // A later leader has other entries from 5 on: a crash before they come finds the file lowered.
         log.cut_for_test(Some(log_id(5, 4))).await;
