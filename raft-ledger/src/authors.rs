@@ -37,8 +37,9 @@ impl Authors {
     pub(crate) fn sent(&self, request: &AppendEntriesRequest<Types>, site: &str) {
         let term = request.vote.leader_id.term;
         let own = request.entries.iter().filter(|entry| entry.log_id.leader_id.term == term);
-        let commands: Vec<_> =
-            own.filter_map(|entry| command_of(entry).map(|command| (entry.log_id, command.clone()))).collect();
+        let commands: Vec<_> = own
+            .filter_map(|entry| command_of(entry).map(|command| (entry.log_id, command.clone())))
+            .collect();
         if commands.is_empty() {
             return;
         }

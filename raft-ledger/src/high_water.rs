@@ -61,7 +61,11 @@ fn note(identity: &Identity, raft: &Raft<Types, StateMachine>) -> Result<bool, L
     }
     let mut stores = BTreeMap::new();
     for (node, member) in &known.members {
-        let store = if *node == identity.roster.node { Some(identity.store_id) } else { identity.store_of(member)? };
+        let store = if *node == identity.roster.node {
+            Some(identity.store_id)
+        } else {
+            identity.store_of(member)?
+        };
         stores.extend(store.map(|store| (store, *node)));
     }
     // Also where this site only hears it: a leader that lies tells of any.

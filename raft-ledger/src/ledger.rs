@@ -166,7 +166,13 @@ impl Ledger {
             contacts,
         );
         let membership = Arc::new(membership);
-        tasks.spawn(high_water::run(log.clone(), identity.clone(), raft.clone(), peers.clone(), tasks.clone()));
+        tasks.spawn(high_water::run(
+            log.clone(),
+            identity.clone(),
+            raft.clone(),
+            peers.clone(),
+            tasks.clone(),
+        ));
         if !config.listen.is_empty() {
             let listener = tokio::net::TcpListener::bind(&config.listen).await;
             let listener =

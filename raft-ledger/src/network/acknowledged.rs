@@ -108,7 +108,10 @@ impl Acknowledged {
         applied: Option<LogId>,
     ) -> Result<(), String> {
         if told.len() > TOLD_MAX {
-            return Err(format!("{} raft logs were told of, and no more than {TOLD_MAX} are heard", told.len()));
+            return Err(format!(
+                "{} raft logs were told of, and no more than {TOLD_MAX} are heard",
+                told.len()
+            ));
         }
         let marks = &mut self.lock().marks;
         for (store, heard) in told.iter().filter(|(_, heard)| heard.term <= term) {
@@ -239,8 +242,7 @@ mod tests {
     #[test]
     fn a_leader_that_lies_shuts_nobody_out_that_holds_what_is_applied_here() {
         let dir = tempfile::tempdir().unwrap();
-        let known =
-            Acknowledged::open(&Arc::new(SiteDb::open(&dir.path().join("sitedb")).unwrap())).unwrap();
+        let known = Acknowledged::open(&Arc::new(SiteDb::open(&dir.path().join("sitedb")).unwrap())).unwrap();
         let lie = |term, index| {
             let last = Some(log_id(term, index));
             Mark { process: 9, term, last, committed: last }

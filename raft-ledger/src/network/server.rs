@@ -492,8 +492,10 @@ mod tests {
             (log_id(3, 10), false),
             (log_id(3, 9), false),
         ] {
-            assert_eq!(may_follow(Some(&last), &vote, Some(&applied)).is_ok(), is_taken, "{last}");
+            assert_eq!(may_follow(Some(&last), &vote, Some(&applied)).is_ok(), is_taken, "{last:?}");
         }
-        assert!(may_follow(Some(&log_id(3, 1)), &vote, None).is_ok() && may_follow(None, &vote, None).is_ok());
+        assert!(
+            may_follow(Some(&log_id(3, 1)), &vote, None).is_ok() && may_follow(None, &vote, None).is_ok()
+        );
     }
 }

@@ -211,7 +211,13 @@ impl Site {
             peers: peers.clone(),
         };
         tasks.spawn(rounds.run());
-        tasks.spawn(high_water::run(log.clone(), identity.clone(), raft.clone(), peers.clone(), tasks.clone()));
+        tasks.spawn(high_water::run(
+            log.clone(),
+            identity.clone(),
+            raft.clone(),
+            peers.clone(),
+            tasks.clone(),
+        ));
         let space_low = Arc::new(AtomicBool::new(false));
         tasks.spawn(housekeeping::run(
             self.config.clone(),

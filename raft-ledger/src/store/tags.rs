@@ -50,7 +50,8 @@ pub(crate) fn scan(
     let mut newest = Vec::new();
     // Before the table: what moves into it meanwhile is then met twice instead of never.
     db.scan(Family::Meta, &list_key(0), &list_key(u64::MAX), |_, list| {
-        for key in list.as_chunks().0.iter().filter(|key| (first..end).contains(*key)) {
+        let keys: &[TagKey] = list.as_chunks().0;
+        for key in keys.iter().filter(|key| (first..end).contains(*key)) {
             newest.push(index_of_key(key)?);
         }
         Ok(true)
