@@ -353,6 +353,10 @@ fn nothing_is_sealed_with_a_key_that_too_few_hold() {
     assert_eq!(store.count_pending(), 3, "held in another one's stead, it is not where it belongs");
     store.astray(&[one, [77; 16]]);
     assert!(store.ready(&of).is_some() && store.count_pending() == 4);
+    store.doubt();
+    assert!(store.ready(&of[..1]).is_none() && store.ready(&of[1..]).is_none() && store.count_pending() == 4);
+    store.kept(&both.iter().map(|key| key.id).collect::<Vec<_>>(), false);
+    assert!(store.ready(&of).is_some());
     store.retire(&of[..1]).unwrap();
     assert!(store.ready(&of).is_none());
     store.ensure(&of).unwrap();

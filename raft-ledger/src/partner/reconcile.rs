@@ -2,6 +2,7 @@
 //! same say so in 24 bytes; only where they differ are ids compared.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
@@ -52,6 +53,9 @@ impl Partner {
 
     async fn round(&self, holders: &Holders, compared: &mut Compared) -> Result<(), Unsettled> {
         let store = self.sealer.key_store();
+        if self.wanted.swap(holders.wanted, Ordering::Relaxed) < holders.wanted {
+            store.doubt();
+        }
         let mut settled: BTreeSet<KeyId> = store.pending().into_iter().collect();
         let (mut complete, mut others, mut failed) = (BTreeSet::new(), Vec::new(), None);
         let is_chosen = |node: u64| holders.chosen().iter().any(|(chosen, _)| *chosen == node);
