@@ -147,17 +147,19 @@ impl Partner {
 
     async fn list(&self, node: u64, peer: &Peer, after: Option<KeyId>) -> Result<Vec<KeyId>, Unsettled> {
         let answer = self.ask(node, peer, Request::List(after)).await?;
-        Ok(decode_ids(&answer).ok_or_else(|| unreadable(peer))?)
+        let ids = decode_ids(&answer).filter(|ids| advances(ids, after));
+        Ok(ids.ok_or_else(|| unreadable(peer))?)
     }
 
     /// Keys that the other site holds and this one has lost.
     async fn take_back(&self, node: u64, peer: &Peer, ids: &[KeyId]) -> Result<(), Unsettled> {
-        let lost: Vec<KeyId> = ids.iter().filter(|id| self.sealer.has_lost(id)).copied().collect();
+        let mut lost: BTreeSet<KeyId> = ids.iter().filter(|id| self.sealer.has_lost(id)).copied().collect();
         if lost.is_empty() {
             return Ok(());
         }
-        let answer = self.ask(node, peer, Request::Give(lost)).await?;
-        let keys = decode_keys(&answer).ok_or_else(|| unreadable(peer))?;
+        let answer = self.ask(node, peer, Request::Give(lost.iter().copied().collect())).await?;
+        let mut keys = decode_keys(&answer).ok_or_else(|| unreadable(peer))?;
+        keys.retain(|key| lost.remove(&key.id));
         tracing::info!(keys = keys.len(), from = %peer.name, "this site takes back keys that it has lost");
         let sealer = self.sealer.clone();
         Ok(blocking::attempt(move || sealer.adopt(keys)).await?)
@@ -181,5 +183,24 @@ impl Partner {
                 return Ok(());
             }
         }
+    }
+}
+
+/// In order and behind `after`: whoever asks for what comes next comes to an end.
+fn advances(ids: &[KeyId], after: Option<KeyId>) -> bool {
+    ids.is_sorted_by(|one, next| one < next) && ids.first().is_none_or(|first| after.is_none_or(|after| *first > after))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_that_does_not_advance_is_refused() {
+        let [one, two, three] = [1, 2, 3].map(|n| [n; 16]);
+        assert!(advances(&[], None) && advances(&[], Some(two)) && advances(&[one, three], None));
+        assert!(advances(&[three], Some(two)));
+        assert!(!advances(&[two], Some(two)) && !advances(&[one, three], Some(two)));
+        assert!(!advances(&[two, one], None) && !advances(&[one, one], None));
     }
 }
