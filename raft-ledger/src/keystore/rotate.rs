@@ -5,11 +5,11 @@
 
 use std::path::Path;
 
-use super::{KeyStore, Pen};
 use super::backup::{self, Head};
 use super::disk::{self, KeyFile};
 use super::file::{Record, Role, belongs_to};
 use super::rewrite::{self, rewrite, whole};
+use super::{KeyStore, Pen};
 use crate::keys::{MasterKey, Secret};
 use crate::random;
 use crate::record::SiteName;

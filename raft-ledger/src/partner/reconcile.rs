@@ -188,7 +188,8 @@ impl Partner {
 
 /// In order and behind `after`: whoever asks for what comes next comes to an end.
 fn advances(ids: &[KeyId], after: Option<KeyId>) -> bool {
-    ids.is_sorted_by(|one, next| one < next) && ids.first().is_none_or(|first| after.is_none_or(|after| *first > after))
+    ids.is_sorted_by(|one, next| one < next)
+        && ids.first().is_none_or(|first| after.is_none_or(|after| *first > after))
 }
 
 #[cfg(test)]

@@ -61,6 +61,7 @@ impl Proposer {
         let mut unanswered: Option<Answer> = None;
         loop {
             tick.tick().await;
+            leads_since = self.raft.is_leader().then(|| leads_since.unwrap_or_else(Instant::now));
             // Without a quorum each further one would wait with the writer as well, and be an entry later.
             if let Some(answer) = &mut unanswered {
                 match answer.try_recv() {
@@ -68,7 +69,6 @@ impl Proposer {
                     Ok(_) | Err(oneshot::error::TryRecvError::Closed) => unanswered = None,
                 }
             }
-            leads_since = self.raft.is_leader().then(|| leads_since.unwrap_or_else(Instant::now));
             let Some(leases) = self.leases().await else { continue };
             if let Some(here) = self.here(&leases) {
                 self.say(&here, &mut unanswered).await;
