@@ -38,15 +38,15 @@ impl Ledger {
     ) -> Result<Option<Shredded>, LedgerError> {
         let _alone = self.inner.shredding.lock().await;
         if self.inner.sealer.keys_of(subjects).is_empty() {
-            let sealer = self.inner.sealer.clone();
-            return blocking::attempt(move || sealer.settle()).await.map(|()| None).map_err(still_on_disk);
+            return self.nothing_left().await;
         }
         // For a quorum to take what the outbox holds, and then as long for the entry.
         let wait = self.inner.config.append_wait;
         let committed = tokio::time::timeout(wait, self.outbox().all_committed()).await;
         committed.map_err(|_| unavailable("the outbox did not drain", wait))?;
         let ordered = tokio::time::timeout(HOLD_MAX, self.order_shred(subjects, tags, by)).await;
-        let (keys, commit) = ordered.map_err(|_| unavailable("the outbox did not drain", HOLD_MAX))??;
+        let ordered = ordered.map_err(|_| unavailable("the outbox did not drain", HOLD_MAX))??;
+        let Some((keys, commit)) = ordered else { return self.nothing_left().await };
         let outcomes = commit.await.map_err(|error| unconfirmed(&error))?;
         let index = outcomes.first().map(|outcome| outcome.index);
         let index = index.ok_or_else(|| unconfirmed(&AppendError::Closed))?;
@@ -56,16 +56,24 @@ impl Ledger {
         obeyed.map(|()| Some(Shredded { index, keys })).map_err(still_on_disk)
     }
 
-    /// The entry on its way, with how many keys it names. What is put into the outbox from now on comes after it.
+    async fn nothing_left(&self) -> Result<Option<Shredded>, LedgerError> {
+        let sealer = self.inner.sealer.clone();
+        blocking::attempt(move || sealer.settle()).await.map(|()| None).map_err(still_on_disk)
+    }
+
+    /// The entry on its way, with how many keys it names; `None`: an earlier asking was obeyed meanwhile. What is put into the outbox from now on comes after it.
     async fn order_shred(
         &self,
         subjects: &[Subject],
         tags: Vec<Tag>,
         by: &str,
-    ) -> Result<(usize, impl Future<Output = Result<Vec<Outcome>, AppendError>>), LedgerError> {
+    ) -> Result<Option<(usize, impl Future<Output = Result<Vec<Outcome>, AppendError>>)>, LedgerError> {
         let _held = self.outbox().emptied().await.map_err(refused)?;
         let (sealer, of) = (self.inner.sealer.clone(), subjects.to_vec());
         let keys = blocking::attempt(move || sealer.retire(&of)).await?;
+        if keys.is_empty() {
+            return Ok(None);
+        }
         if keys.len() > MAX_SHRED_KEYS {
             let text = format!("{} keys at once; shred fewer than {MAX_SHRED_KEYS}", keys.len());
             return Err(LedgerError::Config(text));
@@ -75,7 +83,7 @@ impl Ledger {
         let draft = self.draft(subjects, Shred { keys, by }, tags);
         loop {
             match self.submit_own(vec![draft.clone()]) {
-                Ok(commit) => return Ok((count, commit)),
+                Ok(commit) => return Ok(Some((count, commit))),
                 Err(AppendError::Pushback { .. }) => tokio::time::sleep(PUSHBACK_PAUSE).await,
                 Err(error) => return Err(refused(error)),
             }

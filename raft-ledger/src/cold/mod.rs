@@ -67,15 +67,13 @@ struct Lost {
 impl Cold {
     /// In `dir`, which the operator has made, or else beside the databases in `data`.
     pub(crate) fn open(dir: Option<&Path>, data: &Path) -> Arc<Cold> {
-        let cold = Cold {
+        Arc::new(Cold {
             dir: dir.map_or_else(|| data.join("cold"), Path::to_owned),
             is_own: dir.is_none(),
             lost: Mutex::default(),
             told: Notify::new(),
             pen: Mutex::default(),
-        };
-        cold.tidy();
-        Arc::new(cold)
+        })
     }
 
     pub(crate) fn path(&self, row: &Row) -> PathBuf {
@@ -182,8 +180,9 @@ impl Cold {
         files::sync_dir(&self.dir).map_err(|e| io(&self.dir, e))
     }
 
-    /// Removes what a crash has left half written.
-    fn tidy(&self) {
+    /// Removes what a crash has left half written. Only for who has the ledger's database open: another process may be
+    /// writing just now.
+    pub(crate) fn tidy(&self) {
         for path in files::entries(&self.dir).unwrap_or_default() {
             if path.to_string_lossy().ends_with(PART)
                 && let Err(error) = files::remove_file(&path)

@@ -6,12 +6,13 @@ use rcgen::{Issuer, KeyPair};
 use zeroize::Zeroizing;
 
 use super::init::{KeyDir, NewKeys, check_name, random_hex, site_certificate, sync};
-use super::load::Files;
+use super::load::{Files, certificate_names};
 use super::public::Consortium;
 use crate::types::LedgerError;
 
 /// Public keys of a site that is not in `public.json`: verifier keys, one a line.
 pub(super) const SITE_KEYS: &str = "site-keys.txt";
+const CERTIFICATE: &str = "tls-cert.pem";
 
 /// Makes `dir/<site>` for a further site of the consortium whose authority is `dir/consortium`. `index_key`: the file that
 /// all sites share, from any site's folder. Returns the new folder, and the file in it that the others must be given.
@@ -31,6 +32,15 @@ pub fn join(dir: &Path, site: &str, host: &str, index_key: &Path) -> Result<(Pat
     if consortium.sites.iter().any(|known| known.name == host) {
         return taken(format!("host {host} is the name of another site"));
     }
+    for names in names_given(dir)? {
+        // A certificate that named two sites could speak for both.
+        if names.iter().any(|name| name == site) {
+            return taken(format!("{site} is a name in another site's certificate"));
+        }
+        if names.first().is_some_and(|known| known == host) {
+            return taken(format!("host {host} is the name of another site"));
+        }
+    }
     if dir.join(site).exists() {
         return taken(format!("{} exists", dir.join(site).display()));
     }
@@ -46,7 +56,7 @@ pub fn join(dir: &Path, site: &str, host: &str, index_key: &Path) -> Result<(Pat
     let (cert, key) = site_certificate(&name, host, &issuer).map_err(|e| bad(&e))?;
     let made = KeyDir::create(dir.join(site))?;
     made.write("ca-cert.pem", ca_cert.as_bytes(), false)?;
-    made.write("tls-cert.pem", cert.as_bytes(), false)?;
+    made.write(CERTIFICATE, cert.as_bytes(), false)?;
     made.write("tls-key.pem", key.as_bytes(), true)?;
     keys.write(&made)?;
     made.write("index-key.hex", index_key.as_bytes(), true)?;
@@ -59,4 +69,25 @@ pub fn join(dir: &Path, site: &str, host: &str, index_key: &Path) -> Result<(Pat
     sync(dir)?;
     let file = made.0.join(SITE_KEYS);
     Ok((made.0, file))
+}
+
+/// Of every site whose folder lies in `dir`, founder or not: its name, then what else its certificate names.
+fn names_given(dir: &Path) -> Result<Vec<Vec<String>>, LedgerError> {
+    let io = |source| LedgerError::Io { path: dir.display().to_string(), source };
+    let mut given = Vec::new();
+    for entry in std::fs::read_dir(dir).map_err(io)? {
+        let folder = entry.map_err(io)?;
+        if !folder.path().join(CERTIFICATE).exists() {
+            continue;
+        }
+        let certificate = Files(&folder.path()).certificate(CERTIFICATE)?;
+        let bad = || {
+            let path = folder.path().join(CERTIFICATE);
+            LedgerError::Keys(format!("{} is no certificate that can be read; put it back", path.display()))
+        };
+        let mut names = vec![folder.file_name().to_string_lossy().into_owned()];
+        names.extend(certificate_names(&certificate).ok_or_else(bad)?);
+        given.push(names);
+    }
+    Ok(given)
 }

@@ -207,7 +207,7 @@ impl Files<'_> {
             .ok_or_else(|| self.bad(name, "is no C2SP note signer key"))
     }
 
-    fn certificate(&self, name: &str) -> Result<CertificateDer<'static>, LedgerError> {
+    pub(super) fn certificate(&self, name: &str) -> Result<CertificateDer<'static>, LedgerError> {
         CertificateDer::from_pem_slice(self.text(name)?.as_bytes())
             .map_err(|_| self.bad(name, "is no certificate in PEM"))
     }
@@ -326,10 +326,12 @@ mod tests {
             let mode = entry.metadata().unwrap().permissions().mode() & 0o777;
             assert_eq!(mode == 0o600, name.contains("key") && name != SITE_KEYS, "{name} {mode:o}");
         }
-        for taken in ["a", "b.example", "d"] {
+        for taken in ["a", "b.example", "d", "d.example"] {
             assert!(join(taken, "h").unwrap_err().to_string().contains("choose another"), "{taken}");
         }
-        assert!(join("e", "b").unwrap_err().to_string().contains("choose another"));
+        for host in ["b", "d"] {
+            assert!(join("e", host).unwrap_err().to_string().contains("choose another"), "{host}");
+        }
         assert!(join("consortium", "h").is_err() && join("e", "h:7").is_err());
         std::fs::copy(dirs[1].join("batch-key.pem"), folder.join("batch-key.pem")).unwrap();
         let error = SiteKeys::load(&folder).unwrap_err().to_string();

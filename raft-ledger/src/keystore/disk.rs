@@ -166,6 +166,15 @@ fn wipe_file(file: &File) -> io::Result<()> {
     file.sync_all()
 }
 
+/// As of [`KeyFile::open`], until it is dropped; `None` where there is no file yet.
+pub(super) fn lock_if_there(path: &Path) -> Result<Option<File>, LedgerError> {
+    match File::options().read(true).write(true).open(path) {
+        Ok(file) => lock(&file, path).map(|()| Some(file)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(LedgerError::Io { path: path.display().to_string(), source }),
+    }
+}
+
 fn lock(file: &File, path: &Path) -> Result<(), LedgerError> {
     let taken = || LedgerError::Keys(format!("{} is in use by another process", path.display()));
     file.try_lock().map_err(|_| taken())

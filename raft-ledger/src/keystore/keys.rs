@@ -113,6 +113,11 @@ impl Keys {
         }
     }
 
+    /// More sites must hold the keys from now on: what was enough may be too few.
+    pub(super) fn doubt(&mut self) {
+        self.pending.extend(self.in_use.values().map(|id| (*id, false)));
+    }
+
     /// Records of one site each.
     pub(super) fn records(&self) -> Vec<Vec<Record>> {
         let role = |subject: &Subject, id: &KeyId| match self.in_use.get(subject) {

@@ -198,6 +198,11 @@ impl KeyStore {
         self.write().astray(ids);
     }
 
+    /// As of `Keys::doubt`.
+    pub(crate) fn doubt(&self) {
+        self.write().doubt();
+    }
+
     pub(crate) fn digest(&self, home: Home) -> Digest {
         self.read().ring(home).map(Ring::digest).unwrap_or_default()
     }

@@ -5,11 +5,11 @@
 
 use std::path::Path;
 
-use super::KeyStore;
 use super::backup::{self, Head};
 use super::disk::{self, KeyFile};
 use super::file::{Record, Role, belongs_to};
 use super::rewrite::{self, rewrite, whole};
+use super::{KeyStore, Pen};
 use crate::keys::{MasterKey, Secret};
 use crate::random;
 use crate::record::SiteName;
@@ -22,6 +22,8 @@ impl KeyStore {
     /// As [`KeyStore::open`]; ends a change of the master key that was interrupted.
     pub(crate) fn open_from(path: &Path, source: &MasterKey) -> Result<KeyStore, LedgerError> {
         if let MasterKey::File(file) = source {
+            // Who has the store open may be changing the key just now, and needs what lies beside.
+            let _alone = disk::lock_if_there(path)?;
             finish_change(path, file)?;
         }
         KeyStore::open(path, source.read()?)
@@ -29,7 +31,10 @@ impl KeyStore {
 
     /// How many keys are now encrypted under `master`. All of them, or none if this fails before the new file is whole.
     pub(crate) fn change_master(&self, master: Secret) -> Result<u64, LedgerError> {
-        let mut pen = self.lock_pen();
+        self.change_under(&mut self.lock_pen(), master)
+    }
+
+    fn change_under(&self, pen: &mut Pen, master: Secret) -> Result<u64, LedgerError> {
         if pen.master.expose() == master.expose() {
             let text = "the new master key is the present one; change it where it comes from first";
             return Err(LedgerError::Refused(text.into()));
@@ -47,11 +52,14 @@ impl KeyStore {
     /// The same with a new one for the file at `path`.
     pub(crate) fn change_master_in(&self, path: &Path) -> Result<u64, LedgerError> {
         let io = |source| LedgerError::Io { path: path.display().to_string(), source };
+        let mut pen = self.lock_pen();
+        // What an earlier change left beside may be the only copy of the key that the store is under.
+        finish_change(&self.path, path)?;
         let master = Secret::random(&mut random::os_rng());
         let text = hex::encode(master.expose()) + "\n";
         disk::write_beside(path, text.as_bytes()).map_err(io)?;
         disk::sync_dir(path).map_err(io)?;
-        let keys = self.change_master(master)?;
+        let keys = self.change_under(&mut pen, master)?;
         put_in_place(path).map_err(io)?;
         Ok(keys)
     }

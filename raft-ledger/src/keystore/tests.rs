@@ -353,6 +353,10 @@ fn nothing_is_sealed_with_a_key_that_too_few_hold() {
     assert_eq!(store.count_pending(), 3, "held in another one's stead, it is not where it belongs");
     store.astray(&[one, [77; 16]]);
     assert!(store.ready(&of).is_some() && store.count_pending() == 4);
+    store.doubt();
+    assert!(store.ready(&of[..1]).is_none() && store.ready(&of[1..]).is_none() && store.count_pending() == 4);
+    store.kept(&both.iter().map(|key| key.id).collect::<Vec<_>>(), false);
+    assert!(store.ready(&of).is_some());
     store.retire(&of[..1]).unwrap();
     assert!(store.ready(&of).is_none());
     store.ensure(&of).unwrap();
@@ -428,6 +432,42 @@ fn a_crash_while_the_master_key_changes_leaves_one_that_opens() {
     drop(store);
     assert_ne!(fs::read_to_string(&file).unwrap(), text([7; 32]));
     opens();
+}
+
+/// The store is under a key that lies beside the old one alone, and the next change fails, too.
+#[test]
+fn a_change_of_the_master_key_that_is_tried_again_loses_no_key() {
+    let (dir, path) = filled();
+    let (file, next) = (dir.path().join("master-key.hex"), dir.path().join("master-key.hex.new"));
+    let text = |master: [u8; 32]| hex::encode(master) + "\n";
+    fs::write(&file, text([9; 32])).unwrap();
+    let store = KeyStore::open(&path, master()).unwrap();
+    store.change_master(Secret::new([7; 32])).unwrap();
+    fs::write(&next, text([7; 32])).unwrap();
+    let in_the_way = dir.path().join("subjects.keys.new");
+    fs::create_dir(&in_the_way).unwrap();
+    assert!(matches!(store.change_master_in(&file), Err(LedgerError::Io { .. })));
+    assert_eq!(fs::read_to_string(&file).unwrap(), text([7; 32]));
+    fs::remove_dir(&in_the_way).unwrap();
+    assert_eq!(store.change_master_in(&file).unwrap(), 4);
+    drop(store);
+    let store = KeyStore::open_from(&path, &crate::keys::MasterKey::File(file)).unwrap();
+    assert!(!next.exists() && store.key_of(&subject(4)).is_some());
+}
+
+#[test]
+fn a_start_leaves_a_change_of_the_master_key_alone_that_another_process_makes() {
+    let (dir, path) = filled();
+    let (file, next) = (dir.path().join("master-key.hex"), dir.path().join("master-key.hex.new"));
+    fs::write(&file, hex::encode([9; 32])).unwrap();
+    let other = KeyStore::open(&path, master()).unwrap();
+    fs::write(&next, hex::encode([7; 32])).unwrap();
+    let source = crate::keys::MasterKey::File(file);
+    assert!(matches!(KeyStore::open_from(&path, &source), Err(LedgerError::Keys(_))));
+    assert!(next.exists());
+    drop(other);
+    KeyStore::open_from(&path, &source).unwrap();
+    assert!(!next.exists());
 }
 
 #[test]

@@ -48,7 +48,8 @@ impl Membership {
             ));
         }
         self.write(Command::NewSite(new)).await?;
-        match self.keys.ring.knows(site) {
+        // Not by the name alone: another one of that name may have come before.
+        match self.are_known(given) {
             true => Ok(()),
             false => refuse(format!(
                 "the ledger did not take the keys of site {site}; look into the log of the leader"

@@ -22,6 +22,7 @@ mod replicate;
 mod request;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -54,6 +55,8 @@ pub(crate) struct Partner {
     away: Mutex<BTreeMap<u64, Instant>>,
     /// Of those where the keys belong, who had all of them when that was last looked at.
     complete: Mutex<BTreeSet<u64>>,
+    /// How many sites were to hold the keys when that was last looked at.
+    wanted: AtomicUsize,
 }
 
 impl Partner {
@@ -72,6 +75,7 @@ impl Partner {
             named,
             away: Mutex::default(),
             complete: Mutex::default(),
+            wanted: AtomicUsize::new(0),
         })
     }
 

@@ -2,6 +2,7 @@
 //! same say so in 24 bytes; only where they differ are ids compared.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
@@ -52,6 +53,9 @@ impl Partner {
 
     async fn round(&self, holders: &Holders, compared: &mut Compared) -> Result<(), Unsettled> {
         let store = self.sealer.key_store();
+        if self.wanted.swap(holders.wanted, Ordering::Relaxed) < holders.wanted {
+            store.doubt();
+        }
         let mut settled: BTreeSet<KeyId> = store.pending().into_iter().collect();
         let (mut complete, mut others, mut failed) = (BTreeSet::new(), Vec::new(), None);
         let is_chosen = |node: u64| holders.chosen().iter().any(|(chosen, _)| *chosen == node);
@@ -143,17 +147,19 @@ impl Partner {
 
     async fn list(&self, node: u64, peer: &Peer, after: Option<KeyId>) -> Result<Vec<KeyId>, Unsettled> {
         let answer = self.ask(node, peer, Request::List(after)).await?;
-        Ok(decode_ids(&answer).ok_or_else(|| unreadable(peer))?)
+        let ids = decode_ids(&answer).filter(|ids| advances(ids, after));
+        Ok(ids.ok_or_else(|| unreadable(peer))?)
     }
 
     /// Keys that the other site holds and this one has lost.
     async fn take_back(&self, node: u64, peer: &Peer, ids: &[KeyId]) -> Result<(), Unsettled> {
-        let lost: Vec<KeyId> = ids.iter().filter(|id| self.sealer.has_lost(id)).copied().collect();
+        let mut lost: BTreeSet<KeyId> = ids.iter().filter(|id| self.sealer.has_lost(id)).copied().collect();
         if lost.is_empty() {
             return Ok(());
         }
-        let answer = self.ask(node, peer, Request::Give(lost)).await?;
-        let keys = decode_keys(&answer).ok_or_else(|| unreadable(peer))?;
+        let answer = self.ask(node, peer, Request::Give(lost.iter().copied().collect())).await?;
+        let mut keys = decode_keys(&answer).ok_or_else(|| unreadable(peer))?;
+        keys.retain(|key| lost.remove(&key.id));
         tracing::info!(keys = keys.len(), from = %peer.name, "this site takes back keys that it has lost");
         let sealer = self.sealer.clone();
         Ok(blocking::attempt(move || sealer.adopt(keys)).await?)
@@ -177,5 +183,25 @@ impl Partner {
                 return Ok(());
             }
         }
+    }
+}
+
+/// In order and behind `after`: whoever asks for what comes next comes to an end.
+fn advances(ids: &[KeyId], after: Option<KeyId>) -> bool {
+    ids.is_sorted_by(|one, next| one < next)
+        && ids.first().is_none_or(|first| after.is_none_or(|after| *first > after))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_that_does_not_advance_is_refused() {
+        let [one, two, three] = [1, 2, 3].map(|n| [n; 16]);
+        assert!(advances(&[], None) && advances(&[], Some(two)) && advances(&[one, three], None));
+        assert!(advances(&[three], Some(two)));
+        assert!(!advances(&[two], Some(two)) && !advances(&[one, three], Some(two)));
+        assert!(!advances(&[two, one], None) && !advances(&[one, one], None));
     }
 }

@@ -85,6 +85,7 @@ impl LedgerStore {
         let (snapshots, last_number) = tidy(dir, &current)?;
         let damage = Damage::open(dir)?;
         let generation = Generation::open(&dir.join(&current))?.telling(damage.clone());
+        cold.tidy();
         write_current(dir, &current)?;
         let snapshot = newest_snapshot(snapshots);
         Ok(LedgerStore {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use openraft::async_runtime::WatchReceiver;
 use openraft::{Instant as _, Raft};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
 use super::Takeovers;
@@ -20,7 +20,7 @@ use crate::roster::{Known, Roster};
 use crate::store::state_machine::StateMachine;
 use crate::types::{Subject, TAKEOVER};
 use crate::writer::Drafts;
-use crate::{Draft, blocking};
+use crate::{Draft, Outcome, blocking};
 
 /// So often within the time after which a site is gone the leader looks who is.
 const LOOKS: u32 = 4;
@@ -40,6 +40,9 @@ pub(crate) struct Proposer {
     pub(crate) calls: mpsc::WeakSender<Drafts>,
 }
 
+/// Of a leaf that is under way.
+type Answer = oneshot::Receiver<Vec<Outcome>>;
+
 /// What a leader has heard of a voter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Heard {
@@ -55,12 +58,20 @@ impl Proposer {
         let mut tick = tokio::time::interval(self.after / LOOKS);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let (mut leads_since, mut said_at): (Option<Instant>, Option<Instant>) = (None, None);
+        let mut unanswered: Option<Answer> = None;
         loop {
             tick.tick().await;
             leads_since = self.raft.is_leader().then(|| leads_since.unwrap_or_else(Instant::now));
+            // Without a quorum each further one would wait with the writer as well, and be an entry later.
+            if let Some(answer) = &mut unanswered {
+                match answer.try_recv() {
+                    Err(oneshot::error::TryRecvError::Empty) => continue,
+                    Ok(_) | Err(oneshot::error::TryRecvError::Closed) => unanswered = None,
+                }
+            }
             let Some(leases) = self.leases().await else { continue };
             if let Some(here) = self.here(&leases) {
-                self.say(&here).await;
+                self.say(&here, &mut unanswered).await;
                 continue;
             }
             let Some(since) = leads_since else { continue };
@@ -68,7 +79,9 @@ impl Proposer {
             let held: Vec<(SiteName, SiteName)> =
                 leases.all_open().map(|(site, span)| (site.clone(), span.holder.clone())).collect();
             let is_due = said_at.is_none_or(|at| at.elapsed() >= self.after);
-            if (sites != held || (!held.is_empty() && is_due)) && self.say(&Takeover::Gone { sites }).await {
+            if (sites != held || (!held.is_empty() && is_due))
+                && self.say(&Takeover::Gone { sites }, &mut unanswered).await
+            {
                 said_at = Some(Instant::now());
             }
         }
@@ -134,8 +147,8 @@ impl Proposer {
         heard
     }
 
-    /// Whether it is applied here.
-    async fn say(&self, takeover: &Takeover) -> bool {
+    /// Whether it is applied here; `unanswered` while that is not known.
+    async fn say(&self, takeover: &Takeover, unanswered: &mut Option<Answer>) -> bool {
         tracing::info!(?takeover, "takeover");
         let now = now_ms();
         let draft = Draft {
@@ -149,13 +162,19 @@ impl Proposer {
             payload: takeover.encode().into(),
         };
         let Some(share) = InFlight::default().take(0, usize::MAX) else { return false };
-        let (places, answer) = places(1, share);
+        let (places, mut answer) = places(1, share);
         let Some(calls) = self.calls.upgrade() else { return false };
         if calls.try_send(std::iter::once(draft).zip(places).collect()).is_err() {
             return false;
         }
         drop(calls);
-        matches!(tokio::time::timeout(ANSWER_WAIT, answer).await, Ok(Ok(_)))
+        match tokio::time::timeout(ANSWER_WAIT, &mut answer).await {
+            Ok(answered) => answered.is_ok(),
+            Err(_) => {
+                *unanswered = Some(answer);
+                false
+            }
+        }
     }
 }
 

@@ -263,3 +263,19 @@ fn what_was_shredded_is_passed_over() {
     assert_eq!((puts[0].upto, puts[0].known_bytes), (4, 0));
     check(&queue, &[2]);
 }
+
+/// The key store was lost, and its keys are not back yet: a sender who sends again is taken at its word.
+#[test]
+fn what_cannot_be_opened_is_put_again() {
+    let home = Home::new();
+    let queue = home.open();
+    queue.write(&[], &[&[draft(1)]], 10).unwrap();
+    drop(queue);
+    std::fs::remove_file(home.0.path().join("subjects.keys")).unwrap();
+    let queue = home.open();
+    assert!(queue.find(&draft(1).dedupe.unwrap()[..16]).unwrap().is_none());
+    let puts = queue.write(&[], &[&[draft(1)]], 11).unwrap().puts;
+    assert_eq!((puts[0].upto, puts[0].known_bytes), (2, 0));
+    assert!(matches!(queue.page(0, 2, u64::MAX, 9), Err(LedgerError::Damaged(_))), "but none is left out");
+    assert_eq!(number_in(queue.page(1, 2, u64::MAX, 9).unwrap()[0].draft.as_ref().unwrap()), 1);
+}
