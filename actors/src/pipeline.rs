@@ -167,6 +167,9 @@ fn show_from_zero(metrics: &Metrics, scorers: &[ml_scoring::Scorer], sinks: &[Si
     for peer in ledger.status().peers {
         metrics.takeover_active.with_label_values(&[&peer.name]);
     }
+    for code in ["merge-cycle", "merge-contradicts"] {
+        metrics.merges_refused.with_label_values(&[code]);
+    }
     for scorer in scorers {
         for tier in [Tier::Watch, Tier::Interruptive] {
             metrics.alerts.with_label_values(&[scorer.name(), tier.as_str()]);
