@@ -46,7 +46,8 @@ impl Pipeline {
         register_models(&ledger, &scorers);
 
         show_from_zero(&metrics, &scorers, &sinks, &ledger);
-        let told = Told::new(ledger.clone(), refractory(&policy));
+        let stands_for = sinks.iter().flat_map(|sink| sink.takeover_for.iter().cloned()).collect();
+        let told = Told::new(ledger.clone(), refractory(&policy), stands_for);
         let (alerts_sender, alerts) = watch::channel(0);
         let (settled_sender, settled) = watch::channel(0);
         let sinks = sinks
