@@ -1,7 +1,8 @@
 //! Whether somebody else was first to tell of this. While a site is gone its partner alerts for it, and where the two
 //! meet (a site that was only cut off, an alert that was under way when its site died) each would tell of the same rise.
-//! The order of the ledger decides, for both the same: an alert counts if its site alerted for itself or held the lease
-//! at that place, and the first that counts silences the other site's for the refractory time.
+//! The order of the ledger decides, for both the same: an alert counts if its site alerted for itself, or held the lease
+//! at that place and has a sink that delivers it, and the first that counts silences the other site's for the refractory
+//! time.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
