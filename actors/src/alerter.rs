@@ -59,8 +59,8 @@ async fn keep(ledger: &Ledger, told: &Told, metrics: &Metrics, alert: Alert) {
     // One that is void because its site's lease was over must not swallow the home site's.
     let domain = if facts.takeover_for.is_some() { "takeover-alert" } else { "alert" };
     draft.dedupe = Some(ledger.keyed_hash(domain, &[facts.id.as_bytes()]));
-    let tags = [ledger.tag("alert", facts.id.as_bytes()), ledger.tag("patient", &subject), told.tag(facts)];
-    draft.tags.extend(tags);
+    draft.tags.extend([ledger.tag("alert", facts.id.as_bytes()), ledger.tag("patient", &subject)]);
+    draft.tags.extend(told.tag(facts));
     // After a restart the same trigger is met again: the ledger knows the alert, and it is not counted twice.
     let Some(outcome) = outgoing::append(ledger, draft).await else { return };
     if !outcome.duplicate {

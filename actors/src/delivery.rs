@@ -160,8 +160,16 @@ impl Run {
             return Ok(None);
         }
         let Ok((alert, _)) = entry::decode::<Alert>(payload) else { return Ok(None) };
-        let is_due = self.is_due(&alert.facts, index)? && !self.told.is_told(&alert.facts, index)?;
+        let is_due = self.is_due(&alert.facts, index)? && !self.is_told(&alert.facts, index);
         Ok(is_due.then_some(alert))
+    }
+
+    /// An earlier alert that cannot be read silences nobody: better twice than never.
+    fn is_told(&self, facts: &AlertFacts, index: u64) -> bool {
+        self.told.is_told(facts, index).unwrap_or_else(|error| {
+            self.note_error(error.to_string());
+            false
+        })
     }
 
     /// What this site told on another's behalf goes where the configuration says so, as long as it held the lease. What

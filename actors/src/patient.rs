@@ -103,7 +103,9 @@ impl Patient {
     pub fn came_in_at(&mut self, site: &str, index: u64, duty: &Duty) {
         self.sites.insert(site.to_owned());
         // What senders bring here while the patient's own site is gone is still about that site's patient.
-        let stays = site == duty.own && duty.covered.contains(self.home(duty));
+        // Who lies here stays here when another site's message comes late.
+        let lies_here = self.sites.contains(&duty.own) && self.home(duty) == duty.own && self.is_present();
+        let stays = if site == duty.own { duty.covered.contains(self.home(duty)) } else { lies_here };
         if !stays {
             self.newest = Some((site.to_owned(), index));
         }

@@ -46,7 +46,8 @@ impl Pipeline {
         register_models(&ledger, &scorers);
 
         show_from_zero(&metrics, &scorers, &sinks, &ledger);
-        let told = Told::new(ledger.clone(), refractory(&policy));
+        let stands_for = sinks.iter().flat_map(|sink| sink.takeover_for.iter().cloned()).collect();
+        let told = Told::new(ledger.clone(), refractory(&policy), stands_for);
         let (alerts_sender, alerts) = watch::channel(0);
         let (settled_sender, settled) = watch::channel(0);
         let sinks = sinks
@@ -166,6 +167,9 @@ fn refractory(policy: &AlertPolicy) -> Duration {
 fn show_from_zero(metrics: &Metrics, scorers: &[ml_scoring::Scorer], sinks: &[Sink], ledger: &Ledger) {
     for peer in ledger.status().peers {
         metrics.takeover_active.with_label_values(&[&peer.name]);
+    }
+    for code in ["merge-cycle", "merge-contradicts"] {
+        metrics.merges_refused.with_label_values(&[code]);
     }
     for scorer in scorers {
         for tier in [Tier::Watch, Tier::Interruptive] {

@@ -26,6 +26,8 @@ use crate::told;
 
 const PAGE: usize = 512;
 const CHECKPOINT_EVERY: Duration = Duration::from_secs(10);
+/// How long a lost cold file is waited for: from a peer, or put back by hand.
+const COLD_PATIENCE: Duration = Duration::from_secs(600);
 
 pub(crate) struct Tail {
     parts: Option<TailParts>,
@@ -67,7 +69,8 @@ async fn run(parts: TailParts) {
     let mut size = parts.ledger.watch_size();
     let keeping = Keeping::new(parts.alerter.clone());
     let duty = Duty { own: parts.site.clone(), covered: BTreeSet::new() };
-    let mut follower = Follower { cursor: 0, merges: Merges::default(), duty, keeping, parts };
+    let mut follower =
+        Follower { cursor: 0, cold_since: None, merges: Merges::default(), duty, keeping, parts };
     follower.restore().await;
     let mut saved = (Instant::now(), follower.cursor);
     loop {
@@ -104,6 +107,8 @@ struct Follower {
     parts: TailParts,
     /// The next index to be read.
     cursor: u64,
+    /// Since when entries in lost cold files hold it up. Once it has waited long enough, further ones cost no wait.
+    cold_since: Option<Instant>,
     /// A40: key of a patient that no longer stands for itself → key of the one that does.
     merges: Merges<String>,
     /// Whom this site alerts for at the cursor.
@@ -112,14 +117,11 @@ struct Follower {
 }
 
 impl Follower {
-    /// Whether anything was read.
+    /// Whether it came any further.
     async fn page(&mut self) -> bool {
-        let entries = match self.parts.ledger.read_from(self.cursor, PAGE) {
+        let entries = match self.read() {
             Ok(entries) => entries,
-            Err(error) => {
-                tracing::error!(%error, index = self.cursor, "entries cannot be read");
-                return false;
-            }
+            Err(error) => return self.pass_over(&error),
         };
         let Some(last) = entries.last() else { return false };
         self.cursor = last.index + 1;
@@ -129,6 +131,43 @@ impl Follower {
         }
         self.fold(work).await;
         true
+    }
+
+    /// From the cursor on; before a lost cold file, what stands before it.
+    fn read(&mut self) -> Result<Vec<Entry>, LedgerError> {
+        let ledger = &self.parts.ledger;
+        match ledger.read_from(self.cursor, PAGE) {
+            Err(LedgerError::Cold(_)) => {}
+            Err(error) => return Err(error),
+            Ok(entries) => {
+                // It came back in time: the next loss is waited for again.
+                self.cold_since = self.cold_since.filter(|since| since.elapsed() >= COLD_PATIENCE);
+                return Ok(entries);
+            }
+        }
+        let mut entries = ledger.read_from(self.cursor, 1)?;
+        while let Some(last) = entries.last()
+            && entries.len() < PAGE
+            && let Ok(next) = ledger.read_from(last.index + 1, 1)
+            && !next.is_empty()
+        {
+            entries.extend(next);
+        }
+        Ok(entries)
+    }
+
+    /// One lost cold file must not stop all scoring for ever. Whether an entry was passed over.
+    fn pass_over(&mut self, error: &LedgerError) -> bool {
+        let index = self.cursor;
+        if matches!(error, LedgerError::Cold(_))
+            && self.cold_since.get_or_insert_with(Instant::now).elapsed() >= COLD_PATIENCE
+        {
+            tracing::error!(%error, index, "entry is passed over: its cold file stays lost");
+            self.cursor += 1;
+            return true;
+        }
+        tracing::error!(%error, index, "entries cannot be read");
+        false
     }
 
     /// Messages gather in `work`; what must not overtake them folds them first.

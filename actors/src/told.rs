@@ -1,8 +1,10 @@
 //! Whether somebody else was first to tell of this. While a site is gone its partner alerts for it, and where the two
 //! meet (a site that was only cut off, an alert that was under way when its site died) each would tell of the same rise.
-//! The order of the ledger decides, for both the same: an alert counts if its site alerted for itself or held the lease
-//! at that place, and the first that counts silences the other site's for the refractory time.
+//! The order of the ledger decides, for both the same: an alert counts if its site alerted for itself, or held the lease
+//! at that place and has a sink that delivers it, and the first that counts silences the other site's for the refractory
+//! time.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use clinical::{AlertFacts, Time};
@@ -17,6 +19,8 @@ const PAGE: usize = 256;
 pub(crate) struct Told {
     ledger: Ledger,
     refractory_ms: i64,
+    /// Sites for which some sink of this one delivers.
+    stands_for: BTreeSet<String>,
 }
 
 /// An alert of the same task about the same patient, by what everybody can read of it.
@@ -29,13 +33,16 @@ struct Earlier {
 }
 
 impl Told {
-    pub fn new(ledger: Ledger, refractory: Duration) -> Told {
-        Told { ledger, refractory_ms: i64::try_from(refractory.as_millis()).unwrap_or(i64::MAX) }
+    pub fn new(ledger: Ledger, refractory: Duration, stands_for: BTreeSet<String>) -> Told {
+        let refractory_ms = i64::try_from(refractory.as_millis()).unwrap_or(i64::MAX);
+        Told { ledger, refractory_ms, stands_for }
     }
 
-    /// What finds an alert again without opening it.
-    pub fn tag(&self, facts: &AlertFacts) -> Tag {
-        self.tag_of(facts, &facts.tier)
+    /// What finds an alert again without opening it. One that no sink delivers must not silence the site that it was
+    /// kept for, so it has none.
+    pub fn tag(&self, facts: &AlertFacts) -> Option<Tag> {
+        let is_delivered = facts.takeover_for.as_ref().is_none_or(|home| self.stands_for.contains(home));
+        is_delivered.then(|| self.tag_of(facts, &facts.tier))
     }
 
     fn tag_of(&self, facts: &AlertFacts, tier: &str) -> Tag {

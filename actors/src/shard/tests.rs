@@ -2,7 +2,10 @@
 
 use std::sync::Mutex;
 
-use clinical::{Code, CodeSystem, EventKind, Observation, ObservationStatus, PatientId, Precision, Value};
+use clinical::{
+    Code, CodeSystem, Encounter, EncounterChange, EventKind, Observation, ObservationStatus, PatientId,
+    Precision, Value,
+};
 use ml_scoring::{AlertPolicy, Scorer, WardBudgets};
 
 use super::*;
@@ -106,6 +109,29 @@ async fn what_senders_bring_here_meanwhile_is_about_the_other_sites_patient() {
     // Without a lease whoever comes here belongs here.
     let done = shard.send(Fold(vec![work("q", 4, "b", true)])).await.unwrap();
     assert_eq!(alerts(&done), expected(&[("q", 4, None)]));
+}
+
+#[actix::test]
+async fn who_lies_here_stays_here_when_another_sites_message_comes() {
+    let shard = shard();
+    shard.send(Fold(vec![work("p", 1, "b", false)])).await.unwrap();
+    let done = shard.send(Fold(vec![work("p", 2, "a", true)])).await.unwrap();
+    assert_eq!(done.rows[0].origin, None);
+    let done = shard.send(Close { index: 3, at: Time(360_000) }).await.unwrap();
+    assert_eq!(alerts(&done), expected(&[("p", 3, None)]));
+
+    let mut discharge = work("p", 10, "b", false);
+    let encounter = Encounter {
+        change: EncounterChange::Discharged,
+        class: None,
+        location: None,
+        admitted_at: None,
+        discharged_at: None,
+    };
+    discharge.events[0].kind = EventKind::Encounter(encounter);
+    shard.send(Fold(vec![discharge])).await.unwrap();
+    let done = shard.send(Fold(vec![work("p", 11, "a", false)])).await.unwrap();
+    assert_eq!(done.rows[0].origin.as_deref(), Some("a"), "it has left this house");
 }
 
 #[actix::test]

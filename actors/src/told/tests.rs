@@ -43,11 +43,17 @@ fn facts(site: &str, takeover_for: Option<&str>, tier: &str, minute: i64) -> Ale
 
 /// Appends it, and whether another site told of it before.
 async fn is_told(ledger: &Ledger, facts: AlertFacts) -> bool {
-    let told = Told::new(ledger.clone(), HOUR);
+    is_told_where(ledger, &["a"], facts).await
+}
+
+/// The same where some sink delivers for these sites.
+async fn is_told_where(ledger: &Ledger, stands_for: &[&str], facts: AlertFacts) -> bool {
+    let stands_for = stands_for.iter().map(|site| (*site).to_owned()).collect();
+    let told = Told::new(ledger.clone(), HOUR, stands_for);
     let draft = Draft {
         kind: Kind::Alert as u16,
         subject: ledger.subject(&reading::subject_key(&facts.patient)),
-        tags: vec![told.tag(&facts)],
+        tags: told.tag(&facts).into_iter().collect(),
         dedupe: None,
         event_time_ms: facts.at.0,
         message_time_ms: facts.at.0,
@@ -94,11 +100,15 @@ async fn the_first_that_counts_silences_the_other_site() {
     assert!(is_told(&b, facts("b", Some("a"), "watch", 202)).await, "the site was louder before it went");
     assert!(!is_told(&b, facts("b", Some("a"), "watch", 300)).await);
     assert!(!is_told(&c, facts("c", None, "watch", 300)).await, "its own patient of that name");
+    for stands_for in [&[][..], &["c"]] {
+        assert!(!is_told_where(&b, stands_for, facts("b", Some("a"), "watch", 500)).await);
+    }
     let a = open(0).await.unwrap();
     leases(&b, 0).await;
     assert!(is_told(&a, facts("a", None, "watch", 301)).await);
     assert!(!is_told(&a, facts("a", None, "interruptive", 301)).await, "louder than its partner was");
     assert!(!is_told(&a, facts("a", None, "watch", 360)).await, "the refractory time is over");
+    assert!(!is_told(&a, facts("a", None, "watch", 501)).await, "no sink of its partner delivered that");
     for ledger in [a, b, c] {
         ledger.close().await.unwrap();
     }

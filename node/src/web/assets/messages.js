@@ -63,7 +63,7 @@ function evidence(content) {
 
 function show(entry) {
   const parts = [facts(entry)];
-  if (entry.sealed) parts.push(el("p", { class: "calm" }, "Sealed: this site holds no key for it. Another site has sealed it."));
+  if (entry.sealed) parts.push(el("p", { class: "calm" }, "Sealed: another site has sealed it, and only that site shows it."));
   if (entry.shredded) parts.push(el("p", { class: "calm" }, "Shredded: its site has destroyed the key. Nobody can read it any more; its proofs hold."));
   if (entry.kind === "shred") parts.push(el("p", { class: "calm" }, `A patient's keys were destroyed${entry.content?.by ? `, as ${entry.content.by} ordered` : ""}: what the site had sealed about the patient before this entry is unreadable.`));
   if (entry.content?.issues?.length) parts.push(issues(entry.content.issues));
