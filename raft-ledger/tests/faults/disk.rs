@@ -94,7 +94,7 @@ impl SmallDisk {
     fn mend(&self) {
         self.unmount().unwrap();
         // 1: errors were corrected.
-        let done = Command::new("e2fsck").args(["-f", "-y", "-p"]).arg(&self.image).output().unwrap();
+        let done = Command::new("e2fsck").args(["-f", "-y"]).arg(&self.image).output().unwrap();
         assert!(matches!(done.status.code(), Some(0 | 1)), "{done:?}");
         self.mount_again().unwrap();
     }

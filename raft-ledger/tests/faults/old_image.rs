@@ -49,6 +49,7 @@ async fn an_old_image_is_refused_and_comes_back_as_a_new_node() {
     let other = &world.sites[leader];
     until("it is added", async || {
         let told = other.ask(&format!("add {name}")).await.unwrap_or_default();
+        println!("{told}");
         told.starts_with("members") || told.contains("member already")
     })
     .await;
