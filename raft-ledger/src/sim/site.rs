@@ -410,7 +410,7 @@ impl Process {
         for (index, _) in (0..).zip(&model.leaves).filter(|(_, known)| sealed(known)) {
             let leaf = db.get(Family::Events, &index_key(index)).map_err(text)?.unwrap_or_default();
             let leaf = Leaf::decode(leaf.into()).map_err(|e| format!("leaf {index}: {e}"))?;
-            let blob = db.get(Family::Blobs, &index_key(index)).map_err(text)?.unwrap_or_default();
+            let blob = self.opened.served.store.cold().payload(&db, index, &leaf).map_err(text)?;
             let opened = self.opened.served.sealer.open(&leaf, &blob).map_err(text)?;
             opened.ok_or_else(|| format!("payload {index} of {home} has no key here"))?;
         }

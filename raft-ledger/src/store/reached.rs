@@ -178,6 +178,7 @@ mod tests {
         let (raftdb, old) = (dir.path().join("raftdb"), dir.path().join("old"));
         let log = LogStore::open(&raftdb).unwrap();
         log.put_for_test(5, 0..4);
+        log.store_id().unwrap();
         drop(log);
         copy(&raftdb, &old);
         let log = LogStore::open(&raftdb).unwrap();

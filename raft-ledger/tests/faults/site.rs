@@ -229,6 +229,12 @@ fn runs_as_it_is_told() {
                 std::process::exit(3);
             }
         };
+        let outdated = ledger.clone();
+        tokio::spawn(async move {
+            outdated.outdated().await;
+            eprintln!("to be started again, as a new node");
+            std::process::exit(5);
+        });
         let (lines, mut told) = tokio::sync::mpsc::unbounded_channel();
         std::thread::spawn(move || {
             std::io::stdin().lines().map_while(Result::ok).try_for_each(|line| lines.send(line))
