@@ -70,7 +70,7 @@ async fn whoever_is_gone_is_stood_in_for_until_it_returns() {
     for ledger in &all {
         wait_for_size(&[ledger], returned + 1).await;
         // The past stays as it was.
-        assert_eq!(ledger.leases_before(returned).unwrap(), [lease.clone()]);
+        assert_eq!(ledger.leases_before(returned).unwrap(), std::slice::from_ref(&lease));
         assert!(ledger.leases_before(returned + 1).unwrap().is_empty());
     }
     let size = all.iter().map(|ledger| ledger.size()).max().unwrap();

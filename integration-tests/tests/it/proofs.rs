@@ -45,7 +45,9 @@ async fn an_unrelated_client_follows_the_log() -> anyhow::Result<()> {
     let others = folder.path().join("others");
     medulla(&["keys", "init", "--dir", text(&others), "--site", "a", "--site", "b", "--site", "c"])?;
     let config = std::fs::read_to_string(sites.sites[0].config())?;
-    let config = config.replace("keys = \"keys/a\"", "keys = \"others/a\"");
+    // No site runs there that could be asked.
+    let config =
+        config.replace("keys = \"keys/a\"", "keys = \"others/a\"").replace("data-a", "data-of-others");
     std::fs::write(folder.path().join("others.toml"), config)?;
     let strangers = folder.path().join("strangers.txt");
     let printed = medulla(&["ledger", "keys", "--config", text(&folder.path().join("others.toml"))])?;

@@ -95,7 +95,7 @@ mod tests {
             let tags = |index: u64| {
                 let even = [tag_key(&[2; 16], index); 2];
                 std::iter::once(tag_key(&[1; 16], index))
-                    .chain(even.into_iter().filter(move |_| index % 2 == 0))
+                    .chain(even.into_iter().filter(move |_| index.is_multiple_of(2)))
             };
             write(&db, &mut out, (size, size + leaves), (size..size + leaves).flat_map(tags).collect())
                 .unwrap();

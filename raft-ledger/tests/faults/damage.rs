@@ -84,7 +84,7 @@ async fn a_site_with_damaged_files_heals_or_does_not_start() {
                 other.ask(&text).await.is_some_and(|answer| answer.starts_with("at "))
             })
             .await;
-            let name = path.strip_prefix(&site.spec.data()).unwrap().display().to_string();
+            let name = path.strip_prefix(site.spec.data()).unwrap().display().to_string();
             if starts(site).await {
                 healed += 1;
                 println!("{name} {what}: starts");
