@@ -404,7 +404,11 @@ fn kills_between_any_two_steps_lose_nothing() {
     }
     let dir = founded();
     let (mut next, mut files) = (0, 0);
-    for after in lives(8) {
+    for (life, after) in lives(40).enumerate() {
+        // On a slow day no life is long enough for a file at first.
+        if life >= 8 && files > 0 {
+            break;
+        }
         next = run_and_kill("child_archives_until_killed", dir.path(), next, after).last().unwrap()[0];
         let now = after_kill(dir.path(), next);
         assert!(now >= files, "{files} files, then {now}");

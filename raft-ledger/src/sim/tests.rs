@@ -92,7 +92,7 @@ fn an_acknowledgement_before_the_sync_is_found() {
 
 #[test]
 fn a_skipped_root_check_is_found() {
-    check_found(Plant::SkippedRootCheck, 1, 2_000, "is another than was committed");
+    check_found(Plant::SkippedRootCheck, 1, 150, "is another than was committed");
 }
 
 #[test]
