@@ -420,10 +420,8 @@ mod tests {
         assert_eq!(board.subscribe(board.seq() - 25).0.len(), 25);
     }
 
-    #[test]
-    fn what_was_shredded_is_gone_and_readers_load_the_board_again() {
-        let mut board = Board::new(Time(1));
-        let row = |key: &str| PatientRow {
+    fn row(key: &str) -> PatientRow {
+        PatientRow {
             key: key.into(),
             name: "Example".into(),
             id: String::new(),
@@ -433,7 +431,12 @@ mod tests {
             data_at: Time(1),
             discharged: false,
             origin: None,
-        };
+        }
+    }
+
+    #[test]
+    fn what_was_shredded_is_gone_and_readers_load_the_board_again() {
+        let mut board = Board::new(Time(1));
         let start = board.seq();
         board.set_patient(row("p"));
         board.set_patient(row("q"));
@@ -453,17 +456,7 @@ mod tests {
     fn what_is_of_another_site_is_shown_while_this_one_stands_in_for_it() {
         let mut board = Board::new(Time(1));
         let start = board.seq();
-        let row = PatientRow {
-            key: "p".into(),
-            name: "Example".into(),
-            id: String::new(),
-            ward: String::new(),
-            bed: String::new(),
-            risks: Vec::new(),
-            data_at: Time(1),
-            discharged: false,
-            origin: Some("z".into()),
-        };
+        let row = PatientRow { origin: Some("z".into()), ..row("p") };
         board.set_patient(row);
         board.flush();
         board.add_alert(7, Time(5), "p".into(), Some("z".into()), &facts("a"));

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use common::kill::{as_child, lives, run_and_kill, tell};
-use common::{Consortium, append, close, draft, wait_for_size};
+use common::{Consortium, append, close, draft, holders, wait_for_size};
 use raft_ledger::{Draft, Entry, KeyCopies, Ledger, LedgerError, Payload, Shredded, Subject};
 
 const NAMES: [&str; 3] = ["a", "b", "c"];
@@ -233,21 +233,6 @@ fn wrapped_keys(file: &Path) -> Vec<(u64, Vec<u8>)> {
                 .map(|record| (u64::from_be_bytes(record[1..9].try_into().unwrap()), record[61..].to_vec())),
         );
         at += 16 + len;
-    }
-    found
-}
-
-fn holders(dir: &Path, wanted: &[Vec<u8>]) -> Vec<String> {
-    let mut found = Vec::new();
-    for entry in std::fs::read_dir(dir).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            found.extend(holders(&path, wanted));
-        } else if let Ok(bytes) = std::fs::read(&path)
-            && wanted.iter().any(|part| bytes.windows(part.len()).any(|window| window == part))
-        {
-            found.push(path.display().to_string());
-        }
     }
     found
 }

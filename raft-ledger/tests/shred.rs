@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use common::kill::{as_child, config, founded, lives, run_and_kill, tell};
-use common::{Consortium, append, close, draft, wait_for_size};
+use common::{Consortium, append, close, draft, holders, wait_for_size};
 use ledger_verifier::{Keys, judge_export, judge_receipt};
 use raft_ledger::keys::SiteKeys;
 use raft_ledger::{
@@ -90,22 +90,6 @@ fn wrapped_keys(file: &Path) -> Vec<(u8, Vec<u8>)> {
         let body = &bytes[at + 16..at + 16 + len];
         found.extend(body.chunks(RECORD).map(|record| (record[1], record[61..].to_vec())));
         at += 16 + len;
-    }
-    found
-}
-
-/// Files under `dir` that hold any of these.
-fn holders(dir: &Path, wanted: &[Vec<u8>]) -> Vec<String> {
-    let mut found = Vec::new();
-    for entry in std::fs::read_dir(dir).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            found.extend(holders(&path, wanted));
-        } else if let Ok(bytes) = std::fs::read(&path)
-            && wanted.iter().any(|part| bytes.windows(part.len()).any(|window| window == part))
-        {
-            found.push(path.display().to_string());
-        }
     }
     found
 }

@@ -178,3 +178,19 @@ pub async fn promote(ledger: &Ledger, site: &str) -> Vec<MemberStatus> {
         }
     }
 }
+
+/// Files under `dir` that hold any of these.
+pub fn holders(dir: &Path, wanted: &[Vec<u8>]) -> Vec<String> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(holders(&path, wanted));
+        } else if let Ok(bytes) = std::fs::read(&path)
+            && wanted.iter().any(|part| bytes.windows(part.len()).any(|window| window == part))
+        {
+            found.push(path.display().to_string());
+        }
+    }
+    found
+}
