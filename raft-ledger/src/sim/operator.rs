@@ -16,6 +16,8 @@ pub(super) struct Operator {
     sites: usize,
     /// The node that each site is, since its disk was last wiped.
     nodes: BTreeMap<usize, u64>,
+    /// Nodes whose disks were wiped: a site that starts as one of them is told to come back as another.
+    lost: BTreeSet<u64>,
     /// The site that asks for a change now, and what.
     asking: Option<(usize, Option<MemberChange>)>,
     /// Every site votes with the disk that it has.
@@ -34,6 +36,7 @@ impl Operator {
         Operator {
             sites,
             nodes: BTreeMap::new(),
+            lost: BTreeSet::new(),
             asking: None,
             is_whole: true,
             is_unsure: false,
@@ -45,7 +48,9 @@ impl Operator {
     }
 
     pub(super) fn started(&mut self, site: usize, node: u64) {
-        self.nodes.insert(site, node);
+        if !self.lost.contains(&node) {
+            self.nodes.insert(site, node);
+        }
     }
 
     pub(super) fn node(&self, site: usize) -> u64 {
@@ -58,7 +63,7 @@ impl Operator {
 
     pub(super) fn wiped(&mut self, site: usize) {
         self.is_whole = false;
-        self.nodes.remove(&site);
+        self.lost.extend(self.nodes.remove(&site));
         self.wiped.insert(site);
     }
 
@@ -122,8 +127,12 @@ impl Operator {
         let voters = members.iter().filter(|member| member.role != MemberRole::Learner).count();
         match within(0..4) {
             0 => Some(MemberChange::Lead { site }),
-            // Two of a receipt's signatures are a majority of three, and of two.
-            1 if voters == self.sites => Some(MemberChange::Remove { site }),
+            // One site at a time is away, as receipts are judged (`take_receipts`), and no healthy one goes while
+            // another's disk is lost. A site that was asked for a removal and lost its power may have ordered it, and
+            // the others count the removed one until they apply it.
+            1 if voters == self.sites && self.is_whole && !self.is_unsure => {
+                Some(MemberChange::Remove { site })
+            }
             _ => None,
         }
     }

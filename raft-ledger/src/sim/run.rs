@@ -247,13 +247,15 @@ impl Run {
         });
     }
 
-    /// A site comes back with an empty disk, if no other one is away and the others know it by the old one.
+    /// A site comes back with an empty disk, if no other one is away and the others know it by the old one. Not before
+    /// the first entry: a consortium whose founder was lost before anything was in it is set up again, not healed.
     pub(super) fn wipe(&mut self, number: usize) {
         let name = format!("site-{number}");
         let mut others = self.sites.iter().enumerate().filter(|(other, _)| *other != number);
         let known =
             others.all(|(_, slot)| slot.process.as_ref().is_some_and(|process| process.has_met(&name)));
-        if !known || !with(|world| world.operator.may_wipe()).unwrap_or_default() {
+        let may = |world: &mut World| world.operator.may_wipe() && world.model.size() > 0;
+        if !known || !with(may).unwrap_or_default() {
             return;
         }
         self.crash(number, within(0..3_000));
