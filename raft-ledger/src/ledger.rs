@@ -440,6 +440,10 @@ impl Ledger {
             apply_version_known: self.inner.rules.known(),
             notice: self.inner.rules.notice().or_else(|| self.inner.standing.notice()),
             keys: self.inner.partner.copies(),
+            leases: self.leases_before(view.size).unwrap_or_else(|error| {
+                tracing::warn!(%error, "who stands in for whom cannot be read");
+                Vec::new()
+            }),
             damage: self.inner.store.damage().found(),
             cold: self.cold_status(),
         }

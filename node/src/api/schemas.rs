@@ -157,10 +157,22 @@ pub struct LedgerStatus {
     /// Why this site does not take part, and what to do; `null`: it does.
     notice: Option<String>,
     keys: KeyCopies,
+    /// Sites that others stand in for now.
+    leases: Vec<Lease>,
     /// What was found wrong with this site's ledger database.
     damage: Option<String>,
     /// Entries whose payloads were moved out of the database.
     cold: ColdStatus,
+}
+
+#[derive(ToSchema)]
+pub struct Lease {
+    /// The one that is gone.
+    site: String,
+    /// The one that stands in for it.
+    holder: String,
+    /// Index of the entry that it began with.
+    from: u64,
 }
 
 #[derive(ToSchema)]

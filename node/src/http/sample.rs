@@ -3,8 +3,8 @@
 use actors::{AlertRow, FeedStatus, PatientRow, RiskNow};
 use clinical::Time;
 use raft_ledger::{
-    Backup, CosignedCheckpoint, KeyBackup, KeyCopies, KeysRotated, MemberRole, MemberStatus, PeerStatus,
-    Role, Status,
+    Backup, CosignedCheckpoint, KeyBackup, KeyCopies, KeysRotated, Lease, MemberRole, MemberStatus,
+    PeerStatus, Role, Status,
 };
 
 pub fn patient() -> PatientRow {
@@ -95,6 +95,7 @@ pub fn ledger() -> Status {
             not_at_partner: 1,
             held: [("b".to_owned(), 3)].into(),
         },
+        leases: vec![Lease { site: "c".into(), holder: "a".into(), from: 5 }],
         damage: None,
         cold: Default::default(),
     }
