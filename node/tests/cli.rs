@@ -159,7 +159,11 @@ fn a_pair_of_keys_makes_a_valid_site() {
     let right = medulla(&["validate", "--config", &path]);
     assert_eq!(right.status.code(), Some(0), "{}", text(&right.stdout));
     let listed = medulla(&["ledger", "keys", "--config", &path]);
-    assert_eq!(text(&listed.stdout).lines().count(), 6, "log, cosigner and batch key of two sites");
+    assert_eq!(
+        text(&listed.stdout).lines().count(),
+        7,
+        "log, cosigner and batch key of two sites, the authority's"
+    );
     let status = medulla(&["ledger", "status", "--config", &path]);
     assert_eq!(status.status.code(), Some(1));
     assert!(text(&status.stderr).contains("no site answers"), "{}", text(&status.stderr));
@@ -170,6 +174,47 @@ fn a_pair_of_keys_makes_a_valid_site() {
     assert_eq!(judged.status.code(), Some(1));
     assert!(text(&judged.stdout).contains("FAILED: not a C2SP tlog-proof"), "{}", text(&judged.stdout));
     assert_eq!(medulla(&["ledger", "prove", "--config", &path]).status.code(), Some(2));
+}
+
+#[test]
+fn the_authority_admits_a_further_site_offline() {
+    let folder = tempfile::tempdir().expect("folder");
+    let path = |name: &str| folder.path().join("keys").join(name).to_str().expect("path").to_owned();
+    let made = medulla(&["keys", "init", "--dir", &path(""), "--site", "a"]);
+    assert!(text(&made.stderr).contains("offline"), "{}", text(&made.stderr));
+    let index_key = path("a/index-key.hex");
+    let joined =
+        medulla(&["keys", "init", "--dir", &path(""), "--join", "--site", "d", "--index-key", &index_key]);
+    assert_eq!(
+        text(&joined.stdout).lines().nth(1),
+        Some(&*path("d/site-keys.txt")),
+        "{}",
+        text(&joined.stderr)
+    );
+    let (request, authority) = (path("d/site-keys.txt"), path("consortium/authority-key.txt"));
+    let admit = |authority: &str, more: &[&str]| {
+        medulla(&[&["keys", "admit", &request, "--authority", authority], more].concat())
+    };
+    let admitted = admit(&authority, &[]);
+    assert_eq!(admitted.status.code(), Some(0), "{}", text(&admitted.stderr));
+    assert_eq!(text(&admitted.stdout), format!("{}\n", path("d/site-admission.txt")));
+    let keys = std::fs::read_to_string(&request).expect("request");
+    assert!(text(&admitted.stderr).contains(&keys), "{}", text(&admitted.stderr));
+    let again = admit(&authority, &[]);
+    assert_eq!(again.status.code(), Some(1), "nothing is overwritten");
+    let elsewhere = path("elsewhere.txt");
+    let said = admit(&authority, &["--json", "--out", &elsewhere]);
+    let said: serde_json::Value = serde_json::from_slice(&said.stdout).expect("one object");
+    assert_eq!(
+        (&said["site"], &said["file"], said["keys"].as_array().map(Vec::len)),
+        (&"d".into(), &elsewhere.into(), Some(3))
+    );
+    let others = path("others");
+    medulla(&["keys", "init", "--dir", &others, "--site", "a"]);
+    let stranger = admit(&path("others/consortium/authority-key.txt"), &["--out", &path("never")]);
+    assert_eq!(stranger.status.code(), Some(1));
+    assert!(text(&stranger.stderr).contains("asks to be admitted to"), "{}", text(&stranger.stderr));
+    assert_eq!(medulla(&["keys", "admit", &request]).status.code(), Some(2), "without the authority's key");
 }
 
 #[test]

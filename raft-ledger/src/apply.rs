@@ -27,7 +27,7 @@ use crate::store::generation::{
 use crate::store::tags;
 use crate::{LedgerError, Outcome};
 
-pub(crate) use self::new_site::are_former;
+pub(crate) use self::new_site::{are_former, check_admissions};
 
 /// Leaves that a dedupe key is remembered for. A constant of the format: changing it needs an apply version.
 const DEDUPE_WINDOW: u64 = 1_000_000;

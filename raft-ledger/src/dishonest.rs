@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use ed25519_dalek::SigningKey;
 use serde_json::Value;
 
 use crate::checkpoint::Checkpoint;
@@ -163,13 +164,27 @@ impl Consortium {
         changed
     }
 
-    /// Keys of a new site, for which `by` vouches as c signs it.
-    fn new_site(&self, by: &str) -> NewSite {
-        let [by, site] = [by, "new"].map(|name| SiteName::new(name).unwrap());
-        let key = self.keys.batch.verifying_key().to_bytes();
-        let (batch_key, log_key, cosigner_key, signature) = (key, key, key, [0; 64]);
-        let new = NewSite { group_id: GROUP, by, site, batch_key, log_key, cosigner_key, signature };
-        new.sign(&self.keys.batch)
+    /// Keys of a site "new" that c has made up, and what it can get for them: no signature, its own, that of the authority
+    /// of another consortium, and that of this one's for a site of another name.
+    fn made_up(&self) -> [NewSite; 4] {
+        let key = |n| SigningKey::from_bytes(&[n; 32]).verifying_key().to_bytes();
+        let new = |name: &str| NewSite {
+            consortium: self.keys.ring.authority().unwrap().to_owned(),
+            group_id: GROUP,
+            site: SiteName::new(name).unwrap(),
+            generation: NewSite::FIRST,
+            batch_key: key(1),
+            log_key: key(2),
+            cosigner_key: key(3),
+            signature: [0; 64],
+        };
+        let of_this = crate::keys::authority_of(&self.dir.path().join("keys"));
+        let other = self.dir.path().join("other-keys");
+        crate::keys::init(&other, &[("a", "127.0.0.1")]).unwrap();
+        let signed_by = |key: &SigningKey| new("new").sign(key);
+        let signature = new("another").sign(&of_this).signature;
+        let mine = signed_by(&self.keys.batch);
+        [new("new"), mine, signed_by(&crate::keys::authority_of(&other)), NewSite { signature, ..new("new") }]
     }
 
     fn batch(&self, signer: &str, epoch: u64, previous: Hash, n: u8) -> Batch {
@@ -298,8 +313,7 @@ async fn nothing_is_taken_from_a_site_but_its_own() {
         [all.next_of_a("c"), in_its_name, all.next_of_a("a"), all.changed()].map(Command::Batch).into();
     commands.push(Command::OpenEpoch(OpenEpoch::sign(GROUP, a, 1, [1; 16], &all.keys.batch)));
     commands.push(Command::ApplyVersion(ApplyVersion { apply_version: 1 }));
-    // Also for keys that it may vouch for: the leader brings them, having asked the new site.
-    commands.extend(["a", "c"].map(|by| Command::NewSite(all.new_site(by))));
+    commands.extend(all.made_up().map(Command::NewSite));
     commands.push(Command::Unknown(Bytes::from_static(&[1, 0, 99, 1])));
     for command in commands {
         let error = all.propose(command).await.unwrap_err().to_string();
@@ -315,35 +329,46 @@ async fn nothing_is_taken_from_a_site_but_its_own() {
     all.close().await;
 }
 
-/// It leads, and proposes what another has not made: a batch in its name, or its payload changed on the way, or keys of
-/// a site that another vouches for. That makes no entry, and everybody knows where it came from.
+/// It leads, and proposes what another has not made: a batch in its name, or its payload changed on the way, or a site that
+/// nobody has admitted. That makes no entry, and everybody knows where it came from.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_leader_that_forges_is_convicted_by_those_who_heard_it() {
-    for what in ["batch", "payload", "keys"] {
+    for what in ["batch", "payload", "site"] {
         let mut all = Consortium::start().await;
         let c = all.c_leads().await;
         let forged = match what {
-            "batch" => Command::Batch(all.next_of_a("c")),
-            "payload" => Command::Batch(all.changed()),
+            "batch" => vec![Command::Batch(all.next_of_a("c"))],
+            "payload" => vec![Command::Batch(all.changed())],
             _ => {
                 while all.honest[0].upgrade().await.is_err() {
                     tokio::time::sleep(Duration::from_millis(100)).await;
                 }
-                Command::NewSite(all.new_site("a"))
+                all.made_up().map(Command::NewSite).into()
             }
         };
-        let proposal = Proposal(forged.encode());
-        c.inner.raft.client_write_ff(proposal, None).await.unwrap();
+        let refused: Vec<u64> =
+            all.honest.iter().map(|site| site.status().refused + forged.len() as u64).collect();
+        for command in forged {
+            c.inner.raft.client_write_ff(Proposal(command.encode()), None).await.unwrap();
+        }
         for site in 0..2 {
             all.blamed(site).await;
             let found = all.evidence(site, "forged");
             assert!(matches!(found, ledger_verifier::Evidence::Forged { .. }), "{found}");
             assert_eq!(all.honest[site].size(), ENTRIES);
-            assert!(!all.honest[site].verifier_keys().contains("/site/new+"));
         }
+        let has_refused = |(site, times): (&Ledger, &u64)| site.status().refused >= *times;
+        all.until("both refuse each of them", || all.honest.iter().zip(&refused).all(has_refused)).await;
         // The site that was named goes on, also through the one that lied.
         let outcomes = all.honest[0].append(vec![draft(99)]).await.unwrap();
         assert_eq!(outcomes[0].index, ENTRIES);
+        all.until("both have it", || all.honest.iter().all(|site| site.size() == ENTRIES + 1)).await;
+        // Nobody has taken the site, and the ledgers are one.
+        let [a, b] = [0, 1].map(|site| &all.honest[site]);
+        assert_eq!(a.status().root, b.status().root);
+        for site in [a, b, &c] {
+            assert!(!site.verifier_keys().contains("/site/new+") && site.admissions().is_empty());
+        }
         c.close().await.unwrap();
         all.close().await;
     }

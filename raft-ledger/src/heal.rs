@@ -9,9 +9,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::apply::check_admissions;
 use crate::blocking;
 use crate::cold::Cold;
 use crate::config::Config;
+use crate::keys::KeyRing;
 use crate::merkle::root_at;
 use crate::network::{Landing, Peers};
 use crate::raft::LogId;
@@ -45,6 +47,8 @@ struct Demands {
     /// It holds every entry that there ever was.
     log_is_complete: bool,
     cosigned: Option<CosignedCheckpoint>,
+    /// Whom its sites must be admitted by.
+    ring: Arc<KeyRing>,
 }
 
 /// Opens the ledger of the site, or makes it again. `tell` hears why before that begins, and again when the others do
@@ -54,13 +58,15 @@ struct Demands {
 /// `Damaged` where nobody can help: a site alone whose own snapshot is damaged, too.
 pub(crate) async fn open_ledger(
     config: &Config,
+    ring: &Arc<KeyRing>,
     log: &LogStore,
     cosigned: Option<CosignedCheckpoint>,
     peers: impl FnOnce() -> Result<(Peers, Arc<Standing>), LedgerError>,
     tell: impl Fn(Healing<'_>),
 ) -> Result<Arc<LedgerStore>, LedgerError> {
     let ledgerdb = config.data.join("ledgerdb");
-    let demands = Demands { purged: log.purged(), log_is_complete: log.is_complete(), cosigned };
+    let demands =
+        Demands { purged: log.purged(), log_is_complete: log.is_complete(), cosigned, ring: ring.clone() };
     let cold = Cold::open(config.cold_dir.as_deref(), &config.data);
     let why = match open_whole(&ledgerdb, &cold, &demands) {
         Ok(store) => return Ok(Arc::new(store)),
@@ -96,6 +102,7 @@ fn open_whole(ledgerdb: &Path, cold: &Arc<Cold>, demands: &Demands) -> Result<Le
     let db = store.generation();
     let applied = load_applied(&db)?;
     load_tree(&db, &applied)?;
+    check_admissions(&db, &demands.ring)?;
     demands.reach(applied.last.as_ref())?;
     Ok(store)
 }
@@ -111,9 +118,11 @@ impl Demands {
         }
     }
 
-    /// Reads everything: whole, long enough, and of the history that this site knows to be cosigned. Blocks.
+    /// Reads everything: whole, long enough, without sites that nobody has admitted, and of the history that this site
+    /// knows to be cosigned. Blocks.
     fn check(&self, path: &Path) -> Result<(), LedgerError> {
         let applied = check_whole(path, Payloads::InDatabase, &mut |_| ())?;
+        check_admissions(&Generation::open_read_only(path)?, &self.ring)?;
         self.reach(applied.last.as_ref())?;
         let Some(known) = self.cosigned.as_ref().filter(|known| known.size <= applied.size) else {
             return Ok(());

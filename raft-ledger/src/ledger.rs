@@ -121,7 +121,7 @@ impl Ledger {
             peers.keep(&configured(&config, &founders));
             Ok((peers, identity.standing.clone()))
         };
-        let store = heal::open_ledger(&config, &log, newest.get(), peers, healing).await?;
+        let store = heal::open_ledger(&config, &keys.ring, &log, newest.get(), peers, healing).await?;
         let (key_store, master) = (data.join(STORE_FILE), config.master_key());
         let key_store = blocking::attempt(move || KeyStore::open_from(&key_store, &master)).await?;
         let sealer = Arc::new(Sealer::new(&keys, key_store));

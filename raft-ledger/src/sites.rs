@@ -25,6 +25,11 @@ impl Ledger {
         self.inner.keys.verifier_keys()
     }
 
+    /// The authority's word for every site that joined after the founding, one a line: for verifiers who have its key.
+    pub fn admissions(&self) -> String {
+        self.inner.keys.admissions()
+    }
+
     /// Has entries applied by the latest rules that every voter's release knows, from an entry on. Nobody goes back:
     /// a release that does not know them is let in no more. Returns the version, once this site applies by it; any site
     /// may ask.

@@ -167,6 +167,8 @@ pub async fn backup(
 pub struct Keys {
     /// C2SP verifier keys, one a line.
     keys: String,
+    /// The authority's word for each site that joined after the founding, one a line.
+    admissions: String,
 }
 
 /// Public keys of every site that takes or took part.
@@ -175,7 +177,7 @@ pub struct Keys {
 #[get("/ledger/keys")]
 pub async fn keys(site: SiteData, who: Identity) -> Result<web::Json<Keys>, ApiError> {
     who.must_see_operations()?;
-    Ok(web::Json(Keys { keys: site.verifier_keys() }))
+    Ok(web::Json(Keys { keys: site.verifier_keys(), admissions: site.admissions() }))
 }
 
 #[derive(Serialize, ToSchema)]

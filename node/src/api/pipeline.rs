@@ -94,6 +94,10 @@ impl Site for Handle {
         Handle::ledger(self).verifier_keys()
     }
 
+    fn admissions(&self) -> String {
+        Handle::ledger(self).admissions()
+    }
+
     async fn upgrade_ledger(&self, by: &str) -> Result<u32, LedgerError> {
         Handle::upgrade_ledger(self, by).await
     }

@@ -89,6 +89,9 @@ pub trait Site: Send + Sync + 'static {
     /// C2SP verifier keys of every site that takes or took part, one a line.
     fn verifier_keys(&self) -> String;
 
+    /// The authority's word for each site that joined after the founding, one a line.
+    fn admissions(&self) -> String;
+
     /// Asked for by `by`: the latest rules of apply that every voter knows. The version of those that hold then.
     async fn upgrade_ledger(&self, by: &str) -> Result<u32, LedgerError>;
 

@@ -24,7 +24,7 @@ pub struct Joining {
     site: String,
     /// `host:port` of its raft port; without it, where the leader's configuration says.
     address: Option<String>,
-    /// Of a site that none of the founders knew: its verifier keys, one a line, as `medulla keys init --join` wrote them.
+    /// Of a site that none of the founders knew: the text of its admission, as `medulla keys admit` wrote it.
     keys: Option<String>,
 }
 

@@ -21,8 +21,9 @@ pub enum Command {
     /// Let a running site join: it receives everything and does not vote yet
     #[command(after_help = "Example:\n  medulla site add d --address 10.0.0.4:7001 --config site.toml\n\n\
         The site must run, with `initialise = false` and the others among its [ledger] peers, and its keys must be \
-        of this consortium. For a site that `keys init` was not told of, `keys init --join` makes them, and --keys names \
-        its site-keys.txt: from then on they are in the ledger, and `ledger keys` prints them at every site.\n\
+        of this consortium. For a site that `keys init` was not told of, `keys init --join` makes them, `keys admit` signs \
+        them with the consortium's authority, and --keys names the site-admission.txt that it wrote: every site checks it, \
+        from then on they are in the ledger, and `ledger keys` prints them at every site.\n\
         Name it among the [ledger] peers of the others, too, before they next start. A site whose \
         disk was wiped or damaged joins in the same way; its former disk keeps its vote until `medulla site promote`.")]
     Add(Add),
@@ -64,7 +65,7 @@ pub struct Add {
     /// Its raft port; without it, where the leader's configuration says
     #[arg(long, value_name = "HOST:PORT")]
     address: Option<String>,
-    /// Public keys of a site that `keys init` was not told of: its site-keys.txt
+    /// Of a site that `keys init` was not told of: its admission, which `keys admit` wrote
     #[arg(long, value_name = "FILE")]
     keys: Option<PathBuf>,
     #[command(flatten)]

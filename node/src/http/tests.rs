@@ -131,6 +131,9 @@ impl Site for Sample {
     fn verifier_keys(&self) -> String {
         String::new()
     }
+    fn admissions(&self) -> String {
+        String::new()
+    }
     async fn upgrade_ledger(&self, _: &str) -> Result<u32, LedgerError> {
         Err(LedgerError::Refused("site b cannot be reached".into()))
     }

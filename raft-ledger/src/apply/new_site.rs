@@ -1,5 +1,5 @@
-//! Keys of sites that are none of the founders, by entries. They stay for good: what a site has signed is judged by them
-//! after it has left, too.
+//! Keys of sites that are none of the founders, by entries that the consortium's authority has signed. They stay for good:
+//! what a site has signed is judged by them after it has left, too.
 
 use std::collections::HashMap;
 
@@ -7,17 +7,16 @@ use ed25519_dalek::VerifyingKey;
 
 use super::{Applier, Effect, Refusal, refused};
 use crate::LedgerError;
-use crate::keys::{KeyRing, SitePublic, VerifierKeys};
-use crate::raft::GROUP;
+use crate::keys::{KeyRing, SitePublic};
 use crate::record::{NewSite, SiteName};
 use crate::rules::NEW_SITES;
-use crate::store::applied::encode;
 use crate::store::db::WriteBatch;
 use crate::store::generation::{Family, Generation, key};
 
-const JOINED: &[u8] = b"joined/";
-/// Batch keys of sites that had joined a former consortium whose ledger this one goes on with.
-const FORMER: &[u8] = b"joined-former/";
+/// As they were signed: whoever gets the ledger in any other way than by entries checks them anew.
+pub(super) const JOINED: &[u8] = b"joined/";
+/// Of sites that had joined a former consortium whose ledger this one goes on with.
+pub(super) const FORMER: &[u8] = b"joined-former/";
 
 impl Applier {
     pub(super) fn new_site(&mut self, out: &mut WriteBatch, new: &NewSite) -> Result<Effect, LedgerError> {
@@ -25,36 +24,41 @@ impl Applier {
             // As a release does that does not know it.
             return Ok(Effect::Nothing);
         }
-        let refuse = |refusal| Ok(refused(Some(new.by.clone()), None, refusal));
-        if new.group_id != GROUP {
-            return refuse(Refusal::OtherGroup);
-        }
-        let Some(by) = self.key_of(&new.by) else {
-            return refuse(Refusal::UnknownSite);
-        };
-        if !new.verify(by) {
+        // Of no site: nobody but the leader proposes it.
+        let refuse = |refusal| Ok(refused(None, None, refusal));
+        if let Err(why) = self.ring.admits(new) {
+            tracing::warn!(site = %new.site, %why, "a leader has proposed a site that nobody has admitted");
             return refuse(Refusal::Forged);
         }
-        let (Some(public), Ok(batch_key)) = (self.ring.name(new), VerifyingKey::from_bytes(&new.batch_key))
+        let (Some(public), Ok(batch_key)) = (SitePublic::of(new), VerifyingKey::from_bytes(&new.batch_key))
         else {
             return refuse(Refusal::Unreadable);
         };
+        let known = listed(&self.db, JOINED)?;
         if self.key_of(&new.site).is_some() {
-            let known = self.db.get(Family::Meta, &name_key(JOINED, &new.site))?;
-            return match known == Some(encode(&public)?) {
+            let has_joined = known.iter().find(|other| other.site == new.site).and_then(SitePublic::of);
+            return match has_joined == Some(public) {
                 true => Ok(Effect::Nothing),
                 false => refuse(Refusal::NameTaken),
             };
         }
         // Else what one site signs could be shown as the word of two: most of what is signed names no signer.
-        let known = listed(&self.db, JOINED)?;
-        if self.ring.genesis().sites.iter().chain(&known).any(|other| public.shares_a_key_with(other)) {
+        let known = known.iter().filter_map(SitePublic::of);
+        if self
+            .ring
+            .genesis()
+            .sites
+            .iter()
+            .cloned()
+            .chain(known)
+            .any(|other| public.shares_a_key_with(&other))
+        {
             return refuse(Refusal::KeyTaken);
         }
-        tracing::info!(site = %new.site, by = %new.by, "the ledger brings the keys of a new site");
-        self.db.put(out, Family::Meta, &name_key(JOINED, &new.site), &encode(&public)?)?;
+        tracing::info!(site = %new.site, "the ledger brings the keys of a site that the authority has admitted");
+        self.db.put(out, Family::Meta, &name_key(JOINED, &new.site), &new.encode())?;
         self.joined.insert(new.site.clone(), batch_key);
-        self.ring.learn([public], [])?;
+        self.ring.learn_admitted(std::slice::from_ref(new), &[])?;
         Ok(Effect::Nothing)
     }
 }
@@ -62,39 +66,54 @@ impl Applier {
 /// Batch keys of the sites that the ledger in `db` has brought; the ring learns everything of them.
 ///
 /// # Errors
-/// `Keys`: this very site has others. What it signed the other sites would take for forged.
+/// `Damaged`: the authority has not admitted one of them. `Keys`: this very site has others; what it signed the other
+/// sites would take for forged.
 pub(super) fn load(db: &Generation, ring: &KeyRing) -> Result<HashMap<SiteName, VerifyingKey>, LedgerError> {
+    check_admissions(db, ring)?;
     let (joined, former) = (listed(db, JOINED)?, listed(db, FORMER)?);
-    if let Some(site) = joined.iter().find(|site| !ring.agrees(site)) {
+    if let Some(site) = joined.iter().filter_map(SitePublic::of).find(|site| !ring.agrees(site)) {
         return Err(LedgerError::Keys(format!(
             "the ledger knows site {} by other keys than those in its folder of keys; put the right files back",
             site.name
         )));
     }
-    ring.learn(joined.clone(), former.into_iter().map(|site| site.batch_key))?;
-    let keys = joined.iter().map(|site| VerifierKeys::parse(&site.batch_key).map(|keys| keys.batches));
-    Ok(keys.collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect())
+    ring.learn_admitted(&joined, &former)?;
+    let key = |new: &NewSite| Some((new.site.clone(), VerifyingKey::from_bytes(&new.batch_key).ok()?));
+    Ok(joined.iter().filter_map(key).collect())
+}
+
+/// Whether the authority has admitted each site that the ledger in `db` says has joined: one that comes from a peer or a
+/// backup may say anything, and nothing else in it proves that.
+pub(crate) fn check_admissions(db: &Generation, ring: &KeyRing) -> Result<(), LedgerError> {
+    let damaged = |why| LedgerError::Damaged(format!("a site in the ledger was admitted by nobody: {why}"));
+    for new in listed(db, JOINED)? {
+        ring.admits(&new).map_err(damaged)?;
+    }
+    for new in listed(db, FORMER)? {
+        ring.had_admitted(&new).map_err(damaged)?;
+    }
+    Ok(())
 }
 
 /// What a new consortium goes on with: those who had joined the former one sign nothing more.
 pub(crate) fn are_former(db: &Generation, out: &mut WriteBatch) -> Result<(), LedgerError> {
-    for site in listed(db, JOINED)? {
+    for new in listed(db, JOINED)? {
         // By its key, not by its name: another may have had that before.
-        db.put(out, Family::Meta, &key(&[FORMER, site.batch_key.as_bytes()].concat()), &encode(&site)?)?;
+        db.put(out, Family::Meta, &key(&[FORMER, &new.batch_key].concat()), &new.encode())?;
     }
     db.delete_prefix(out, Family::Meta, &key(JOINED))
 }
 
-fn listed(db: &Generation, prefix: &[u8]) -> Result<Vec<SitePublic>, LedgerError> {
+pub(super) fn listed(db: &Generation, prefix: &[u8]) -> Result<Vec<NewSite>, LedgerError> {
     let (from, mut listed) = (key(prefix), Vec::new());
     db.scan(Family::Meta, &from, &[&from[..], &[0xff; 64]].concat(), |_, value| {
         let damaged = |e| LedgerError::Damaged(format!("the keys of a site that joined: {e}"));
-        listed.push(rmp_serde::from_slice(value).map_err(damaged)?);
+        listed.push(NewSite::decode(value.to_vec().into()).map_err(damaged)?);
         Ok(true)
     })?;
     Ok(listed)
 }
 
-fn name_key(prefix: &[u8], site: &SiteName) -> Vec<u8> {
+pub(super) fn name_key(prefix: &[u8], site: &SiteName) -> Vec<u8> {
     key(&[prefix, site.as_str().as_bytes()].concat())
 }

@@ -2,6 +2,7 @@ use bytes::Bytes;
 use ed25519_dalek::SigningKey;
 
 use super::*;
+use crate::keys::SitePublic;
 use crate::raft::{Proposal, log_id};
 use crate::record::{ApplyVersion, BatchHead, Chunk, NewSite, Private};
 use crate::rules;
@@ -298,15 +299,36 @@ fn new_rules_hold_from_the_entry_on_that_raises_the_version_and_an_old_release_s
     assert_eq!(again.window(), rules::NEXT_DEDUPE_WINDOW, "the ledger carries its version");
 }
 
-fn new_site(name: &str, by: &str, signer: &str, key: &str) -> Bytes {
-    with_keys(name, by, signer, [key, &format!("log of {key}"), &format!("cosigner of {key}")])
+fn authority() -> SigningKey {
+    KeyRing::test_authority()
 }
 
-fn with_keys(name: &str, by: &str, signer: &str, keys: [&str; 3]) -> Bytes {
+/// A site whose keys follow from `key`, as the tests' authority admits it.
+fn admission(name: &str, key: &str) -> NewSite {
+    with_keys(name, [key, &format!("log of {key}"), &format!("cosigner of {key}")])
+}
+
+fn with_keys(name: &str, keys: [&str; 3]) -> NewSite {
     let [batch_key, log_key, cosigner_key] = keys.map(|key| key_of(key).verifying_key().to_bytes());
-    let (by, site, signature) = (site(by), site(name), [0; 64]);
-    let new = NewSite { group_id: GROUP, by, site, batch_key, log_key, cosigner_key, signature };
-    Command::NewSite(new.sign(&key_of(signer))).encode()
+    let new = NewSite {
+        consortium: "tests".into(),
+        group_id: GROUP,
+        site: site(name),
+        generation: NewSite::FIRST,
+        batch_key,
+        log_key,
+        cosigner_key,
+        signature: [0; 64],
+    };
+    new.sign(&authority())
+}
+
+fn bring(new: &NewSite) -> Bytes {
+    Command::NewSite(new.clone()).encode()
+}
+
+fn ring() -> Arc<KeyRing> {
+    KeyRing::of_batches(&["a", "b"].map(|name| (name, key_of(name).verifying_key())))
 }
 
 #[test]
@@ -314,53 +336,135 @@ fn a_site_that_none_of_the_founders_knew_writes_once_the_ledger_brings_its_keys(
     let mut replica = Replica::new();
     replica.open_epoch("a", 0);
     // By the first rules nothing comes of it, as with a release that does not know it.
-    assert!(matches!(replica.apply(new_site("d", "a", "a", "d")), Effect::Nothing));
+    assert!(matches!(replica.apply(bring(&admission("d", "d"))), Effect::Nothing));
     assert!(matches!(replica.open_epoch("d", 0), Effect::Refused { refusal: Refusal::UnknownSite, .. }));
     replica.raise(rules::NEW_SITES).unwrap();
-    for (bytes, expected) in [
-        (new_site("d", "c", "c", "d"), Refusal::UnknownSite),
-        (new_site("d", "a", "d", "d"), Refusal::Forged),
-        (new_site("b", "a", "a", "d"), Refusal::NameTaken),
-        (with_keys("d", "a", "a", ["b", "1", "2"]), Refusal::KeyTaken),
-        (with_keys("d", "a", "a", ["1", "b", "2"]), Refusal::KeyTaken),
-        (with_keys("d", "a", "a", ["1", "2", "b"]), Refusal::KeyTaken),
+    for (new, expected) in [
+        (admission("b", "d"), Refusal::NameTaken),
+        (with_keys("d", ["b", "1", "2"]), Refusal::KeyTaken),
+        (with_keys("d", ["1", "b", "2"]), Refusal::KeyTaken),
+        (with_keys("d", ["1", "2", "b"]), Refusal::KeyTaken),
     ] {
-        let effect = replica.apply(bytes);
+        let effect = replica.apply(bring(&new));
         assert!(matches!(effect, Effect::Refused { refusal, .. } if refusal == expected), "{effect:?}");
     }
     assert!(!replica.applier.ring.knows("d"));
-    replica.apply(new_site("d", "a", "a", "d"));
+    replica.apply(bring(&admission("d", "d")));
     assert!(matches!(replica.open_epoch("d", 0), Effect::EpochOpened { epoch: 1, .. }));
     let (first, hash) = signed("d", 1, 0, [0; 32], messages(&[1]));
     replica.takes(&first);
-    // Again is nothing; other keys under its name are refused, and it vouches for others.
-    assert!(matches!(replica.apply(new_site("d", "b", "b", "d")), Effect::Nothing));
-    let effect = replica.apply(new_site("d", "a", "a", "e"));
+    // Again is nothing; other keys under its name are refused.
+    assert!(matches!(replica.apply(bring(&admission("d", "d"))), Effect::Nothing));
+    let effect = replica.apply(bring(&admission("d", "e")));
     assert!(matches!(effect, Effect::Refused { refusal: Refusal::NameTaken, .. }), "{effect:?}");
-    assert!(matches!(replica.apply(new_site("e", "d", "d", "e")), Effect::Nothing));
-    let effect = replica.apply(with_keys("f", "a", "a", ["1", "2", "cosigner of d"]));
+    assert!(matches!(replica.apply(bring(&admission("e", "e"))), Effect::Nothing));
+    let effect = replica.apply(bring(&with_keys("f", ["1", "2", "cosigner of d"])));
     assert!(matches!(effect, Effect::Refused { refusal: Refusal::KeyTaken, .. }), "{effect:?}");
 
     // Who begins with what the ledger holds knows them, too.
-    let ring = KeyRing::of_batches(&["a", "b"].map(|name| (name, key_of(name).verifying_key())));
+    let known = ring();
     replica.applier =
-        Applier::load(replica.applier.db.clone(), ring.clone(), Rules::up_to(rules::NEXT)).unwrap();
-    assert!(ring.knows("d") && ring.knows("e") && !ring.knows("f"));
+        Applier::load(replica.applier.db.clone(), known.clone(), Rules::up_to(rules::NEXT)).unwrap();
+    assert!(known.knows("d") && known.knows("e") && !known.knows("f"));
+    assert_eq!(known.admissions().lines().count(), 2);
     replica.takes(&signed("d", 1, 1, hash, messages(&[2])).0);
     // But not d itself with the keys of another folder.
-    let ring = KeyRing::of_batches(&["a", "b"].map(|name| (name, key_of(name).verifying_key())));
-    let Ok(Command::NewSite(other)) = Command::decode(new_site("d", "a", "a", "e")) else { panic!() };
-    ring.learn(ring.name(&other), []).unwrap();
-    let error = Applier::load(replica.applier.db.clone(), ring, Rules::up_to(rules::NEXT)).err().unwrap();
+    let other = ring();
+    other.learn(SitePublic::of(&admission("d", "e"))).unwrap();
+    let error = Applier::load(replica.applier.db.clone(), other, Rules::up_to(rules::NEXT)).err().unwrap();
     assert!(error.to_string().contains("knows site d by other keys"), "{error}");
 
     // In a consortium that goes on from here they judge what is there, and sign nothing.
     let mut batch = WriteBatch::default();
     are_former(&replica.applier.db, &mut batch).unwrap();
     replica.applier.db.write(batch).unwrap();
-    let ring = KeyRing::of_batches(&["a", "b"].map(|name| (name, key_of(name).verifying_key())));
+    let next = KeyRing::after_tests(&[("a", key_of("a").verifying_key())]);
     replica.applier =
-        Applier::load(replica.applier.db.clone(), ring.clone(), Rules::up_to(rules::NEXT)).unwrap();
-    assert!(!ring.knows("d"));
+        Applier::load(replica.applier.db.clone(), next.clone(), Rules::up_to(rules::NEXT)).unwrap();
+    assert!(!next.knows("d"));
+    let judged = next.verifiers();
+    assert_eq!(judged.of_batches(&site("d")).collect::<Vec<_>>(), [&key_of("d").verifying_key()]);
     assert!(matches!(replica.open_epoch("d", 1), Effect::Refused { refusal: Refusal::UnknownSite, .. }));
+    // Nor does the former authority admit anybody any more.
+    let effect = replica.apply(bring(&admission("d", "d")));
+    assert!(matches!(effect, Effect::Refused { refusal: Refusal::Forged, .. }), "{effect:?}");
+}
+
+#[test]
+fn nobody_but_the_authority_brings_a_site() {
+    let mut replica = Replica::new();
+    replica.open_epoch("a", 0);
+    replica.raise(rules::NEW_SITES).unwrap();
+    let good = admission("d", "d");
+    let signed_by = |key: SigningKey| good.clone().sign(&key);
+    let for_another = NewSite { consortium: "other".into(), ..good.clone() };
+    let in_another_group = NewSite { group_id: GROUP + 1, ..good.clone() };
+    let later = NewSite { generation: 2, ..good.clone() };
+    for new in [
+        NewSite { signature: [0; 64], ..good.clone() },
+        // By whoever leads, by the site itself, by the authority of another consortium.
+        signed_by(key_of("a")),
+        signed_by(key_of("d")),
+        signed_by(key_of("another authority")),
+        // What the authority has signed, for something else.
+        NewSite { site: site("e"), ..good.clone() },
+        NewSite { generation: 2, ..good.clone() },
+        for_another.clone(),
+        in_another_group.clone(),
+        NewSite { log_key: good.batch_key, ..good.clone() },
+        // And what it should not have signed.
+        for_another.sign(&authority()),
+        in_another_group.sign(&authority()),
+        later.sign(&authority()),
+    ] {
+        let effect = replica.apply(bring(&new));
+        assert!(matches!(effect, Effect::Refused { refusal: Refusal::Forged, .. }), "{new:?}: {effect:?}");
+    }
+    let bytes = bring(&good);
+    // From behind the kind of the command.
+    for at in 3..bytes.len() {
+        let mut flipped = bytes.to_vec();
+        flipped[at] ^= 1;
+        let effect = replica.apply(flipped.into());
+        assert!(matches!(effect, Effect::Refused { .. }), "byte {at}: {effect:?}");
+    }
+    assert!(!replica.applier.ring.knows("d") && replica.applier.ring.admissions().is_empty());
+    assert!(listed_sites(&replica).is_empty());
+    assert!(matches!(replica.open_epoch("d", 0), Effect::Refused { refusal: Refusal::UnknownSite, .. }));
+
+    // Where the founding keys name no authority, nobody is admitted.
+    replica.applier.ring = KeyRing::without_authority(&[("a", key_of("a").verifying_key())]);
+    let effect = replica.apply(bring(&good));
+    assert!(matches!(effect, Effect::Refused { refusal: Refusal::Forged, .. }), "{effect:?}");
+}
+
+fn listed_sites(replica: &Replica) -> Vec<NewSite> {
+    new_site::listed(&replica.applier.db, new_site::JOINED).unwrap()
+}
+
+/// A peer that gives its whole ledger may have put a site into it.
+#[test]
+fn a_ledger_with_a_site_that_nobody_admitted_is_damaged() {
+    let mut replica = Replica::new();
+    replica.raise(rules::NEW_SITES).unwrap();
+    replica.apply(bring(&admission("d", "d")));
+    check_admissions(&replica.applier.db, &ring()).unwrap();
+    let put = |prefix: &[u8], new: &NewSite| {
+        let mut batch = WriteBatch::default();
+        let place = new_site::name_key(prefix, &new.site);
+        replica.applier.db.put(&mut batch, Family::Meta, &place, &new.encode()).unwrap();
+        replica.applier.db.write(batch).unwrap();
+        let checked = check_admissions(&replica.applier.db, &ring());
+        assert!(matches!(checked, Err(LedgerError::Damaged(_))), "{checked:?}");
+        assert!(replica.load(rules::NEXT).is_err());
+        let mut batch = WriteBatch::default();
+        replica.applier.db.delete_prefix(&mut batch, Family::Meta, &place).unwrap();
+        replica.applier.db.write(batch).unwrap();
+        check_admissions(&replica.applier.db, &ring()).unwrap();
+    };
+    put(new_site::JOINED, &admission("e", "e").sign(&key_of("a")));
+    put(new_site::JOINED, &NewSite { site: site("e"), ..admission("d", "d") });
+    put(new_site::FORMER, &admission("e", "e"));
+    let of_another = NewSite { consortium: "other".into(), ..admission("e", "e") };
+    put(new_site::FORMER, &of_another.sign(&authority()));
 }

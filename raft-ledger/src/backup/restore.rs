@@ -13,7 +13,7 @@ use super::Watch;
 use super::files::{Store, copy_in, io};
 use super::manifest::Manifest;
 use crate::LedgerError;
-use crate::apply::are_former;
+use crate::apply::{are_former, check_admissions};
 use crate::cold::Cold;
 use crate::config::Config;
 use crate::export::Progress;
@@ -95,6 +95,7 @@ pub(crate) fn restore_as(
         let membership = membership.map_err(|e| LedgerError::Consensus(e.to_string()))?;
         found(&generation, applied, membership)?;
     }
+    check_admissions(&Generation::open_read_only(&generation)?, &keys.ring)?;
     put_in_place(&config.data, &coming)?;
     Ok(Restored {
         made_by: manifest.site,

@@ -4,6 +4,8 @@
 //! manifest.txt       what belongs to it, written last: an export without it was interrupted
 //! checkpoint         C2SP signed note: origin, size, root
 //! keys.txt           C2SP verifier keys; a judge brings their own instead
+//! admissions.txt     by what the authority has admitted the sites that joined later, one a line; where there are any.
+//!                    A judge who brings the authority's key has these sites' keys from here
 //! entries/00000000 … every batch in order with the leaves it made, their sealed payloads, its site's signature
 //! ```
 //! Formats: bundle.rs (entries), manifest.rs. Nothing in it opens a payload.
@@ -31,6 +33,7 @@ pub(crate) use self::manifest::{FileLine, Manifest};
 pub(crate) const MANIFEST: &str = "manifest.txt";
 pub(crate) const CHECKPOINT: &str = "checkpoint";
 pub(crate) const KEYS: &str = "keys.txt";
+pub(crate) const ADMISSIONS: &str = "admissions.txt";
 pub(crate) const ENTRIES: &str = "entries";
 /// A file of entries is closed when it has grown beyond this.
 const BUNDLE_BYTES: u64 = 64 << 20;
@@ -86,6 +89,10 @@ pub(crate) fn export_in_files(
     let note = Checkpoint { origin: keys.origin().to_owned(), size, root }.sign(&keys.log)?;
     files.push(write_file(dir, CHECKPOINT, note.as_bytes())?);
     files.push(write_file(dir, KEYS, keys.verifier_keys().as_bytes())?);
+    let admissions = keys.admissions();
+    if !admissions.is_empty() {
+        files.push(write_file(dir, ADMISSIONS, admissions.as_bytes())?);
+    }
     let (origin, group_id) = (keys.origin().to_owned(), keys.group_id());
     let manifest = Manifest { origin, group_id, size, root, batches, files };
     write_file(dir, MANIFEST, manifest.encode().as_bytes())?;

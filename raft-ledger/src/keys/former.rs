@@ -13,6 +13,7 @@ use crate::types::LedgerError;
 #[derive(Default)]
 pub(super) struct Former {
     pub(super) batch_keys: Vec<String>,
+    pub(super) authority_keys: Vec<String>,
     pub(super) index_key: Option<Zeroizing<String>>,
     pub(super) master_keys: BTreeMap<SiteName, Zeroizing<String>>,
 }
@@ -35,6 +36,8 @@ impl Former {
             let genesis = keys.ring.genesis();
             let sites = genesis.sites.iter().map(|site| site.batch_key.clone());
             former.batch_keys = sites.chain(genesis.former_batch_keys.iter().cloned()).collect();
+            let authorities = genesis.authority_key.iter().chain(&genesis.former_authority_keys);
+            former.authority_keys = authorities.cloned().collect();
             former.index_key = Some(text("index-key.hex")?);
             // It may be kept elsewhere.
             if site_dir.join("master-key.hex").exists() {

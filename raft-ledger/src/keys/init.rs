@@ -17,6 +17,7 @@ use rcgen::{
 };
 use zeroize::Zeroizing;
 
+use super::authority::{AUTHORITY_KEY, Authority};
 use super::former::Former;
 use super::public::{Consortium, SitePublic, batch_vkey};
 use crate::checkpoint::{COSIGNATURE, ED25519, NoteKey};
@@ -28,7 +29,8 @@ const CONSORTIUM_DIR: &str = "consortium";
 /// In every site's certificate, so no site may have it as its name.
 const LOCALHOST: &str = "localhost";
 
-/// Makes `dir/<site>` for each (site name, host) and `dir/consortium` with the authority that admits them.
+/// Makes `dir/<site>` for each (site name, host) and `dir/consortium` with what admits them and others: the certificate
+/// authority, and the key that signs further sites' keys. It belongs offline.
 /// Overwrites nothing: an existing directory is an error. Returns the sites' directories in order.
 pub fn init<S: AsRef<str>>(dir: &Path, sites: &[(S, S)]) -> Result<Vec<PathBuf>, LedgerError> {
     make(dir, sites, &Former::default())
@@ -52,9 +54,16 @@ fn make<S: AsRef<str>>(dir: &Path, sites: &[(S, S)], former: &Former) -> Result<
     let consortium = format!("medulla-{}", hex::encode(id));
     let origin = format!("{consortium}/group/{GROUP_ID}");
 
-    let former_batch_keys = former.batch_keys.clone();
-    let mut public =
-        Consortium { version: 1, origin, group_id: GROUP_ID, sites: Vec::new(), former_batch_keys };
+    let admitting = Authority::generate(&consortium);
+    let mut public = Consortium {
+        version: 1,
+        origin,
+        group_id: GROUP_ID,
+        sites: Vec::new(),
+        former_batch_keys: former.batch_keys.clone(),
+        authority_key: Some(admitting.verifier_key()),
+        former_authority_keys: former.authority_keys.clone(),
+    };
     let mut made = Vec::new();
     for (name, (_, host)) in names.iter().zip(sites) {
         let keys = NewKeys::generate(&consortium, &public.origin, name);
@@ -70,6 +79,7 @@ fn make<S: AsRef<str>>(dir: &Path, sites: &[(S, S)], former: &Former) -> Result<
     let consortium_dir = KeyDir::create(dir.join(CONSORTIUM_DIR))?;
     consortium_dir.write("ca-cert.pem", authority.pem().as_bytes(), false)?;
     consortium_dir.write("ca-key.pem", Zeroizing::new(authority.key().serialize_pem()).as_bytes(), true)?;
+    consortium_dir.write(AUTHORITY_KEY, admitting.encode().as_bytes(), true)?;
     consortium_dir.write("public.json", public_json.as_bytes(), false)?;
     let mut dirs = vec![consortium_dir];
     for ((name, (_, host)), keys) in names.iter().zip(sites).zip(&made) {

@@ -1,4 +1,5 @@
-//! Making the keys of a site that nobody thought of when the consortium was founded.
+//! Making the keys of a site that nobody thought of when the consortium was founded. They are a request: the authority has
+//! yet to admit them (`admission.rs`).
 
 use std::path::{Path, PathBuf};
 
@@ -8,14 +9,15 @@ use zeroize::Zeroizing;
 use super::init::{KeyDir, NewKeys, check_name, random_hex, site_certificate, sync};
 use super::load::{Files, certificate_names};
 use super::public::Consortium;
+use super::ring::NO_AUTHORITY;
 use crate::types::LedgerError;
 
-/// Public keys of a site that is not in `public.json`: verifier keys, one a line.
+/// Public keys of a site that is not in `public.json`: verifier keys, one a line. What it asks to be admitted with.
 pub(super) const SITE_KEYS: &str = "site-keys.txt";
 const CERTIFICATE: &str = "tls-cert.pem";
 
 /// Makes `dir/<site>` for a further site of the consortium whose authority is `dir/consortium`. `index_key`: the file that
-/// all sites share, from any site's folder. Returns the new folder, and the file in it that the others must be given.
+/// all sites share, from any site's folder. Returns the new folder, and the file in it that the authority must sign.
 ///
 /// # Errors
 /// An existing folder, a name that is taken, files that are missing.
@@ -23,6 +25,9 @@ pub fn join(dir: &Path, site: &str, host: &str, index_key: &Path) -> Result<(Pat
     let authority_dir = dir.join("consortium");
     let authority = Files(&authority_dir);
     let consortium: Consortium = authority.json("public.json")?;
+    if consortium.authority_key.is_none() {
+        return Err(LedgerError::Keys(NO_AUTHORITY.into()));
+    }
     let name = check_name(site, host)?;
     let taken =
         |what: String| Err(LedgerError::Keys(format!("{what}; a name is given once: choose another")));

@@ -94,6 +94,11 @@ impl SiteKeys {
         self.ring.verifier_keys()
     }
 
+    /// By what the authority has admitted the sites that the ledger has brought, one a line.
+    pub(crate) fn admissions(&self) -> String {
+        self.ring.admissions()
+    }
+
     /// Its verifier keys, one a line, if it is not one of the founding sites.
     pub(crate) fn of_joining(&self) -> Option<String> {
         self.ring.genesis().site(self.site.as_str()).is_none().then(|| self.public().verifier_keys())
@@ -141,7 +146,7 @@ impl SiteKeys {
         if *files.text(SITE_KEYS)? != own.verifier_keys() {
             return Err(files.bad(SITE_KEYS, "lists other keys than this site's; put the right files back"));
         }
-        self.ring.learn([own], [])?;
+        self.ring.learn([own])?;
         self.check_names(files)
     }
 
@@ -241,7 +246,7 @@ mod tests {
         let master = |dir: &Path| crate::keys::MasterKey::File(dir.join("master-key.hex")).read().unwrap();
         assert_ne!(master(&dirs[0]).expose(), master(&dirs[1]).expose());
         assert_eq!(certificate_names(&b.tls_cert).unwrap(), ["b", "localhost", "b.example"]);
-        assert_eq!(a.verifier_keys().lines().count(), 6);
+        assert_eq!(a.verifier_keys().lines().count(), 6 + 1);
         assert_eq!(VerifierKeys::parse(&a.verifier_keys()).unwrap(), *b.verifiers());
         let shown = format!("{a:?} {:?} {:?}", a.log, a.index);
         let index_key = std::fs::read_to_string(dirs[0].join("index-key.hex")).unwrap();
@@ -318,9 +323,9 @@ mod tests {
         assert_eq!(a.index.subject(b"x"), d.index.subject(b"x"));
         assert_eq!(certificate_names(&d.tls_cert).unwrap(), ["d", "localhost", "d.example"]);
         assert!(!a.ring.knows("d") && d.ring.knows("d"));
-        a.ring.learn([d.public()], []).unwrap();
+        a.ring.learn([d.public()]).unwrap();
         assert_eq!(*a.verifiers(), *d.verifiers());
-        assert_eq!(a.verifier_keys().lines().count(), 9);
+        assert_eq!(a.verifier_keys().lines().count(), 9 + 1);
         for entry in std::fs::read_dir(&folder).unwrap().map(Result::unwrap) {
             let name = entry.file_name().into_string().unwrap();
             let mode = entry.metadata().unwrap().permissions().mode() & 0o777;

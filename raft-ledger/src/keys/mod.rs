@@ -1,11 +1,15 @@
 //! A site's keys: one directory a site, made together by [`init`], or later by [`join`], read by [`SiteKeys::load`].
 //!
 //! ```text
-//! consortium/   ca-cert.pem  ca-key.pem  public.json       keep offline; admits further sites
+//! consortium/   keep offline
+//!   ca-cert.pem ca-key.pem       signs certificates
+//!   authority-key.txt            Ed25519, written as C2SP note signer keys are: admits further sites
+//!   public.json
 //! <site>/
 //!   site.json          this site's name
-//!   public.json        origin, group, public keys of every founding site; the same bytes everywhere
-//!   site-keys.txt      of a site that joined later: its public keys; the others have them from the ledger
+//!   public.json        origin, group, public keys of every founding site and of the authority; the same bytes everywhere
+//!   site-keys.txt      of a site that joined later: its public keys, and so its request to be admitted
+//!   site-admission.txt the same as the authority has signed it (`admission.rs`); the ledger brings it to the others
 //!   ca-cert.pem        whom to trust on raft ports
 //!   tls-cert.pem tls-key.pem     mTLS; subject alternative names: site name, host, localhost, loopback
 //!   batch-key.pem      Ed25519, PKCS#8: signs batches
@@ -16,6 +20,8 @@
 //! ```
 //! Files with secrets are 0600. Nothing here is ever written again, but the master key by its rotation.
 
+mod admission;
+mod authority;
 mod former;
 mod index;
 mod init;
@@ -24,10 +30,13 @@ mod load;
 mod master;
 mod public;
 mod ring;
+#[cfg(test)]
+mod ring_of_tests;
 mod secret;
 #[cfg(any(test, feature = "sim"))]
 mod simulated;
 
+pub use self::admission::{Admitted, admit};
 pub use self::index::IndexKey;
 pub use self::init::{init, init_continuing};
 pub use self::join::join;
@@ -35,6 +44,9 @@ pub use self::load::SiteKeys;
 pub use self::master::MasterKey;
 pub use self::public::VerifierKeys;
 
+#[cfg(test)]
+pub(crate) use self::admission::authority_of;
+pub(crate) use self::admission::{parse as parse_admission, requested};
 pub(crate) use self::load::certificate_names;
 pub(crate) use self::public::{SitePublic, vkey};
 pub(crate) use self::ring::KeyRing;

@@ -7,12 +7,14 @@ use base64::engine::general_purpose::STANDARD;
 use ed25519_dalek::VerifyingKey;
 use serde::{Deserialize, Serialize};
 
-use crate::checkpoint::{NoteVerifier, key_id};
-use crate::record::SiteName;
+use super::admission;
+use super::authority::{AUTHORITY_SUFFIX, AUTHORITY_TYPE};
+use crate::checkpoint::{COSIGNATURE, ED25519, NoteVerifier, key_id};
+use crate::record::{NewSite, SiteName};
 use crate::types::LedgerError;
 
 /// Signature type without a byte of its own (C2SP signed-note, "Signature types"): named at length.
-const UNASSIGNED: u8 = 0xff;
+pub(super) const UNASSIGNED: u8 = 0xff;
 const BATCH_TYPE: &[u8] = b"medulla-batch-v1";
 
 /// `public.json`.
@@ -27,6 +29,12 @@ pub(crate) struct Consortium {
     /// Batch keys of the consortia whose ledger this one goes on with: they judge old batches and sign no new ones.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) former_batch_keys: Vec<String>,
+    /// Of the authority that admits further sites. None where an early release made the keys: nobody admits any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) authority_key: Option<String>,
+    /// Of the authorities of those consortia: they tell which sites had joined them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) former_authority_keys: Vec<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -52,11 +60,15 @@ pub struct VerifierKeys {
     pub(crate) batches: BTreeMap<SiteName, VerifyingKey>,
     /// Of former consortia: of sites of the same name, and of others.
     former: BTreeMap<SiteName, Vec<VerifyingKey>>,
+    /// By consortium.
+    pub(crate) authorities: BTreeMap<String, VerifyingKey>,
+    /// The consortium that `batches` are of.
+    present: Option<String>,
 }
 
 impl Consortium {
     /// What all its keys' names begin with.
-    pub(super) fn name(&self) -> &str {
+    pub(crate) fn name(&self) -> &str {
         self.origin.split_once("/group/").map_or(&self.origin, |(name, _)| name)
     }
 
@@ -66,6 +78,19 @@ impl Consortium {
 }
 
 impl SitePublic {
+    /// As everybody names the keys of a site that was admitted. `None`: not three Ed25519 keys.
+    pub(crate) fn of(new: &NewSite) -> Option<SitePublic> {
+        let key = |bytes: &[u8; 32]| VerifyingKey::from_bytes(bytes).ok();
+        let named = format!("{}/site/{}", new.consortium, new.site);
+        Some(SitePublic {
+            name: new.site.to_string(),
+            host: String::new(),
+            batch_key: batch_vkey(&named, &key(&new.batch_key)?),
+            log_key: vkey(&new.origin(), &[ED25519], &key(&new.log_key)?),
+            cosigner_key: vkey(&named, &[COSIGNATURE], &key(&new.cosigner_key)?),
+        })
+    }
+
     /// One a line.
     pub(crate) fn verifier_keys(&self) -> String {
         format!("{}\n{}\n{}\n", self.log_key, self.cosigner_key, self.batch_key)
@@ -88,30 +113,78 @@ impl VerifierKeys {
     }
 
     /// One key a line; empty lines and lines that begin with '#' are skipped. The consortium of the first batch key is
-    /// the present one.
+    /// the present one. Admissions of further sites may be among the lines: they count by the authority's key among these.
     pub fn parse(text: &str) -> Result<VerifierKeys, LedgerError> {
         let mut keys = VerifierKeys::default();
-        let mut present = None;
-        for (number, line) in text.lines().enumerate().filter(|(_, l)| !l.is_empty() && !l.starts_with('#')) {
-            let bad = |what: &str| LedgerError::Keys(format!("line {}: {what}", number + 1));
-            let (name, alg, key) = parse_vkey(line).map_err(bad)?;
-            match alg.as_slice() {
-                [1] => keys.logs.push(NoteVerifier::new(name, 1, key)),
-                [4] => keys.cosigners.push(NoteVerifier::new(name, 4, key)),
-                [UNASSIGNED, kind @ ..] if kind == BATCH_TYPE => {
-                    let named =
-                        name.rsplit_once("/site/").and_then(|(of, site)| Some((of, SiteName::new(site)?)));
-                    let (consortium, site) = named.ok_or_else(|| bad("a batch key names no site"))?;
-                    if *present.get_or_insert(consortium) != consortium {
-                        keys.former.entry(site).or_default().push(key);
-                    } else if keys.batches.insert(site, key).is_some() {
-                        return Err(bad("a second batch key of one site"));
-                    }
-                }
-                _ => return Err(bad("a signature type this release does not know")),
+        let lines = text.lines().zip(1..).filter(|(line, _)| !line.is_empty() && !line.starts_with('#'));
+        let (admissions, lines): (Vec<_>, Vec<_>) = lines.partition(|(line, _)| admission::is_line(line));
+        let bad = |number: usize, what| LedgerError::Keys(format!("line {number}: {what}"));
+        for (line, number) in lines {
+            keys.add(line).map_err(|what| bad(number, what))?;
+        }
+        for (line, number) in admissions {
+            let is_admitted = keys.admit(line).map_err(|what| bad(number, what))?;
+            if !is_admitted {
+                return Err(bad(number, "there is no key of the authority that admits this site"));
             }
         }
         Ok(keys)
+    }
+
+    fn add(&mut self, line: &str) -> Result<(), &'static str> {
+        let (name, alg, key) = parse_vkey(line)?;
+        match alg.as_slice() {
+            [ED25519] => self.logs.push(NoteVerifier::new(name, ED25519, key)),
+            [COSIGNATURE] => self.cosigners.push(NoteVerifier::new(name, COSIGNATURE, key)),
+            [UNASSIGNED, kind @ ..] if kind == BATCH_TYPE => {
+                let named =
+                    name.rsplit_once("/site/").and_then(|(of, site)| Some((of, SiteName::new(site)?)));
+                let (consortium, site) = named.ok_or("a batch key names no site")?;
+                if self.present.get_or_insert_with(|| consortium.to_owned()) != consortium {
+                    self.former.entry(site).or_default().push(key);
+                } else if self.batches.insert(site, key).is_some() {
+                    return Err("a second batch key of one site");
+                }
+            }
+            [UNASSIGNED, kind @ ..] if kind == AUTHORITY_TYPE => {
+                let consortium =
+                    name.strip_suffix(AUTHORITY_SUFFIX).ok_or("an authority of no consortium")?;
+                if self.authorities.insert(consortium.to_owned(), key).is_some() {
+                    return Err("a second authority of one consortium");
+                }
+            }
+            _ => return Err("a signature type this release does not know"),
+        }
+        Ok(())
+    }
+
+    /// A line by which an authority admits a site: its keys count from here on. False, and nothing changes, if the key of
+    /// that authority is not among these: others judge it.
+    pub(crate) fn admit(&mut self, line: &str) -> Result<bool, &'static str> {
+        let new = admission::parse_line(line).ok_or("no admission that this release can read")?;
+        let Some(authority) = self.authorities.get(&new.consortium) else { return Ok(false) };
+        if new.generation != NewSite::FIRST || !new.verify(authority) {
+            return Err("an admission that its consortium's authority has not signed");
+        }
+        let public = SitePublic::of(&new).ok_or("an admission of keys that are none")?;
+        let (log, cosigner, batch) = (
+            parse_vkey(&public.log_key)?,
+            parse_vkey(&public.cosigner_key)?,
+            parse_vkey(&public.batch_key)?.2,
+        );
+        if self.present.get_or_insert_with(|| new.consortium.clone()) != &new.consortium {
+            let former = self.former.entry(new.site).or_default();
+            former.extend((!former.contains(&batch)).then_some(batch));
+        } else if *self.batches.entry(new.site).or_insert(batch) != batch {
+            return Err("another key of the site that it admits");
+        }
+        let log = NoteVerifier::new(log.0, ED25519, log.2);
+        let cosigner = NoteVerifier::new(cosigner.0, COSIGNATURE, cosigner.2);
+        // They may have been brought as keys, too.
+        for (known, key) in [(&mut self.logs, log), (&mut self.cosigners, cosigner)] {
+            known.extend((!known.contains(&key)).then_some(key));
+        }
+        Ok(true)
     }
 }
 

@@ -1,13 +1,14 @@
 //! Whose public keys are known: those that the consortium was founded with (`public.json`), and those of sites that have
-//! joined since, which the ledger brings. None is ever forgotten: a site that leaves has signed what stays.
+//! joined since, which the ledger brings and the authority has admitted. None is ever forgotten: a site that leaves has
+//! signed what stays.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use ed25519_dalek::VerifyingKey;
 
-use super::public::{Consortium, SitePublic, VerifierKeys, batch_vkey, vkey};
-use crate::checkpoint::{COSIGNATURE, ED25519};
+use super::admission;
+use super::public::{Consortium, SitePublic, VerifierKeys};
 use crate::record::{NewSite, SiteName};
 use crate::types::LedgerError;
 
@@ -22,12 +23,25 @@ pub(crate) struct KeyRing {
 struct Known {
     sites: Vec<SitePublic>,
     former_batch_keys: Vec<String>,
+    /// Of this consortium and of former ones, as the ledger brought them.
+    admitted: Vec<NewSite>,
     verifiers: Arc<VerifierKeys>,
 }
 
+/// Nobody is admitted to a consortium whose founding keys name no authority: one that was put there later would be no
+/// authority of the sites that have not heard of it, and their ledgers would differ.
+pub(super) const NO_AUTHORITY: &str = "public.json names no authority: an early release made these keys, and nobody can admit further sites. Go on as a new \
+     consortium that has one: `medulla ledger backup`, `medulla keys init --continue`, `medulla ledger restore \
+     --new-consortium`";
+
 impl KeyRing {
     pub(crate) fn new(genesis: Consortium) -> Result<Arc<KeyRing>, LedgerError> {
-        let known = Known::of(genesis.sites.clone(), genesis.former_batch_keys.clone())?;
+        let known =
+            Known::of(&genesis, genesis.sites.clone(), genesis.former_batch_keys.clone(), Vec::new())?;
+        let has_authority = known.verifiers.authorities.contains_key(genesis.name());
+        if genesis.authority_key.is_some() && !has_authority {
+            return Err(LedgerError::Keys("the authority's key is under another consortium's name".into()));
+        }
         let batches = known.verifiers.batches.clone();
         Ok(Arc::new(KeyRing { genesis, batches, known: RwLock::new(known) }))
     }
@@ -48,7 +62,12 @@ impl KeyRing {
     /// Of every site that is or was: what `medulla ledger keys` prints.
     pub(crate) fn verifier_keys(&self) -> String {
         let known = self.known();
-        verifier_keys(&known.sites, &known.former_batch_keys)
+        verifier_keys(&self.genesis, &known.sites, &known.former_batch_keys)
+    }
+
+    /// Of every site that the ledger has brought: the authority's word, one a line.
+    pub(crate) fn admissions(&self) -> String {
+        self.known().admitted.iter().map(admission::line).collect()
     }
 
     pub(crate) fn knows(&self, site: &str) -> bool {
@@ -69,13 +88,25 @@ impl KeyRing {
         named.all(|known| known.verifier_keys() == site.verifier_keys())
     }
 
-    /// Sites that have joined, and batch keys of former consortia; what is known already stays as it is.
-    pub(crate) fn learn(
+    /// Sites that are about to join; what is known already stays as it is.
+    pub(crate) fn learn(&self, sites: impl IntoIterator<Item = SitePublic>) -> Result<(), LedgerError> {
+        self.learn_all(sites, Vec::new(), Vec::new())
+    }
+
+    /// Sites that the ledger has brought, checked by [`KeyRing::admits`] or [`KeyRing::had_admitted`].
+    pub(crate) fn learn_admitted(&self, joined: &[NewSite], former: &[NewSite]) -> Result<(), LedgerError> {
+        let keys = former.iter().filter_map(|new| Some(SitePublic::of(new)?.batch_key)).collect();
+        let admitted = joined.iter().chain(former).cloned().collect();
+        self.learn_all(joined.iter().filter_map(SitePublic::of), keys, admitted)
+    }
+
+    fn learn_all(
         &self,
         joined: impl IntoIterator<Item = SitePublic>,
-        former: impl IntoIterator<Item = String>,
+        former: Vec<String>,
+        new: Vec<NewSite>,
     ) -> Result<(), LedgerError> {
-        let Known { mut sites, mut former_batch_keys, .. } = self.known();
+        let Known { mut sites, mut former_batch_keys, mut admitted, .. } = self.known();
         for site in joined {
             if !sites.iter().any(|known| known.name == site.name) {
                 sites.push(site);
@@ -86,43 +117,66 @@ impl KeyRing {
                 former_batch_keys.push(key);
             }
         }
-        let next = Known::of(sites, former_batch_keys)?;
+        for new in new {
+            if !admitted.contains(&new) {
+                admitted.push(new);
+            }
+        }
+        let next = Known::of(&self.genesis, sites, former_batch_keys, admitted)?;
         *self.known.write().unwrap_or_else(PoisonError::into_inner) = next;
         Ok(())
     }
 
-    /// The verifier keys of a site that joins, as this consortium names them. `None`: not three Ed25519 keys.
-    pub(crate) fn name(&self, new: &NewSite) -> Option<SitePublic> {
-        let key = |bytes: &[u8; 32]| VerifyingKey::from_bytes(bytes).ok();
-        let named = format!("{}/site/{}", self.genesis.name(), new.site);
-        Some(SitePublic {
-            name: new.site.to_string(),
-            host: String::new(),
-            batch_key: batch_vkey(&named, &key(&new.batch_key)?),
-            log_key: vkey(&self.genesis.origin, &[ED25519], &key(&new.log_key)?),
-            cosigner_key: vkey(&named, &[COSIGNATURE], &key(&new.cosigner_key)?),
-        })
+    /// The consortium whose authority admits its sites.
+    ///
+    /// # Errors
+    /// What to do where there is none.
+    pub(crate) fn authority(&self) -> Result<&str, String> {
+        self.genesis
+            .authority_key
+            .as_ref()
+            .map(|_| self.genesis.name())
+            .ok_or_else(|| NO_AUTHORITY.to_owned())
     }
 
-    /// Of founders that sign batches and nothing else.
-    #[cfg(test)]
-    pub(crate) fn of_batches(sites: &[(&str, VerifyingKey)]) -> Arc<KeyRing> {
-        let (origin, version, group_id) = ("tests/group/1".to_owned(), 1, 1);
-        let site = |(name, key): &(&str, VerifyingKey)| SitePublic {
-            name: (*name).to_owned(),
-            host: String::new(),
-            batch_key: batch_vkey(&format!("tests/site/{name}"), key),
-            log_key: vkey(&origin, &[ED25519], key),
-            cosigner_key: vkey(&format!("tests/site/{name}"), &[COSIGNATURE], key),
-        };
-        let sites = sites.iter().map(site).collect();
-        KeyRing::new(Consortium { version, origin, group_id, sites, former_batch_keys: Vec::new() }).unwrap()
+    /// Whether this consortium's authority admits the site with these keys. Says the same at every site: it follows from
+    /// public.json alone. Else why not, and what to do.
+    pub(crate) fn admits(&self, new: &NewSite) -> Result<(), String> {
+        let own = self.authority()?;
+        if new.origin() != self.genesis.origin {
+            let to = new.origin();
+            return Err(format!("it admits site {} to {to}, and this is {}", new.site, self.genesis.origin));
+        }
+        self.has_signed(own, new)
+    }
+
+    /// Whether the authority of a former consortium had admitted it there.
+    pub(crate) fn had_admitted(&self, new: &NewSite) -> Result<(), String> {
+        match new.consortium == self.genesis.name() {
+            true => Err(format!("site {} was admitted to this consortium, to no former one", new.site)),
+            false => self.has_signed(&new.consortium, new),
+        }
+    }
+
+    fn has_signed(&self, consortium: &str, new: &NewSite) -> Result<(), String> {
+        if new.generation != NewSite::FIRST {
+            let (site, generation) = (&new.site, new.generation);
+            return Err(format!("generation {generation} of the keys of site {site} needs a later release"));
+        }
+        let verifiers = self.verifiers();
+        match verifiers.authorities.get(consortium).is_some_and(|authority| new.verify(authority)) {
+            true => Ok(()),
+            false => Err(format!(
+                "the authority of {consortium} has not signed it; `medulla keys admit` does, with the \
+                 authority-key.txt that was made with this consortium's keys"
+            )),
+        }
     }
 
     /// As if the ledger had brought the keys of `other`.
     #[cfg(test)]
     pub(crate) fn meet(&self, other: &super::SiteKeys) {
-        self.learn([other.public()], []).unwrap();
+        self.learn([other.public()]).unwrap();
     }
 
     fn known(&self) -> Known {
@@ -131,14 +185,20 @@ impl KeyRing {
 }
 
 impl Known {
-    fn of(sites: Vec<SitePublic>, former_batch_keys: Vec<String>) -> Result<Known, LedgerError> {
-        let verifiers = Arc::new(VerifierKeys::parse(&verifier_keys(&sites, &former_batch_keys))?);
-        Ok(Known { sites, former_batch_keys, verifiers })
+    fn of(
+        genesis: &Consortium,
+        sites: Vec<SitePublic>,
+        former_batch_keys: Vec<String>,
+        admitted: Vec<NewSite>,
+    ) -> Result<Known, LedgerError> {
+        let verifiers = VerifierKeys::parse(&verifier_keys(genesis, &sites, &former_batch_keys))?;
+        Ok(Known { sites, former_batch_keys, admitted, verifiers: Arc::new(verifiers) })
     }
 }
 
-fn verifier_keys(sites: &[SitePublic], former_batch_keys: &[String]) -> String {
+fn verifier_keys(genesis: &Consortium, sites: &[SitePublic], former_batch_keys: &[String]) -> String {
     let keys = |site: &SitePublic| site.verifier_keys();
-    let former = former_batch_keys.iter().map(|line| format!("{line}\n"));
-    sites.iter().map(keys).chain(former).collect()
+    let authorities = genesis.authority_key.iter().chain(&genesis.former_authority_keys);
+    let others = former_batch_keys.iter().chain(authorities).map(|line| format!("{line}\n"));
+    sites.iter().map(keys).chain(others).collect()
 }

@@ -30,7 +30,16 @@ pub(crate) fn simulated(count: usize) -> Result<Vec<SiteKeys>, LedgerError> {
 }
 
 fn consortium(origin: &str, sites: Vec<SitePublic>) -> Consortium {
-    Consortium { version: 1, origin: origin.to_owned(), group_id: 1, sites, former_batch_keys: Vec::new() }
+    Consortium {
+        version: 1,
+        origin: origin.to_owned(),
+        group_id: 1,
+        sites,
+        former_batch_keys: Vec::new(),
+        // The simulation has no sites but its founders.
+        authority_key: None,
+        former_authority_keys: Vec::new(),
+    }
 }
 
 fn one(site: SiteName, index: [u8; 32], ring: &Arc<KeyRing>) -> SiteKeys {

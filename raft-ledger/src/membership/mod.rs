@@ -63,7 +63,8 @@ pub(crate) enum Request {
 pub enum MemberChange {
     /// Lets a running site join as a learner: the one that answers at `address` (`host:port`), or where the leader's
     /// configuration says. A site that was a member with another disk gets its place back by its promotion. `keys`: of
-    /// a site that is neither a founder nor known from the ledger, its verifier keys, one a line.
+    /// a site that is neither a founder nor known from the ledger, its keys as the authority has admitted them
+    /// ([`crate::keys::admit`]).
     Add {
         site: String,
         address: Option<String>,

@@ -1,44 +1,41 @@
-//! Keys of a site that none of the founders knew: into the ledger, before it is let in.
+//! Keys of a site that none of the founders knew: into the ledger, before it is let in. This site, which leads, only passes
+//! on what the authority has signed; what it has not signed no site takes, and an honest leader proposes none of it.
 
-use super::Membership;
 use super::change::{Done, refuse};
-use crate::keys::VerifierKeys;
-use crate::raft::GROUP;
-use crate::record::{Command, NewSite, SiteName};
+use super::{Membership, Refusal};
+use crate::keys::{SitePublic, parse_admission, requested};
+use crate::record::{Command, NewSite};
 use crate::rules::NEW_SITES;
 
 impl Membership {
-    /// `given`: what the operator brought, by another way than the network. `shown`: what the site says of itself.
+    /// `given`: the admission that the operator brought. `shown`: what the site says of itself.
     pub(super) async fn bring_keys(&self, site: &str, given: Option<&str>, shown: Option<&str>) -> Done {
         let is_known = self.keys.ring.knows(site);
         let Some(given) = given else {
-            return match is_known {
-                true => self.shows_known(site, shown),
-                false => refuse(format!(
-                    "the keys of site {site} are neither in public.json nor in the ledger; give the file that `medulla \
-                     keys init --join` made with --keys"
-                )),
-            };
-        };
-        let Some(new) = self.new_site(site, given) else {
+            if is_known {
+                return self.shows_known(site, shown);
+            }
+            self.has_authority()?;
             return refuse(format!(
-                "the file holds something else than the three verifier keys of site {site} in this consortium; give \
-                 its site-keys.txt"
+                "the keys of site {site} are neither in public.json nor in the ledger; give the file that `medulla keys \
+                 admit` made of its site-keys.txt with --keys"
             ));
         };
+        self.has_authority()?;
+        let (new, keys) = self.admission(site, given)?;
         if is_known {
-            return match self.are_known(given) {
+            return match self.are_known(&keys) {
                 true => self.shows_known(site, shown),
                 false => refuse(format!(
                     "site {site} is known with other keys, and a name keeps its keys; let it join under another name"
                 )),
             };
         }
-        if shown != Some(given) {
-            return refuse(format!(
-                "the site that answers says that it has other keys than those in the file; take the file from the \
-                 folder of keys that site {site} runs with"
-            ));
+        if shown != Some(keys.as_str()) {
+            return refuse(
+                "the site that answers says that it has other keys than those that the file admits; start it with the \
+                 folder of keys that they were made in",
+            );
         }
         if self.rules.applied() < NEW_SITES {
             return refuse(format!(
@@ -49,11 +46,37 @@ impl Membership {
         }
         self.write(Command::NewSite(new)).await?;
         // Not by the name alone: another one of that name may have come before.
-        match self.are_known(given) {
+        match self.are_known(&keys) {
             true => Ok(()),
             false => refuse(format!(
                 "the ledger did not take the keys of site {site}; look into the log of the leader"
             )),
+        }
+    }
+
+    fn has_authority(&self) -> Done {
+        self.keys.ring.authority().map(drop).or_else(refuse)
+    }
+
+    /// What the authority has signed, and the verifier keys in it, one a line.
+    fn admission(&self, site: &str, given: &str) -> Result<(NewSite, String), Refusal> {
+        let Some(new) = parse_admission(given) else {
+            return match requested(given).is_some() {
+                true => refuse(format!(
+                    "the file holds the keys of site {site} without the authority's signature; have it signed with \
+                     `medulla keys admit`, and give the file that it makes"
+                )),
+                false => {
+                    refuse("the file holds something else than the admission that `medulla keys admit` makes")
+                }
+            };
+        };
+        if let Err(why) = self.keys.ring.admits(&new) {
+            return refuse(format!("the admission is not good here: {why}"));
+        }
+        match SitePublic::of(&new) {
+            Some(public) if public.name == site => Ok((new, public.verifier_keys())),
+            _ => refuse(format!("the file admits site {}, not site {site}", new.site)),
         }
     }
 
@@ -72,25 +95,5 @@ impl Membership {
     fn are_known(&self, keys: &str) -> bool {
         let known = self.keys.ring.verifier_keys();
         keys.lines().all(|line| known.lines().any(|known| known == line))
-    }
-
-    /// Vouched for by this site, which leads.
-    fn new_site(&self, site: &str, given: &str) -> Option<NewSite> {
-        let (site, keys) = (SiteName::new(site)?, VerifierKeys::parse(given).ok()?);
-        let ([log], [cosigner]) = (&keys.logs[..], &keys.cosigners[..]) else {
-            return None;
-        };
-        let new = NewSite {
-            group_id: GROUP,
-            by: self.keys.site.clone(),
-            batch_key: keys.batches.get(&site)?.to_bytes(),
-            log_key: log.public_key(),
-            cosigner_key: cosigner.public_key(),
-            site,
-            signature: [0; 64],
-        };
-        // Names and ids of the keys, too, must be those that everybody will make of them.
-        let named = self.keys.ring.name(&new)?;
-        (named.verifier_keys() == given).then(|| new.sign(&self.keys.batch))
     }
 }

@@ -274,7 +274,7 @@ impl Connection {
                 key_of(&batch.head.site).is_some_and(|key| batch.verify(key).is_ok())
             }
             Ok(Command::OpenEpoch(open)) => key_of(&open.site).is_some_and(|key| open.verify(key)),
-            // The leader alone raises the apply version and lets sites in.
+            // The leader alone raises the apply version, and passes on whom the authority has admitted.
             Ok(Command::ApplyVersion(_) | Command::NewSite(_) | Command::Unknown(_)) | Err(_) => false,
         };
         is_signed
@@ -339,9 +339,11 @@ impl Connection {
     fn install(&mut self, id: u64) -> Result<(), String> {
         let incoming = self.incoming.take().ok_or("the end of no snapshot")?;
         let (raft, answers) = (self.served.raft.clone(), self.answers.clone());
+        let ring = self.served.cosigner.keys().ring.clone();
         self.served.tasks.spawn(async move {
             let installed = async {
-                let checked = blocking::run(move || incoming.finish()).await.map_err(|e| e.to_string())?;
+                let checked =
+                    blocking::run(move || incoming.finish(&ring)).await.map_err(|e| e.to_string())?;
                 let (vote, snapshot) = checked?;
                 let applied = raft.metrics().borrow_watched().last_applied;
                 may_follow(snapshot.meta.last_log_id.as_ref(), &vote, applied.as_ref())?;

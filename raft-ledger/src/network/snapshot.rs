@@ -13,10 +13,13 @@ use serde::{Deserialize, Serialize};
 
 use super::frame::{Kind, pack, unpack};
 use super::lane::{Lane, RpcError};
+use crate::apply::check_admissions;
+use crate::keys::KeyRing;
 use crate::raft::{Types, Vote};
 use crate::store::arrival::Arrival;
 use crate::store::content::Content;
 use crate::store::files;
+use crate::store::generation::Generation;
 use crate::store::ledger_store::{LedgerStore, SnapshotDir};
 use crate::store::recompute::check_root;
 use crate::{LedgerError, blocking};
@@ -130,15 +133,17 @@ impl Incoming {
         self.arrival.piece(number, offset, &body)
     }
 
-    /// Checks that it is whole and that its leaves give its root. Blocks for as long as that takes.
-    pub(super) fn finish(self) -> Result<(Vote, Arc<SnapshotDir>), String> {
+    /// Checks that it is whole, that its leaves give its root, and that its sites are admitted. Blocks for as long as that
+    /// takes.
+    pub(super) fn finish(self, ring: &KeyRing) -> Result<(Vote, Arc<SnapshotDir>), String> {
         let path = self.store.new_path("i");
         let snapshot = self.arrival.finish(path, |path| {
             #[cfg(any(test, feature = "sim"))]
             if crate::sim::planted(crate::sim::Plant::SkippedRootCheck) {
                 return Ok(());
             }
-            check_root(path)
+            check_root(path)?;
+            check_admissions(&Generation::open_read_only(path)?, ring)
         })?;
         Ok((self.vote, snapshot))
     }

@@ -52,9 +52,17 @@ fn provenance() -> Provenance {
 }
 
 fn new_site() -> NewSite {
-    let (by, site) = (SiteName::new("site-a").unwrap(), SiteName::new("site-d").unwrap());
     let [batch_key, log_key, cosigner_key] = [[0x33; 32], [0x44; 32], [0x55; 32]];
-    let new = NewSite { group_id: 1, by, site, batch_key, log_key, cosigner_key, signature: [0; 64] };
+    let new = NewSite {
+        consortium: "medulla-0123456789abcdef".into(),
+        group_id: 1,
+        site: SiteName::new("site-d").unwrap(),
+        generation: NewSite::FIRST,
+        batch_key,
+        log_key,
+        cosigner_key,
+        signature: [0; 64],
+    };
     new.sign(&key())
 }
 
@@ -135,6 +143,30 @@ fn an_epoch_request_is_signed_whole() {
     assert!(open.verify(&public));
     assert!(!OpenEpoch { previous_epoch: 3, ..open.clone() }.verify(&public));
     assert!(!OpenEpoch { nonce: [0; 16], ..open }.verify(&public));
+}
+
+#[test]
+fn every_byte_of_an_admission_is_signed() {
+    let (public, encoded) = (key().verifying_key(), new_site().encode());
+    assert!(NewSite::decode(encoded.clone().into()).unwrap().verify(&public));
+    for at in 0..encoded.len() {
+        for bit in 0..8 {
+            let mut flipped = encoded.clone();
+            flipped[at] ^= 1 << bit;
+            let read = NewSite::decode(flipped.into());
+            assert!(!read.is_ok_and(|new| new.verify(&public)), "byte {at} bit {bit}");
+        }
+        assert!(NewSite::decode(encoded[..at].to_vec().into()).is_err(), "the first {at} bytes alone");
+    }
+    assert!(NewSite::decode([&encoded[..], b"x"].concat().into()).is_err());
+    // A signature for another purpose is none, whatever bytes follow.
+    let bare = NewSite { signature: [0; 64], ..new_site() };
+    let unsigned = &bare.encode()[..encoded.len() - 64];
+    use ed25519_dalek::Signer;
+    for domain in [&b""[..], b"medulla new site v1\n", b"medulla open epoch v1\n"] {
+        let signature = key().sign(&[domain, unsigned].concat()).to_bytes();
+        assert!(!NewSite { signature, ..bare.clone() }.verify(&public));
+    }
 }
 
 #[test]

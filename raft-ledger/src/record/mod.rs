@@ -67,10 +67,20 @@
 //!     2 OpenEpoch: u32 group_id, bytes8 site, u64 previous_epoch, [16] nonce,
 //!       [64] signature over "medulla open epoch v1\n" ‖ the fields before it
 //!     3 ApplyVersion: u32 apply_version, raised by the leader alone; the highest one counts, from this entry on
-//!     4 NewSite: u32 group_id, bytes8 by, bytes8 site, [32] batch key, [32] log key, [32] cosigner key (all Ed25519),
-//!       [64] signature by the batch key of `by` over "medulla new site v1\n" ‖ the fields before it;
-//!       without effect before apply version 1; refused if another site has one of the keys
+//!     4 NewSite, below; without effect before apply version 1
 //!     anything else (also another version) is kept and ignored until an apply version knows it
+//!
+//! NewSite (what the consortium's offline authority admits a further site by)
+//!   u8  version = 1
+//!   bytes8 consortium      UTF-8, what the names of its keys begin with; the origin is that ‖ "/group/" ‖ group_id
+//!   u32 group_id
+//!   bytes8 site
+//!   u32 generation = 1     which keys of this name; others are refused until an apply version lets a name change its keys
+//!   [32] batch key, [32] log key, [32] cosigner key (all Ed25519)
+//!   [64] signature by the authority's key over "medulla admission v1\n" ‖ the fields before it
+//!   As a line of text: "medulla admission v1 " ‖ base64 of all of it (keys/admission.rs). Refused in apply unless the
+//!   authority in public.json has signed it for this consortium, group and generation; if the name has other keys; if
+//!   another site has one of these. Who proposes it says nothing: the leader cannot make one.
 //! ```
 
 mod batch;
@@ -97,6 +107,7 @@ pub use self::shred::{MAX_ORDERED_BY_BYTES, MAX_SHRED_KEYS, Shred};
 pub use self::site::SiteName;
 pub use self::takeover::{MAX_GONE_SITES, Takeover};
 
+pub(crate) use self::new_site::MAX_NAME_BYTES;
 pub(crate) use self::reader::Reader;
 
 /// SHA-256.

@@ -12,7 +12,7 @@ use std::path::Path;
 use serde::Serialize;
 
 use crate::checkpoint::Checkpoint;
-use crate::export::{CHECKPOINT, ENTRIES, FileLine, KEYS, MANIFEST, Manifest, Progress};
+use crate::export::{ADMISSIONS, CHECKPOINT, ENTRIES, FileLine, KEYS, MANIFEST, Manifest, Progress};
 use crate::keys::VerifierKeys;
 use crate::record::{Hash, sha256};
 use crate::types::LedgerError;
@@ -91,8 +91,14 @@ pub fn verify_export(
     let mut report = Report { keys_brought: keys.is_some(), ..Report::default() };
     let manifest = read_manifest(dir, &mut report)?;
     let own = read_keys(dir, &mut report)?;
-    let keys = keys.or(own.as_ref());
     let present = files_in(dir)?;
+    let mut admitting = keys.or(own.as_ref()).cloned();
+    if let Some(keys) = &mut admitting
+        && present.contains(ADMISSIONS)
+    {
+        admit(&read_small(dir, ADMISSIONS)?, keys, &mut report);
+    }
+    let keys = admitting.as_ref();
     if let Some(manifest) = &manifest {
         compare_names(manifest, &present, &mut report);
     }
@@ -104,7 +110,7 @@ pub fn verify_export(
         let found = read::bundle(dir, name, &mut auditor, &mut report, total, progress)?;
         compare_hash(listed(name), name, &found, &mut report);
     }
-    for name in [KEYS, CHECKPOINT].into_iter().filter(|name| present.contains(*name)) {
+    for name in [KEYS, ADMISSIONS, CHECKPOINT].into_iter().filter(|name| present.contains(*name)) {
         let bytes = read_small(dir, name)?;
         compare_hash(listed(name), name, &(sha256(&[&bytes]), bytes.len() as u64), &mut report);
     }
@@ -138,6 +144,21 @@ fn read_keys(dir: &Path, report: &mut Report) -> Result<Option<VerifierKeys>, Le
             report.add(KEYS, Some(0), None, text);
             Ok(None)
         }
+    }
+}
+
+/// Sites that joined later, as far as an authority among the `keys` has admitted them.
+fn admit(file: &[u8], keys: &mut VerifierKeys, report: &mut Report) {
+    let Ok(text) = std::str::from_utf8(file) else {
+        return report.add(ADMISSIONS, Some(0), None, "not text");
+    };
+    let mut offset = 0;
+    for line in text.split_inclusive('\n') {
+        let read = line.strip_suffix('\n').ok_or("is cut off").and_then(|line| keys.admit(line).map(drop));
+        if let Err(what) = read {
+            report.add(ADMISSIONS, Some(offset), None, what);
+        }
+        offset += line.len() as u64;
     }
 }
 

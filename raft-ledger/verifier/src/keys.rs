@@ -1,4 +1,5 @@
-//! C2SP verifier keys, one a line: `name+key id+base64(type ‖ Ed25519 public key)`.
+//! C2SP verifier keys, one a line: `name+key id+base64(type ‖ Ed25519 public key)`; and admissions of further sites, which
+//! count by the key of the authority that has signed them.
 
 use std::collections::BTreeMap;
 
@@ -7,10 +8,11 @@ use base64::engine::general_purpose::STANDARD;
 use ed25519_dalek::{Signature, VerifyingKey};
 use sha2::{Digest, Sha256};
 
+use crate::admission::{self, Admission};
 use crate::{Refusal, note};
 
 /// What the judge trusts.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Keys {
     /// Type 0x01: sign checkpoints of the log that their name is the origin of.
     pub(crate) logs: Vec<Key>,
@@ -19,9 +21,11 @@ pub struct Keys {
     /// Site name to the keys that sign its batches, type 0xff "medulla-batch-v1": one a consortium, where one has gone
     /// on with the ledger of another.
     pub(crate) batches: BTreeMap<String, BTreeMap<String, VerifyingKey>>,
+    /// Consortium to the key that admits its further sites, type 0xff "medulla-authority-v1".
+    authorities: BTreeMap<String, VerifyingKey>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Key {
     pub(crate) name: String,
     pub(crate) id: [u8; 4],
@@ -31,19 +35,51 @@ pub(crate) struct Key {
 const LOG: &[u8] = &[0x01];
 const COSIGNER: &[u8] = &[0x04];
 const BATCH: &[u8] = b"\xffmedulla-batch-v1";
+const AUTHORITY: &[u8] = b"\xffmedulla-authority-v1";
 
 impl Keys {
     /// Empty lines and lines that begin with `#` are skipped.
     ///
     /// # Errors
-    /// The first line that is no such key, or is one of a type that is not known here.
+    /// The first line that is no such key, or is one of a type that is not known here; the first admission that no
+    /// authority among the keys has signed.
     pub fn parse(text: &str) -> Result<Keys, Refusal> {
         let mut keys = Keys::default();
         let lines = text.lines().zip(1..).filter(|(line, _)| !line.is_empty() && !line.starts_with('#'));
+        let (admissions, lines): (Vec<_>, Vec<_>) = lines.partition(|(line, _)| admission::is_line(line));
         for (line, number) in lines {
             keys.add(line).map_err(|what| Refusal::Keys { line: number, what })?;
         }
+        for (line, number) in admissions {
+            let admitted = keys.admit(line).map_err(|what| Refusal::Keys { line: number, what })?;
+            let what = "there is no key of the authority that admits this site";
+            admitted.ok_or(Refusal::Keys { line: number, what })?;
+        }
         Ok(keys)
+    }
+
+    /// A line by which an authority admits a site: the site, whose keys count from here on. `None`, and nothing changes, if
+    /// the key of that authority was not brought.
+    pub(crate) fn admit(&mut self, line: &str) -> Result<Option<String>, &'static str> {
+        let new = Admission::read(line).ok_or("not an admission of a known form")?;
+        let Some(authority) = self.authorities.get(&new.consortium) else { return Ok(None) };
+        if !new.is_signed_by(authority) {
+            return Err("the authority of its consortium has not signed this admission");
+        }
+        let of_site = self.batches.entry(new.site.clone()).or_default();
+        if *of_site.entry(new.consortium.clone()).or_insert(new.batch_key) != new.batch_key {
+            return Err("another key was brought of the site that it admits");
+        }
+        let log = Key::named(format!("{}/group/{}", new.consortium, new.group_id), LOG, new.log_key);
+        let cosigner =
+            Key::named(format!("{}/site/{}", new.consortium, new.site), COSIGNER, new.cosigner_key);
+        // They may have been brought as keys, too.
+        for (known, key) in [(&mut self.logs, log), (&mut self.cosigners, cosigner)] {
+            if !known.iter().any(|known| known.label() == key.label()) {
+                known.push(key);
+            }
+        }
+        Ok(Some(new.site))
     }
 
     /// ⌊n/2⌋+1 of the cosigners brought; none of a site alone, which has nobody to cosign.
@@ -74,6 +110,12 @@ impl Keys {
                     return Err("a second batch key of one site");
                 }
             }
+            AUTHORITY => {
+                let consortium = name.strip_suffix("/authority").ok_or("an authority of no consortium")?;
+                if self.authorities.insert(consortium.to_owned(), key).is_some() {
+                    return Err("a second authority of one consortium");
+                }
+            }
             _ => return Err("a signature type that is not known here"),
         }
         Ok(())
@@ -81,6 +123,11 @@ impl Keys {
 }
 
 impl Key {
+    fn named(name: String, kind: &[u8], key: VerifyingKey) -> Key {
+        let id = key_id(&name, &[kind, key.as_bytes()].concat());
+        Key { name, id, key }
+    }
+
     /// Name and key id: what tells it from others.
     pub(crate) fn label(&self) -> String {
         format!("{}+{}", self.name, hex::encode(self.id))

@@ -4,6 +4,7 @@
 //! be made on both sides: C2SP signed-note, tlog-checkpoint, tlog-cosignature, tlog-proof; RFC 6962 trees; and for
 //! exports the record formats that `raft-ledger/src/record/mod.rs` specifies.
 
+mod admission;
 mod checkpoint;
 mod consistency;
 mod evidence;

@@ -38,13 +38,16 @@ enum Command {
         With --and: two receipts of one entry that tell two stories. --out keeps them as one file, for others to judge.")]
     Evidence(Evidence),
     /// A whole export: leaves, payload hashes, each site's signatures and chain, root, checkpoint
-    #[command(after_help = "Example:\n  medulla-verify export export/ --keys keys.txt --json")]
+    #[command(after_help = "Example:\n  medulla-verify export export/ --keys keys.txt --json\n\n\
+        Sites that joined after the founding are in the export's admissions.txt: each counts if the authority, whose key \
+        you bring in keys.txt, has signed it.")]
     Export(Export),
 }
 
 #[derive(Args)]
 struct Common {
-    /// C2SP verifier keys, one a line, as `medulla ledger keys` prints them
+    /// C2SP verifier keys, one a line, as `medulla ledger keys` prints them. Lines of `medulla ledger keys --admissions`
+    /// may follow: they add sites, if the authority whose key is in FILE has signed them
     #[arg(long, value_name = "FILE")]
     keys: PathBuf,
     /// One JSON object
@@ -189,6 +192,12 @@ fn export(args: &Export) -> Result<bool, Refusal> {
         lines += &format!("and {} more\n", report.more_findings);
     }
     let verdict = if report.ok { "holds" } else { "DOES NOT HOLD" };
+    if !report.admitted.is_empty() {
+        lines += &format!(
+            "sites that the authority has admitted since the founding: {}\n",
+            report.admitted.join(", ")
+        );
+    }
     write(&format!(
         "{lines}export {verdict}: {} leaves in {} batches, root {} ({:.0} leaves/s)\n",
         report.size, report.batches, report.root, report.leaves_per_s

@@ -5,6 +5,8 @@ mod store;
 use std::io::Write;
 use std::path::PathBuf;
 
+use serde_json::json;
+
 use super::{Usage, Verdict, out};
 
 /// Make the keys of sites, and look after the store of patients' keys
@@ -13,18 +15,30 @@ pub enum Command {
     /// Make keys and a consortium CA: one folder a site, and one to keep offline
     #[command(after_help = "Example:\n  medulla keys init --dir keys --site a --site b --site c \
         --host 10.0.0.1 --host 10.0.0.2 --host 10.0.0.3\n\n\
-        Prints the sites' folders (with --join also the files for `site add --keys`). Overwrites \
-        nothing. Keep DIR/consortium offline: it admits further sites.\n\n\
+        Prints the sites' folders (with --join also the files for `keys admit`). Overwrites nothing. Keep DIR/consortium \
+        offline, best of all its authority-key.txt: without that key nobody can admit a further site, with it anybody \
+        can.\n\n\
         A new consortium that goes on with the ledger of a lost one (`medulla ledger restore --new-consortium`):\n  \
         medulla keys init --dir keys-2 --site a --site b --site c --continue keys\n\
         takes its index key and each site's master key over, so that entries are found and read, and keeps its \
         batch keys to judge old batches by.\n\n\
         A further site of a running consortium:\n  \
         medulla keys init --dir keys --join --site d --host 10.0.0.4 --index-key keys/a/index-key.hex\n\
-        where DIR/consortium is, whose authority signs its certificate. The index key, which all sites share, comes \
-        from the folder of any site. Bring the folder to the new site as you brought the others' theirs, start it, and \
-        let it in with `medulla site add d --address HOST:PORT --keys keys/d/site-keys.txt`.")]
+        where DIR/consortium is, whose ca-key.pem signs its certificate. The index key, which all sites share, comes \
+        from the folder of any site. Then `medulla keys admit` where the authority's key is. Bring the folder to the new \
+        site as you brought the others' theirs, start it, and let it in with `medulla site add d --address HOST:PORT --keys \
+        keys/d/site-admission.txt`.")]
     Init(Init),
+    /// Sign a further site's keys with the consortium's authority, offline
+    #[command(
+        after_help = "Example:\n  medulla keys admit keys/d/site-keys.txt --authority keys/consortium/authority-key.txt\n\n\
+        REQUEST is what `keys init --join` made for the site. Needs no running site and no network: it can run where the \
+        authority's key is kept. Writes the admission beside the request (or to --out) and prints where; on stderr which \
+        site and which keys it admits: compare them with what the site has. The file is public; `medulla site add d --keys \
+        FILE` brings it into the ledger, and every site checks it. It is good for this name, these keys and this \
+        consortium alone."
+    )]
+    Admit(Admit),
     /// Change the master key, or begin new keys for patients; nothing is sealed anew, and all of it still opens
     #[command(after_help = "Examples:\n  medulla keys rotate --config site.toml\n  \
         medulla keys rotate --subjects --config site.toml --json\n  \
@@ -64,7 +78,7 @@ pub struct Init {
     /// Folder of the keys of a former consortium whose ledger this one goes on with
     #[arg(long = "continue", value_name = "DIR")]
     former: Option<PathBuf>,
-    /// Further sites of the consortium whose authority is DIR/consortium
+    /// Further sites of the consortium that DIR/consortium is of
     #[arg(long, requires = "index_key", conflicts_with = "former")]
     join: bool,
     /// With --join: the index key of the consortium, from the folder of any site
@@ -72,9 +86,25 @@ pub struct Init {
     index_key: Option<PathBuf>,
 }
 
+#[derive(clap::Args)]
+pub struct Admit {
+    /// The site's site-keys.txt
+    request: PathBuf,
+    /// The authority's private key: authority-key.txt
+    #[arg(long, value_name = "FILE")]
+    authority: PathBuf,
+    /// Instead of site-admission.txt beside the request
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+    /// One JSON object
+    #[arg(long)]
+    json: bool,
+}
+
 pub fn execute(command: &Command) -> anyhow::Result<Verdict> {
     match command {
         Command::Init(args) => init(args),
+        Command::Admit(args) => admit(args),
         Command::Rotate(args) => store::rotate(args),
         Command::Backup(args) => store::backup(args),
         Command::Restore(args) => store::restore(args),
@@ -105,9 +135,34 @@ fn init(init: &Init) -> anyhow::Result<Verdict> {
         }
         (None, None) => raft_ledger::keys::init(&init.dir, &sites)?,
     };
+    if !init.join {
+        let folder = init.dir.join("consortium");
+        eprintln!(
+            "keep {} offline: it makes certificates, and its authority-key.txt alone admits further sites",
+            folder.display()
+        );
+    }
     let mut out = out::stdout();
     for path in made {
         writeln!(out, "{}", path.display())?;
+    }
+    out.flush()?;
+    Ok(Verdict::Fine)
+}
+
+fn admit(args: &Admit) -> anyhow::Result<Verdict> {
+    let admitted = raft_ledger::keys::admit(&args.request, &args.authority, args.out.as_deref())?;
+    let mut out = out::stdout();
+    if args.json {
+        let keys: Vec<&str> = admitted.keys.lines().collect();
+        let (site, consortium, file) = (&admitted.site, &admitted.consortium, &admitted.file);
+        out::json_line(
+            &mut out,
+            &json!({ "site": site, "consortium": consortium, "keys": keys, "file": file }),
+        )?;
+    } else {
+        eprint!("admits site {} to {} with\n{}", admitted.site, admitted.consortium, admitted.keys);
+        writeln!(out, "{}", admitted.file.display())?;
     }
     out.flush()?;
     Ok(Verdict::Fine)

@@ -38,9 +38,12 @@ pub enum Command {
     Upgrade(Status),
     /// C2SP verifier keys of all sites, one a line: what a verifier brings along
     #[command(after_help = "Example:\n  medulla ledger keys --config site.toml > keys.txt\n\n\
-        Of every site that takes or took part. Where the site does not run: of the founding sites and itself, which it \
-        says on stderr.")]
-    Keys(At),
+        Of every site that takes or took part, and of the authority that admits further ones. Where the site does not run: \
+        of the founding sites and itself, which it says on stderr.\n\
+        --admissions prints, instead of keys, the authority's word for each site that joined after the founding, as far as \
+        the site runs. A verifier who has had these keys from the founding on need not believe anybody for the later \
+        sites': it adds these lines to its file of keys, and each counts if the authority has signed it.")]
+    Keys(PublicKeys),
     /// The newest checkpoint that a majority of the sites has cosigned: a C2SP signed note
     #[command(after_help = "Example:\n  medulla ledger checkpoint --config site.toml > checkpoint.txt\n\n\
         A site alone signs its own, and nobody cosigns it.")]
@@ -119,9 +122,19 @@ pub struct Export {
     at: At,
 }
 
+#[derive(clap::Args)]
+pub struct PublicKeys {
+    /// The admissions of the sites that joined later, one a line
+    #[arg(long)]
+    admissions: bool,
+    #[command(flatten)]
+    at: At,
+}
+
 #[derive(Deserialize)]
 struct Keys {
     keys: String,
+    admissions: String,
 }
 
 #[derive(Deserialize)]
@@ -186,11 +199,12 @@ pub fn connect_to(config: &Path) -> anyhow::Result<(AdminClient, Runtime)> {
     Ok((client, tokio::runtime::Builder::new_current_thread().enable_all().build()?))
 }
 
-fn keys(at: &At) -> anyhow::Result<Verdict> {
+fn keys(PublicKeys { admissions, at }: &PublicKeys) -> anyhow::Result<Verdict> {
     let (client, runtime) = connect(at)?;
     let text = match runtime.block_on(client.get::<Keys>("/api/ledger/keys")) {
+        Ok(keys) if *admissions => keys.admissions,
         Ok(keys) => keys.keys,
-        Err(ClientError::NotRunning { .. }) => {
+        Err(ClientError::NotRunning { .. }) if !admissions => {
             eprintln!(
                 "the site does not run: keys of sites that joined later, which are in its ledger, are not among these"
             );

@@ -19,7 +19,7 @@ pub struct Verify {
     path: Option<PathBuf>,
     #[command(flatten)]
     at: At,
-    /// C2SP verifier keys, as `medulla ledger keys` prints them
+    /// C2SP verifier keys, as `medulla ledger keys` prints them; lines of `ledger keys --admissions` may follow
     #[arg(long, value_name = "FILE", requires = "path")]
     keys: Option<PathBuf>,
     /// Cosigners that a receipt needs; without it a majority of those in the keys, none of a single one

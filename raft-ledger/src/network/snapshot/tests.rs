@@ -2,17 +2,20 @@
 
 use std::collections::BTreeMap;
 
+use ed25519_dalek::SigningKey;
 use openraft::impls::leader_id_std::LeaderId;
 use tokio::sync::mpsc;
 
 use super::super::lane::Request;
 use super::*;
 use crate::cold::Cold;
+use crate::keys::KeyRing;
 use crate::merkle::{Tree, leaf_hash};
 use crate::raft::log_id;
+use crate::record::{NewSite, SiteName};
 use crate::store::applied::{Applied, applied_key, encode, load_applied};
 use crate::store::db::WriteBatch;
-use crate::store::generation::{Family, index_key, tile_key};
+use crate::store::generation::{Family, index_key, key as key_of, tile_key};
 
 const VOTE: Vote = Vote { leader_id: LeaderId { term: 1, voted_for: 0 }, committed: true };
 
@@ -66,6 +69,10 @@ impl Site {
     }
 }
 
+fn ring() -> Arc<KeyRing> {
+    KeyRing::of_batches(&[])
+}
+
 /// What came over the wire, by file.
 #[derive(Default)]
 struct Came {
@@ -94,7 +101,7 @@ async fn receive(mut requests: mpsc::Receiver<Request>, store: Arc<LedgerStore>,
                 *came.files.entry(number).or_default() += (body.len() - PIECE_HEADER) as u64;
                 incoming.as_mut().unwrap().piece(body).map(|()| Bytes::new())
             }
-            Kind::SnapshotEnd => incoming.take().unwrap().finish().and_then(|(vote, snapshot)| {
+            Kind::SnapshotEnd => incoming.take().unwrap().finish(&ring()).and_then(|(vote, snapshot)| {
                 store.install(&snapshot).map_err(|e| e.to_string())?;
                 pack(&SnapshotResponse::<Types>::new(vote))
             }),
@@ -196,6 +203,36 @@ async fn what_was_refused_is_not_kept() {
     }
 }
 
+/// The root says nothing of who may write.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_snapshot_with_a_site_that_nobody_has_admitted_is_refused() {
+    let (a, b) = (Site::new(), Site::new());
+    a.grow(500);
+    let put = |authority: &SigningKey| {
+        let key = |n| SigningKey::from_bytes(&[n; 32]).verifying_key().to_bytes();
+        let new = NewSite {
+            consortium: "tests".into(),
+            group_id: 1,
+            site: SiteName::new("new").unwrap(),
+            generation: NewSite::FIRST,
+            batch_key: key(1),
+            log_key: key(2),
+            cosigner_key: key(3),
+            signature: [0; 64],
+        };
+        let (db, mut batch) = (a.store.generation(), WriteBatch::default());
+        db.put(&mut batch, Family::Meta, &key_of(b"joined/new"), &new.sign(authority).encode()).unwrap();
+        db.write(batch).unwrap();
+    };
+    put(&SigningKey::from_bytes(&[7; 32]));
+    let why = transfer(&a, &b, usize::MAX).await.0.unwrap_err().to_string();
+    assert!(why.contains("was admitted by nobody"), "{why}");
+    assert_eq!(b.applied().0, 0);
+    put(&KeyRing::test_authority());
+    transfer(&a, &b, usize::MAX).await.0.unwrap();
+    assert_eq!(b.applied(), a.applied());
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_piece_that_does_not_belong_is_refused() {
     let (a, b) = (Site::new(), Site::new());
@@ -219,7 +256,7 @@ async fn a_piece_that_does_not_belong_is_refused() {
     assert!(other.piece(piece(0, 0, b"long")).is_err());
     let why = other.piece(piece(0, 0, b"abc")).unwrap_err();
     assert!(why.contains("otherwise than it was announced"), "{why}");
-    assert!(begin(one).unwrap().finish().unwrap_err().contains("not whole"));
+    assert!(begin(one).unwrap().finish(&ring()).unwrap_err().contains("not whole"));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

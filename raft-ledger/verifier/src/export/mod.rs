@@ -20,6 +20,9 @@ use crate::{Keys, Refusal};
 /// More findings than this are counted, not kept.
 const FINDINGS_MAX: usize = 100;
 
+/// Sites that joined after the founding, one a line.
+const ADMISSIONS: &str = "admissions.txt";
+
 /// What judging an export found.
 #[derive(Debug, Default, Serialize)]
 pub struct Export {
@@ -31,6 +34,8 @@ pub struct Export {
     pub batches: u64,
     /// Leaves by the site they come from.
     pub sites: BTreeMap<String, u64>,
+    /// Sites that joined after the founding, by the word of an authority whose key was brought.
+    pub admitted: Vec<String>,
     /// Leaves whose sealed payload was not there to check.
     pub payloads_absent: u64,
     pub bytes: u64,
@@ -77,6 +82,11 @@ pub fn judge_export(dir: &Path, keys: &Keys, progress: &mut dyn FnMut(u64)) -> R
             None
         }
     };
+    let mut keys = keys.clone();
+    if let Some(file) = files::read(dir, ADMISSIONS)? {
+        admit(&file, &mut keys, &mut report);
+    }
+    let keys = &keys;
     let mut chain = Chain::default();
     let entries: Vec<String> = present.iter().filter(|name| name.starts_with("entries/")).cloned().collect();
     let mut found = stream::run(dir, &entries, keys, &mut chain, &mut report, progress)?;
@@ -95,6 +105,19 @@ pub fn judge_export(dir: &Path, keys: &Keys, progress: &mut dyn FnMut(u64)) -> R
     report.leaves_per_s = report.size as f64 / report.seconds.max(1e-9);
     report.ok = report.findings.is_empty();
     Ok(report)
+}
+
+/// Those that an authority among the `keys` has not signed are findings; of other authorities nothing is known here.
+fn admit(file: &[u8], keys: &mut Keys, report: &mut Export) {
+    let Ok(text) = std::str::from_utf8(file) else { return report.add(ADMISSIONS, 0, None, "is not text") };
+    let mut offset = 0;
+    for line in text.split_inclusive('\n') {
+        match line.strip_suffix('\n').ok_or("is cut off").and_then(|line| keys.admit(line)) {
+            Ok(admitted) => report.admitted.extend(admitted),
+            Err(what) => report.add(ADMISSIONS, offset, None, what),
+        }
+        offset += line.len() as u64;
+    }
 }
 
 fn checkpoint(
