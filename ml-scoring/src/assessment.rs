@@ -9,7 +9,7 @@ pub struct Contribution {
     /// NaN (`null` in JSON) = missing, which can speak too.
     #[serde(with = "nan_is_null")]
     pub value: f64,
-    /// Model: part of the margin (log odds), TreeSHAP. NEWS2: points.
+    /// Model: part of the margin (log odds), TreeSHAP. Bedside score: points.
     pub weight: f64,
     pub group: Group,
     /// For a person to read: `lactate 3.1 mmol/L, up 1.2`.
@@ -51,7 +51,7 @@ pub struct Assessment {
     pub threshold: f64,
     /// Risk from which an alert may interrupt; at least `threshold`.
     pub interruptive_threshold: f64,
-    /// NEWS2's total; models have none.
+    /// A bedside score's total; models have none.
     pub total: Option<u8>,
     /// Greatest weight first.
     pub contributions: Vec<Contribution>,

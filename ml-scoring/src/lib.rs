@@ -1,12 +1,12 @@
 //! Patient state → explained risk. The scoring half is pure: no I/O, no clock, no randomness.
 
 mod assessment;
+mod bedside;
 pub mod dataset;
 pub mod drift;
 pub mod eval;
 pub mod features;
 mod model;
-pub mod news2;
 mod policy;
 pub mod report;
 mod scorer;
@@ -16,6 +16,7 @@ mod task;
 pub mod train;
 
 pub use assessment::{Assessment, Contribution, Insufficient};
+pub use bedside::{Bedside, Part, Score};
 pub use features::Features;
 pub use model::{
     CARD_FORMAT, Calibration, Card, CardFeature, DataFile, Ensemble, Figures, Golden, GoldenRow, Model,

@@ -3,17 +3,16 @@
 use clinical::{PatientState, Time};
 use sha2::{Digest, Sha256};
 
-use crate::dataset::Row;
-use crate::eval::{Prediction, Predictor, Rule};
+use crate::bedside::{Bedside, Score};
+use crate::eval::{Hour, Prediction, Predictor};
 use crate::features::{self, Features, Group};
-use crate::news2::{self, News2};
 use crate::{Assessment, Card, Contribution, Insufficient, Model, ModelError, Setting};
 
 /// Judges a patient at a time. Cheap to share: it holds no state of patients.
 pub struct Scorer(Inner);
 
 enum Inner {
-    News2,
+    Bedside(Bedside),
     Model {
         model: Box<Model>,
         /// For each of the model's features its index in [`features::NAMES`].
@@ -21,14 +20,18 @@ enum Inner {
     },
 }
 
-/// NEWS2's highest total.
-const NEWS2_MAX: f64 = 20.0;
+/// Above every risk, also by the share of it at which a tier is left: where a score has no limit to interrupt at.
+const NEVER: f64 = 2.0;
 
 impl Scorer {
-    /// NEWS2. Its "risk" is total / 20, with a single parameter in the red counted like the total that asks for
-    /// the same response (5).
+    /// A bedside score. Its "risk" is the total as a share of the highest one, with NEWS2's single parameter in the red
+    /// counted like the total that asks for the same response.
+    pub fn bedside(score: Bedside) -> Scorer {
+        Scorer(Inner::Bedside(score))
+    }
+
     pub fn news2() -> Scorer {
-        Scorer(Inner::News2)
+        Scorer::bedside(Bedside::News2)
     }
 
     /// Errs when the model asks for a feature that this release does not compute.
@@ -39,21 +42,21 @@ impl Scorer {
 
     pub fn name(&self) -> &str {
         match &self.0 {
-            Inner::News2 => "news2",
+            Inner::Bedside(score) => score.name(),
             Inner::Model { model, .. } => &model.card().name,
         }
     }
 
     pub fn task(&self) -> &str {
         match &self.0 {
-            Inner::News2 => "deterioration",
+            Inner::Bedside(score) => score.task(),
             Inner::Model { model, .. } => &model.card().task,
         }
     }
 
     pub fn hash(&self) -> [u8; 32] {
         match &self.0 {
-            Inner::News2 => Sha256::digest("medulla rule: NEWS2 2017, SpO2 scale 1, version 1").into(),
+            Inner::Bedside(score) => Sha256::digest(format!("medulla rule: {}", score.version())).into(),
             Inner::Model { model, .. } => model.hash(),
         }
     }
@@ -61,7 +64,7 @@ impl Scorer {
     /// A model's card; rules have none.
     pub fn card(&self) -> Option<&Card> {
         match &self.0 {
-            Inner::News2 => None,
+            Inner::Bedside(_) => None,
             Inner::Model { model, .. } => Some(model.card()),
         }
     }
@@ -84,23 +87,23 @@ impl Scorer {
             ..Assessment::default()
         };
         match &self.0 {
-            Inner::News2 => of_news2(assessment, News2::of(state, at)),
+            Inner::Bedside(score) => of_bedside(assessment, *score, score.score(state, at)),
             Inner::Model { model, columns } => of_model(assessment, model, columns, state, at, explained),
         }
     }
 }
 
-fn of_news2(mut assessment: Assessment, news: Option<News2>) -> Assessment {
-    assessment.threshold = f64::from(news2::URGENT) / NEWS2_MAX;
-    assessment.interruptive_threshold = f64::from(news2::EMERGENCY) / NEWS2_MAX;
-    let Some(news) = news else {
+fn of_bedside(mut assessment: Assessment, rule: Bedside, score: Option<Score>) -> Assessment {
+    let share = |total: u8| f64::from(total) / f64::from(rule.max());
+    assessment.threshold = share(rule.watch());
+    assessment.interruptive_threshold = rule.interruptive().map_or(NEVER, share);
+    let Some(score) = score else {
         assessment.insufficient = Some(Insufficient::TooFewMeasurements);
         return assessment;
     };
-    let total = if news.is_urgent() { news.total.max(news2::URGENT) } else { news.total };
-    assessment.risk = Some(f64::from(total) / NEWS2_MAX);
-    assessment.total = Some(news.total);
-    let parts = news.parts.into_iter().map(|part| Contribution {
+    assessment.risk = Some(share(score.level));
+    assessment.total = Some(score.total);
+    let parts = score.parts.into_iter().map(|part| Contribution {
         feature: part.name.to_owned(),
         value: f64::from(part.value),
         weight: f64::from(part.points),
@@ -180,12 +183,15 @@ fn rests_on_care_process(contributions: &[Contribution]) -> bool {
 /// On the 2019 set, a scorer judges as it does on the stream: `insufficient data` raises no alarm. All hours of the set
 /// are in intensive care.
 impl Predictor for Scorer {
-    fn predict(&self, row: &Row, features: &Features) -> Prediction {
+    fn predict(&self, hour: &Hour<'_>) -> Prediction {
         match &self.0 {
-            Inner::News2 => Rule::News2AtLeast(f64::from(news2::URGENT)).predict(row, features),
+            Inner::Bedside(rule) => {
+                let level = rule.score(hour.state, hour.at()).map(|score| score.level);
+                Prediction::of_bedside(*rule, level, f64::from(rule.watch()))
+            }
             Inner::Model { model, columns } => {
-                let p = model.score(&row_of(columns, features)).unwrap_or(0.0);
-                Prediction::of_model(p, model.threshold(), features.sufficient())
+                let p = model.score(&row_of(columns, hour.features)).unwrap_or(0.0);
+                Prediction::of_model(p, model.threshold(), hour.features.sufficient())
             }
         }
     }

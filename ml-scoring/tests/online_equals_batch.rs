@@ -8,8 +8,8 @@ use clinical::{
     Precision, Time, Value,
 };
 use ml_scoring::dataset::{self, Patient};
-use ml_scoring::eval::Predictor;
-use ml_scoring::{Features, Model, Scorer};
+use ml_scoring::eval::{Hour, Predictor};
+use ml_scoring::{Bedside, Features, Model, Scorer};
 
 const PATIENTS: usize = 200;
 
@@ -104,13 +104,20 @@ fn closed_hours_of_the_stream_are_the_training_rows() {
 fn the_stream_s_risk_and_alarm_are_those_of_evaluation() {
     let Some(data) = shared::data() else { return };
     let scorer = sepsis();
+    let bedside = Bedside::ALL.map(Scorer::bedside);
     let (mut alarms, mut silent) = (0, 0);
     for file in ["cinc2019_A_dev", "cinc2019_B_dev"] {
         for patient in dataset::read(shared::open(&data, file)).take(PATIENTS) {
             let patient = patient.unwrap();
             patient.for_each_hour(|i, state, features| {
                 let row = &patient.rows[i];
-                let batch = scorer.predict(row, features);
+                let hour = Hour { row, state, features };
+                for score in &bedside {
+                    let online = score.score(state, Patient::time_of(row));
+                    let reached = online.risk.is_some_and(|risk| risk >= online.threshold);
+                    assert_eq!(score.predict(&hour).alarm, reached, "{} {}", score.name(), patient.pid);
+                }
+                let batch = scorer.predict(&hour);
                 let online = scorer.score(state, Patient::time_of(row));
                 assert_eq!(online.risk, features.sufficient().then_some(batch.p));
                 let reached = online.risk.is_some_and(|risk| risk >= online.threshold);

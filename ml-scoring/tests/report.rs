@@ -83,6 +83,16 @@ fn the_report_has_the_documented_keys_and_true_figures() {
     assert_eq!(report.baselines["ICULOS>=53"].utility, Some(0.0));
     let [low, high] = report.ci95["auroc"];
     assert!(low <= report.auroc.unwrap() && report.auroc.unwrap() <= high && high - low < 0.1);
+    let figures = ["utility", "auroc", "auprc", "brier", "ece", "alerts_per_100_patient_days", "ppv"];
+    let figures = figures.into_iter().chain(["sensitivity", "sensitivity_in_window", "median_lead_h"]);
+    assert_eq!(report.ci95.len(), figures.clone().count(), "every figure has its interval");
+    for name in figures {
+        let ([low, high], value) = (report.ci95[name], json[name].as_f64().unwrap());
+        assert!(low <= value && value <= high, "{name}: {low} {value} {high}");
+    }
+    // 10 of 40 patients have an alert: 12.5 ± 1.96 · sqrt(40 · 0.25 · 0.75) · 2400 / 1920 = 12.5 ± 6.7.
+    let [low, high] = report.ci95["alerts_per_100_patient_days"];
+    assert!(low > 4.0 && low < 9.5 && high > 15.5 && high < 22.0, "{low} {high}");
     let by: Vec<_> = report.groups.iter().map(|g| (g.by.as_str(), g.patients)).collect();
     assert_eq!(by.iter().filter(|(by, _)| *by == "hospital").map(|(_, n)| n).sum::<usize>(), 40);
     assert!(["age", "sex", "unit"].iter().all(|name| by.iter().any(|(by, _)| by == name)));

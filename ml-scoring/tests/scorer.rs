@@ -4,7 +4,7 @@ use clinical::{
     Column, Encounter, EncounterChange, Event, EventKind, Location, ObservationStatus, PatientId,
     PatientState, Precision, Time,
 };
-use ml_scoring::{AlertPolicy, Insufficient, Model, ModelError, PolicyState, Scorer, Tier};
+use ml_scoring::{AlertPolicy, Bedside, Insufficient, Model, ModelError, PolicyState, Scorer, Tier};
 use serde_json::{Value, json};
 
 /// Margin of a heart rate below 100, and from 100 on; no tree at all when `None`.
@@ -138,6 +138,62 @@ fn too_little_or_too_old_data_is_insufficient() {
     assert_eq!((answer(&state, 11), answer(&state, 12)), (spoken, too_few));
     let news2 = Scorer::news2().score(&state, Time(0));
     assert_eq!((news2.risk, news2.insufficient), (None, Some(Insufficient::TooFewMeasurements)));
+}
+
+/// What the policy makes of measurements, (hour, column, value), when the last hour is judged.
+fn alert_of(score: Bedside, measured: &[(i64, Column, f64)]) -> Option<Tier> {
+    let mut state = PatientState::default();
+    let mut last = Time(0);
+    for (hour, column, value) in measured {
+        last = Time(hour * Time::HOUR_MS);
+        state.observe(*column, last, "", ObservationStatus::Final, *value);
+    }
+    let assessment = Scorer::bedside(score).assess(&state, last);
+    assert_eq!((assessment.scorer.as_str(), assessment.task.as_str()), (score.name(), score.task()));
+    assert_eq!(assessment.risk.is_some(), assessment.insufficient.is_none());
+    let decision = AlertPolicy::default().decide(&mut PolicyState::default(), &assessment, last);
+    decision.map(|decision| decision.tier)
+}
+
+#[test]
+fn a_bedside_score_alerts_at_the_limits_of_its_source() {
+    use Column::{BilirubinTotal, Creatinine, Hr, Map, O2Sat, Platelets, Resp, Sbp, Temp, Wbc};
+    let (watch, interruptive) = (Some(Tier::Watch), Some(Tier::Interruptive));
+    let news2 = |resp: f64, sbp: f64| {
+        alert_of(Bedside::News2, &[(0, Resp, resp), (0, Sbp, sbp), (0, O2Sat, 97.0), (0, Hr, 70.0)])
+    };
+    assert_eq!(
+        (news2(24.0, 100.0), news2(25.0, 120.0)),
+        (None, watch),
+        "a total of 4; one parameter in the red"
+    );
+    assert_eq!(
+        alert_of(Bedside::News2, &[(0, Resp, 30.0), (0, Sbp, 80.0), (0, O2Sat, 93.0)]),
+        None,
+        "too little"
+    );
+    let red = [(0, Resp, 30.0), (0, Sbp, 80.0), (0, O2Sat, 95.0), (0, Hr, 70.0)];
+    assert_eq!(alert_of(Bedside::News2, &red), interruptive);
+
+    let sirs = [(0, Temp, 39.0), (0, Hr, 80.0), (0, Resp, 24.0), (0, Wbc, 9.0)];
+    assert_eq!(alert_of(Bedside::Sirs, &sirs), watch);
+    assert_eq!(alert_of(Bedside::Sirs, &[(0, Temp, 37.0), (0, Hr, 80.0), (0, Resp, 24.0)]), None);
+    let all_four = [(0, Temp, 39.0), (0, Hr, 130.0), (0, Resp, 30.0), (0, Wbc, 20.0)];
+    assert_eq!(
+        alert_of(Bedside::Sirs, &all_four),
+        watch,
+        "its source has one limit, which interrupts nobody"
+    );
+
+    assert_eq!(alert_of(Bedside::Qsofa, &[(0, Resp, 22.0), (0, Sbp, 101.0)]), None);
+    assert_eq!(alert_of(Bedside::Qsofa, &[(0, Resp, 22.0), (0, Sbp, 100.0)]), watch);
+
+    let sofa =
+        |map: f64| alert_of(Bedside::Sofa, &[(0, Map, map), (0, Platelets, 140.0), (0, BilirubinTotal, 1.0)]);
+    assert_eq!((sofa(70.0), sofa(69.0)), (None, watch));
+
+    let kdigo = |value: f64| alert_of(Bedside::Kdigo, &[(0, Creatinine, 1.0), (24, Creatinine, value)]);
+    assert_eq!([1.2, 1.3, 1.9, 2.0].map(kdigo), [None, watch, watch, interruptive]);
 }
 
 fn moves(state: &mut PatientState, hour: i64, change: EncounterChange, ward: &str) {

@@ -4,10 +4,10 @@
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
-use ml_scoring::dataset::{self, HEADER, INTERNAL_TEST, Row};
-use ml_scoring::eval::{self, Prediction, Predictor, Report, Rule};
+use ml_scoring::dataset::{self, HEADER, INTERNAL_TEST};
+use ml_scoring::eval::{self, Hour, Prediction, Predictor, Report, Rule};
 use ml_scoring::train::{self, Options, Progress, Settings};
-use ml_scoring::{Card, Features, Figures, Model, Scorer, Setting, Task};
+use ml_scoring::{Card, Figures, Model, Scorer, Setting, Task};
 
 struct Silent;
 
@@ -212,9 +212,9 @@ fn the_card_says_what_evaluation_finds_of_the_written_model() {
     }
     let at = |threshold: f64, needs: bool| {
         let scorer = &scorer;
-        move |row: &Row, features: &Features| {
-            let p = scorer.predict(row, features).p;
-            Prediction { p, alarm: p >= threshold && (features.sufficient() || !needs) }
+        move |hour: &Hour<'_>| {
+            let p = scorer.predict(hour).p;
+            Prediction { p, alarm: p >= threshold && (hour.features.sufficient() || !needs) }
         }
     };
     let interruptive = card.held_out_interruptive.as_ref().unwrap();

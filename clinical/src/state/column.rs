@@ -1,5 +1,5 @@
 //! The columns of the state: the 34 time-varying ones of the PhysioNet/CinC Challenge 2019, in its order,
-//! then what NEWS2 needs beside them. A state's checkpoint counts on the order: append, never reorder.
+//! then what bedside scores need beside them. A state's checkpoint counts on the order: append, never reorder.
 
 use std::collections::HashMap;
 use std::sync::LazyLock;
@@ -79,6 +79,10 @@ columns! {
     Gcs "GCS" "{score}" 3.0..=15.0 "Glasgow coma score" ["9269-2"];
     Consciousness "ACVPU" "{score}" 0.0..=4.0 "consciousness (ACVPU)" ["67775-7" "80288-4" "11454-6"];
     OxygenFlow "O2Flow" "L/min" 0.0..=100.0 "oxygen flow" ["3151-8"];
+    PaO2 "PaO2" "mm[Hg]" 10.0..=800.0 "arterial oxygen pressure" ["2703-7" "19255-9"];
+    // Each volume is what came since the one before; sums of 8 or 24 h would count it again.
+    Urine "Urine" "mL" 0.0..=5000.0 "urine" ["9187-6"];
+    Weight "Weight" "kg" 0.3..=500.0 "body weight" ["29463-7" "3141-9"];
 }
 
 /// Every observation asks.

@@ -24,6 +24,16 @@ pub struct Alerting {
 }
 
 impl Alerting {
+    pub(super) fn add(&mut self, other: &Alerting, times: u64) {
+        self.alerts += times * other.alerts;
+        self.patients_alerted += times * other.patients_alerted;
+        self.true_alerts += times * other.true_alerts;
+        self.septic += times * other.septic;
+        self.found_before_onset += times * other.found_before_onset;
+        self.found_in_window += times * other.found_in_window;
+        self.hours += times * other.hours;
+    }
+
     pub fn alerts_per_100_patient_days(&self) -> Option<f64> {
         (self.hours > 0).then(|| self.alerts as f64 * 2400.0 / self.hours as f64)
     }

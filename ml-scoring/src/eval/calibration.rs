@@ -3,20 +3,53 @@
 /// Bins of [`ece`].
 const BINS: usize = 10;
 
+/// Sums over rows, from which both figures follow: those of patients add up to those of a sample of them.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Sums {
+    rows: f64,
+    squares: f64,
+    gaps: [f64; BINS],
+}
+
+impl Sums {
+    pub fn add_row(&mut self, p: f64, label: bool) {
+        let gap = p - f64::from(u8::from(label));
+        self.rows += 1.0;
+        self.squares += gap.powi(2);
+        if let Some(bin) = self.gaps.get_mut(((p * BINS as f64) as usize).min(BINS - 1)) {
+            *bin += gap;
+        }
+    }
+
+    pub fn add(&mut self, other: &Sums, times: f64) {
+        self.rows += times * other.rows;
+        self.squares += times * other.squares;
+        self.gaps.iter_mut().zip(other.gaps).for_each(|(gap, other)| *gap += times * other);
+    }
+
+    pub fn brier(&self) -> Option<f64> {
+        (self.rows > 0.0).then(|| self.squares / self.rows)
+    }
+
+    pub fn ece(&self) -> Option<f64> {
+        (self.rows > 0.0).then(|| self.gaps.iter().map(|gap| gap.abs()).sum::<f64>() / self.rows)
+    }
+
+    fn of(p: &[f64], labels: &[bool]) -> Sums {
+        let mut sums = Sums::default();
+        p.iter().zip(labels).for_each(|(p, label)| sums.add_row(*p, *label));
+        sums
+    }
+}
+
 /// Mean squared distance of probability and label; `None` without rows.
 pub fn brier(p: &[f64], labels: &[bool]) -> Option<f64> {
-    let sum: f64 = p.iter().zip(labels).map(|(p, label)| (p - f64::from(u8::from(*label))).powi(2)).sum();
-    (!p.is_empty()).then(|| sum / p.len() as f64)
+    Sums::of(p, labels).brier()
 }
 
 /// Expected calibration error: |mean probability − frequency| over ten bins of equal width, weighted by rows.
 pub fn ece(p: &[f64], labels: &[bool]) -> Option<f64> {
-    let mut gaps = [0.0; BINS];
-    for (p, label) in p.iter().zip(labels) {
-        let bin = ((p * BINS as f64) as usize).min(BINS - 1);
-        gaps[bin] += p - f64::from(u8::from(*label));
-    }
-    (!p.is_empty()).then(|| gaps.iter().map(|gap| gap.abs()).sum::<f64>() / p.len() as f64)
+    Sums::of(p, labels).ece()
 }
 
 #[cfg(test)]

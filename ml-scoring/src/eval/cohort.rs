@@ -2,8 +2,11 @@
 
 use std::ops::Range;
 
+use clinical::{PatientState, Time};
+
 use crate::Features;
 use crate::assessment::reaches;
+use crate::bedside::Bedside;
 use crate::dataset::{self, DatasetError, Patient, Row};
 use crate::task::Task;
 
@@ -21,16 +24,37 @@ impl Prediction {
     pub(crate) fn of_model(risk: f64, threshold: f64, sufficient: bool) -> Prediction {
         Prediction { p: risk, alarm: sufficient && reaches(risk, threshold) }
     }
+
+    /// A bedside score's word on one hour, `limit` being the total that alarms; `None` is `insufficient data` and never
+    /// does. No points, or too little measured, is a low probability and not 0, which the ranking would leave out.
+    pub(crate) fn of_bedside(rule: Bedside, total: Option<u8>, limit: f64) -> Prediction {
+        let p = (f64::from(total.unwrap_or(0)) + 1.0) / (f64::from(rule.max()) + 1.0);
+        Prediction { p, alarm: total.is_some_and(|total| reaches(f64::from(total), limit)) }
+    }
 }
 
-/// Anything that judges an hour from what is known at its close.
+/// What is known at the close of one hour.
+#[derive(Clone, Copy)]
+pub struct Hour<'a> {
+    pub row: &'a Row,
+    pub state: &'a PatientState,
+    pub features: &'a Features,
+}
+
+impl Hour<'_> {
+    pub fn at(&self) -> Time {
+        Patient::time_of(self.row)
+    }
+}
+
+/// Anything that judges an hour.
 pub trait Predictor {
-    fn predict(&self, row: &Row, features: &Features) -> Prediction;
+    fn predict(&self, hour: &Hour<'_>) -> Prediction;
 }
 
-impl<F: Fn(&Row, &Features) -> Prediction> Predictor for F {
-    fn predict(&self, row: &Row, features: &Features) -> Prediction {
-        self(row, features)
+impl<F: Fn(&Hour<'_>) -> Prediction> Predictor for F {
+    fn predict(&self, hour: &Hour<'_>) -> Prediction {
+        self(hour)
     }
 }
 
@@ -82,10 +106,11 @@ pub fn judge(
     for patient in patients {
         let patient = patient?;
         cohort.push(&patient);
-        patient.for_each_hour(|i, _, features| {
+        patient.for_each_hour(|i, state, features| {
             let Some(row) = patient.rows.get(i) else { return };
+            let hour = Hour { row, state, features };
             for (table, predictor) in cohort.judged.iter_mut().zip(predictors) {
-                table.push(predictor.predict(row, features));
+                table.push(predictor.predict(&hour));
             }
         });
         progress(cohort.people.len());

@@ -6,6 +6,7 @@ mod bootstrap;
 mod calibration;
 mod cohort;
 mod csv;
+mod judged;
 mod ranking;
 mod report;
 mod rule;
@@ -13,7 +14,7 @@ mod utility;
 
 pub use alerts::{Alerting, alerting};
 pub use calibration::{brier, ece};
-pub use cohort::{Cohort, Person, Prediction, Predictor, judge};
+pub use cohort::{Cohort, Hour, Person, Prediction, Predictor, judge};
 pub use csv::write_csv;
 pub use ranking::{auprc, auroc};
 pub use report::{Baseline, Difference, GroupReport, Options, Report, against, figures, report};

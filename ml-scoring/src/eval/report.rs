@@ -4,15 +4,11 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::alerts::{Alerting, alerting};
 use super::bootstrap;
-use super::calibration::{brier, ece};
 use super::cohort::{Cohort, Person};
-use super::ranking::Ranking;
-use super::utility::{Utility, utility};
+use super::judged::{FIGURES, Judged, RANKING};
 use crate::Figures;
 use crate::policy::AlertPolicy;
-use crate::task::Task;
 
 /// `null` where a figure is not defined, such as an AUROC without septic patients.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -38,7 +34,7 @@ pub struct Report {
     pub sensitivity_in_window: Option<f64>,
     /// Of septic patients found before onset, from their first alarm.
     pub median_lead_h: Option<f64>,
-    /// Patient bootstrap, [low, high] by the name of the figure.
+    /// Patient bootstrap, [low, high] by the name of the figure: all from `utility` to `median_lead_h`.
     pub ci95: BTreeMap<String, [f64; 2]>,
     /// By rule.
     pub baselines: BTreeMap<String, Baseline>,
@@ -105,12 +101,12 @@ impl Default for Options {
 pub fn report(cohort: &Cohort, options: &Options, progress: impl FnMut(usize, usize)) -> Report {
     let everyone: Vec<usize> = (0..cohort.people.len()).collect();
     let judged = Judged::new(cohort, 0, &everyone);
-    let (alerts, leads) = judged.alerts(&options.policy);
-    let figures = judged.figures(&alerts);
+    let seen = judged.seen(&options.policy);
+    let (alerts, figures) = (seen.alerts(None), judged.figures(&seen));
     Report {
         task: cohort.task.name().to_owned(),
         patients: cohort.people.len(),
-        rows: judged.p.len(),
+        rows: judged.rows(),
         utility: figures.utility,
         auroc: figures.auroc,
         auprc: figures.auprc,
@@ -121,8 +117,8 @@ pub fn report(cohort: &Cohort, options: &Options, progress: impl FnMut(usize, us
         ppv: figures.ppv,
         sensitivity: figures.sensitivity,
         sensitivity_in_window: alerts.sensitivity_in_window(),
-        median_lead_h: median(leads),
-        ci95: intervals(&[&judged], options, progress, |samples| samples[0]),
+        median_lead_h: seen.median_lead_h(None),
+        ci95: intervals(everyone.len(), &FIGURES, options, progress, |times| judged.sample(&seen, times)),
         baselines: baselines(cohort, options, &everyone),
         groups: groups(cohort, &options.policy),
         against: None,
@@ -134,8 +130,7 @@ pub fn report(cohort: &Cohort, options: &Options, progress: impl FnMut(usize, us
 pub fn figures(cohort: &Cohort, judge: usize, belongs: impl Fn(&Person) -> bool) -> Figures {
     let people: Vec<usize> = (0..cohort.people.len()).filter(|i| belongs(&cohort.people[*i])).collect();
     let judged = Judged::new(cohort, judge, &people);
-    let (alerts, _) = judged.alerts(&AlertPolicy::default());
-    judged.figures(&alerts)
+    judged.figures(&judged.seen(&AlertPolicy::default()))
 }
 
 /// The first predictor of each cohort, compared on the same draws of the same patients. `None` when the cohorts do
@@ -148,127 +143,34 @@ pub fn against(cohort: &Cohort, other: &Cohort, options: &Options) -> Option<Dif
     }
     let everyone: Vec<usize> = (0..cohort.people.len()).collect();
     let (a, b) = (Judged::new(cohort, 0, &everyone), Judged::new(other, 0, &everyone));
-    let (a_areas, b_areas) = (split(a.areas(None)), split(b.areas(None)));
-    let minus = |a: Option<f64>, b: Option<f64>| Some(a? - b?);
-    let difference = |s: &[[Option<f64>; 3]]| std::array::from_fn(|i| minus(s[0][i], s[1][i]));
+    let difference = |times: Option<&[f64]>| {
+        let (a, b) = (a.ranking(times), b.ranking(times));
+        (0..RANKING.len()).map(|i| Some(a[i]? - b[i]?)).collect::<Vec<_>>()
+    };
+    let all = difference(None);
     Some(Difference {
-        utility: minus(a.utility(None), b.utility(None)),
-        auroc: minus(a_areas.0, b_areas.0),
-        auprc: minus(a_areas.1, b_areas.1),
-        ci95: intervals(&[&a, &b], options, |_, _| {}, difference),
+        utility: all[0],
+        auroc: all[1],
+        auprc: all[2],
+        ci95: intervals(everyone.len(), &RANKING, options, |_, _| {}, |times| difference(Some(times))),
     })
 }
 
-/// One predictor on some of a cohort's people, in tables of its own.
-struct Judged<'a> {
-    cohort: &'a Cohort,
-    judge: usize,
-    people: Vec<&'a Person>,
-    p: Vec<f64>,
-    labels: Vec<bool>,
-    /// Place in `people` of each row.
-    person_of: Vec<u32>,
-    utilities: Vec<Utility>,
-    ranking: Ranking,
-}
-
-impl<'a> Judged<'a> {
-    fn new(cohort: &'a Cohort, judge: usize, people: &[usize]) -> Judged<'a> {
-        let people: Vec<&Person> = people.iter().map(|i| &cohort.people[*i]).collect();
-        let (mut p, mut labels, mut person_of) = (Vec::new(), Vec::new(), Vec::new());
-        let mut utilities = Vec::with_capacity(people.len());
-        for (i, person) in people.iter().enumerate() {
-            let predictions = &cohort.judged[judge][person.rows.clone()];
-            for (row, prediction) in
-                person.rows.clone().zip(predictions).filter(|(row, _)| cohort.judgeable[*row])
-            {
-                p.push(prediction.p);
-                labels.push(cohort.labels[row]);
-                person_of.push(i as u32);
-            }
-            utilities.push(match cohort.task {
-                Task::Sepsis => utility(person, predictions),
-                _ => Utility::default(),
-            });
-        }
-        let ranking = Ranking::new(&p);
-        Judged { cohort, judge, people, p, labels, person_of, utilities, ranking }
-    }
-
-    /// `times`: how often each person counts; `None` = once.
-    fn utility(&self, times: Option<&[f64]>) -> Option<f64> {
-        let mut sum = Utility::default();
-        for (i, utility) in self.utilities.iter().enumerate() {
-            sum.add(utility, times.map_or(1.0, |times| times[i]));
-        }
-        sum.normalised()
-    }
-
-    fn areas(&self, times: Option<&[f64]>) -> Option<(f64, f64)> {
-        self.ranking.areas(
-            |row| self.labels[row],
-            |row| times.map_or(1.0, |times| times[self.person_of[row] as usize]),
-        )
-    }
-
-    fn figures(&self, alerts: &Alerting) -> Figures {
-        let (auroc, auprc) = split(self.areas(None));
-        let alarms = |person: &&Person| {
-            let said = person.rows.clone().zip(&self.cohort.judged[self.judge][person.rows.clone()]);
-            said.filter(|(row, said)| said.alarm && self.cohort.judgeable[*row]).count() as u64
-        };
-        Figures {
-            patients: self.people.len() as u64,
-            septic_patients: alerts.septic,
-            rows: self.p.len() as u64,
-            auroc,
-            auprc,
-            utility: self.utility(None),
-            brier: brier(&self.p, &self.labels),
-            ece: ece(&self.p, &self.labels),
-            alarm_rows: self.people.iter().map(alarms).sum(),
-            alerts_per_100_patient_days: alerts.alerts_per_100_patient_days(),
-            patients_alerted: alerts.patients_alerted,
-            ppv: alerts.ppv(),
-            sensitivity: alerts.sensitivity(),
-        }
-    }
-
-    fn alerts(&self, policy: &AlertPolicy) -> (Alerting, Vec<i64>) {
-        let mut sum = Alerting::default();
-        let mut leads = Vec::new();
-        for person in &self.people {
-            let predictions = &self.cohort.judged[self.judge][person.rows.clone()];
-            leads.extend(alerting(&mut sum, policy, self.cohort, person, predictions));
-        }
-        (sum, leads)
-    }
-}
-
-/// Intervals of utility, AUROC and AUPRC, or of what `combine` makes of the predictors' three.
+/// The middle 95 % of each named figure over the samples, in which figures that are not defined do not count.
 fn intervals(
-    judged: &[&Judged<'_>],
+    people: usize,
+    names: &[&str],
     options: &Options,
     mut progress: impl FnMut(usize, usize),
-    combine: impl Fn(&[[Option<f64>; 3]]) -> [Option<f64>; 3],
+    figures: impl Fn(&[f64]) -> Vec<Option<f64>>,
 ) -> BTreeMap<String, [f64; 2]> {
-    let people = judged.first().map_or(0, |j| j.people.len());
-    let mut values: [Vec<f64>; 3] = Default::default();
+    let mut values = vec![Vec::new(); names.len()];
     for (done, times) in bootstrap::samples(people, options.bootstrap_samples, options.seed).enumerate() {
-        let each: Vec<[Option<f64>; 3]> = judged
-            .iter()
-            .map(|judged| {
-                let (auroc, auprc) = split(judged.areas(Some(&times)));
-                [judged.utility(Some(&times)), auroc, auprc]
-            })
-            .collect();
-        for (values, value) in values.iter_mut().zip(combine(&each)) {
-            values.extend(value);
-        }
+        values.iter_mut().zip(figures(&times)).for_each(|(values, value)| values.extend(value));
         progress(done + 1, options.bootstrap_samples);
     }
-    let named = ["utility", "auroc", "auprc"].into_iter().zip(values);
-    named.filter_map(|(name, values)| Some((name.to_owned(), bootstrap::interval(values)?))).collect()
+    let named = names.iter().zip(values);
+    named.filter_map(|(name, values)| Some(((*name).to_owned(), bootstrap::interval(values)?))).collect()
 }
 
 fn baselines(cohort: &Cohort, options: &Options, everyone: &[usize]) -> BTreeMap<String, Baseline> {
@@ -276,8 +178,8 @@ fn baselines(cohort: &Cohort, options: &Options, everyone: &[usize]) -> BTreeMap
     named
         .map(|(i, name)| {
             let judged = Judged::new(cohort, i + 1, everyone);
-            let (auroc, auprc) = split(judged.areas(None));
-            (name.clone(), Baseline { utility: judged.utility(None), auroc, auprc })
+            let [utility, auroc, auprc] = judged.ranking(None);
+            (name.clone(), Baseline { utility, auroc, auprc })
         })
         .collect()
 }
@@ -297,7 +199,7 @@ fn groups(cohort: &Cohort, policy: &AlertPolicy) -> Vec<GroupReport> {
         .into_iter()
         .map(|((by, group), people)| {
             let judged = Judged::new(cohort, 0, &people);
-            let figures = judged.figures(&judged.alerts(policy).0);
+            let figures = judged.figures(&judged.seen(policy));
             GroupReport {
                 by: by.to_owned(),
                 group,
@@ -321,18 +223,4 @@ fn age_band(age: f64) -> &'static str {
         a if a >= 80.0 => ">=80",
         _ => "unknown",
     }
-}
-
-fn median(mut values: Vec<i64>) -> Option<f64> {
-    values.sort_unstable();
-    let middle = values.len() / 2;
-    let upper = *values.get(middle)? as f64;
-    if values.len() % 2 == 1 {
-        return Some(upper);
-    }
-    values.get(middle.checked_sub(1)?).map(|lower| (*lower as f64 + upper) / 2.0)
-}
-
-fn split(areas: Option<(f64, f64)>) -> (Option<f64>, Option<f64>) {
-    (areas.map(|a| a.0), areas.map(|a| a.1))
 }

@@ -10,7 +10,7 @@ use clinical::{COLUMNS, COLUMNS_2019, Column, PatientState, Sex, Time};
 pub use names::{Group, Kind, Meaning, N, NAMES, Other, group, index_of, index_of_other, meaning};
 pub use words::{words, words_of_value};
 
-use crate::news2;
+use crate::bedside::{news2, points_or_nan};
 use column::View;
 use names::{LABS, SECTIONS, Section, TRACKED, VITAL_KINDS, VITALS};
 
@@ -167,11 +167,11 @@ impl Row<'_> {
         put(
             Other::NewsParts,
             scores::known_sum(&[
-                news2::points_or_nan(resp, news2::respiration_points),
-                news2::points_or_nan(self.last(Column::O2Sat), news2::saturation_points),
-                news2::points_or_nan(sbp, news2::systolic_points),
-                news2::points_or_nan(hr, news2::pulse_points),
-                news2::points_or_nan(temp, news2::temperature_points),
+                points_or_nan(resp, news2::respiration_points),
+                points_or_nan(self.last(Column::O2Sat), news2::saturation_points),
+                points_or_nan(sbp, news2::systolic_points),
+                points_or_nan(hr, news2::pulse_points),
+                points_or_nan(temp, news2::temperature_points),
             ]),
         );
     }
@@ -179,13 +179,13 @@ impl Row<'_> {
     /// Parts of SOFA from what was known `ago` rows ago.
     fn sofa(&self, ago: usize) -> [f32; 5] {
         let known = |column| self.view(column).known(ago);
-        [
-            scores::sofa_respiration(known(Column::O2Sat) / known(Column::FiO2)),
-            scores::sofa_coagulation(known(Column::Platelets)),
-            scores::sofa_liver(known(Column::BilirubinTotal)),
-            scores::sofa_circulation(known(Column::Map)),
-            scores::sofa_renal(known(Column::Creatinine)),
-        ]
+        scores::sofa(
+            known(Column::O2Sat) / known(Column::FiO2),
+            known(Column::Platelets),
+            known(Column::BilirubinTotal),
+            known(Column::Map),
+            known(Column::Creatinine),
+        )
     }
 
     fn sirs(&self, ago: usize) -> f32 {
@@ -195,7 +195,7 @@ impl Row<'_> {
     }
 
     fn qsofa(&self, ago: usize) -> f32 {
-        scores::qsofa(self.view(Column::Resp).known(ago), self.view(Column::Sbp).known(ago), f32::NAN)
+        scores::qsofa(self.view(Column::Resp).known(ago), self.view(Column::Sbp).known(ago))
     }
 
     /// `of` at the scored row and the rows before it, at most `rows` in all; none before the stay.

@@ -178,7 +178,9 @@ fn unit(column: Column) -> String {
     match column {
         Column::FiO2 | Column::Ph => String::new(),
         Column::Temp => " °C".into(),
-        Column::Map | Column::Sbp | Column::Dbp | Column::EtCo2 | Column::PaCo2 => " mmHg".into(),
+        Column::Map | Column::Sbp | Column::Dbp | Column::EtCo2 | Column::PaCo2 | Column::PaO2 => {
+            " mmHg".into()
+        }
         Column::Wbc | Column::Platelets => " 10³/µL".into(),
         _ => format!(" {}", column.unit()),
     }

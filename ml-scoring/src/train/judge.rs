@@ -1,13 +1,14 @@
 //! What the card says of a model, by the code that `medulla model eval` uses.
 
 use anyhow::{Context, Result};
+use clinical::PatientState;
 
 use super::Progress;
 use super::choose::{self, Platt};
 use super::table::Table;
 use crate::dataset::{Patient, Row};
 use crate::eval::{
-    Alerting, BASELINES, Cohort, Person, Prediction, Predictor, Rule, alerting, figures, judge,
+    Alerting, BASELINES, Cohort, Hour, Person, Prediction, Predictor, Rule, alerting, figures, judge,
 };
 use crate::features::Features;
 use crate::policy::AlertPolicy;
@@ -95,9 +96,11 @@ fn alerts_per_100_patient_days(table: &Table, people: &[&Person], risks: &[f64],
 /// Fills in the card's figures from predictions out of fold.
 pub(super) fn cross_validated(card: &mut Card, table: &mut Table, judged: OutOfFold) -> Result<()> {
     let clock: Rule = CLOCK.parse()?;
-    let nothing = Features { values: Vec::new() };
-    let of_clock =
-        |iculos: &u32| clock.predict(&Row { values: Row::EMPTY, iculos: *iculos, label: false }, &nothing);
+    let (state, features) = (PatientState::default(), Features { values: Vec::new() });
+    let of_clock = |iculos: &u32| {
+        let row = Row { values: Row::EMPTY, iculos: *iculos, label: false };
+        clock.predict(&Hour { row: &row, state: &state, features: &features })
+    };
     let clock = table.cohort.iculos.iter().map(of_clock).collect();
     table.cohort.judged = vec![judged.watch, judged.interruptive, clock];
     fill_in(card, &table.cohort);
@@ -115,9 +118,8 @@ pub(super) fn held_out(
 ) -> Result<Cohort> {
     let clock: Rule = CLOCK.parse()?;
     let threshold = card.interruptive_threshold.value;
-    let interruptive = |row: &_, features: &Features| {
-        Prediction::of_model(scorer.predict(row, features).p, threshold, features.sufficient())
-    };
+    let interruptive =
+        |hour: &Hour<'_>| Prediction::of_model(scorer.predict(hour).p, threshold, hour.features.sufficient());
     let cohort = judge(test.into_iter().map(Ok), task, &[scorer, &interruptive, &clock], |done| {
         progress.at(done as u64, "");
     })?;

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use ml_scoring::Bedside;
 use raft_ledger::MasterKey;
 use toml::de::DeTable;
 
@@ -12,9 +13,6 @@ use super::finding::{Finding, Report};
 use super::table::{Context, Spot, Table, base_of};
 use super::types::{Alerts, Config, Ledger, Log, Peer, Retention, Scoring, Site};
 use super::{feed, http, master, sink};
-
-/// Rule-based scorers that this build has.
-const RULES: &[&str] = &["news2"];
 
 /// 64 KiB to 1 PiB.
 const OUTBOX_BYTES: std::ops::RangeInclusive<u64> = 64 << 10..=1 << 50;
@@ -239,8 +237,9 @@ fn read_scoring(table: Option<Table>, icu_wards: bool) -> Option<Scoring> {
     let Some(table) = table else { return Some(Scoring { rules: Vec::new(), models: Vec::new() }) };
     let rules = table.texts("rules");
     for rule in &rules {
-        if !RULES.contains(&rule.value.as_str()) {
-            let text = format!("no rule `{}`; this build has: {}", rule.written, RULES.join(", "));
+        if Bedside::from_name(&rule.value).is_none() {
+            let names = Bedside::ALL.map(Bedside::name).join(", ");
+            let text = format!("no rule `{}`; this build has: {names}", rule.written);
             rule.refuse(table.report(), "rule-unknown", text);
         }
     }

@@ -225,7 +225,7 @@ impl SinkKind {
 
 #[derive(Clone, Debug)]
 pub struct Scoring {
-    /// Rule-based scorers by name: `news2`.
+    /// Bedside scores by name: `news2` …
     pub rules: Vec<String>,
     /// Folders with `model.json` or `model.ubj`, and `card.json`.
     pub models: Vec<PathBuf>,

@@ -15,9 +15,9 @@ use crate::models;
 #[derive(clap::Args)]
 #[command(
     after_help = "Examples:\n  medulla model eval --model models/sepsis --data cinc2019_B_dev.csv.zst --json\n  \
-    medulla model eval --model models/sepsis --data cinc2019_A_dev.csv.zst cinc2019_B_dev.csv.zst --held-out\n  \
+    medulla model eval --model models/mine --data cinc2019_A_dev.csv.zst cinc2019_B_dev.csv.zst --held-out\n  \
     medulla model eval --rule 'ICULOS>=53' --data cinc2019_B_dev.csv.zst\n\n\
-    Rules: always, never, or ICULOS, HR_now, NEWS2, SIRS, qSOFA with >= and a number."
+    Rules: always, never, or ICULOS, HR_now, NEWS2, SIRS, qSOFA, SOFA, KDIGO with >= and a number."
 )]
 #[group(skip)]
 pub struct Args {

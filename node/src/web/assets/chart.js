@@ -1,7 +1,7 @@
 // Curves of the risk as inline SVG: a sparkline for a row, and a chart with times for the detail.
 
 import { svg } from "./dom.js";
-import { clockTime, isPoints, risk, time } from "./format.js";
+import { clockTime, pointsMax, risk, time } from "./format.js";
 
 const HOUR = 3_600_000;
 /** The sparkline's window. */
@@ -52,7 +52,8 @@ export function curve(points, threshold, scorer, alerts, width, readout) {
   const end = points[points.length - 1].at;
   const start = Math.min(points[0].at, end - HOUR);
   const highest = Math.max(threshold * 1.5, ...known.map((p) => p.risk * 1.1));
-  const top = Math.min(1, isPoints(scorer) ? Math.ceil(highest * 20) / 20 : highest);
+  const steps = pointsMax(scorer);
+  const top = Math.min(1, steps ? Math.ceil(highest * steps) / steps : highest);
   const x = (at) => edge.left + (width - edge.left - edge.right) * ((at - start) / (end - start));
   const y = (value) => height - edge.bottom - (height - edge.top - edge.bottom) * (Math.min(value, top) / top);
   grid(box, { start, end, top, scorer, width, edge, x, y });
@@ -69,8 +70,9 @@ export function curve(points, threshold, scorer, alerts, width, readout) {
 }
 
 function grid(box, { start, end, top, scorer, width, edge, x, y }) {
+  const steps = pointsMax(scorer);
   for (const share of [0, 0.5, 1]) {
-    const value = isPoints(scorer) ? Math.round(top * share * 20) / 20 : top * share;
+    const value = steps ? Math.round(top * share * steps) / steps : top * share;
     box.append(svg("line", { class: "grid", x1: edge.left, x2: width - edge.right, y1: y(value), y2: y(value) }),
       svg("text", { x: edge.left - 6, y: y(value) + 4, "text-anchor": "end" }, risk(value, scorer)));
   }

@@ -4,8 +4,8 @@ const MINUTE = 60_000;
 const HOUR = 60 * MINUTE;
 /** Vital signs older than this are marked: a score on them says little about now. */
 export const STALE_MS = 4 * HOUR;
-/** NEWS2's highest total; its risk is total / 20. */
-const NEWS2_MAX = 20;
+/** Bedside scores: what people call them, and their highest total, of which a risk is the share. */
+const SCORES = { news2: ["NEWS2", 20], sirs: ["SIRS", 4], qsofa: ["qSOFA", 3], sofa: ["SOFA", 24], kdigo: ["KDIGO stage", 3] };
 
 const clock = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
 const day = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "short" });
@@ -37,17 +37,18 @@ export function span(ms) {
   return `${Math.floor(ms / (24 * HOUR))} d`;
 }
 
-export const isPoints = (scorer) => scorer === "news2";
+/** A bedside score's highest total; 0 for a model. */
+export const pointsMax = (scorer) => SCORES[scorer]?.[1] ?? 0;
 
 export function scorerName(scorer, task) {
-  if (isPoints(scorer)) return "NEWS2";
+  if (pointsMax(scorer)) return SCORES[scorer][0];
   const name = task || scorer;
   return name.charAt(0).toUpperCase() + name.slice(1);
 }
 
-/** A risk as the team speaks of it: NEWS2 in points, a model's probability in per cent. */
+/** A risk as the team speaks of it: a bedside score in points, a model's probability in per cent. */
 export function risk(value, scorer) {
-  if (isPoints(scorer)) return String(Math.round(value * NEWS2_MAX));
+  if (pointsMax(scorer)) return String(Math.round(value * pointsMax(scorer)));
   const percent = value * 100;
   return `${percent < 10 ? percent.toFixed(1) : percent.toFixed(0)} %`;
 }

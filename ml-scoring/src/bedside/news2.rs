@@ -1,72 +1,47 @@
 //! NEWS2 (Royal College of Physicians, National Early Warning Score 2, 2017): chart 1, SpO2 scale 1.
 
-use clinical::{Acvpu, Column, PatientState, Time};
+use clinical::{Column, PatientState, Time};
+
+use super::Spec;
+use super::score::{Known, Part, Score, consciousness};
 
 /// Total at or above it asks for an urgent response (chart 2: "medium").
-pub const URGENT: u8 = 5;
+const URGENT: u8 = 5;
 /// Total at or above it asks for an emergency response (chart 2: "high").
-pub const EMERGENCY: u8 = 7;
+const EMERGENCY: u8 = 7;
 /// A single parameter with so many points asks for an urgent ward-based response (chart 2).
-pub const SINGLE_RED: u8 = 3;
-
-/// Values older than this no longer describe the patient: NEWS2 charts at least every 12 h (chart 4), ours hold
-/// twice that.
-const VALID_MS: i64 = 24 * Time::HOUR_MS;
+const SINGLE_RED: u8 = 3;
 
 /// Partial data: the total needs at least four of the five measured parameters (respiration, SpO2, pulse, systolic
 /// pressure, temperature) within 24 h. Consciousness not charted counts as alert, oxygen not charted as room air,
 /// as they do on paper; a missing parameter adds nothing. Fewer than four: `insufficient data`.
 const MEASURED_NEEDED: usize = 4;
 
-/// One parameter's part of the total.
-#[derive(Clone, PartialEq)]
-pub struct Part {
-    pub name: &'static str,
-    pub value: f32,
-    pub points: u8,
-    pub words: String,
-}
+pub(super) const SPEC: Spec = Spec {
+    name: "news2",
+    title: "NEWS2",
+    task: "deterioration",
+    version: "NEWS2 2017, SpO2 scale 1, version 1",
+    max: 20,
+    watch: URGENT,
+    interruptive: Some(EMERGENCY),
+    of,
+};
 
-#[derive(Clone, PartialEq)]
-pub struct News2 {
-    /// 0 to 20.
-    pub total: u8,
-    /// Known parameters, in the chart's order.
-    pub parts: Vec<Part>,
-}
-
-impl std::fmt::Debug for News2 {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("News2(redacted)")
+fn of(state: &PatientState, at: Time) -> Option<Score> {
+    let known = Known { state, at };
+    let mut parts = Vec::with_capacity(7);
+    for (column, points) in MEASURED {
+        parts.extend(known.vital(*column).map(|value| Part::of(*column, value, points(value))));
     }
-}
-
-impl News2 {
-    /// The score at `at`; `None` is `insufficient data`.
-    pub fn of(state: &PatientState, at: Time) -> Option<News2> {
-        let recent = |column| {
-            state.last(column, at).filter(|(seen, _)| at.0.saturating_sub(seen.0) <= VALID_MS).map(|(_, v)| v)
-        };
-        let mut parts = Vec::with_capacity(7);
-        let mut measured = 0;
-        for (column, points) in MEASURED {
-            if let Some(value) = recent(*column) {
-                measured += 1;
-                parts.push(part(*column, value, points(value)));
-            }
-        }
-        if measured < MEASURED_NEEDED {
-            return None;
-        }
-        parts.extend(oxygen(recent(Column::OxygenFlow), recent(Column::FiO2)));
-        parts.extend(consciousness(recent(Column::Consciousness), recent(Column::Gcs)));
-        Some(News2 { total: parts.iter().map(|p| p.points).sum(), parts })
+    if parts.len() < MEASURED_NEEDED {
+        return None;
     }
-
-    /// Urgent or worse: the total, or one parameter in the red.
-    pub fn is_urgent(&self) -> bool {
-        self.total >= URGENT || self.parts.iter().any(|p| p.points >= SINGLE_RED)
-    }
+    parts.extend(oxygen(known.vital(Column::OxygenFlow), known.vital(Column::FiO2)));
+    parts.extend(consciousness(&known, 3));
+    let red = parts.iter().any(|part| part.points >= SINGLE_RED);
+    let score = Score::sum(parts);
+    Some(Score { level: if red { score.total.max(URGENT) } else { score.total }, ..score })
 }
 
 type Points = fn(f32) -> u8;
@@ -79,18 +54,6 @@ const MEASURED: &[(Column, Points)] = &[
     (Column::Temp, temperature_points),
 ];
 
-fn part(column: Column, value: f32, points: u8) -> Part {
-    let words = crate::features::words_of_value(column, value);
-    Part { name: column.name(), value, points, words: with_points(&words, points) }
-}
-
-fn with_points(words: &str, points: u8) -> String {
-    match points {
-        1 => format!("{words} (1 point)"),
-        n => format!("{words} ({n} points)"),
-    }
-}
-
 fn oxygen(flow: Option<f32>, fio2: Option<f32>) -> Option<Part> {
     let (name, value, on_oxygen) = match (flow, fio2) {
         (Some(flow), _) if flow > 0.0 => ("O2Flow", flow, true),
@@ -101,17 +64,7 @@ fn oxygen(flow: Option<f32>, fio2: Option<f32>) -> Option<Part> {
     };
     let points = if on_oxygen { 2 } else { 0 };
     let words = if on_oxygen { "on supplemental oxygen" } else { "on room air" };
-    Some(Part { name, value, points, words: with_points(words, points) })
-}
-
-fn consciousness(acvpu: Option<f32>, gcs: Option<f32>) -> Option<Part> {
-    let (name, value, alert) = match (acvpu, gcs) {
-        (Some(level), _) => ("ACVPU", level, level == f32::from(Acvpu::Alert as u8)),
-        (None, Some(gcs)) => ("GCS", gcs, gcs >= 15.0),
-        (None, None) => return None,
-    };
-    let points = if alert { 0 } else { 3 };
-    Some(Part { name, value, points, words: with_points(if alert { "alert" } else { "not alert" }, points) })
+    Some(Part::new(name, value, points, words))
 }
 
 /// Breaths per minute.
@@ -169,14 +122,10 @@ pub fn temperature_points(temp: f32) -> u8 {
     }
 }
 
-pub(crate) fn points_or_nan(value: f32, points: impl Fn(f32) -> u8) -> f32 {
-    if value.is_nan() { f32::NAN } else { f32::from(points(value)) }
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::score::tests::{hours, patient};
     use super::*;
-    use clinical::ObservationStatus::Final;
 
     #[test]
     fn every_boundary_of_chart_1() {
@@ -201,35 +150,27 @@ mod tests {
         );
     }
 
-    fn patient(values: &[(Column, f64)]) -> PatientState {
-        let mut state = PatientState::default();
-        for (column, value) in values {
-            state.observe(*column, Time(0), "", Final, *value);
-        }
-        state
-    }
-
     #[test]
     fn a_sick_patient_adds_up_and_the_parts_say_why() {
         let mut values =
             vec![(Column::Resp, 26.0), (Column::O2Sat, 93.0), (Column::Sbp, 95.0), (Column::Hr, 112.0)];
-        let news = News2::of(&patient(&values), Time(1)).unwrap();
-        assert_eq!((news.total, news.is_urgent()), (3 + 2 + 2 + 2, true));
+        let news = of(&patient(&values), Time(1)).unwrap();
+        assert_eq!((news.total, news.level >= URGENT), (3 + 2 + 2 + 2, true));
         assert_eq!(news.parts[0].words, "respiratory rate 26 /min (3 points)");
         values.extend([(Column::Temp, 39.2), (Column::OxygenFlow, 4.0), (Column::Consciousness, 1.0)]);
-        assert_eq!(News2::of(&patient(&values), Time(1)).unwrap().total, 9 + 2 + 2 + 3);
+        assert_eq!(of(&patient(&values), Time(1)).unwrap().total, 9 + 2 + 2 + 3);
     }
 
     #[test]
     fn one_red_parameter_is_urgent_and_too_little_is_no_score() {
         let calm = [(Column::Resp, 14.0), (Column::O2Sat, 97.0), (Column::Sbp, 120.0), (Column::Hr, 70.0)];
-        let news = News2::of(&patient(&calm), Time(1)).unwrap();
-        assert_eq!((news.total, news.is_urgent()), (0, false));
+        let news = of(&patient(&calm), Time(1)).unwrap();
+        assert_eq!((news.total, news.level >= URGENT), (0, false));
         let mut red = calm;
         red[3].1 = 135.0;
-        let news = News2::of(&patient(&red), Time(1)).unwrap();
-        assert_eq!((news.total, news.is_urgent()), (3, true));
-        assert_eq!(News2::of(&patient(&calm[..3]), Time(1)), None);
-        assert_eq!(News2::of(&patient(&calm), Time(25 * Time::HOUR_MS)), None);
+        let news = of(&patient(&red), Time(1)).unwrap();
+        assert_eq!((news.total, news.level >= URGENT), (3, true));
+        assert_eq!(of(&patient(&calm[..3]), Time(1)), None);
+        assert_eq!(of(&patient(&calm), hours(25)), None);
     }
 }

@@ -1,0 +1,130 @@
+//! What scores are made of.
+
+use clinical::{Acvpu, Column, PatientState, Time};
+
+/// One parameter's part of a total.
+#[derive(Clone, PartialEq)]
+pub struct Part {
+    pub name: &'static str,
+    pub value: f32,
+    pub points: u8,
+    pub words: String,
+}
+
+#[derive(Clone, PartialEq)]
+pub struct Score {
+    pub total: u8,
+    /// The total that asks for the same response; above `total` where a single parameter asks for more (NEWS2).
+    pub level: u8,
+    /// Known parameters, in the source's order.
+    pub parts: Vec<Part>,
+}
+
+impl std::fmt::Debug for Score {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Score(redacted)")
+    }
+}
+
+impl Score {
+    /// Parts that add up.
+    pub(super) fn sum(parts: Vec<Part>) -> Score {
+        let total = parts.iter().map(|part| part.points).sum();
+        Score { total, level: total, parts }
+    }
+}
+
+impl Part {
+    pub(super) fn new(name: &'static str, value: f32, points: u8, words: &str) -> Part {
+        let words = match points {
+            1 => format!("{words} (1 point)"),
+            n => format!("{words} ({n} points)"),
+        };
+        Part { name, value, points, words }
+    }
+
+    pub(super) fn of(column: Column, value: f32, points: u8) -> Part {
+        Part::new(column.name(), value, points, &crate::features::words_of_value(column, value))
+    }
+}
+
+/// What still describes the patient at a time.
+pub(super) struct Known<'a> {
+    pub state: &'a PatientState,
+    pub at: Time,
+}
+
+impl Known<'_> {
+    /// NEWS2 charts at least every 12 h (chart 4); this holds twice that.
+    const VITALS_MS: i64 = 24 * Time::HOUR_MS;
+    /// Blood is drawn daily; this holds twice that.
+    pub const LABS_MS: i64 = 48 * Time::HOUR_MS;
+
+    /// Vital signs and blood gases.
+    pub fn vital(&self, column: Column) -> Option<f32> {
+        self.newest(column, Self::VITALS_MS).map(|(_, value)| value)
+    }
+
+    /// What a laboratory measures once a day.
+    pub fn lab(&self, column: Column) -> Option<f32> {
+        self.newest(column, Self::LABS_MS).map(|(_, value)| value)
+    }
+
+    pub fn newest(&self, column: Column, valid_ms: i64) -> Option<(Time, f32)> {
+        let newest = self.state.last(column, self.at)?;
+        (self.at.0.saturating_sub(newest.0.0) <= valid_ms).then_some(newest)
+    }
+
+    /// Whether the patient is fully alert, and by what; `None`: not charted.
+    pub fn alert(&self) -> Option<(&'static str, f32, bool)> {
+        match (self.vital(Column::Consciousness), self.vital(Column::Gcs)) {
+            (Some(level), _) => Some(("ACVPU", level, level == f32::from(Acvpu::Alert as u8))),
+            (None, Some(gcs)) => Some(("GCS", gcs, gcs >= 15.0)),
+            (None, None) => None,
+        }
+    }
+}
+
+/// Part of a score by consciousness, with `points` if the patient is not fully alert.
+pub(super) fn consciousness(known: &Known<'_>, points: u8) -> Option<Part> {
+    let (name, value, alert) = known.alert()?;
+    let (points, words) = if alert { (0, "alert") } else { (points, "not alert") };
+    Some(Part::new(name, value, points, words))
+}
+
+pub(crate) fn points_or_nan(value: f32, points: impl Fn(f32) -> u8) -> f32 {
+    if value.is_nan() { f32::NAN } else { f32::from(points(value)) }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use clinical::ObservationStatus::Final;
+
+    /// A patient of whom all this was measured at hour 0.
+    pub fn patient(values: &[(Column, f64)]) -> PatientState {
+        let mut state = PatientState::default();
+        for (column, value) in values {
+            observe(&mut state, 0, *column, *value);
+        }
+        state
+    }
+
+    pub fn observe(state: &mut PatientState, hour: i64, column: Column, value: f64) {
+        state.observe(column, hours(hour), "", Final, value);
+    }
+
+    pub fn hours(hour: i64) -> Time {
+        Time(hour * Time::HOUR_MS)
+    }
+
+    #[test]
+    fn vital_signs_hold_a_day_and_the_laboratory_two() {
+        let state = patient(&[(Column::Hr, 80.0), (Column::Wbc, 9.0)]);
+        let known = |hour| {
+            let known = Known { state: &state, at: hours(hour) };
+            (known.vital(Column::Hr).is_some(), known.lab(Column::Wbc).is_some())
+        };
+        assert_eq!([24, 25, 48, 49].map(known), [(true, true), (false, true), (false, true), (false, false)]);
+    }
+}
