@@ -1,7 +1,8 @@
 //! The R4 elements that Medulla checks, read once from two tables generated from HL7's definitions.
 
-use std::collections::HashMap;
 use std::sync::LazyLock;
+
+use rustc_hash::FxHashMap as HashMap;
 
 pub(super) struct Element {
     /// Without `[x]`.
@@ -38,7 +39,7 @@ fn lines(table: &'static str) -> impl Iterator<Item = &'static str> {
 }
 
 fn read_types() -> HashMap<&'static str, Definition> {
-    let mut types: HashMap<&str, Vec<Element>> = HashMap::new();
+    let mut types: HashMap<&str, Vec<Element>> = HashMap::default();
     let mut current = "";
     for line in lines(include_str!("r4_elements.txt")) {
         match line.strip_prefix("  ") {
