@@ -351,6 +351,7 @@ pub(super) fn write_string(text: &str, out: &mut Vec<u8>) {
     let special = |b: &u8| matches!(*b, b'"' | b'\\' | 0..=0x1f);
     // Most text has nothing to escape: a look at all bytes without a branch is many at a time.
     if !text.bytes().fold(false, |found, b| found | special(&b)) {
+        out.reserve(text.len() + 1);
         out.extend_from_slice(text.as_bytes());
         out.push(b'"');
         return;

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use super::Writer;
-use super::kept::{Finder, Said, each_segment};
+use super::kept::{Finder, Said, Spot, each_segment};
 use crate::fhir::json::{self, Json};
 use crate::hl7::Message;
 use crate::{Feed, Time};
@@ -40,7 +40,8 @@ pub fn coverage(message: &Message, feed: &Feed, received_at: Time) -> Vec<(Strin
     let (said, envelope) = (bodies.collect::<Vec<_>>(), Said::of_envelope(&bundle));
     let finder = Finder { writer: &writer, said: &said, envelope: &envelope };
     let mut fates = Vec::new();
-    each_segment(&writer, |spot| {
+    each_segment(&writer, |segment, touched| {
+        let spot = &Spot::new(&writer, segment, touched);
         spot.each_field(|number, field| {
             let fate = match () {
                 () if finder.is_found(spot, number, field) => Fate::Mapped,

@@ -47,10 +47,10 @@ pub(super) fn basic<'m>(writer: &Writer<'m>, mut kept: Vec<Kept<'m>>) -> Option<
     let said: Vec<_> = open.map(|(place, entry)| (place, Said::of(&entry.body))).collect();
     let envelope = Said::of_envelope(&envelope);
     let finder = Finder { writer, said: &said, envelope: &envelope };
-    each_segment(writer, |spot| {
+    each_segment(writer, |segment, touched| {
         let is_done = |(_, place): &(usize, usize)| writer.entries[*place].written.is_some();
-        if !spot.touched.first().is_some_and(is_done) {
-            keep(spot, &finder, &mut kept);
+        if !touched.first().is_some_and(is_done) {
+            keep(&Spot::new(writer, segment, touched), &finder, &mut kept);
         }
     });
     if kept.is_empty() {
@@ -149,14 +149,17 @@ impl<'w, 'm> Spot<'w, 'm> {
     }
 }
 
-/// Calls `see` with every segment, once what it had a part in is sorted.
-pub(super) fn each_segment<'w, 'm>(writer: &'w Writer<'m>, mut see: impl FnMut(&Spot<'w, 'm>)) {
+/// Calls `see` with every segment and what it had a part in, once that is sorted.
+pub(super) fn each_segment<'w, 'm>(
+    writer: &'w Writer<'m>,
+    mut see: impl FnMut(Segment<'m>, &'w [(usize, usize)]),
+) {
     let mut touched = writer.touched.as_slice();
     for segment in writer.message.segments() {
         let here = touched.iter().take_while(|(at, _)| *at <= segment.position()).count();
         let (mine, rest) = touched.split_at(here);
         touched = rest;
-        see(&Spot::new(writer, segment, mine));
+        see(segment, mine);
     }
 }
 
