@@ -11,6 +11,7 @@ pub mod fhir;
 pub mod hl7;
 mod issue;
 mod state;
+mod text;
 mod time;
 pub mod units;
 

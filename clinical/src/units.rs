@@ -7,6 +7,8 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
+use rustc_hash::FxHashMap;
+
 /// Converts between two UCUM units. Between mass, substance and charge concentrations the analyte decides
 /// and is named by its LOINC code. `None`: not known to be the same kind of quantity.
 pub fn convert(value: f64, from_ucum: &str, to_ucum: &str, loinc: &str) -> Option<f64> {
@@ -142,7 +144,7 @@ static UNITS: &[Unit] = &[
 ];
 
 /// Every result with a unit asks.
-static BY_CODE: LazyLock<HashMap<&'static str, &'static Unit>> =
+static BY_CODE: LazyLock<FxHashMap<&'static str, &'static Unit>> =
     LazyLock::new(|| UNITS.iter().map(|unit| (unit.code, unit)).collect());
 
 /// Folded spelling (see `fold`) → UCUM.

@@ -8,6 +8,8 @@ use std::borrow::Cow;
 use std::collections::HashSet;
 use std::ops::Range;
 
+pub(super) use crate::text::trim;
+
 /// Deeper than any real resource; bounds the stack.
 pub(super) const DEPTH_MAX: usize = 64;
 /// Bounds memory: a value costs up to 20 times its bytes.
@@ -265,8 +267,16 @@ impl<'a> Object<'a> {
             if at > 0 {
                 out.push(b',');
             }
-            write_string(key, out);
-            out.push(b':');
+            match key {
+                // Names of ours hold nothing to escape.
+                Cow::Borrowed(key) => {
+                    ["\"", key, "\":"].iter().for_each(|part| out.extend_from_slice(part.as_bytes()))
+                }
+                Cow::Owned(key) => {
+                    write_string(key, out);
+                    out.push(b':');
+                }
+            }
             value.write(out, url);
         }
     }
@@ -341,6 +351,7 @@ pub(super) fn write_string(text: &str, out: &mut Vec<u8>) {
     let special = |b: &u8| matches!(*b, b'"' | b'\\' | 0..=0x1f);
     // Most text has nothing to escape: a look at all bytes without a branch is many at a time.
     if !text.bytes().fold(false, |found, b| found | special(&b)) {
+        out.reserve(text.len() + 1);
         out.extend_from_slice(text.as_bytes());
         out.push(b'"');
         return;
@@ -376,20 +387,14 @@ pub(super) fn members_of<'a, const N: usize>(members: [(&'static str, Json<'a>);
 }
 
 pub(super) fn array<'a>(items: impl IntoIterator<Item = Json<'a>>) -> Json<'a> {
-    Json::Array(items.into_iter().filter(|v| !is_empty(v)).collect())
+    let items = items.into_iter();
+    let mut array = Vec::with_capacity(items.size_hint().0);
+    array.extend(items.filter(|v| !is_empty(v)));
+    Json::Array(array)
 }
 
 pub(super) fn text<'a>(text: impl Into<Cow<'a, str>>) -> Json<'a> {
     Json::String(trim(text.into()))
-}
-
-/// Without white space around it; nothing is copied that was not.
-pub(super) fn trim(text: Cow<'_, str>) -> Cow<'_, str> {
-    match text {
-        Cow::Borrowed(text) => Cow::Borrowed(text.trim()),
-        Cow::Owned(text) if text.trim().len() == text.len() => Cow::Owned(text),
-        Cow::Owned(text) => Cow::Owned(text.trim().to_owned()),
-    }
 }
 
 pub(super) fn number(digits: impl ToString) -> Json<'static> {

@@ -1,7 +1,8 @@
 //! The R4 elements that Medulla checks, read once from two tables generated from HL7's definitions.
 
-use std::collections::HashMap;
 use std::sync::LazyLock;
+
+use rustc_hash::{FxHashMap as HashMap, FxHashSet as HashSet};
 
 pub(super) struct Element {
     /// Without `[x]`.
@@ -33,12 +34,16 @@ static CODES: LazyLock<HashMap<&'static str, Vec<&'static str>>> = LazyLock::new
         .collect()
 });
 
+/// The same, for the question that every coded value asks.
+static CODE_SETS: LazyLock<HashMap<&'static str, HashSet<&'static str>>> =
+    LazyLock::new(|| CODES.iter().map(|(set, codes)| (*set, codes.iter().copied().collect())).collect());
+
 fn lines(table: &'static str) -> impl Iterator<Item = &'static str> {
     table.lines().filter(|line| !line.starts_with('#') && !line.is_empty())
 }
 
 fn read_types() -> HashMap<&'static str, Definition> {
-    let mut types: HashMap<&str, Vec<Element>> = HashMap::new();
+    let mut types: HashMap<&str, Vec<Element>> = HashMap::default();
     let mut current = "";
     for line in lines(include_str!("r4_elements.txt")) {
         match line.strip_prefix("  ") {
@@ -77,7 +82,7 @@ fn read_element(line: &'static str) -> Option<Element> {
 
 /// Whether a value set or code system of the table has this code.
 pub(super) fn has_code(set: &str, code: &str) -> bool {
-    CODES.get(set).is_some_and(|codes| codes.contains(&code))
+    CODE_SETS.get(set).is_some_and(|codes| codes.contains(code))
 }
 
 /// The elements of a type, or `None` for one that the table does not have.

@@ -97,6 +97,11 @@ impl Message {
         (0..self.segments.len()).map(|at| Segment::new(self, at))
     }
 
+    /// The segment at that position, from 0.
+    pub(crate) fn segment(&self, position: usize) -> Option<Segment<'_>> {
+        (position < self.segments.len()).then(|| Segment::new(self, position))
+    }
+
     /// Segments of that name, in order.
     pub fn all<'m>(&'m self, name: &'m str) -> impl Iterator<Item = Segment<'m>> {
         self.segments().filter(move |s| s.name_bytes() == name.as_bytes())

@@ -2,9 +2,11 @@
 
 use std::borrow::Cow;
 
+use super::index::Span;
 use super::message::Message;
 use super::scan::Step;
 use super::{Delimiters, escape};
+use crate::text;
 
 /// One segment of a message.
 #[derive(Clone, Copy)]
@@ -88,8 +90,9 @@ impl<'m> Segment<'m> {
 
     /// How many fields are written. MSH, FHS and BHS count their separator as field 1.
     pub fn len(&self) -> usize {
-        let stops = self.message.segments.get(self.at).map_or(0, |span| span.stops as usize);
-        stops + usize::from(stops > 0 && self.is_header())
+        let Some(span) = self.message.segments.get(self.at) else { return 0 };
+        let stops = self.message.stops_of(span);
+        stops.len() + usize::from(self.is_header(span, stops))
     }
 
     pub fn is_empty(&self) -> bool {
@@ -100,7 +103,7 @@ impl<'m> Segment<'m> {
     pub fn field(&self, number: usize) -> Option<Part<'m>> {
         let span = self.message.segments.get(self.at)?;
         let stops = self.message.stops_of(span);
-        let header = self.is_header();
+        let header = self.is_header(span, stops);
         let nth = number.checked_sub(if header { 2 } else { 1 });
         let Some(nth) = nth else {
             // MSH-1 is the separator itself.
@@ -116,9 +119,9 @@ impl<'m> Segment<'m> {
     /// Every field with its number. One step a field, where `field` looks the segment up again.
     pub fn fields(&self) -> impl Iterator<Item = (usize, Part<'m>)> + use<'m> {
         let segment = *self;
-        let header = self.is_header();
         let span = self.message.segments.get(self.at);
         let stops = span.map_or(&[][..], |span| self.message.stops_of(span));
+        let header = span.is_some_and(|span| self.is_header(span, stops));
         let ends = stops.iter().skip(1).copied().chain(span.map(|span| span.end));
         let separator = header.then(|| segment.field(1)).flatten().map(|part| (1, part));
         let rest = stops.iter().zip(ends).enumerate().map(move |(nth, (&stop, end))| {
@@ -142,8 +145,10 @@ impl<'m> Segment<'m> {
         self.field(field).filter(Part::has_value)
     }
 
-    fn is_header(&self) -> bool {
-        matches!(self.name_bytes(), b"MSH" | b"FHS" | b"BHS")
+    /// One without a separator has no field that would count otherwise.
+    fn is_header(&self, span: &Span, stops: &[u32]) -> bool {
+        let three = stops.first().is_some_and(|stop| *stop == span.start + 3);
+        three && matches!(self.message.slice(span.start, span.start + 3), b"MSH" | b"FHS" | b"BHS")
     }
 
     fn part(&self, raw: &'m [u8], level: Level) -> Part<'m> {
@@ -167,10 +172,7 @@ impl<'m> Part<'m> {
 
     /// As [`text`](Part::text), without white space around it.
     pub(crate) fn trimmed(&self) -> Cow<'m, str> {
-        match self.text() {
-            Cow::Borrowed(text) => Cow::Borrowed(text.trim()),
-            Cow::Owned(text) => Cow::Owned(text.trim().to_owned()),
-        }
+        text::trim(self.text())
     }
 
     /// Decoded, with escapes and delimiters as sent.

@@ -3,8 +3,8 @@
 use std::collections::HashSet;
 
 use super::Writer;
-use super::kept::{Finder, each_field};
-use crate::fhir::json::{self, Json, Object};
+use super::kept::{Finder, Said, Spot, each_segment};
+use crate::fhir::json::{self, Json};
 use crate::hl7::Message;
 use crate::{Feed, Time};
 
@@ -23,7 +23,7 @@ pub enum Fate {
 /// and its fate. A line without a segment name is `unnamed`. MSH-1, MSH-2 and numbers that only count segments are left out.
 pub fn coverage(message: &Message, feed: &Feed, received_at: Time) -> Vec<(String, Fate)> {
     let message = message.for_feed(feed);
-    let writer = Writer::new(&message, feed, received_at).write();
+    let mut writer = Writer::new(&message, feed, received_at).write();
     let bytes = writer.bundle();
     let Some(Json::Object(bundle)) = std::str::from_utf8(&bytes).ok().and_then(|t| json::parse(t).ok())
     else {
@@ -32,22 +32,25 @@ pub fn coverage(message: &Message, feed: &Feed, received_at: Time) -> Vec<(Strin
     let Some(Json::Array(entries)) = bundle.get("entry") else { return Vec::new() };
     let resources: Vec<&Json<'_>> = entries.iter().filter_map(|e| e.get("resource")).collect();
     let kept: HashSet<&str> = resources.iter().filter_map(|r| kept_paths(r)).flatten().collect();
-    let nothing = Object::default();
-    let bodies = resources.iter().map(|resource| match resource {
+    let bodies = resources.iter().enumerate().filter_map(|(place, resource)| match resource {
         // What is kept is not mapped.
-        Json::Object(body) if resource.str("resourceType") != Some("Basic") => body,
-        _ => &nothing,
+        Json::Object(body) if resource.str("resourceType") != Some("Basic") => Some((place, Said::of(body))),
+        _ => None,
     });
-    let finder = Finder::new(&writer, &bundle, bodies);
+    let (said, envelope) = (bodies.collect::<Vec<_>>(), Said::of_envelope(&bundle));
+    let finder = Finder { writer: &writer, said: &said, envelope: &envelope };
     let mut fates = Vec::new();
-    each_field(&writer, |spot, number, field| {
-        let fate = match () {
-            () if finder.is_found(spot, number, field) => Fate::Mapped,
-            () if kept.contains(spot.path(number).as_str()) => Fate::Kept,
-            () => Fate::Dropped,
-        };
-        let field = if number == 0 { "unnamed".to_owned() } else { format!("{}-{number}", spot.name) };
-        fates.push((field, fate));
+    each_segment(&writer, |segment, touched| {
+        let spot = &Spot::new(&writer, segment, touched);
+        spot.each_field(|number, field| {
+            let fate = match () {
+                () if finder.is_found(spot, number, field) => Fate::Mapped,
+                () if kept.contains(spot.path(number).as_str()) => Fate::Kept,
+                () => Fate::Dropped,
+            };
+            let field = if number == 0 { "unnamed".to_owned() } else { format!("{}-{number}", spot.name) };
+            fates.push((field, fate));
+        });
     });
     fates
 }

@@ -243,7 +243,7 @@ pub(super) fn required_cwe<'m>(code: Option<Part<'m>>, feed: &'m Feed) -> Json<'
 }
 
 /// What table 0396 and senders call the systems that have an address of their own.
-const CODE_SYSTEMS: [(&str, &str); 17] = [
+const CODE_SYSTEMS: [(&str, &str); 16] = [
     ("LN", LOINC),
     ("LOINC", LOINC),
     ("SCT", "http://snomed.info/sct"),
@@ -260,14 +260,13 @@ const CODE_SYSTEMS: [(&str, &str); 17] = [
     ("RXNORM", "http://www.nlm.nih.gov/research/umls/rxnorm"),
     ("C4", "http://www.ama-assn.org/go/cpt"),
     ("CPT4", "http://www.ama-assn.org/go/cpt"),
-    ("", ""),
 ];
 
 /// The address of a code system that table 0396 names.
 pub(super) fn known_system(name: &str) -> Option<&'static str> {
     const LONGEST: usize = 9;
-    if name.len() > LONGEST {
-        return None;
+    if name.is_empty() || name.len() > LONGEST {
+        return name.is_empty().then_some("");
     }
     let found = CODE_SYSTEMS.iter().find(|(known, _)| known.eq_ignore_ascii_case(name));
     found.map(|(_, address)| *address)

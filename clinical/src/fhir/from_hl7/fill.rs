@@ -46,6 +46,7 @@ impl<'m> Writer<'m> {
                         }
                     }
                 }
+                Source::Value { .. } if segment.valued(row.field).is_none() => {}
                 Source::Value { type_, hint, concepts } => {
                     let asked = Asked { type_, hint, concepts: *concepts, row, segment };
                     for (repetition, part) in parts(segment, row, type_) {

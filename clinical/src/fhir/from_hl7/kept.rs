@@ -12,7 +12,7 @@ use super::table::{self, FieldMap};
 use super::{Writer, tables, time};
 use crate::fhir::common::system;
 use crate::fhir::json::{Json, Object, array, members_of, object};
-use crate::hl7::{Part, Segment};
+use crate::hl7::{Message, Part, Segment};
 use crate::units;
 
 const FIELD: &str = "https://github.com/medulla-health/medulla/ns/hl7v2-field";
@@ -23,22 +23,41 @@ const TEXTS_MAX: usize = 1_000;
 /// So few words are faster looked through than hashed.
 const FEW: usize = 64;
 
-/// The fields whose values are not found again, as a Basic resource's members; `None`: all are.
-pub(super) fn basic<'m>(writer: &Writer<'m>) -> Option<Object<'m>> {
-    let envelope = writer.envelope();
-    let finder = Finder::new(writer, &envelope, writer.entries.iter().map(|entry| &entry.body));
-    let mut kept = Vec::new();
-    each_field(writer, |spot, number, field| {
+/// A field as it was sent, and its segment's position.
+pub(super) type Kept<'m> = (usize, Json<'m>);
+
+/// The fields of a segment whose values are not found again.
+pub(super) fn keep<'m>(spot: &Spot<'_, 'm>, finder: &Finder<'_, '_, 'm>, kept: &mut Vec<Kept<'m>>) {
+    spot.each_field(|number, field| {
         if !finder.is_found(spot, number, field) {
             let member = |key: &'static str, value| object([("url", text(key)), ("valueString", value)]);
             let members =
                 [member("path", text(spot.path(number))), member("value", as_sent(field.raw_text()))];
-            kept.push(object([("url", text(FIELD)), ("extension", array(members))]));
+            let field = object([("url", text(FIELD)), ("extension", array(members))]);
+            kept.push((spot.segment.position(), field));
+        }
+    });
+}
+
+/// The fields whose values are not found again, as a Basic resource's members; `None`: all are. `kept` are those
+/// of the resources that are written already.
+pub(super) fn basic<'m>(writer: &Writer<'m>, mut kept: Vec<Kept<'m>>) -> Option<Object<'m>> {
+    let envelope = writer.envelope();
+    let open = writer.entries.iter().enumerate().filter(|(_, entry)| entry.written.is_none());
+    let said: Vec<_> = open.map(|(place, entry)| (place, Said::of(&entry.body))).collect();
+    let envelope = Said::of_envelope(&envelope);
+    let finder = Finder { writer, said: &said, envelope: &envelope };
+    each_segment(writer, |segment, touched| {
+        let is_done = |(_, place): &(usize, usize)| writer.entries[*place].written.is_some();
+        if !touched.first().is_some_and(is_done) {
+            keep(&Spot::new(writer, segment, touched), &finder, &mut kept);
         }
     });
     if kept.is_empty() {
         return None;
     }
+    kept.sort_by_key(|(position, _)| *position);
+    let kept = kept.into_iter().map(|(_, field)| field).collect();
     let code = object([("text", text("HL7 v2 fields that have no place in FHIR"))]);
     Some(members_of([
         ("extension", Json::Array(kept)),
@@ -65,64 +84,82 @@ fn as_sent(raw: Cow<'_, str>) -> Json<'_> {
     Json::String(sent.into())
 }
 
+/// The how manieth of its name a segment is, and the how manieth since the last segment that begins a group; 0 for
+/// a line without a segment name.
+pub(super) type Ordinals = [usize; 2];
+
+/// Those of a message's segments.
+pub(super) fn ordinals(message: &Message) -> Vec<Ordinals> {
+    let mut counts: HashMap<[u8; 3], Ordinals> = HashMap::new();
+    let each = message.segments().map(|segment| {
+        let (true, Some(key)) = (segment.is_named_well(), segment.raw().first_chunk()) else { return [0, 0] };
+        if matches!(key, b"PID" | b"ORC" | b"OBR" | b"RGS") {
+            for within in [b"OBX", b"NTE"] {
+                counts.entry(*within).and_modify(|[_, within]| *within = 0);
+            }
+        }
+        let counted = counts.entry(*key).or_insert([0, 0]);
+        *counted = counted.map(|n| n + 1);
+        *counted
+    });
+    each.collect()
+}
+
 /// A segment, and what is known of it before its fields are looked at.
 pub(super) struct Spot<'w, 'm> {
     segment: Segment<'m>,
     pub(super) name: Cow<'m, str>,
-    /// The how manieth of its name; 0 for a line without a segment name.
-    nth: usize,
+    ordinals: Ordinals,
     /// Of [`Writer::touched`], what is this segment's.
     touched: &'w [(usize, usize)],
     maps: &'static [FieldMap],
 }
 
-impl Spot<'_, '_> {
+impl<'w, 'm> Spot<'w, 'm> {
+    pub(super) fn new(writer: &Writer<'m>, segment: Segment<'m>, touched: &'w [(usize, usize)]) -> Self {
+        let name = segment.name();
+        let ordinals = writer.ordinals.get(segment.position()).copied().unwrap_or_default();
+        let maps = if ordinals == [0, 0] { &[] } else { table::concept_maps(&name) };
+        Spot { segment, name, ordinals, touched, maps }
+    }
+
     /// `OBX[2]-5`; `segment 7` for a line without a segment name.
     pub(super) fn path(&self, number: usize) -> String {
-        match self.nth {
+        match self.ordinals[0] {
             // What stands for a name may be anything, a patient's data too.
             0 => format!("segment {}", self.segment.position() + 1),
             1 => format!("{}-{number}", self.name),
             nth => format!("{}[{nth}]-{number}", self.name),
         }
     }
+
+    /// Calls `see` with every field that says something; a line without a segment name is one field with the
+    /// number 0. The delimiters of MSH, and numbers that only count the segments, say nothing.
+    pub(super) fn each_field(&self, mut see: impl FnMut(usize, Part<'m>)) {
+        if self.ordinals == [0, 0] {
+            return see(0, self.segment.whole());
+        }
+        for (number, field) in self.segment.fields().filter(|(_, field)| field.has_value()) {
+            let delimiters = number <= 2 && self.segment.position() == 0;
+            let counts = number == 1 && counts_only(field, self.ordinals);
+            if !delimiters && !counts {
+                see(number, field);
+            }
+        }
+    }
 }
 
-/// Calls `see` with every field that says something; a line without a segment name is one field with the number 0.
-/// The delimiters of MSH, and numbers that only count the segments, say nothing.
-pub(super) fn each_field<'w, 'm>(
+/// Calls `see` with every segment and what it had a part in, once that is sorted.
+pub(super) fn each_segment<'w, 'm>(
     writer: &'w Writer<'m>,
-    mut see: impl FnMut(&Spot<'w, 'm>, usize, Part<'m>),
+    mut see: impl FnMut(Segment<'m>, &'w [(usize, usize)]),
 ) {
-    // By name: how many there were, and how many since the last segment that begins a group.
-    let mut counts: HashMap<[u8; 3], (usize, usize)> = HashMap::new();
     let mut touched = writer.touched.as_slice();
     for segment in writer.message.segments() {
         let here = touched.iter().take_while(|(at, _)| *at <= segment.position()).count();
         let (mine, rest) = touched.split_at(here);
         touched = rest;
-        let name = segment.name();
-        let mut spot = Spot { segment, name, nth: 0, touched: mine, maps: &[] };
-        let (true, Some(key)) = (segment.is_named_well(), spot.name.as_bytes().first_chunk()) else {
-            see(&spot, 0, segment.whole());
-            continue;
-        };
-        if matches!(key, b"PID" | b"ORC" | b"OBR" | b"RGS") {
-            for within in [b"OBX", b"NTE"] {
-                counts.entry(*within).and_modify(|(_, within)| *within = 0);
-            }
-        }
-        let (nth, within) = counts.entry(*key).or_insert((0, 0));
-        (*nth, *within) = (*nth + 1, *within + 1);
-        let ordinals = [*nth, *within];
-        (spot.nth, spot.maps) = (*nth, table::concept_maps(&spot.name));
-        for (number, field) in segment.fields().filter(|(_, field)| field.has_value()) {
-            let delimiters = number <= 2 && segment.position() == 0;
-            let counts = number == 1 && counts_only(field, ordinals);
-            if !delimiters && !counts {
-                see(&spot, number, field);
-            }
-        }
+        see(segment, mine);
     }
 }
 
@@ -132,88 +169,67 @@ fn counts_only(field: Part<'_>, ordinals: [usize; 2]) -> bool {
     ordinals.iter().any(|n| written == *n || written == *n - 1)
 }
 
-/// Looks for what a segment says in the resources that it had a part in.
-pub(super) struct Finder<'w, 'm> {
-    writer: &'w Writer<'m>,
-    heard: Heard<'w>,
-    /// By place.
-    said: Vec<Said<'w>>,
-    /// What the Bundle says of the message.
-    envelope: Said<'w>,
-}
-
-/// What all resources say, one after the other.
+/// What a resource says, word by word.
 #[derive(Default)]
-struct Heard<'w> {
+pub(super) struct Said<'w> {
     words: Vec<Cow<'w, str>>,
     /// Of them, those in which others may stand.
     texts: Vec<&'w str>,
-    /// Where the texts of the resource at hand begin.
-    texts_from: usize,
-}
-
-/// Where in [`Heard`] one resource's words are.
-struct Said<'w> {
-    words: std::ops::Range<usize>,
-    texts: std::ops::Range<usize>,
     set: OnceCell<HashSet<Cow<'w, str>>>,
 }
 
-impl<'w> Heard<'w> {
-    fn resource(&mut self, listen: impl FnOnce(&mut Self)) -> Said<'w> {
-        let (words, texts) = (self.words.len(), self.texts.len());
-        self.texts_from = texts;
-        listen(self);
-        Said { words: words..self.words.len(), texts: texts..self.texts.len(), set: OnceCell::new() }
+impl<'w> Said<'w> {
+    pub(super) fn of(body: &'w Object<'_>) -> Self {
+        let mut said = Said { words: Vec::with_capacity(40), ..Said::default() };
+        listen(body, &mut said);
+        said
     }
 
-    fn has(&self, said: &Said<'w>, word: &str) -> bool {
-        let words = self.words.get(said.words.clone()).unwrap_or_default();
-        if words.len() <= FEW {
-            return words.iter().any(|w| w == word);
+    /// What the Bundle says of the message.
+    pub(super) fn of_envelope(envelope: &'w Object<'_>) -> Self {
+        let mut said = Said::default();
+        let values = ["identifier", "timestamp"].into_iter().filter_map(|key| envelope.get(key));
+        values.for_each(|value| hear(value, &mut said));
+        said
+    }
+
+    fn has(&self, word: &str) -> bool {
+        if self.words.len() <= FEW {
+            return self.words.iter().any(|w| w == word);
         }
-        said.set.get_or_init(|| words.iter().cloned().collect()).contains(word)
+        self.set.get_or_init(|| self.words.iter().cloned().collect()).contains(word)
     }
 }
 
-impl<'w, 'm> Finder<'w, 'm> {
-    /// `bodies` are those of the writer's entries, or what was read back of them; `envelope` is the Bundle.
-    pub(super) fn new<'j: 'w>(
-        writer: &'w Writer<'m>,
-        envelope: &'w Object<'j>,
-        bodies: impl ExactSizeIterator<Item = &'w Object<'j>>,
-    ) -> Self {
-        let mut heard = Heard::default();
-        heard.words.reserve(bodies.len() * 40);
-        let said = bodies.map(|body| heard.resource(|heard| listen(body, heard))).collect();
-        let envelope = heard.resource(|heard| {
-            ["identifier", "timestamp"]
-                .iter()
-                .filter_map(|key| envelope.get(key))
-                .for_each(|v| hear(v, heard));
-        });
-        Finder { writer, heard, said, envelope }
-    }
+/// Looks for what a segment says in the resources that it had a part in.
+pub(super) struct Finder<'f, 'w, 'm> {
+    pub(super) writer: &'f Writer<'m>,
+    /// By place.
+    pub(super) said: &'f [(usize, Said<'w>)],
+    pub(super) envelope: &'f Said<'w>,
+}
 
+impl<'m> Finder<'_, '_, 'm> {
     /// Whether each value of the field stands in one of the segment's resources.
-    pub(super) fn is_found(&self, spot: &Spot<'w, 'm>, number: usize, field: Part<'m>) -> bool {
+    pub(super) fn is_found(&self, spot: &Spot<'_, 'm>, number: usize, field: Part<'m>) -> bool {
         if number == 0 {
             return false;
         }
+        let of = |place: usize| {
+            let at = self.said.binary_search_by_key(&place, |(place, _)| *place).ok()?;
+            self.said.get(at).map(|(_, said)| said)
+        };
         let said = || {
-            let touched = spot.touched.iter().filter_map(|(_, place)| self.said.get(*place));
-            touched.chain((spot.segment.position() == 0).then_some(&self.envelope))
+            let touched = spot.touched.iter().filter_map(|(_, place)| of(*place));
+            touched.chain((spot.segment.position() == 0).then_some(self.envelope))
         };
-        let is_said = |word: &str| said().any(|said| self.heard.has(said, word));
-        let stands_in_text = |word: &str| {
-            let texts = said().filter_map(|said| self.heard.texts.get(said.texts.clone())).flatten();
-            texts.into_iter().any(|text| holds(text, word))
-        };
+        let is_said = |word: &str| said().any(|said| said.has(word));
+        let stands_in_text = |word: &str| said().flat_map(|said| &said.texts).any(|text| holds(text, word));
         let each_is = field.leaves().filter(|(_, leaf)| leaf.has_value()).all(|(component, leaf)| {
             let written = leaf.trimmed();
             written.is_empty()
-                || is_said_as_fhir_does(self.writer, spot, (number, component), &written, is_said)
                 || is_said(&written)
+                || is_said_as_fhir_does(self.writer, spot, (number, component), &written, is_said)
                 || is_said_otherwise(spot, (number, component), &written, is_said)
                 || stands_in_text(&written)
         });
@@ -225,31 +241,31 @@ impl<'w, 'm> Finder<'w, 'm> {
     }
 }
 
-fn listen<'w>(object: &'w Object<'_>, heard: &mut Heard<'w>) {
+fn listen<'w>(object: &'w Object<'_>, said: &mut Said<'w>) {
     for (key, value) in &object.members {
         if key.starts_with("value") && key.len() > 5 {
-            heard.words.push(Cow::Borrowed(key));
+            said.words.push(Cow::Borrowed(key));
         }
         match &**key {
-            "data" => listen_to_data(value, heard),
-            "contentType" => listen_to_media_type(value, heard),
+            "data" => listen_to_data(value, said),
+            "contentType" => listen_to_media_type(value, said),
             _ => {}
         }
-        hear(value, heard);
+        hear(value, said);
     }
 }
 
 /// An attachment's bytes: ED.4 (how they are written), and plain text line by line.
-fn listen_to_data(data: &Json<'_>, heard: &mut Heard<'_>) {
-    heard.words.push(Cow::Borrowed("base64"));
+fn listen_to_data(data: &Json<'_>, said: &mut Said<'_>) {
+    said.words.push(Cow::Borrowed("base64"));
     let Some(bytes) = data.as_str().and_then(|data| STANDARD.decode(data).ok()) else { return };
     if let Ok(plain) = String::from_utf8(bytes) {
-        heard.words.extend(plain.lines().map(|line| Cow::Owned(line.trim().to_owned())));
+        said.words.extend(plain.lines().map(|line| Cow::Owned(line.trim().to_owned())));
     }
 }
 
 /// ED.2 and ED.3 (tables 0191 and 0291) are the halves of a media type.
-fn listen_to_media_type<'w>(media_type: &'w Json<'_>, heard: &mut Heard<'w>) {
+fn listen_to_media_type<'w>(media_type: &'w Json<'_>, said: &mut Said<'w>) {
     let Some((type_, subtype)) = media_type.as_str().and_then(|m| m.split_once('/')) else { return };
     let short = match type_ {
         "application" => "AP",
@@ -258,27 +274,27 @@ fn listen_to_media_type<'w>(media_type: &'w Json<'_>, heard: &mut Heard<'w>) {
         "text" => "FT",
         _ => type_,
     };
-    heard.words.extend([type_, subtype, short].map(Cow::Borrowed));
+    said.words.extend([type_, subtype, short].map(Cow::Borrowed));
 }
 
-fn hear<'w>(value: &'w Json<'_>, heard: &mut Heard<'w>) {
+fn hear<'w>(value: &'w Json<'_>, said: &mut Said<'w>) {
     match value {
         // An address of ours is nothing that a message says.
         Json::Null | Json::Entry(_) => {}
         Json::Bool(yes) => {
-            heard.words.push(Cow::Borrowed(if *yes { "Y" } else { "N" }));
+            said.words.push(Cow::Borrowed(if *yes { "Y" } else { "N" }));
         }
         Json::Number(digits) => {
-            heard.words.push(Cow::Borrowed(digits));
+            said.words.push(Cow::Borrowed(digits));
         }
         Json::String(words) => {
-            heard.words.push(Cow::Borrowed(words));
-            if has_parts(words) && heard.texts.len() - heard.texts_from < TEXTS_MAX {
-                heard.texts.push(words);
+            said.words.push(Cow::Borrowed(words));
+            if said.texts.len() < TEXTS_MAX && has_parts(words) {
+                said.texts.push(words);
             }
         }
-        Json::Array(items) => items.iter().for_each(|item| hear(item, heard)),
-        Json::Object(object) => listen(object, heard),
+        Json::Array(items) => items.iter().for_each(|item| hear(item, said)),
+        Json::Object(object) => listen(object, said),
     }
 }
 
@@ -303,8 +319,8 @@ fn is_said_as_fhir_does(
     said: impl Fn(&str) -> bool,
 ) -> bool {
     if written.len() >= 4 && written.as_bytes()[..4].iter().all(u8::is_ascii_digit) {
-        let form = writer.clock.date_time(written);
-        return form.is_some_and(|form| said(&form)) || time::date(written).is_some_and(|form| said(&form));
+        let is_said = |form: Option<&str>| form.is_some_and(&said);
+        return writer.clock.with_date_time(written, is_said) || is_said(time::date(written).as_deref());
     }
     let is_value = |(type_, key): &(&str, &str)| *type_ == written && said(key);
     ((&*spot.name, field) == ("OBX", 2) && VALUES.iter().any(is_value))

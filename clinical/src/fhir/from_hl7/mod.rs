@@ -6,6 +6,7 @@
 
 mod actors;
 mod appointment;
+mod bundle;
 mod clinical;
 mod convert;
 mod coverage;
@@ -32,6 +33,7 @@ pub use coverage::{Fate, coverage};
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry as Place;
+use std::ops::Range;
 
 use super::common::{NAMESPACE, Scope, Uuid, identifier};
 use super::json::{self, Json, Object, members_of, object, text};
@@ -57,6 +59,12 @@ struct Writer<'m> {
     scope: Scope,
     kind: Kind,
     entries: Vec<Entry<'m>>,
+    /// Entries that nothing more is added to, as they stand in the Bundle.
+    settled: Vec<u8>,
+    /// Fields of theirs that have no place in FHIR.
+    kept: Vec<kept::Kept<'m>>,
+    /// By a segment's position.
+    ordinals: Vec<kept::Ordinals>,
     /// Place in `entries` by resource id.
     places: HashMap<Uuid, usize>,
     /// How often each Observation's id was asked for.
@@ -97,6 +105,8 @@ struct Entry<'m> {
     id: Uuid,
     type_: &'static str,
     body: Object<'m>,
+    /// Where it stands in [`Writer::settled`].
+    written: Option<Range<usize>>,
 }
 
 #[derive(Clone)]
@@ -125,6 +135,9 @@ impl<'m> Writer<'m> {
             sender,
             kind,
             entries: Vec::with_capacity(segments + 8),
+            settled: Vec::new(),
+            kept: Vec::new(),
+            ordinals: kept::ordinals(message),
             places: HashMap::with_capacity(segments + 8),
             copies: HashMap::new(),
             has_specimens: message.first("SPM").is_some(),
@@ -145,17 +158,21 @@ impl<'m> Writer<'m> {
     }
 
     fn write(mut self) -> Self {
+        let mut open = None;
         for segment in self.message.segments() {
             self.at = segment.position();
+            let before = (self.entries.len(), self.touched.len());
             self.segment(segment);
+            open = self.settle(open, before);
         }
         self.finish_appointment();
         self.finish_documents();
-        for entry in &mut self.entries {
+        for entry in self.entries.iter_mut().filter(|entry| entry.written.is_none()) {
             repair::repair(entry.type_, &mut entry.body);
         }
         self.touched.sort_unstable();
-        if let Some(members) = kept::basic(&self) {
+        let kept = std::mem::take(&mut self.kept);
+        if let Some(members) = kept::basic(&self, kept) {
             let id = self.id(&["Basic", &self.message.control_id()]);
             self.put("Basic", id, members);
         }
@@ -206,7 +223,7 @@ impl<'m> Writer<'m> {
         let at = match self.places.entry(id) {
             Place::Occupied(place) => *place.get(),
             Place::Vacant(place) => {
-                self.entries.push(Entry { id, type_, body });
+                self.entries.push(Entry { id, type_, body, written: None });
                 *place.insert(self.entries.len() - 1)
             }
         };
@@ -263,36 +280,6 @@ impl<'m> Writer<'m> {
         let mut parts = vec![type_];
         parts.extend(said.iter().map(|s| &**s));
         self.id(&parts)
-    }
-
-    /// Written as it goes: a tree of the whole Bundle would be built to be read once.
-    fn bundle(&self) -> Vec<u8> {
-        let url = |place: usize| self.entries.get(place).map_or("", |entry| entry.id.as_str());
-        let mut out = Vec::with_capacity(self.message.bytes().len() * 14);
-        out.push(b'{');
-        self.envelope().write_members(&mut out, &url);
-        out.extend_from_slice(b",\"entry\":[");
-        for (at, Entry { id, type_, body }) in self.entries.iter().enumerate() {
-            let (id, comma) = (id.as_str(), if at > 0 { "," } else { "" });
-            let more = if body.members.is_empty() { "" } else { "," };
-            let begin = [
-                comma,
-                "{\"fullUrl\":\"urn:uuid:",
-                id,
-                "\",\"resource\":{\"resourceType\":\"",
-                type_,
-                "\",\"id\":\"",
-                id,
-                "\"",
-                more,
-            ];
-            begin.iter().for_each(|part| out.extend_from_slice(part.as_bytes()));
-            body.write_members(&mut out, &url);
-            let end = ["},\"request\":{\"method\":\"PUT\",\"url\":\"", type_, "/", id, "\"}}"];
-            end.iter().for_each(|part| out.extend_from_slice(part.as_bytes()));
-        }
-        out.extend_from_slice(b"]}");
-        out
     }
 
     /// The Bundle without its entries; its time is the message's own, else that of receipt.

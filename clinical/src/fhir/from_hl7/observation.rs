@@ -38,8 +38,7 @@ impl<'m> Writer<'m> {
             }
             _ => Json::Null,
         };
-        let range = text(obx.text(7, 1));
-        let range = if range == text("") { Json::Null } else { array([object([("text", range)])]) };
+        let range = object([("text", text(obx.text(7, 1)))]);
         let body = members_of([
             ("basedOn", array(self.order.request.map(Json::Entry))),
             ("status", text(tables::observation_status(&obx.text(11, 1)))),
@@ -51,7 +50,7 @@ impl<'m> Writer<'m> {
             ("dataAbsentReason", absent),
             ("interpretation", array(repetitions(obx, 8).map(interpretation))),
             ("method", obx.valued(17).map_or(Json::Null, |m| cwe(m, self.feed))),
-            ("referenceRange", range),
+            ("referenceRange", array([range])),
         ]);
         let at = self.put("Observation", id, body);
         self.noted = Some(at);

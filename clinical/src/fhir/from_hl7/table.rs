@@ -1,7 +1,8 @@
 //! `maps.txt`, read once and joined with R4's element table: what a field becomes, and where.
 
-use std::collections::HashMap;
 use std::sync::LazyLock;
+
+use rustc_hash::FxHashMap as HashMap;
 
 use crate::fhir::schema;
 
@@ -52,7 +53,7 @@ pub(super) struct Condition {
 
 /// Rows by (segment, resource or part of one).
 static MAPS: LazyLock<HashMap<(&'static str, &'static str), Vec<Row>>> = LazyLock::new(|| {
-    let mut maps: HashMap<_, Vec<Row>> = HashMap::new();
+    let mut maps: HashMap<_, Vec<Row>> = HashMap::default();
     let mut current = ("", "");
     for line in include_str!("maps.txt").lines().filter(|l| !l.starts_with('#') && !l.is_empty()) {
         match line.strip_prefix("  ") {
@@ -77,7 +78,7 @@ pub(super) fn concept_maps(segment: &str) -> &'static [FieldMap] {
 }
 
 static CONCEPTS: LazyLock<HashMap<&'static str, Vec<FieldMap>>> = LazyLock::new(|| {
-    let mut found: HashMap<_, Vec<_>> = HashMap::new();
+    let mut found: HashMap<_, Vec<_>> = HashMap::default();
     for ((segment, _), rows) in MAPS.iter() {
         for row in rows {
             if let Source::Value { concepts: Some(map), .. } = row.source {

@@ -1,7 +1,8 @@
 //! HL7 v2 codes to FHIR codes: `concepts.txt`, read once.
 
-use std::collections::HashMap;
 use std::sync::LazyLock;
+
+use rustc_hash::FxHashMap as HashMap;
 
 const TERMINOLOGY: &str = "http://terminology.hl7.org/CodeSystem/";
 
@@ -15,7 +16,7 @@ pub(super) struct Concept {
 
 /// By the concept map's name, then by v2 code. The first line that has a code counts.
 static MAPS: LazyLock<HashMap<&'static str, HashMap<&'static str, Concept>>> = LazyLock::new(|| {
-    let mut maps: HashMap<_, HashMap<_, Concept>> = HashMap::new();
+    let mut maps: HashMap<_, HashMap<_, Concept>> = HashMap::default();
     for line in include_str!("concepts.txt").lines().filter(|line| !line.starts_with('#')) {
         let mut words = line.split(' ');
         let (name, system) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());

@@ -30,11 +30,16 @@ impl Clock {
 
     /// `1951`, `1951-04-23` or `1951-04-23T07:05:00+02:00`; `None` where it is no DTM.
     pub(super) fn date_time(&self, written: &str) -> Option<String> {
+        self.with_date_time(written, |form| form.map(str::to_owned))
+    }
+
+    /// As [`date_time`](Clock::date_time), for a look at it alone.
+    pub(super) fn with_date_time<T>(&self, written: &str, see: impl FnOnce(Option<&str>) -> T) -> T {
         let mut last = self.last.borrow_mut();
         if last.0 != written {
             *last = (written.to_owned(), self.read(written));
         }
-        last.1.clone()
+        see(last.1.as_deref())
     }
 
     fn read(&self, written: &str) -> Option<String> {

@@ -135,6 +135,7 @@ impl Charset {
     pub(super) fn step(self) -> Step {
         match self.0 {
             Kind::Iso2022Jp => Step::Iso2022,
+            Kind::Table(e) if e == UTF_8 => Step::Byte,
             Kind::Table(e) if e == encoding_rs::SHIFT_JIS => Step::ShiftJis,
             Kind::Table(e)
                 if e == encoding_rs::GB18030 || e == encoding_rs::GBK || e == encoding_rs::BIG5 =>

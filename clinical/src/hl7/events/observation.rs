@@ -24,7 +24,7 @@ struct Group<'m> {
 pub(super) fn read(context: &mut Context<'_>) -> Vec<Event> {
     let message = context.message;
     let mut group = Group::default();
-    let mut events = Vec::new();
+    let mut events = Vec::with_capacity(message.segments().len());
     for segment in message.segments() {
         match segment.name_bytes() {
             b"PID" => {
