@@ -21,6 +21,11 @@ pub fn usage(pid: u32) -> Option<Usage> {
     Some(Usage { cpu_s: cpu_s(&stat)?, rss_mib: rss.parse::<f64>().ok()? / 1024.0 })
 }
 
+/// Of this process so far.
+pub fn own_cpu_s() -> f64 {
+    usage(std::process::id()).unwrap_or_default().cpu_s
+}
+
 /// Fields 14 and 15, counted after the name, which may hold spaces and brackets.
 fn cpu_s(stat: &str) -> Option<f64> {
     let mut fields = stat.rsplit_once(')')?.1.split_whitespace().skip(11);

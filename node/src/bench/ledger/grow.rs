@@ -65,11 +65,11 @@ pub async fn run(growth: &Growth, mut say: impl FnMut(&str)) -> anyhow::Result<G
     for size in sizes(growth.entries) {
         let now = sites.first().size();
         fill(&sites, now + (size - now) / 2, growth.bytes, &mut say).await?;
-        let (from, began, cpu) = (sites.first().size(), Instant::now(), cpu_s());
+        let (from, began, cpu) = (sites.first().size(), Instant::now(), proc::own_cpu_s());
         fill(&sites, size, growth.bytes, &mut say).await?;
         let events = (sites.first().size() - from) as f64;
         let (events_per_s, cpu_us_per_event) =
-            (events / began.elapsed().as_secs_f64(), (cpu_s() - cpu) * 1e6 / events);
+            (events / began.elapsed().as_secs_f64(), (proc::own_cpu_s() - cpu) * 1e6 / events);
         let (times, receipt_bytes_max) = receipts(sites.first(), size).await?;
         let [receipt_p50_ms, receipt_p99_ms] = times;
         // A long run that is broken off has told so much.
@@ -179,10 +179,6 @@ async fn judge(ledger: &Ledger, folder: &Path) -> anyhow::Result<ledger_verifier
         anyhow::Ok(ledger_verifier::judge_export(&dir, &keys, &mut |_| {})?)
     });
     judged.await?
-}
-
-fn cpu_s() -> f64 {
-    proc::usage(std::process::id()).unwrap_or_default().cpu_s
 }
 
 impl fmt::Display for Grown {

@@ -28,6 +28,8 @@ pub struct Step {
     /// The ledger's rate in the open loop, events a second; `None`: closed loop.
     pub rate: Option<f64>,
     pub ledger: Measured,
+    /// All sites together, this program's clients included.
+    pub cpu_us_per_event: f64,
     pub etcd: Option<Measured>,
 }
 
@@ -51,11 +53,12 @@ impl fmt::Display for Report {
         )?;
         writeln!(f, "fdatasync of 4 KiB: {before:.2} ms before, {after:.2} ms after (median)")?;
         let with_etcd = self.steps.iter().any(|step| step.etcd.is_some());
-        write!(f, "{:>7} {:<6} {}", "clients", "loop", heading("ledger"))?;
+        write!(f, "{:>7} {:<6} {} {:>12}", "clients", "loop", heading("ledger"), "CPU µs/event")?;
         writeln!(f, "{}", if with_etcd { format!("   {}   ratio", heading("etcd")) } else { String::new() })?;
         for step in &self.steps {
             let form = if step.rate.is_some() { "open" } else { "closed" };
-            write!(f, "{:>7} {form:<6} {}", step.clients, row(&step.ledger))?;
+            let (ledger, cpu_us) = (row(&step.ledger), step.cpu_us_per_event);
+            write!(f, "{:>7} {form:<6} {ledger} {cpu_us:>12.1}", step.clients)?;
             match &step.etcd {
                 Some(etcd) => {
                     let ratio = step.ledger.events_per_s / etcd.events_per_s;

@@ -8,6 +8,7 @@ use super::etcd::Etcd;
 use super::probe::fdatasync_ms;
 use super::report::{Report, Step};
 use super::sites::Sites;
+use crate::bench::proc;
 
 #[derive(Clone, Debug)]
 pub struct Plan {
@@ -69,10 +70,12 @@ async fn step(
     say: &mut impl FnMut(&str),
 ) -> anyhow::Result<[Step; 2]> {
     say(&format!("{clients} clients, closed loop"));
+    let (ledger, cpu_us_per_event) = measure_sites(plan, sites, clients, Loop::Closed).await?;
     let closed = Step {
         clients,
         rate: None,
-        ledger: measure(plan, sites, clients, Loop::Closed).await?,
+        ledger,
+        cpu_us_per_event,
         etcd: match etcd {
             Some(etcd) => Some(measure(plan, &etcd.clients(clients).await?, clients, Loop::Closed).await?),
             None => None,
@@ -80,7 +83,7 @@ async fn step(
     };
     let rate = closed.ledger.events_per_s * plan.open_share;
     say(&format!("{clients} clients, open loop at {rate:.0}/s"));
-    let ledger = measure(plan, sites, clients, Loop::Open(rate)).await?;
+    let (ledger, cpu_us_per_event) = measure_sites(plan, sites, clients, Loop::Open(rate)).await?;
     // Each at its own share: at the ledger's rate etcd would only show its queue.
     let etcd = match (etcd, &closed.etcd) {
         (Some(etcd), Some(closed)) => {
@@ -89,7 +92,20 @@ async fn step(
         }
         _ => None,
     };
-    Ok([closed, Step { clients, rate: Some(rate), ledger, etcd }])
+    Ok([closed, Step { clients, rate: Some(rate), ledger, cpu_us_per_event, etcd }])
+}
+
+/// With the CPU time that an event took, of all sites and the clients.
+async fn measure_sites(
+    plan: &Plan,
+    sites: &Sites,
+    clients: usize,
+    form: Loop,
+) -> anyhow::Result<(Measured, f64)> {
+    let (size, cpu_s) = (sites.first().size(), proc::own_cpu_s());
+    let measured = measure(plan, sites, clients, form).await?;
+    let events = sites.first().size().saturating_sub(size).max(1);
+    Ok((measured, (proc::own_cpu_s() - cpu_s) * 1e6 / events as f64))
 }
 
 async fn measure(plan: &Plan, target: &impl Target, clients: usize, form: Loop) -> anyhow::Result<Measured> {
