@@ -48,8 +48,11 @@ pub(crate) fn scan(
 ) -> Result<(), LedgerError> {
     let (first, end) = (tag_key(tag, from), tag_key(tag, to));
     let mut newest = Vec::new();
-    // Before the table: what moves into it meanwhile is then met twice instead of never.
-    db.scan(Family::Meta, &list_key(0), &list_key(u64::MAX), |_, list| {
+    // Before the table: what moves into it meanwhile is then met twice instead of never. The first list may begin before
+    // `from`; those that end before it would be most of them to whoever follows the ledger's end.
+    let before = db.last(Family::Meta, &list_key(from))?.filter(|(key, _)| **key >= list_key(0)[..]);
+    let first_list = before.map_or(list_key(from).into(), |(key, _)| key);
+    db.scan(Family::Meta, &first_list, &list_key(to), |_, list| {
         let keys: &[TagKey] = list.as_chunks().0;
         for key in keys.iter().filter(|key| (first..end).contains(*key)) {
             newest.push(index_of_key(key)?);
