@@ -57,6 +57,10 @@ impl Operator {
         self.nodes.get(&site).copied().unwrap_or(site as u64)
     }
 
+    pub(super) fn is_busy(&self) -> bool {
+        self.is_busy
+    }
+
     pub(super) fn may_wipe(&self) -> bool {
         self.is_busy && self.is_whole && !self.is_unsure && !self.is_calm && self.asking.is_none()
     }

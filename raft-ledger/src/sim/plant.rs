@@ -14,4 +14,6 @@ pub enum Plant {
     DedupeOffByOne,
     /// The first entry after a snapshot is applied a second time.
     AppliedTwice,
+    /// A release goes on behind the entry from which others apply by rules that it does not know.
+    OldReleaseGoesOn,
 }

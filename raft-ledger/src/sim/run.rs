@@ -5,6 +5,7 @@ use super::faults::Plan;
 use super::model::Model;
 use super::operator::Operator;
 use super::plant::Plant;
+use super::releases::Releases;
 use super::site::{self, Process, Site};
 use super::wires::{self, Weather};
 use super::workload::Workload;
@@ -57,6 +58,11 @@ pub fn run_seed(seed: u64, sites: usize, plant: Option<Plant>, verbose: bool) ->
         workload: Workload::new(sites, window),
         // Planted bugs are found sooner, and old members by themselves must hold, too.
         operator: Operator::new(sites, plant.is_none() && (seed / 2).is_multiple_of(2)),
+        // In some seeds only, and never by chance: those that found bugs stay the same.
+        releases: Releases::new(
+            sites,
+            matches!(plant, None | Some(Plant::OldReleaseGoesOn)) && matches!(seed % 10, 2 | 7 | 8),
+        ),
         violation: None,
         voters: Vec::new(),
         events: 0,
@@ -64,7 +70,7 @@ pub fn run_seed(seed: u64, sites: usize, plant: Option<Plant>, verbose: bool) ->
         verbose,
         now_us: 0,
         time_off_s: std::collections::BTreeMap::new(),
-        // In some seeds only, and never by chance: those that found bugs stay the same.
+        // As the releases.
         archives: seed % 10 == 7,
         archived: 0,
     }));
@@ -99,6 +105,8 @@ pub fn run_seed(seed: u64, sites: usize, plant: Option<Plant>, verbose: bool) ->
             disk_steps,
             changes: world.operator.count_changes(),
             archived: world.archived,
+            raised: world.releases.count_raised(),
+            left_behind: world.releases.count_left_behind(),
         },
     }
 }
@@ -130,9 +138,11 @@ impl Run {
         // First a consortium, then faults.
         self.plan.next_us = 1_000 * within(500..6_000);
         let stormy_us = self.plan.next_us + 1_000 * within(6_000..30_000);
+        with(|world| world.releases.begin(self.plan.next_us));
         while self.now_us < stormy_us && self.holds() {
             with(|world| world.workload.pace(self.now_us, stormy_us));
             self.fault();
+            self.exchange();
             self.step();
         }
         with(|world| world.workload.pace(self.now_us, 0));
@@ -145,6 +155,7 @@ impl Run {
                     self.state()
                 ));
             }
+            self.exchange();
             self.step();
         }
         if self.holds() {
@@ -206,7 +217,7 @@ impl Run {
                 let verdict = world.model.leads(term, leader);
                 world.judge(verdict);
             }
-            if let Some(why) = stopped {
+            if let Some(why) = stopped.filter(|why| !world.releases.is_left_behind(number, why)) {
                 world.judge(Err(format!("site {number}: consensus stopped: {why}")));
             }
         });
@@ -224,6 +235,9 @@ impl Run {
                 self.sites[number].process = Some(process);
             }
             Err(_) if disk::is_dead(number) => {}
+            Err(why) if with(|world| world.releases.is_left_behind(number, &why)).unwrap_or_default() => {
+                self.crash(number, 1_000);
+            }
             Err(why) => self.violated(format!("site {number} does not start: {why}")),
         }
     }
@@ -290,7 +304,10 @@ impl Run {
         wires::set_weather(Weather::FAIR);
         disk::set_sync_ms_max(2);
         self.plan.voter_crashes = 0.0;
-        with(|world| world.operator.calm());
+        with(|world| {
+            world.operator.calm();
+            world.releases.calm(self.now_us);
+        });
         if one_in(2) {
             // What is acknowledged must also survive this.
             (0..self.sites.len()).for_each(|number| self.crash(number, 0));
@@ -310,7 +327,10 @@ impl Run {
         };
         self.sites.iter().all(cosigned)
             && with(|world| {
-                world.workload.is_done() && world.model.is_applied_by_all() && world.operator.is_done()
+                world.workload.is_done()
+                    && world.model.is_applied_by_all()
+                    && world.operator.is_done()
+                    && world.releases.is_done(world.model.version())
             })
             .unwrap_or_default()
             && self.sites.iter().all(|slot| slot.process.as_ref().is_some_and(Process::has_cold_files))
@@ -322,10 +342,11 @@ impl Run {
             self.sites.iter().map(|slot| slot.process.as_ref().map(Process::cosigned)).collect();
         with(|world| {
             format!(
-                "leader {leader:?}, cosigned {cosigned:?}, {}, {}, {}",
+                "leader {leader:?}, cosigned {cosigned:?}, {}, {}, {}, {}",
                 world.workload.state(),
                 world.model.state(),
-                world.operator.state()
+                world.operator.state(),
+                world.releases.state()
             )
         })
         .unwrap_or_default()

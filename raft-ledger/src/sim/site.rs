@@ -15,6 +15,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::model::Model;
 use super::operator::operate;
+use super::releases::raise;
 use super::workload::{Message, TAG};
 use super::{chance, disk, number_of, wires, with};
 use crate::call::{InFlight, places};
@@ -139,7 +140,8 @@ impl Site {
         let newest = Newest::open(site_db.clone(), &self.keys).map_err(text)?;
         let newest = Arc::new(newest);
         let cosigner = self.cosigner(&store, &observer, site_db.clone(), &newest).map_err(text)?;
-        let rules = Rules::up_to(APPLY_VERSION);
+        let known = with(|world| world.releases.known(self.number));
+        let rules = Rules::up_to(known.unwrap_or(APPLY_VERSION));
         let machine =
             StateMachine::open(store.clone(), &log, self.keys.ring.clone(), rules.clone(), observer.clone())
                 .map_err(text)?;
@@ -172,6 +174,9 @@ impl Site {
         membership.begin(&self.members, &self.config.site);
         tasks.spawn(membership::follow(membership.clone(), newest.clone(), |_| ()));
         tasks.spawn(operate(self.number, membership.clone()));
+        if with(|world| world.releases.are_busy()).unwrap_or_default() {
+            tasks.spawn(raise(self.number, membership.clone()));
+        }
         let partner = Partner::new(sealer.clone(), roster, peers.clone(), self.keys.site.clone(), None);
         tasks.spawn(partner.clone().run());
         let (calls, receiver) = mpsc::channel(CALLS_MAX);
