@@ -25,6 +25,10 @@ pub struct Counts {
     pub raised: u64,
     /// How often a site stopped because its release did not know them.
     pub left_behind: u64,
+    /// Damage that was done to ledger databases.
+    pub damaged: u64,
+    /// How often a site had others make its ledger again.
+    pub healed: u64,
 }
 
 impl Counts {
@@ -41,6 +45,8 @@ impl Counts {
         self.archived += other.archived;
         self.raised += other.raised;
         self.left_behind += other.left_behind;
+        self.damaged += other.damaged;
+        self.healed += other.healed;
     }
 }
 
@@ -48,12 +54,12 @@ impl Counts {
 impl fmt::Display for Counts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Counts { acknowledged, leaves, checkpoints, receipts, .. } = self;
-        let Counts { crashes, disk_steps, changes, archived, raised, left_behind, .. } = self;
+        let Counts { crashes, disk_steps, changes, archived, raised, left_behind, damaged, healed, .. } = self;
         write!(
             f,
             "{acknowledged} messages acknowledged, {leaves} leaves, {checkpoints} checkpoints, {receipts} receipts, \
              {crashes} crashes, {changes} changes of the members, {archived} cold files, {raised} raises of the rules, \
-             {left_behind} releases left behind, {disk_steps} disk steps"
+             {left_behind} releases left behind, {damaged} times damage, {healed} ledgers from peers, {disk_steps} disk steps"
         )
     }
 }

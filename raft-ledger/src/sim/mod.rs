@@ -4,6 +4,7 @@
 //! ```text
 //! run      one seed: time goes on in small steps, each site's runtime runs for one step at a time
 //! faults   what happens to them, drawn from the seed
+//! damages  damages ledger databases
 //! releases gives sites other releases, and has the consortium go on to later rules
 //! operator lets members go and come back, and a site with a wiped disk join anew
 //! workload what senders bring: acknowledged or sent again, now and then twice
@@ -17,6 +18,7 @@
 
 pub(crate) mod chance;
 mod counts;
+mod damages;
 pub(crate) mod disk;
 mod faults;
 mod model;
@@ -48,6 +50,7 @@ pub use self::plant::Plant;
 pub use self::run::{Outcome, run_seed};
 pub use self::search::{Found, Search};
 
+use self::damages::Damages;
 use self::model::Model;
 use self::operator::Operator;
 use self::releases::Releases;
@@ -70,6 +73,7 @@ struct World {
     workload: Workload,
     operator: Operator,
     releases: Releases,
+    damages: Damages,
     violation: Option<String>,
     /// Sites that gave their vote in this step.
     voters: Vec<usize>,
@@ -216,11 +220,16 @@ fn set_time_off(site: usize, off_s: i64) {
     with(|world| world.time_off_s.insert(site, off_s));
 }
 
-/// The process would end here. Nothing in a simulation gives it a reason.
+/// The process would end here. Nothing in a simulation but damage gives it a reason.
 pub(crate) fn process_ended(what: &str, error: &dyn Display) -> ! {
-    with_living(|world, site| {
-        world.judge(Err(format!("site {site} ended its process: {what}: {error}")));
-    });
+    let site = SITE.get();
+    if disk::is_whole(site) {
+        with_living(|world, site| {
+            world.judge(Err(format!("site {site} ended its process: {what}: {error}")));
+        });
+    } else {
+        disk::cut_power(site);
+    }
     panic!("{what}: {error}");
 }
 

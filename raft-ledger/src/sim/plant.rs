@@ -16,4 +16,6 @@ pub enum Plant {
     AppliedTwice,
     /// A release goes on behind the entry from which others apply by rules that it does not know.
     OldReleaseGoesOn,
+    /// What stands in a damaged block is read as if it were whole.
+    DamagedBlocksServed,
 }

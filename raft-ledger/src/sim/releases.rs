@@ -39,7 +39,7 @@ pub(super) struct Releases {
 impl Releases {
     pub(super) fn new(sites: usize, is_busy: bool) -> Releases {
         let (first, pause_ms_max) = match is_busy {
-            true => (within(0..u64::from(NEXT)) as u32, pick(&[600, 1_500, 4_000])),
+            true => (within(0..u64::from(NEXT)) as u32, pick(&[1_500, 3_000, 6_000])),
             false => (APPLY_VERSION, 0),
         };
         Releases {
@@ -133,7 +133,9 @@ impl Releases {
             false => within(0..self.known.len() as u64) as usize,
         };
         let now = self.known[site];
-        self.known[site] = match !self.is_calm && one_in(4) {
+        // What is raised is raised for good: only from there on a release can be left behind.
+        let goes_back = !self.is_calm && one_in(if self.raised > 0 { 2 } else { 10 });
+        self.known[site] = match goes_back {
             true => now.checked_sub(1)?,
             false if now == NEXT => return None,
             false => within(u64::from(now) + 1..u64::from(NEXT) + 1) as u32,
