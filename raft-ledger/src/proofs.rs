@@ -7,9 +7,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
 use crate::ledger::Ledger;
-use crate::merkle::{
-    TileKey, TileReader, consistency_proof, inclusion_proof, leaf_hash, verify_inclusion,
-};
+use crate::merkle::{TileKey, TileReader, consistency_proof, inclusion_proof, leaf_hash, verify_inclusion};
 use crate::record::Hash;
 use crate::store::applied::load_applied;
 use crate::store::generation::Generation;

@@ -54,7 +54,8 @@ impl Counts {
 impl fmt::Display for Counts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Counts { acknowledged, leaves, checkpoints, receipts, .. } = self;
-        let Counts { crashes, disk_steps, changes, archived, raised, left_behind, damaged, healed, .. } = self;
+        let Counts { crashes, disk_steps, changes, archived, raised, left_behind, damaged, healed, .. } =
+            self;
         write!(
             f,
             "{acknowledged} messages acknowledged, {leaves} leaves, {checkpoints} checkpoints, {receipts} receipts, \

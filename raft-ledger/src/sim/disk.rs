@@ -270,13 +270,16 @@ impl Database {
         let state = self.lock();
         let Some(table) = state.current.get(family).filter(|_| from < to) else { return Vec::new() };
         let found = table.range::<[u8], _>((Bound::Included(from), Bound::Excluded(to)));
-        found.map(|(key, value)| Ok((key.as_slice().into(), state.read(family, key, value)?.into()))).collect()
+        found
+            .map(|(key, value)| Ok((key.as_slice().into(), state.read(family, key, value)?.into())))
+            .collect()
     }
 
     pub(crate) fn last(&self, family: &'static str, upto: &[u8]) -> Read<Option<KeyValue>> {
         let state = self.lock();
         let Some(table) = state.current.get(family) else { return Ok(None) };
-        let Some((key, value)) = table.range::<[u8], _>((Bound::Unbounded, Bound::Included(upto))).next_back()
+        let Some((key, value)) =
+            table.range::<[u8], _>((Bound::Unbounded, Bound::Included(upto))).next_back()
         else {
             return Ok(None);
         };

@@ -117,7 +117,6 @@ impl Releases {
         let is_left = self.is_busy && self.known[site] < NEXT && why.contains(LEFT_BEHIND);
         if is_left && self.stopped.insert(site) {
             self.left_behind += 1;
-            
         }
         is_left
     }

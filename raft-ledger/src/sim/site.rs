@@ -136,7 +136,8 @@ pub(super) fn sites(count: usize) -> Result<Vec<Site>, String> {
         config.takeover_after = takeover_after;
         config.data = disk::dir(number);
         let others = members.values().filter(|member| member.name != config.site);
-        config.peers = others.map(|peer| PeerConfig { name: peer.name.clone(), address: String::new() }).collect();
+        config.peers =
+            others.map(|peer| PeerConfig { name: peer.name.clone(), address: String::new() }).collect();
         config.scrub_period = scrub_period;
         Site {
             number,
@@ -196,8 +197,7 @@ impl Site {
     async fn ledger(self, base: Base) -> Result<Arc<LedgerStore>, String> {
         let peers = || {
             let node = own_node(&base.log, &self.members, &self.config.site, None)?;
-            let identity =
-                Identity::healing(&self.config.site, &base.site_db, &base.log, node, &base.rules)?;
+            let identity = Identity::healing(&self.config.site, &base.site_db, &base.log, node, &base.rules)?;
             let peers = network(self.number, &identity, &base.tasks).peers();
             peers.keep(&configured(&self.config, &self.members));
             Ok((peers, identity.standing.clone()))
@@ -216,7 +216,8 @@ impl Site {
     async fn open(&self, base: Base, store: Arc<LedgerStore>) -> Result<Opened, String> {
         let Base { site_db, log, newest, rules, tasks } = base;
         let text = |e: LedgerError| e.to_string();
-        let key_store = KeyStore::open(&self.config.data.join(STORE_FILE), Secret::new([self.number as u8; 32]));
+        let key_store =
+            KeyStore::open(&self.config.data.join(STORE_FILE), Secret::new([self.number as u8; 32]));
         let sealer = Arc::new(Sealer::new(&self.keys, key_store.map_err(text)?));
         let (observer, events) = Observer::new(self.keys.site.clone());
         let cosigner = self.cosigner(&store, &observer, site_db.clone(), &newest).map_err(text)?;

@@ -155,7 +155,11 @@ pub(in crate::sim) fn damage(site: usize) -> Option<String> {
                 state.harm(&place, kind, at);
             }
         }
-        Some(format!("{kind:?} {family} {}{}", hex::encode(&place.1), if is_shared { ", in snapshots, too" } else { "" }))
+        Some(format!(
+            "{kind:?} {family} {}{}",
+            hex::encode(&place.1),
+            if is_shared { ", in snapshots, too" } else { "" }
+        ))
     })
 }
 
