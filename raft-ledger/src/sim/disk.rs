@@ -36,6 +36,8 @@ struct Disks {
     steps_left: BTreeMap<usize, u64>,
     sync_ms_max: u64,
     damaged_image: f64,
+    /// Planted: see [`super::Plant::DamagedBlocksServed`].
+    serves_damaged: bool,
     steps: u64,
 }
 
@@ -102,9 +104,9 @@ struct State {
     damage: Damage,
 }
 
-pub(super) fn begin(sites: usize) {
+pub(super) fn begin(sites: usize, serves_damaged: bool) {
     let trees = (0..sites).map(|site| (site, Tree::default())).collect();
-    DISKS.set(Some(Disks { trees, ..Disks::default() }));
+    DISKS.set(Some(Disks { trees, serves_damaged, ..Disks::default() }));
 }
 
 pub(super) fn end() {
@@ -354,7 +356,7 @@ impl State {
     fn read(&self, family: &'static str, key: &[u8], value: &[u8]) -> Read<Vec<u8>> {
         let mut value = value.to_vec();
         if self.is_unreadable(family, key) {
-            if !super::planted(super::Plant::DamagedBlocksServed) {
+            if !with(|disks| disks.serves_damaged) {
                 return Err(format!("Corruption: block checksum mismatch in {family}"));
             }
             value.iter_mut().for_each(|byte| *byte ^= 1);

@@ -51,7 +51,7 @@ pub(super) struct Slot {
 /// Runs a seed with `sites` sites; `verbose` tells on stderr what happens.
 pub fn run_seed(seed: u64, sites: usize, plant: Option<Plant>, verbose: bool) -> Outcome {
     chance::seed(seed);
-    disk::begin(sites);
+    disk::begin(sites, plant == Some(Plant::DamagedBlocksServed));
     wires::begin();
     let window = pick(&[4, 16, 64, 1_000_000]);
     WORLD.set(Some(World {
