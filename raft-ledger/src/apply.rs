@@ -351,9 +351,9 @@ impl Applier {
     }
 
     fn window(&self) -> u64 {
-        #[cfg(test)]
-        if self.applied.apply_version >= crate::rules::NEXT {
-            return crate::rules::NEXT_DEDUPE_WINDOW;
+        #[cfg(any(test, feature = "sim"))]
+        if self.applied.apply_version.min(self.rules.known()) >= crate::rules::NEXT {
+            return crate::rules::next_dedupe_window(dedupe_window());
         }
         dedupe_window()
     }

@@ -141,11 +141,13 @@ impl Demands {
 fn from_here(room: &Room, demands: &Demands) -> Result<Option<PathBuf>, LedgerError> {
     for snapshot in room.snapshots()? {
         let copy = room.copy(&snapshot)?;
-        match demands.check(&copy) {
-            Ok(()) => return Ok(Some(copy)),
-            Err(error) => tracing::warn!(%error, path = %snapshot.display(), "a snapshot that is of no use"),
-        }
+        let Err(error) = demands.check(&copy) else { return Ok(Some(copy)) };
+        tracing::warn!(%error, path = %snapshot.display(), "a snapshot that is of no use");
         room.remove(&copy)?;
+        if let LedgerError::Damaged(_) = error {
+            // Consensus would install it over an older ledger that is whole, or send it to others.
+            room.remove(&snapshot)?;
+        }
     }
     if !demands.log_is_complete {
         return Ok(None);

@@ -7,7 +7,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
 use crate::ledger::Ledger;
-use crate::merkle::{TileKey, TileReader, consistency_proof, inclusion_proof};
+use crate::merkle::{TileKey, TileReader, consistency_proof, inclusion_proof, leaf_hash, verify_inclusion};
 use crate::record::Hash;
 use crate::store::applied::load_applied;
 use crate::store::generation::Generation;
@@ -35,7 +35,7 @@ impl Ledger {
     /// `NotProven` if no cosigned checkpoint covers the entry yet.
     pub fn prove(&self, index: u64) -> Result<String, LedgerError> {
         let (checkpoint, db) = self.proven()?;
-        receipt(&db, &checkpoint, index)
+        self.inner.store.damage().hear(receipt(&db, &checkpoint, index))
     }
 
     /// That the first `old` entries are the beginning of the first `new` ones, in the form of a request to a C2SP
@@ -130,6 +130,9 @@ pub(crate) fn receipt(
     }
     let leaf = db.leaf(index)?;
     let path = inclusion_proof(db, index, checkpoint.size)?;
+    if !verify_inclusion(&leaf_hash(&leaf), index, checkpoint.size, &path, &checkpoint.root) {
+        return Err(LedgerError::Damaged(format!("leaf {index} or its tiles do not give the cosigned root")));
+    }
     Ok(format!(
         "c2sp.org/tlog-proof@v1\nextra {}\nindex {index}\n{}\n{}",
         STANDARD.encode(leaf),

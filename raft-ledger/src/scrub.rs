@@ -2,7 +2,9 @@
 //! whoever needs the entry years later.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use crate::store::applied::load_applied;
 use crate::store::generation::{ALL, Generation};

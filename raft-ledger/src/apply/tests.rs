@@ -134,6 +134,38 @@ fn batches_out_of_order_forged_or_of_another_epoch_are_refused_and_change_nothin
     assert_eq!(replica.takes(&second), [Outcome { index: 2, duplicate: false }]);
 }
 
+/// Each batch of a site is signed well: only their order is the leader's.
+#[test]
+fn batches_that_a_leader_reorders_are_taken_in_the_order_of_their_site_alone() {
+    let mut batches = Vec::new();
+    let mut previous = [0; 32];
+    for n in 0..3u8 {
+        let (batch, hash) = signed("a", 1, u64::from(n) * 2, previous, messages(&[n * 2, n * 2 + 1]));
+        batches.push(batch);
+        previous = hash;
+    }
+    let mut in_order = Replica::new();
+    in_order.open_epoch("a", 0);
+    batches.iter().for_each(|batch| drop(in_order.takes(batch)));
+    for order in [[0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]] {
+        let mut replica = Replica::new();
+        replica.open_epoch("a", 0);
+        let mut next = 0;
+        for n in order {
+            match n == next {
+                true => {
+                    replica.takes(&batches[n]);
+                    next += 1;
+                }
+                false => replica.refuses(&batches[n], Refusal::Gap),
+            }
+        }
+        // As their site sends them again.
+        batches[next..].iter().for_each(|batch| drop(replica.takes(batch)));
+        assert_eq!(replica.state(), in_order.state(), "{order:?}");
+    }
+}
+
 #[test]
 fn a_new_epoch_fences_the_old_one_and_keeps_the_chain() {
     let mut replica = Replica::new();

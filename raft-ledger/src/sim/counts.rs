@@ -21,6 +21,14 @@ pub struct Counts {
     pub changes: u64,
     /// Cold files that were made.
     pub archived: u64,
+    /// How often the members went on to later rules of apply.
+    pub raised: u64,
+    /// How often a site stopped because its release did not know them.
+    pub left_behind: u64,
+    /// Damage that was done to ledger databases.
+    pub damaged: u64,
+    /// How often a site had others make its ledger again.
+    pub healed: u64,
 }
 
 impl Counts {
@@ -35,6 +43,10 @@ impl Counts {
         self.disk_steps += other.disk_steps;
         self.changes += other.changes;
         self.archived += other.archived;
+        self.raised += other.raised;
+        self.left_behind += other.left_behind;
+        self.damaged += other.damaged;
+        self.healed += other.healed;
     }
 }
 
@@ -42,11 +54,13 @@ impl Counts {
 impl fmt::Display for Counts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Counts { acknowledged, leaves, checkpoints, receipts, .. } = self;
-        let Counts { crashes, disk_steps, changes, archived, .. } = self;
+        let Counts { crashes, disk_steps, changes, archived, raised, left_behind, damaged, healed, .. } =
+            self;
         write!(
             f,
             "{acknowledged} messages acknowledged, {leaves} leaves, {checkpoints} checkpoints, {receipts} receipts, \
-             {crashes} crashes, {changes} changes of the members, {archived} cold files, {disk_steps} disk steps"
+             {crashes} crashes, {changes} changes of the members, {archived} cold files, {raised} raises of the rules, \
+             {left_behind} releases left behind, {damaged} times damage, {healed} ledgers from peers, {disk_steps} disk steps"
         )
     }
 }

@@ -2,6 +2,8 @@
 //!
 //! Paths are `sim/<site>/…`. Changes to directories (make, rename, remove) are durable at once.
 
+mod damage;
+
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -11,6 +13,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+pub(super) use self::damage::{damage, is_whole};
+
+use self::damage::Damage;
 use super::chance::{chance, one_in, within};
 use crate::store::db::KeyValue;
 
@@ -31,6 +36,8 @@ struct Disks {
     steps_left: BTreeMap<usize, u64>,
     sync_ms_max: u64,
     damaged_image: f64,
+    /// Planted: see [`super::Plant::DamagedBlocksServed`].
+    serves_damaged: bool,
     steps: u64,
 }
 
@@ -42,6 +49,8 @@ struct Tree {
 
 type Table = BTreeMap<Vec<u8>, Vec<u8>>;
 type Image = BTreeMap<&'static str, Table>;
+/// What cannot be read says why.
+type Read<T> = Result<T, String>;
 
 /// One change of a [`crate::store::db::WriteBatch`].
 #[derive(Clone)]
@@ -91,11 +100,13 @@ struct State {
     unsynced: Vec<Vec<Change>>,
     /// Dedupe keys of lower indices may be dropped from what is durable.
     compaction: Option<(&'static str, Arc<AtomicU64>)>,
+    /// Of what is durable.
+    damage: Damage,
 }
 
-pub(super) fn begin(sites: usize) {
+pub(super) fn begin(sites: usize, serves_damaged: bool) {
     let trees = (0..sites).map(|site| (site, Tree::default())).collect();
-    DISKS.set(Some(Disks { trees, ..Disks::default() }));
+    DISKS.set(Some(Disks { trees, serves_damaged, ..Disks::default() }));
 }
 
 pub(super) fn end() {
@@ -190,13 +201,13 @@ pub(super) fn restore_power(site: usize) {
         let Some(kept) = disks.dead.remove(&site) else { return };
         for database in kept.databases.values() {
             let mut state = database.lock();
-            let State { durable, unsynced, .. } = &mut *state;
             let survive = match within(0..4) {
                 0 => 0,
-                1 => unsynced.len(),
-                _ => within(0..unsynced.len() as u64 + 1) as usize,
+                1 => state.unsynced.len(),
+                _ => within(0..state.unsynced.len() as u64 + 1) as usize,
             };
-            unsynced.drain(..).take(survive).flatten().for_each(|change| change.make(durable));
+            state.sync(survive);
+            state.unsynced.clear();
             state.current = state.durable.clone();
             state.compaction = None;
         }
@@ -251,22 +262,30 @@ impl Database {
         self.lock().compaction = Some((family, floor));
     }
 
-    pub(crate) fn get(&self, family: &'static str, key: &[u8]) -> Option<Vec<u8>> {
-        self.lock().current.get(family)?.get(key).cloned()
+    pub(crate) fn get(&self, family: &'static str, key: &[u8]) -> Read<Option<Vec<u8>>> {
+        let state = self.lock();
+        let found = state.current.get(family).and_then(|table| table.get(key));
+        found.map(|value| state.read(family, key, value)).transpose()
     }
 
-    pub(crate) fn range(&self, family: &'static str, from: &[u8], to: &[u8]) -> Vec<KeyValue> {
+    pub(crate) fn range(&self, family: &'static str, from: &[u8], to: &[u8]) -> Vec<Read<KeyValue>> {
         let state = self.lock();
         let Some(table) = state.current.get(family).filter(|_| from < to) else { return Vec::new() };
         let found = table.range::<[u8], _>((Bound::Included(from), Bound::Excluded(to)));
-        found.map(|(key, value)| (key.as_slice().into(), value.as_slice().into())).collect()
+        found
+            .map(|(key, value)| Ok((key.as_slice().into(), state.read(family, key, value)?.into())))
+            .collect()
     }
 
-    pub(crate) fn last(&self, family: &'static str, upto: &[u8]) -> Option<KeyValue> {
+    pub(crate) fn last(&self, family: &'static str, upto: &[u8]) -> Read<Option<KeyValue>> {
         let state = self.lock();
-        let found = state.current.get(family)?.range::<[u8], _>((Bound::Unbounded, Bound::Included(upto)));
-        let (key, value) = found.last()?;
-        Some((key.as_slice().into(), value.as_slice().into()))
+        let Some(table) = state.current.get(family) else { return Ok(None) };
+        let Some((key, value)) =
+            table.range::<[u8], _>((Bound::Unbounded, Bound::Included(upto))).next_back()
+        else {
+            return Ok(None);
+        };
+        Ok(Some((key.as_slice().into(), state.read(family, key, value)?.into())))
     }
 
     pub(crate) fn write(&self, changes: Vec<Change>) {
@@ -293,8 +312,11 @@ impl Database {
 
     pub(crate) fn checkpoint(&self, path: &Path) {
         self.sync();
-        let current = self.lock().current.clone();
-        let state = State { durable: current.clone(), current, ..State::default() };
+        let (current, damage) = {
+            let state = self.lock();
+            (state.current.clone(), state.current_damage())
+        };
+        let state = State { durable: current.clone(), current, damage, ..State::default() };
         let made = Database { site: self.site, state: Arc::new(Mutex::new(state)) };
         in_tree(path, |tree| tree.databases.insert(path.to_owned(), made));
         with(|disks| disks.step(self.site));
@@ -302,7 +324,12 @@ impl Database {
 
     /// As it is sent; now and then with a wrong byte in a leaf.
     fn image(&self) -> Vec<u8> {
-        let mut image = self.lock().current.clone();
+        let mut image = {
+            let state = self.lock();
+            let mut image = state.current.clone();
+            state.current_damage().pack(&mut image);
+            image
+        };
         let mut damaged = chance(with(|disks| disks.damaged_image));
         // Few seeds install a snapshot at all: whoever looks for this one damages each.
         damaged |= super::planted(super::Plant::SkippedRootCheck);
@@ -318,8 +345,23 @@ impl Database {
 
 impl State {
     fn sync(&mut self, upto: usize) {
-        let durable = &mut self.durable;
-        self.unsynced.drain(..upto).flatten().for_each(|change| change.make(durable));
+        let (durable, damage) = (&mut self.durable, &mut self.damage);
+        for change in self.unsynced.drain(..upto).flatten() {
+            change.make(durable);
+            damage.forget(&change);
+        }
+    }
+
+    /// As RocksDB, which checks the checksum of whatever it reads.
+    fn read(&self, family: &'static str, key: &[u8], value: &[u8]) -> Read<Vec<u8>> {
+        let mut value = value.to_vec();
+        if self.is_unreadable(family, key) {
+            if !with(|disks| disks.serves_damaged) {
+                return Err(format!("Corruption: block checksum mismatch in {family}"));
+            }
+            value.iter_mut().for_each(|byte| *byte ^= 1);
+        }
+        Ok(value)
     }
 
     fn compact(&mut self) {
@@ -329,6 +371,7 @@ impl State {
         let Some(table) = self.durable.get_mut(family) else { return };
         let gone: Vec<_> = table.iter().filter(|(_, value)| old(value)).map(|(key, _)| key.clone()).collect();
         for key in gone {
+            self.damage.forget(&Change::put(family, &key, &[]));
             let dropped = table.remove(&key);
             // A newer value of the key, not flushed yet, stays.
             let Some(seen) = self.current.get_mut(family) else { continue };
@@ -348,8 +391,10 @@ impl Tree {
         let sent: BTreeMap<String, Table> = rmp_serde::from_slice(self.files.get(&path.join(IMAGE))?).ok()?;
         let names = super::families();
         let known = |name: String| names.iter().find(|known| **known == name).copied();
+        let mut damage = Damage::default();
+        sent.iter().for_each(|(name, table)| damage.unpack(name, table));
         let image: Image = sent.into_iter().filter_map(|(name, table)| Some((known(name)?, table))).collect();
-        let state = State { durable: image.clone(), current: image, ..State::default() };
+        let state = State { durable: image.clone(), current: image, damage, ..State::default() };
         let found = Database { site: site_of(path), state: Arc::new(Mutex::new(state)) };
         self.databases.insert(path.to_owned(), found.clone());
         Some(found)

@@ -4,6 +4,8 @@
 //! ```text
 //! run      one seed: time goes on in small steps, each site's runtime runs for one step at a time
 //! faults   what happens to them, drawn from the seed
+//! damages  damages ledger databases
+//! releases gives sites other releases, and has the consortium go on to later rules
 //! operator lets members go and come back, and a site with a wiped disk join anew
 //! workload what senders bring: acknowledged or sent again, now and then twice
 //! model    what must hold; hears of every entry that any site applies
@@ -16,12 +18,14 @@
 
 pub(crate) mod chance;
 mod counts;
+mod damages;
 pub(crate) mod disk;
 mod faults;
 mod model;
 mod operator;
 mod plant;
 mod proofs;
+mod releases;
 mod run;
 pub(crate) mod runtime;
 mod search;
@@ -46,8 +50,10 @@ pub use self::plant::Plant;
 pub use self::run::{Outcome, run_seed};
 pub use self::search::{Found, Search};
 
+use self::damages::Damages;
 use self::model::Model;
 use self::operator::Operator;
+use self::releases::Releases;
 use self::workload::Workload;
 
 /// Unix time at which every simulation begins.
@@ -66,6 +72,8 @@ struct World {
     model: Model,
     workload: Workload,
     operator: Operator,
+    releases: Releases,
+    damages: Damages,
     violation: Option<String>,
     /// Sites that gave their vote in this step.
     voters: Vec<usize>,
@@ -111,6 +119,13 @@ impl World {
         }
     }
 
+    /// The consortium has gone on to later rules.
+    fn raised(&mut self) {
+        self.workload.set_window(self.model.window());
+        let verdict = self.releases.raised(self.model.version(), self.operator.is_busy());
+        self.judge(verdict);
+    }
+
     fn judge(&mut self, verdict: Result<(), String>) {
         if let Err(violation) = verdict
             && self.violation.is_none()
@@ -141,6 +156,8 @@ pub(crate) fn loaded(applied: &Applied) {
         world.event(2, &[site as u64, applied.size, u64::from(applied.root[0])]);
         let verdict = world.model.loaded(site, applied);
         world.judge(verdict);
+        let verdict = world.releases.knows(site, applied.apply_version);
+        world.judge(verdict);
     });
 }
 
@@ -148,8 +165,14 @@ pub(crate) fn applied(entry: &Entry, effect: &Effect, applied: &Applied) {
     with_living(|world, site| {
         let index = entry.log_id.index;
         world.event(3, &[site as u64, index, applied.size, u64::from(applied.root[0])]);
+        let version = world.model.version();
         let verdict = world.model.applied(site, entry, effect, applied);
         world.judge(verdict);
+        let verdict = world.releases.knows(site, applied.apply_version);
+        world.judge(verdict);
+        if world.model.version() > version {
+            world.raised();
+        }
     });
 }
 
@@ -197,11 +220,16 @@ fn set_time_off(site: usize, off_s: i64) {
     with(|world| world.time_off_s.insert(site, off_s));
 }
 
-/// The process would end here. Nothing in a simulation gives it a reason.
+/// The process would end here. Nothing in a simulation but damage gives it a reason.
 pub(crate) fn process_ended(what: &str, error: &dyn Display) -> ! {
-    with_living(|world, site| {
-        world.judge(Err(format!("site {site} ended its process: {what}: {error}")));
-    });
+    let site = SITE.get();
+    if disk::is_whole(site) {
+        with_living(|world, site| {
+            world.judge(Err(format!("site {site} ended its process: {what}: {error}")));
+        });
+    } else {
+        disk::cut_power(site);
+    }
     panic!("{what}: {error}");
 }
 

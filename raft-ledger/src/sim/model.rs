@@ -1,12 +1,14 @@
 //! What must hold, judged by a second, naive reading of the committed log, and by what every site did with it.
 
 use std::collections::{BTreeMap, HashMap};
+use std::fmt;
 
 use super::proofs::Proofs;
 use crate::Outcome;
 use crate::apply::{Effect, Refusal};
 use crate::raft::{Entry, Payload};
 use crate::record::{Batch, Command, Hash, Item, OpenEpoch, Takeover, sha256};
+use crate::rules::{NEXT, next_dedupe_window};
 use crate::store::applied::Applied;
 use crate::takeover::Leases;
 use crate::types::TAKEOVER;
@@ -15,8 +17,28 @@ use crate::types::TAKEOVER;
 struct Committed {
     digest: Hash,
     did: Did,
+    held: Held,
+}
+
+/// What a ledger is after an entry.
+#[derive(Clone, Copy, PartialEq)]
+struct Held {
     size: u64,
     root: Hash,
+    /// By which it goes on.
+    version: u32,
+}
+
+impl Held {
+    fn of(applied: &Applied) -> Held {
+        Held { size: applied.size, root: applied.root, version: applied.apply_version }
+    }
+}
+
+impl fmt::Display for Held {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "size {} root {} version {}", self.size, hex::encode(self.root), self.version)
+    }
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -46,8 +68,7 @@ struct Seen {
     index: u64,
     entry: Option<Entry>,
     did: Option<Did>,
-    size: u64,
-    root: Hash,
+    held: Held,
 }
 
 #[derive(Default)]
@@ -82,6 +103,8 @@ pub(super) struct Model {
     leaders: BTreeMap<u64, u64>,
     votes: BTreeMap<(u64, u64), u64>,
     window: u64,
+    /// Which the last raising entry has named.
+    version: u32,
     /// Of the committed leaves in their order.
     pub(super) leases: Leases,
     pub(super) proofs: Proofs,
@@ -96,6 +119,19 @@ impl Model {
 
     pub(super) fn size(&self) -> u64 {
         self.leaves.len() as u64
+    }
+
+    pub(super) fn version(&self) -> u32 {
+        self.version
+    }
+
+    /// Leaves that a dedupe key is remembered for by now.
+    pub(super) fn window(&self) -> u64 {
+        if self.version >= NEXT { next_dedupe_window(self.window) } else { self.window }
+    }
+
+    fn held(&self) -> Held {
+        Held { size: self.size(), root: self.root(), version: self.version }
     }
 
     /// RFC 6962 §2.1, from the peaks.
@@ -115,7 +151,7 @@ impl Model {
         let next = applied.last.as_ref().map_or(0, |last| last.index + 1);
         self.next.insert(site, next);
         let Some(last) = next.checked_sub(1) else { return Ok(()) };
-        self.see(Seen { site, index: last, entry: None, did: None, size: applied.size, root: applied.root })
+        self.see(Seen { site, index: last, entry: None, did: None, held: Held::of(applied) })
     }
 
     /// The disk of a site was wiped.
@@ -146,15 +182,14 @@ impl Model {
             Effect::EpochOpened { epoch, .. } => Did::EpochOpened(*epoch),
             Effect::Refused { .. } => Did::Refused,
         };
-        let (size, root) = (applied.size, applied.root);
-        self.see(Seen { site, index, entry: Some(entry.clone()), did: Some(did), size, root })
+        self.see(Seen { site, index, entry: Some(entry.clone()), did: Some(did), held: Held::of(applied) })
     }
 
     fn see(&mut self, seen: Seen) -> Verdict {
         match &seen.entry {
             Some(entry) if seen.index == self.entries() => {
                 let (digest, did) = (digest(entry), self.commit(entry));
-                self.log.push(Committed { digest, did, size: self.size(), root: self.root() });
+                self.log.push(Committed { digest, did, held: self.held() });
             }
             // Its power went between the write of an entry and the model hearing of it.
             _ if seen.index >= self.entries() => {
@@ -187,14 +222,8 @@ impl Model {
         {
             return Err(format!("site {site} at entry {index}: {}", did.against(&known.did)));
         }
-        if (seen.size, seen.root) != (known.size, known.root) {
-            return Err(format!(
-                "site {site} after entry {index}: size {} root {}, expected {} {}",
-                seen.size,
-                hex::encode(seen.root),
-                known.size,
-                hex::encode(known.root)
-            ));
+        if seen.held != known.held {
+            return Err(format!("site {site} after entry {index}: {}, expected {}", seen.held, known.held));
         }
         Ok(())
     }
@@ -223,6 +252,10 @@ impl Model {
         match Command::decode(proposal.0.clone()) {
             Ok(Command::Batch(batch)) => self.batch(&batch),
             Ok(Command::OpenEpoch(open)) => self.open_epoch(&open),
+            Ok(Command::ApplyVersion(raise)) => {
+                self.version = self.version.max(raise.apply_version);
+                Did::Nothing
+            }
             Ok(_) => Did::Nothing,
             Err(_) => Did::Refused,
         }
@@ -270,12 +303,12 @@ impl Model {
     }
 
     fn message(&mut self, leaf: Leaf, batch: u64) -> Outcome {
-        let index = self.size();
+        let (index, window) = (self.size(), self.window());
         if let Some(dedupe) = leaf.dedupe {
             let leaves = self.by_dedupe.entry(dedupe).or_default();
             // The window: the last `window` leaves, and all of the batch that begins at `batch`. Production's
             // window is longer than any batch.
-            let known = |first: &u64| index - first < self.window || *first >= batch;
+            let known = |first: &u64| index - first < window || *first >= batch;
             if let Some(first) = leaves.iter().copied().find(known) {
                 return Outcome { index: first, duplicate: true };
             }

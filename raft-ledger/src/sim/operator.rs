@@ -57,8 +57,17 @@ impl Operator {
         self.nodes.get(&site).copied().unwrap_or(site as u64)
     }
 
+    pub(super) fn is_busy(&self) -> bool {
+        self.is_busy
+    }
+
     pub(super) fn may_wipe(&self) -> bool {
-        self.is_busy && self.is_whole && !self.is_unsure && !self.is_calm && self.asking.is_none()
+        self.is_busy && self.is_settled() && !self.is_calm && self.asking.is_none()
+    }
+
+    /// Every site votes, and no removal may still come to pass.
+    pub(super) fn is_settled(&self) -> bool {
+        self.is_whole && !self.is_unsure
     }
 
     pub(super) fn wiped(&mut self, site: usize) {
@@ -128,9 +137,9 @@ impl Operator {
         match within(0..4) {
             0 => Some(MemberChange::Lead { site }),
             // One site at a time is away, as receipts are judged (`take_receipts`), and no healthy one goes while
-            // another's disk is lost. A site that was asked for a removal and lost its power may have ordered it, and
+            // another's disk is lost or damaged. A site that was asked for a removal and lost its power may have ordered it, and
             // the others count the removed one until they apply it.
-            1 if voters == self.sites && self.is_whole && !self.is_unsure => {
+            1 if voters == self.sites && self.is_settled() && (0..self.sites).all(disk::is_whole) => {
                 Some(MemberChange::Remove { site })
             }
             _ => None,

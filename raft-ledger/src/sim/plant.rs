@@ -14,4 +14,8 @@ pub enum Plant {
     DedupeOffByOne,
     /// The first entry after a snapshot is applied a second time.
     AppliedTwice,
+    /// A release goes on behind the entry from which others apply by rules that it does not know.
+    OldReleaseGoesOn,
+    /// What stands in a damaged block is read as if it were whole.
+    DamagedBlocksServed,
 }

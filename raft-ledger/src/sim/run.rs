@@ -1,14 +1,16 @@
 //! One seed: time goes on in small steps; in each every site runs for as long by its own clock.
 
 use super::chance::{self, one_in, pick, within};
+use super::damages::Damages;
 use super::faults::Plan;
 use super::model::Model;
 use super::operator::Operator;
 use super::plant::Plant;
-use super::site::{self, Process, Site};
+use super::releases::Releases;
+use super::site::{self, Beginning, Process, Site, Start};
 use super::wires::{self, Weather};
 use super::workload::Workload;
-use super::{Counts, SITE, WORLD, World, disk, number_of, tell, with};
+use super::{Counts, SITE, WORLD, World, disk, number_of, planted, tell, with};
 use crate::keys::SiteKeys;
 
 /// With all faults over, everything is answered and all sites agree within this time.
@@ -36,6 +38,8 @@ pub(super) struct Run {
 pub(super) struct Slot {
     site: Site,
     process: Option<Process>,
+    /// One that has its ledger made again.
+    beginning: Option<Beginning>,
     /// When it starts again, or goes on after a pause.
     until_us: u64,
     /// What its clock jumps by in its next step.
@@ -47,7 +51,7 @@ pub(super) struct Slot {
 /// Runs a seed with `sites` sites; `verbose` tells on stderr what happens.
 pub fn run_seed(seed: u64, sites: usize, plant: Option<Plant>, verbose: bool) -> Outcome {
     chance::seed(seed);
-    disk::begin(sites);
+    disk::begin(sites, plant == Some(Plant::DamagedBlocksServed));
     wires::begin();
     let window = pick(&[4, 16, 64, 1_000_000]);
     WORLD.set(Some(World {
@@ -57,6 +61,14 @@ pub fn run_seed(seed: u64, sites: usize, plant: Option<Plant>, verbose: bool) ->
         workload: Workload::new(sites, window),
         // Planted bugs are found sooner, and old members by themselves must hold, too.
         operator: Operator::new(sites, plant.is_none() && (seed / 2).is_multiple_of(2)),
+        // In some seeds only, and never by chance: those that found bugs stay the same.
+        releases: Releases::new(
+            sites,
+            matches!(plant, None | Some(Plant::OldReleaseGoesOn)) && matches!(seed % 10, 2 | 7 | 8),
+        ),
+        damages: Damages::new(
+            matches!(plant, None | Some(Plant::DamagedBlocksServed)) && matches!(seed % 10, 1 | 7 | 8),
+        ),
         violation: None,
         voters: Vec::new(),
         events: 0,
@@ -64,7 +76,7 @@ pub fn run_seed(seed: u64, sites: usize, plant: Option<Plant>, verbose: bool) ->
         verbose,
         now_us: 0,
         time_off_s: std::collections::BTreeMap::new(),
-        // In some seeds only, and never by chance: those that found bugs stay the same.
+        // As the releases.
         archives: seed % 10 == 7,
         archived: 0,
     }));
@@ -99,6 +111,10 @@ pub fn run_seed(seed: u64, sites: usize, plant: Option<Plant>, verbose: bool) ->
             disk_steps,
             changes: world.operator.count_changes(),
             archived: world.archived,
+            raised: world.releases.count_raised(),
+            left_behind: world.releases.count_left_behind(),
+            damaged: world.damages.count(),
+            healed: world.damages.count_healed(),
         },
     }
 }
@@ -108,6 +124,7 @@ impl Run {
         let slot = |site| Slot {
             site,
             process: None,
+            beginning: None,
             until_us: 1_000 * within(0..500),
             jump_us: 0,
             ppm: within(980_000..1_020_000),
@@ -130,9 +147,15 @@ impl Run {
         // First a consortium, then faults.
         self.plan.next_us = 1_000 * within(500..6_000);
         let stormy_us = self.plan.next_us + 1_000 * within(6_000..30_000);
+        with(|world| {
+            world.releases.begin(self.plan.next_us);
+            world.damages.begin(self.plan.next_us);
+        });
         while self.now_us < stormy_us && self.holds() {
             with(|world| world.workload.pace(self.now_us, stormy_us));
             self.fault();
+            self.exchange();
+            self.damage();
             self.step();
         }
         with(|world| world.workload.pace(self.now_us, 0));
@@ -145,6 +168,7 @@ impl Run {
                     self.state()
                 ));
             }
+            self.exchange();
             self.step();
         }
         if self.holds() {
@@ -180,8 +204,13 @@ impl Run {
 
     fn step_site(&mut self, number: usize) {
         let due = self.sites[number].until_us <= self.now_us;
-        if self.sites[number].process.is_none() && due {
+        let slot = &self.sites[number];
+        if slot.process.is_none() && slot.beginning.is_none() && due {
             self.start(number);
+        }
+        if due && let Some(beginning) = self.sites[number].beginning.take() {
+            self.heal(number, beginning);
+            return;
         }
         let slot = &mut self.sites[number];
         let Some(process) = &mut slot.process else {
@@ -197,7 +226,7 @@ impl Run {
             return;
         }
         let (leader, stopped) = (process.leader(), process.stopped());
-        let outdated = process.is_outdated();
+        let (outdated, damaged) = (process.is_outdated(), process.is_damaged());
         let keys = slot.site.keys();
         with(|world| {
             let proven = process.take_receipts(&keys, &mut world.model);
@@ -206,25 +235,57 @@ impl Run {
                 let verdict = world.model.leads(term, leader);
                 world.judge(verdict);
             }
-            if let Some(why) = stopped {
+            let stopped = stopped.filter(|why| !world.releases.is_left_behind(number, why));
+            if let Some(why) = stopped.filter(|_| disk::is_whole(number)) {
                 world.judge(Err(format!("site {number}: consensus stopped: {why}")));
             }
         });
         if outdated {
             tell(|| format!("site {number} starts again as a new node"));
             self.crash(number, 0);
+        } else if damaged && one_in(20) {
+            self.crash(number, 0);
         }
     }
 
     fn start(&mut self, number: usize) {
         SITE.set(number);
-        match self.sites[number].site.start() {
-            Ok(process) => {
+        let started = self.sites[number].site.start();
+        self.started(number, started);
+    }
+
+    fn started(&mut self, number: usize, started: Result<Start, String>) {
+        match started {
+            Ok(Start::Runs(process)) => {
                 tell(|| format!("site {number} runs"));
                 self.sites[number].process = Some(process);
             }
+            Ok(Start::Heals(beginning)) => {
+                tell(|| format!("site {number} has the others make its ledger again"));
+                with(|world| world.damages.heals());
+                self.sites[number].beginning = Some(beginning);
+            }
             Err(_) if disk::is_dead(number) => {}
+            Err(why) if with(|world| world.releases.is_left_behind(number, &why)).unwrap_or_default() => {
+                self.crash(number, 1_000);
+            }
+            // It is started again, and heals.
+            Err(_) if !disk::is_whole(number) => self.crash(number, 300),
             Err(why) => self.violated(format!("site {number} does not start: {why}")),
+        }
+    }
+
+    /// One step of a site that has its ledger made again: it asks, and answers nobody.
+    fn heal(&mut self, number: usize, mut beginning: Beginning) {
+        wires::arrived(number).into_iter().for_each(|packet| wires::deliver(packet, None, |_, _, _| ()));
+        let slot = &mut self.sites[number];
+        let step_us = self.step_us * slot.ppm / 1_000_000;
+        match beginning.run(step_us, std::mem::take(&mut slot.jump_us)) {
+            None => slot.beginning = Some(beginning),
+            Some(ledger) => {
+                let started = ledger.and_then(|ledger| slot.site.go_on(beginning, ledger));
+                self.started(number, started.map(Start::Runs));
+            }
         }
     }
 
@@ -234,9 +295,11 @@ impl Run {
         disk::cut_power(number);
         let slot = &mut self.sites[number];
         slot.until_us = self.now_us + 1_000 * down_ms;
-        if slot.process.take().is_some() {
+        let (process, beginning) = (slot.process.take(), slot.beginning.take());
+        if process.is_some() || beginning.is_some() {
             self.crashes += 1;
         }
+        drop((process, beginning));
         tell(|| format!("site {number} has no power"));
         wires::forget(number);
         disk::restore_power(number);
@@ -255,7 +318,8 @@ impl Run {
         let known =
             others.all(|(_, slot)| slot.process.as_ref().is_some_and(|process| process.has_met(&name)));
         let may = |world: &mut World| world.operator.may_wipe() && world.model.size() > 0;
-        if !known || !with(may).unwrap_or_default() {
+        let whole = (0..self.sites.len()).all(disk::is_whole);
+        if !known || !whole || !with(may).unwrap_or_default() {
             return;
         }
         self.crash(number, within(0..3_000));
@@ -290,7 +354,10 @@ impl Run {
         wires::set_weather(Weather::FAIR);
         disk::set_sync_ms_max(2);
         self.plan.voter_crashes = 0.0;
-        with(|world| world.operator.calm());
+        with(|world| {
+            world.operator.calm();
+            world.releases.calm(self.now_us);
+        });
         if one_in(2) {
             // What is acknowledged must also survive this.
             (0..self.sites.len()).for_each(|number| self.crash(number, 0));
@@ -310,22 +377,29 @@ impl Run {
         };
         self.sites.iter().all(cosigned)
             && with(|world| {
-                world.workload.is_done() && world.model.is_applied_by_all() && world.operator.is_done()
+                world.workload.is_done()
+                    && world.model.is_applied_by_all()
+                    && world.operator.is_done()
+                    && world.releases.is_done(world.model.version())
             })
             .unwrap_or_default()
             && self.sites.iter().all(|slot| slot.process.as_ref().is_some_and(Process::has_cold_files))
+            // What nobody finds, nobody heals: what it did is what is to be found then.
+            && ((0..self.sites.len()).all(disk::is_whole) || planted(Plant::DamagedBlocksServed))
     }
 
     fn state(&self) -> String {
         let leader = self.leader();
+        let whole: Vec<bool> = (0..self.sites.len()).map(disk::is_whole).collect();
         let cosigned: Vec<Option<u64>> =
             self.sites.iter().map(|slot| slot.process.as_ref().map(Process::cosigned)).collect();
         with(|world| {
             format!(
-                "leader {leader:?}, cosigned {cosigned:?}, {}, {}, {}",
+                "leader {leader:?}, cosigned {cosigned:?}, whole {whole:?}, {}, {}, {}, {}",
                 world.workload.state(),
                 world.model.state(),
-                world.operator.state()
+                world.operator.state(),
+                world.releases.state()
             )
         })
         .unwrap_or_default()

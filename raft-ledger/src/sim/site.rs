@@ -6,22 +6,25 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use futures_util::future::BoxFuture;
+use futures_util::FutureExt;
+use futures_util::future::{BoxFuture, LocalBoxFuture, pending, poll_immediate};
 use openraft::Raft;
 use openraft::async_runtime::WatchReceiver;
 use tokio::runtime::Runtime;
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::model::Model;
 use super::operator::operate;
+use super::releases::raise;
 use super::workload::{Message, TAG};
-use super::{chance, disk, number_of, wires, with};
+use super::{chance, disk, number_of, tell, wires, with};
 use crate::call::{InFlight, places};
-use crate::cold::{self, Archivist, Cold};
-use crate::config::Config;
+use crate::cold::{self, Archivist};
+use crate::config::{Config, PeerConfig};
 use crate::cosign::{Blame, Cosigner, Newest, Rounds};
-use crate::founding::own_node;
+use crate::founding::{configured, own_node};
+use crate::heal::open_ledger;
 use crate::keys::{Secret, SiteKeys, simulated};
 use crate::keystore::{KeyStore, STORE_FILE};
 use crate::membership::{self, Candidate, Contacts, Membership};
@@ -45,7 +48,7 @@ use crate::store::{LogStore, SiteDb};
 use crate::takeover::{Leases, Proposer, Takeovers};
 use crate::tasks::Tasks;
 use crate::writer::{Drafts, Writer};
-use crate::{high_water, housekeeping};
+use crate::{Healing, LedgerError, high_water, housekeeping, scrub};
 
 /// More than any start takes: openraft reads and applies what is committed.
 const START_MAX: Duration = Duration::from_secs(60);
@@ -54,6 +57,7 @@ const CALLS_MAX: usize = 64;
 const ARCHIVE_EVERY: Duration = Duration::from_millis(900);
 
 /// What stays when the power goes, beside the disk.
+#[derive(Clone)]
 pub(super) struct Site {
     pub(super) number: usize,
     keys: Arc<SiteKeys>,
@@ -63,15 +67,43 @@ pub(super) struct Site {
     think_ms: u64,
 }
 
-pub(super) struct Process {
+/// What became of a start.
+pub(super) enum Start {
+    Runs(Process),
+    /// The others are asked for the ledger.
+    Heals(Beginning),
+}
+
+/// A process without a ledger yet.
+pub(super) struct Beginning {
+    ledger: LocalBoxFuture<'static, Result<Arc<LedgerStore>, String>>,
+    base: Base,
+    clock: Clock,
+}
+
+/// A site's time, in which everything runs that its process does.
+struct Clock {
     runtime: Runtime,
-    /// This site's clock: its beginning, and how far it is.
     started: Instant,
-    clock_us: u64,
+    us: u64,
+}
+
+pub(super) struct Process {
+    clock: Clock,
     number: usize,
     opened: Opened,
     /// Size of the newest checkpoint that a receipt was taken under.
     proven: u64,
+}
+
+/// What is opened before the ledger.
+#[derive(Clone)]
+struct Base {
+    site_db: Arc<SiteDb>,
+    log: LogStore,
+    newest: Arc<Newest>,
+    rules: Arc<Rules>,
+    tasks: Tasks,
 }
 
 struct Opened {
@@ -93,6 +125,8 @@ pub(super) fn sites(count: usize) -> Result<Vec<Site>, String> {
     let is_planted = with(|world| world.plant.is_some()).unwrap_or_default();
     let takeover_after = (!is_planted).then(|| chance::pick(&[None, Some(1), Some(4)])).flatten();
     let takeover_after = takeover_after.map(Duration::from_secs);
+    let are_damaged = with(|world| world.damages.are_busy()).unwrap_or_default();
+    let scrub_period = Duration::from_secs(if are_damaged { chance::pick(&[1, 5, 20]) } else { 0 });
     let sites = keys.into_iter().enumerate().map(|(number, keys)| {
         let mut config = Config::new(keys.site.as_str(), "/", PathBuf::new());
         config.initialise = number == 0;
@@ -100,6 +134,11 @@ pub(super) fn sites(count: usize) -> Result<Vec<Site>, String> {
         config.snapshot_log_entries = snapshot_log_entries;
         config.cold_file_bytes = 4_000;
         config.takeover_after = takeover_after;
+        config.data = disk::dir(number);
+        let others = members.values().filter(|member| member.name != config.site);
+        config.peers =
+            others.map(|peer| PeerConfig { name: peer.name.clone(), address: String::new() }).collect();
+        config.scrub_period = scrub_period;
         Site {
             number,
             keys: Arc::new(keys),
@@ -114,37 +153,81 @@ pub(super) fn sites(count: usize) -> Result<Vec<Site>, String> {
 
 impl Site {
     /// Starts the process on what is on the disk.
-    pub(super) fn start(&self) -> Result<Process, String> {
+    pub(super) fn start(&self) -> Result<Start, String> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
         let runtime = runtime.map_err(|e| e.to_string())?;
-        let started = runtime.block_on(async {
+        let begun = runtime.block_on(async {
             let start = Instant::now();
-            let opened = timeout(START_MAX, self.open()).await.map_err(|_| "its start takes too long")?;
-            opened.map(|opened| (start, opened))
+            let base = self.base()?;
+            let mut ledger = self.clone().ledger(base.clone()).boxed_local();
+            let opened = match poll_immediate(&mut ledger).await {
+                Some(ledger) => Ok(self.open_in_time(base, ledger?).await?),
+                None => Err((ledger, base)),
+            };
+            Ok::<_, String>((start, opened))
         });
-        let (started, opened) = started?;
-        let clock_us = runtime.block_on(async { started.elapsed().as_micros() as u64 });
-        Ok(Process { runtime, started, clock_us, number: self.number, opened, proven: 0 })
+        let (started, opened) = begun?;
+        let us = runtime.block_on(async { started.elapsed().as_micros() as u64 });
+        let clock = Clock { runtime, started, us };
+        Ok(match opened {
+            Ok(opened) => Start::Runs(Process { clock, number: self.number, opened, proven: 0 }),
+            Err((ledger, base)) => Start::Heals(Beginning { ledger, base, clock }),
+        })
     }
 
-    async fn open(&self) -> Result<Opened, String> {
-        let dir = disk::dir(self.number);
-        let text = |e: crate::LedgerError| e.to_string();
+    /// The process goes on with the ledger that was made for it.
+    pub(super) fn go_on(&self, beginning: Beginning, ledger: Arc<LedgerStore>) -> Result<Process, String> {
+        let Beginning { ledger: healing, base, mut clock } = beginning;
+        drop(healing);
+        let opened = clock.runtime.block_on(self.open_in_time(base, ledger))?;
+        clock.us = clock.runtime.block_on(async { clock.started.elapsed().as_micros() as u64 });
+        Ok(Process { clock, number: self.number, opened, proven: 0 })
+    }
+
+    fn base(&self) -> Result<Base, String> {
+        let (dir, text) = (&self.config.data, |e: LedgerError| e.to_string());
         let site_db = Arc::new(SiteDb::open(&dir.join("sitedb")).map_err(text)?);
         let log = LogStore::open(&dir.join("raftdb")).map_err(text)?;
-        let store = Arc::new(LedgerStore::open(&dir.join("ledgerdb"), Cold::open(None, &dir)).map_err(text)?);
-        let key_store = KeyStore::open(&dir.join(STORE_FILE), Secret::new([self.number as u8; 32]));
+        let newest = Arc::new(Newest::open(site_db.clone(), &self.keys).map_err(text)?);
+        let known = with(|world| world.releases.known(self.number));
+        let rules = Rules::up_to(known.unwrap_or(APPLY_VERSION));
+        Ok(Base { site_db, log, newest, rules, tasks: Tasks::default() })
+    }
+
+    async fn ledger(self, base: Base) -> Result<Arc<LedgerStore>, String> {
+        let peers = || {
+            let node = own_node(&base.log, &self.members, &self.config.site, None)?;
+            let identity = Identity::healing(&self.config.site, &base.site_db, &base.log, node, &base.rules)?;
+            let peers = network(self.number, &identity, &base.tasks).peers();
+            peers.keep(&configured(&self.config, &self.members));
+            Ok((peers, identity.standing.clone()))
+        };
+        let told = |healing: Healing<'_>| {
+            tell(|| format!("site {} heals: {} ({:?})", self.number, healing.damage, healing.notice));
+        };
+        let opened = open_ledger(&self.config, &base.log, base.newest.get(), peers, told).await;
+        opened.map_err(|e| e.to_string())
+    }
+
+    async fn open_in_time(&self, base: Base, store: Arc<LedgerStore>) -> Result<Opened, String> {
+        timeout(START_MAX, self.open(base, store)).await.map_err(|_| "its start takes too long")?
+    }
+
+    async fn open(&self, base: Base, store: Arc<LedgerStore>) -> Result<Opened, String> {
+        let Base { site_db, log, newest, rules, tasks } = base;
+        let text = |e: LedgerError| e.to_string();
+        let key_store =
+            KeyStore::open(&self.config.data.join(STORE_FILE), Secret::new([self.number as u8; 32]));
         let sealer = Arc::new(Sealer::new(&self.keys, key_store.map_err(text)?));
         let (observer, events) = Observer::new(self.keys.site.clone());
-        let newest = Newest::open(site_db.clone(), &self.keys).map_err(text)?;
-        let newest = Arc::new(newest);
         let cosigner = self.cosigner(&store, &observer, site_db.clone(), &newest).map_err(text)?;
-        let rules = Rules::up_to(APPLY_VERSION);
+        let applied = load_applied(&store.generation()).map_err(text)?;
+        if let Some(last) = &applied.last {
+            log.cut_before(last).map_err(text)?;
+        }
         let machine =
             StateMachine::open(store.clone(), &log, self.keys.ring.clone(), rules.clone(), observer.clone())
                 .map_err(text)?;
-        let tasks = Tasks::default();
-        let applied = load_applied(&store.generation()).map_err(text)?;
         log.check_reached(applied.last.as_ref()).map_err(text)?;
         let node = own_node(&log, &self.members, &self.config.site, Some(&applied)).map_err(text)?;
         let (id, is_founder) = node;
@@ -172,6 +255,9 @@ impl Site {
         membership.begin(&self.members, &self.config.site);
         tasks.spawn(membership::follow(membership.clone(), newest.clone(), |_| ()));
         tasks.spawn(operate(self.number, membership.clone()));
+        if with(|world| world.releases.are_busy()).unwrap_or_default() {
+            tasks.spawn(raise(self.number, membership.clone()));
+        }
         let partner = Partner::new(sealer.clone(), roster, peers.clone(), self.keys.site.clone(), None);
         tasks.spawn(partner.clone().run());
         let (calls, receiver) = mpsc::channel(CALLS_MAX);
@@ -237,6 +323,9 @@ impl Site {
             tasks.spawn(archive(self.number, archivist));
             tasks.spawn(cold::mend(store.clone(), peers, 0));
         }
+        if with(|world| world.damages.are_busy()).unwrap_or_default() {
+            tasks.spawn(scrub::run(store.clone(), self.config.scrub_period));
+        }
         for _ in 0..self.senders {
             tasks.spawn(send(self.number, calls.clone(), self.config.in_flight_bytes_max, self.think_ms));
         }
@@ -251,7 +340,7 @@ impl Site {
         observer: &Arc<Observer>,
         site_db: Arc<SiteDb>,
         newest: &Newest,
-    ) -> Result<Arc<Cosigner>, crate::LedgerError> {
+    ) -> Result<Arc<Cosigner>, LedgerError> {
         let dir = disk::dir(self.number).join("evidence");
         let blame = Blame::open(self.keys.clone(), site_db.clone(), &dir)?;
         if let Some(kept) = newest.get() {
@@ -291,6 +380,8 @@ async fn archive(site: usize, archivist: Archivist) {
         }
         with(|world| match moved {
             Ok(moved) => world.archived += u64::from(moved.is_some()),
+            // It stays where it is until the damage is healed.
+            Err(LedgerError::Damaged(_)) if !disk::is_whole(site) => {}
             Err(error) => world.judge(Err(format!("site {site}: {error}"))),
         });
     }
@@ -335,23 +426,42 @@ async fn call(
     timeout(ANSWER_WAIT, answer).await.ok()?.ok()
 }
 
-impl Process {
-    /// Lets the site run for `step_us` by its own clock, after that jumped by `jump_us`.
-    pub(super) fn run(&mut self, step_us: u64, jump_us: u64) {
-        self.clock_us += step_us + jump_us;
-        let until = self.started + Duration::from_micros(self.clock_us);
+impl Clock {
+    /// Lets everything run for `step_us`, after the clock jumped by `jump_us`, or until `end` is there.
+    fn run<T>(&mut self, step_us: u64, jump_us: u64, end: impl Future<Output = T>) -> Option<T> {
+        self.us += step_us + jump_us;
+        let until = self.started + Duration::from_micros(self.us);
         self.runtime.block_on(async {
             if jump_us > 0 {
                 tokio::time::advance(Duration::from_micros(jump_us)).await;
             }
-            sleep_until(until).await;
-        });
+            timeout_at(until, end).await.ok()
+        })
+    }
+}
+
+impl Beginning {
+    /// Lets the site run for a step; its ledger, once that is made.
+    pub(super) fn run(&mut self, step_us: u64, jump_us: u64) -> Option<Result<Arc<LedgerStore>, String>> {
+        self.clock.run(step_us, jump_us, &mut self.ledger)
+    }
+}
+
+impl Process {
+    /// Lets the site run for `step_us` by its own clock, after that jumped by `jump_us`.
+    pub(super) fn run(&mut self, step_us: u64, jump_us: u64) {
+        self.clock.run(step_us, jump_us, pending::<()>());
+    }
+
+    /// Its ledger database is known to be damaged: it must start again.
+    pub(super) fn is_damaged(&self) -> bool {
+        self.opened.served.store.damage().found().is_some()
     }
 
     pub(super) fn receive(&self, packet: wires::Packet) {
-        let _inside = self.runtime.enter();
+        let _inside = self.clock.runtime.enter();
         let Opened { served, identity, .. } = &self.opened;
-        wires::deliver(packet, identity, |wire, signals, hello| {
+        wires::deliver(packet, Some(identity), |wire, signals, hello| {
             accept(self.number, served, (identity.clone(), hello), wire, signals);
         });
     }
@@ -405,7 +515,7 @@ impl Process {
     /// Whether this site opens every entry of `home` with the keys that it holds for it.
     pub(super) fn stands_in_for(&self, home: &str, model: &Model) -> Result<(), String> {
         let db = self.opened.served.store.generation();
-        let text = |e: crate::LedgerError| e.to_string();
+        let text = |e: LedgerError| e.to_string();
         let sealed = |known: &super::model::Leaf| known.site == home && known.takeover.is_none();
         for (index, _) in (0..).zip(&model.leaves).filter(|(_, known)| sealed(known)) {
             let leaf = db.get(Family::Events, &index_key(index)).map_err(text)?.unwrap_or_default();
@@ -427,8 +537,13 @@ impl Process {
         let Some(newest) = self.opened.newest.get().filter(|newest| newest.size > self.proven) else {
             return Ok(());
         };
+        let damage = self.opened.served.store.damage();
         let db = self.opened.served.store.generation();
-        let applied = load_applied(&db).map_err(|e| e.to_string())?.size;
+        let applied = match damage.hear(load_applied(&db)) {
+            // It says so, and proves nothing.
+            Err(LedgerError::Damaged(_)) if !disk::is_whole(self.number) => return Ok(()),
+            applied => applied.map_err(|e| e.to_string())?.size,
+        };
         // After a power cut the log is applied again: what was cosigned before comes back in a moment.
         if applied < newest.size || model.size() < newest.size {
             return Ok(());
@@ -438,7 +553,10 @@ impl Process {
         let voters = (keys.verifiers().cosigners.len() - 1).max(2);
         let majority = voters / 2 + 1;
         for index in [newest.size - 1, chance::within(0..newest.size)] {
-            let receipt = receipt(&db, &newest, index).map_err(|e| e.to_string())?;
+            let receipt = match damage.hear(receipt(&db, &newest, index)) {
+                Err(LedgerError::Damaged(_)) if !disk::is_whole(self.number) => continue,
+                receipt => receipt.map_err(|e| e.to_string())?,
+            };
             let leaf = model.leaves[index as usize].hash;
             model.proofs.receipt(&receipt, leaf, &keys.verifiers(), majority)?;
         }
@@ -448,7 +566,7 @@ impl Process {
     /// What is stored against what was committed. `lost_keys`: its own payloads may be sealed for it, too.
     pub(super) fn check(&self, keys: &SiteKeys, model: &Model, lost_keys: bool) -> Result<(), String> {
         let db = self.opened.served.store.generation();
-        let text = |e: crate::LedgerError| e.to_string();
+        let text = |e: LedgerError| e.to_string();
         let mut tagged = Vec::new();
         crate::store::tags::scan(&db, &TAG.0, (0, u64::MAX), |index| {
             tagged.push(index);

@@ -51,6 +51,8 @@ fn every_seed_holds() {
     assert!(found.counts.receipts > 0 && found.counts.crashes > 0, "{found:?}");
     // From the seventh seed on.
     assert!(found.counts.archived > 0 || found.seeds < 7, "{found:?}");
+    let later = found.counts.raised > 0 && found.counts.damaged > 0;
+    assert!(later || found.seeds < 9, "{found:?}");
     if let Some(failed) = found.failed.into_iter().next() {
         panic!(
             "seed {} does not hold: {}\nreplay: cargo run -p raft-ledger --features sim --bin ledger-sim -- \
@@ -63,10 +65,11 @@ fn every_seed_holds() {
 }
 
 /// In the product they found: a key that compaction forgot too early (14, 106); a snapshot older than the log's
-/// beginning, after a power cut that the ledger survived further than the log (13, 45, 73, 303).
+/// beginning, after a power cut that the ledger survived further than the log (13, 45, 73, 303); a damaged snapshot that
+/// consensus put over the ledger that had been healed, again and again (18).
 #[test]
 fn seeds_that_found_bugs_hold() {
-    for seed in [13, 14, 45, 73, 106, 303] {
+    for seed in [13, 14, 18, 45, 73, 106, 303] {
         let found = search(seed, 1, None, None);
         assert!(found.failed.is_empty(), "{found:?}");
     }
@@ -108,4 +111,14 @@ fn a_dedupe_window_that_is_too_long_is_found() {
 #[test]
 fn an_entry_applied_twice_after_a_snapshot_is_found() {
     check_found(Plant::AppliedTwice, 1, 100, "Refused, expected Applied");
+}
+
+#[test]
+fn a_release_that_goes_on_by_rules_that_it_does_not_know_is_found() {
+    check_found(Plant::OldReleaseGoesOn, 1, 60, "applies by the rules of version");
+}
+
+#[test]
+fn damage_that_is_served_is_found() {
+    check_found(Plant::DamagedBlocksServed, 1, 60, "");
 }

@@ -239,10 +239,11 @@ pub(super) fn arrived(site: usize) -> Vec<Packet> {
     })
 }
 
-/// Hands a packet to the site that it has reached, and that is `identity`; `accept` begins to serve a new connection.
+/// Hands a packet to the site that it has reached; `accept` begins to serve a new connection of the site that is
+/// `identity`. One that does not serve yet refuses it.
 pub(super) fn deliver(
     packet: Packet,
-    identity: &Identity,
+    identity: Option<&Identity>,
     accept: impl FnOnce(Wire, UnboundedReceiver<Signal>, Hello),
 ) {
     let Packet { from, to, connection, content } = packet;
@@ -255,6 +256,9 @@ pub(super) fn deliver(
     super::event(1, &[from as u64, to as u64, connection, content_kind]);
     let signal = match content {
         Content::Open(hello) => {
+            let Some(identity) = identity else {
+                return with(|wires| wires.send(to, from, connection, Content::Closed));
+            };
             if let Err(refused) = identity.admit(&hello) {
                 with(|wires| wires.send(to, from, connection, Content::Refused(refused.to_string())));
                 return;

@@ -55,6 +55,11 @@ impl Workload {
         }
     }
 
+    /// From now on duplicates are known for so many leaves.
+    pub(super) fn set_window(&mut self, window: u64) {
+        self.window = window;
+    }
+
     /// They come evenly until `end_us`.
     pub(super) fn pace(&mut self, now_us: u64, end_us: u64) {
         self.allowed = if now_us < end_us { self.total * now_us / end_us } else { self.total };

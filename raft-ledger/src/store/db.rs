@@ -77,7 +77,7 @@ impl Db {
         match self {
             Db::Rocks(db) => Ok(db.get_cf(handle(db, family)?, key)?),
             #[cfg(any(test, feature = "sim"))]
-            Db::Memory(db) => Ok(db.get(family, key)),
+            Db::Memory(db) => db.get(family, key).map_err(DbError::checksum),
         }
     }
 
@@ -93,7 +93,9 @@ impl Db {
                 found.into_iter().map(|value| Ok(value?.map(|value| value.to_vec()))).collect()
             }
             #[cfg(any(test, feature = "sim"))]
-            Db::Memory(db) => Ok(keys.iter().map(|key| db.get(family, key.as_ref())).collect()),
+            Db::Memory(db) => {
+                keys.iter().map(|key| db.get(family, key.as_ref()).map_err(DbError::checksum)).collect()
+            }
         }
     }
 
@@ -242,7 +244,7 @@ impl Db {
                 Ok(db.iterator_cf(handle(db, family)?, start).next().transpose()?)
             }
             #[cfg(any(test, feature = "sim"))]
-            Db::Memory(db) => Ok(db.last(family, upto)),
+            Db::Memory(db) => db.last(family, upto).map_err(DbError::checksum),
         }
     }
 }
@@ -255,7 +257,7 @@ fn handle<'a>(db: &'a rocksdb::DB, family: &str) -> Result<&'a rocksdb::ColumnFa
 enum Items<'a> {
     Rocks(rocksdb::DBIterator<'a>),
     #[cfg(any(test, feature = "sim"))]
-    Memory(std::vec::IntoIter<KeyValue>),
+    Memory(std::vec::IntoIter<Result<KeyValue, String>>),
 }
 
 impl Iterator for Items<'_> {
@@ -265,7 +267,7 @@ impl Iterator for Items<'_> {
         match self {
             Items::Rocks(items) => items.next().map(|item| item.map_err(DbError::from)),
             #[cfg(any(test, feature = "sim"))]
-            Items::Memory(items) => items.next().map(Ok),
+            Items::Memory(items) => items.next().map(|item| item.map_err(DbError::checksum)),
         }
     }
 }
@@ -287,6 +289,11 @@ impl DbError {
     #[cfg(any(test, feature = "sim"))]
     fn memory(text: String) -> DbError {
         DbError { damaged: false, text }
+    }
+
+    #[cfg(any(test, feature = "sim"))]
+    fn checksum(text: String) -> DbError {
+        DbError { damaged: true, text }
     }
 }
 

@@ -8,13 +8,21 @@ use super::generation::{ALL, Family, Generation, index_key, index_of_key};
 use crate::LedgerError;
 use crate::cold::{Cold, catalogue};
 use crate::export::Progress;
-use crate::merkle::{Tree, leaf_hash};
+use crate::merkle::{TileReader, Tree, leaf_hash};
 use crate::record::{Leaf, sha256};
 
-/// Whether the leaves of the database in `dir` give the root that it says was applied.
+/// Whether the leaves of the database in `dir` give the root that it says was applied, and all but the payloads, which
+/// their leaves vouch for, can be read: damage must not travel to those who could mend it.
 pub(crate) fn check_root(dir: &Path) -> Result<(), LedgerError> {
     let db = Generation::open_read_only(dir)?;
-    Recomputed::new(load_applied(&db)?, Payloads::Unread).upto(&db, u64::MAX).map(drop)
+    Recomputed::new(load_applied(&db)?, Payloads::Unread).upto(&db, u64::MAX)?;
+    read_others(&db)
+}
+
+/// Every block of what [`Recomputed`] does not read.
+fn read_others(db: &Generation) -> Result<(), LedgerError> {
+    let mut others = ALL.into_iter().filter(|family| !Recomputed::READS.contains(family));
+    others.try_for_each(|family| db.read_through(family))
 }
 
 /// Whether the database in `dir` is whole: root, the sealed payloads, every block of every family.
@@ -32,9 +40,7 @@ pub(crate) fn check_whole(
         done += STEP;
         progress(Progress { done, total: applied.size });
     }
-    ALL.into_iter()
-        .filter(|family| !Recomputed::READS.contains(family))
-        .try_for_each(|f| db.read_through(f))?;
+    read_others(&db)?;
     progress(Progress { done: applied.size, total: applied.size });
     recomputed.cold_fault()?;
     Ok(applied)
@@ -86,9 +92,8 @@ impl Recomputed {
                 checked => checked?,
             }
             self.tree.append(leaf_hash(leaf));
-            // What the edge keeps for writing is not needed here.
             if self.tree.size().is_multiple_of(1 << 16) {
-                drop(self.tree.take_writes());
+                self.check_tiles(db)?;
             }
             Ok(true)
         })?;
@@ -104,7 +109,21 @@ impl Recomputed {
                 self.applied.size
             )));
         }
+        self.check_tiles(db)?;
         Ok(false)
+    }
+
+    /// What is proven and signed is made of the tiles: they must be those of the leaves, not of the root alone.
+    fn check_tiles(&mut self, db: &Generation) -> Result<(), LedgerError> {
+        for (tile, hashes) in self.tree.take_writes() {
+            let stored = db.tile(tile)?;
+            // The last one of a level may have grown since.
+            if !stored.is_some_and(|stored| stored.starts_with(&hashes)) {
+                let path = tile.path(hashes.len() as u64 / 32);
+                return Err(LedgerError::Damaged(format!("{path} is not what the leaves give")));
+            }
+        }
+        Ok(())
     }
 }
 
@@ -128,4 +147,49 @@ fn check_payload(db: &Generation, payloads: &Payloads, index: u64, leaf: &[u8]) 
         return Err(damaged("its sealed payload does not match the hash in its leaf"));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::applied::{applied_key, encode};
+    use crate::store::db::WriteBatch;
+    use crate::store::generation::tile_key;
+
+    /// As a snapshot of a peer may come in: nothing else would look at the tiles left of the tree's edge.
+    #[test]
+    fn tiles_that_are_not_those_of_the_leaves_are_found() {
+        let dir = tempfile::tempdir().unwrap();
+        let db = Generation::open(dir.path()).unwrap();
+        let (mut batch, mut tree) = (WriteBatch::default(), Tree::default());
+        for index in 0..300u64 {
+            let leaf = index.to_be_bytes();
+            tree.append(leaf_hash(&leaf));
+            db.put(&mut batch, Family::Events, &index_key(index), &leaf).unwrap();
+        }
+        let applied = Applied { size: 300, root: tree.root(), ..Applied::default() };
+        db.put(&mut batch, Family::Meta, &applied_key(), &encode(&applied).unwrap()).unwrap();
+        let tiles = tree.take_writes();
+        for (tile, hashes) in &tiles {
+            db.put(&mut batch, Family::Tiles, &tile_key(*tile), hashes).unwrap();
+        }
+        db.write(batch).unwrap();
+        let check = || Recomputed::new(applied.clone(), Payloads::Unread).upto(&db, u64::MAX);
+        check().unwrap();
+        assert_eq!(tiles.len(), 3, "two of leaves, one above");
+        for (tile, hashes) in &tiles {
+            for wrong in [[&[hashes[0] ^ 1], &hashes[1..]].concat(), hashes[..hashes.len() - 32].to_vec()] {
+                let put = |value: &[u8]| {
+                    let mut batch = WriteBatch::default();
+                    db.put(&mut batch, Family::Tiles, &tile_key(*tile), value).unwrap();
+                    db.write(batch).unwrap();
+                };
+                put(&wrong);
+                let error = check().unwrap_err();
+                assert!(matches!(&error, LedgerError::Damaged(why) if why.contains("tile")), "{error}");
+                put(hashes);
+            }
+        }
+        check().unwrap();
+    }
 }
