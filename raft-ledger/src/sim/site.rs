@@ -205,7 +205,8 @@ impl Site {
         let told = |healing: Healing<'_>| {
             tell(|| format!("site {} heals: {} ({:?})", self.number, healing.damage, healing.notice));
         };
-        let opened = open_ledger(&self.config, &base.log, base.newest.get(), peers, told).await;
+        let ring = &self.keys.ring;
+        let opened = open_ledger(&self.config, ring, &base.log, base.newest.get(), peers, told).await;
         opened.map_err(|e| e.to_string())
     }
 
