@@ -77,7 +77,8 @@ pub(crate) async fn open_ledger(
     tell(Healing { damage: &why, notice: None });
     let room = Room::open(&config.data)?;
     let (own, wanted) = (room.clone(), demands.clone());
-    let found = match blocking::attempt(move || from_here(&own, &wanted)).await? {
+    let (found, useless) = blocking::attempt(move || from_here(&own, &wanted)).await?;
+    let found = match found {
         Some(found) => found,
         None if config.peers.is_empty() => return alone(&ledgerdb, &cold, &why),
         None => {
@@ -87,6 +88,9 @@ pub(crate) async fn open_ledger(
         }
     };
     let aside = replace(&room, &found)?;
+    // Consensus would install them over the ledger that was made, or send them to others. Not before there is one: they
+    // may be all that is left.
+    useless.iter().try_for_each(|snapshot| room.remove(snapshot))?;
     let store = open_whole(&ledgerdb, &cold, &demands)?;
     let aside = aside.map(|path| path.display().to_string());
     tracing::warn!(?aside, "the ledger database of this site is whole again; the damaged one was set aside");
@@ -137,24 +141,25 @@ impl Demands {
     }
 }
 
-/// The newest of this site's snapshots that is whole, or an empty ledger before a log of everything. Blocks.
-fn from_here(room: &Room, demands: &Demands) -> Result<Option<PathBuf>, LedgerError> {
+/// The newest of this site's snapshots that is whole, or an empty ledger before a log of everything; and the snapshots
+/// that are damaged. Blocks.
+fn from_here(room: &Room, demands: &Demands) -> Result<(Option<PathBuf>, Vec<PathBuf>), LedgerError> {
+    let mut useless = Vec::new();
     for snapshot in room.snapshots()? {
         let copy = room.copy(&snapshot)?;
-        let Err(error) = demands.check(&copy) else { return Ok(Some(copy)) };
+        let Err(error) = demands.check(&copy) else { return Ok((Some(copy), useless)) };
         tracing::warn!(%error, path = %snapshot.display(), "a snapshot that is of no use");
         room.remove(&copy)?;
         if let LedgerError::Damaged(_) = error {
-            // Consensus would install it over an older ledger that is whole, or send it to others.
-            room.remove(&snapshot)?;
+            useless.push(snapshot);
         }
     }
     if !demands.log_is_complete {
-        return Ok(None);
+        return Ok((None, useless));
     }
     let path = room.new_path("i");
     Generation::open(&path)?.flush()?;
-    Ok(Some(path))
+    Ok((Some(path), useless))
 }
 
 /// For the operator of a site that the others do not let in. One that is no member, or is one no longer under this raft

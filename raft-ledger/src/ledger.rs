@@ -117,6 +117,7 @@ impl Ledger {
             // Before the ledger is there the configuration is all that is known of the members.
             let node = own_node(&log, &founders, &config.site, None)?;
             let identity = Identity::healing(&config.site, &site_db, &log, node, &rules)?;
+            let _ = identity.authority.set(keys.ring.authority_key());
             let peers = Network::new(address_of(&config), &tls, &identity, &tasks).peers();
             peers.keep(&configured(&config, &founders));
             Ok((peers, identity.standing.clone()))
@@ -146,6 +147,7 @@ impl Ledger {
         let (id, is_founder) = node;
         let last = applied.last.as_ref();
         let identity = Identity::new(&config.site, &site_db, &log, node, &applied.membership, last, &rules)?;
+        let _ = identity.authority.set(keys.ring.authority_key());
         if let Some(own) = keys.of_joining() {
             let _ = identity.joining.set(own);
         }
@@ -440,10 +442,6 @@ impl Ledger {
             apply_version_known: self.inner.rules.known(),
             notice: self.inner.rules.notice().or_else(|| self.inner.standing.notice()),
             keys: self.inner.partner.copies(),
-            leases: self.leases_before(view.size).unwrap_or_else(|error| {
-                tracing::warn!(%error, "who stands in for whom cannot be read");
-                Vec::new()
-            }),
             damage: self.inner.store.damage().found(),
             cold: self.cold_status(),
         }

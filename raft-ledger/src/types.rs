@@ -230,8 +230,6 @@ pub struct Status {
     /// Why this site does not take part, and what to do; `None`: it does.
     pub notice: Option<String>,
     pub keys: KeyCopies,
-    /// Sites that others stand in for now.
-    pub leases: Vec<Lease>,
     /// What was found wrong with this site's ledger database; it heals from the peers when it is opened next.
     pub damage: Option<String>,
     /// Entries whose payloads were moved out of the database.

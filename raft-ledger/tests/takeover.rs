@@ -56,7 +56,6 @@ async fn whoever_is_gone_is_stood_in_for_until_it_returns() {
     append(rest[0], (10..20).map(draft).collect()).await;
     assert_eq!(leases(rest[0]), [expected]);
     let lease = rest[0].leases_before(rest[0].size()).unwrap().remove(0);
-    assert_eq!(rest[0].status().leases, std::slice::from_ref(&lease));
     assert!(rest[0].leases_before(lease.from).unwrap().is_empty(), "it begins behind its leaf");
     assert_eq!(said(rest[0]).first().map(|entry| entry.index), Some(lease.from));
 

@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use actix_web::http::StatusCode;
 use actix_web::{get, post, web};
-use raft_ledger::{Archived, Backup, CosignedCheckpoint, LedgerError, Report, Status};
+use raft_ledger::{Archived, Backup, CosignedCheckpoint, Lease, LedgerError, Report, Status};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
@@ -14,9 +14,22 @@ use crate::http::{Access, Identity};
 #[utoipa::path(path = "/api/ledger", tag = "ledger",
     responses((status = 200, body = schemas::LedgerStatus), (status = 403, body = ApiError)))]
 #[get("/ledger")]
-pub async fn ledger(site: SiteData, who: Identity) -> Result<web::Json<Status>, ApiError> {
+pub async fn ledger(site: SiteData, who: Identity) -> Result<web::Json<LedgerNow>, ApiError> {
     who.must_see_operations()?;
-    Ok(web::Json(site.ledger()))
+    let read = {
+        let site = site.clone();
+        web::block(move || site.leases()).await
+    };
+    let leases = read.map_err(ApiError::internal)?.map_err(ApiError::internal)?;
+    Ok(web::Json(LedgerNow { status: site.ledger(), leases }))
+}
+
+#[derive(Serialize)]
+pub struct LedgerNow {
+    #[serde(flatten)]
+    pub status: Status,
+    /// Sites that others stand in for.
+    pub leases: Vec<Lease>,
 }
 
 /// The newest checkpoint that a majority of the sites has cosigned; a site alone signs its own.

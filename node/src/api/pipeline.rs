@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use clinical::PatientId;
 use futures_util::StreamExt;
 use raft_ledger::{
-    Archived, Backup, CosignedCheckpoint, Entry, KeyBackup, KeysRotated, LedgerError, MemberChange,
+    Archived, Backup, CosignedCheckpoint, Entry, KeyBackup, KeysRotated, Lease, LedgerError, MemberChange,
     MemberStatus, OutboxStatus, Report, Status,
 };
 use tokio_stream::wrappers::BroadcastStream;
@@ -80,6 +80,11 @@ impl Site for Handle {
 
     fn ledger(&self) -> Status {
         Handle::ledger(self).status()
+    }
+
+    fn leases(&self) -> Result<Vec<Lease>, LedgerError> {
+        let ledger = Handle::ledger(self);
+        ledger.leases_before(ledger.size())
     }
 
     async fn members(&self) -> Vec<MemberStatus> {

@@ -341,7 +341,8 @@ mod tests {
         check("AlertRow", &crate::http::sample::alert());
         check("FeedStatus", &crate::http::sample::feed());
         check("OutboxStatus", &raft_ledger::OutboxStatus::default());
-        check("LedgerStatus", &crate::http::sample::ledger());
+        let (status, leases) = (crate::http::sample::ledger(), crate::http::sample::leases());
+        check("LedgerStatus", &super::super::ledger::LedgerNow { status, leases });
         check("ColdStatus", &raft_ledger::ColdStatus::default());
         check("Archived", &raft_ledger::Archived::default());
         check("Backup", &crate::http::sample::backup());

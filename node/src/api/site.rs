@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use clinical::PatientId;
 use futures_util::stream::BoxStream;
 use raft_ledger::{
-    Archived, Backup, CosignedCheckpoint, Entry, KeyBackup, KeysRotated, LedgerError, MemberChange,
+    Archived, Backup, CosignedCheckpoint, Entry, KeyBackup, KeysRotated, Lease, LedgerError, MemberChange,
     MemberStatus, OutboxStatus, Report, Status,
 };
 
@@ -79,6 +79,9 @@ pub trait Site: Send + Sync + 'static {
     async fn catch_up(&self) -> Result<(), LedgerError>;
 
     fn ledger(&self) -> Status;
+
+    /// Blocks.
+    fn leases(&self) -> Result<Vec<Lease>, LedgerError>;
 
     /// The sites that take part, as the leader sees them where there is one.
     async fn members(&self) -> Vec<MemberStatus>;

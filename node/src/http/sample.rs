@@ -67,6 +67,10 @@ pub fn feed() -> FeedStatus {
     }
 }
 
+pub fn leases() -> Vec<Lease> {
+    vec![Lease { site: "c".into(), holder: "a".into(), from: 5 }]
+}
+
 pub fn ledger() -> Status {
     Status {
         site: "a".into(),
@@ -95,7 +99,6 @@ pub fn ledger() -> Status {
             not_at_partner: 1,
             held: [("b".to_owned(), 3)].into(),
         },
-        leases: vec![Lease { site: "c".into(), holder: "a".into(), from: 5 }],
         damage: None,
         cold: Default::default(),
     }

@@ -115,6 +115,10 @@ impl Site for Sample {
             .into_iter()
             .collect())
     }
+    fn leases(&self) -> Result<Vec<raft_ledger::Lease>, LedgerError> {
+        Ok(sample::leases())
+    }
+
     fn ledger(&self) -> Status {
         sample::ledger()
     }

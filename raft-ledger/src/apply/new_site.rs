@@ -84,9 +84,21 @@ pub(super) fn load(db: &Generation, ring: &KeyRing) -> Result<HashMap<SiteName, 
 
 /// Whether the authority has admitted each site that the ledger in `db` says has joined: one that comes from a peer or a
 /// backup may say anything, and nothing else in it proves that.
+///
+/// # Errors
+/// `Damaged`: one was admitted by nobody. `Keys`: this site's keys name no authority, so it cannot know.
 pub(crate) fn check_admissions(db: &Generation, ring: &KeyRing) -> Result<(), LedgerError> {
     let damaged = |why| LedgerError::Damaged(format!("a site in the ledger was admitted by nobody: {why}"));
-    for new in listed(db, JOINED)? {
+    let joined = listed(db, JOINED)?;
+    if !joined.is_empty() {
+        // Not damage: a ledger that is made again with the wrong keys would be another than the others'.
+        ring.authority().map_err(|_| {
+            let text = "public.json names no authority, and one has admitted sites that are in the ledger; put the \
+                        right files back";
+            LedgerError::Keys(text.into())
+        })?;
+    }
+    for new in joined {
         ring.admits(&new).map_err(damaged)?;
     }
     for new in listed(db, FORMER)? {

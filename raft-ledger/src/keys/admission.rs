@@ -160,6 +160,19 @@ mod tests {
         ledger_verifier::Keys::parse(&both).unwrap();
         assert!(VerifierKeys::parse(&text).is_err(), "without the authority's key");
 
+        // To who goes on as another consortium, the site has signed batches, and cosigns nothing.
+        let other = tempfile::tempdir().unwrap();
+        let sites = crate::keys::init(other.path(), &[("a", "h"), ("b", "h")]).unwrap();
+        let present = SiteKeys::load(&sites[0]).unwrap().verifier_keys();
+        let line_of =
+            |kind: &str| a.verifier_keys().lines().find(|line| line.contains(kind)).unwrap().to_owned();
+        let parsed = |more: &str| {
+            VerifierKeys::parse(&format!("{present}{}\n{more}", line_of("/authority+"))).unwrap()
+        };
+        let (without, with) = (parsed(""), parsed(&text));
+        assert_eq!((&with.cosigners, &with.logs), (&without.cosigners, &without.logs));
+        assert_eq!(with.of_batches(&new.site).count(), 1);
+
         let again = admit(&request, &authority(dir.path()), None).unwrap_err().to_string();
         assert!(again.contains("site-admission.txt"), "{again}");
         let elsewhere = dir.path().join("elsewhere.txt");

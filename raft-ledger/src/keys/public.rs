@@ -173,9 +173,12 @@ impl VerifierKeys {
             parse_vkey(&public.batch_key)?.2,
         );
         if self.present.get_or_insert_with(|| new.consortium.clone()) != &new.consortium {
+            // It has signed batches there, and signs no checkpoint of this one.
             let former = self.former.entry(new.site).or_default();
             former.extend((!former.contains(&batch)).then_some(batch));
-        } else if *self.batches.entry(new.site).or_insert(batch) != batch {
+            return Ok(true);
+        }
+        if *self.batches.entry(new.site).or_insert(batch) != batch {
             return Err("another key of the site that it admits");
         }
         let log = NoteVerifier::new(log.0, ED25519, log.2);

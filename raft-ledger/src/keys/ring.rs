@@ -139,6 +139,11 @@ impl KeyRing {
             .ok_or_else(|| NO_AUTHORITY.to_owned())
     }
 
+    /// Its verifier key; empty where there is none.
+    pub(crate) fn authority_key(&self) -> String {
+        self.genesis.authority_key.clone().unwrap_or_default()
+    }
+
     /// Whether this consortium's authority admits the site with these keys. Says the same at every site: it follows from
     /// public.json alone. Else why not, and what to do.
     pub(crate) fn admits(&self, new: &NewSite) -> Result<(), String> {

@@ -43,6 +43,10 @@ pub(crate) struct Hello {
     /// Of a site that is none of the founders: its verifier keys.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) keys: Option<String>,
+    /// The verifier key of the authority that admits sites by this one's public.json; empty: it names none. Earlier
+    /// releases do not say it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) authority: Option<String>,
 }
 
 impl Hello {
@@ -90,6 +94,8 @@ pub(crate) struct Identity {
     is_healing: bool,
     /// See [`Hello::keys`].
     pub(crate) joining: OnceLock<String>,
+    /// See [`Hello::authority`].
+    pub(crate) authority: OnceLock<String>,
 }
 
 impl Identity {
@@ -142,6 +148,7 @@ impl Identity {
             rules: rules.clone(),
             is_healing: false,
             joining: OnceLock::new(),
+            authority: OnceLock::new(),
         })
     }
 
@@ -159,12 +166,14 @@ impl Identity {
             opened: Some(self.opened),
             keeps_keys: true,
             keys: self.joining.get().cloned(),
+            authority: self.authority.get().cloned(),
         }
     }
 
     /// Whether who called may ask anything: a member, with the store it was admitted with.
     pub(crate) fn admit(&self, hello: &Hello) -> Result<Admission, Refused> {
         speaks(hello).map_err(Refused::Other)?;
+        self.has_same_authority(hello).map_err(Refused::Other)?;
         self.keeps_up(hello).map_err(Refused::Upgrade)?;
         let known = self.roster.get();
         if known.index.is_none() {
@@ -178,6 +187,18 @@ impl Identity {
             }
             None if hello.member_by > known.index => Ok(Admission::ByItsWord),
             None => Err(self.refuse(hello)),
+        }
+    }
+
+    /// With another authority it would refuse sites that this one takes, and have another ledger.
+    fn has_same_authority(&self, hello: &Hello) -> Result<(), String> {
+        match (self.authority.get(), &hello.authority) {
+            (Some(own), Some(other)) if own != other => Err(format!(
+                "site {} has another `authority_key` in its public.json than site {}; put the file of this consortium \
+                 into both folders of keys",
+                hello.site, self.site
+            )),
+            _ => Ok(()),
         }
     }
 
@@ -361,8 +382,20 @@ mod tests {
     fn hello(site: &str, node: u64, store: u8, member_by: Option<u64>) -> Hello {
         let (protocol, group, site) = (PROTOCOL, GROUP, site.to_owned());
         let (store_id, opened, keeps_keys, keys) = ([store; 16], None, true, None);
-        let (node, apply_version) = (Some(node), 0);
-        Hello { protocol, group, site, store_id, node, member_by, apply_version, opened, keeps_keys, keys }
+        let (node, apply_version, authority) = (Some(node), 0, None);
+        Hello {
+            protocol,
+            group,
+            site,
+            store_id,
+            node,
+            member_by,
+            apply_version,
+            opened,
+            keeps_keys,
+            keys,
+            authority,
+        }
     }
 
     #[test]
@@ -479,5 +512,21 @@ mod tests {
         assert!(a.admit(&read).is_ok());
         let refused = a.admit(&Hello { protocol: PROTOCOL + 1, ..read }).unwrap_err().to_string();
         assert!(refused.contains("speaks protocol 2 for group 1; this site speaks 1"), "{refused}");
+    }
+
+    #[test]
+    fn a_site_with_another_authority_is_refused_in_words() {
+        let dir = tempfile::tempdir().unwrap();
+        let a = site_a(dir.path(), true);
+        a.authority.set("its line".into()).unwrap();
+        let with = |authority: Option<&str>| {
+            let authority = authority.map(str::to_owned);
+            a.admit(&Hello { authority, ..hello("b", 1, 8, Some(5)) }).map_err(|refused| refused.to_string())
+        };
+        assert!(with(None).is_ok() && with(Some("its line")).is_ok());
+        for other in ["", "another line"] {
+            let refused = with(Some(other)).unwrap_err();
+            assert!(refused.contains("site b has another `authority_key`"), "{refused}");
+        }
     }
 }

@@ -133,4 +133,22 @@ mod tests {
         refused(&format!("{batch}\n{}", line(&good)));
         assert!(Keys::parse(&line(&good)).is_err(), "without the authority's key");
     }
+
+    /// Who goes on with the ledger of another consortium has its sites' batches, and not its cosigners.
+    #[test]
+    fn a_site_of_a_former_consortium_signs_batches_alone() {
+        let present = [
+            vkey("new/group/1", &[1], [1; 32]),
+            vkey("new/site/a", &[4], [2; 32]),
+            vkey("new/site/b", &[4], [3; 32]),
+            vkey("new/site/a", b"\xffmedulla-batch-v1", [4; 32]),
+        ];
+        let alone = Keys::parse(&present.join("\n")).unwrap();
+        let former = ["d", "e", "f"].map(|site| line(&record("c", site, 1, AUTHORITY)));
+        let text = format!("{}\n{}\n{}\n", present.join("\n"), authority(), former.join("\n"));
+        let keys = Keys::parse(&text).unwrap();
+        assert_eq!((keys.majority(), alone.majority()), (2, 2));
+        assert_eq!((keys.cosigners.len(), keys.logs.len()), (2, 1));
+        assert!(["d", "e", "f"].iter().all(|site| keys.batches[*site].contains_key("c")));
+    }
 }

@@ -1,7 +1,7 @@
 //! C2SP verifier keys, one a line: `name+key id+base64(type ‖ Ed25519 public key)`; and admissions of further sites, which
 //! count by the key of the authority that has signed them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -21,6 +21,9 @@ pub struct Keys {
     /// Site name to the keys that sign its batches, type 0xff "medulla-batch-v1": one a consortium, where one has gone
     /// on with the ledger of another.
     pub(crate) batches: BTreeMap<String, BTreeMap<String, VerifyingKey>>,
+    /// Consortia whose log keys were brought. Of a former one, a site that was admitted there signs batches, and nothing
+    /// that is made now.
+    present: BTreeSet<String>,
     /// Consortium to the key that admits its further sites, type 0xff "medulla-authority-v1".
     authorities: BTreeMap<String, VerifyingKey>,
 }
@@ -70,6 +73,9 @@ impl Keys {
         if *of_site.entry(new.consortium.clone()).or_insert(new.batch_key) != new.batch_key {
             return Err("another key was brought of the site that it admits");
         }
+        if !self.present.is_empty() && !self.present.contains(&new.consortium) {
+            return Ok(Some(new.site));
+        }
         let log = Key::named(format!("{}/group/{}", new.consortium, new.group_id), LOG, new.log_key);
         let cosigner =
             Key::named(format!("{}/site/{}", new.consortium, new.site), COSIGNER, new.cosigner_key);
@@ -101,7 +107,10 @@ impl Keys {
         let key = VerifyingKey::from_bytes(key).map_err(|_| "not an Ed25519 key")?;
         let named = || Key { name: name.to_owned(), id: own_id, key };
         match kind {
-            LOG => self.logs.push(named()),
+            LOG => {
+                self.present.extend(name.rsplit_once("/group/").map(|(consortium, _)| consortium.to_owned()));
+                self.logs.push(named());
+            }
             COSIGNER => self.cosigners.push(named()),
             BATCH => {
                 let (consortium, site) = name.rsplit_once("/site/").ok_or("a batch key names no site")?;

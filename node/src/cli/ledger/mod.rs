@@ -134,6 +134,7 @@ pub struct PublicKeys {
 #[derive(Deserialize)]
 struct Keys {
     keys: String,
+    #[serde(default)]
     admissions: String,
 }
 
