@@ -120,5 +120,5 @@ fn a_release_that_goes_on_by_rules_that_it_does_not_know_is_found() {
 
 #[test]
 fn damage_that_is_served_is_found() {
-    check_found(Plant::DamagedBlocksServed, 1, 60, "");
+    check_found(Plant::DamagedBlocksServed, 7, 1, "is damaged at entry");
 }
