@@ -1,10 +1,10 @@
 //! SOFA (Vincent et al., Intensive Care Med 1996;22:707-710, table 3): the organ systems that are known, 0 to 24, by
 //! the table's column of mg/dL.
 //!
-//! Respiration is by PaO2/FiO2, else by SpO2/FiO2 (Rice et al., Chest 2007;132:410-417: 235 is 200, 315 is 300, and by
-//! their regression S/F = 64 + 0.84 P/F about 150 is 100, and 400 is 400), which says nothing above a saturation of
-//! 97 %; of the two the newer counts. Whether a patient is ventilated, or given vasopressors, is not known here: the table asks for the former from
-//! 3 points on, and gives 2 to 4 for the latter.
+//! Respiration is by PaO2/FiO2 or, if newer, by SpO2/FiO2 (Rice et al., Chest 2007;132:410-417: 235 is 200, 315 is 300,
+//! and by their regression S/F = 64 + 0.84 P/F about 150 is 100, and 400 is 400), which says nothing above a saturation
+//! of 97 %. Whether a patient is ventilated, or given vasopressors, is not known here: the table asks for the former
+//! from 3 points on, and gives 2 to 4 for the latter.
 
 use clinical::{Column, PatientState, Time};
 
