@@ -4,8 +4,8 @@
 mod shared;
 
 use clinical::{
-    COLUMNS, Code, CodeSystem, Event, EventKind, Observation, ObservationStatus, PatientId, PatientState,
-    Precision, Time, Value,
+    COLUMNS, Code, CodeSystem, Column, Event, EventKind, Observation, ObservationStatus, PatientId,
+    PatientState, Precision, Time, Value,
 };
 use ml_scoring::dataset::{self, Patient};
 use ml_scoring::eval::{Hour, Predictor};
@@ -128,6 +128,68 @@ fn the_stream_s_risk_and_alarm_are_those_of_evaluation() {
         }
     }
     assert!(alarms > 100 && silent > 10, "{alarms} alarms, {silent} hours of silence");
+}
+
+/// 2019's files have no urine, weight or Glasgow coma score; this patient has.
+fn charted(patient: &Patient) -> Vec<Event> {
+    let mut values = vec![
+        (0, Column::Weight, 80.0),
+        (0, Column::Creatinine, 1.0),
+        (1, Column::FiO2, 0.4),
+        (2, Column::PaO2, 100.0),
+        (3, Column::FiO2, 0.8),
+        (4, Column::Consciousness, 0.0),
+        (9, Column::FiO2, 0.5),
+        (10, Column::O2Sat, 90.0),
+        (10, Column::Gcs, 15.0),
+        (11, Column::Gcs, 12.0),
+        (11, Column::Temp, 38.6),
+        (11, Column::Hr, 96.0),
+        (11, Column::Resp, 24.0),
+        (11, Column::Sbp, 96.0),
+        (11, Column::Map, 64.0),
+        (12, Column::Creatinine, 1.4),
+        (12, Column::Platelets, 120.0),
+    ];
+    values.extend((0..=12).map(|hour| (hour, Column::Urine, if hour == 0 { 500.0 } else { 30.0 })));
+    let event = |(hour, column, value): (i64, Column, f64)| {
+        let at = Time(Patient::ADMITTED.0 + hour * Time::HOUR_MS);
+        observed(patient, at, column as usize, value, ObservationStatus::Final)
+    };
+    values.into_iter().map(event).collect()
+}
+
+/// Total and reasons at the hours before and after what moves them.
+fn bedside_of(events: &[Event]) -> Vec<Option<(u8, Vec<String>)>> {
+    let mut state = PatientState::default();
+    events.iter().for_each(|event| {
+        state.apply(event);
+    });
+    let at = |hour: i64| Time(Patient::ADMITTED.0 + hour * Time::HOUR_MS);
+    let score = |(hour, rule): (i64, Bedside)| rule.score(&state, at(hour));
+    let hours = [3, 10, 12].into_iter().flat_map(|hour| Bedside::ALL.map(|rule| (hour, rule)));
+    let words = |score: ml_scoring::Score| score.parts.into_iter().map(|part| part.words).collect();
+    hours.map(score).map(|score| score.map(|score| (score.total, words(score)))).collect()
+}
+
+#[test]
+fn bedside_scores_do_not_depend_on_the_order_of_the_events() {
+    let patient = Patient { pid: "by hand".into(), ..Patient::default() };
+    let mut events = charted(&patient);
+    let in_order = bedside_of(&events);
+    let totals: Vec<_> = in_order.iter().map(|score| score.as_ref().map(|(total, _)| *total)).collect();
+    // NEWS2: 2 resp, 3 SpO2, 2 sbp, 1 pulse, 1 temp, 2 oxygen, 3 GCS; SOFA: 3 SpO2/FiO2 180, 1 platelets, 1 MAP, 2 GCS,
+    // 1 creatinine; KDIGO: 30 mL of 80 kg for 12 h.
+    assert_eq!(totals[10..], [Some(14), Some(3), Some(3), Some(8), Some(2)]);
+    // PaO2 on the oxygen of before it: 250.
+    assert_eq!(totals[..5], [None, None, None, Some(2), None]);
+    let mut random = Random(11);
+    for round in 0..50 {
+        for i in (1..events.len()).rev() {
+            events.swap(i, random.below(i + 1));
+        }
+        assert_eq!(bedside_of(&events), in_order, "round {round}");
+    }
 }
 
 fn sepsis() -> Scorer {

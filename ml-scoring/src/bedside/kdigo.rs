@@ -48,40 +48,56 @@ fn by_creatinine(known: &Known<'_>) -> Option<Part> {
         recent.map(|(_, value)| f64::from(value)).reduce(f64::min)
     };
     let baseline = lowest(DAYS_7_MS)?;
-    let stage = creatinine_stage(f64::from(value), baseline, lowest(HOURS_48_MS));
-    let words =
-        format!("creatinine {value:.2} mg/dL, {:.1} times its lowest in 7 days", f64::from(value) / baseline);
-    Some(staged("Creatinine", value, stage, &words))
+    let lowest_48_h = lowest(HOURS_48_MS);
+    let (stage, by) = creatinine_stage(f64::from(value), baseline, lowest_48_h);
+    let why = match by {
+        Criterion::Ratio => format!("{:.2} times its lowest in 7 days", f64::from(value) / baseline),
+        Criterion::Rise(rise) => format!("{rise:.2} above its lowest in 48 h"),
+        Criterion::Height => "at least 4.0 and risen".to_owned(),
+    };
+    Some(staged("Creatinine", value, stage, &format!("creatinine {value:.2} mg/dL, {why}")))
+}
+
+/// What gives creatinine its stage.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Criterion {
+    /// To the lowest of 7 days.
+    Ratio,
+    /// mg/dL in 48 h.
+    Rise(f64),
+    /// 4.0 mg/dL.
+    Height,
 }
 
 /// mg/dL.
-fn creatinine_stage(value: f64, lowest_7_days: f64, lowest_48_h: Option<f64>) -> u8 {
+fn creatinine_stage(value: f64, lowest_7_days: f64, lowest_48_h: Option<f64>) -> (u8, Criterion) {
     let times = |factor: f64| value >= factor * lowest_7_days - ROUNDING;
-    let rose = lowest_48_h.is_some_and(|lowest| value >= lowest + 0.3 - ROUNDING);
-    let injured = rose || times(1.5);
-    match () {
-        _ if times(3.0) || (injured && value >= 4.0 - ROUNDING) => 3,
-        _ if times(2.0) => 2,
-        _ => u8::from(injured),
+    let rise = lowest_48_h.map(|lowest| value - lowest).filter(|rise| *rise >= 0.3 - ROUNDING);
+    match rise {
+        _ if times(3.0) => (3, Criterion::Ratio),
+        _ if (rise.is_some() || times(1.5)) && value >= 4.0 - ROUNDING => (3, Criterion::Height),
+        _ if times(2.0) => (2, Criterion::Ratio),
+        _ if times(1.5) => (1, Criterion::Ratio),
+        Some(rise) => (1, Criterion::Rise(rise)),
+        None => (0, Criterion::Ratio),
     }
 }
 
 fn by_urine(known: &Known<'_>) -> Option<Part> {
     let (_, weight_kg) = known.newest(Column::Weight, WEIGHT_MS)?;
     let rate = |hours: i64| urine::charted(known, hours).map(|output| output.ml / output.hours / weight_kg);
-    let of_6_h = rate(6)?;
-    let stage = urine_stage(of_6_h, rate(12), rate(24));
-    Some(staged("Urine", of_6_h, stage, &format!("urine {of_6_h:.2} mL/kg/h over 6 h")))
+    let (stage, rate, hours) = urine_stage(rate(6)?, rate(12), rate(24));
+    Some(staged("Urine", rate, stage, &format!("urine {rate:.2} mL/kg/h over {hours} h")))
 }
 
-/// mL/kg/h over the last 6, 12 and 24 hours.
-fn urine_stage(of_6_h: f32, of_12_h: Option<f32>, of_24_h: Option<f32>) -> u8 {
-    let below = |rate: Option<f32>, limit: f32| rate.is_some_and(|rate| rate < limit);
-    match () {
+/// By mL/kg/h over the last 6, 12 and 24 hours; with the rate that gives the stage, and its hours.
+fn urine_stage(of_6_h: f32, of_12_h: Option<f32>, of_24_h: Option<f32>) -> (u8, f32, u8) {
+    match (of_12_h, of_24_h) {
+        (_, Some(rate)) if rate < 0.3 => (3, rate, 24),
         // Anuria: nothing at all.
-        _ if below(of_24_h, 0.3) || of_12_h == Some(0.0) => 3,
-        _ if below(of_12_h, 0.5) => 2,
-        _ => u8::from(of_6_h < 0.5),
+        (Some(0.0), _) => (3, 0.0, 12),
+        (Some(rate), _) if rate < 0.5 => (2, rate, 12),
+        _ => (u8::from(of_6_h < 0.5), of_6_h, 6),
     }
 }
 
@@ -96,24 +112,52 @@ mod tests {
 
     #[test]
     fn every_boundary_of_creatinine_in_table_2() {
+        let stage = |value, of_7_days, of_48_h| creatinine_stage(value, of_7_days, of_48_h).0;
         // The lowest of 7 days is 1.0; nothing is known of 48 h.
-        let by_ratio = [1.49, 1.5, 1.99, 2.0, 2.99, 3.0].map(|value| creatinine_stage(value, 1.0, None));
+        let by_ratio = [1.49, 1.5, 1.99, 2.0, 2.99, 3.0].map(|value| stage(value, 1.0, None));
         assert_eq!(by_ratio, [0, 1, 1, 2, 2, 3]);
-        let by_rise = [1.29, 1.3].map(|value| creatinine_stage(value, 1.0, Some(1.0)));
+        let by_rise = [1.29, 1.3].map(|value| stage(value, 1.0, Some(1.0)));
         assert_eq!(by_rise, [0, 1]);
-        assert_eq!(creatinine_stage(0.7, 0.4, Some(0.4)), 1, "0.7 - 0.4 is a little less than 0.3 in binary");
+        assert_eq!(stage(0.7, 0.4, Some(0.4)), 1, "0.7 - 0.4 is a little less than 0.3 in binary");
         // 353.6 umol/L are 3.9999 mg/dL.
-        let injured = [3.99, 3.9999, 4.0].map(|value| creatinine_stage(value, 3.0, Some(3.6)));
+        let injured = [3.99, 3.9999, 4.0].map(|value| stage(value, 3.0, Some(3.6)));
         assert_eq!(injured, [1, 3, 3]);
-        assert_eq!(creatinine_stage(4.2, 4.0, Some(4.0)), 0, "high, and not risen");
+        assert_eq!(stage(4.2, 4.0, Some(4.0)), 0, "high, and not risen");
     }
 
     #[test]
     fn every_boundary_of_urine_in_table_2() {
-        assert_eq!([0.49, 0.5].map(|rate| urine_stage(rate, None, None)), [1, 0]);
-        assert_eq!([0.49, 0.5].map(|rate| urine_stage(0.4, Some(rate), None)), [2, 1]);
-        assert_eq!([0.29, 0.3].map(|rate| urine_stage(0.4, Some(0.4), Some(rate))), [3, 2]);
-        assert_eq!([0.0, 0.01].map(|rate| urine_stage(0.0, Some(rate), None)), [3, 2]);
+        assert_eq!([0.49, 0.5].map(|rate| urine_stage(rate, None, None).0), [1, 0]);
+        assert_eq!([0.49, 0.5].map(|rate| urine_stage(0.4, Some(rate), None).0), [2, 1]);
+        assert_eq!([0.29, 0.3].map(|rate| urine_stage(0.4, Some(0.4), Some(rate)).0), [3, 2]);
+        assert_eq!([0.0, 0.01].map(|rate| urine_stage(0.0, Some(rate), None).0), [3, 2]);
+    }
+
+    #[test]
+    fn a_stage_cites_the_figure_that_gives_it() {
+        let creatinine = |values: &[(i64, f64)]| {
+            let (at, _) = *values.last().unwrap();
+            let score = of(&with(Column::Creatinine, values), hours(at)).unwrap();
+            score.parts[0].words.clone()
+        };
+        let ratio = "creatinine 2.10 mg/dL, 2.10 times its lowest in 7 days (stage 2)";
+        assert_eq!(creatinine(&[(0, 1.0), (24, 2.1)]), ratio);
+        let rise = "creatinine 1.85 mg/dL, 0.35 above its lowest in 48 h (stage 1)";
+        assert_eq!(creatinine(&[(0, 1.5), (24, 1.85)]), rise);
+        let height = "creatinine 4.10 mg/dL, at least 4.0 and risen (stage 3)";
+        assert_eq!(creatinine(&[(0, 3.5), (24, 4.1)]), height);
+        assert_eq!(creatinine(&[(0, 2.0), (72, 4.1)]), height, "its ratio alone is stage 2");
+        let none = "creatinine 1.20 mg/dL, 1.20 times its lowest in 7 days (stage 0)";
+        assert_eq!(creatinine(&[(0, 1.0), (24, 1.2)]), none);
+
+        let urine = [
+            (urine_stage(0.4, None, None), (1, 0.4, 6)),
+            (urine_stage(0.6, Some(0.45), Some(0.5)), (2, 0.45, 12)),
+            (urine_stage(0.4, Some(0.4), Some(0.2)), (3, 0.2, 24)),
+            (urine_stage(0.0, Some(0.0), Some(0.4)), (3, 0.0, 12)),
+            (urine_stage(0.8, Some(0.7), Some(0.6)), (0, 0.8, 6)),
+        ];
+        urine.into_iter().for_each(|(given, due)| assert_eq!(given, due));
     }
 
     fn with(column: Column, values: &[(i64, f64)]) -> PatientState {
@@ -151,8 +195,8 @@ mod tests {
         assert_eq!(
             words,
             [
-                "creatinine 1.50 mg/dL, 1.5 times its lowest in 7 days (stage 1)",
-                "urine 0.40 mL/kg/h over 6 h (stage 2)"
+                "creatinine 1.50 mg/dL, 1.50 times its lowest in 7 days (stage 1)",
+                "urine 0.40 mL/kg/h over 12 h (stage 2)"
             ]
         );
     }

@@ -38,7 +38,7 @@ struct Spec {
     title: &'static str,
     /// What it looks for.
     task: &'static str,
-    /// Alerts cite its hash: a changed limit is a new version.
+    /// Alerts cite its hash: what changes a total, or whether there is one, is a new version.
     version: &'static str,
     /// Highest total.
     max: u8,

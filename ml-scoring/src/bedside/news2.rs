@@ -21,7 +21,7 @@ pub(super) const SPEC: Spec = Spec {
     name: "news2",
     title: "NEWS2",
     task: "deterioration",
-    version: "NEWS2 2017, SpO2 scale 1, version 1",
+    version: "NEWS2 2017, SpO2 scale 1, version 2",
     max: 20,
     watch: URGENT,
     interruptive: Some(EMERGENCY),
@@ -124,7 +124,7 @@ pub fn temperature_points(temp: f32) -> u8 {
 
 #[cfg(test)]
 mod tests {
-    use super::super::score::tests::{hours, patient};
+    use super::super::score::tests::{hours, observe, patient};
     use super::*;
 
     #[test]
@@ -159,6 +159,9 @@ mod tests {
         assert_eq!(news.parts[0].words, "respiratory rate 26 /min (3 points)");
         values.extend([(Column::Temp, 39.2), (Column::OxygenFlow, 4.0), (Column::Consciousness, 1.0)]);
         assert_eq!(of(&patient(&values), Time(1)).unwrap().total, 9 + 2 + 2 + 3);
+        let mut woken = patient(&values);
+        observe(&mut woken, 1, Column::Gcs, 15.0);
+        assert_eq!(of(&woken, hours(1)).unwrap().total, 9 + 2 + 2);
     }
 
     #[test]

@@ -5,26 +5,31 @@ use clinical::{Column, PatientState, Time};
 use super::Spec;
 use super::score::{Known, Part, Score, consciousness};
 
+/// "At least 2 of the following clinical criteria" (abstract).
+const WATCH: u8 = 2;
+
 pub(super) const SPEC: Spec = Spec {
     name: "qsofa",
     title: "qSOFA",
     task: "poor-outcome",
-    version: "qSOFA 2016, version 1",
+    version: "qSOFA 2016, version 2",
     max: 3,
-    watch: 2,
+    watch: WATCH,
     interruptive: None,
     of,
 };
 
 /// Partial data: respiratory rate and systolic pressure of 24 h; mentation not charted counts as not altered. Without
-/// one of the two: `insufficient data`.
+/// one of the two: `insufficient data`, unless the other and mentation reach the watch list.
 fn of(state: &PatientState, at: Time) -> Option<Score> {
     let known = Known { state, at };
-    let (resp, sbp) = (known.vital(Column::Resp)?, known.vital(Column::Sbp)?);
-    let mut parts =
-        vec![Part::of(Column::Resp, resp, respiration(resp)), Part::of(Column::Sbp, sbp, systolic(sbp))];
-    parts.extend(consciousness(&known, 1));
-    Some(Score::sum(parts))
+    let part = |column, points: fn(f32) -> u8| {
+        known.vital(column).map(|value| Part::of(column, value, points(value)))
+    };
+    let measured = [part(Column::Resp, respiration), part(Column::Sbp, systolic)];
+    let both = measured.iter().all(Option::is_some);
+    let parts = measured.into_iter().flatten().chain(consciousness(&known, 1)).collect();
+    Score::sum_if(both, parts, WATCH)
 }
 
 /// Breaths per minute.
@@ -55,7 +60,7 @@ mod tests {
     }
 
     #[test]
-    fn both_measured_parts_are_needed() {
+    fn both_measured_parts_are_needed_unless_one_and_mentation_reach_the_limit() {
         let values = [(Column::Resp, 24.0), (Column::Sbp, 90.0)];
         let score = of(&patient(&values), Time(1)).unwrap();
         assert_eq!((score.total, score.parts.len()), (2, 2));
@@ -63,5 +68,11 @@ mod tests {
         assert_eq!(of(&patient(&values[..1]), Time(1)), None);
         assert_eq!(of(&patient(&values[1..]), Time(1)), None);
         assert_eq!(of(&patient(&values), hours(25)), None);
+        let drowsy = |measured, value| {
+            let values = [(measured, value), (Column::Gcs, 13.0)];
+            of(&patient(&values), Time(1)).map(|score| score.total)
+        };
+        assert_eq!([21.0, 22.0].map(|resp| drowsy(Column::Resp, resp)), [None, Some(2)]);
+        assert_eq!([101.0, 100.0].map(|sbp| drowsy(Column::Sbp, sbp)), [None, Some(2)]);
     }
 }

@@ -32,6 +32,12 @@ impl Score {
         let total = parts.iter().map(|part| part.points).sum();
         Score { total, level: total, parts }
     }
+
+    /// Parts that add up, where enough are known, or where those known reach `watch`: the missing could only add.
+    pub(super) fn sum_if(enough: bool, parts: Vec<Part>, watch: u8) -> Option<Score> {
+        let score = Score::sum(parts);
+        (enough || score.total >= watch).then_some(score)
+    }
 }
 
 impl Part {
@@ -56,7 +62,7 @@ pub(super) struct Known<'a> {
 
 impl Known<'_> {
     /// NEWS2 charts at least every 12 h (chart 4); this holds twice that.
-    const VITALS_MS: i64 = 24 * Time::HOUR_MS;
+    pub const VITALS_MS: i64 = 24 * Time::HOUR_MS;
     /// Blood is drawn daily; this holds twice that.
     pub const LABS_MS: i64 = 48 * Time::HOUR_MS;
 
@@ -75,12 +81,15 @@ impl Known<'_> {
         (self.at.0.saturating_sub(newest.0.0) <= valid_ms).then_some(newest)
     }
 
-    /// Whether the patient is fully alert, and by what; `None`: not charted.
+    /// Whether the patient is fully alert, and by which of the two was charted last; `None`: not charted.
     pub fn alert(&self) -> Option<(&'static str, f32, bool)> {
-        match (self.vital(Column::Consciousness), self.vital(Column::Gcs)) {
-            (Some(level), _) => Some(("ACVPU", level, level == f32::from(Acvpu::Alert as u8))),
-            (None, Some(gcs)) => Some(("GCS", gcs, gcs >= 15.0)),
-            (None, None) => None,
+        let [acvpu, gcs] =
+            [Column::Consciousness, Column::Gcs].map(|column| self.newest(column, Self::VITALS_MS));
+        match (acvpu, gcs) {
+            (Some((charted, level)), gcs) if gcs.is_none_or(|(later, _)| later <= charted) => {
+                Some(("ACVPU", level, level == f32::from(Acvpu::Alert as u8)))
+            }
+            (_, gcs) => gcs.map(|(_, gcs)| ("GCS", gcs, gcs >= 15.0)),
         }
     }
 }
@@ -116,6 +125,23 @@ pub(super) mod tests {
 
     pub fn hours(hour: i64) -> Time {
         Time(hour * Time::HOUR_MS)
+    }
+
+    #[test]
+    fn consciousness_is_by_what_was_charted_last() {
+        let by = |acvpu: (i64, f64), gcs: (i64, f64)| {
+            let mut state = PatientState::default();
+            observe(&mut state, acvpu.0, Column::Consciousness, acvpu.1);
+            observe(&mut state, gcs.0, Column::Gcs, gcs.1);
+            let known = Known { state: &state, at: hours(24) };
+            known.alert().map(|(name, _, alert)| (name, alert))
+        };
+        let alert = f64::from(Acvpu::Alert as u8);
+        assert_eq!(by((1, alert), (24, 9.0)), Some(("GCS", false)), "an old word does not hide a new score");
+        assert_eq!(by((24, alert), (1, 9.0)), Some(("ACVPU", true)));
+        assert_eq!(by((24, alert), (24, 9.0)), Some(("ACVPU", true)), "NEWS2 names ACVPU");
+        assert_eq!(by((-1, alert), (1, 15.0)), Some(("GCS", true)));
+        assert_eq!(by((-1, alert), (-1, 15.0)), None);
     }
 
     #[test]

@@ -6,16 +6,20 @@ use clinical::{Column, PatientState, Time};
 use super::Spec;
 use super::score::{Known, Part, Score};
 
-/// Partial data: three of the four criteria, vital signs of 24 h and white cells of 48 h. Fewer: `insufficient data`.
+/// Partial data: three of the four criteria, vital signs of 24 h and white cells of 48 h. Fewer: `insufficient data`,
+/// unless those known reach the watch list.
 const CRITERIA_NEEDED: usize = 3;
+
+/// "Two or more" criteria.
+const WATCH: u8 = 2;
 
 pub(super) const SPEC: Spec = Spec {
     name: "sirs",
     title: "SIRS",
     task: "inflammation",
-    version: "SIRS 1992, version 1",
+    version: "SIRS 1992, version 2",
     max: 4,
-    watch: 2,
+    watch: WATCH,
     interruptive: None,
     of,
 };
@@ -35,7 +39,7 @@ fn of(state: &PatientState, at: Time) -> Option<Score> {
         criterion(Column::Wbc, known.lab(Column::Wbc), white_cells),
     ];
     let parts: Vec<Part> = criteria.into_iter().flatten().collect();
-    (parts.len() >= CRITERIA_NEEDED).then(|| Score::sum(parts))
+    Score::sum_if(parts.len() >= CRITERIA_NEEDED, parts, WATCH)
 }
 
 /// °C.
@@ -78,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn breathing_is_one_criterion_and_three_known_are_needed() {
+    fn breathing_is_one_criterion_and_three_known_or_two_met_are_needed() {
         let all = [
             (Column::Temp, 38.6),
             (Column::Hr, 112.0),
@@ -91,7 +95,13 @@ mod tests {
         assert_eq!(score.parts[2].words, "respiratory rate 26 /min (1 point)");
         let by_gas = [(Column::Temp, 37.0), (Column::Hr, 80.0), (Column::Resp, 16.0), (Column::PaCo2, 31.0)];
         assert_eq!(of(&patient(&by_gas), Time(1)).map(|score| score.total), Some(1));
-        assert_eq!(of(&patient(&all[..2]), Time(1)), None);
+        assert_eq!(
+            of(&patient(&all[..2]), Time(1)).map(|score| score.total),
+            Some(2),
+            "the rest could only add"
+        );
+        assert_eq!(of(&patient(&all[..1]), Time(1)), None);
+        assert_eq!(of(&patient(&by_gas[1..]), Time(1)), None, "two known, of which one is met");
         assert_eq!(of(&patient(&all), hours(25)), None, "the white cells alone are still known");
     }
 }

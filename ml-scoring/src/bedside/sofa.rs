@@ -1,20 +1,22 @@
 //! SOFA (Vincent et al., Intensive Care Med 1996;22:707-710, table 3): the organ systems that are known, 0 to 24, by
 //! the table's column of mg/dL.
 //!
-//! Respiration is by PaO2/FiO2, else by SpO2/FiO2 (Rice et al., Chest 2007;132:410-417: 235 is 200, 315 is 300, and by
-//! their regression S/F = 64 + 0.84 P/F about 150 is 100, and 400 is 400), which says nothing above a saturation of
-//! 97 %. Whether a patient is ventilated, or given vasopressors, is not known here: the table asks for the former from
-//! 3 points on, and gives 2 to 4 for the latter.
+//! Respiration is by PaO2/FiO2 or, if newer, by SpO2/FiO2 (Rice et al., Chest 2007;132:410-417: 235 is 200, 315 is 300,
+//! and by their regression S/F = 64 + 0.84 P/F about 150 is 100, and 400 is 400), which says nothing above a saturation
+//! of 97 %. Whether a patient is ventilated, or given vasopressors, is not known here: the table asks for the former
+//! from 3 points on, and gives 2 to 4 for the latter.
 
 use clinical::{Column, PatientState, Time};
 
 use super::score::{Known, Part, Score};
 use super::{Spec, urine};
 
-/// Partial data: half of the six systems. Fewer: `insufficient data`.
+/// Partial data: half of the six systems. Fewer: `insufficient data`, unless those known reach the watch list.
 const SYSTEMS_NEEDED: usize = 3;
 /// Above it SpO2 no longer follows PaO2 (Rice et al.).
 const SATURATION_MAX: f32 = 97.0;
+/// Oxygen is turned up and down within a shift: what was given long before says nothing of the blood that was measured.
+const FIO2_MS: i64 = 4 * Time::HOUR_MS;
 
 /// Sepsis-3 (Singer et al., JAMA 2016;315:801-810, box 3): an acute change of 2 points, from 0 where nothing is known
 /// of the time before.
@@ -24,7 +26,7 @@ pub(super) const SPEC: Spec = Spec {
     name: "sofa",
     title: "SOFA",
     task: "organ-failure",
-    version: "SOFA 1996, SpO2 in place of PaO2 by Rice 2007, version 1",
+    version: "SOFA 1996, PaO2 or SpO2 by Rice 2007, the newer, on the FiO2 of 4 h before it, version 2",
     max: 24,
     watch: WATCH,
     interruptive: None,
@@ -45,23 +47,39 @@ fn of(state: &PatientState, at: Time) -> Option<Score> {
         kidneys(&known),
     ];
     let parts: Vec<Part> = systems.into_iter().flatten().collect();
-    (parts.len() >= SYSTEMS_NEEDED).then(|| Score::sum(parts))
+    Score::sum_if(parts.len() >= SYSTEMS_NEEDED, parts, WATCH)
 }
 
+/// By whichever was measured last, the gas where both were.
 fn lungs(known: &Known<'_>) -> Option<Part> {
-    let fio2 = known.vital(Column::FiO2)?;
-    if let Some(pa_o2) = known.vital(Column::PaO2) {
-        let ratio = pa_o2 / fio2;
-        return Some(Part::new(
-            "PaO2/FiO2",
-            ratio,
-            respiration(ratio),
-            &format!("PaO2/FiO2 {ratio:.0} mmHg"),
-        ));
+    let gas = on_oxygen(known, Column::PaO2);
+    let saturation = on_oxygen(known, Column::O2Sat).filter(|on| on.value <= SATURATION_MAX);
+    match (gas, saturation) {
+        (Some(gas), saturation) if saturation.is_none_or(|on| on.at <= gas.at) => {
+            let ratio = gas.value / gas.fio2;
+            let words = format!("PaO2/FiO2 {ratio:.0} mmHg");
+            Some(Part::new("PaO2/FiO2", ratio, respiration(ratio), &words))
+        }
+        (_, saturation) => saturation.map(|on| {
+            let ratio = on.value / on.fio2;
+            let words = format!("SpO2/FiO2 {ratio:.0}");
+            Part::new("SpO2/FiO2", ratio, respiration_by_saturation(ratio), &words)
+        }),
     }
-    let spo2 = known.vital(Column::O2Sat).filter(|spo2| *spo2 <= SATURATION_MAX)?;
-    let ratio = spo2 / fio2;
-    Some(Part::new("SpO2/FiO2", ratio, respiration_by_saturation(ratio), &format!("SpO2/FiO2 {ratio:.0}")))
+}
+
+/// A measurement and the oxygen on which it was made.
+#[derive(Clone, Copy)]
+struct OnOxygen {
+    at: Time,
+    value: f32,
+    fio2: f32,
+}
+
+fn on_oxygen(known: &Known<'_>, column: Column) -> Option<OnOxygen> {
+    let (at, value) = known.newest(column, Known::VITALS_MS)?;
+    let (_, fio2) = Known { at, ..*known }.newest(Column::FiO2, FIO2_MS)?;
+    Some(OnOxygen { at, value, fio2 })
 }
 
 /// By creatinine or the urine of a day, whichever is worse.
@@ -188,8 +206,18 @@ mod tests {
         let score = of(&patient(&BLOOD), hours(48)).unwrap();
         assert_eq!((score.total, score.parts.len()), (5, 3));
         assert_eq!(score.parts[0].words, "platelets 90 10³/µL (2 points)");
-        assert_eq!(of(&patient(&BLOOD[..2]), hours(1)), None);
         assert_eq!(of(&patient(&BLOOD), hours(49)), None);
+        let few = |platelets| {
+            let values = [(Column::Platelets, platelets), (Column::Map, 80.0)];
+            of(&patient(&values), hours(1)).map(|score| score.total)
+        };
+        assert_eq!([100.0, 99.0].map(few), [None, Some(2)], "what reaches the limit needs no more");
+    }
+
+    #[test]
+    fn the_glasgow_coma_score_is_said_without_a_unit() {
+        let score = of(&patient(&[(Column::Gcs, 11.0)]), hours(1)).unwrap();
+        assert_eq!(score.parts[0].words, "Glasgow coma score 11 (2 points)");
     }
 
     #[test]
@@ -204,6 +232,30 @@ mod tests {
         assert_eq!(with(&[oxygen, (Column::O2Sat, 97.0)]), ("SpO2/FiO2", 3));
         assert_eq!(with(&[oxygen, (Column::O2Sat, 98.0)]), ("Platelets", 2));
         assert_eq!(with(&[gas, (Column::O2Sat, 90.0)]), ("Platelets", 2), "without FiO2 there is no ratio");
+    }
+
+    #[test]
+    fn respiration_is_by_the_newest_on_the_oxygen_given_then() {
+        let lungs = |values: &[(i64, Column, f64)], at| {
+            let mut state = PatientState::default();
+            values.iter().for_each(|(hour, column, value)| observe(&mut state, *hour, *column, *value));
+            lungs(&Known { state: &state, at: hours(at) }).map(|part| part.words)
+        };
+        let gas = [(0, Column::FiO2, 0.5), (1, Column::PaO2, 100.0)];
+        let words = |words: &str| Some(words.to_owned());
+        let by_gas = words("PaO2/FiO2 200 mmHg (2 points)");
+        assert_eq!(lungs(&gas, 25), by_gas);
+        assert_eq!(lungs(&gas, 26), None);
+        assert_eq!(lungs(&[&gas[..], &[(2, Column::FiO2, 1.0)]].concat(), 3), by_gas, "oxygen given later");
+        let late = |hour| [(0, Column::FiO2, 0.5), (hour, Column::PaO2, 100.0)];
+        assert_eq!([4, 5].map(|hour| lungs(&late(hour), hour).is_some()), [true, false]);
+
+        let with = |more: &[(i64, Column, f64)]| lungs(&[&gas[..], more].concat(), 24);
+        let now = [(23, Column::FiO2, 0.25), (24, Column::O2Sat, 90.0)];
+        assert_eq!(with(&now), words("SpO2/FiO2 360 (1 point)"), "the gas is a day old");
+        assert_eq!(with(&now[1..]), by_gas, "a saturation on oxygen that nobody knows");
+        assert_eq!(with(&[now[0], (24, Column::O2Sat, 98.0)]), by_gas, "a saturation that does not tell");
+        assert_eq!(with(&[(1, Column::O2Sat, 90.0)]), by_gas, "both at once");
     }
 
     #[test]

@@ -16,7 +16,8 @@ pub enum Rule {
     IculosAtLeast(f64),
     /// Heart rate measured in this very hour.
     HrNowAtLeast(f64),
-    /// A bedside score's total, as the scorer of that name judges the stream; `insufficient data` raises no alarm.
+    /// A bedside score's total of what the stream would know. The stream also alerts at NEWS2's single parameter in the
+    /// red, whatever the total. `insufficient data` raises no alarm.
     TotalAtLeast(Bedside, f64),
 }
 
@@ -70,6 +71,10 @@ impl Predictor for Rule {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use clinical::{Column, ObservationStatus, PatientState};
+
+    use crate::dataset::{Patient, Row};
+    use crate::{Features, Scorer};
 
     #[test]
     fn rules_are_read_as_written_or_refused() {
@@ -81,5 +86,24 @@ mod tests {
         assert!(Bedside::ALL.iter().all(|score| named.contains(score.title())), "{named}");
         assert_eq!("HR>110".parse::<Rule>(), Err(RuleError));
         assert_eq!("Lactate>=x".parse::<Rule>(), Err(RuleError));
+    }
+
+    #[test]
+    fn a_bedside_total_is_the_total_where_the_stream_alerts_at_one_parameter_in_the_red() {
+        let row = Row { values: Row::EMPTY, iculos: 1, label: false };
+        let at = Patient::time_of(&row);
+        let alarms = |pulse| {
+            let mut state = PatientState::default();
+            let calm = [(Column::Resp, 14.0), (Column::Sbp, 120.0), (Column::O2Sat, 97.0)];
+            for (column, value) in calm.into_iter().chain([(Column::Hr, pulse)]) {
+                state.observe(column, at, "", ObservationStatus::Final, value);
+            }
+            let features = Features::from_state(&state, at);
+            let hour = Hour { row: &row, state: &state, features: &features };
+            let of = |total: f64| Rule::TotalAtLeast(Bedside::News2, total).predict(&hour).alarm;
+            (of(3.0), of(5.0), Scorer::news2().predict(&hour).alarm)
+        };
+        assert_eq!(alarms(120.0), (false, false, false), "2 points");
+        assert_eq!(alarms(135.0), (true, false, true), "3 points");
     }
 }

@@ -176,7 +176,7 @@ fn name_of(other: Other) -> &'static str {
 
 fn unit(column: Column) -> String {
     match column {
-        Column::FiO2 | Column::Ph => String::new(),
+        Column::FiO2 | Column::Ph | Column::Gcs => String::new(),
         Column::Temp => " °C".into(),
         Column::Map | Column::Sbp | Column::Dbp | Column::EtCo2 | Column::PaCo2 | Column::PaO2 => {
             " mmHg".into()
@@ -195,7 +195,8 @@ fn decimals(column: Column) -> usize {
         | Column::Dbp
         | Column::Resp
         | Column::O2Sat
-        | Column::SaO2 => 0,
+        | Column::SaO2
+        | Column::Gcs => 0,
         Column::Ast | Column::AlkalinePhos | Column::Fibrinogen | Column::Platelets | Column::Glucose => 0,
         _ => 1,
     }
