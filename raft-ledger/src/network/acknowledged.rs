@@ -35,6 +35,10 @@ pub(crate) struct Opened {
 pub(crate) struct Mark {
     /// That has acknowledged it.
     process: u64,
+    /// Or one of these: all that were let in by then. The hello of one that has ended may come last, and whoever is told
+    /// of the mark cannot know that; an old image that is put back begins a process of its own.
+    #[serde(default)]
+    also: [u64; PROCESSES_MAX],
     /// Of the leader to whom it did: it has voted in that term, or heard of it.
     term: u64,
     last: Option<LogId>,
@@ -82,9 +86,12 @@ impl Acknowledged {
         let before = known.marks.get(store).copied().unwrap_or_default();
         let mut mark = before;
         if (mark.term, mark.last) < (term, Some(last)) {
-            let process = known.admitted.get(store).and_then(VecDeque::back).copied();
-            let process = process.unwrap_or(before.process);
-            mark = Mark { process, term, last: Some(last), ..before };
+            let (mut process, mut also) = (before.process, before.also);
+            if let Some(admitted) = known.admitted.get(store).filter(|admitted| !admitted.is_empty()) {
+                process = admitted.back().copied().unwrap_or(process);
+                also = std::array::from_fn(|n| admitted.get(n).copied().unwrap_or(process));
+            }
+            mark = Mark { process, also, term, last: Some(last), ..before };
         }
         mark.committed = mark.committed.max(committed.min(Some(last)));
         if mark == before {
@@ -143,7 +150,9 @@ impl Acknowledged {
         let mut known = self.lock();
         let mark = known.marks.get(store).copied().unwrap_or_default();
         let admitted = known.admitted.entry(*store).or_default();
-        let goes_on = mark.process == opened.process || admitted.contains(&opened.process);
+        let goes_on = mark.process == opened.process
+            || mark.also.contains(&opened.process)
+            || admitted.contains(&opened.process);
         let has_lost = opened.term < mark.term
             || (opened.term == mark.term && opened.last < mark.last)
             || opened.last < mark.committed;
@@ -230,22 +239,32 @@ mod tests {
         other.heard(&known.all(), 4, Some(log_id(4, 20))).unwrap();
         other.admit(&STORE, &next).unwrap();
         assert!(other.admit(&STORE, &opened(13, 3, Some((3, 9)))).is_err());
+        // The hello of a process that had ended came last, and the running one went on: others are told of both.
+        for process in [20, 21] {
+            known.admit(&STORE, &opened(process, 3, Some((3, 9)))).unwrap();
+        }
+        known.note(&STORE, 5, log_id(5, 30), None).unwrap();
+        let third = Acknowledged::open(&Arc::new(SiteDb::open(&dir.path().join("third")).unwrap())).unwrap();
+        third.heard(&known.all(), 5, Some(log_id(5, 30))).unwrap();
+        third.admit(&STORE, &opened(20, 3, Some((3, 9)))).unwrap();
+        assert!(third.admit(&STORE, &opened(22, 3, Some((3, 9)))).is_err());
         drop(known);
         let known = Acknowledged::open(&site_db).unwrap();
         let why = known.admit(&STORE, &opened(6, 3, Some((2, 8)))).unwrap_err();
-        assert!(why.contains("entry 8 of term 2") && why.contains("entry 9 of term 3"), "{why}");
+        assert!(why.contains("entry 8 of term 2") && why.contains("entry 30 of term 5"), "{why}");
         known.retain(|store| *store != STORE).unwrap();
         known.admit(&STORE, &opened(6, 3, Some((2, 8)))).unwrap();
         drop(known);
         Acknowledged::open(&site_db).unwrap().admit(&STORE, &opened(6, 0, None)).unwrap();
     }
+
     #[test]
     fn a_leader_that_lies_shuts_nobody_out_that_holds_what_is_applied_here() {
         let dir = tempfile::tempdir().unwrap();
         let known = Acknowledged::open(&Arc::new(SiteDb::open(&dir.path().join("sitedb")).unwrap())).unwrap();
         let lie = |term, index| {
             let last = Some(log_id(term, index));
-            Mark { process: 9, term, last, committed: last }
+            Mark { process: 9, term, last, committed: last, ..Mark::default() }
         };
         known.heard(&[(STORE, lie(4, 9))], 3, Some(log_id(3, 9))).unwrap();
         assert!(known.all().is_empty(), "of a term that this site has not heard of");
