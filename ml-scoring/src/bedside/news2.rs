@@ -32,7 +32,7 @@ fn of(state: &PatientState, at: Time) -> Option<Score> {
     let known = Known { state, at };
     let mut parts = Vec::with_capacity(7);
     for (column, points) in MEASURED {
-        parts.extend(known.vital(*column).map(|value| Part::of(*column, value, points(value))));
+        parts.extend(known.vital_part(*column, *points));
     }
     if parts.len() < MEASURED_NEEDED {
         return None;

@@ -3,7 +3,7 @@
 use clinical::{Column, PatientState, Time};
 
 use super::Spec;
-use super::score::{Known, Part, Score, consciousness};
+use super::score::{Known, Score, consciousness};
 
 /// "At least 2 of the following clinical criteria" (abstract).
 const WATCH: u8 = 2;
@@ -23,10 +23,7 @@ pub(super) const SPEC: Spec = Spec {
 /// one of the two: `insufficient data`, unless the other and mentation reach the watch list.
 fn of(state: &PatientState, at: Time) -> Option<Score> {
     let known = Known { state, at };
-    let part = |column, points: fn(f32) -> u8| {
-        known.vital(column).map(|value| Part::of(column, value, points(value)))
-    };
-    let measured = [part(Column::Resp, respiration), part(Column::Sbp, systolic)];
+    let measured = [known.vital_part(Column::Resp, respiration), known.vital_part(Column::Sbp, systolic)];
     let both = measured.iter().all(Option::is_some);
     let parts = measured.into_iter().flatten().chain(consciousness(&known, 1)).collect();
     Score::sum_if(both, parts, WATCH)

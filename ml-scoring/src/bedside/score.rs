@@ -76,6 +76,16 @@ impl Known<'_> {
         self.newest(column, Self::LABS_MS).map(|(_, value)| value)
     }
 
+    /// The part of a vital sign or blood gas in a total.
+    pub fn vital_part(&self, column: Column, points: fn(f32) -> u8) -> Option<Part> {
+        self.vital(column).map(|value| Part::of(column, value, points(value)))
+    }
+
+    /// The part of what a laboratory measures.
+    pub fn lab_part(&self, column: Column, points: fn(f32) -> u8) -> Option<Part> {
+        self.lab(column).map(|value| Part::of(column, value, points(value)))
+    }
+
     pub fn newest(&self, column: Column, valid_ms: i64) -> Option<(Time, f32)> {
         let newest = self.state.last(column, self.at)?;
         (self.at.0.saturating_sub(newest.0.0) <= valid_ms).then_some(newest)

@@ -26,17 +26,14 @@ pub(super) const SPEC: Spec = Spec {
 
 fn of(state: &PatientState, at: Time) -> Option<Score> {
     let known = Known { state, at };
-    let criterion = |column, value: Option<f32>, points: fn(f32) -> u8| {
-        value.map(|value| Part::of(column, value, points(value)))
-    };
-    let vital = |column, points| criterion(column, known.vital(column), points);
     // One criterion, by whichever meets it.
-    let breathing = [vital(Column::PaCo2, carbon_dioxide), vital(Column::Resp, breaths)];
+    let breathing =
+        [known.vital_part(Column::PaCo2, carbon_dioxide), known.vital_part(Column::Resp, breaths)];
     let criteria = [
-        vital(Column::Temp, temperature),
-        vital(Column::Hr, pulse),
+        known.vital_part(Column::Temp, temperature),
+        known.vital_part(Column::Hr, pulse),
         breathing.into_iter().flatten().max_by_key(|part| part.points),
-        criterion(Column::Wbc, known.lab(Column::Wbc), white_cells),
+        known.lab_part(Column::Wbc, white_cells),
     ];
     let parts: Vec<Part> = criteria.into_iter().flatten().collect();
     Score::sum_if(parts.len() >= CRITERIA_NEEDED, parts, WATCH)

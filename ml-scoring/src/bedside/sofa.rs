@@ -35,15 +35,12 @@ pub(super) const SPEC: Spec = Spec {
 
 fn of(state: &PatientState, at: Time) -> Option<Score> {
     let known = Known { state, at };
-    let part = |column, value: Option<f32>, points: fn(f32) -> u8| {
-        value.map(|value| Part::of(column, value, points(value)))
-    };
     let systems = [
         lungs(&known),
-        part(Column::Platelets, known.lab(Column::Platelets), coagulation),
-        part(Column::BilirubinTotal, known.lab(Column::BilirubinTotal), liver),
-        part(Column::Map, known.vital(Column::Map), circulation),
-        part(Column::Gcs, known.vital(Column::Gcs), brain),
+        known.lab_part(Column::Platelets, coagulation),
+        known.lab_part(Column::BilirubinTotal, liver),
+        known.vital_part(Column::Map, circulation),
+        known.vital_part(Column::Gcs, brain),
         kidneys(&known),
     ];
     let parts: Vec<Part> = systems.into_iter().flatten().collect();
@@ -84,8 +81,7 @@ fn on_oxygen(known: &Known<'_>, column: Column) -> Option<OnOxygen> {
 
 /// By creatinine or the urine of a day, whichever is worse.
 fn kidneys(known: &Known<'_>) -> Option<Part> {
-    let creatinine = known.lab(Column::Creatinine);
-    let creatinine = creatinine.map(|value| Part::of(Column::Creatinine, value, renal(value)));
+    let creatinine = known.lab_part(Column::Creatinine, renal);
     let urine = urine::charted(known, 24).map(|output| {
         let ml_a_day = output.ml * 24.0 / output.hours;
         Part::new("Urine", ml_a_day, renal_by_urine(ml_a_day), &format!("urine {ml_a_day:.0} mL a day"))

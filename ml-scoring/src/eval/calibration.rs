@@ -1,6 +1,6 @@
 //! How far probabilities are from frequencies.
 
-/// Bins of [`ece`].
+/// Bins of [`Sums::ece`].
 const BINS: usize = 10;
 
 /// Sums over rows, from which both figures follow: those of patients add up to those of a sample of them.
@@ -27,34 +27,34 @@ impl Sums {
         self.gaps.iter_mut().zip(other.gaps).for_each(|(gap, other)| *gap += times * other);
     }
 
+    /// Mean squared distance of probability and label; `None` without rows.
     pub fn brier(&self) -> Option<f64> {
         (self.rows > 0.0).then(|| self.squares / self.rows)
     }
 
+    /// Expected calibration error: |mean probability − frequency| over ten bins of equal width, weighted by rows.
     pub fn ece(&self) -> Option<f64> {
         (self.rows > 0.0).then(|| self.gaps.iter().map(|gap| gap.abs()).sum::<f64>() / self.rows)
     }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
 
     fn of(p: &[f64], labels: &[bool]) -> Sums {
         let mut sums = Sums::default();
         p.iter().zip(labels).for_each(|(p, label)| sums.add_row(*p, *label));
         sums
     }
-}
 
-/// Mean squared distance of probability and label; `None` without rows.
-pub fn brier(p: &[f64], labels: &[bool]) -> Option<f64> {
-    Sums::of(p, labels).brier()
-}
+    fn brier(p: &[f64], labels: &[bool]) -> Option<f64> {
+        of(p, labels).brier()
+    }
 
-/// Expected calibration error: |mean probability − frequency| over ten bins of equal width, weighted by rows.
-pub fn ece(p: &[f64], labels: &[bool]) -> Option<f64> {
-    Sums::of(p, labels).ece()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
+    fn ece(p: &[f64], labels: &[bool]) -> Option<f64> {
+        of(p, labels).ece()
+    }
 
     #[test]
     fn perfect_and_certain_mistakes() {

@@ -80,17 +80,15 @@ impl<'a> Judged<'a> {
 
     /// Utility, AUROC, AUPRC. `times`: how often each person counts; `None` = once.
     pub fn ranking(&self, times: Option<&[f64]>) -> [Option<f64>; RANKING.len()] {
-        let areas = self.ranking.areas(
-            |row| self.labels[row],
-            |row| times.map_or(1.0, |times| times[self.person_of[row] as usize]),
-        );
+        let areas =
+            self.ranking.areas(|row| self.labels[row], |row| counted(times, self.person_of[row] as usize));
         [self.utility(times), areas.map(|areas| areas.0), areas.map(|areas| areas.1)]
     }
 
     fn utility(&self, times: Option<&[f64]>) -> Option<f64> {
         let mut sum = Utility::default();
         for (i, utility) in self.utilities.iter().enumerate() {
-            sum.add(utility, times.map_or(1.0, |times| times[i]));
+            sum.add(utility, counted(times, i));
         }
         sum.normalised()
     }

@@ -13,7 +13,6 @@ mod rule;
 mod utility;
 
 pub use alerts::{Alerting, alerting};
-pub use calibration::{brier, ece};
 pub use cohort::{Cohort, Hour, Person, Prediction, Predictor, judge};
 pub use csv::write_csv;
 pub use ranking::{auprc, auroc};
