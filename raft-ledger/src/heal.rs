@@ -126,12 +126,13 @@ impl Demands {
     /// knows to be cosigned. Blocks.
     fn check(&self, path: &Path) -> Result<(), LedgerError> {
         let applied = check_whole(path, Payloads::InDatabase, &mut |_| ())?;
-        check_admissions(&Generation::open_read_only(path)?, &self.ring)?;
+        let db = Generation::open_read_only(path)?;
+        check_admissions(&db, &self.ring)?;
         self.reach(applied.last.as_ref())?;
         let Some(known) = self.cosigned.as_ref().filter(|known| known.size <= applied.size) else {
             return Ok(());
         };
-        if root_at(&Generation::open_read_only(path)?, known.size)? != known.root {
+        if root_at(&db, known.size)? != known.root {
             return Err(LedgerError::Damaged(format!(
                 "its root at size {} is not the one that a majority has cosigned",
                 known.size

@@ -16,12 +16,9 @@ use crate::http::{Access, Identity};
 #[get("/ledger")]
 pub async fn ledger(site: SiteData, who: Identity) -> Result<web::Json<LedgerNow>, ApiError> {
     who.must_see_operations()?;
-    let read = {
-        let site = site.clone();
-        web::block(move || site.leases()).await
-    };
-    let leases = read.map_err(ApiError::internal)?.map_err(ApiError::internal)?;
-    Ok(web::Json(LedgerNow { status: site.ledger(), leases }))
+    let now =
+        web::block(move || Ok::<_, LedgerError>(LedgerNow { leases: site.leases()?, status: site.ledger() }));
+    Ok(web::Json(now.await.map_err(ApiError::internal)?.map_err(ApiError::internal)?))
 }
 
 #[derive(Serialize)]

@@ -34,25 +34,15 @@ impl Applier {
         else {
             return refuse(Refusal::Unreadable);
         };
-        let known = listed(&self.db, JOINED)?;
+        let known: Vec<SitePublic> = listed(&self.db, JOINED)?.iter().filter_map(SitePublic::of).collect();
         if self.key_of(&new.site).is_some() {
-            let has_joined = known.iter().find(|other| other.site == new.site).and_then(SitePublic::of);
-            return match has_joined == Some(public) {
+            return match known.contains(&public) {
                 true => Ok(Effect::Nothing),
                 false => refuse(Refusal::NameTaken),
             };
         }
         // Else what one site signs could be shown as the word of two: most of what is signed names no signer.
-        let known = known.iter().filter_map(SitePublic::of);
-        if self
-            .ring
-            .genesis()
-            .sites
-            .iter()
-            .cloned()
-            .chain(known)
-            .any(|other| public.shares_a_key_with(&other))
-        {
+        if self.ring.genesis().sites.iter().chain(&known).any(|other| public.shares_a_key_with(other)) {
             return refuse(Refusal::KeyTaken);
         }
         tracing::info!(site = %new.site, "the ledger brings the keys of a site that the authority has admitted");

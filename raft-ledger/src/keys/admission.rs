@@ -56,9 +56,9 @@ pub fn admit(request: &Path, authority: &Path, out: Option<&Path>) -> Result<Adm
         return Err(bad(request, what));
     }
     let new = new.sign(&key);
-    let folder = |path: &Path| path.parent().filter(|dir| !dir.as_os_str().is_empty()).map(Path::to_path_buf);
     let file = out.map_or_else(|| request.with_file_name(ADMISSION), Path::to_path_buf);
-    let dir = folder(&file).unwrap_or_else(|| PathBuf::from("."));
+    let dir = file.parent().filter(|dir| !dir.as_os_str().is_empty());
+    let dir = dir.map_or_else(|| PathBuf::from("."), Path::to_path_buf);
     let name = file.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     let content = format!("# admits site {} to {consortium}\n{}", new.site, line(&new));
     KeyDir(dir.clone()).write(&name, content.as_bytes(), false)?;

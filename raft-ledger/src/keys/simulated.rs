@@ -5,7 +5,7 @@ use std::sync::Arc;
 use ed25519_dalek::SigningKey;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
-use super::public::{Consortium, SitePublic, batch_vkey};
+use super::public::{Consortium, SitePublic};
 use super::{IndexKey, KeyRing, Secret, SiteKeys};
 use crate::checkpoint::{COSIGNATURE, ED25519, NoteKey};
 use crate::record::SiteName;
@@ -21,7 +21,7 @@ pub(crate) fn simulated(count: usize) -> Result<Vec<SiteKeys>, LedgerError> {
         .filter_map(|n| SiteName::new(&format!("site-{n}")))
         .map(|site| one(site, index, &none))
         .collect();
-    let public = sites.iter().map(public).collect();
+    let public = sites.iter().map(SiteKeys::public).collect();
     let consortium = consortium(ORIGIN, public);
     for site in &mut sites {
         site.ring = KeyRing::new(consortium.clone())?;
@@ -54,15 +54,5 @@ fn one(site: SiteName, index: [u8; 32], ring: &Arc<KeyRing>) -> SiteKeys {
         tls_key: PrivateKeyDer::Pkcs8(Vec::new().into()),
         ring: ring.clone(),
         site,
-    }
-}
-
-fn public(keys: &SiteKeys) -> SitePublic {
-    SitePublic {
-        name: keys.site.to_string(),
-        host: String::new(),
-        batch_key: batch_vkey(keys.cosigner.name(), &keys.batch.verifying_key()),
-        log_key: keys.log.verifier().vkey(),
-        cosigner_key: keys.cosigner.verifier().vkey(),
     }
 }
