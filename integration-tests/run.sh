@@ -32,8 +32,8 @@ cd "$here/.." || exit 1
 passed=0 failed=0 skipped=0 started_brokers=() running=
 state=${MEDULLA_BROKER_STATE:-$here/.state}
 mkdir -p "$state"
-log=$state/test.log
-: >"$log"
+log=$state/test.log reasons=$state/failed.log
+: >"$log" >"$reasons"
 
 elapsed() { printf '%d:%02d' $((SECONDS / 60)) $((SECONDS % 60)); }
 step() { say "[$(elapsed)] $*"; }
@@ -99,6 +99,11 @@ run_tests() {
     counts=$(awk '/^test result:/ { p += $4; f += $6; i += $8 } END { print p + 0, f + 0, i + 0 }' "$part.all")
     read -r p f i <<<"$counts"
     s=$(wc -l <"$part.skips")
+    # What a failed test said; the rest of its output is in the log.
+    awk '/^(failures|successes):$/ { wanted = /^failures/; next }
+         /^---- .* stdout ----$/ { if (wanted) print "FAILED  " $2 ":"; lines = 0; next }
+         /^test result:/ { wanted = 0 }
+         wanted && /[^ ]/ && lines++ < 40 { print "error:  " $0 }' "$part.all" >>"$reasons"
     # A test binary that does not compile, dies or never ends has no result line.
     if [ $status -ne 0 ] && [ "$f" -eq 0 ]; then
         f=1
@@ -153,5 +158,6 @@ else
 fi
 
 step "done; everything that was printed: $log"
+cat "$reasons"
 echo "$passed passed, $failed failed, $skipped skipped"
 [ $failed -eq 0 ]

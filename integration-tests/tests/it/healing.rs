@@ -74,7 +74,7 @@ async fn a_site_that_heals_is_not_ready_and_says_why() -> anyhow::Result<()> {
     c.kill_9()?;
     damage(c)?;
     c.start()?;
-    let healing = eventually("a site that heals", Duration::from_secs(30), async || {
+    let healing = eventually("a site that heals", Duration::from_secs(60), async || {
         let status = c.ledger_status().ok()?;
         (status["role"] == "healing" && status["damage"].is_string()).then_some(())
     });
@@ -95,7 +95,9 @@ async fn a_site_that_heals_ends_when_it_is_told_to() -> anyhow::Result<()> {
     ensure!(Command::new("mkfifo").arg(&mark).status()?.success(), "no pipe");
     site.start()?;
     let opened = || OpenOptions::new().write(true).custom_flags(O_NONBLOCK).open(&mark);
-    let pipe = eventually("a site that reads", Duration::from_secs(30), async || opened().ok()).await?;
+    let pipe = eventually("a site that reads", Duration::from_secs(60), async || opened().ok()).await;
+    let log = site.process().tail();
+    let pipe = pipe.context(log)?;
     site.stop()?;
     drop(pipe);
     std::fs::remove_file(&mark)?;

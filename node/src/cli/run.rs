@@ -60,7 +60,8 @@ fn start_again() -> anyhow::Error {
 }
 
 /// Ends a site that takes no part yet, at once, when it is told to. What heals its ledger may read disks for minutes and
-/// cannot be interrupted; it begins anew with the next start, as after a power cut.
+/// cannot be interrupted; it begins anew with the next start, as after a power cut. Without RocksDB's destructors, too:
+/// they would run, or wait, beside threads that still use what they destroy.
 async fn end_unstarted([mut terminate, mut interrupt]: [Signal; 2], socket: PathBuf) {
     tokio::select! {
         _ = terminate.recv() => {}
@@ -68,7 +69,7 @@ async fn end_unstarted([mut terminate, mut interrupt]: [Signal; 2], socket: Path
     }
     tracing::info!("stopped before the site ran");
     let _ = std::fs::remove_file(socket);
-    std::process::exit(0)
+    signal_hook::low_level::exit(0)
 }
 
 async fn run(config: &Config) -> anyhow::Result<End> {
