@@ -7,13 +7,13 @@ use anyhow::{Context, ensure};
 use integration_tests::{Site, SiteOptions, eventually, medulla, run};
 use serde_json::Value;
 
-fn explain(site: &Site, id: &str, more: &[&str]) -> anyhow::Result<Output> {
+pub fn explain(site: &Site, id: &str, more: &[&str]) -> anyhow::Result<Output> {
     let config = site.config();
     let config = config.to_str().context("test folders have plain names")?;
     run(&[&["alert", "explain", id, "--config", config], more].concat())
 }
 
-fn explained(site: &Site, id: &str) -> anyhow::Result<(Option<i32>, Value)> {
+pub fn explained(site: &Site, id: &str) -> anyhow::Result<(Option<i32>, Value)> {
     let Output { status, stdout, stderr } = explain(site, id, &["--json"])?;
     let said = String::from_utf8_lossy(&stderr).into_owned();
     Ok((status.code(), serde_json::from_slice(&stdout).context(said)?))
