@@ -18,6 +18,7 @@ mod kafka_flow;
 mod keys;
 mod members;
 mod model_cli;
+mod model_replay;
 mod outbox;
 mod proofs;
 mod reads;
