@@ -170,12 +170,57 @@ pub struct Tick {
     pub at: Time,
 }
 
-/// A model that this site scores with, with its card.
-#[derive(Clone, Serialize, Deserialize)]
+/// One step of a model at a site. Entries of a release that knew no steps say that the site scores with it.
+#[derive(Clone, Default, Serialize, Deserialize)]
 pub struct ModelRegistered {
     pub name: String,
+    /// SHA-256, lowercase hex.
     pub hash: String,
+    /// JSON; empty where it stands in the entry that the step goes back to.
     pub card: String,
+    #[serde(default)]
+    pub step: ModelStep,
+    #[serde(default)]
+    pub task: String,
+    /// Risk from which a patient is on the watch list.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub threshold: Option<f64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub interruptive_threshold: Option<f64>,
+    /// Who decided, from the sign-in; empty where the site notes what its configuration says.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub by: String,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub why: String,
+}
+
+/// A stable format: each is said by a tag, too, for sites that cannot open the entry.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ModelStep {
+    /// The site's configuration names it.
+    #[default]
+    Loaded,
+    /// The site's configuration no longer names it.
+    Unloaded,
+    /// A person has registered it, after a retirement once more.
+    Registered,
+    /// A person has retired it: it scores at no site.
+    Retired,
+}
+
+impl ModelStep {
+    pub const ALL: [ModelStep; 4] =
+        [ModelStep::Loaded, ModelStep::Unloaded, ModelStep::Registered, ModelStep::Retired];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            ModelStep::Loaded => "loaded",
+            ModelStep::Unloaded => "unloaded",
+            ModelStep::Registered => "registered",
+            ModelStep::Retired => "retired",
+        }
+    }
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -257,6 +302,19 @@ mod tests {
         for cut in 0..payload.len() {
             assert!(decode::<Tick>(&payload.slice(..cut)).is_err(), "cut at {cut}");
         }
+    }
+
+    #[test]
+    fn a_model_of_a_release_without_steps_is_loaded() {
+        #[derive(Serialize)]
+        struct Former {
+            name: &'static str,
+            hash: &'static str,
+            card: &'static str,
+        }
+        let payload = encode(&Former { name: "sepsis", hash: "ab", card: "{}" }, b"");
+        let (model, _) = decode::<ModelRegistered>(&payload).unwrap();
+        assert_eq!((model.step, model.threshold, &*model.by), (ModelStep::Loaded, None, ""));
     }
 
     #[test]

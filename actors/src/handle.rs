@@ -219,6 +219,14 @@ impl Handle {
         kept.map(drop).map_err(|error| LedgerError::Unavailable(error.to_string()))
     }
 
+    /// Whether, within `wait`, everything before the entry at `upto` was folded and its alerts were kept.
+    pub(crate) async fn has_settled(&self, upto: u64, wait: std::time::Duration) -> bool {
+        let mut settled = self.inner.settled.clone();
+        tokio::time::timeout(wait, settled.wait_for(|index| *index >= upto))
+            .await
+            .is_ok_and(|told| told.is_ok())
+    }
+
     /// Blocks.
     pub fn search(&self, search: &Search) -> Result<Found, LedgerError> {
         search.run(&self.inner.ledger)

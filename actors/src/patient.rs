@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::board::{PatientDetail, PatientRow, RiskNow, RiskPoint};
 use crate::checkpoint::State;
 use crate::metrics::Metrics;
+use crate::registry::standing::{Role, Roles};
 use crate::{entry, reading};
 
 /// Points of each scorer's curve: two days at one every ten minutes.
@@ -70,6 +71,8 @@ pub(crate) struct Duty {
 /// Scores patients and asks the policy.
 pub(crate) struct Assessor {
     scorers: Arc<Vec<Scorer>>,
+    /// Of each of them.
+    roles: Roles,
     policy: AlertPolicy,
     /// Shared by the shards: a ward's patients are spread over them.
     budgets: Arc<Mutex<WardBudgets>>,
@@ -250,7 +253,24 @@ impl Assessor {
         budgets: Arc<Mutex<WardBudgets>>,
         metrics: Metrics,
     ) -> Assessor {
-        Assessor { scorers, policy, budgets, metrics }
+        let roles = vec![Role::Live; scorers.len()];
+        Assessor { scorers, roles, policy, budgets, metrics }
+    }
+
+    pub fn stand(&mut self, roles: Roles) {
+        self.roles = roles;
+    }
+
+    /// Takes off the patient what scorers said that no longer speak. Whether there was anything.
+    pub fn hush(&self, patient: &mut Patient) -> bool {
+        let before = patient.risks.len();
+        patient.risks.retain(|name, _| self.live().any(|scorer| scorer.name() == name));
+        patient.risks.len() < before
+    }
+
+    fn live(&self) -> impl Iterator<Item = &Scorer> {
+        let all = self.scorers.iter().zip(&self.roles);
+        all.filter(|(_, role)| **role == Role::Live).map(|(scorer, _)| scorer)
     }
 
     /// Scores the patient on the open hour at `at`, or at its newest event.
@@ -265,7 +285,7 @@ impl Assessor {
         let Some(at) = at.max(patient.state.latest()) else { return Vec::new() };
         let mut proposals = Vec::new();
         let origin = patient.origin(duty);
-        for scorer in self.scorers.iter() {
+        for scorer in self.live() {
             let assessment = judge(scorer, &patient.state, at);
             let outcome = if assessment.risk.is_some() { "scored" } else { "insufficient" };
             self.metrics.scores.with_label_values(&[&*assessment.scorer, outcome]).inc();

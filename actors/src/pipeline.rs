@@ -15,15 +15,14 @@ use crate::checkpoint;
 use crate::clock;
 use crate::committer::Committer;
 use crate::delivery::{Delivery, Progress};
-use crate::entry::{self, Kind, ModelRegistered};
 use crate::handle::{Endings, Handle, Inner, RunningFeed, RunningSink, Threads};
 use crate::intake::Intake;
 use crate::metrics::Metrics;
 use crate::normaliser::Normaliser;
-use crate::outgoing;
 use crate::parts::{Ack, Parts, Sink};
 use crate::patient::Assessor;
 use crate::reading::Reader;
+use crate::registry;
 use crate::shard::Shard;
 use crate::storer::Storer;
 use crate::tail::{Tail, TailParts};
@@ -43,7 +42,9 @@ impl Pipeline {
         let Parts { site, ledger, feeds, sinks, scorers, policy, tick } = parts;
         let metrics = Metrics::new()?;
         let board = Arc::new(Mutex::new(Board::new(clock::now())));
-        register_models(&ledger, &scorers);
+        if let Err(error) = registry::announce(&ledger, &site, &scorers) {
+            tracing::error!(%error, "the ledger's entries about models cannot be read; none was written");
+        }
 
         show_from_zero(&metrics, &scorers, &sinks, &ledger);
         let stands_for = sinks.iter().flat_map(|sink| sink.takeover_for.iter().cloned()).collect();
@@ -86,6 +87,7 @@ impl Pipeline {
             alerter,
             board: board.clone(),
             budgets,
+            scorers: scorers.clone(),
             metrics: metrics.clone(),
             alerts: alerts_sender,
             settled: settled_sender,
@@ -181,22 +183,5 @@ fn show_from_zero(metrics: &Metrics, scorers: &[ml_scoring::Scorer], sinks: &[Si
         for outcome in ["delivered", "refused", "retry"] {
             metrics.deliveries.with_label_values(&[sink.name.as_str(), outcome]);
         }
-    }
-}
-
-/// Each model that scores here stands in the ledger, so that an alert's hash can be looked up there.
-fn register_models(ledger: &Ledger, scorers: &[ml_scoring::Scorer]) {
-    for scorer in scorers {
-        let Some(card) = scorer.card() else { continue };
-        let (name, hash) = (scorer.name().to_owned(), hex::encode(scorer.hash()));
-        // Writing a card to memory has no way to fail.
-        let card = serde_json::to_string(card).unwrap_or_default();
-        let at = clock::now();
-        let payload = entry::encode(&ModelRegistered { name, hash: hash.clone(), card }, b"");
-        let mut draft = outgoing::draft(ledger, Kind::ModelRegistered, b"models", payload, at);
-        draft.dedupe = Some(ledger.keyed_hash("model", &[hash.as_bytes()]));
-        draft.tags.push(ledger.tag("model", hash.as_bytes()));
-        let ledger = ledger.clone();
-        actix::spawn(async move { outgoing::append(&ledger, draft).await });
     }
 }

@@ -10,6 +10,7 @@ use clinical::{Event, Time};
 use crate::board::{PatientDetail, PatientRow};
 use crate::checkpoint::State;
 use crate::patient::{Assessor, Duty, Patient, Proposal};
+use crate::registry::standing::Roles;
 
 /// Events of one committed message, all of one patient.
 pub(crate) struct Work {
@@ -42,6 +43,11 @@ pub(crate) struct Cover {
     pub sites: BTreeSet<String>,
     pub at: Time,
 }
+
+/// From here on the scorers have these roles; the rows that change by it.
+#[derive(Message)]
+#[rtype(result = "Done")]
+pub(crate) struct Stand(pub Roles);
 
 /// A40, first half: gives the patient away.
 #[derive(Message)]
@@ -160,6 +166,22 @@ impl Handler<Cover> for Shard {
             done.proposals.extend(self.assessor.assess(patient, None, trigger, at, duty));
             done.rows.push(patient.row(key, duty));
             self.dirty.insert(key.clone());
+        }
+        done
+    }
+}
+
+impl Handler<Stand> for Shard {
+    type Result = Done;
+
+    fn handle(&mut self, Stand(roles): Stand, _: &mut Self::Context) -> Done {
+        self.assessor.stand(roles);
+        let mut done = Done::default();
+        for (key, patient) in &mut self.patients {
+            if self.assessor.hush(patient) {
+                done.rows.push(patient.row(key, &self.duty));
+                self.dirty.insert(key.clone());
+            }
         }
         done
     }

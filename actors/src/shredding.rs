@@ -65,8 +65,7 @@ impl Handle {
     }
 
     async fn settled(&self, upto: u64) {
-        let mut settled = self.inner.settled.clone();
-        if tokio::time::timeout(SETTLE_WAIT, settled.wait_for(|index| *index >= upto)).await.is_err() {
+        if !self.has_settled(upto, SETTLE_WAIT).await {
             tracing::warn!(
                 upto,
                 "the scores lag behind the ledger; shredding goes on without waiting for them"

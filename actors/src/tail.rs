@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use actix::prelude::*;
 use bytes::Bytes;
 use clinical::{EventKind, Merge, Merges, PatientId, Time};
-use ml_scoring::WardBudgets;
+use ml_scoring::{Scorer, WardBudgets};
 use raft_ledger::{Entry, Ledger, LedgerError, Payload, Subject, TAKEOVER};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -21,7 +21,9 @@ use crate::keeping::Keeping;
 use crate::metrics::Metrics;
 use crate::patient::{Duty, Proposal};
 use crate::reading;
-use crate::shard::{Absorb, Close, Cover, Done, Fold, Forget, IsMeant, Restore, Shard, Take, Work};
+use crate::registry::notes;
+use crate::registry::standing::{Standing, model_hashes};
+use crate::shard::{Absorb, Close, Cover, Done, Fold, Forget, IsMeant, Restore, Shard, Stand, Take, Work};
 use crate::told;
 
 const PAGE: usize = 512;
@@ -40,6 +42,7 @@ pub(crate) struct TailParts {
     pub alerter: Addr<Alerter>,
     pub board: Arc<Mutex<Board>>,
     pub budgets: Arc<Mutex<WardBudgets>>,
+    pub scorers: Arc<Vec<Scorer>>,
     pub metrics: Metrics,
     /// Raised to the index of each committed alert of this site.
     pub alerts: watch::Sender<u64>,
@@ -69,8 +72,15 @@ async fn run(parts: TailParts) {
     let mut size = parts.ledger.watch_size();
     let keeping = Keeping::new(parts.alerter.clone());
     let duty = Duty { own: parts.site.clone(), covered: BTreeSet::new() };
-    let mut follower =
-        Follower { cursor: 0, cold_since: None, merges: Merges::default(), duty, keeping, parts };
+    let mut follower = Follower {
+        cursor: 0,
+        cold_since: None,
+        merges: Merges::default(),
+        duty,
+        standing: Standing::default(),
+        keeping,
+        parts,
+    };
     follower.restore().await;
     let mut saved = (Instant::now(), follower.cursor);
     loop {
@@ -113,6 +123,8 @@ struct Follower {
     merges: Merges<String>,
     /// Whom this site alerts for at the cursor.
     duty: Duty,
+    /// What its scorers may do at the cursor.
+    standing: Standing,
     keeping: Keeping,
 }
 
@@ -173,6 +185,11 @@ impl Follower {
     /// Messages gather in `work`; what must not overtake them folds them first.
     async fn take(&mut self, entry: Entry, work: &mut [Vec<Work>]) {
         let own = entry.site == self.parts.site;
+        if entry.kind == Kind::ModelRegistered as u16 {
+            // Also one that is sealed: its tags say whether it concerns a scorer of this site.
+            self.fold(drain(work)).await;
+            return self.decided(&entry).await;
+        }
         let payload = match &entry.payload {
             Payload::Open(payload) | Payload::Entrusted(payload) => payload,
             // What another site shredded, this one may have heard of elsewhere, and under its own keys.
@@ -323,6 +340,24 @@ impl Follower {
         }
     }
 
+    /// From this entry on other scorers may score.
+    async fn decided(&mut self, entry: &Entry) {
+        match notes::of(&self.parts.ledger, entry, &model_hashes(&self.parts.scorers)) {
+            Ok(note) => self.standing.take(&note),
+            Err(error) => {
+                return tracing::error!(%error, index = entry.index, "an entry about a model cannot be read");
+            }
+        }
+        self.stand().await;
+    }
+
+    async fn stand(&mut self) {
+        let roles = self.standing.roles(&self.parts.scorers);
+        for shard in self.parts.shards.clone() {
+            self.finish(shard.send(Stand(roles.clone())).await.unwrap_or_default()).await;
+        }
+    }
+
     /// Shows what changed and has the alerts kept.
     async fn finish(&mut self, done: Done) {
         self.board(|board| done.rows.into_iter().for_each(|row| board.set_patient(row)));
@@ -404,6 +439,13 @@ impl Follower {
         let Checkpoint { cursor, merges, patients } = checkpoint::load(&self.parts.ledger);
         self.cursor = cursor;
         self.merges = merges;
+        match notes::all(&self.parts.ledger, cursor, &model_hashes(&self.parts.scorers)) {
+            Ok(notes) => self.standing = Standing::after(&notes),
+            Err(error) => {
+                tracing::error!(%error, "entries about models cannot be read: retired ones may score")
+            }
+        }
+        self.stand().await;
         // Before there are patients: those were scored when the lease began.
         match self.covered_before(cursor) {
             Ok(covered) if covered.is_empty() => {}

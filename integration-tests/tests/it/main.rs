@@ -22,6 +22,7 @@ mod model_replay;
 mod outbox;
 mod proofs;
 mod reads;
+mod registry;
 mod shred;
 mod takeover;
 mod tidy;

@@ -8,6 +8,7 @@ mod health;
 mod keys;
 mod ledger;
 mod messages;
+mod models;
 mod openapi;
 mod patients;
 mod pipeline;
@@ -45,6 +46,10 @@ pub fn routes(config: &mut web::ServiceConfig) {
             .service(alerts::alerts)
             .service(alerts::acknowledge)
             .service(alerts::explain)
+            .service(models::models)
+            .service(models::register)
+            .service(models::retire)
+            .service(models::model)
             .service(messages::messages)
             .service(messages::message)
             .service(ledger::ledger)

@@ -3,7 +3,7 @@
 use actix_web::HttpResponse;
 use utoipa::OpenApi;
 
-use super::{alerts, feeds, keys, ledger, messages, patients, sites, status, stream};
+use super::{alerts, feeds, keys, ledger, messages, models, patients, sites, status, stream};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -20,6 +20,10 @@ use super::{alerts, feeds, keys, ledger, messages, patients, sites, status, stre
         alerts::alerts,
         alerts::acknowledge,
         alerts::explain,
+        models::models,
+        models::register,
+        models::retire,
+        models::model,
         messages::messages,
         messages::message,
         ledger::ledger,
@@ -79,6 +83,9 @@ mod tests {
                 "/api/ledger/verify",
                 "/api/messages",
                 "/api/messages/{index}",
+                "/api/models",
+                "/api/models/{hash}",
+                "/api/models/{hash}/retire",
                 "/api/patients",
                 "/api/patients/shred",
                 "/api/patients/{key}",

@@ -4,8 +4,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use actors::{
-    AlertExplained, AlertRow, ExplainError, FeedStatus, Found, Handle, PatientDetail, PatientRow,
-    PatientShredded, Search, SinkStatus,
+    AlertExplained, AlertRow, ExplainError, FeedStatus, Found, Handle, ModelDecision, ModelDetail,
+    ModelsListed, PatientDetail, PatientRow, PatientShredded, RegistryError, Search, SinkStatus,
 };
 use async_trait::async_trait;
 use clinical::PatientId;
@@ -69,6 +69,18 @@ impl Site for Handle {
 
     fn explain(&self, alert: &str) -> Result<AlertExplained, ExplainError> {
         Handle::explain(self, alert)
+    }
+
+    fn models(&self) -> Result<ModelsListed, LedgerError> {
+        Handle::models(self)
+    }
+
+    fn model(&self, hash: &str) -> Result<Option<ModelDetail>, LedgerError> {
+        Handle::model(self, hash)
+    }
+
+    async fn decide_model(&self, decision: ModelDecision, by: &str, why: &str) -> Result<u64, RegistryError> {
+        Handle::decide_model(self, decision, by, why).await
     }
 
     fn entries(&self, from: u64, limit: usize) -> Result<Vec<Entry>, LedgerError> {

@@ -371,6 +371,67 @@ pub struct Finding {
     text: String,
 }
 
+/// The registry of models, as one site can read it.
+#[derive(ToSchema)]
+pub struct ModelsListed {
+    /// Entries up to here are in it.
+    as_of: u64,
+    models: Vec<ModelRow>,
+    /// Entries about models of which this site knows nothing, because others have sealed them: by site.
+    sealed: BTreeMap<String, u64>,
+}
+
+#[derive(ToSchema)]
+pub struct ModelRow {
+    /// Empty where only other sites can read it.
+    name: String,
+    /// SHA-256, lowercase hex.
+    hash: String,
+    task: String,
+    /// The card's.
+    threshold: Option<f64>,
+    interruptive_threshold: Option<f64>,
+    /// At the site that was asked: `live`, `retired` or `not loaded`.
+    here: String,
+    /// Sites whose configuration names it, as they said at their last start.
+    loaded_by: Vec<String>,
+    registered: Option<ModelStepRow>,
+    /// Until it is registered again.
+    retired: Option<ModelStepRow>,
+}
+
+/// One entry about a model.
+#[derive(ToSchema)]
+pub struct ModelStepRow {
+    index: u64,
+    /// `loaded`, `unloaded`, `registered` or `retired`.
+    step: String,
+    /// That wrote it.
+    site: String,
+    /// Milliseconds since the Unix epoch.
+    at: i64,
+    /// Absent where another site has sealed it, and where nobody decided.
+    by: Option<String>,
+    why: Option<String>,
+}
+
+#[derive(ToSchema)]
+pub struct ModelDetail {
+    name: String,
+    hash: String,
+    task: String,
+    threshold: Option<f64>,
+    interruptive_threshold: Option<f64>,
+    here: String,
+    loaded_by: Vec<String>,
+    registered: Option<ModelStepRow>,
+    retired: Option<ModelStepRow>,
+    /// Oldest first.
+    history: Vec<ModelStepRow>,
+    /// `card.json`, where this site can read it.
+    card: Option<serde_json::Value>,
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
@@ -417,6 +478,12 @@ mod tests {
         check("KeyBackup", &crate::http::sample::key_backup());
         check("MemberStatus", &crate::http::sample::member());
         check("Report", &raft_ledger::Report::default());
+        let model = crate::http::sample::model();
+        check("ModelRow", &model.model);
+        check("ModelStepRow", &model.history[0]);
+        check("ModelDetail", &model);
+        let listed = actors::ModelsListed { as_of: 8, models: vec![], sealed: Default::default() };
+        check("ModelsListed", &listed);
         check("PatientShredded", &actors::PatientShredded::default());
         check("RiskPoint", &actors::RiskPoint { at: clinical::Time(1), risk: None });
     }

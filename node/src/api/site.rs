@@ -4,8 +4,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use actors::{
-    AlertExplained, AlertRow, ExplainError, FeedStatus, Found, PatientDetail, PatientRow, PatientShredded,
-    Search, SinkStatus,
+    AlertExplained, AlertRow, ExplainError, FeedStatus, Found, ModelDecision, ModelDetail, ModelsListed,
+    PatientDetail, PatientRow, PatientShredded, RegistryError, Search, SinkStatus,
 };
 use async_trait::async_trait;
 use clinical::PatientId;
@@ -74,6 +74,15 @@ pub trait Site: Send + Sync + 'static {
 
     /// The alert's score computed again from the ledger. Blocks.
     fn explain(&self, alert: &str) -> Result<AlertExplained, ExplainError>;
+
+    /// The models that the ledger knows. Blocks.
+    fn models(&self) -> Result<ModelsListed, LedgerError>;
+
+    /// By its hash. Blocks.
+    fn model(&self, hash: &str) -> Result<Option<ModelDetail>, LedgerError>;
+
+    /// In the ledger when this returns, at the given index.
+    async fn decide_model(&self, decision: ModelDecision, by: &str, why: &str) -> Result<u64, RegistryError>;
 
     /// Entries from a ledger index on, at most so many; none beyond the end.
     fn entries(&self, from: u64, limit: usize) -> Result<Vec<Entry>, LedgerError>;

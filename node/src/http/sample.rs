@@ -1,7 +1,9 @@
 //! Answers of a small site, for tests.
 
 use actors::entry::Contribution;
-use actors::{AlertExplained, AlertRow, Evidence, FeedStatus, PatientRow, RiskNow};
+use actors::{
+    AlertExplained, AlertRow, Evidence, FeedStatus, ModelDetail, ModelRow, ModelStepRow, PatientRow, RiskNow,
+};
 use clinical::Time;
 use ml_scoring::features::Group;
 use raft_ledger::{
@@ -103,6 +105,29 @@ pub fn feed() -> FeedStatus {
         lag: 0,
         last_error: None,
     }
+}
+
+pub fn model() -> ModelDetail {
+    let step = ModelStepRow {
+        index: 3,
+        step: "registered",
+        site: "a".into(),
+        at: Time(5),
+        by: Some("ada".into()),
+        why: Some("validated".into()),
+    };
+    let model = ModelRow {
+        name: "sepsis".into(),
+        hash: "00".repeat(32),
+        task: "sepsis".into(),
+        threshold: Some(0.2),
+        interruptive_threshold: Some(0.4),
+        here: "live",
+        loaded_by: vec!["a".into()],
+        registered: Some(step.clone()),
+        retired: None,
+    };
+    ModelDetail { model, history: vec![step], card: None }
 }
 
 pub fn leases() -> Vec<Lease> {

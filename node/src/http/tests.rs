@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use actors::{
-    AlertExplained, AlertRow, ExplainError, FeedStatus, Found, PatientDetail, PatientRow, PatientShredded,
-    Search, SinkStatus,
+    AlertExplained, AlertRow, ExplainError, FeedStatus, Found, ModelDecision, ModelDetail, ModelsListed,
+    PatientDetail, PatientRow, PatientShredded, RegistryError, Search, SinkStatus,
 };
 use argon2::password_hash::{PasswordHasher, SaltString};
 use async_trait::async_trait;
@@ -98,6 +98,26 @@ impl Site for Sample {
             "b1" => Err(ExplainError::Sealed { index: 7, site: "b".into() }),
             _ => Err(ExplainError::UnknownAlert),
         }
+    }
+    fn models(&self) -> Result<ModelsListed, LedgerError> {
+        let model = sample::model().model;
+        Ok(ModelsListed { as_of: 8, models: vec![model], sealed: [("b".to_owned(), 1)].into() })
+    }
+    fn model(&self, hash: &str) -> Result<Option<ModelDetail>, LedgerError> {
+        Ok(Some(sample::model()).filter(|detail| detail.model.hash == hash))
+    }
+    async fn decide_model(&self, decision: ModelDecision, by: &str, why: &str) -> Result<u64, RegistryError> {
+        let hash = match decision {
+            ModelDecision::Register { .. } => {
+                return Err(RegistryError::Refused("registered already".into()));
+            }
+            ModelDecision::Retire { hash } => hash,
+        };
+        if hash != sample::model().model.hash {
+            return Err(RegistryError::Unknown(hash));
+        }
+        self.answers.lock().unwrap().push((by.into(), why.into()));
+        Ok(9)
     }
     fn search(&self, search: &Search) -> Result<Found, LedgerError> {
         let entries = self.entries(search.from, search.limit).unwrap();
@@ -316,6 +336,11 @@ async fn tokens_sign_programs_in() {
     assert_eq!(get("/api/patients", "t0ken").send().await.unwrap().status(), StatusCode::FORBIDDEN);
     let explained = get("/api/alerts/a1/explain", "t0ken").send().await.unwrap();
     assert_eq!(explained.status(), StatusCode::FORBIDDEN, "an engineer sees no patient's values");
+    let models = get("/api/models", "t0ken").send().await.unwrap();
+    assert_eq!(models.status(), StatusCode::OK, "an engineer sees models");
+    let retire = client.post(format!("{base}/api/models/{}/retire", "00".repeat(32))).bearer_auth("t0ken");
+    let retire = retire.json(&json!({"why": "drifts"})).send().await.unwrap();
+    assert_eq!(retire.status(), StatusCode::FORBIDDEN, "an engineer decides nothing about them");
     let shred = client.post(format!("{base}/api/patients/shred")).bearer_auth("t0ken");
     let shred = shred.json(&json!({"authority": "HOSP", "id": "4711"}));
     assert_eq!(shred.send().await.unwrap().status(), StatusCode::FORBIDDEN, "an engineer cannot shred");
@@ -407,6 +432,20 @@ async fn the_command_line_speaks_over_the_unix_socket() {
     let refused = client.post::<Value>("/api/keys/rotate", &json!({"what": "master"})).await.unwrap_err();
     assert!(refused.to_string().contains("not-rotated"), "{refused}");
     let patient = |id: &str| json!({"authority": "HOSP", "id": id});
+    let retire = |digits: &str| format!("/api/models/{}/retire", digits.repeat(32));
+    let decided: Value = client.post(&retire("00"), &json!({"why": " drifts "})).await.unwrap();
+    assert_eq!(decided["index"], 9);
+    assert!(matches!(running.site.answers.lock().unwrap().last(), Some((_, why)) if why == "drifts"));
+    let register = |hash: String| json!({"hash": hash, "card": "{}", "why": "good"});
+    for (path, body, code) in [
+        (retire("00"), json!({"why": " "}), "why-invalid"),
+        (retire("11"), json!({"why": "drifts"}), "not-found"),
+        ("/api/models".into(), register("00".repeat(32)), "refused"),
+        ("/api/models".into(), register("zz".repeat(32)), "hash-invalid"),
+    ] {
+        let refused = client.post::<Value>(&path, &body).await.unwrap_err();
+        assert!(refused.to_string().contains(&format!("[{code}]")), "{code}: {refused}");
+    }
     let shredded: Value = client.post("/api/patients/shred", &patient("4711")).await.unwrap();
     assert_eq!((&shredded["index"], &shredded["shredded"]), (&json!(8), &json!(3)));
     assert!(

@@ -1,16 +1,18 @@
-//! `medulla model …`: train, adapt, score, evaluate, compare with what was trained on, replay as messages.
+//! `medulla model …`: train, adapt, score, evaluate, compare with what was trained on, replay as messages,
+//! and the registry of models.
 
 mod adapt;
 mod data;
 mod drift;
 mod eval;
+mod registry;
 mod replay;
 mod score;
 mod train;
 
 use super::Verdict;
 
-/// Train, adapt, score and evaluate models; replay their data as messages
+/// Train, adapt, score and evaluate models; replay their data as messages; register and retire them
 #[derive(clap::Subcommand)]
 pub enum Command {
     Train(train::Args),
@@ -19,6 +21,10 @@ pub enum Command {
     Eval(eval::Args),
     Drift(drift::Args),
     Replay(replay::Args),
+    Register(registry::Register),
+    List(registry::List),
+    Show(registry::Show),
+    Retire(registry::Retire),
 }
 
 pub fn execute(command: &Command) -> anyhow::Result<Verdict> {
@@ -29,5 +35,9 @@ pub fn execute(command: &Command) -> anyhow::Result<Verdict> {
         Command::Eval(args) => eval::execute(args),
         Command::Drift(args) => drift::execute(args),
         Command::Replay(args) => replay::execute(args),
+        Command::Register(args) => registry::register(args),
+        Command::List(args) => registry::list(args),
+        Command::Show(args) => registry::show(args),
+        Command::Retire(args) => registry::retire(args),
     }
 }
