@@ -2,6 +2,7 @@
 
 mod alerts;
 mod error;
+mod errors;
 mod feeds;
 mod filter;
 mod health;
@@ -45,6 +46,10 @@ pub fn routes(config: &mut web::ServiceConfig) {
             .service(alerts::alerts)
             .service(alerts::acknowledge)
             .service(alerts::explain)
+            .service(errors::errors)
+            .service(errors::show)
+            .service(errors::retry)
+            .service(errors::discard)
             .service(messages::messages)
             .service(messages::message)
             .service(ledger::ledger)
