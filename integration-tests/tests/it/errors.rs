@@ -24,7 +24,7 @@ impl Desk {
             run(&[&["errors", arguments[0], "--config", &self.config, "--json"], &arguments[1..]].concat())?;
         let printed = String::from_utf8(output.stdout)?;
         let rows = printed.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
-        Ok((output.status.success(), rows, printed + &String::from_utf8_lossy(&output.stderr)))
+        Ok((output.status.success(), rows, format!("{printed}{}", String::from_utf8_lossy(&output.stderr))))
     }
 
     fn open(&self, filter: &[&str]) -> anyhow::Result<Vec<u64>> {
