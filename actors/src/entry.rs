@@ -38,23 +38,25 @@ pub enum Kind {
     Tick = 6,
     ModelRegistered = 7,
     MembersChanged = 16,
+    Repaired = 17,
 }
 
 impl Kind {
+    pub const ALL: [Kind; 9] = [
+        Kind::Message,
+        Kind::Rejected,
+        Kind::Alert,
+        Kind::Delivered,
+        Kind::Acknowledged,
+        Kind::Tick,
+        Kind::ModelRegistered,
+        Kind::MembersChanged,
+        Kind::Repaired,
+    ];
+
     /// `None` for kinds of a later release: they are kept and passed over.
     pub fn from_u16(kind: u16) -> Option<Kind> {
-        [
-            Kind::Message,
-            Kind::Rejected,
-            Kind::Alert,
-            Kind::Delivered,
-            Kind::Acknowledged,
-            Kind::Tick,
-            Kind::ModelRegistered,
-            Kind::MembersChanged,
-        ]
-        .into_iter()
-        .find(|known| *known as u16 == kind)
+        Kind::ALL.into_iter().find(|known| *known as u16 == kind)
     }
 
     /// What its `kind` tag says. A stable format.
@@ -68,6 +70,7 @@ impl Kind {
             Kind::Tick => b"tick",
             Kind::ModelRegistered => b"model",
             Kind::MembersChanged => b"members",
+            Kind::Repaired => b"repaired",
         }
     }
 }
@@ -109,6 +112,44 @@ pub struct Rejected {
     /// Stable, kebab-case: the first error's.
     pub code: String,
     pub issues: Vec<Issue>,
+    /// The transport could not take all of it: the raw bytes are a part.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub partial: bool,
+}
+
+/// A person has worked on a refused message. The bytes of an edit that was refused again follow the head; of one that
+/// was taken they are in the message's own entry.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct Repaired {
+    /// Index of the refused message.
+    pub original: u64,
+    pub act: Act,
+    /// From the sign-in.
+    pub by: String,
+    pub at: Time,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub reason: String,
+    /// The feed that it was read for.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub feed: String,
+    /// SHA-256 of the bytes that were refused first and of those that were tried, lowercase hex.
+    pub original_sha256: String,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub repaired_sha256: String,
+    /// Why a retry was refused again.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub issues: Vec<Issue>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Act {
+    /// Tried again, and taken.
+    Accepted,
+    /// Tried again, and refused again.
+    Refused,
+    /// Not to be tried again.
+    Discarded,
 }
 
 /// An alert: kept before it is delivered.
@@ -272,7 +313,7 @@ macro_rules! redacted {
         }
     )*};
 }
-redacted!(Message, Rejected, Alert, Contribution, Delivered, Acknowledged, Tick, ModelRegistered);
+redacted!(Message, Rejected, Alert, Contribution, Delivered, Acknowledged, Tick, ModelRegistered, Repaired);
 
 #[cfg(test)]
 mod tests {

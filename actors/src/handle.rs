@@ -18,6 +18,7 @@ use crate::delivery::Progress;
 use crate::entry::{self, Acknowledged, Kind, MembersChanged};
 use crate::metrics::Metrics;
 use crate::parts::Ack;
+use crate::reading::Reader;
 use crate::search::{Found, Search};
 use crate::shard::{Detail, Shard};
 use crate::window::Window;
@@ -38,6 +39,8 @@ pub(crate) struct Inner {
     pub feeds: Vec<RunningFeed>,
     pub sinks: Vec<RunningSink>,
     pub metrics: Metrics,
+    /// One act on the error queue at a time: what one finds open no other one closes meanwhile.
+    pub repairing: tokio::sync::Mutex<()>,
     /// The index before which everything is folded and every alert of it is in the ledger.
     pub settled: watch::Receiver<u64>,
     pub stop_feeds: CancellationToken,
@@ -79,6 +82,8 @@ impl Threads {
 
 pub(crate) struct RunningFeed {
     pub name: String,
+    /// Reads its refused messages again.
+    pub reader: Reader,
     pub kind: &'static str,
     pub ack: Ack,
     pub status: Arc<SourceStatus>,

@@ -20,6 +20,7 @@ mod committer;
 mod compression;
 mod delivery;
 pub mod entry;
+mod errors;
 mod explain;
 mod handle;
 mod intake;
@@ -42,6 +43,7 @@ mod told;
 mod window;
 
 pub use board::{AlertRow, BoardEvent, PatientDetail, PatientRow, RiskNow, RiskPoint};
+pub use errors::{ErrorDetail, ErrorRow, ErrorState, Errors, RepairError, Repairs, Retried, View};
 pub use explain::{AlertExplained, Evidence, ExplainError};
 pub use handle::{AcknowledgeError, FeedStatus, Handle, SinkStatus};
 pub use metrics::Metrics;

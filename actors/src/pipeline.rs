@@ -116,6 +116,7 @@ impl Pipeline {
             let (finished, ending) = oneshot::channel();
             let status = feed.source.status();
             running.push(RunningFeed {
+                reader: Reader::new(&feed, ledger.index_key()),
                 name: feed.name.clone(),
                 kind: feed.kind,
                 ack: feed.ack,
@@ -152,6 +153,7 @@ impl Pipeline {
                 feeds: running,
                 sinks,
                 metrics,
+                repairing: tokio::sync::Mutex::default(),
                 settled,
                 stop_feeds,
                 stop_tail,

@@ -5,11 +5,11 @@ mod fhir;
 mod hl7;
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use bytes::Bytes;
 use clinical::{Event, Issue, PatientId, Severity, Time};
-use connectors::{Inbound, Refusal, Reply};
+use connectors::{Inbound, Receipt, Refusal, Reply};
 use raft_ledger::{Draft, IndexKey, Ledger, Subject, Tag};
 
 use crate::clock;
@@ -65,13 +65,7 @@ impl Reader {
 
     pub fn prepare(&self, inbound: Inbound, place: Place) -> Prepared {
         let received = Instant::now();
-        let seen = Seen { inbound: &inbound, received_at: clock::from_system(inbound.received_at) };
-        let read = match (&inbound.fault, detect(&inbound)) {
-            (Some(fault), format) => self.refuse_faulty(&seen, format, fault),
-            (None, Format::Hl7v2) => self.read_hl7(&seen),
-            (None, Format::Fhir) => self.read_fhir(&seen),
-            (None, Format::Unknown) => self.refuse_unknown(&seen),
-        };
+        let read = self.read(&inbound);
         let answer = match read.outcome {
             Outcome::Accepted(reply) => Answer::Accept(reply),
             Outcome::Refused(refusal, reply) if self.on_error == OnError::Hold => {
@@ -81,6 +75,47 @@ impl Reader {
         };
         let labels = Labels { feed: self.feed.clone(), type_: read.type_ };
         Prepared { drafts: read.drafts, receipt: inbound.receipt, answer, labels, received, _place: place }
+    }
+
+    fn read(&self, inbound: &Inbound) -> Read {
+        let seen = Seen { inbound, received_at: clock::from_system(inbound.received_at) };
+        match (&inbound.fault, detect(inbound)) {
+            (Some(fault), format) => self.refuse_faulty(&seen, format, fault),
+            (None, Format::Hl7v2) => self.read_hl7(&seen),
+            (None, Format::Fhir) => self.read_fhir(&seen),
+            (None, Format::Unknown) => self.refuse_unknown(&seen),
+        }
+    }
+
+    /// A refused message once more, as if the feed had sent it: its drafts and its type, or why not. All or nothing.
+    pub fn read_again(
+        &self,
+        raw: Bytes,
+        position: String,
+        received_at: SystemTime,
+    ) -> Result<(Vec<Draft>, Labels), Vec<Issue>> {
+        let inbound = Inbound {
+            key: self.feed.clone(),
+            position,
+            payload: raw,
+            format: None,
+            fault: None,
+            headers: Default::default(),
+            received_at,
+            receipt: Receipt::new().0,
+        };
+        let read = self.read(&inbound);
+        if let Outcome::Accepted(_) = read.outcome {
+            return Ok((read.drafts, Labels { feed: self.feed.clone(), type_: read.type_ }));
+        }
+        let refused = read.drafts.iter().filter(|draft| draft.kind == Kind::Rejected as u16);
+        let issues = refused.filter_map(|draft| entry::decode::<Rejected>(&draft.payload).ok());
+        Err(issues.flat_map(|(rejected, _)| rejected.issues).collect())
+    }
+
+    /// How the feed reads, for whoever shows a message.
+    pub fn feed(&self) -> (&clinical::Feed, &clinical::hl7::Limits) {
+        (&self.reader, &self.limits)
     }
 
     /// The transport knows that it could not read all of it: what came is kept with that reason.
@@ -156,6 +191,7 @@ impl Reader {
             control_id: control_id.to_owned(),
             code: refusal(issues).code,
             issues: issues.to_vec(),
+            partial: seen.inbound.fault.is_some(),
         };
         Draft {
             kind: Kind::Rejected as u16,

@@ -10,6 +10,7 @@ mod brokers;
 mod cold;
 mod constant_model;
 mod dashboards;
+mod errors;
 mod explain;
 mod faults;
 mod first_run;

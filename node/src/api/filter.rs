@@ -90,14 +90,14 @@ fn patient(text: &str) -> Result<PatientId, ApiError> {
 }
 
 fn kind(text: &str) -> Result<Kind, ApiError> {
-    let kinds = || (0..u16::MAX).map_while(|n| Kind::from_u16(n + 1));
+    let kinds = || Kind::ALL.into_iter();
     kinds().find(|kind| messages::name(*kind) == text).ok_or_else(|| {
         let names: Vec<&str> = kinds().map(messages::name).collect();
         bad(format!("kind is one of {}", names.join(", ")))
     })
 }
 
-fn time(name: &str, text: &str) -> Result<Time, ApiError> {
+pub(super) fn time(name: &str, text: &str) -> Result<Time, ApiError> {
     let ms = text.parse().ok();
     let ms = ms.or_else(|| Some(text.parse::<jiff::Timestamp>().ok()?.as_millisecond()));
     let example = "2026-11-23T08:00:00+01:00";

@@ -222,6 +222,7 @@ pub(super) fn name(kind: Kind) -> &'static str {
         Kind::Tick => "tick",
         Kind::ModelRegistered => "model-registered",
         Kind::MembersChanged => "members-changed",
+        Kind::Repaired => "repaired",
     }
 }
 
@@ -236,6 +237,7 @@ fn open(kind: Kind, payload: &Bytes) -> (Option<serde_json::Value>, Bytes) {
         Kind::Tick => decoded::<entry::Tick>(payload),
         Kind::ModelRegistered => decoded::<entry::ModelRegistered>(payload),
         Kind::MembersChanged => decoded::<entry::MembersChanged>(payload),
+        Kind::Repaired => decoded::<entry::Repaired>(payload),
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod alerts;
 mod error;
+mod errors;
 mod feeds;
 mod filter;
 mod health;
@@ -50,6 +51,10 @@ pub fn routes(config: &mut web::ServiceConfig) {
             .service(models::register)
             .service(models::retire)
             .service(models::model)
+            .service(errors::errors)
+            .service(errors::show)
+            .service(errors::retry)
+            .service(errors::discard)
             .service(messages::messages)
             .service(messages::message)
             .service(ledger::ledger)

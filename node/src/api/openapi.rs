@@ -3,7 +3,7 @@
 use actix_web::HttpResponse;
 use utoipa::OpenApi;
 
-use super::{alerts, feeds, keys, ledger, messages, models, patients, sites, status, stream};
+use super::{alerts, errors, feeds, keys, ledger, messages, models, patients, sites, status, stream};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -24,6 +24,10 @@ use super::{alerts, feeds, keys, ledger, messages, models, patients, sites, stat
         models::register,
         models::retire,
         models::model,
+        errors::errors,
+        errors::show,
+        errors::retry,
+        errors::discard,
         messages::messages,
         messages::message,
         ledger::ledger,
@@ -68,6 +72,10 @@ mod tests {
                 "/api/alerts",
                 "/api/alerts/{id}/acknowledge",
                 "/api/alerts/{id}/explain",
+                "/api/errors",
+                "/api/errors/{index}",
+                "/api/errors/{index}/discard",
+                "/api/errors/{index}/retry",
                 "/api/feeds",
                 "/api/keys/backup",
                 "/api/keys/rotate",

@@ -4,8 +4,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use actors::{
-    AlertExplained, AlertRow, ExplainError, FeedStatus, Found, Handle, ModelDecision, ModelDetail,
-    ModelsListed, PatientDetail, PatientRow, PatientShredded, RegistryError, Search, SinkStatus,
+    AlertExplained, AlertRow, ErrorDetail, Errors, ExplainError, FeedStatus, Found, Handle, ModelDecision,
+    ModelDetail, ModelsListed, PatientDetail, PatientRow, PatientShredded, RegistryError, RepairError,
+    Repairs, Retried, Search, SinkStatus, View,
 };
 use async_trait::async_trait;
 use clinical::PatientId;
@@ -89,6 +90,26 @@ impl Site for Handle {
 
     fn search(&self, search: &Search) -> Result<Found, LedgerError> {
         Handle::search(self, search)
+    }
+
+    fn errors(&self, search: &Search, code: Option<&str>, all: bool) -> Result<Errors, LedgerError> {
+        Handle::errors(self, search, code, all)
+    }
+
+    fn error(&self, index: u64) -> Result<ErrorDetail, RepairError> {
+        Handle::error(self, index)
+    }
+
+    fn error_view(&self, index: u64, view: View) -> Result<String, RepairError> {
+        Handle::error_view(self, index, view)
+    }
+
+    async fn retry_error(&self, index: u64, how: Repairs, by: &str) -> Result<Retried, RepairError> {
+        Handle::retry(self, index, how, by).await
+    }
+
+    async fn discard_error(&self, index: u64, reason: &str, by: &str) -> Result<u64, RepairError> {
+        Handle::discard(self, index, reason, by).await
     }
 
     async fn catch_up(&self) -> Result<(), LedgerError> {

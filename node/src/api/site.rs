@@ -4,8 +4,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use actors::{
-    AlertExplained, AlertRow, ExplainError, FeedStatus, Found, ModelDecision, ModelDetail, ModelsListed,
-    PatientDetail, PatientRow, PatientShredded, RegistryError, Search, SinkStatus,
+    AlertExplained, AlertRow, ErrorDetail, Errors, ExplainError, FeedStatus, Found, ModelDecision,
+    ModelDetail, ModelsListed, PatientDetail, PatientRow, PatientShredded, RegistryError, RepairError,
+    Repairs, Retried, Search, SinkStatus, View,
 };
 use async_trait::async_trait;
 use clinical::PatientId;
@@ -89,6 +90,21 @@ pub trait Site: Send + Sync + 'static {
 
     /// One page of what is sought. Blocks.
     fn search(&self, search: &Search) -> Result<Found, LedgerError>;
+
+    /// Refused messages of this site. Blocks.
+    fn errors(&self, search: &Search, code: Option<&str>, all: bool) -> Result<Errors, LedgerError>;
+
+    /// Blocks.
+    fn error(&self, index: u64) -> Result<ErrorDetail, RepairError>;
+
+    /// Blocks.
+    fn error_view(&self, index: u64, view: View) -> Result<String, RepairError>;
+
+    /// In the ledger when this returns: that it was tried, by whom, and what it became.
+    async fn retry_error(&self, index: u64, how: Repairs, by: &str) -> Result<Retried, RepairError>;
+
+    /// The index of the entry that says so.
+    async fn discard_error(&self, index: u64, reason: &str, by: &str) -> Result<u64, RepairError>;
 
     /// Waits until everything is here that was committed anywhere before this call.
     async fn catch_up(&self) -> Result<(), LedgerError>;

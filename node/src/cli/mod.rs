@@ -4,6 +4,7 @@
 
 mod alert;
 mod bench;
+mod errors;
 mod hl7;
 mod judge;
 mod keys;
@@ -57,6 +58,8 @@ enum Command {
     Test(test::Args),
     Messages(messages::Args),
     #[command(subcommand)]
+    Errors(errors::Command),
+    #[command(subcommand)]
     Alert(alert::Command),
     #[command(subcommand)]
     Patient(patient::Command),
@@ -81,6 +84,7 @@ impl Command {
             Command::Judge(args) => judge::execute(&args),
             Command::Test(args) => test::execute(&args),
             Command::Messages(args) => messages::execute(&args),
+            Command::Errors(command) => errors::execute(&command),
             Command::Alert(command) => alert::execute(&command),
             Command::Patient(command) => patient::execute(&command),
             Command::Password(command) => password::execute(&command),

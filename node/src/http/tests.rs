@@ -5,8 +5,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use actors::{
-    AlertExplained, AlertRow, ExplainError, FeedStatus, Found, ModelDecision, ModelDetail, ModelsListed,
-    PatientDetail, PatientRow, PatientShredded, RegistryError, Search, SinkStatus,
+    AlertExplained, AlertRow, ErrorDetail, Errors, ExplainError, FeedStatus, Found, ModelDecision,
+    ModelDetail, ModelsListed, PatientDetail, PatientRow, PatientShredded, RegistryError, RepairError,
+    Repairs, Retried, Search, SinkStatus, View,
 };
 use argon2::password_hash::{PasswordHasher, SaltString};
 use async_trait::async_trait;
@@ -122,6 +123,22 @@ impl Site for Sample {
     fn search(&self, search: &Search) -> Result<Found, LedgerError> {
         let entries = self.entries(search.from, search.limit).unwrap();
         Ok(Found { as_of: 8, entries, next: Some((None, search.from + 1)) })
+    }
+    fn errors(&self, _: &Search, _: Option<&str>, _: bool) -> Result<Errors, LedgerError> {
+        Ok(Errors { as_of: 8, rows: Vec::new(), next: None })
+    }
+    fn error(&self, index: u64) -> Result<ErrorDetail, RepairError> {
+        Err(RepairError::Unknown(index))
+    }
+    fn error_view(&self, index: u64, _: View) -> Result<String, RepairError> {
+        Err(RepairError::Unknown(index))
+    }
+    async fn retry_error(&self, index: u64, _: Repairs, _: &str) -> Result<Retried, RepairError> {
+        Err(RepairError::Closed(index))
+    }
+    async fn discard_error(&self, index: u64, reason: &str, by: &str) -> Result<u64, RepairError> {
+        self.answers.lock().unwrap().push((by.into(), reason.into()));
+        Ok(index + 1)
     }
     async fn catch_up(&self) -> Result<(), LedgerError> {
         Err(LedgerError::Unavailable("no majority".into()))

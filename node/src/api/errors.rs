@@ -1,0 +1,205 @@
+//! The error queue: refused messages, what they are, and what is done with them.
+
+use actix_web::http::StatusCode;
+use actix_web::{get, post, web};
+use actors::{ErrorState, RepairError, Repairs, Search, View};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use utoipa::{IntoParams, ToSchema};
+
+use super::{ApiError, SiteData, filter};
+use crate::http::Identity;
+
+const LIMIT_MAX: usize = 1000;
+/// Kept in the ledger, as an alert's answer is.
+const REASON_CHARS_MAX: usize = 500;
+
+#[derive(Clone, Deserialize, Serialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub struct Query {
+    /// The first ledger index
+    #[serde(default)]
+    from: u64,
+    /// Refused messages that one page looks at, at most 1000
+    limit: Option<usize>,
+    feed: Option<String>,
+    /// Stable code of the refusal
+    code: Option<String>,
+    control_id: Option<String>,
+    /// Received from here on: RFC 3339, or ms since 1970
+    since: Option<String>,
+    /// Received before here
+    until: Option<String>,
+    /// Also those that are repaired or discarded
+    #[serde(default)]
+    all: bool,
+}
+
+/// One page. `next` is the index to go on from, if more may follow.
+#[derive(Serialize, ToSchema)]
+pub struct Page {
+    as_of: u64,
+    #[schema(value_type = Vec<Object>)]
+    errors: Vec<Value>,
+    next: Option<u64>,
+}
+
+/// Refused messages of this site that nobody has repaired or discarded, in the ledger's order.
+#[utoipa::path(path = "/api/errors", tag = "errors", params(Query),
+    responses((status = 200, body = Page), (status = 400, body = ApiError), (status = 403, body = ApiError)))]
+#[get("/errors")]
+pub async fn errors(
+    site: SiteData,
+    who: Identity,
+    query: web::Query<Query>,
+) -> Result<web::Json<Page>, ApiError> {
+    who.must_see_operations()?;
+    let query = query.into_inner();
+    let time = |name, text: &Option<String>| text.as_deref().map(|text| filter::time(name, text)).transpose();
+    let search = Search {
+        from: query.from,
+        limit: query.limit.unwrap_or(100).clamp(1, LIMIT_MAX),
+        feed: query.feed,
+        control_id: query.control_id,
+        since: time("since", &query.since)?,
+        until: time("until", &query.until)?,
+        ..Search::default()
+    };
+    let found = web::block(move || site.errors(&search, query.code.as_deref(), query.all));
+    let found = found.await.map_err(ApiError::internal)?.map_err(ApiError::reading)?;
+    let errors = found.rows.iter().map(|row| json!(row)).collect();
+    Ok(web::Json(Page { as_of: found.as_of, errors, next: found.next }))
+}
+
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct Show {
+    /// `tree` or `fhir`: the message as its feed reads it, as text
+    view: Option<String>,
+}
+
+/// A refused message with its bytes, the issues, and what was done with it.
+#[utoipa::path(path = "/api/errors/{index}", tag = "errors", params(("index" = u64, Path), Show),
+    responses((status = 200, body = Object), (status = 404, body = ApiError), (status = 409, body = ApiError)))]
+#[get("/errors/{index}")]
+pub async fn show(
+    site: SiteData,
+    who: Identity,
+    index: web::Path<u64>,
+    how: web::Query<Show>,
+) -> Result<web::Json<Value>, ApiError> {
+    who.must_see_operations()?;
+    let view = match how.view.as_deref() {
+        None => None,
+        Some("tree") => Some(View::Tree),
+        Some("fhir") => Some(View::Fhir),
+        Some(_) => {
+            return Err(ApiError::new(StatusCode::BAD_REQUEST, "view-invalid", "view is tree or fhir"));
+        }
+    };
+    let shown = web::block(move || match view {
+        Some(view) => site.error_view(*index, view).map(|text| json!({ "text": text })),
+        None => site.error(*index).map(|detail| {
+            let mut shown = json!(detail);
+            shown["raw_base64"] = json!(STANDARD.encode(&detail.raw));
+            shown
+        }),
+    });
+    shown.await.map_err(ApiError::internal)?.map(web::Json).map_err(refused)
+}
+
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Retry {
+    /// In the place of the bytes that came, base64.
+    raw_base64: Option<String>,
+    /// The feed to read it for, unless the one that it came by.
+    feed: Option<String>,
+    #[serde(default)]
+    reason: String,
+}
+
+/// Reads a refused message again, edited or as it came, and lets it flow as if its feed had sent it. 200 means that the
+/// ledger has the outcome, whichever it is, with the signed-in name.
+#[utoipa::path(path = "/api/errors/{index}/retry", tag = "errors", params(("index" = u64, Path)), request_body = Retry,
+    responses((status = 200, body = Object), (status = 404, body = ApiError), (status = 409, body = ApiError),
+        (status = 503, body = ApiError)))]
+#[post("/errors/{index}/retry")]
+pub async fn retry(
+    site: SiteData,
+    who: Identity,
+    index: web::Path<u64>,
+    body: web::Json<Retry>,
+) -> Result<web::Json<Value>, ApiError> {
+    who.must_see_operations()?;
+    let Retry { raw_base64, feed, reason } = body.into_inner();
+    let raw = raw_base64.map(|text| STANDARD.decode(text)).transpose().map_err(|_| {
+        ApiError::new(
+            StatusCode::BAD_REQUEST,
+            "base64-invalid",
+            "raw_base64 is not base64: encode the message",
+        )
+    })?;
+    let how = Repairs { raw: raw.map(Into::into), feed, reason: bounded(reason)? };
+    let retried = site.retry_error(*index, how, who.name()).await.map_err(refused)?;
+    tracing::info!(
+        by = who.name(),
+        index = *index,
+        accepted = retried.accepted,
+        "a refused message was retried"
+    );
+    Ok(web::Json(json!(retried)))
+}
+
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Discard {
+    /// Why, in the person's own words.
+    reason: String,
+}
+
+/// Takes a refused message off the queue; its bytes stay in the ledger.
+#[utoipa::path(path = "/api/errors/{index}/discard", tag = "errors", params(("index" = u64, Path)),
+    request_body = Discard, responses((status = 200, body = Object), (status = 404, body = ApiError),
+        (status = 409, body = ApiError), (status = 503, body = ApiError)))]
+#[post("/errors/{index}/discard")]
+pub async fn discard(
+    site: SiteData,
+    who: Identity,
+    index: web::Path<u64>,
+    body: web::Json<Discard>,
+) -> Result<web::Json<Value>, ApiError> {
+    who.must_see_operations()?;
+    let reason = bounded(body.into_inner().reason)?;
+    if reason.trim().is_empty() {
+        return Err(ApiError::new(StatusCode::BAD_REQUEST, "reason-invalid", "say why it is discarded"));
+    }
+    let kept = site.discard_error(*index, &reason, who.name()).await.map_err(refused)?;
+    tracing::info!(by = who.name(), index = *index, "a refused message was discarded");
+    Ok(web::Json(json!({ "index": kept, "state": ErrorState::Discarded })))
+}
+
+fn bounded(reason: String) -> Result<String, ApiError> {
+    if reason.chars().count() <= REASON_CHARS_MAX {
+        return Ok(reason);
+    }
+    let text = format!("a reason has {REASON_CHARS_MAX} characters at most");
+    Err(ApiError::new(StatusCode::BAD_REQUEST, "reason-invalid", text))
+}
+
+fn refused(error: RepairError) -> ApiError {
+    let (status, code) = match error {
+        RepairError::Ledger(error) => return ApiError::reading(error),
+        RepairError::Unknown(_) => (StatusCode::NOT_FOUND, "not-found"),
+        RepairError::Closed(_) => (StatusCode::CONFLICT, "closed"),
+        RepairError::Partial(_) => (StatusCode::CONFLICT, "partial"),
+        RepairError::UnknownFeed(_) => (StatusCode::CONFLICT, "feed-unknown"),
+        RepairError::NoView => (StatusCode::CONFLICT, "unreadable"),
+        RepairError::TooManyActs(_) => (StatusCode::CONFLICT, "too-many-acts"),
+        RepairError::Append(_) => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
+    };
+    ApiError::new(status, code, error.to_string())
+}
