@@ -26,3 +26,4 @@ mod shred;
 mod takeover;
 mod tidy;
 mod unsynced;
+mod upgrade;
