@@ -28,8 +28,7 @@ earlier=$PWD/target/earlier
 tree=$earlier/$rev
 if [ ! -e "$tree/.whole" ]; then
     mkdir -p "$tree"
-    # Without git's times: what another revision left in the target folder would seem to be newer.
-    git archive "$rev" | tar -x -m -C "$tree"
+    git archive "$rev" | tar -x -C "$tree"
     touch "$tree/.whole"
 fi
 say "building medulla of $1 (${rev:0:7})"

@@ -42,7 +42,7 @@ async fn sites_of_an_earlier_release_go_on_to_this_one_under_load() -> anyhow::R
     kill(&mut sites, &mut chance, &load).await?;
     learner.program = if chance.gen_bool(0.5) { program() } else { earlier.clone() };
     println!("learner d as {}", learner.program.display());
-    join(&sites, &mut learner).await?;
+    join(&sites, &mut learner, folder.path()).await?;
     let rules = rules_known(&sites.sites[order[0]])?;
     let (old, new) = (rules[&sites.sites[order[1]].name], rules[&sites.sites[order[0]].name]);
     println!("rules known: {old} by the earlier release, {new} by this one");
@@ -276,7 +276,8 @@ async fn kill(sites: &mut Consortium, chance: &mut ChaCha12Rng, load: &Load) -> 
 }
 
 /// From here on it receives everything, the former consortium's part by a snapshot.
-async fn join(sites: &Consortium, learner: &mut Site) -> anyhow::Result<()> {
+async fn join(sites: &Consortium, learner: &mut Site, folder: &Path) -> anyhow::Result<()> {
+    let before = snapshots_sent(sites, folder);
     learner.start()?;
     learner.up().await?;
     let address = format!("127.0.0.1:{}", learner.raft);
@@ -284,7 +285,15 @@ async fn join(sites: &Consortium, learner: &mut Site) -> anyhow::Result<()> {
     eventually("site d as a learner", LONG, added).await?;
     let size = sites.sites[0].get("/api/ledger").await?["size"].as_u64();
     let caught_up = async || (learner.get("/api/ledger").await.ok()?["size"].as_u64() >= size).then_some(());
-    eventually("everything at site d", LONG, caught_up).await
+    eventually("everything at site d", LONG, caught_up).await?;
+    ensure!(snapshots_sent(sites, folder) > before, "nobody sent site d a snapshot");
+    Ok(())
+}
+
+fn snapshots_sent(sites: &Consortium, folder: &Path) -> usize {
+    let log = |site: &Site| std::fs::read_to_string(folder.join(format!("{}.log", site.name)));
+    let logs = sites.sites.iter().filter_map(|site| log(site).ok());
+    logs.map(|log| log.matches("sending a snapshot").count()).sum()
 }
 
 /// The latest that each site's release knows.
