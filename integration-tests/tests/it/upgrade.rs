@@ -25,7 +25,10 @@ const LONG: Duration = Duration::from_secs(120);
 #[tokio::test]
 async fn sites_of_an_earlier_release_go_on_to_this_one_under_load() -> anyhow::Result<()> {
     let Some(earlier) = std::env::var_os("MEDULLA_EARLIER").map(PathBuf::from) else {
-        skip("upgrade", "MEDULLA_EARLIER names no earlier program; integration-tests/upgrade.sh REV builds one");
+        skip(
+            "upgrade",
+            "MEDULLA_EARLIER names no earlier program; integration-tests/upgrade.sh REV builds one",
+        );
         return Ok(());
     };
     let seed = std::env::var("MEDULLA_UPGRADE_SEED").map_or(Ok(rand::random()), |text| text.parse())?;
@@ -91,7 +94,10 @@ async fn founded(folder: &Path, earlier: &Path) -> anyhow::Result<(Consortium, S
 
     let (keys, old_keys) = (folder.join("keys"), former.join("keys"));
     let init = ["keys", "init", "--dir", text(&keys), "--continue", text(&old_keys)];
-    medulla_as(earlier, &[&init[..], &["--site", "a", "--site", "b", "--site", "c", "--site", "d"]].concat())?;
+    medulla_as(
+        earlier,
+        &[&init[..], &["--site", "a", "--site", "b", "--site", "c", "--site", "d"]].concat(),
+    )?;
     let mut sites: Vec<Site> = ["a", "b", "c", "d"].iter().map(|name| Site::new(name, folder)).collect();
     let ports: Vec<(String, u16)> = sites[..3].iter().map(|site| (site.name.clone(), site.raft)).collect();
     for site in &mut sites {
