@@ -25,6 +25,6 @@ pub use line::Line;
 pub use listing::{Listing, Row};
 pub use messages::control_ids;
 pub use process::Process;
-pub use program::{medulla, program, run, shared, workspace_root};
+pub use program::{medulla, medulla_as, program, run, run_as, shared, workspace_root};
 pub use site::{Site, SiteOptions, free_port};
 pub use truth::{Sent, TruthFile};

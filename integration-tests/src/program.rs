@@ -21,7 +21,12 @@ pub fn program() -> PathBuf {
 
 /// Runs `medulla` with these arguments and returns what it printed; an error names its exit code and stderr.
 pub fn medulla(arguments: &[&str]) -> anyhow::Result<String> {
-    let Output { status, stdout, stderr } = run(arguments)?;
+    medulla_as(&program(), arguments)
+}
+
+/// The same of another release.
+pub fn medulla_as(program: &Path, arguments: &[&str]) -> anyhow::Result<String> {
+    let Output { status, stdout, stderr } = run_as(program, arguments)?;
     if !status.success() {
         bail!(
             "medulla {arguments:?}: {status}: {}{}",
@@ -34,8 +39,12 @@ pub fn medulla(arguments: &[&str]) -> anyhow::Result<String> {
 
 /// Like [`medulla`], whatever its exit code.
 pub fn run(arguments: &[&str]) -> anyhow::Result<Output> {
-    let program = program();
-    Command::new(&program)
+    run_as(&program(), arguments)
+}
+
+/// The same of another release.
+pub fn run_as(program: &Path, arguments: &[&str]) -> anyhow::Result<Output> {
+    Command::new(program)
         .args(arguments)
         .output()
         .with_context(|| format!("{} is not there: run `cargo build -p node` first", program.display()))

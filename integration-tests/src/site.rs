@@ -57,6 +57,8 @@ pub struct Site {
     pub http: u16,
     pub mllp: u16,
     pub raft: u16,
+    /// What it is started as: another release, perhaps.
+    pub program: PathBuf,
     process: Option<Process>,
     client: reqwest::Client,
 }
@@ -99,6 +101,7 @@ impl Site {
             http: free_port(),
             mllp: free_port(),
             raft: free_port(),
+            program: program(),
             process: None,
             client: reqwest::Client::new(),
         }
@@ -144,7 +147,7 @@ impl Site {
 
     /// With further environment variables.
     pub fn start_with(&mut self, environment: &BTreeMap<String, String>) -> anyhow::Result<()> {
-        let mut command = Command::new(program());
+        let mut command = Command::new(&self.program);
         command.args(["run", "--config", text(&self.config())]).envs(environment);
         self.process = Some(Process::spawn(&mut command, &self.folder.join(format!("{}.log", self.name)))?);
         Ok(())

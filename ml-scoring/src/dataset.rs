@@ -222,7 +222,12 @@ impl Patient {
 
     /// When the row was observed: half past its hour.
     pub fn time_of(row: &Row) -> Time {
-        Time(Patient::ADMITTED.0 + (i64::from(row.iculos) - 1) * Time::HOUR_MS + Time::HOUR_MS / 2)
+        Time(Patient::hour_start(row).0 + Time::HOUR_MS / 2)
+    }
+
+    /// The first moment of the row's hour.
+    pub fn hour_start(row: &Row) -> Time {
+        Time(Patient::ADMITTED.0 + (i64::from(row.iculos) - 1) * Time::HOUR_MS)
     }
 
     /// First row of the label, which leads the onset by 6 h.

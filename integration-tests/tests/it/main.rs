@@ -28,3 +28,4 @@ mod shred;
 mod takeover;
 mod tidy;
 mod unsynced;
+mod upgrade;

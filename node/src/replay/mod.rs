@@ -40,6 +40,15 @@ impl Standard {
         }
     }
 
+    /// Each with its bytes.
+    pub fn write_all(self, patient: &Patient, tellings: Vec<Telling>) -> Vec<(Telling, Vec<u8>)> {
+        let write = |telling: Telling| {
+            let bytes = self.write(patient, &telling);
+            (telling, bytes)
+        };
+        tellings.into_iter().map(write).collect()
+    }
+
     /// Of files with one patient's messages.
     pub fn extension(self) -> &'static str {
         match self {

@@ -118,7 +118,7 @@ fn results(pid: &str, number: usize, row: &Row, source: Source) -> anyhow::Resul
     if readings.is_empty() {
         return Ok(None);
     }
-    let at = Time(hour_start(row).0 + source.minute() * 60_000);
+    let at = Time(Patient::hour_start(row).0 + source.minute() * 60_000);
     let sent_at = Time(at.0 + SENT_AFTER_MS);
     let order = format!("{pid}-{}-{}", row.iculos, source.letter());
     let control_id = order.clone();
@@ -126,13 +126,9 @@ fn results(pid: &str, number: usize, row: &Row, source: Source) -> anyhow::Resul
     Ok(Some(Telling { control_id, at, sent_at, arrives_at: sent_at, row: number, what }))
 }
 
-fn hour_start(row: &Row) -> Time {
-    Time(Patient::ADMITTED.0 + (i64::from(row.iculos) - 1) * Time::HOUR_MS)
-}
-
 /// The last moment of the row's hour.
 pub fn hour_end(row: &Row) -> Time {
-    Time(hour_start(row).0 + Time::HOUR_MS - 1)
+    Time(Patient::hour_start(row).0 + Time::HOUR_MS - 1)
 }
 
 /// Who the patient is and where he was admitted, as batch knows it.

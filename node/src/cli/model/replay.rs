@@ -106,7 +106,7 @@ pub fn execute(args: &Args) -> anyhow::Result<Verdict> {
             if let Some(disturber) = &mut disturber {
                 tellings = disturber.disturb(tellings);
             }
-            let messages = written(args.standard, &patient, tellings);
+            let messages = args.standard.write_all(&patient, tellings);
             target.take(args.standard, &patient, &messages)?;
             if let Some(check) = &check {
                 let line = patient.rows.first().map_or(0, |row| row.line);
@@ -148,14 +148,6 @@ fn target(args: &Args) -> anyhow::Result<Target> {
             Ok(Target::Folder(folder.clone()))
         }
     }
-}
-
-fn written(standard: Standard, patient: &Patient, tellings: Vec<Telling>) -> Vec<(Telling, Vec<u8>)> {
-    let write = |telling: Telling| {
-        let bytes = standard.write(patient, &telling);
-        (telling, bytes)
-    };
-    tellings.into_iter().map(write).collect()
 }
 
 impl Target {
