@@ -118,7 +118,7 @@ impl Ledger {
             let node = own_node(&log, &founders, &config.site, None)?;
             let identity = Identity::healing(&config.site, &site_db, &log, node, &rules)?;
             let _ = identity.authority.set(keys.ring.authority_key());
-            let peers = Network::new(address_of(&config), &tls, &identity, &tasks).peers();
+            let peers = Network::new(address_of(&config), &tls, &identity, &keys, &tasks).peers();
             peers.keep(&configured(&config, &founders));
             Ok((peers, identity.standing.clone()))
         };
@@ -153,7 +153,7 @@ impl Ledger {
         }
         tell_unknown(&config, &keys);
         let (roster, standing) = (identity.roster.clone(), identity.standing.clone());
-        let network = Network::new(address_of(&config), &tls, &identity, &tasks);
+        let network = Network::new(address_of(&config), &tls, &identity, &keys, &tasks);
         let peers = network.peers();
         let raft_config = crate::raft::config().map_err(LedgerError::Consensus)?;
         let raft = Raft::new(id, raft_config, network, log.clone(), machine).await.map_err(consensus)?;

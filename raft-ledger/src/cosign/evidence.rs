@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::testimony::{Forged, Testimonies};
+use crate::authors::Sending;
 use crate::record::{SignedBatch, SiteName};
 
 pub(crate) enum Evidence {
@@ -14,6 +15,15 @@ pub(crate) enum Evidence {
     TwoBatches(Contradiction),
     /// A leader proposed what the site that it names did not make, as a majority of the sites testifies.
     Forged(Forged, Testimonies),
+    /// A leader signed two entries for one place of the raft log, within one term.
+    TwoEntries(TwoEntries),
+}
+
+/// What one leader signed to two sites, and the raft index where that differs.
+#[derive(Clone, Debug)]
+pub(crate) struct TwoEntries {
+    pub(crate) index: u64,
+    pub(crate) sendings: [Sending; 2],
 }
 
 /// Two batches that one site signed for the same place.
@@ -41,6 +51,7 @@ impl Evidence {
             Evidence::Outvoted { .. } => super::blame::OUTVOTED,
             Evidence::TwoBatches(_) => "two-batches",
             Evidence::Forged(..) => "forged",
+            Evidence::TwoEntries(_) => "two-entries",
         }
     }
 
@@ -51,6 +62,7 @@ impl Evidence {
             Evidence::Outvoted { .. } => "has signed another root than a majority of the sites",
             Evidence::TwoBatches(_) => "has signed two batches for one place",
             Evidence::Forged(..) => "has proposed a command that its site did not make",
+            Evidence::TwoEntries(_) => "has sent two entries for one place, to one site this, to another that",
         }
     }
 
@@ -61,6 +73,7 @@ impl Evidence {
             }
             Evidence::TwoBatches(found) => format!("{}-{site}-{}.json", self.kind(), found.epoch),
             Evidence::Forged(found, _) => format!("{}-{site}-{}.json", self.kind(), found.term),
+            Evidence::TwoEntries(found) => format!("{}-{site}-{}.json", self.kind(), found.index),
         }
     }
 
@@ -80,6 +93,14 @@ impl Evidence {
                 let command = hex::encode(found.command);
                 json!({ "evidence": self.kind(), "site": site, "term": found.term, "command": command,
                         "testimonies": testimonies })
+            }
+            Evidence::TwoEntries(TwoEntries { index, sendings }) => {
+                let sending = |sending: &Sending| {
+                    let entries: Vec<String> = sending.entries.iter().map(hex::encode).collect();
+                    json!({ "first": sending.first, "entries": entries, "signature": hex::encode(&sending.signature) })
+                };
+                json!({ "evidence": self.kind(), "site": site, "term": sendings[0].term, "index": index,
+                        "sendings": sendings.each_ref().map(sending) })
             }
         }
     }

@@ -9,13 +9,15 @@ use openraft::Raft;
 use tokio::time::{Instant, MissedTickBehavior};
 
 use super::cosigner::{Cosigner, Refusal, Request};
-use super::evidence::{Evidence, Suspicion};
+use super::evidence::{Evidence, Suspicion, TwoEntries};
 use super::newest::{Gathered, Newest};
 use super::testimony::Testimonies;
+use crate::authors::Sending;
 use crate::blocking;
 use crate::network::{Peer, Peers};
 use crate::observer::Observer;
 use crate::raft::Types;
+use crate::record::SiteName;
 use crate::store::state_machine::StateMachine;
 
 const PERIOD: Duration = Duration::from_secs(1);
@@ -122,8 +124,36 @@ impl Rounds {
         blocking::attempt(move || Ok(cosigner.blame.convict(&site, &Evidence::Forged(forged, words))?)).await
     }
 
+    /// Asks all others what leaders have sent to them, and compares: where two sites were sent two entries the roots
+    /// differ, too, and neither of the two is to blame.
+    async fn compare_entries(&self) -> Result<(), Refusal> {
+        let peers = self.peers.all();
+        let mut answers: FuturesUnordered<_> =
+            peers.into_iter().map(|(_, peer)| async move { peer.sent().await }).collect();
+        let deadline = Instant::now() + ANSWERS_WAIT;
+        while let Ok(Some(answer)) = tokio::time::timeout_at(deadline, answers.next()).await {
+            let Some(found) = self.two_entries(answer.unwrap_or_default()) else { continue };
+            let (cosigner, site) = (self.cosigner.clone(), found.sendings[0].leader.clone());
+            blocking::attempt(move || cosigner.blame.convict(&site, &Evidence::TwoEntries(found))).await?;
+        }
+        Ok(())
+    }
+
+    fn two_entries(&self, theirs: Vec<Sending>) -> Option<TwoEntries> {
+        let verifiers = self.cosigner.keys().verifiers();
+        let is_signed = |sending: &Sending| {
+            let key = SiteName::new(&sending.leader).and_then(|site| verifiers.batches.get(&site));
+            key.is_some_and(|key| sending.is_signed_by(key))
+        };
+        theirs.into_iter().find_map(|their| {
+            let (index, own) = self.observer.authors.contradicting(&their)?;
+            (is_signed(&own) && is_signed(&their)).then(|| TwoEntries { index, sendings: [own, their] })
+        })
+    }
+
     /// Asks all others what they sign at the size of `note`, whose root is not this site's.
     async fn vote(&self, note: String) -> Result<(), Refusal> {
+        self.compare_entries().await?;
         let cosigner = self.cosigner.clone();
         let (own, note) =
             blocking::attempt(move || cosigner.sign_beside(&note).map(|own| (own, note))).await?;

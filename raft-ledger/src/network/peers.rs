@@ -13,6 +13,7 @@ use super::lane::{Lane, RpcError};
 use super::payloads;
 use super::snapshot::{self, Landing};
 use crate::LedgerError;
+use crate::authors::Sending;
 use crate::cosign::Forged;
 use crate::membership::{Request, Told};
 use crate::raft::{Member, StoreId};
@@ -74,6 +75,12 @@ impl Peer {
         let body = pack(forged).map_err(|why| self.unreadable(why))?;
         let answer = self.snapshot.call(Kind::Testify, body, COSIGN_TIMEOUT).await?;
         answer.as_ref().try_into().map_err(|_| self.unreadable("a signature has 64 bytes".into()))
+    }
+
+    /// What leaders have signed of what they sent to the peer.
+    pub(crate) async fn sent(&self) -> Result<Vec<Sending>, RpcError> {
+        let answer = self.snapshot.call(Kind::Sent, Bytes::new(), COSIGN_TIMEOUT).await?;
+        unpack(&answer).map_err(|why| self.unreadable(why))
     }
 
     /// Everything that the peer has applied, as a database that `check` finds nothing wrong with.

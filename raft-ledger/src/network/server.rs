@@ -15,12 +15,13 @@ use tokio_rustls::server::TlsStream;
 use tokio_util::codec::{FramedRead, LengthDelimitedCodec};
 
 use super::acknowledged::{Acknowledged, Mark};
-use super::append::{self, AppendAnswer};
+use super::append::{self, Append, AppendAnswer};
 use super::frame::{self, Frame, Kind, pack, unpack};
 use super::hello::{Admission, Hello, Identity, Refused};
 use super::payloads;
 use super::snapshot::{Incoming, Outgoing};
 use super::tls::Tls;
+use crate::authors::Sending;
 use crate::blocking;
 use crate::cosign::{self, Cosigner};
 use crate::membership::{Membership, Request};
@@ -200,6 +201,7 @@ impl Connection {
             | Kind::ReadIndex
             | Kind::Membership
             | Kind::Testify
+            | Kind::Sent
             | Kind::Keys
             | Kind::Acknowledged => self.spawn(request).await,
             Kind::SnapshotBegin => {
@@ -283,15 +285,21 @@ impl Connection {
     }
 
     async fn append(&mut self, request: Frame) -> Result<(), String> {
-        let (session, append) = append::decode(request.body)?;
+        let Append { session, request: append, signature } = append::decode(request.body)?;
         let leader = append.vote.leader_id.voted_for;
         if !self.served.membership.may_be(&self.caller, leader) {
             let why = format!("site {} sends entries as another node, {leader}", self.caller.site);
             return self.answer(request.id, Err(why)).await;
         }
-        // Former releases propose whatever is forwarded to them.
-        if self.caller.knows_later_kinds() {
-            self.served.observer.authors.sent(&append, &self.caller.site);
+        if let Some(sending) = Sending::of(&append, &self.caller.site) {
+            let sending = Sending { signature: signature.unwrap_or_default(), ..sending };
+            if let Err(why) = self.is_signed(&sending) {
+                return self.answer(request.id, Err(why)).await;
+            }
+            // Former releases propose whatever is forwarded to them.
+            if self.caller.knows_later_kinds() {
+                self.served.observer.authors.sent(sending);
+            }
         }
         if self.appends.as_ref().is_none_or(|appends| appends.session != session) {
             self.appends = Some(self.start_appends(session));
@@ -301,6 +309,21 @@ impl Connection {
             let _ = appends.requests.send((request.id, append)).await;
         }
         Ok(())
+    }
+
+    /// A leader that signs nothing could give each site another entry, and nobody could show it.
+    fn is_signed(&self, sending: &Sending) -> Result<(), String> {
+        let caller = &self.caller;
+        let verifiers = self.served.cosigner.keys().verifiers();
+        let key = SiteName::new(&caller.site).and_then(|site| verifiers.batches.get(&site));
+        let is_signed = match key {
+            Some(key) => sending.is_signed_by(key),
+            // Of a later site whose admission this one has not applied yet.
+            None => !sending.signature.is_empty(),
+        };
+        (is_signed || (!caller.signs_entries && sending.signature.is_empty()))
+            .then_some(())
+            .ok_or_else(|| format!("site {} has not signed the entries that it sends", caller.site))
     }
 
     fn start_appends(&self, session: u64) -> Appends {
@@ -323,6 +346,7 @@ impl Connection {
                         unpack(&request.body).and_then(|asked| served.cosigner.witness.testify(&asked));
                     testimony.map(|signature| Bytes::copy_from_slice(&signature))
                 }
+                Kind::Sent => pack(&served.observer.authors.signed()),
                 Kind::Acknowledged => acknowledged(&served, &caller, &request.body),
                 Kind::Membership => while_busy(&answers, membership(&served, &caller, &request.body)).await,
                 // The caller's own: its certificate bears its name.

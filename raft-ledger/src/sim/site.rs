@@ -195,7 +195,7 @@ impl Site {
         let peers = || {
             let node = own_node(&base.log, &self.members, &self.config.site, None)?;
             let identity = Identity::healing(&self.config.site, &base.site_db, &base.log, node, &base.rules)?;
-            let peers = network(self.number, &identity, &base.tasks).peers();
+            let peers = network(self.number, &identity, &self.keys, &base.tasks).peers();
             peers.keep(&configured(&self.config, &self.members));
             Ok((peers, identity.standing.clone()))
         };
@@ -239,7 +239,7 @@ impl Site {
             self.number,
             Candidate { node: id, store: identity.store_id, apply_version: rules.known(), keys: None },
         );
-        let network = network(self.number, &identity, &tasks);
+        let network = network(self.number, &identity, &self.keys, &tasks);
         let peers = network.peers();
         let raft = Raft::new(id, crate::raft::config()?, network, log.clone(), machine).await;
         let raft = raft.map_err(|e| e.to_string())?;

@@ -69,26 +69,18 @@ impl File {
 
 #[cfg(test)]
 mod tests {
-    use base64::Engine;
-    use base64::engine::general_purpose::STANDARD;
     use ed25519_dalek::{Signer, SigningKey};
     use serde_json::json;
-    use sha2::{Digest, Sha256};
 
+    use super::super::signing::batch_keys;
     use super::*;
     use crate::judge_evidence;
 
     /// Sites a, b and c.
     fn keys() -> (Keys, [SigningKey; 3]) {
         let signers = [1, 2, 3].map(|n| SigningKey::from_bytes(&[n; 32]));
-        let line = |(site, key): (&str, &SigningKey)| {
-            let name = format!("example/site/{site}");
-            let typed = [&b"\xffmedulla-batch-v1"[..], key.verifying_key().as_bytes()].concat();
-            let id = Sha256::digest([name.as_bytes(), b"\n", &typed].concat());
-            format!("{name}+{}+{}\n", hex::encode(&id[..4]), STANDARD.encode(typed))
-        };
-        let text: String = ["a", "b", "c"].into_iter().zip(&signers).map(line).collect();
-        (Keys::parse(&text).unwrap(), signers)
+        let [a, b, c] = &signers;
+        (Keys::parse(&batch_keys(&[("a", a), ("b", b), ("c", c)])).unwrap(), signers)
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //! receipts. Only the signatures in it prove; what it says beside them is for the reader.
 
 mod batches;
+mod entries;
 mod forged;
 mod notes;
 mod receipts;
@@ -51,6 +52,15 @@ pub enum Evidence {
         command: String,
         against: Vec<String>,
     },
+    /// A site that led signed two entries for one place of the raft log.
+    TwoEntries {
+        term: u64,
+        /// In the raft log.
+        index: u64,
+        /// SHA-256 of their contents.
+        entries: [String; 2],
+        against: Vec<String>,
+    },
     /// A key signed two trees that hold two entries at one index.
     RewrittenEntry {
         origin: String,
@@ -83,6 +93,7 @@ pub fn judge_evidence(file: &[u8], keys: &Keys, votes: Option<usize>) -> Result<
         "outvoted" => notes::outvoted(value, keys, votes),
         "two-batches" => batches::two_batches(value, keys),
         "forged" => forged::forged(value, keys, votes),
+        "two-entries" => entries::two_entries(value, keys),
         "rewritten-entry" => receipts::rewritten_entry(value, keys),
         _ => Err(form("a kind of evidence that is not known here")),
     }
@@ -95,6 +106,7 @@ impl Evidence {
             | Evidence::Outvoted { against, .. }
             | Evidence::TwoBatches { against, .. }
             | Evidence::Forged { against, .. }
+            | Evidence::TwoEntries { against, .. }
             | Evidence::RewrittenEntry { against, .. } => against,
         }
     }
@@ -116,6 +128,9 @@ impl std::fmt::Display for Evidence {
                     f,
                     "a majority testifies that {by}, which led term {term}, forged the command {command}"
                 )
+            }
+            Evidence::TwoEntries { term, index, .. } => {
+                write!(f, "two entries at place {index} of the raft log, both of term {term}, are signed by {by}")
             }
             Evidence::RewrittenEntry { index, sizes: [first, second], .. } => {
                 write!(
