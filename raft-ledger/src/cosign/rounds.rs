@@ -128,8 +128,9 @@ impl Rounds {
     /// differ, too, and neither of the two is to blame.
     async fn compare_entries(&self) -> Result<(), Refusal> {
         let peers = self.peers.all();
+        let connected = peers.into_iter().filter(|(_, peer)| peer.is_connected());
         let mut answers: FuturesUnordered<_> =
-            peers.into_iter().map(|(_, peer)| async move { peer.sent().await }).collect();
+            connected.map(|(_, peer)| async move { peer.sent().await }).collect();
         let deadline = Instant::now() + ANSWERS_WAIT;
         while let Ok(Some(answer)) = tokio::time::timeout_at(deadline, answers.next()).await {
             let Some(found) = self.two_entries(answer.unwrap_or_default()) else { continue };
