@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use actix::prelude::*;
 use connectors::{SourceState, SourceStatus};
+use ml_scoring::Scorer;
 use raft_ledger::{
     AppendError, Ledger, LedgerError, MemberChange, MemberStatus, OutboxState, OutboxStatus, Payload, Role,
 };
@@ -32,6 +33,8 @@ pub(crate) struct Inner {
     pub ledger: Ledger,
     pub board: Arc<Mutex<Board>>,
     pub shards: Vec<Addr<Shard>>,
+    /// Also judge again what an alert was made of.
+    pub scorers: Arc<Vec<Scorer>>,
     pub feeds: Vec<RunningFeed>,
     pub sinks: Vec<RunningSink>,
     pub metrics: Metrics,
@@ -268,7 +271,7 @@ impl Handle {
         Some(reading::subject_key(&alert.facts.patient))
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Board> {
+    pub(crate) fn lock(&self) -> std::sync::MutexGuard<'_, Board> {
         self.inner.board.lock().expect("board lock")
     }
 

@@ -20,6 +20,7 @@ mod committer;
 mod compression;
 mod delivery;
 pub mod entry;
+mod explain;
 mod handle;
 mod intake;
 mod keeping;
@@ -40,6 +41,7 @@ mod told;
 mod window;
 
 pub use board::{AlertRow, BoardEvent, PatientDetail, PatientRow, RiskNow, RiskPoint};
+pub use explain::{AlertExplained, Evidence, ExplainError};
 pub use handle::{AcknowledgeError, FeedStatus, Handle, SinkStatus};
 pub use metrics::Metrics;
 pub use parts::{Ack, Feed, OnError, Parts, Sink, SinkForm};

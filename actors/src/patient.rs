@@ -148,6 +148,11 @@ impl Patient {
         }
     }
 
+    /// What is known of the patient: what scorers judge.
+    pub fn known(&self) -> &PatientState {
+        &self.state
+    }
+
     /// In the house, as far as is known.
     pub fn is_present(&self) -> bool {
         self.state.stay().discharged_at.is_none() && self.state.died_at().is_none()
@@ -261,7 +266,7 @@ impl Assessor {
         let mut proposals = Vec::new();
         let origin = patient.origin(duty);
         for scorer in self.scorers.iter() {
-            let assessment = self.judge(scorer, &patient.state, at);
+            let assessment = judge(scorer, &patient.state, at);
             let outcome = if assessment.risk.is_some() { "scored" } else { "insufficient" };
             self.metrics.scores.with_label_values(&[&*assessment.scorer, outcome]).inc();
             patient.risks.entry(assessment.scorer.clone()).or_default().note(&assessment, at);
@@ -278,14 +283,26 @@ impl Assessor {
         }
         proposals
     }
+}
 
-    /// With reasons where the risk is near enough to its threshold that somebody may ask for them: TreeSHAP
-    /// costs many times what the score does.
-    fn judge(&self, scorer: &Scorer, state: &PatientState, at: Time) -> Assessment {
-        let scored = scorer.score(state, at);
-        let near = scored.risk.is_some_and(|risk| risk >= scored.threshold * EXPLAINED_FROM);
-        if near { scorer.assess(state, at) } else { scored }
-    }
+/// With reasons where the risk is near enough to its threshold that somebody may ask for them: TreeSHAP costs many times
+/// what the score does.
+pub(crate) fn judge(scorer: &Scorer, state: &PatientState, at: Time) -> Assessment {
+    let scored = scorer.score(state, at);
+    let near = scored.risk.is_some_and(|risk| risk >= scored.threshold * EXPLAINED_FROM);
+    if near { scorer.assess(state, at) } else { scored }
+}
+
+/// As an alert's entry keeps them.
+pub(crate) fn contributions(assessment: &Assessment) -> Vec<entry::Contribution> {
+    let kept = |c: &ml_scoring::Contribution| entry::Contribution {
+        feature: c.feature.clone(),
+        value: Some(c.value).filter(|value| value.is_finite()),
+        weight: c.weight,
+        group: c.group,
+        words: c.words.clone(),
+    };
+    assessment.contributions.iter().map(kept).collect()
 }
 
 impl Patient {
@@ -316,17 +333,7 @@ impl Patient {
             site: String::new(),
             takeover_for: None,
         };
-        let contributions = assessment
-            .contributions
-            .iter()
-            .map(|c| entry::Contribution {
-                feature: c.feature.clone(),
-                value: Some(c.value).filter(|value| value.is_finite()),
-                weight: c.weight,
-                group: c.group,
-                words: c.words.clone(),
-            })
-            .collect();
+        let contributions = contributions(assessment);
         Some(Proposal { trigger, alert: entry::Alert { facts, contributions, received_at } })
     }
 }

@@ -146,6 +146,7 @@ impl Pipeline {
                 ledger,
                 board,
                 shards,
+                scorers,
                 feeds: running,
                 sinks,
                 metrics,

@@ -3,15 +3,20 @@
 use std::borrow::Cow;
 
 /// Without white space around it; nothing is copied that was not.
+#[inline]
 pub(crate) fn trim(text: Cow<'_, str>) -> Cow<'_, str> {
-    // Most text has none: a look at two bytes.
-    let bytes = text.as_bytes();
-    if let (Some(b'!'..=b'~'), Some(b'!'..=b'~')) = (bytes.first(), bytes.last()) {
-        return text;
-    }
     match text {
-        Cow::Borrowed(text) => Cow::Borrowed(text.trim()),
-        Cow::Owned(text) if text.trim().len() == text.len() => Cow::Owned(text),
+        Cow::Borrowed(text) => Cow::Borrowed(trimmed(text)),
+        Cow::Owned(text) if trimmed(&text).len() == text.len() => Cow::Owned(text),
         Cow::Owned(text) => Cow::Owned(text.trim().to_owned()),
+    }
+}
+
+/// As `str::trim`. Most text has nothing to trim: a look at two bytes.
+#[inline]
+pub(crate) fn trimmed(text: &str) -> &str {
+    match (text.as_bytes().first(), text.as_bytes().last()) {
+        (Some(b'!'..=b'~'), Some(b'!'..=b'~')) => text,
+        _ => text.trim(),
     }
 }

@@ -9,6 +9,8 @@ use std::sync::LazyLock;
 
 use rustc_hash::FxHashMap;
 
+use crate::text;
+
 /// Converts between two UCUM units. Between mass, substance and charge concentrations the analyte decides
 /// and is named by its LOINC code. `None`: not known to be the same kind of quantity.
 pub fn convert(value: f64, from_ucum: &str, to_ucum: &str, loinc: &str) -> Option<f64> {
@@ -24,7 +26,7 @@ pub fn convert(value: f64, from_ucum: &str, to_ucum: &str, loinc: &str) -> Optio
 /// The UCUM form of a unit as commonly spelt (`mmHg`, `°C`, `x10^9/L`, `bpm` …); anything unknown is
 /// returned as it came, without surrounding spaces.
 pub fn normalise(written: &str) -> Cow<'_, str> {
-    let written = written.trim();
+    let written = text::trimmed(written);
     if written.is_empty() || written.len() > WRITTEN_MAX || unit(written).is_some() {
         return Cow::Borrowed(written);
     }

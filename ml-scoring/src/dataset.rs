@@ -42,6 +42,8 @@ pub struct Row {
     /// Hours since ICU admission, from 1.
     pub iculos: u32,
     pub label: bool,
+    /// Of the file that it was read from, counted from 1; 0 = from no file.
+    pub line: usize,
 }
 
 impl Row {
@@ -201,7 +203,7 @@ fn parse(text: &str, line: usize) -> Result<Patient, DatasetError> {
     if label != 0.0 && label != 1.0 {
         return Err(DatasetError::Row { line, column: "SepsisLabel", what: "neither 0 nor 1" });
     }
-    let row = Row { values, iculos: iculos as u32, label: label == 1.0 };
+    let row = Row { values, iculos: iculos as u32, label: label == 1.0, line };
     Ok(Patient { pid: pid.to_owned(), age, gender, unit1, unit2, hosp_adm_time, rows: vec![row] })
 }
 
@@ -334,6 +336,7 @@ mod tests {
         let patients = all(&text).unwrap();
         assert_eq!(patients.iter().map(|p| p.rows.len()).collect::<Vec<_>>(), [3, 1]);
         assert_eq!((patients[0].first_label(), hospital(&patients[1].pid)), (Some(2), 'B'));
+        assert_eq!((patients[0].rows[2].line, patients[1].rows[0].line), (4, 5));
         let features = patients[0].features();
         let value = |row: usize, name: &str| features[row].values[crate::features::index_of(name).unwrap()];
         assert!(value(0, "HR").is_nan());

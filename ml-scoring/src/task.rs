@@ -107,7 +107,7 @@ mod tests {
 
     fn patient(column: Column, values: &[f64]) -> Patient {
         let row = |(i, value): (usize, &f64)| {
-            let mut row = Row { values: Row::EMPTY, iculos: i as u32 + 1, label: false };
+            let mut row = Row { values: Row::EMPTY, iculos: i as u32 + 1, label: false, line: 0 };
             row.values[column as usize] = *value;
             row
         };

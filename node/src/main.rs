@@ -8,6 +8,7 @@ mod http;
 mod log;
 mod logging;
 mod models;
+mod replay;
 mod simulate;
 mod site;
 mod web;

@@ -270,7 +270,8 @@ impl<'a> Object<'a> {
             match key {
                 // Names of ours hold nothing to escape.
                 Cow::Borrowed(key) => {
-                    ["\"", key, "\":"].iter().for_each(|part| out.extend_from_slice(part.as_bytes()))
+                    out.reserve(key.len() + 3);
+                    ["\"", key, "\":"].iter().for_each(|part| out.extend_from_slice(part.as_bytes()));
                 }
                 Cow::Owned(key) => {
                     write_string(key, out);

@@ -6,6 +6,7 @@ use std::str::FromStr;
 use jiff::civil::DateTime;
 use jiff::tz::{AmbiguousOffset, Offset, TimeZone};
 
+use crate::text::trimmed;
 use crate::{Precision, Time};
 
 /// A point in time as far as its sender wrote it.
@@ -94,7 +95,7 @@ impl FromStr for Dtm {
     type Err = DtmInvalid;
 
     fn from_str(text: &str) -> Result<Dtm, DtmInvalid> {
-        let text = text.trim();
+        let text = trimmed(text);
         let (local, offset_s) = match text.bytes().position(|b| matches!(b, b'+' | b'-')) {
             Some(at) => {
                 let (local, offset) = text.split_at(at);

@@ -244,11 +244,13 @@ impl<'m> Part<'m> {
     /// no delimiter that is the part itself.
     pub(crate) fn leaves(&self) -> impl Iterator<Item = (usize, Part<'m>)> + use<'m> {
         let Delimiters { repetition, component, subcomponent, .. } = self.message.delimiters;
+        // One that the message does not use is no byte.
+        let stops = [repetition, component, subcomponent].map(|d| d.map_or(u16::MAX, u16::from));
         let (whole, step) = (*self, self.message.charset.step());
         let (mut rest, mut number) = (Some(self.raw), 1);
         std::iter::from_fn(move || {
             let bytes = rest?;
-            let ends = |byte: u8| [repetition, component, subcomponent].contains(&Some(byte));
+            let ends = |byte: u8| stops.contains(&u16::from(byte));
             let Some((raw, after)) = step.split(bytes, ends).filter(|_| whole.level < Level::Subcomponent)
             else {
                 rest = None;

@@ -155,6 +155,7 @@ fn each_command_explains_itself() -> anyhow::Result<()> {
         ("score", &["--model", "--data"]),
         ("eval", &["--model", "--rule", "--against", "--data", "--held-out", "--json"]),
         ("drift", &["--model", "--data", "--json"]),
+        ("replay", &["--data", "--as", "--out", "--check", "--disturb", "--json"]),
     ] {
         let help = medulla(&["model", command, "--help"])?;
         ensure!(options.iter().all(|option| help.contains(option)) && help.contains("Example"), "{help}");

@@ -10,6 +10,7 @@ use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::board_patients::send_sick;
+use crate::explain::{explain, explained};
 
 const WAIT: Duration = Duration::from_secs(60);
 
@@ -40,9 +41,11 @@ async fn a_partner_alerts_for_a_killed_site_and_nothing_is_delivered_twice() -> 
     sites.sites[0].kill_9()?;
 
     of_b.hears(&["S001", "S002", "S003"]).await?;
-    for alert in alerts_of(&sites.sites[1]).await? {
+    let stood_in = alerts_of(&sites.sites[1]).await?;
+    for alert in &stood_in {
         ensure!(alert["origin"] == "a", "{alert}");
     }
+    explained_where_made(&sites.sites, &stood_in, true)?;
     let board = sites.sites[1].get("/api/patients").await?;
     let origins: Vec<&Value> =
         board["patients"].as_array().into_iter().flatten().map(|row| &row["origin"]).collect();
@@ -74,12 +77,31 @@ async fn a_partner_alerts_for_a_killed_site_and_nothing_is_delivered_twice() -> 
     ensure!(patients == ["S001", "S002", "S003", "S005"], "its own people see all of them: {kept:?}");
     let hidden = alerts_of(&sites.sites[1]).await?;
     ensure!(hidden.iter().all(|alert| alert["patient_id"] == "S004"), "no longer shown at b: {hidden:?}");
+    explained_where_made(&sites.sites, &stood_in, false)?;
+    explained_where_made(&sites.sites, &hidden, true)?;
     sites.agree().await?;
     of_b.hears(&["S001", "S002", "S003", "S004"]).await?;
     ensure!(of_c.heard().is_empty(), "{:?}", of_c.heard());
     sites.sites.iter_mut().try_for_each(Site::stop)?;
     of_a.hears(&["S005"]).await?;
     of_b.hears(&["S001", "S002", "S003", "S004"]).await
+}
+
+/// `b` computes its alerts again, also when `a` is back; it shows the values of what is sealed by `a` only until then. `c`
+/// can open none of it.
+fn explained_where_made(sites: &[Site], alerts: &[Value], shown: bool) -> anyhow::Result<()> {
+    for alert in alerts {
+        let id = alert["id"].as_str().unwrap_or_default();
+        let (code, explained) = explained(&sites[1], id)?;
+        ensure!(code == Some(0) && explained["equal"] == true && explained["site"] == "b", "{explained}");
+        let values = explained["evidence"].as_array().map_or(0, Vec::len);
+        ensure!((values > 0) == shown && (explained["withheld"] == 0) == shown, "{explained}");
+        let refused = explain(&sites[2], id, &[])?;
+        let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+        ensure!(refused.status.code() == Some(1) && said.contains("[sealed]"), "{said}");
+    }
+    ensure!(!alerts.is_empty());
+    Ok(())
 }
 
 async fn alerts_of(site: &Site) -> anyhow::Result<Vec<Value>> {

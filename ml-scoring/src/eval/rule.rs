@@ -90,7 +90,7 @@ mod tests {
 
     #[test]
     fn a_bedside_total_is_the_total_where_the_stream_alerts_at_one_parameter_in_the_red() {
-        let row = Row { values: Row::EMPTY, iculos: 1, label: false };
+        let row = Row { values: Row::EMPTY, iculos: 1, label: false, line: 0 };
         let at = Patient::time_of(&row);
         let alarms = |pulse| {
             let mut state = PatientState::default();

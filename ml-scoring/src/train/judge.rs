@@ -98,7 +98,7 @@ pub(super) fn cross_validated(card: &mut Card, table: &mut Table, judged: OutOfF
     let clock: Rule = CLOCK.parse()?;
     let (state, features) = (PatientState::default(), Features { values: Vec::new() });
     let of_clock = |iculos: &u32| {
-        let row = Row { values: Row::EMPTY, iculos: *iculos, label: false };
+        let row = Row { values: Row::EMPTY, iculos: *iculos, label: false, line: 0 };
         clock.predict(&Hour { row: &row, state: &state, features: &features })
     };
     let clock = table.cohort.iculos.iter().map(of_clock).collect();

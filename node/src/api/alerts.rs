@@ -1,6 +1,6 @@
 use actix_web::http::StatusCode;
 use actix_web::{get, post, web};
-use actors::AlertRow;
+use actors::{AlertExplained, AlertRow, ExplainError};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
@@ -70,4 +70,38 @@ pub async fn acknowledge(
         }
     })?;
     Ok(web::Json(Acknowledged { index, by: who.name().to_owned() }))
+}
+
+/// The alert's score computed again from the patient's entries in the ledger, by the model that made it, with the values
+/// that it rests on. Only at the site that alerted, and while that model is configured there.
+#[utoipa::path(path = "/api/alerts/{id}/explain", tag = "care", params(("id" = String, Path)),
+    responses((status = 200, body = schemas::AlertExplained), (status = 403, body = ApiError),
+        (status = 404, body = ApiError), (status = 409, body = ApiError), (status = 410, body = ApiError)))]
+#[get("/alerts/{id}/explain")]
+pub async fn explain(
+    site: SiteData,
+    who: Identity,
+    id: web::Path<String>,
+) -> Result<web::Json<AlertExplained>, ApiError> {
+    who.must_see_patients()?;
+    let explained = web::block(move || site.explain(&id)).await.map_err(ApiError::internal)?;
+    let explained = explained.map_err(|error| {
+        let refused = |status, code| ApiError::new(status, code, error.to_string());
+        match error {
+            ExplainError::UnknownAlert => refused(StatusCode::NOT_FOUND, "not-found"),
+            ExplainError::Sealed { .. } => refused(StatusCode::CONFLICT, "sealed"),
+            ExplainError::Shredded { .. } => refused(StatusCode::GONE, "shredded"),
+            ExplainError::OtherModel { .. } => refused(StatusCode::CONFLICT, "model-not-configured"),
+            ExplainError::TooMany(_) => refused(StatusCode::CONFLICT, "too-many-entries"),
+            ExplainError::Entry { .. } => refused(StatusCode::CONFLICT, "entry-unreadable"),
+            ExplainError::Ledger(error) => ApiError::reading(error),
+        }
+    })?;
+    tracing::info!(
+        by = who.name(),
+        index = explained.index,
+        equal = explained.equal,
+        "an alert was explained"
+    );
+    Ok(web::Json(explained))
 }

@@ -44,6 +44,7 @@ pub fn routes(config: &mut web::ServiceConfig) {
             .service(patients::patient)
             .service(alerts::alerts)
             .service(alerts::acknowledge)
+            .service(alerts::explain)
             .service(messages::messages)
             .service(messages::message)
             .service(ledger::ledger)

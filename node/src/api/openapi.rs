@@ -19,6 +19,7 @@ use super::{alerts, feeds, keys, ledger, messages, patients, sites, status, stre
         patients::shred,
         alerts::alerts,
         alerts::acknowledge,
+        alerts::explain,
         messages::messages,
         messages::message,
         ledger::ledger,
@@ -62,6 +63,7 @@ mod tests {
             [
                 "/api/alerts",
                 "/api/alerts/{id}/acknowledge",
+                "/api/alerts/{id}/explain",
                 "/api/feeds",
                 "/api/keys/backup",
                 "/api/keys/rotate",

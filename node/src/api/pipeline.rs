@@ -4,7 +4,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use actors::{
-    AlertRow, FeedStatus, Found, Handle, PatientDetail, PatientRow, PatientShredded, Search, SinkStatus,
+    AlertExplained, AlertRow, ExplainError, FeedStatus, Found, Handle, PatientDetail, PatientRow,
+    PatientShredded, Search, SinkStatus,
 };
 use async_trait::async_trait;
 use clinical::PatientId;
@@ -64,6 +65,10 @@ impl Site for Handle {
             actors::AcknowledgeError::UnknownAlert(_) => AcknowledgeError::NotFound,
             actors::AcknowledgeError::Ledger(error) => AcknowledgeError::Unavailable(error.to_string()),
         })
+    }
+
+    fn explain(&self, alert: &str) -> Result<AlertExplained, ExplainError> {
+        Handle::explain(self, alert)
     }
 
     fn entries(&self, from: u64, limit: usize) -> Result<Vec<Entry>, LedgerError> {

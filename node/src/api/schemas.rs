@@ -123,6 +123,67 @@ pub struct AlertRow {
     origin: Option<String>,
 }
 
+/// What an alert said, and what comes of the same entries now.
+#[derive(ToSchema)]
+pub struct AlertExplained {
+    id: String,
+    /// The alert's own ledger index.
+    index: u64,
+    /// That scored.
+    site: String,
+    task: String,
+    model: String,
+    /// SHA-256, lowercase hex.
+    model_hash: String,
+    /// `watch` or `interruptive`.
+    tier: String,
+    /// The event time that was scored.
+    at: i64,
+    /// The last index that the alert rests on.
+    as_of: u64,
+    /// Entries of the patient that were folded.
+    entries: u64,
+    /// Entries of the patient before the alert that this site cannot read now. What they said is not in the score.
+    unreadable: u64,
+    threshold: f64,
+    risk_alerted: f64,
+    /// null: insufficient data.
+    risk_recomputed: Option<f64>,
+    /// To the last bit.
+    equal: bool,
+    /// The newest value of everything that was measured.
+    evidence: Vec<Evidence>,
+    /// Values that are not shown: another site's, for which this one does not stand in now.
+    withheld: u64,
+    /// Of the score recomputed; greatest weight first.
+    contributions: Vec<Contribution>,
+}
+
+#[derive(ToSchema)]
+pub struct Evidence {
+    /// Such as `HR`.
+    column: String,
+    value: f32,
+    /// UCUM.
+    unit: String,
+    words: String,
+    at: i64,
+    /// Of the entry that said so.
+    index: u64,
+}
+
+#[derive(ToSchema)]
+pub struct Contribution {
+    feature: String,
+    /// null: missing, which can speak too.
+    value: Option<f64>,
+    /// A model's: part of the margin (log-odds). A bedside score's: points.
+    weight: f64,
+    /// `physiology`, `trend` or `care-process`.
+    group: String,
+    words: String,
+}
+
 #[derive(ToSchema)]
 pub struct Answer {
     by: String,
@@ -339,6 +400,10 @@ mod tests {
         check("PatientRow", &row);
         check("RiskNow", &row.risks[0]);
         check("AlertRow", &crate::http::sample::alert());
+        let explained = crate::http::sample::explained();
+        check("AlertExplained", &explained);
+        check("Evidence", &explained.evidence[0]);
+        check("Contribution", &explained.contributions[0]);
         check("FeedStatus", &crate::http::sample::feed());
         check("OutboxStatus", &raft_ledger::OutboxStatus::default());
         let (status, leases) = (crate::http::sample::ledger(), crate::http::sample::leases());

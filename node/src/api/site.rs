@@ -3,7 +3,10 @@
 use std::path::Path;
 use std::time::Duration;
 
-use actors::{AlertRow, FeedStatus, Found, PatientDetail, PatientRow, PatientShredded, Search, SinkStatus};
+use actors::{
+    AlertExplained, AlertRow, ExplainError, FeedStatus, Found, PatientDetail, PatientRow, PatientShredded,
+    Search, SinkStatus,
+};
 use async_trait::async_trait;
 use clinical::PatientId;
 use futures_util::stream::BoxStream;
@@ -68,6 +71,9 @@ pub trait Site: Send + Sync + 'static {
 
     /// In the ledger when this returns, at the given index.
     async fn acknowledge(&self, alert: &str, by: &str, reason: &str) -> Result<u64, AcknowledgeError>;
+
+    /// The alert's score computed again from the ledger. Blocks.
+    fn explain(&self, alert: &str) -> Result<AlertExplained, ExplainError>;
 
     /// Entries from a ledger index on, at most so many; none beyond the end.
     fn entries(&self, from: u64, limit: usize) -> Result<Vec<Entry>, LedgerError>;

@@ -2,6 +2,7 @@
 //!
 //! Exit codes: 0 = fine, 1 = something is wrong or refused, 2 = wrong usage.
 
+mod alert;
 mod bench;
 mod hl7;
 mod judge;
@@ -56,6 +57,8 @@ enum Command {
     Test(test::Args),
     Messages(messages::Args),
     #[command(subcommand)]
+    Alert(alert::Command),
+    #[command(subcommand)]
     Patient(patient::Command),
     #[command(subcommand)]
     Password(password::Command),
@@ -78,6 +81,7 @@ impl Command {
             Command::Judge(args) => judge::execute(&args),
             Command::Test(args) => test::execute(&args),
             Command::Messages(args) => messages::execute(&args),
+            Command::Alert(command) => alert::execute(&command),
             Command::Patient(command) => patient::execute(&command),
             Command::Password(command) => password::execute(&command),
             Command::Site(command) => site::execute(&command),

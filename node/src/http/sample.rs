@@ -1,7 +1,9 @@
 //! Answers of a small site, for tests.
 
-use actors::{AlertRow, FeedStatus, PatientRow, RiskNow};
+use actors::entry::Contribution;
+use actors::{AlertExplained, AlertRow, Evidence, FeedStatus, PatientRow, RiskNow};
 use clinical::Time;
+use ml_scoring::features::Group;
 use raft_ledger::{
     Backup, CosignedCheckpoint, KeyBackup, KeyCopies, KeysRotated, Lease, MemberRole, MemberStatus,
     PeerStatus, Role, Status,
@@ -50,6 +52,42 @@ pub fn alert() -> AlertRow {
         delivered_to: Default::default(),
         acknowledged: None,
         origin: Some("b".into()),
+    }
+}
+
+pub fn explained() -> AlertExplained {
+    AlertExplained {
+        id: "a1".into(),
+        index: 7,
+        site: "a".into(),
+        task: "sepsis".into(),
+        model: "sepsis".into(),
+        model_hash: "00".into(),
+        tier: "interruptive".into(),
+        at: Time(5),
+        as_of: 6,
+        entries: 2,
+        unreadable: 0,
+        threshold: 0.2,
+        risk_alerted: 0.5,
+        risk_recomputed: Some(0.5),
+        equal: true,
+        evidence: vec![Evidence {
+            column: "Lactate".into(),
+            value: 4.1,
+            unit: "mmol/L".into(),
+            words: "lactate 4.1 mmol/L".into(),
+            at: Time(5),
+            index: 6,
+        }],
+        withheld: 0,
+        contributions: vec![Contribution {
+            feature: "Lactate".into(),
+            value: Some(4.1),
+            weight: 0.7,
+            group: Group::Physiology,
+            words: "lactate 4.1 mmol/L".into(),
+        }],
     }
 }
 

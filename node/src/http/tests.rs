@@ -4,7 +4,10 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use actors::{AlertRow, FeedStatus, Found, PatientDetail, PatientRow, PatientShredded, Search, SinkStatus};
+use actors::{
+    AlertExplained, AlertRow, ExplainError, FeedStatus, Found, PatientDetail, PatientRow, PatientShredded,
+    Search, SinkStatus,
+};
 use argon2::password_hash::{PasswordHasher, SaltString};
 use async_trait::async_trait;
 use clinical::PatientId;
@@ -88,6 +91,13 @@ impl Site for Sample {
         }
         self.answers.lock().unwrap().push((by.into(), reason.into()));
         Ok(9)
+    }
+    fn explain(&self, alert: &str) -> Result<AlertExplained, ExplainError> {
+        match alert {
+            "a1" => Ok(sample::explained()),
+            "b1" => Err(ExplainError::Sealed { index: 7, site: "b".into() }),
+            _ => Err(ExplainError::UnknownAlert),
+        }
     }
     fn search(&self, search: &Search) -> Result<Found, LedgerError> {
         let entries = self.entries(search.from, search.limit).unwrap();
@@ -279,6 +289,12 @@ async fn answers_carry_the_signed_in_name() {
     let foreign =
         answer().header("Cookie", &cookie).header("Origin", "https://evil.example").send().await.unwrap();
     assert_eq!(foreign.status(), StatusCode::FORBIDDEN, "a form on another site's page");
+    for (id, status, code) in [("b1", 409, "sealed"), ("c1", 404, "not-found")] {
+        let url = format!("{base}/api/alerts/{id}/explain");
+        let refused = client.get(url).header("Cookie", &cookie).send().await.unwrap();
+        assert_eq!(refused.status(), status, "{id}");
+        assert_eq!(refused.json::<Value>().await.unwrap()["code"], code, "{id}");
+    }
     let feeds = client.get(format!("{base}/api/feeds")).header("Cookie", &cookie).send().await.unwrap();
     assert_eq!(feeds.status(), StatusCode::FORBIDDEN, "care is not engineering");
 
@@ -298,6 +314,8 @@ async fn tokens_sign_programs_in() {
     }
     assert_eq!(get("/metrics", "wrong").send().await.unwrap().status(), StatusCode::UNAUTHORIZED);
     assert_eq!(get("/api/patients", "t0ken").send().await.unwrap().status(), StatusCode::FORBIDDEN);
+    let explained = get("/api/alerts/a1/explain", "t0ken").send().await.unwrap();
+    assert_eq!(explained.status(), StatusCode::FORBIDDEN, "an engineer sees no patient's values");
     let shred = client.post(format!("{base}/api/patients/shred")).bearer_auth("t0ken");
     let shred = shred.json(&json!({"authority": "HOSP", "id": "4711"}));
     assert_eq!(shred.send().await.unwrap().status(), StatusCode::FORBIDDEN, "an engineer cannot shred");

@@ -11,6 +11,7 @@ mod target;
 mod truth;
 
 pub use deliver::{Pace, deliver};
+pub use er7::{header, segment, timestamp};
 pub use hospital::{Hospital, Message, Options};
 pub use mllp::Connection;
 pub use target::Target;

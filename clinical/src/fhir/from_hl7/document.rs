@@ -9,6 +9,7 @@ use super::datatypes::{part, text};
 use super::{Kind, Writer};
 use crate::fhir::json::{self, Json, array, object, trim};
 use crate::hl7::{Part, Segment};
+use crate::text::trimmed;
 
 /// Media types by HL7 tables 0191 and 0291, as far as a subtype alone tells.
 const SUBTYPES: [(&str, &str); 10] = [
@@ -45,7 +46,7 @@ impl<'m> Writer<'m> {
     pub(super) fn document_text(&mut self, obx: Segment<'m>) -> bool {
         let Some(at) = self.document.filter(|_| self.kind == Kind::Document) else { return false };
         let Some(field) = obx.valued(5) else { return true };
-        let attachment = match obx.text(2, 1).trim() {
+        let attachment = match trimmed(&obx.text(2, 1)) {
             "ED" => encapsulated(field),
             "RP" => pointed(field),
             "TX" | "FT" | "ST" => {
@@ -78,7 +79,7 @@ impl<'m> Writer<'m> {
     /// OBX-5 of type ED or RP: a document that the result derives from.
     pub(super) fn attached(&mut self, obx: Segment<'m>, observation: usize) {
         let Some(field) = obx.valued(5) else { return };
-        let attachment = match obx.text(2, 1).trim() {
+        let attachment = match trimmed(&obx.text(2, 1)) {
             "ED" => encapsulated(field),
             "RP" => pointed(field),
             _ => return,

@@ -28,8 +28,9 @@ pub(super) type Kept<'m> = (usize, Json<'m>);
 
 /// The fields of a segment whose values are not found again.
 pub(super) fn keep<'m>(spot: &Spot<'_, 'm>, finder: &Finder<'_, '_, 'm>, kept: &mut Vec<Kept<'m>>) {
+    let said = finder.said_of(spot);
     spot.each_field(|number, field| {
-        if !finder.is_found(spot, number, field) {
+        if !finder.is_found(spot, &said, number, field) {
             let member = |key: &'static str, value| object([("url", text(key)), ("valueString", value)]);
             let members =
                 [member("path", text(spot.path(number))), member("value", as_sent(field.raw_text()))];
@@ -193,6 +194,10 @@ impl<'w> Said<'w> {
         said
     }
 
+    fn add(&mut self, word: impl Into<Cow<'w, str>>) {
+        self.words.push(word.into());
+    }
+
     fn has(&self, word: &str) -> bool {
         if self.words.len() <= FEW {
             return self.words.iter().any(|w| w == word);
@@ -209,22 +214,31 @@ pub(super) struct Finder<'f, 'w, 'm> {
     pub(super) envelope: &'f Said<'w>,
 }
 
-impl<'m> Finder<'_, '_, 'm> {
-    /// Whether each value of the field stands in one of the segment's resources.
-    pub(super) fn is_found(&self, spot: &Spot<'_, 'm>, number: usize, field: Part<'m>) -> bool {
-        if number == 0 {
-            return false;
-        }
+impl<'f, 'w, 'm> Finder<'f, 'w, 'm> {
+    /// What the segment's resources say.
+    pub(super) fn said_of(&self, spot: &Spot<'_, 'm>) -> Vec<&'f Said<'w>> {
         let of = |place: usize| {
             let at = self.said.binary_search_by_key(&place, |(place, _)| *place).ok()?;
             self.said.get(at).map(|(_, said)| said)
         };
-        let said = || {
-            let touched = spot.touched.iter().filter_map(|(_, place)| of(*place));
-            touched.chain((spot.segment.position() == 0).then_some(self.envelope))
-        };
-        let is_said = |word: &str| said().any(|said| said.has(word));
-        let stands_in_text = |word: &str| said().flat_map(|said| &said.texts).any(|text| holds(text, word));
+        let touched = spot.touched.iter().filter_map(|(_, place)| of(*place));
+        touched.chain((spot.segment.position() == 0).then_some(self.envelope)).collect()
+    }
+
+    /// Whether each value of the field stands in what the segment's resources say.
+    pub(super) fn is_found(
+        &self,
+        spot: &Spot<'_, 'm>,
+        said: &[&Said<'w>],
+        number: usize,
+        field: Part<'m>,
+    ) -> bool {
+        if number == 0 {
+            return false;
+        }
+        let is_said = |word: &str| said.iter().any(|said| said.has(word));
+        let stands_in_text =
+            |word: &str| said.iter().flat_map(|said| &said.texts).any(|text| holds(text, word));
         let each_is = field.leaves().filter(|(_, leaf)| leaf.has_value()).all(|(component, leaf)| {
             let written = leaf.trimmed();
             written.is_empty()
@@ -244,7 +258,7 @@ impl<'m> Finder<'_, '_, 'm> {
 fn listen<'w>(object: &'w Object<'_>, said: &mut Said<'w>) {
     for (key, value) in &object.members {
         if key.starts_with("value") && key.len() > 5 {
-            said.words.push(Cow::Borrowed(key));
+            said.add(&**key);
         }
         match &**key {
             "data" => listen_to_data(value, said),
@@ -257,10 +271,10 @@ fn listen<'w>(object: &'w Object<'_>, said: &mut Said<'w>) {
 
 /// An attachment's bytes: ED.4 (how they are written), and plain text line by line.
 fn listen_to_data(data: &Json<'_>, said: &mut Said<'_>) {
-    said.words.push(Cow::Borrowed("base64"));
+    said.add("base64");
     let Some(bytes) = data.as_str().and_then(|data| STANDARD.decode(data).ok()) else { return };
     if let Ok(plain) = String::from_utf8(bytes) {
-        said.words.extend(plain.lines().map(|line| Cow::Owned(line.trim().to_owned())));
+        plain.lines().for_each(|line| said.add(line.trim().to_owned()));
     }
 }
 
@@ -274,21 +288,17 @@ fn listen_to_media_type<'w>(media_type: &'w Json<'_>, said: &mut Said<'w>) {
         "text" => "FT",
         _ => type_,
     };
-    said.words.extend([type_, subtype, short].map(Cow::Borrowed));
+    [type_, subtype, short].into_iter().for_each(|word| said.add(word));
 }
 
 fn hear<'w>(value: &'w Json<'_>, said: &mut Said<'w>) {
     match value {
         // An address of ours is nothing that a message says.
         Json::Null | Json::Entry(_) => {}
-        Json::Bool(yes) => {
-            said.words.push(Cow::Borrowed(if *yes { "Y" } else { "N" }));
-        }
-        Json::Number(digits) => {
-            said.words.push(Cow::Borrowed(digits));
-        }
+        Json::Bool(yes) => said.add(if *yes { "Y" } else { "N" }),
+        Json::Number(digits) => said.add(&**digits),
         Json::String(words) => {
-            said.words.push(Cow::Borrowed(words));
+            said.add(&**words);
             if said.texts.len() < TEXTS_MAX && has_parts(words) {
                 said.texts.push(words);
             }

@@ -10,6 +10,7 @@ use crate::fhir::common::{Uuid, coding, concept};
 use crate::fhir::json::{Json, Object, array, members_of, object, trim};
 use crate::fhir::schema;
 use crate::hl7::{Part, Segment};
+use crate::text::trimmed;
 
 impl<'m> Writer<'m> {
     pub(super) fn observation(&mut self, obx: Segment<'m>) {
@@ -67,7 +68,7 @@ impl<'m> Writer<'m> {
             let lines: Vec<_> = field.repetitions().map(|line| line.text()).collect();
             ("valueString", text(lines.join("\n")))
         };
-        let found = match obx.text(2, 1).trim() {
+        let found = match trimmed(&obx.text(2, 1)) {
             "NM" => {
                 decimal(field.text()).map(|n| ("valueQuantity", quantity(n, unit, ""))).unwrap_or_else(lines)
             }

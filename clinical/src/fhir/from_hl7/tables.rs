@@ -4,6 +4,8 @@ use std::sync::LazyLock;
 
 use rustc_hash::FxHashMap as HashMap;
 
+use crate::text::trimmed;
+
 const TERMINOLOGY: &str = "http://terminology.hl7.org/CodeSystem/";
 
 /// What a code stands for.
@@ -36,7 +38,7 @@ static MAPS: LazyLock<HashMap<&'static str, HashMap<&'static str, Concept>>> = L
 
 /// What `code` is in the concept map of that name.
 pub(super) fn concept(map: &str, code: &str) -> Option<&'static Concept> {
-    MAPS.get(map)?.get(code.trim())
+    MAPS.get(map)?.get(trimmed(code))
 }
 
 /// A plain code of a concept map.

@@ -6,6 +6,7 @@ use jiff::tz::{Offset, TimeZone};
 
 use crate::hl7::dtm::{Doubt, Dtm};
 use crate::hl7::{Message, Part, Segment};
+use crate::text::trimmed;
 use crate::{Feed, Issue, Precision, Severity, Time};
 
 /// A message repeats its faults: so many issues are kept of it, and as many again if they are errors.
@@ -118,7 +119,7 @@ impl<'m> Context<'m> {
             return Some(self.last.1);
         }
         let text = written.component(1)?.text();
-        if text.trim().is_empty() {
+        if trimmed(&text).is_empty() {
             return None;
         }
         let Ok(dtm) = text.parse::<Dtm>() else {

@@ -6,6 +6,7 @@ use super::coded::{self, Coded};
 use super::context::Context;
 use super::{patient, value};
 use crate::hl7::{Part, Segment};
+use crate::text::trimmed;
 use crate::{CodeSystem, Event, EventKind, Observation, ObservationStatus, PatientId, Severity, Value};
 
 /// What stands before an OBX and holds for it.
@@ -60,7 +61,7 @@ fn person<'m>(context: &mut Context<'m>, pid: Segment<'m>, group: &Group<'m>) ->
 }
 
 fn observed<'m>(context: &mut Context<'m>, obx: Segment<'m>, group: &Group<'m>) -> Option<Event> {
-    let patient = group.patient.clone()?;
+    let patient = group.patient.as_ref()?;
     let Some(field) = obx.valued(3) else {
         let text = "OBX-3 does not say what was observed; the observation was not read";
         context.tell_at(Severity::Warning, "code-missing", obx, 3, text);
@@ -83,7 +84,7 @@ fn observed<'m>(context: &mut Context<'m>, obx: Segment<'m>, group: &Group<'m>) 
     let source_id = source_id(obx, group, &what);
     let (at, precision) = context.first_time(&[(Some(obx), 14), (group.obr, 7)]);
     let kind = EventKind::Observed(Observation { code: what.code, value, status, source_id });
-    Some(Event { patient, visit: group.visit.clone(), at, precision, kind })
+    Some(Event { patient: patient.clone(), visit: group.visit.clone(), at, precision, kind })
 }
 
 fn is_withdrawal(status: ObservationStatus) -> bool {
@@ -142,5 +143,5 @@ fn source_id(obx: Segment<'_>, group: &Group<'_>, what: &Coded<'_>) -> String {
         CodeSystem::Snomed => "SCT",
         CodeSystem::Other(name) => name,
     };
-    [&group.order_number, "|", &what.code.code, "^", system, "|", obx.text(4, 1).trim()].concat()
+    [&group.order_number, "|", &what.code.code, "^", system, "|", trimmed(&obx.text(4, 1))].concat()
 }

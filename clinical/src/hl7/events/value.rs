@@ -6,6 +6,7 @@ use super::coded::{self, Coded};
 use super::context::Context;
 use crate::hl7::dtm::{Dtm, iso_time};
 use crate::hl7::{Part, Segment};
+use crate::text::trimmed;
 use crate::{Code, Comparator, Mapped, Severity, Value, units};
 
 /// The value of an OBX. `Ok(None)`: OBX-5 is empty, or of a type that is not read, which is told.
@@ -16,7 +17,7 @@ pub(super) fn read<'m>(context: &mut Context<'m>, obx: Segment<'m>, what: &Coded
     }
     let kind = obx.text(2, 1);
     let unit = &*unit(obx);
-    match kind.trim() {
+    match trimmed(&kind) {
         "NM" => Some(numeric(context, obx, field, what, unit)),
         "SN" => Some(structured(context, obx, field, what, unit)),
         "CWE" | "CE" | "CNE" | "CF" => Some(coded(context, obx, field)),
@@ -191,7 +192,7 @@ impl Number {
             (">", Some(Comparator::Greater)),
             ("=", None),
         ];
-        let written = written.trim();
+        let written = trimmed(written);
         let plain = written.starts_with(|c: char| c.is_ascii_digit());
         let found = if plain {
             None
@@ -199,7 +200,7 @@ impl Number {
             COMPARATORS.iter().find_map(|(sign, c)| Some((written.strip_prefix(sign)?, *c)))
         };
         let (text, comparator) = found.unwrap_or((written, None));
-        let text = text.trim();
+        let text = trimmed(text);
         let digits = text.bytes().any(|b| b.is_ascii_digit());
         let known = text.bytes().all(|b| b.is_ascii_digit() || matches!(b, b'+' | b'-' | b'.' | b'e' | b'E'));
         let number = text.parse::<f64>().ok().filter(|n| digits && known && n.is_finite())?;

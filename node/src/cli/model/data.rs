@@ -10,7 +10,7 @@ use ml_scoring::Task;
 use ml_scoring::dataset::{self, Patient};
 use ml_scoring::eval::{Cohort, Predictor, judge};
 
-fn open(file: &Path) -> anyhow::Result<Box<dyn BufRead>> {
+pub fn open(file: &Path) -> anyhow::Result<Box<dyn BufRead>> {
     let unreadable = || format!("cannot read {}", file.display());
     let opened = File::open(file).with_context(unreadable)?;
     if file.extension().is_some_and(|extension| extension == "zst") {

@@ -1,15 +1,16 @@
-//! `medulla model …`: train, adapt, score, evaluate, compare with what was trained on.
+//! `medulla model …`: train, adapt, score, evaluate, compare with what was trained on, replay as messages.
 
 mod adapt;
 mod data;
 mod drift;
 mod eval;
+mod replay;
 mod score;
 mod train;
 
 use super::Verdict;
 
-/// Train, adapt, score and evaluate models
+/// Train, adapt, score and evaluate models; replay their data as messages
 #[derive(clap::Subcommand)]
 pub enum Command {
     Train(train::Args),
@@ -17,6 +18,7 @@ pub enum Command {
     Score(score::Args),
     Eval(eval::Args),
     Drift(drift::Args),
+    Replay(replay::Args),
 }
 
 pub fn execute(command: &Command) -> anyhow::Result<Verdict> {
@@ -26,5 +28,6 @@ pub fn execute(command: &Command) -> anyhow::Result<Verdict> {
         Command::Score(args) => score::execute(args),
         Command::Eval(args) => eval::execute(args),
         Command::Drift(args) => drift::execute(args),
+        Command::Replay(args) => replay::execute(args),
     }
 }
