@@ -18,6 +18,7 @@ use crate::checkpoint::Checkpoint;
 use crate::keys::SiteKeys;
 use crate::membership::Request;
 use crate::network::{Identity, Network, Peer, RpcError, Tls};
+use crate::ports::free_address;
 use crate::raft::{Entry, GROUP, Member, Membership, Payload, Proposal, StoredMembership, Vote, log_id};
 use crate::record::{
     ApplyVersion, Batch, BatchHead, Command, Hash, Item, Message, NewSite, OpenEpoch, Private, SiteName,
@@ -51,8 +52,7 @@ impl Consortium {
         let dir = tempfile::tempdir().unwrap();
         let sites: Vec<_> = NAMES.iter().chain(&SPARE).map(|name| (*name, "127.0.0.1")).collect();
         crate::keys::init(&dir.path().join("keys"), &sites).unwrap();
-        let listeners = NAMES.map(|_| std::net::TcpListener::bind("127.0.0.1:0").unwrap());
-        let addresses = listeners.map(|listener| listener.local_addr().unwrap().to_string());
+        let addresses = NAMES.map(|_| free_address());
         let mut honest = Vec::new();
         for n in 0..2 {
             honest.push(Ledger::open(config(dir.path(), &addresses, n)).await.unwrap());
@@ -466,9 +466,7 @@ async fn a_change_that_takes_long_is_answered_with_what_came_of_it() {
     let leader = all.leader().await;
     // c votes, and never confirms anything; without the other one there is no majority.
     let joining = Config::new("spare-1", all.dir.path().join("spare-1"), all.dir.path().join("keys/spare-1"));
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap().to_string();
-    drop(listener);
+    let address = free_address();
     let joining = Config { listen: address.clone(), free_space_reserve_bytes: 1 << 20, ..joining };
     let joining = Ledger::open(joining).await.unwrap();
     let other = all.honest.remove(1 - leader);

@@ -30,6 +30,9 @@ mod observer;
 mod outbox;
 mod packer;
 mod partner;
+#[cfg(test)]
+#[path = "../tests/common/ports.rs"]
+mod ports;
 mod proofs;
 mod raft;
 mod random;

@@ -26,6 +26,8 @@ const PATIENCE_TICKS: u32 = 5;
 const ANSWERS_WAIT: Duration = Duration::from_secs(2);
 /// Between two votes on what other sites signed.
 const VOTE_PAUSE: Duration = Duration::from_secs(3);
+/// Votes on one note, while too few sites answer.
+const VOTES_MAX: u32 = 5;
 /// How long the slower sites are waited for once a majority has answered.
 const MAJORITY_WAIT: Duration = Duration::from_millis(200);
 
@@ -46,26 +48,22 @@ impl Rounds {
         let mut asked = self.cosigner.watch_asked();
         let (mut silence, mut shown) = (Silence::default(), String::new());
         let Some(mut suspicions) = self.observer.suspicions() else { return };
-        let mut voted: Option<Instant> = None;
+        let mut voting = Voting::default();
         loop {
             let ticked = tokio::select! {
                 biased;
                 _ = tick.tick() => true,
                 _ = asked.changed() => false,
                 Some(suspicion) = suspicions.recv() => {
-                    // A vote makes whoever differs ask for one in turn.
-                    if matches!(suspicion, Suspicion::OtherRoot(_)) {
-                        if voted.is_some_and(|at| at.elapsed() < VOTE_PAUSE) {
-                            continue;
-                        }
-                        voted = Some(Instant::now());
-                    }
-                    if let Err(refusal) = self.look_into(suspicion).await {
-                        tracing::warn!(%refusal, "what another site signed could not be compared");
+                    if let Err(refusal) = self.look_into(suspicion, &mut voting).await {
+                        tracing::warn!(%refusal, "what another site did could not be looked into");
                     }
                     continue;
                 }
             };
+            if ticked && let Err(refusal) = self.vote(&mut voting).await {
+                tracing::warn!(%refusal, "what another site signed could not be compared");
+            }
             let applied = self.observer.view().size;
             if ticked && let Err(refusal) = self.testimony().await {
                 tracing::warn!(%refusal, "what a leader forged could not be kept as evidence");
@@ -87,10 +85,13 @@ impl Rounds {
         }
     }
 
-    async fn look_into(&self, suspicion: Suspicion) -> Result<(), Refusal> {
+    async fn look_into(&self, suspicion: Suspicion, voting: &mut Voting) -> Result<(), Refusal> {
         let cosigner = self.cosigner.clone();
         match suspicion {
-            Suspicion::OtherRoot(note) => self.vote(note).await,
+            Suspicion::OtherRoot(note) => {
+                voting.on(note);
+                self.vote(voting).await
+            }
             Suspicion::TwoBatches(found) => {
                 let site = found.site.as_str().to_owned();
                 blocking::attempt(move || Ok(cosigner.blame.convict(&site, &Evidence::TwoBatches(found))?))
@@ -152,8 +153,9 @@ impl Rounds {
         })
     }
 
-    /// Asks all others what they sign at the size of `note`, whose root is not this site's.
-    async fn vote(&self, note: String) -> Result<(), Refusal> {
+    /// If it is time for one: asks all others what they sign at the size of a note whose root is not this site's.
+    async fn vote(&self, voting: &mut Voting) -> Result<(), Refusal> {
+        let Some(note) = voting.next() else { return Ok(()) };
         self.compare_entries().await?;
         let cosigner = self.cosigner.clone();
         let (own, note) =
@@ -168,6 +170,9 @@ impl Rounds {
             votes.extend(answer.map(|lines| String::from_utf8_lossy(&lines).into_owned()));
         }
         let (cosigner, voters) = (self.cosigner.clone(), self.newest.voters());
+        if votes.len() + 1 > voters.len() / 2 {
+            voting.is_over();
+        }
         blocking::attempt(move || Ok(cosigner.blame.outvote(&note, &own, &votes, &voters)?)).await
     }
 
@@ -208,6 +213,46 @@ impl Rounds {
     }
 }
 
+/// What is voted on, and when.
+#[derive(Default)]
+struct Voting {
+    on: Option<String>,
+    times: u32,
+    last: Option<Instant>,
+}
+
+impl Voting {
+    /// A vote makes whoever differs ask for one in turn: a note that comes meanwhile is left out.
+    fn on(&mut self, note: String) {
+        if self.on.is_none() && self.is_time() {
+            (self.on, self.times) = (Some(note), 0);
+        }
+    }
+
+    fn is_time(&self) -> bool {
+        self.last.is_none_or(|at| at.elapsed() >= VOTE_PAUSE)
+    }
+
+    /// The note to vote on now.
+    fn next(&mut self) -> Option<String> {
+        if !self.is_time() {
+            return None;
+        }
+        let note = self.on.clone()?;
+        self.times += 1;
+        self.last = Some(Instant::now());
+        if self.times == VOTES_MAX {
+            self.on = None;
+        }
+        Some(note)
+    }
+
+    /// Enough sites have answered.
+    fn is_over(&mut self) {
+        self.on = None;
+    }
+}
+
 /// For how long there has been something to sign, and nothing came of it.
 #[derive(Default)]
 struct Silence {
@@ -243,6 +288,26 @@ fn show(refusal: &Refusal, shown: &mut String) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_vote_that_too_few_answer_is_held_again() {
+        let mut voting = Voting::default();
+        voting.on("one".into());
+        assert_eq!(voting.next().as_deref(), Some("one"));
+        voting.on("another".into());
+        for _ in 1..VOTES_MAX {
+            assert_eq!(voting.next(), None, "too early");
+            tokio::time::advance(VOTE_PAUSE).await;
+            assert_eq!(voting.next().as_deref(), Some("one"));
+        }
+        tokio::time::advance(VOTE_PAUSE).await;
+        assert_eq!(voting.next(), None, "often enough");
+        voting.on("a third".into());
+        assert!(voting.next().is_some());
+        voting.is_over();
+        tokio::time::advance(VOTE_PAUSE).await;
+        assert_eq!(voting.next(), None);
+    }
 
     #[test]
     fn who_hears_of_checkpoints_proposes_none() {
