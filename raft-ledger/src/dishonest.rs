@@ -18,6 +18,7 @@ use crate::checkpoint::Checkpoint;
 use crate::keys::SiteKeys;
 use crate::membership::Request;
 use crate::network::{Identity, Network, Peer, RpcError, Tls};
+use crate::passed_over::PassOn;
 use crate::ports::free_address;
 use crate::raft::{Entry, GROUP, Member, Membership, Payload, Proposal, StoredMembership, Vote, log_id};
 use crate::record::{
@@ -314,19 +315,18 @@ async fn two_batches_for_one_place_are_found_by_all() {
 async fn nothing_is_taken_from_a_site_but_its_own() {
     let all = Consortium::start().await;
     let (root, refused) = (all.honest[0].status().root, all.honest[1].status().refused);
-    // In another's name; in its own, and not signed; what another has signed and not sent to it.
+    // In another's name; in its own, and not signed; what another has signed, changed.
     let mut in_its_name = all.batch("c", 1, Hash::default(), 1);
     in_its_name.signature = [1; 64];
     let a = all.next_of_a("a").head.site;
-    let mut commands: Vec<_> =
-        [all.next_of_a("c"), in_its_name, all.next_of_a("a"), all.changed()].map(Command::Batch).into();
+    let mut commands: Vec<_> = [all.next_of_a("c"), in_its_name, all.changed()].map(Command::Batch).into();
     commands.push(Command::OpenEpoch(OpenEpoch::sign(GROUP, a, 1, [1; 16], &all.keys.batch)));
     commands.push(Command::ApplyVersion(ApplyVersion { apply_version: 1 }));
     commands.extend(all.made_up().map(Command::NewSite));
     commands.push(Command::Unknown(Bytes::from_static(&[1, 0, 99, 1])));
     for command in commands {
         let error = all.propose(command).await.unwrap_err().to_string();
-        assert!(error.contains("was not made by site c"), "{error}");
+        assert!(error.contains("was not made by site"), "{error}");
     }
     for site in &all.honest {
         assert_eq!((site.status().root, site.size()), (root.clone(), ENTRIES));
@@ -381,6 +381,54 @@ async fn a_leader_that_forges_is_convicted_by_those_who_heard_it() {
         c.close().await.unwrap();
         all.close().await;
     }
+}
+
+/// It leads, says that it takes what a hands it, and does not propose it, nor what b passes on for a.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_leader_that_leaves_out_the_batches_of_a_site_is_convicted_by_those_who_handed_them_to_it() {
+    let mut all = Consortium::start().await;
+    let c = all.c_leads().await;
+    *c.inner.observer.left_out.lock().unwrap() = Some(all.honest[0].inner.keys.site.clone());
+    let a = all.honest[0].clone();
+    let left_out = tokio::spawn(async move { a.append(vec![draft(99)]).await });
+    for site in 0..2 {
+        all.blamed(site).await;
+        let found = all.evidence(site, "passed-over");
+        assert!(matches!(found, ledger_verifier::Evidence::PassedOver { .. }), "{found}");
+    }
+    assert!(c.blamed_sites().is_empty());
+    // Others go on through it all the same, and a under the next leader.
+    all.honest[1].append(vec![draft(98)]).await.unwrap();
+    while all.honest[0].change_members(MemberChange::Lead { site: "a".into() }).await.is_err() {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    left_out.await.unwrap().unwrap();
+    c.close().await.unwrap();
+    all.close().await;
+}
+
+/// It drops what a hands it, but not what b passes on: that is the ledger's in the end, and convicts nobody.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_passed_on_reaches_the_ledger() {
+    let all = Consortium::start().await;
+    let leader = all.leader().await;
+    let [leads, follows] = [leader, 1 - leader].map(|site| &all.honest[site]);
+    let (epoch, previous) = (1, Hash::default());
+    let open = OpenEpoch::sign(GROUP, all.keys.site.clone(), 0, [1; 16], &all.keys.batch);
+    all.propose(Command::OpenEpoch(open)).await.unwrap();
+    let batch = all.batch("c", epoch, previous, 1);
+    let term = leads.inner.raft.metrics().borrow_watched().current_term;
+    let command = Command::Batch(batch).encode();
+    let peer = all.peer(1 - leader as u64);
+    for wrong in [PassOn { command: command.clone(), term: term + 1 }, PassOn { command: Command::Batch(all.changed()).encode(), term }] {
+        assert!(peer.pass_on(&wrong).await.is_err());
+    }
+    peer.pass_on(&PassOn { command, term }).await.unwrap();
+    all.until("both have it", || all.honest.iter().all(|site| site.size() == ENTRIES + 1)).await;
+    let refused = |site: &Ledger| site.status().refused;
+    all.until("the marker is refused", || refused(leads) > 0 && refused(leads) == refused(follows)).await;
+    assert!(all.honest.iter().all(|site| site.blamed_sites().is_empty()));
+    all.close().await;
 }
 
 /// It leads, and gives one site this entry and the other that one at the same place. Both believe it, and from then on

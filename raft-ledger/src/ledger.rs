@@ -21,6 +21,7 @@ use crate::network::{Identity, Network, Peers, Served, Service, Tls, listen};
 use crate::observer::Observer;
 use crate::outbox::{self, Outbox};
 use crate::packer::Packer;
+use crate::passed_over::PassingOn;
 use crate::partner::Partner;
 use crate::raft::Types;
 use crate::record::SiteName;
@@ -175,6 +176,7 @@ impl Ledger {
             peers.clone(),
             tasks.clone(),
         ));
+        let passing_on = PassingOn::new(&keys, &raft, &peers, &observer, &tasks);
         if !config.listen.is_empty() {
             let listener = tokio::net::TcpListener::bind(&config.listen).await;
             let listener =
@@ -187,6 +189,7 @@ impl Ledger {
                 acknowledged: identity.acknowledged.clone(),
                 membership: membership.clone(),
                 sealer: sealer.clone(),
+                passing_on: passing_on.clone(),
                 tasks: tasks.clone(),
             };
             tasks.spawn(listen(listener, Service { served, identity, tls }));
@@ -219,6 +222,7 @@ impl Ledger {
             calls: receiver,
             events,
             epoch_open,
+            passing_on,
             tasks: tasks.clone(),
         };
         tasks.spawn(writer.run(done));

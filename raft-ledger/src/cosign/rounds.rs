@@ -12,6 +12,7 @@ use super::cosigner::{Cosigner, Refusal, Request};
 use super::evidence::{Evidence, Suspicion, TwoEntries};
 use super::newest::{Gathered, Newest};
 use super::testimony::Testimonies;
+use super::voting::Voting;
 use crate::authors::Sending;
 use crate::blocking;
 use crate::network::{Peer, Peers};
@@ -24,10 +25,6 @@ const PERIOD: Duration = Duration::from_secs(1);
 /// Ticks after which a site that does not lead proposes a size itself: it was away when the others agreed on one.
 const PATIENCE_TICKS: u32 = 5;
 const ANSWERS_WAIT: Duration = Duration::from_secs(2);
-/// Between two votes on what other sites signed.
-const VOTE_PAUSE: Duration = Duration::from_secs(3);
-/// Votes on one note, while too few sites answer.
-const VOTES_MAX: u32 = 5;
 /// How long the slower sites are waited for once a majority has answered.
 const MAJORITY_WAIT: Duration = Duration::from_millis(200);
 
@@ -66,7 +63,7 @@ impl Rounds {
             }
             let applied = self.observer.view().size;
             if ticked && let Err(refusal) = self.testimony().await {
-                tracing::warn!(%refusal, "what a leader forged could not be kept as evidence");
+                tracing::warn!(%refusal, "what a leader did could not be kept as evidence");
             }
             if ticked {
                 silence.tick(applied, self.newest.size());
@@ -97,20 +94,20 @@ impl Rounds {
                 blocking::attempt(move || Ok(cosigner.blame.convict(&site, &Evidence::TwoBatches(found))?))
                     .await
             }
-            Suspicion::Forged(forged) => {
-                cosigner.witness.saw(forged);
+            Suspicion::Testified(what) => {
+                cosigner.witness.saw(what);
                 Ok(())
             }
         }
     }
 
-    /// Asks all others whether they have seen a leader forge what this site has seen, if it has seen anything.
+    /// Asks all others whether they have seen a leader do what this site has seen, if it has seen anything.
     async fn testimony(&self) -> Result<(), Refusal> {
-        let Some(forged) = self.cosigner.witness.next() else { return Ok(()) };
+        let Some(what) = self.cosigner.witness.next() else { return Ok(()) };
         let peers = self.peers.all();
         let ask = |peer: Peer| {
-            let forged = forged.clone();
-            async move { Some((peer.name.clone(), peer.testify(&forged).await.ok()?)) }
+            let what = what.clone();
+            async move { Some((peer.name.clone(), peer.testify(&what).await.ok()?)) }
         };
         let mut answers: FuturesUnordered<_> = peers.into_iter().map(|(_, peer)| ask(peer)).collect();
         let mut words = Testimonies::new();
@@ -119,10 +116,10 @@ impl Rounds {
             words.extend(answer);
         }
         let voters = self.newest.voters();
-        let Some(words) = self.cosigner.witness.majority(&forged, words, &voters) else { return Ok(()) };
-        self.cosigner.witness.is_proven(&forged);
-        let (cosigner, site) = (self.cosigner.clone(), forged.leader.clone());
-        blocking::attempt(move || Ok(cosigner.blame.convict(&site, &Evidence::Forged(forged, words))?)).await
+        let Some(words) = self.cosigner.witness.majority(&what, words, &voters) else { return Ok(()) };
+        self.cosigner.witness.is_proven(&what);
+        let (cosigner, site) = (self.cosigner.clone(), what.leader.clone());
+        blocking::attempt(move || Ok(cosigner.blame.convict(&site, &Evidence::Testified(what, words))?)).await
     }
 
     /// Asks all others what leaders have sent to them, and compares: where two sites were sent two entries the roots
@@ -170,7 +167,7 @@ impl Rounds {
             votes.extend(answer.map(|lines| String::from_utf8_lossy(&lines).into_owned()));
         }
         let (cosigner, voters) = (self.cosigner.clone(), self.newest.voters());
-        if votes.len() + 1 > voters.len() / 2 {
+        if !voters.is_empty() && votes.len() + 1 > voters.len() / 2 {
             voting.is_over();
         }
         blocking::attempt(move || Ok(cosigner.blame.outvote(&note, &own, &votes, &voters)?)).await
@@ -213,46 +210,6 @@ impl Rounds {
     }
 }
 
-/// What is voted on, and when.
-#[derive(Default)]
-struct Voting {
-    on: Option<String>,
-    times: u32,
-    last: Option<Instant>,
-}
-
-impl Voting {
-    /// A vote makes whoever differs ask for one in turn: a note that comes meanwhile is left out.
-    fn on(&mut self, note: String) {
-        if self.on.is_none() && self.is_time() {
-            (self.on, self.times) = (Some(note), 0);
-        }
-    }
-
-    fn is_time(&self) -> bool {
-        self.last.is_none_or(|at| at.elapsed() >= VOTE_PAUSE)
-    }
-
-    /// The note to vote on now.
-    fn next(&mut self) -> Option<String> {
-        if !self.is_time() {
-            return None;
-        }
-        let note = self.on.clone()?;
-        self.times += 1;
-        self.last = Some(Instant::now());
-        if self.times == VOTES_MAX {
-            self.on = None;
-        }
-        Some(note)
-    }
-
-    /// Enough sites have answered.
-    fn is_over(&mut self) {
-        self.on = None;
-    }
-}
-
 /// For how long there has been something to sign, and nothing came of it.
 #[derive(Default)]
 struct Silence {
@@ -288,26 +245,6 @@ fn show(refusal: &Refusal, shown: &mut String) {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[tokio::test(start_paused = true)]
-    async fn a_vote_that_too_few_answer_is_held_again() {
-        let mut voting = Voting::default();
-        voting.on("one".into());
-        assert_eq!(voting.next().as_deref(), Some("one"));
-        voting.on("another".into());
-        for _ in 1..VOTES_MAX {
-            assert_eq!(voting.next(), None, "too early");
-            tokio::time::advance(VOTE_PAUSE).await;
-            assert_eq!(voting.next().as_deref(), Some("one"));
-        }
-        tokio::time::advance(VOTE_PAUSE).await;
-        assert_eq!(voting.next(), None, "often enough");
-        voting.on("a third".into());
-        assert!(voting.next().is_some());
-        voting.is_over();
-        tokio::time::advance(VOTE_PAUSE).await;
-        assert_eq!(voting.next(), None);
-    }
 
     #[test]
     fn who_hears_of_checkpoints_proposes_none() {

@@ -27,6 +27,7 @@ use crate::cosign::{self, Cosigner};
 use crate::membership::{Membership, Request};
 use crate::observer::Observer;
 use crate::partner;
+use crate::passed_over::{PassOn, PassingOn};
 use crate::raft::{LogId, Proposal, StoreId, Types, Vote};
 use crate::read_index::read_index;
 use crate::record::{Command, SiteName};
@@ -54,6 +55,7 @@ pub(crate) struct Served {
     pub(crate) acknowledged: Arc<Acknowledged>,
     pub(crate) membership: Arc<Membership>,
     pub(crate) sealer: Arc<Sealer>,
+    pub(crate) passing_on: PassingOn,
     pub(crate) tasks: Tasks,
 }
 
@@ -202,6 +204,7 @@ impl Connection {
             | Kind::Membership
             | Kind::Testify
             | Kind::Sent
+            | Kind::PassOn
             | Kind::Keys
             | Kind::Acknowledged => self.spawn(request).await,
             Kind::SnapshotBegin => {
@@ -260,20 +263,24 @@ impl Connection {
         if !self.served.membership.is_member(&caller.site, caller.node) {
             return Err(format!("site {} is no member of this consortium", caller.site));
         }
-        self.is_its_own(&command)?;
+        self.is_made_by_a_site(&command)?;
+        #[cfg(test)]
+        if self.served.observer.leaves_out(&command) {
+            return Ok(Bytes::new());
+        }
         let taken = self.served.raft.client_write_ff(Proposal(command), None).await;
         taken.map(|()| Bytes::new()).map_err(|e| e.to_string())
     }
 
-    /// Whether the caller has made what it wants to have proposed: what a leader proposes in another's name, the others
-    /// hold against the leader.
-    fn is_its_own(&self, command: &Bytes) -> Result<(), String> {
+    /// Whether a site has made what the caller wants to have proposed: what is in somebody's name without that, the others
+    /// hold against the leader. A batch may be passed on for its site.
+    fn is_made_by_a_site(&self, command: &Bytes) -> Result<(), String> {
         let verifiers = self.served.cosigner.keys().verifiers();
         let key_of =
             |site: &SiteName| verifiers.batches.get(site).filter(|_| site.as_str() == self.caller.site);
         let is_signed = match Command::decode(command.clone()) {
             Ok(Command::Batch(batch)) => {
-                key_of(&batch.head.site).is_some_and(|key| batch.verify(key).is_ok())
+                verifiers.batches.get(&batch.head.site).is_some_and(|key| batch.verify(key).is_ok())
             }
             Ok(Command::OpenEpoch(open)) => key_of(&open.site).is_some_and(|key| open.verify(key)),
             // The leader alone raises the apply version, and passes on whom the authority has admitted.
@@ -347,6 +354,7 @@ impl Connection {
                     testimony.map(|signature| Bytes::copy_from_slice(&signature))
                 }
                 Kind::Sent => pack(&served.observer.authors.signed()),
+                Kind::PassOn => pass_on(&served, &caller, &request.body),
                 Kind::Acknowledged => acknowledged(&served, &caller, &request.body),
                 Kind::Membership => while_busy(&answers, membership(&served, &caller, &request.body)).await,
                 // The caller's own: its certificate bears its name.
@@ -416,6 +424,23 @@ async fn while_busy<T>(answers: &mpsc::Sender<Frame>, work: impl Future<Output =
             // A full queue says as much.
             Err(_) => drop(answers.try_send(Frame { kind: Kind::Answer, id: 0, body: Bytes::new() })),
         }
+    }
+}
+
+/// A batch of the caller's own.
+fn pass_on(served: &Served, caller: &Hello, body: &[u8]) -> Result<Bytes, String> {
+    let asked: PassOn = unpack(body)?;
+    let verifiers = served.cosigner.keys().verifiers();
+    let key = SiteName::new(&caller.site).and_then(|site| verifiers.batches.get(&site));
+    let is_its_own = match Command::decode(asked.command.clone()) {
+        Ok(Command::Batch(batch)) => {
+            batch.head.site.as_str() == caller.site && key.is_some_and(|key| batch.verify(key).is_ok())
+        }
+        _ => false,
+    };
+    match is_its_own {
+        true => served.passing_on.pass(asked),
+        false => Err(format!("this is no batch of site {}", caller.site)),
     }
 }
 

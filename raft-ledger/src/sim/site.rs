@@ -33,6 +33,7 @@ use crate::network::simulated::{accept, network};
 use crate::network::{Identity, Served};
 use crate::observer::Observer;
 use crate::packer::Packer;
+use crate::passed_over::PassingOn;
 use crate::partner::Partner;
 use crate::raft::Member;
 use crate::rules::{APPLY_VERSION, Rules};
@@ -260,6 +261,7 @@ impl Site {
         tasks.spawn(partner.clone().run());
         let (calls, receiver) = mpsc::channel(CALLS_MAX);
         let (done, _) = oneshot::channel();
+        let passing_on = PassingOn::new(&self.keys, &raft, &peers, &observer, &tasks);
         let writer = Writer {
             keys: self.keys.clone(),
             raft: raft.clone(),
@@ -270,6 +272,7 @@ impl Site {
             calls: receiver,
             events,
             epoch_open: watch::Sender::new(false),
+            passing_on: passing_on.clone(),
             tasks: tasks.clone(),
         };
         tasks.spawn(writer.run(done));
@@ -328,7 +331,17 @@ impl Site {
             tasks.spawn(send(self.number, calls.clone(), self.config.in_flight_bytes_max, self.think_ms));
         }
         let acknowledged = identity.acknowledged.clone();
-        let served = Served { raft, store, cosigner, observer, acknowledged, membership, sealer, tasks };
+        let served = Served {
+            raft,
+            store,
+            cosigner,
+            observer,
+            acknowledged,
+            membership,
+            sealer,
+            passing_on,
+            tasks,
+        };
         Ok(Opened { served, identity, standing, partner, newest, takeovers })
     }
 

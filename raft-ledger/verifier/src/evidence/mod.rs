@@ -3,11 +3,11 @@
 
 mod batches;
 mod entries;
-mod forged;
 mod notes;
 mod receipts;
 #[cfg(test)]
 mod signing;
+mod testified;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -52,6 +52,14 @@ pub enum Evidence {
         command: String,
         against: Vec<String>,
     },
+    /// A site that led left out a batch that another handed it to propose. Believes the majority of the sites, who testify
+    /// that it took the batch, and proposed what it was handed afterwards.
+    PassedOver {
+        term: u64,
+        /// SHA-256 of the batch as it was handed over.
+        command: String,
+        against: Vec<String>,
+    },
     /// A site that led signed two entries for one place of the raft log.
     TwoEntries {
         term: u64,
@@ -92,7 +100,7 @@ pub fn judge_evidence(file: &[u8], keys: &Keys, votes: Option<usize>) -> Result<
         "split-view" => notes::split_view(value, keys),
         "outvoted" => notes::outvoted(value, keys, votes),
         "two-batches" => batches::two_batches(value, keys),
-        "forged" => forged::forged(value, keys, votes),
+        "forged" | "passed-over" => testified::testified(&evidence, value, keys, votes),
         "two-entries" => entries::two_entries(value, keys),
         "rewritten-entry" => receipts::rewritten_entry(value, keys),
         _ => Err(form("a kind of evidence that is not known here")),
@@ -106,6 +114,7 @@ impl Evidence {
             | Evidence::Outvoted { against, .. }
             | Evidence::TwoBatches { against, .. }
             | Evidence::Forged { against, .. }
+            | Evidence::PassedOver { against, .. }
             | Evidence::TwoEntries { against, .. }
             | Evidence::RewrittenEntry { against, .. } => against,
         }
@@ -128,6 +137,9 @@ impl std::fmt::Display for Evidence {
                     f,
                     "a majority testifies that {by}, which led term {term}, forged the command {command}"
                 )
+            }
+            Evidence::PassedOver { term, command, .. } => {
+                write!(f, "a majority testifies that {by}, which led term {term}, left out the batch {command}")
             }
             Evidence::TwoEntries { term, index, .. } => {
                 write!(f, "two entries at place {index} of the raft log, both of term {term}, are signed by {by}")
