@@ -33,8 +33,8 @@ use crate::network::simulated::{accept, network};
 use crate::network::{Identity, Served};
 use crate::observer::Observer;
 use crate::packer::Packer;
-use crate::passed_over::PassingOn;
 use crate::partner::Partner;
+use crate::passed_over::PassingOn;
 use crate::raft::Member;
 use crate::rules::{APPLY_VERSION, Rules};
 use crate::seal::Sealer;
@@ -331,17 +331,8 @@ impl Site {
             tasks.spawn(send(self.number, calls.clone(), self.config.in_flight_bytes_max, self.think_ms));
         }
         let acknowledged = identity.acknowledged.clone();
-        let served = Served {
-            raft,
-            store,
-            cosigner,
-            observer,
-            acknowledged,
-            membership,
-            sealer,
-            passing_on,
-            tasks,
-        };
+        let served =
+            Served { raft, store, cosigner, observer, acknowledged, membership, sealer, passing_on, tasks };
         Ok(Opened { served, identity, standing, partner, newest, takeovers })
     }
 
