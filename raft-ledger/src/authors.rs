@@ -64,7 +64,8 @@ impl Authors {
     /// What this site was sent by the same leader as another entry at a place that `other` names, and which place.
     pub(crate) fn contradicting(&self, other: &Sending) -> Option<(u64, Sending)> {
         let known = self.lock();
-        let of_same = known.sendings.iter().filter(|own| own.leader == other.leader && own.term == other.term);
+        let of_same =
+            known.sendings.iter().filter(|own| own.leader == other.leader && own.term == other.term);
         of_same.filter(|own| !own.signature.is_empty()).find_map(|own| {
             let differs = |(index, hash)| own.at(&log_id(other.term, index)).is_some_and(|had| had != hash);
             let (index, _) = (other.first..).zip(&other.entries).find(|place| differs(*place))?;
@@ -155,7 +156,8 @@ mod tests {
         ] {
             assert_eq!(authors.contradicting(&agrees), None);
         }
-        let verifies = |sending: &Sending, n| sending.is_signed_by(&SigningKey::from_bytes(&[n; 32]).verifying_key());
+        let verifies =
+            |sending: &Sending, n| sending.is_signed_by(&SigningKey::from_bytes(&[n; 32]).verifying_key());
         assert!(verifies(&other, 1) && !verifies(&other, 2));
         for changed in [
             Sending { leader: "b".into(), ..other.clone() },

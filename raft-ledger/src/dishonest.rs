@@ -420,7 +420,10 @@ async fn what_is_passed_on_reaches_the_ledger() {
     let term = leads.inner.raft.metrics().borrow_watched().current_term;
     let command = Command::Batch(batch).encode();
     let peer = all.peer(1 - leader as u64);
-    for wrong in [PassOn { command: command.clone(), term: term + 1 }, PassOn { command: Command::Batch(all.changed()).encode(), term }] {
+    for wrong in [
+        PassOn { command: command.clone(), term: term + 1 },
+        PassOn { command: Command::Batch(all.changed()).encode(), term },
+    ] {
         assert!(peer.pass_on(&wrong).await.is_err());
     }
     peer.pass_on(&PassOn { command, term }).await.unwrap();

@@ -169,7 +169,10 @@ impl PassingOn {
         if taken.is_err() || !self.still(&lead) {
             return;
         }
-        tracing::warn!(leader = lead.peer.name, "the leader does not propose what this site hands it; asking others");
+        tracing::warn!(
+            leader = lead.peer.name,
+            "the leader does not propose what this site hands it; asking others"
+        );
         for (node, peer) in self.peers.all() {
             if node == lead.node || !peer.is_connected() {
                 continue;
@@ -268,7 +271,8 @@ mod tests {
     fn what_is_sought_is_bounded() {
         let sought = Sought::default();
         for n in 0..SOUGHT_MAX as u8 + 1 {
-            (0..MARKERS_MAX + 1).for_each(|_| sought.add("c", 4, Bytes::from(vec![n]), Bytes::from_static(b"m")));
+            (0..MARKERS_MAX + 1)
+                .for_each(|_| sought.add("c", 4, Bytes::from(vec![n]), Bytes::from_static(b"m")));
         }
         let batches = sought.lock();
         assert_eq!((batches.len(), batches[0].command.as_ref()), (SOUGHT_MAX, [1].as_slice()));

@@ -25,7 +25,8 @@ impl Sending {
     /// Of the entries that the sender has made itself; those of earlier terms come before them. Not signed.
     pub(crate) fn of(request: &AppendEntriesRequest<Types>, leader: &str) -> Option<Sending> {
         let term = request.vote.leader_id.term;
-        let mut own = request.entries.iter().skip_while(|entry| entry.log_id.leader_id.term != term).peekable();
+        let mut own =
+            request.entries.iter().skip_while(|entry| entry.log_id.leader_id.term != term).peekable();
         let first = own.peek()?.log_id.index;
         let hash = |entry: &Entry| (entry.log_id.leader_id.term == term).then(|| content(&entry.payload))?;
         let entries = own.map(hash).collect::<Option<_>>()?;

@@ -67,7 +67,9 @@ impl Evidence {
             Evidence::Testified(Accusation { deed: Deed::PassedOver, .. }, _) => {
                 "has left out what another site handed it to propose"
             }
-            Evidence::TwoEntries(_) => "has sent two entries for one place, to one site this, to another that",
+            Evidence::TwoEntries(_) => {
+                "has sent two entries for one place, to one site this, to another that"
+            }
         }
     }
 

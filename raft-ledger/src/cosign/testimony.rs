@@ -104,10 +104,7 @@ impl Witness {
 
     /// Nobody needs to be asked any more.
     pub(super) fn is_proven(&self, what: &Accusation) {
-        self.lock()
-            .iter_mut()
-            .filter(|known| known.what == *what)
-            .for_each(|known| known.asked = ASKED_MAX);
+        self.lock().iter_mut().filter(|known| known.what == *what).for_each(|known| known.asked = ASKED_MAX);
     }
 
     /// This site's word and those of the `others` that hold, if they are those of a majority of the voters.

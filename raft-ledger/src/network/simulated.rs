@@ -26,12 +26,7 @@ const BACKOFF: Duration = Duration::from_millis(100);
 const ANSWERS: usize = 256;
 
 /// As the site `from`.
-pub(crate) fn network(
-    from: usize,
-    identity: &Arc<Identity>,
-    keys: &Arc<SiteKeys>,
-    tasks: &Tasks,
-) -> Network {
+pub(crate) fn network(from: usize, identity: &Arc<Identity>, keys: &Arc<SiteKeys>, tasks: &Tasks) -> Network {
     let (own, tasks, identity) = (identity.roster.node, tasks.clone(), identity.clone());
     Network::over(own, keys, move |node, member| {
         let (lane, requests) = Lane::new(&member.name);

@@ -45,7 +45,8 @@ pub(super) fn two_entries(value: Value, keys: &Keys) -> Result<Evidence, Refusal
     let signed = |key, statement: &[u8], sending: &Sending| {
         hex::decode(&sending.signature).is_ok_and(|signature| verifies(key, statement, &signature))
     };
-    let signed_both = accused.values().any(|key| signed(key, one, &sendings[0]) && signed(key, other, &sendings[1]));
+    let signed_both =
+        accused.values().any(|key| signed(key, one, &sendings[0]) && signed(key, other, &sendings[1]));
     match signed_both {
         true => Ok(Evidence::TwoEntries { term, index, entries: [first, second], against: vec![site] }),
         false => Err(form("the batch key that you brought of the accused has not signed both sendings")),
@@ -55,9 +56,8 @@ pub(super) fn two_entries(value: Value, keys: &Keys) -> Result<Evidence, Refusal
 impl Sending {
     /// What the leader signs: `raft-ledger/src/authors/sending.rs`.
     fn statement(&self, site: &str, term: u64) -> Option<Vec<u8>> {
-        let is_hash = |hash: &String| {
-            hash.len() == 64 && hash.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
-        };
+        let is_hash =
+            |hash: &String| hash.len() == 64 && hash.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
         if site.contains(char::is_control) || !self.entries.iter().all(is_hash) {
             return None;
         }

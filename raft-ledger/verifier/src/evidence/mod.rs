@@ -139,10 +139,16 @@ impl std::fmt::Display for Evidence {
                 )
             }
             Evidence::PassedOver { term, command, .. } => {
-                write!(f, "a majority testifies that {by}, which led term {term}, left out the batch {command}")
+                write!(
+                    f,
+                    "a majority testifies that {by}, which led term {term}, left out the batch {command}"
+                )
             }
             Evidence::TwoEntries { term, index, .. } => {
-                write!(f, "two entries at place {index} of the raft log, both of term {term}, are signed by {by}")
+                write!(
+                    f,
+                    "two entries at place {index} of the raft log, both of term {term}, are signed by {by}"
+                )
             }
             Evidence::RewrittenEntry { index, sizes: [first, second], .. } => {
                 write!(

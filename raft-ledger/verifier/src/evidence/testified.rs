@@ -119,7 +119,8 @@ mod tests {
             assert!(judged("c", testimonies).is_err());
         }
         let both = |statement: &str| vec![word("a", &a, statement), word("b", &b, statement)];
-        let passed_over = judged_as("passed-over", "c", both(&statement.replace("forged", "passed-over"))).unwrap();
+        let passed_over =
+            judged_as("passed-over", "c", both(&statement.replace("forged", "passed-over"))).unwrap();
         assert!(matches!(passed_over, Evidence::PassedOver { term: 4, .. }), "{passed_over}");
         assert!(judged_as("passed-over", "c", both(&statement)).is_err(), "that was something else");
         let against_another = statement.replace("\nc\n", "\nd\n");
