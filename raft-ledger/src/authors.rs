@@ -2,17 +2,18 @@
 //! entry's own term is its own; what was passed on from an earlier term may have been changed on the way, and is
 //! nobody's. Neither is what stands at the same place with other bytes.
 
+mod sending;
+
 use std::collections::VecDeque;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use bytes::Bytes;
-use openraft::raft::AppendEntriesRequest;
-
-use crate::raft::{Entry, LogId, Payload, Types};
+pub(crate) use self::sending::Sending;
+use crate::raft::{LogId, log_id};
 
 /// Older ones are long applied.
 const ENTRIES_MAX: usize = 65_536;
-const BYTES_MAX: usize = 32 << 20;
+/// That another site is shown: the latest ones.
+const SHOWN_MAX: usize = 16_384;
 
 #[derive(Default)]
 pub(crate) struct Authors(Mutex<Known>);
@@ -21,75 +22,84 @@ pub(crate) struct Authors(Mutex<Known>);
 struct Known {
     sendings: VecDeque<Sending>,
     entries: usize,
-    bytes: usize,
-}
-
-/// What came together.
-struct Sending {
-    site: String,
-    commands: Vec<(LogId, Bytes)>,
-    /// Of all that came with it: the commands are pieces of one buffer, which stays as long as one of them.
-    bytes: usize,
 }
 
 impl Authors {
-    /// `site` has sent these entries, over a connection that is its own and with a vote for itself.
-    pub(crate) fn sent(&self, request: &AppendEntriesRequest<Types>, site: &str) {
-        let term = request.vote.leader_id.term;
-        let own = request.entries.iter().filter(|entry| entry.log_id.leader_id.term == term);
-        let commands: Vec<_> = own
-            .filter_map(|entry| command_of(entry).map(|command| (entry.log_id, command.clone())))
-            .collect();
-        if commands.is_empty() {
-            return;
-        }
-        let bytes = request.entries.iter().filter_map(command_of).map(Bytes::len).sum();
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        known.entries += commands.len();
-        known.bytes += bytes;
-        known.sendings.push_back(Sending { site: site.to_owned(), commands, bytes });
-        while known.entries > ENTRIES_MAX || known.bytes > BYTES_MAX {
+    /// A leader has sent this over a connection that is its own.
+    pub(crate) fn sent(&self, sending: Sending) {
+        let mut known = self.lock();
+        known.entries += sending.entries.len();
+        known.sendings.push_back(sending);
+        while known.entries > ENTRIES_MAX {
             let Some(oldest) = known.sendings.pop_front() else { return };
-            known.entries -= oldest.commands.len();
-            known.bytes -= oldest.bytes;
+            known.entries -= oldest.entries.len();
         }
     }
 
     /// Who has sent `command` as this entry. `None`: not known for certain.
     pub(crate) fn of(&self, id: &LogId, command: &[u8]) -> Option<String> {
-        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let has_sent = |sending: &&Sending| {
-            sending.commands.iter().any(|(sent_as, sent)| sent_as == id && sent.as_ref() == command)
-        };
-        let mut senders = known.sendings.iter().filter(has_sent).map(|sending| sending.site.as_str());
+        let hash = sending::of_command(command);
+        let known = self.lock();
+        let has_sent = |sending: &&Sending| sending.at(id) == Some(&hash);
+        let mut senders = known.sendings.iter().filter(has_sent).map(|sending| sending.leader.as_str());
         let site = senders.next()?;
         // Two who both say that they lead in one term: one of them lies.
         senders.all(|other| other == site).then(|| site.to_owned())
     }
-}
 
-fn command_of(entry: &Entry) -> Option<&Bytes> {
-    match &entry.payload {
-        Payload::Normal(proposal) => Some(&proposal.0),
-        _ => None,
+    /// What leaders have signed, the latest last.
+    pub(crate) fn signed(&self) -> Vec<Sending> {
+        let known = self.lock();
+        let mut room = SHOWN_MAX;
+        let mut shown: Vec<Sending> = Vec::new();
+        for sending in known.sendings.iter().rev().filter(|sending| !sending.signature.is_empty()) {
+            let Some(left) = room.checked_sub(sending.entries.len()) else { break };
+            room = left;
+            shown.push(sending.clone());
+        }
+        shown.reverse();
+        shown
+    }
+
+    /// What this site was sent by the same leader as another entry at a place that `other` names, and which place.
+    pub(crate) fn contradicting(&self, other: &Sending) -> Option<(u64, Sending)> {
+        let known = self.lock();
+        let of_same =
+            known.sendings.iter().filter(|own| own.leader == other.leader && own.term == other.term);
+        of_same.filter(|own| !own.signature.is_empty()).find_map(|own| {
+            let differs = |(index, hash)| own.at(&log_id(other.term, index)).is_some_and(|had| had != hash);
+            let (index, _) = (other.first..).zip(&other.entries).find(|place| differs(*place))?;
+            Some((index, own.clone()))
+        })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Known> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
+    use ed25519_dalek::SigningKey;
     use openraft::impls::leader_id_std::LeaderId;
+    use openraft::raft::AppendEntriesRequest;
 
     use super::*;
-    use crate::raft::{Proposal, Vote, log_id};
+    use crate::raft::{Entry, Payload, Proposal, Vote};
 
-    fn send(authors: &Authors, site: &str, term: u64, entries: &[(u64, u64, &Bytes)]) {
+    fn sending(site: &str, term: u64, entries: &[(u64, u64, &Bytes)]) -> Option<Sending> {
         let entry = |(term, index, command): &(u64, u64, &Bytes)| Entry {
             log_id: log_id(*term, *index),
             payload: Payload::Normal(Proposal((*command).clone())),
         };
         let vote = Vote { leader_id: LeaderId { term, voted_for: 1 }, committed: true };
         let entries = entries.iter().map(entry).collect();
-        authors.sent(&AppendEntriesRequest { vote, prev_log_id: None, entries, leader_commit: None }, site);
+        Sending::of(&AppendEntriesRequest { vote, prev_log_id: None, entries, leader_commit: None }, site)
+    }
+
+    fn send(authors: &Authors, site: &str, term: u64, entries: &[(u64, u64, &Bytes)]) {
+        sending(site, term, entries).into_iter().for_each(|sending| authors.sent(sending));
     }
 
     #[test]
@@ -111,18 +121,52 @@ mod tests {
     }
 
     #[test]
-    fn what_is_remembered_is_bounded_by_bytes_and_by_entries() {
-        let authors = Authors::default();
-        let mebibyte = Bytes::from(vec![7; 1 << 20]);
-        (0..40).for_each(|index| send(&authors, "a", 2, &[(1, 0, &mebibyte), (2, index, &Bytes::new())]));
+    fn what_is_remembered_and_shown_is_bounded() {
+        let (authors, empty) = (Authors::default(), Bytes::new());
+        let key = SigningKey::from_bytes(&[1; 32]);
+        for first in (0..70_000).step_by(1_000) {
+            let entries: Vec<_> = (first..first + 1_000).map(|index| (2, index, &empty)).collect();
+            authors.sent(sending("a", 2, &entries).unwrap().sign(&key));
+        }
         let is_known = |index| authors.of(&log_id(2, index), b"").is_some();
-        assert!(!is_known(7) && is_known(8) && is_known(39), "what came with it counts");
+        assert!(!is_known(4_999) && is_known(5_000) && is_known(69_999));
+        let shown = authors.signed();
+        assert_eq!((shown.len(), shown[0].first, shown[15].first), (16, 54_000, 69_000));
+    }
+
+    #[test]
+    fn two_entries_of_one_leader_at_one_place_contradict() {
+        let key = SigningKey::from_bytes(&[1; 32]);
+        let [x, y] = [b"x", b"y"].map(|command| Bytes::from_static(command));
+        let signed = |site: &str, term, entries: &[(u64, u64, &Bytes)]| {
+            sending(site, term, entries).unwrap().sign(&key)
+        };
         let authors = Authors::default();
-        send(&authors, "a", 2, &[(2, 0, &mebibyte)]);
-        let empty = Bytes::new();
-        let entries: Vec<_> = (1..=ENTRIES_MAX as u64).map(|index| (2, index, &empty)).collect();
-        send(&authors, "a", 2, &entries);
-        assert_eq!(authors.of(&log_id(2, 0), &mebibyte), None);
-        assert!(authors.of(&log_id(2, ENTRIES_MAX as u64), b"").is_some());
+        authors.sent(signed("a", 2, &[(2, 5, &x), (2, 6, &x)]));
+        send(&authors, "a", 3, &[(3, 7, &x)]);
+        let other = signed("a", 2, &[(2, 4, &y), (2, 5, &x), (2, 6, &y)]);
+        let (index, own) = authors.contradicting(&other).unwrap();
+        assert_eq!((index, own.first), (6, 5));
+        for agrees in [
+            signed("a", 2, &[(2, 4, &y), (2, 5, &x), (2, 6, &x), (2, 7, &y)]),
+            signed("b", 2, &[(2, 5, &y)]),
+            signed("a", 4, &[(4, 5, &y)]),
+            // Own, and not signed.
+            signed("a", 3, &[(3, 7, &y)]),
+        ] {
+            assert_eq!(authors.contradicting(&agrees), None);
+        }
+        let verifies =
+            |sending: &Sending, n| sending.is_signed_by(&SigningKey::from_bytes(&[n; 32]).verifying_key());
+        assert!(verifies(&other, 1) && !verifies(&other, 2));
+        for changed in [
+            Sending { leader: "b".into(), ..other.clone() },
+            Sending { term: 3, ..other.clone() },
+            Sending { first: 5, ..other.clone() },
+            Sending { entries: other.entries[1..].to_vec(), ..other.clone() },
+            Sending { signature: Bytes::new(), ..other.clone() },
+        ] {
+            assert!(!verifies(&changed, 1));
+        }
     }
 }

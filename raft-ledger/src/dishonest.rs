@@ -8,13 +8,19 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use ed25519_dalek::SigningKey;
+use openraft::async_runtime::WatchReceiver;
+use openraft::impls::leader_id_std::LeaderId;
+use openraft::network::{RPCOption, RaftNetworkFactory, RaftNetworkV2};
+use openraft::raft::{AppendEntriesRequest, AppendEntriesResponse};
 use serde_json::Value;
 
 use crate::checkpoint::Checkpoint;
 use crate::keys::SiteKeys;
 use crate::membership::Request;
-use crate::network::{Identity, Network, Peer, Peers, RpcError, Tls};
-use crate::raft::{GROUP, Member, Membership, Proposal, StoredMembership, log_id};
+use crate::network::{Identity, Network, Peer, RpcError, Tls};
+use crate::passed_over::PassOn;
+use crate::ports::free_address;
+use crate::raft::{Entry, GROUP, Member, Membership, Payload, Proposal, StoredMembership, Vote, log_id};
 use crate::record::{
     ApplyVersion, Batch, BatchHead, Command, Hash, Item, Message, NewSite, OpenEpoch, Private, SiteName,
     sha256,
@@ -35,9 +41,9 @@ struct Consortium {
     dir: tempfile::TempDir,
     addresses: [String; 3],
     honest: Vec<Ledger>,
-    keys: SiteKeys,
+    keys: Arc<SiteKeys>,
     /// While c is in the hands of the test.
-    peers: Option<Peers>,
+    network: Option<Network>,
     /// The connections live as long.
     tasks: Tasks,
 }
@@ -47,19 +53,18 @@ impl Consortium {
         let dir = tempfile::tempdir().unwrap();
         let sites: Vec<_> = NAMES.iter().chain(&SPARE).map(|name| (*name, "127.0.0.1")).collect();
         crate::keys::init(&dir.path().join("keys"), &sites).unwrap();
-        let listeners = NAMES.map(|_| std::net::TcpListener::bind("127.0.0.1:0").unwrap());
-        let addresses = listeners.map(|listener| listener.local_addr().unwrap().to_string());
+        let addresses = NAMES.map(|_| free_address());
         let mut honest = Vec::new();
         for n in 0..2 {
             honest.push(Ledger::open(config(dir.path(), &addresses, n)).await.unwrap());
         }
         let drafts = (0..ENTRIES).map(draft).collect();
         honest[0].append(drafts).await.unwrap();
-        let keys = SiteKeys::load(&dir.path().join("keys/c")).unwrap();
+        let keys = Arc::new(SiteKeys::load(&dir.path().join("keys/c")).unwrap());
         let tasks = Tasks::default();
         let identity = identity(&dir.path().join("c"), &StoredMembership::default());
-        let peers = Some(connect(&identity, &keys, &addresses, &tasks));
-        let all = Consortium { dir, addresses, honest, keys, peers, tasks };
+        let network = Some(connect(&identity, &keys, &addresses, &tasks));
+        let all = Consortium { dir, addresses, honest, keys, network, tasks };
         all.until("both have all entries", || all.honest.iter().all(|site| site.size() == ENTRIES)).await;
         all
     }
@@ -93,13 +98,13 @@ impl Consortium {
     }
 
     fn peer(&self, n: u64) -> Peer {
-        self.peers.as_ref().unwrap().get(n).unwrap()
+        self.network.as_ref().unwrap().peers().get(n).unwrap()
     }
 
     /// c as a whole site, which leads; what it proposes is the test's.
     async fn c_leads(&mut self) -> Ledger {
         self.tasks.stop().await;
-        self.peers = None;
+        self.network = None;
         let c = Ledger::open(config(self.dir.path(), &self.addresses, 2)).await.unwrap();
         self.until("c has all entries", || c.size() == ENTRIES).await;
         while c.status().role != Role::Leader {
@@ -203,12 +208,17 @@ fn identity(data: &Path, members: &StoredMembership) -> Arc<Identity> {
 }
 
 /// c's connections to a and b.
-fn connect(identity: &Arc<Identity>, keys: &SiteKeys, addresses: &[String; 3], tasks: &Tasks) -> Peers {
+fn connect(
+    identity: &Arc<Identity>,
+    keys: &Arc<SiteKeys>,
+    addresses: &[String; 3],
+    tasks: &Tasks,
+) -> Network {
     let addresses = addresses.clone();
     let address_of = move |site: &str| Some(addresses[NAMES.iter().position(|name| *name == site)?].clone());
-    let peers = Network::new(address_of, &Tls::new(keys).unwrap(), identity, tasks).peers();
-    peers.keep(&[0, 1].map(|n| (n as u64, Member::founder(NAMES[n]))).into());
-    peers
+    let network = Network::new(address_of, &Tls::new(keys).unwrap(), identity, keys, tasks);
+    network.peers().keep(&[0, 1].map(|n| (n as u64, Member::founder(NAMES[n]))).into());
+    network
 }
 
 fn config(dir: &Path, addresses: &[String; 3], n: usize) -> Config {
@@ -305,19 +315,18 @@ async fn two_batches_for_one_place_are_found_by_all() {
 async fn nothing_is_taken_from_a_site_but_its_own() {
     let all = Consortium::start().await;
     let (root, refused) = (all.honest[0].status().root, all.honest[1].status().refused);
-    // In another's name; in its own, and not signed; what another has signed and not sent to it.
+    // In another's name; in its own, and not signed; what another has signed, changed.
     let mut in_its_name = all.batch("c", 1, Hash::default(), 1);
     in_its_name.signature = [1; 64];
     let a = all.next_of_a("a").head.site;
-    let mut commands: Vec<_> =
-        [all.next_of_a("c"), in_its_name, all.next_of_a("a"), all.changed()].map(Command::Batch).into();
+    let mut commands: Vec<_> = [all.next_of_a("c"), in_its_name, all.changed()].map(Command::Batch).into();
     commands.push(Command::OpenEpoch(OpenEpoch::sign(GROUP, a, 1, [1; 16], &all.keys.batch)));
     commands.push(Command::ApplyVersion(ApplyVersion { apply_version: 1 }));
     commands.extend(all.made_up().map(Command::NewSite));
     commands.push(Command::Unknown(Bytes::from_static(&[1, 0, 99, 1])));
     for command in commands {
         let error = all.propose(command).await.unwrap_err().to_string();
-        assert!(error.contains("was not made by site c"), "{error}");
+        assert!(error.contains("was not made by site"), "{error}");
     }
     for site in &all.honest {
         assert_eq!((site.status().root, site.size()), (root.clone(), ENTRIES));
@@ -374,6 +383,101 @@ async fn a_leader_that_forges_is_convicted_by_those_who_heard_it() {
     }
 }
 
+/// It leads, says that it takes what a hands it, and does not propose it, nor what b passes on for a.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_leader_that_leaves_out_the_batches_of_a_site_is_convicted_by_those_who_handed_them_to_it() {
+    let mut all = Consortium::start().await;
+    let c = all.c_leads().await;
+    *c.inner.observer.left_out.lock().unwrap() = Some(all.honest[0].inner.keys.site.clone());
+    let a = all.honest[0].clone();
+    let left_out = tokio::spawn(async move { a.append(vec![draft(99)]).await });
+    for site in 0..2 {
+        all.blamed(site).await;
+        let found = all.evidence(site, "passed-over");
+        assert!(matches!(found, ledger_verifier::Evidence::PassedOver { .. }), "{found}");
+    }
+    assert!(c.blamed_sites().is_empty());
+    // Others go on through it all the same, and a under the next leader.
+    all.honest[1].append(vec![draft(98)]).await.unwrap();
+    while all.honest[0].change_members(MemberChange::Lead { site: "a".into() }).await.is_err() {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    left_out.await.unwrap().unwrap();
+    c.close().await.unwrap();
+    all.close().await;
+}
+
+/// It drops what a hands it, but not what b passes on: that is the ledger's in the end, and convicts nobody.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_passed_on_reaches_the_ledger() {
+    let all = Consortium::start().await;
+    let leader = all.leader().await;
+    let [leads, follows] = [leader, 1 - leader].map(|site| &all.honest[site]);
+    let (epoch, previous) = (1, Hash::default());
+    let open = OpenEpoch::sign(GROUP, all.keys.site.clone(), 0, [1; 16], &all.keys.batch);
+    all.propose(Command::OpenEpoch(open)).await.unwrap();
+    let batch = all.batch("c", epoch, previous, 1);
+    let term = leads.inner.raft.metrics().borrow_watched().current_term;
+    let command = Command::Batch(batch).encode();
+    let peer = all.peer(1 - leader as u64);
+    for wrong in [
+        PassOn { command: command.clone(), term: term + 1 },
+        PassOn { command: Command::Batch(all.changed()).encode(), term },
+    ] {
+        assert!(peer.pass_on(&wrong).await.is_err());
+    }
+    peer.pass_on(&PassOn { command, term }).await.unwrap();
+    all.until("both have it", || all.honest.iter().all(|site| site.size() == ENTRIES + 1)).await;
+    let refused = |site: &Ledger| site.status().refused;
+    all.until("the marker is refused", || refused(leads) > 0 && refused(leads) == refused(follows)).await;
+    assert!(all.honest.iter().all(|site| site.blamed_sites().is_empty()));
+    all.close().await;
+}
+
+/// It leads, and gives one site this entry and the other that one at the same place. Both believe it, and from then on
+/// their ledgers differ; both have what it signed.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_leader_that_sends_two_entries_for_one_place_is_convicted_by_its_signatures() {
+    let all = Consortium::start().await;
+    let open = OpenEpoch::sign(GROUP, all.keys.site.clone(), 0, [1; 16], &all.keys.batch);
+    all.propose(Command::OpenEpoch(open)).await.unwrap();
+    let last = || all.honest.iter().map(|site| site.inner.raft.metrics().borrow_watched().last_applied);
+    let written = || all.honest[0].inner.raft.metrics().borrow_watched().last_log_index;
+    let all_applied = || last().all(|at| at.is_some() && at.map(|at| at.index) == written());
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    all.until("nothing is under way", all_applied).await;
+    let prev_log_id = last().next().unwrap();
+    let (index, term) = prev_log_id.map(|at| (at.index + 1, at.leader_id.term + 50)).unwrap();
+    let vote = Vote { leader_id: LeaderId { term, voted_for: 2 }, committed: true };
+    let mut network = all.network.clone().unwrap();
+    for n in 0..2 {
+        let batch = all.batch("c", 1, Hash::default(), n as u8 + 1);
+        let entry = Entry {
+            log_id: log_id(term, index),
+            payload: Payload::Normal(Proposal(Command::Batch(batch).encode())),
+        };
+        let leader_commit = Some(entry.log_id);
+        let request = AppendEntriesRequest { vote, prev_log_id, entries: vec![entry], leader_commit };
+        let mut client = network.new_client(n, &Member::founder(NAMES[n as usize])).await;
+        let option = RPCOption::new(Duration::from_secs(5));
+        let answer = client.append_entries(request, option).await.unwrap();
+        assert!(matches!(answer, AppendEntriesResponse::Success), "{answer:?}");
+    }
+    for site in 0..2 {
+        all.blamed(site).await;
+        let found = all.evidence(site, "two-entries");
+        let expected = (term, index);
+        assert!(
+            matches!(found, ledger_verifier::Evidence::TwoEntries { term, index, .. } if (term, index) == expected),
+            "{found}"
+        );
+        assert_eq!(all.honest[site].size(), ENTRIES + 1);
+    }
+    let [a, b] = [0, 1].map(|site: usize| all.honest[site].status().root);
+    assert_ne!(a, b);
+    all.close().await;
+}
+
 /// It says that it knows of a later change, by which it is a member again.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_removed_site_is_not_let_in_by_its_own_word() {
@@ -395,7 +499,7 @@ async fn a_removed_site_is_not_let_in_by_its_own_word() {
     let later = StoredMembership::new(Some(log_id(9, 1 << 40)), membership.unwrap());
     let liar = identity(&all.dir.path().join("liar"), &later);
     assert_eq!(liar.hello().member_by, Some(1 << 40));
-    let peers = connect(&liar, &all.keys, &all.addresses, &all.tasks);
+    let peers = connect(&liar, &all.keys, &all.addresses, &all.tasks).peers();
     all.until("it is refused", || {
         liar.standing.notice().is_some_and(|told| told.contains("site c is no member"))
     })
@@ -413,9 +517,7 @@ async fn a_change_that_takes_long_is_answered_with_what_came_of_it() {
     let leader = all.leader().await;
     // c votes, and never confirms anything; without the other one there is no majority.
     let joining = Config::new("spare-1", all.dir.path().join("spare-1"), all.dir.path().join("keys/spare-1"));
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap().to_string();
-    drop(listener);
+    let address = free_address();
     let joining = Config { listen: address.clone(), free_space_reserve_bytes: 1 << 20, ..joining };
     let joining = Ledger::open(joining).await.unwrap();
     let other = all.honest.remove(1 - leader);

@@ -22,6 +22,7 @@ use crate::observer::Observer;
 use crate::outbox::{self, Outbox};
 use crate::packer::Packer;
 use crate::partner::Partner;
+use crate::passed_over::PassingOn;
 use crate::raft::Types;
 use crate::record::SiteName;
 use crate::roster::Roster;
@@ -118,7 +119,7 @@ impl Ledger {
             let node = own_node(&log, &founders, &config.site, None)?;
             let identity = Identity::healing(&config.site, &site_db, &log, node, &rules)?;
             let _ = identity.authority.set(keys.ring.authority_key());
-            let peers = Network::new(address_of(&config), &tls, &identity, &tasks).peers();
+            let peers = Network::new(address_of(&config), &tls, &identity, &keys, &tasks).peers();
             peers.keep(&configured(&config, &founders));
             Ok((peers, identity.standing.clone()))
         };
@@ -153,7 +154,7 @@ impl Ledger {
         }
         tell_unknown(&config, &keys);
         let (roster, standing) = (identity.roster.clone(), identity.standing.clone());
-        let network = Network::new(address_of(&config), &tls, &identity, &tasks);
+        let network = Network::new(address_of(&config), &tls, &identity, &keys, &tasks);
         let peers = network.peers();
         let raft_config = crate::raft::config().map_err(LedgerError::Consensus)?;
         let raft = Raft::new(id, raft_config, network, log.clone(), machine).await.map_err(consensus)?;
@@ -175,6 +176,7 @@ impl Ledger {
             peers.clone(),
             tasks.clone(),
         ));
+        let passing_on = PassingOn::new(&keys, &raft, &peers, &observer, &tasks);
         if !config.listen.is_empty() {
             let listener = tokio::net::TcpListener::bind(&config.listen).await;
             let listener =
@@ -187,6 +189,7 @@ impl Ledger {
                 acknowledged: identity.acknowledged.clone(),
                 membership: membership.clone(),
                 sealer: sealer.clone(),
+                passing_on: passing_on.clone(),
                 tasks: tasks.clone(),
             };
             tasks.spawn(listen(listener, Service { served, identity, tls }));
@@ -219,6 +222,7 @@ impl Ledger {
             calls: receiver,
             events,
             epoch_open,
+            passing_on,
             tasks: tasks.clone(),
         };
         tasks.spawn(writer.run(done));

@@ -30,6 +30,10 @@ mod observer;
 mod outbox;
 mod packer;
 mod partner;
+mod passed_over;
+#[cfg(test)]
+#[path = "../tests/common/ports.rs"]
+mod ports;
 mod proofs;
 mod raft;
 mod random;

@@ -9,7 +9,8 @@ use crate::Outcome;
 use crate::apply::{Effect, Refusal};
 use crate::authors::Authors;
 use crate::call::Place;
-use crate::cosign::{Forged, Suspicion};
+use crate::cosign::{Accusation, Deed, Suspicion};
+use crate::passed_over::Sought;
 use crate::raft::{Entry, Payload};
 use crate::record::{Hash, SiteName, sha256};
 use crate::store::applied::Applied;
@@ -44,6 +45,10 @@ pub(crate) struct View {
 pub(crate) struct Observer {
     own: SiteName,
     pub(crate) authors: Authors,
+    pub(crate) sought: Sought,
+    /// Whose batches this site, if it leads, takes and does not propose.
+    #[cfg(test)]
+    pub(crate) left_out: Mutex<Option<SiteName>>,
     size: watch::Sender<u64>,
     view: Mutex<View>,
     waiting: Mutex<HashMap<Hash, Vec<Place>>>,
@@ -63,6 +68,9 @@ impl Observer {
         let observer = Observer {
             own,
             authors: Authors::default(),
+            sought: Sought::default(),
+            #[cfg(test)]
+            left_out: Mutex::default(),
             size: watch::Sender::new(0),
             view: Mutex::default(),
             waiting: Mutex::default(),
@@ -128,11 +136,16 @@ impl Observer {
 
     pub(crate) fn installed(&self, applied: &Applied) {
         self.show(applied);
+        // What came with it was not looked at.
+        self.sought.forget();
         self.tell(Event::SnapshotInstalled);
     }
 
     pub(crate) fn applied(&self, entry: &Entry, applied: &Applied, effect: Effect) {
         self.show(applied);
+        if let Some(passed_over) = self.sought.applied(entry) {
+            self.suspect(Suspicion::Testified(passed_over));
+        }
         match effect {
             Effect::Nothing => {}
             Effect::Applied { site, batch_hash, outcomes } if site == self.own => {
@@ -155,12 +168,21 @@ impl Observer {
         }
     }
 
+    #[cfg(test)]
+    pub(crate) fn leaves_out(&self, command: &bytes::Bytes) -> bool {
+        let Ok(crate::record::Command::Batch(batch)) = crate::record::Command::decode(command.clone()) else {
+            return false;
+        };
+        lock(&self.left_out).as_ref() == Some(&batch.head.site)
+    }
+
     /// Held against whoever led, if that is certain.
     fn forged(&self, entry: &Entry) {
         let (id, Payload::Normal(proposal)) = (&entry.log_id, &entry.payload) else { return };
         if let Some(leader) = self.authors.of(id, &proposal.0) {
             let command = sha256(&[&proposal.0]);
-            self.suspect(Suspicion::Forged(Forged { leader, term: id.leader_id.term, command }));
+            let (deed, term) = (Deed::Forged, id.leader_id.term);
+            self.suspect(Suspicion::Testified(Accusation { deed, leader, term, command }));
         }
     }
 

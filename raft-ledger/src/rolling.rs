@@ -10,6 +10,7 @@ use tokio::task::JoinHandle;
 
 use crate::backup::restore_as;
 use crate::network::RpcError;
+use crate::ports::free_address;
 use crate::rules::{APPLY_VERSION as OLD, NEXT, NEXT_DEDUPE_WINDOW};
 use crate::{
     AppendError, Config, Draft, Ledger, LedgerError, MemberChange, MemberStatus, PeerConfig, Role, Subject,
@@ -29,8 +30,7 @@ impl Sites {
     fn new() -> Arc<Sites> {
         let dir = tempfile::tempdir().unwrap();
         crate::keys::init(&dir.path().join("keys"), &NAMES.map(|name| (name, "127.0.0.1"))).unwrap();
-        let listeners = NAMES.map(|_| std::net::TcpListener::bind("127.0.0.1:0").unwrap());
-        let addresses = listeners.map(|listener| listener.local_addr().unwrap().to_string());
+        let addresses = NAMES.map(|_| free_address());
         Arc::new(Sites { dir, addresses, running: Default::default() })
     }
 

@@ -19,6 +19,7 @@ use crate::keys::SiteKeys;
 use crate::network::Peers;
 use crate::observer::{Event, Observer};
 use crate::packer::{Packed, Packer, Position};
+use crate::passed_over::PassingOn;
 use crate::raft::{GROUP, Proposal, Types};
 use crate::record::{Command, Hash, OpenEpoch};
 use crate::store::applied::load_site;
@@ -41,6 +42,8 @@ const TICK: Duration = Duration::from_millis(50);
 const RESEND_PAUSE: Duration = Duration::from_millis(100);
 /// Without any outcome for so long, everything under way is sent again.
 const STALL: Duration = Duration::from_secs(3);
+/// So often, and other sites are asked to pass it on.
+const STALLS: u32 = 2;
 const EPOCH_WAIT: Duration = Duration::from_secs(1);
 
 pub(crate) type Drafts = Vec<(Draft, Place)>;
@@ -56,6 +59,7 @@ pub(crate) struct Writer {
     pub(crate) events: mpsc::UnboundedReceiver<Event>,
     /// Told of the first epoch.
     pub(crate) epoch_open: watch::Sender<bool>,
+    pub(crate) passing_on: PassingOn,
     pub(crate) tasks: Tasks,
 }
 
@@ -76,6 +80,8 @@ struct State {
     leader: Option<u64>,
     resend_at: Option<Instant>,
     progress_at: Instant,
+    /// Since the last outcome.
+    stalls: u32,
     /// Told by forwards that failed.
     failed: mpsc::Sender<()>,
 }
@@ -234,7 +240,7 @@ impl Writer {
     fn note(&self, state: &mut State, event: Event) -> Result<(), EpochOver> {
         match event {
             Event::Applied { batch_hash } => {
-                state.progress_at = Instant::now();
+                state.progress();
                 state.under_way.retain(|sent| sent.hash != batch_hash);
             }
             Event::SnapshotInstalled => self.resolve_from_store(state),
@@ -267,7 +273,7 @@ impl Writer {
             }
             None => true,
         });
-        state.progress_at = Instant::now();
+        state.progress();
     }
 
     /// If it is time: everything under way once more, in order.
@@ -275,7 +281,11 @@ impl Writer {
         let now = Instant::now();
         if !state.under_way.is_empty() && now.duration_since(state.progress_at) > STALL {
             state.progress_at = now;
+            state.stalls += 1;
             state.resend_in(Duration::ZERO);
+            if let Some(first) = state.under_way.front().filter(|_| state.stalls >= STALLS) {
+                self.passing_on.ask(first.command.clone());
+            }
         }
         if state.resend_at.is_none_or(|at| at > now) {
             return;
@@ -331,8 +341,13 @@ impl State {
             leader: None,
             resend_at: None,
             progress_at: Instant::now(),
+            stalls: 0,
             failed,
         }
+    }
+
+    fn progress(&mut self) {
+        (self.progress_at, self.stalls) = (Instant::now(), 0);
     }
 
     fn gather(&mut self, drafts: Drafts) {

@@ -247,3 +247,63 @@ fn alignment() -> u64 {
     }
     ALIGNMENT
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::merkle::{Tree, leaf_hash};
+    use crate::record::{Head, SiteName};
+    use crate::store::applied::{Applied, applied_key, encode};
+    use crate::store::generation::tile_key;
+    use crate::store::recompute::{Payloads, Recomputed};
+
+    const PAYLOAD: &[u8] = b"sealed";
+
+    fn leaf(kind: u16, site_seq: u64) -> Vec<u8> {
+        let head = Head {
+            group_id: 1,
+            kind,
+            site: SiteName::new("a").unwrap(),
+            epoch: 1,
+            site_seq,
+            event_time_ms: 2,
+            message_time_ms: 3,
+            received_time_ms: 4,
+            key_ref: [5; 16],
+        };
+        let ciphertext_hash = sha256(&[PAYLOAD]);
+        Leaf { head, subject_commitment: [6; 32], ciphertext_len: PAYLOAD.len() as u32, ciphertext_hash }
+            .encode()
+    }
+
+    /// The file would answer for an own entry, too; but a start obeys it without the disk of the cold files.
+    #[test]
+    fn an_own_entry_that_only_its_cold_file_holds_is_damage() {
+        let dir = tempfile::tempdir().unwrap();
+        let db = Generation::open(dir.path()).unwrap();
+        let (mut batch, mut tree) = (WriteBatch::default(), Tree::default());
+        for (index, record) in [leaf(1, 0), leaf(OWN_KINDS, 1)].iter().enumerate() {
+            tree.append(leaf_hash(record));
+            db.put(&mut batch, Family::Events, &index_key(index as u64), record).unwrap();
+            db.put(&mut batch, Family::Blobs, &index_key(index as u64), PAYLOAD).unwrap();
+        }
+        let applied = Applied { size: 2, root: tree.root(), ..Applied::default() };
+        db.put(&mut batch, Family::Meta, &applied_key(), &encode(&applied).unwrap()).unwrap();
+        for (tile, hashes) in tree.take_writes() {
+            db.put(&mut batch, Family::Tiles, &tile_key(tile), &hashes).unwrap();
+        }
+        db.write(batch).unwrap();
+        let check = || Recomputed::new(applied.clone(), Payloads::InDatabase).upto(&db, u64::MAX);
+        let row = Row { first: 0, end: 2, bytes: 1, sha256: [7; 32], number: 0, bytes_before: 0 };
+
+        forget(&db, &row, vec![(1, PAYLOAD.to_vec())]).unwrap();
+        assert!(db.get(Family::Blobs, &index_key(0)).unwrap().is_none());
+        check().unwrap();
+        forget(&db, &row, Kept::new()).unwrap();
+        let error = check().unwrap_err();
+        assert!(
+            matches!(&error, LedgerError::Damaged(why) if why.contains("entry 1: its payload is missing")),
+            "{error}"
+        );
+    }
+}

@@ -84,7 +84,8 @@ impl Blame {
     }
 
     /// Convicts each site that signed `alone` as log, if a majority of the voting sites signs another root of the same size:
-    /// this site in its note `own`, the others in signature lines for it. Blocks.
+    /// this site in its note `own`, the others in signature lines for it. Those that contradicted themselves do not count:
+    /// they may have made the other one sign what it does. Blocks.
     pub(crate) fn outvote(
         &self,
         alone: &str,
@@ -104,7 +105,9 @@ impl Blame {
         let signed =
             |note: &Note, key: &NoteVerifier| note.signatures.iter().any(|s| s.verifies(key, note.text));
         // Keys of sites that do not take part, or do not vote, count neither for nor against.
-        let counts = |key: &&NoteVerifier| self.site_of(key).is_some_and(|site| voters.contains(&site));
+        let counts = |key: &&NoteVerifier| {
+            self.site_of(key).is_some_and(|site| voters.contains(&site) && !self.is_blamed(&site))
+        };
         let votes = logs.iter().filter(|key| signed(&other, key)).filter(counts).count();
         let same_place = minor.origin == major.origin && minor.size == major.size;
         if !same_place || minor.root == major.root || votes < voters.len() / 2 + 1 {

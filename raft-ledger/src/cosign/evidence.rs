@@ -2,7 +2,8 @@
 
 use serde_json::{Value, json};
 
-use super::testimony::{Forged, Testimonies};
+use super::testimony::{Accusation, Deed, Testimonies};
+use crate::authors::Sending;
 use crate::record::{SignedBatch, SiteName};
 
 pub(crate) enum Evidence {
@@ -12,8 +13,17 @@ pub(crate) enum Evidence {
     Outvoted { size: u64, notes: [String; 2] },
     /// A batch key signed two successors of one batch within one epoch.
     TwoBatches(Contradiction),
-    /// A leader proposed what the site that it names did not make, as a majority of the sites testifies.
-    Forged(Forged, Testimonies),
+    /// A leader did what a majority of the sites testifies.
+    Testified(Accusation, Testimonies),
+    /// A leader signed two entries for one place of the raft log, within one term.
+    TwoEntries(TwoEntries),
+}
+
+/// What one leader signed to two sites, and the raft index where that differs.
+#[derive(Clone, Debug)]
+pub(crate) struct TwoEntries {
+    pub(crate) index: u64,
+    pub(crate) sendings: [Sending; 2],
 }
 
 /// Two batches that one site signed for the same place.
@@ -31,7 +41,7 @@ pub(crate) enum Suspicion {
     /// A site's signed checkpoint whose root is not this site's at that size.
     OtherRoot(String),
     TwoBatches(Contradiction),
-    Forged(Forged),
+    Testified(Accusation),
 }
 
 impl Evidence {
@@ -40,7 +50,8 @@ impl Evidence {
             Evidence::SplitView { .. } => "split-view",
             Evidence::Outvoted { .. } => super::blame::OUTVOTED,
             Evidence::TwoBatches(_) => "two-batches",
-            Evidence::Forged(..) => "forged",
+            Evidence::Testified(found, _) => found.deed.kind(),
+            Evidence::TwoEntries(_) => "two-entries",
         }
     }
 
@@ -50,7 +61,15 @@ impl Evidence {
             Evidence::SplitView { .. } => "has signed two roots of one size",
             Evidence::Outvoted { .. } => "has signed another root than a majority of the sites",
             Evidence::TwoBatches(_) => "has signed two batches for one place",
-            Evidence::Forged(..) => "has proposed a command that its site did not make",
+            Evidence::Testified(Accusation { deed: Deed::Forged, .. }, _) => {
+                "has proposed a command that its site did not make"
+            }
+            Evidence::Testified(Accusation { deed: Deed::PassedOver, .. }, _) => {
+                "has left out what another site handed it to propose"
+            }
+            Evidence::TwoEntries(_) => {
+                "has sent two entries for one place, to one site this, to another that"
+            }
         }
     }
 
@@ -60,7 +79,8 @@ impl Evidence {
                 format!("{}-{site}-{size}.json", self.kind())
             }
             Evidence::TwoBatches(found) => format!("{}-{site}-{}.json", self.kind(), found.epoch),
-            Evidence::Forged(found, _) => format!("{}-{site}-{}.json", self.kind(), found.term),
+            Evidence::Testified(found, _) => format!("{}-{site}-{}.json", self.kind(), found.term),
+            Evidence::TwoEntries(found) => format!("{}-{site}-{}.json", self.kind(), found.index),
         }
     }
 
@@ -74,12 +94,20 @@ impl Evidence {
                 let batches = found.batches.each_ref().map(batch);
                 json!({ "evidence": self.kind(), "site": site, "epoch": found.epoch, "batches": batches })
             }
-            Evidence::Forged(found, testimonies) => {
+            Evidence::Testified(found, testimonies) => {
                 let word = |(site, signature): (&String, &[u8; 64])| json!({ "site": site, "signature": hex::encode(signature) });
                 let testimonies: Vec<Value> = testimonies.iter().map(word).collect();
                 let command = hex::encode(found.command);
                 json!({ "evidence": self.kind(), "site": site, "term": found.term, "command": command,
                         "testimonies": testimonies })
+            }
+            Evidence::TwoEntries(TwoEntries { index, sendings }) => {
+                let sending = |sending: &Sending| {
+                    let entries: Vec<String> = sending.entries.iter().map(hex::encode).collect();
+                    json!({ "first": sending.first, "entries": entries, "signature": hex::encode(&sending.signature) })
+                };
+                json!({ "evidence": self.kind(), "site": site, "term": sendings[0].term, "index": index,
+                        "sendings": sendings.each_ref().map(sending) })
             }
         }
     }

@@ -16,13 +16,14 @@ mod evidence;
 mod newest;
 mod rounds;
 mod testimony;
+mod voting;
 
 pub(crate) use self::blame::Blame;
 pub(crate) use self::cosigner::{Cosigner, answer};
 pub(crate) use self::evidence::{Contradiction, Suspicion};
 pub(crate) use self::newest::Newest;
 pub(crate) use self::rounds::Rounds;
-pub(crate) use self::testimony::Forged;
+pub(crate) use self::testimony::{Accusation, Deed};
 
 #[cfg(test)]
 mod tests;

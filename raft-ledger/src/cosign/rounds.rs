@@ -9,21 +9,22 @@ use openraft::Raft;
 use tokio::time::{Instant, MissedTickBehavior};
 
 use super::cosigner::{Cosigner, Refusal, Request};
-use super::evidence::{Evidence, Suspicion};
+use super::evidence::{Evidence, Suspicion, TwoEntries};
 use super::newest::{Gathered, Newest};
 use super::testimony::Testimonies;
+use super::voting::Voting;
+use crate::authors::Sending;
 use crate::blocking;
 use crate::network::{Peer, Peers};
 use crate::observer::Observer;
 use crate::raft::Types;
+use crate::record::SiteName;
 use crate::store::state_machine::StateMachine;
 
 const PERIOD: Duration = Duration::from_secs(1);
 /// Ticks after which a site that does not lead proposes a size itself: it was away when the others agreed on one.
 const PATIENCE_TICKS: u32 = 5;
 const ANSWERS_WAIT: Duration = Duration::from_secs(2);
-/// Between two votes on what other sites signed.
-const VOTE_PAUSE: Duration = Duration::from_secs(3);
 /// How long the slower sites are waited for once a majority has answered.
 const MAJORITY_WAIT: Duration = Duration::from_millis(200);
 
@@ -44,29 +45,25 @@ impl Rounds {
         let mut asked = self.cosigner.watch_asked();
         let (mut silence, mut shown) = (Silence::default(), String::new());
         let Some(mut suspicions) = self.observer.suspicions() else { return };
-        let mut voted: Option<Instant> = None;
+        let mut voting = Voting::default();
         loop {
             let ticked = tokio::select! {
                 biased;
                 _ = tick.tick() => true,
                 _ = asked.changed() => false,
                 Some(suspicion) = suspicions.recv() => {
-                    // A vote makes whoever differs ask for one in turn.
-                    if matches!(suspicion, Suspicion::OtherRoot(_)) {
-                        if voted.is_some_and(|at| at.elapsed() < VOTE_PAUSE) {
-                            continue;
-                        }
-                        voted = Some(Instant::now());
-                    }
-                    if let Err(refusal) = self.look_into(suspicion).await {
-                        tracing::warn!(%refusal, "what another site signed could not be compared");
+                    if let Err(refusal) = self.look_into(suspicion, &mut voting).await {
+                        tracing::warn!(%refusal, "what another site did could not be looked into");
                     }
                     continue;
                 }
             };
+            if ticked && let Err(refusal) = self.vote(&mut voting).await {
+                tracing::warn!(%refusal, "what another site signed could not be compared");
+            }
             let applied = self.observer.view().size;
             if ticked && let Err(refusal) = self.testimony().await {
-                tracing::warn!(%refusal, "what a leader forged could not be kept as evidence");
+                tracing::warn!(%refusal, "what a leader did could not be kept as evidence");
             }
             if ticked {
                 silence.tick(applied, self.newest.size());
@@ -85,29 +82,32 @@ impl Rounds {
         }
     }
 
-    async fn look_into(&self, suspicion: Suspicion) -> Result<(), Refusal> {
+    async fn look_into(&self, suspicion: Suspicion, voting: &mut Voting) -> Result<(), Refusal> {
         let cosigner = self.cosigner.clone();
         match suspicion {
-            Suspicion::OtherRoot(note) => self.vote(note).await,
+            Suspicion::OtherRoot(note) => {
+                voting.on(note);
+                self.vote(voting).await
+            }
             Suspicion::TwoBatches(found) => {
                 let site = found.site.as_str().to_owned();
                 blocking::attempt(move || Ok(cosigner.blame.convict(&site, &Evidence::TwoBatches(found))?))
                     .await
             }
-            Suspicion::Forged(forged) => {
-                cosigner.witness.saw(forged);
+            Suspicion::Testified(what) => {
+                cosigner.witness.saw(what);
                 Ok(())
             }
         }
     }
 
-    /// Asks all others whether they have seen a leader forge what this site has seen, if it has seen anything.
+    /// Asks all others whether they have seen a leader do what this site has seen, if it has seen anything.
     async fn testimony(&self) -> Result<(), Refusal> {
-        let Some(forged) = self.cosigner.witness.next() else { return Ok(()) };
+        let Some(what) = self.cosigner.witness.next() else { return Ok(()) };
         let peers = self.peers.all();
         let ask = |peer: Peer| {
-            let forged = forged.clone();
-            async move { Some((peer.name.clone(), peer.testify(&forged).await.ok()?)) }
+            let what = what.clone();
+            async move { Some((peer.name.clone(), peer.testify(&what).await.ok()?)) }
         };
         let mut answers: FuturesUnordered<_> = peers.into_iter().map(|(_, peer)| ask(peer)).collect();
         let mut words = Testimonies::new();
@@ -116,14 +116,44 @@ impl Rounds {
             words.extend(answer);
         }
         let voters = self.newest.voters();
-        let Some(words) = self.cosigner.witness.majority(&forged, words, &voters) else { return Ok(()) };
-        self.cosigner.witness.is_proven(&forged);
-        let (cosigner, site) = (self.cosigner.clone(), forged.leader.clone());
-        blocking::attempt(move || Ok(cosigner.blame.convict(&site, &Evidence::Forged(forged, words))?)).await
+        let Some(words) = self.cosigner.witness.majority(&what, words, &voters) else { return Ok(()) };
+        self.cosigner.witness.is_proven(&what);
+        let (cosigner, site) = (self.cosigner.clone(), what.leader.clone());
+        blocking::attempt(move || Ok(cosigner.blame.convict(&site, &Evidence::Testified(what, words))?)).await
     }
 
-    /// Asks all others what they sign at the size of `note`, whose root is not this site's.
-    async fn vote(&self, note: String) -> Result<(), Refusal> {
+    /// Asks all others what leaders have sent to them, and compares: where two sites were sent two entries the roots
+    /// differ, too, and neither of the two is to blame.
+    async fn compare_entries(&self) -> Result<(), Refusal> {
+        let peers = self.peers.all();
+        let connected = peers.into_iter().filter(|(_, peer)| peer.is_connected());
+        let mut answers: FuturesUnordered<_> =
+            connected.map(|(_, peer)| async move { peer.sent().await }).collect();
+        let deadline = Instant::now() + ANSWERS_WAIT;
+        while let Ok(Some(answer)) = tokio::time::timeout_at(deadline, answers.next()).await {
+            let Some(found) = self.two_entries(answer.unwrap_or_default()) else { continue };
+            let (cosigner, site) = (self.cosigner.clone(), found.sendings[0].leader.clone());
+            blocking::attempt(move || cosigner.blame.convict(&site, &Evidence::TwoEntries(found))).await?;
+        }
+        Ok(())
+    }
+
+    fn two_entries(&self, theirs: Vec<Sending>) -> Option<TwoEntries> {
+        let verifiers = self.cosigner.keys().verifiers();
+        let is_signed = |sending: &Sending| {
+            let key = SiteName::new(&sending.leader).and_then(|site| verifiers.batches.get(&site));
+            key.is_some_and(|key| sending.is_signed_by(key))
+        };
+        theirs.into_iter().find_map(|their| {
+            let (index, own) = self.observer.authors.contradicting(&their)?;
+            (is_signed(&own) && is_signed(&their)).then(|| TwoEntries { index, sendings: [own, their] })
+        })
+    }
+
+    /// If it is time for one: asks all others what they sign at the size of a note whose root is not this site's.
+    async fn vote(&self, voting: &mut Voting) -> Result<(), Refusal> {
+        let Some(note) = voting.next() else { return Ok(()) };
+        self.compare_entries().await?;
         let cosigner = self.cosigner.clone();
         let (own, note) =
             blocking::attempt(move || cosigner.sign_beside(&note).map(|own| (own, note))).await?;
@@ -137,6 +167,9 @@ impl Rounds {
             votes.extend(answer.map(|lines| String::from_utf8_lossy(&lines).into_owned()));
         }
         let (cosigner, voters) = (self.cosigner.clone(), self.newest.voters());
+        if !voters.is_empty() && votes.len() + 1 > voters.len() / 2 {
+            voting.is_over();
+        }
         blocking::attempt(move || Ok(cosigner.blame.outvote(&note, &own, &votes, &voters)?)).await
     }
 

@@ -1,7 +1,11 @@
-//! A command in another's name, which that one did not make. Its signature does not hold, so it says nothing of who put
-//! it into the raft log; but whoever led then sent it to the others over its own connections. Each of them that heard it
-//! from there signs that it did, and a majority's word convicts. An honest leader proposes only what its site has made
-//! (`network/server.rs`).
+//! What a leader did that no signature of its own shows: each site that saw it signs that it did, and a majority's word
+//! convicts.
+//!
+//! A command in another's name, which that one did not make: its signature does not hold, so it says nothing of who put
+//! it into the raft log; but whoever led then sent it to the others over its own connections. An honest leader proposes
+//! only what its site has made (`network/server.rs`).
+//!
+//! A batch that it took, and left out of the raft log again and again (`passed_over.rs`).
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -17,20 +21,41 @@ const FOUND_MAX: usize = 16;
 /// Times that the others are asked for theirs: they hear of it when this site does.
 const ASKED_MAX: u32 = 30;
 
-/// What a site refused, and who led when it came.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Deed {
+    /// All that earlier releases know.
+    #[default]
+    Forged,
+    PassedOver,
+}
+
+/// What a site saw, and who led then.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Forged {
+pub(crate) struct Accusation {
+    #[serde(default)]
+    pub(crate) deed: Deed,
     pub(crate) leader: String,
     pub(crate) term: u64,
-    /// SHA-256 of the command as it was proposed.
+    /// SHA-256 of the command as it was proposed, or handed to the leader.
     pub(crate) command: Hash,
 }
 
-impl Forged {
+impl Deed {
+    /// Of the evidence.
+    pub(super) fn kind(self) -> &'static str {
+        match self {
+            Deed::Forged => "forged",
+            Deed::PassedOver => "passed-over",
+        }
+    }
+}
+
+impl Accusation {
     /// What a site signs with its batch key. The verifier makes the same bytes.
     fn statement(&self) -> Vec<u8> {
-        let Forged { leader, term, command } = self;
-        format!("medulla testimony v1\nforged\n{leader}\n{term}\n{}\n", hex::encode(command)).into_bytes()
+        let Accusation { deed, leader, term, command } = self;
+        let (kind, command) = (deed.kind(), hex::encode(command));
+        format!("medulla testimony v1\n{kind}\n{leader}\n{term}\n{command}\n").into_bytes()
     }
 }
 
@@ -44,7 +69,7 @@ pub(crate) struct Witness {
 }
 
 struct Found {
-    forged: Forged,
+    what: Accusation,
     asked: u32,
 }
 
@@ -53,47 +78,44 @@ impl Witness {
         Witness { keys, found: Mutex::default() }
     }
 
-    pub(super) fn saw(&self, forged: Forged) {
+    pub(super) fn saw(&self, what: Accusation) {
         let mut found = self.lock();
-        if found.len() < FOUND_MAX && !found.iter().any(|known| known.forged == forged) {
-            found.push_back(Found { forged, asked: 0 });
+        if found.len() < FOUND_MAX && !found.iter().any(|known| known.what == what) {
+            found.push_back(Found { what, asked: 0 });
         }
     }
 
     /// This site's signature, if it has seen the same.
-    pub(crate) fn testify(&self, asked: &Forged) -> Result<[u8; 64], String> {
-        match self.lock().iter().any(|known| known.forged == *asked) {
+    pub(crate) fn testify(&self, asked: &Accusation) -> Result<[u8; 64], String> {
+        match self.lock().iter().any(|known| known.what == *asked) {
             true => Ok(self.keys.batch.sign(&asked.statement()).to_bytes()),
             false => Err("this site has not seen that".into()),
         }
     }
 
     /// Something that the others are to be asked about.
-    pub(super) fn next(&self) -> Option<Forged> {
+    pub(super) fn next(&self) -> Option<Accusation> {
         let mut found = self.lock();
         let next =
             found.iter_mut().filter(|known| known.asked < ASKED_MAX).min_by_key(|known| known.asked)?;
         next.asked += 1;
-        Some(next.forged.clone())
+        Some(next.what.clone())
     }
 
     /// Nobody needs to be asked any more.
-    pub(super) fn is_proven(&self, forged: &Forged) {
-        self.lock()
-            .iter_mut()
-            .filter(|known| known.forged == *forged)
-            .for_each(|known| known.asked = ASKED_MAX);
+    pub(super) fn is_proven(&self, what: &Accusation) {
+        self.lock().iter_mut().filter(|known| known.what == *what).for_each(|known| known.asked = ASKED_MAX);
     }
 
     /// This site's word and those of the `others` that hold, if they are those of a majority of the voters.
     pub(super) fn majority(
         &self,
-        forged: &Forged,
+        what: &Accusation,
         others: Testimonies,
         voters: &BTreeSet<String>,
     ) -> Option<Testimonies> {
-        let (statement, verifiers) = (forged.statement(), self.keys.verifiers());
-        let mut votes = Testimonies::from([(self.keys.site.to_string(), self.testify(forged).ok()?)]);
+        let (statement, verifiers) = (what.statement(), self.keys.verifiers());
+        let mut votes = Testimonies::from([(self.keys.site.to_string(), self.testify(what).ok()?)]);
         votes.extend(others.into_iter().filter(|(site, signature)| {
             let key = SiteName::new(site).and_then(|site| verifiers.batches.get(&site));
             key.is_some_and(|key| key.verify_strict(&statement, &Signature::from_bytes(signature)).is_ok())
@@ -117,7 +139,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let made = crate::keys::init(dir.path(), &[("a", "h"), ("b", "h"), ("c", "h")]).unwrap();
         let [a, b, c] = [0, 1, 2].map(|n| Witness::new(Arc::new(SiteKeys::load(&made[n]).unwrap())));
-        let forged = Forged { leader: "c".into(), term: 4, command: [7; 32] };
+        let forged = Accusation { deed: Deed::Forged, leader: "c".into(), term: 4, command: [7; 32] };
         a.saw(forged.clone());
         assert!(b.testify(&forged).is_err() && a.testify(&forged).is_ok());
         b.saw(forged.clone());
@@ -125,7 +147,9 @@ mod tests {
         let voters = ["a", "b", "c"].map(str::to_owned).into();
         let votes = a.majority(&forged, word("b", b.testify(&forged).unwrap()), &voters).unwrap();
         assert_eq!(votes.keys().collect::<Vec<_>>(), ["a", "b"]);
-        let other = Forged { term: 5, ..forged.clone() };
+        let passed_over = Accusation { deed: Deed::PassedOver, ..forged.clone() };
+        assert!(a.testify(&passed_over).is_err());
+        let other = Accusation { term: 5, ..forged.clone() };
         c.saw(other.clone());
         for (site, signature) in [
             ("c", b.testify(&forged).unwrap()),
@@ -148,7 +172,7 @@ mod tests {
             crate::keys::join(dir.path(), "d", "h", &dir.path().join("a/index-key.hex")).unwrap();
         let keys = [&made[0], &made[1], &folder].map(|dir| Arc::new(SiteKeys::load(dir).unwrap()));
         let [a, b, d] = keys.clone().map(Witness::new);
-        let forged = Forged { leader: "c".into(), term: 4, command: [7; 32] };
+        let forged = Accusation { deed: Deed::Forged, leader: "c".into(), term: 4, command: [7; 32] };
         [&a, &b, &d].iter().for_each(|witness| witness.saw(forged.clone()));
         let words = [("b", &b), ("d", &d)].map(|(site, of)| (site.to_owned(), of.testify(&forged).unwrap()));
         let voters = ["a", "b", "c", "d"].map(str::to_owned).into();

@@ -2,6 +2,7 @@
 //!
 //! `session(8) header_len(4) header (count of entries in it) · per entry len(4) entry`; entries as on disk.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Buf, BufMut, Bytes};
@@ -13,6 +14,8 @@ use serde::{Deserialize, Serialize};
 use super::client::{StreamItem, as_openraft};
 use super::frame::{Kind, unpack};
 use super::lane::{Lane, RpcError};
+use crate::authors::Sending;
+use crate::keys::SiteKeys;
 use crate::raft::{Entry, LogId, Types, Vote};
 use crate::store::{decode_entry, encode_entry_into, entry_len_hint};
 
@@ -26,14 +29,30 @@ struct Header {
     prev_log_id: Option<LogId>,
     leader_commit: Option<LogId>,
     entries: u32,
+    /// Of the leader, see `authors::Sending`. Earlier releases sign nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    signature: Option<Bytes>,
 }
 
-pub(super) fn encode(session: u64, request: &AppendEntriesRequest<Types>) -> Result<Bytes, String> {
+/// What a peer sent.
+pub(super) struct Append {
+    pub(super) session: u64,
+    pub(super) request: AppendEntriesRequest<Types>,
+    pub(super) signature: Option<Bytes>,
+}
+
+pub(super) fn encode(
+    session: u64,
+    request: &AppendEntriesRequest<Types>,
+    keys: &SiteKeys,
+) -> Result<Bytes, String> {
+    let sending = Sending::of(request, keys.site.as_str());
     let header = Header {
         vote: request.vote,
         prev_log_id: request.prev_log_id,
         leader_commit: request.leader_commit,
         entries: request.entries.len() as u32,
+        signature: sending.map(|sending| sending.sign(&keys.batch).signature),
     };
     let header = rmp_serde::to_vec_named(&header).map_err(|e| e.to_string())?;
     let entries: usize = request.entries.iter().map(|entry| 4 + entry_len_hint(entry)).sum();
@@ -51,7 +70,7 @@ pub(super) fn encode(session: u64, request: &AppendEntriesRequest<Types>) -> Res
     Ok(out.into())
 }
 
-pub(super) fn decode(mut bytes: Bytes) -> Result<(u64, AppendEntriesRequest<Types>), String> {
+pub(super) fn decode(mut bytes: Bytes) -> Result<Append, String> {
     if bytes.len() < 12 {
         return Err("an append is shorter than its header".into());
     }
@@ -69,8 +88,9 @@ pub(super) fn decode(mut bytes: Bytes) -> Result<(u64, AppendEntriesRequest<Type
         next = entry.log_id.index.checked_add(1);
         entries.push(entry);
     }
-    let Header { vote, prev_log_id, leader_commit, .. } = header;
-    Ok((session, AppendEntriesRequest { vote, prev_log_id, entries, leader_commit }))
+    let Header { vote, prev_log_id, leader_commit, signature, .. } = header;
+    let request = AppendEntriesRequest { vote, prev_log_id, entries, leader_commit };
+    Ok(Append { session, request, signature })
 }
 
 fn part(bytes: &mut Bytes) -> Result<Bytes, String> {
@@ -106,6 +126,7 @@ impl From<AppendAnswer> for AppendEntriesResponse<Types> {
 
 struct Pipeline<S> {
     lane: Lane,
+    keys: Arc<SiteKeys>,
     session: u64,
     input: S,
     input_ended: bool,
@@ -115,12 +136,18 @@ struct Pipeline<S> {
 }
 
 /// Sends requests as they come and yields the answers in their order; ends after the first that is no success.
-pub(super) fn pipeline<'s, S>(lane: Lane, session: u64, input: S) -> BoxStream<'s, StreamItem>
+pub(super) fn pipeline<'s, S>(
+    lane: Lane,
+    keys: Arc<SiteKeys>,
+    session: u64,
+    input: S,
+) -> BoxStream<'s, StreamItem>
 where
     S: Stream<Item = AppendEntriesRequest<Types>> + Send + Unpin + 'static,
 {
     let state = Pipeline {
         lane,
+        keys,
         session,
         input,
         input_ended: false,
@@ -158,7 +185,7 @@ where
         let prev = request.prev_log_id;
         let last = request.entries.last().map(|entry| entry.log_id).or(prev);
         let lane = self.lane.clone();
-        let sent = match encode(self.session, &request) {
+        let sent = match encode(self.session, &request, &self.keys) {
             Ok(body) => Ok(lane.send(Kind::Append, body).await),
             Err(why) => Err(RpcError::Remote { site: "this".into(), why }),
         };
@@ -195,14 +222,19 @@ mod tests {
             entries: vec![entry(5), entry(6)],
             leader_commit: Some(log_id(1, 3)),
         };
-        let bytes = encode(9, &request).unwrap();
-        let (session, back) = decode(bytes.clone()).unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let made = crate::keys::init(dir.path(), &[("a", "h")]).unwrap();
+        let keys = SiteKeys::load(&made[0]).unwrap();
+        let bytes = encode(9, &request, &keys).unwrap();
+        let Append { session, request: back, signature } = decode(bytes.clone()).unwrap();
         assert_eq!(session, 9);
+        let sending = Sending { signature: signature.unwrap(), ..Sending::of(&back, "a").unwrap() };
+        assert!(sending.is_signed_by(&keys.batch.verifying_key()));
         assert_eq!(format!("{back:?}"), format!("{request:?}"));
         assert_eq!(back.entries, request.entries);
         let read = |prev_log_id, entries| {
             let other = AppendEntriesRequest::<Types> { prev_log_id, entries, ..request.clone() };
-            decode(encode(9, &other).unwrap())
+            decode(encode(9, &other, &keys).unwrap())
         };
         assert!(read(None, vec![entry(0), entry(1)]).is_ok());
         assert!(read(None, vec![entry(1)]).is_err());

@@ -21,6 +21,7 @@ use super::lane::{Lane, RpcError};
 use super::peers::{CONTROL_TIMEOUT, Peer, Peers};
 use super::tls::Tls;
 use super::{append, snapshot};
+use crate::keys::SiteKeys;
 use crate::raft::{Member, Types, Vote};
 use crate::store::ledger_store::SnapshotDir;
 use crate::tasks::Tasks;
@@ -31,6 +32,7 @@ pub(super) type StreamItem = Result<StreamAppendResult<Types>, RPCError<Types>>;
 #[derive(Clone)]
 pub(crate) struct Network {
     peers: Peers,
+    keys: Arc<SiteKeys>,
 }
 
 impl Network {
@@ -39,6 +41,7 @@ impl Network {
         address_of: impl Fn(&str) -> Option<String> + Send + Sync + 'static,
         tls: &Tls,
         identity: &Arc<Identity>,
+        keys: &Arc<SiteKeys>,
         tasks: &Tasks,
     ) -> Network {
         let (tls, dialer, tasks) = (tls.clone(), identity.clone(), tasks.clone());
@@ -48,7 +51,7 @@ impl Network {
             let name = member.name.clone();
             Peer { control: lane(), bulk: lane(), snapshot: lane(), name, address }
         };
-        Network { peers: Peers::new(identity.roster.node, open) }
+        Network { peers: Peers::new(identity.roster.node, open), keys: keys.clone() }
     }
 
     pub(crate) fn peers(&self) -> Peers {
@@ -57,17 +60,21 @@ impl Network {
 
     /// Peers by lanes that lead elsewhere than into TLS.
     #[cfg(any(test, feature = "sim"))]
-    pub(super) fn over(own: u64, lane: impl Fn(u64, &Member) -> Lane + Send + Sync + 'static) -> Network {
+    pub(super) fn over(
+        own: u64,
+        keys: &Arc<SiteKeys>,
+        lane: impl Fn(u64, &Member) -> Lane + Send + Sync + 'static,
+    ) -> Network {
         let open = move |id: u64, member: &Member| {
             let lane = || lane(id, member);
             let (name, address) = (member.name.clone(), String::new());
             Peer { control: lane(), bulk: lane(), snapshot: lane(), name, address }
         };
-        Network { peers: Peers::new(own, open) }
+        Network { peers: Peers::new(own, open), keys: keys.clone() }
     }
 
     fn client(&self, target: u64, node: &Member, lane: impl Fn(&Peer) -> &Lane) -> Client {
-        Client { lane: lane(&self.peers.reach(target, node)).clone() }
+        Client { lane: lane(&self.peers.reach(target, node)).clone(), keys: self.keys.clone() }
     }
 }
 
@@ -89,6 +96,7 @@ impl RaftNetworkFactory<Types> for Network {
 
 pub(crate) struct Client {
     lane: Lane,
+    keys: Arc<SiteKeys>,
 }
 
 impl Client {
@@ -131,7 +139,7 @@ impl RaftNetworkV2<Types> for Client {
         _option: RPCOption,
     ) -> Result<AppendEntriesResponse<Types>, RPCError<Types>> {
         let network = |e: String| RPCError::Network(NetworkError::from_string(e));
-        let body = append::encode(next_session(), &request).map_err(network)?;
+        let body = append::encode(next_session(), &request, &self.keys).map_err(network)?;
         let answer = self.lane.call(Kind::Append, body, CONTROL_TIMEOUT).await;
         let answer = answer.map_err(|e| as_openraft(&e))?;
         unpack::<append::AppendAnswer>(&answer).map(Into::into).map_err(network)
@@ -146,8 +154,8 @@ impl RaftNetworkV2<Types> for Client {
         S: Stream<Item = AppendEntriesRequest<Types>> + OptionalSend + Unpin + 'static,
     {
         Box::pin(async move {
-            let lane = self.lane.clone();
-            Ok(append::pipeline(lane, next_session(), input))
+            let (lane, keys) = (self.lane.clone(), self.keys.clone());
+            Ok(append::pipeline(lane, keys, next_session(), input))
         })
     }
 

@@ -32,6 +32,10 @@ pub(super) enum Kind {
     Keys = 14,
     /// From the leader: what the raft logs of the members have acknowledged to it.
     Acknowledged = 15,
+    /// The answer: what leaders have signed of what they sent to the peer.
+    Sent = 16,
+    /// A batch of the asking site, for the leader that does not propose it; the answer is a marker (`passed_over.rs`).
+    PassOn = 17,
     /// A site without a ledger asks for a snapshot; the answer announces one.
     FetchBegin = 20,
     /// A piece of it: file number and offset.
@@ -48,7 +52,7 @@ pub(super) enum Kind {
 impl Kind {
     /// Former releases close a connection over these.
     pub(super) fn is_later(self) -> bool {
-        matches!(self, Kind::Testify | Kind::Acknowledged | Kind::Payloads)
+        matches!(self, Kind::Testify | Kind::Acknowledged | Kind::Sent | Kind::PassOn | Kind::Payloads)
     }
 
     fn from_u8(kind: u8) -> Kind {
@@ -68,6 +72,8 @@ impl Kind {
             Kind::Testify,
             Kind::Keys,
             Kind::Acknowledged,
+            Kind::Sent,
+            Kind::PassOn,
             Kind::FetchBegin,
             Kind::FetchPiece,
             Kind::Payloads,

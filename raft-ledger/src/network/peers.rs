@@ -13,8 +13,10 @@ use super::lane::{Lane, RpcError};
 use super::payloads;
 use super::snapshot::{self, Landing};
 use crate::LedgerError;
-use crate::cosign::Forged;
+use crate::authors::Sending;
+use crate::cosign::Accusation;
 use crate::membership::{Request, Told};
+use crate::passed_over::PassOn;
 use crate::raft::{Member, StoreId};
 use crate::store::ledger_store::SnapshotDir;
 
@@ -70,10 +72,22 @@ impl Peer {
     }
 
     /// The peer's signature, if it has seen the same.
-    pub(crate) async fn testify(&self, forged: &Forged) -> Result<[u8; 64], RpcError> {
-        let body = pack(forged).map_err(|why| self.unreadable(why))?;
+    pub(crate) async fn testify(&self, what: &Accusation) -> Result<[u8; 64], RpcError> {
+        let body = pack(what).map_err(|why| self.unreadable(why))?;
         let answer = self.snapshot.call(Kind::Testify, body, COSIGN_TIMEOUT).await?;
         answer.as_ref().try_into().map_err(|_| self.unreadable("a signature has 64 bytes".into()))
+    }
+
+    /// What leaders have signed of what they sent to the peer.
+    pub(crate) async fn sent(&self) -> Result<Vec<Sending>, RpcError> {
+        let answer = self.snapshot.call(Kind::Sent, Bytes::new(), COSIGN_TIMEOUT).await?;
+        unpack(&answer).map_err(|why| self.unreadable(why))
+    }
+
+    /// Has the peer hand a batch of this site to the leader, and then the marker that it answers.
+    pub(crate) async fn pass_on(&self, what: &PassOn) -> Result<Bytes, RpcError> {
+        let body = pack(what).map_err(|why| self.unreadable(why))?;
+        self.bulk.call(Kind::PassOn, body, CONTROL_TIMEOUT).await
     }
 
     /// Everything that the peer has applied, as a database that `check` finds nothing wrong with.

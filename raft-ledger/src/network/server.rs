@@ -15,17 +15,19 @@ use tokio_rustls::server::TlsStream;
 use tokio_util::codec::{FramedRead, LengthDelimitedCodec};
 
 use super::acknowledged::{Acknowledged, Mark};
-use super::append::{self, AppendAnswer};
+use super::append::{self, Append, AppendAnswer};
 use super::frame::{self, Frame, Kind, pack, unpack};
 use super::hello::{Admission, Hello, Identity, Refused};
 use super::payloads;
 use super::snapshot::{Incoming, Outgoing};
 use super::tls::Tls;
+use crate::authors::Sending;
 use crate::blocking;
 use crate::cosign::{self, Cosigner};
 use crate::membership::{Membership, Request};
 use crate::observer::Observer;
 use crate::partner;
+use crate::passed_over::{PassOn, PassingOn};
 use crate::raft::{LogId, Proposal, StoreId, Types, Vote};
 use crate::read_index::read_index;
 use crate::record::{Command, SiteName};
@@ -53,6 +55,7 @@ pub(crate) struct Served {
     pub(crate) acknowledged: Arc<Acknowledged>,
     pub(crate) membership: Arc<Membership>,
     pub(crate) sealer: Arc<Sealer>,
+    pub(crate) passing_on: PassingOn,
     pub(crate) tasks: Tasks,
 }
 
@@ -200,6 +203,8 @@ impl Connection {
             | Kind::ReadIndex
             | Kind::Membership
             | Kind::Testify
+            | Kind::Sent
+            | Kind::PassOn
             | Kind::Keys
             | Kind::Acknowledged => self.spawn(request).await,
             Kind::SnapshotBegin => {
@@ -258,20 +263,24 @@ impl Connection {
         if !self.served.membership.is_member(&caller.site, caller.node) {
             return Err(format!("site {} is no member of this consortium", caller.site));
         }
-        self.is_its_own(&command)?;
+        self.is_made_by_a_site(&command)?;
+        #[cfg(test)]
+        if self.served.observer.leaves_out(&command) {
+            return Ok(Bytes::new());
+        }
         let taken = self.served.raft.client_write_ff(Proposal(command), None).await;
         taken.map(|()| Bytes::new()).map_err(|e| e.to_string())
     }
 
-    /// Whether the caller has made what it wants to have proposed: what a leader proposes in another's name, the others
-    /// hold against the leader.
-    fn is_its_own(&self, command: &Bytes) -> Result<(), String> {
+    /// Whether a site has made what the caller wants to have proposed: what is in somebody's name without that, the others
+    /// hold against the leader. A batch may be passed on for its site.
+    fn is_made_by_a_site(&self, command: &Bytes) -> Result<(), String> {
         let verifiers = self.served.cosigner.keys().verifiers();
         let key_of =
             |site: &SiteName| verifiers.batches.get(site).filter(|_| site.as_str() == self.caller.site);
         let is_signed = match Command::decode(command.clone()) {
             Ok(Command::Batch(batch)) => {
-                key_of(&batch.head.site).is_some_and(|key| batch.verify(key).is_ok())
+                verifiers.batches.get(&batch.head.site).is_some_and(|key| batch.verify(key).is_ok())
             }
             Ok(Command::OpenEpoch(open)) => key_of(&open.site).is_some_and(|key| open.verify(key)),
             // The leader alone raises the apply version, and passes on whom the authority has admitted.
@@ -283,15 +292,21 @@ impl Connection {
     }
 
     async fn append(&mut self, request: Frame) -> Result<(), String> {
-        let (session, append) = append::decode(request.body)?;
+        let Append { session, request: append, signature } = append::decode(request.body)?;
         let leader = append.vote.leader_id.voted_for;
         if !self.served.membership.may_be(&self.caller, leader) {
             let why = format!("site {} sends entries as another node, {leader}", self.caller.site);
             return self.answer(request.id, Err(why)).await;
         }
-        // Former releases propose whatever is forwarded to them.
-        if self.caller.knows_later_kinds() {
-            self.served.observer.authors.sent(&append, &self.caller.site);
+        if let Some(sending) = Sending::of(&append, &self.caller.site) {
+            let sending = Sending { signature: signature.unwrap_or_default(), ..sending };
+            if let Err(why) = self.is_signed(&sending) {
+                return self.answer(request.id, Err(why)).await;
+            }
+            // Former releases propose whatever is forwarded to them.
+            if self.caller.knows_later_kinds() {
+                self.served.observer.authors.sent(sending);
+            }
         }
         if self.appends.as_ref().is_none_or(|appends| appends.session != session) {
             self.appends = Some(self.start_appends(session));
@@ -301,6 +316,21 @@ impl Connection {
             let _ = appends.requests.send((request.id, append)).await;
         }
         Ok(())
+    }
+
+    /// A leader that signs nothing could give each site another entry, and nobody could show it.
+    fn is_signed(&self, sending: &Sending) -> Result<(), String> {
+        let caller = &self.caller;
+        let verifiers = self.served.cosigner.keys().verifiers();
+        let key = SiteName::new(&caller.site).and_then(|site| verifiers.batches.get(&site));
+        let is_signed = match key {
+            Some(key) => sending.is_signed_by(key),
+            // Of a later site whose admission this one has not applied yet.
+            None => !sending.signature.is_empty(),
+        };
+        (is_signed || (!caller.signs_entries && sending.signature.is_empty()))
+            .then_some(())
+            .ok_or_else(|| format!("site {} has not signed the entries that it sends", caller.site))
     }
 
     fn start_appends(&self, session: u64) -> Appends {
@@ -323,6 +353,8 @@ impl Connection {
                         unpack(&request.body).and_then(|asked| served.cosigner.witness.testify(&asked));
                     testimony.map(|signature| Bytes::copy_from_slice(&signature))
                 }
+                Kind::Sent => pack(&served.observer.authors.signed()),
+                Kind::PassOn => pass_on(&served, &caller, &request.body),
                 Kind::Acknowledged => acknowledged(&served, &caller, &request.body),
                 Kind::Membership => while_busy(&answers, membership(&served, &caller, &request.body)).await,
                 // The caller's own: its certificate bears its name.
@@ -392,6 +424,23 @@ async fn while_busy<T>(answers: &mpsc::Sender<Frame>, work: impl Future<Output =
             // A full queue says as much.
             Err(_) => drop(answers.try_send(Frame { kind: Kind::Answer, id: 0, body: Bytes::new() })),
         }
+    }
+}
+
+/// A batch of the caller's own.
+fn pass_on(served: &Served, caller: &Hello, body: &[u8]) -> Result<Bytes, String> {
+    let asked: PassOn = unpack(body)?;
+    let verifiers = served.cosigner.keys().verifiers();
+    let key = SiteName::new(&caller.site).and_then(|site| verifiers.batches.get(&site));
+    let is_its_own = match Command::decode(asked.command.clone()) {
+        Ok(Command::Batch(batch)) => {
+            batch.head.site.as_str() == caller.site && key.is_some_and(|key| batch.verify(key).is_ok())
+        }
+        _ => false,
+    };
+    match is_its_own {
+        true => served.passing_on.pass(asked),
+        false => Err(format!("this is no batch of site {}", caller.site)),
     }
 }
 

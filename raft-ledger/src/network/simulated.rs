@@ -15,6 +15,7 @@ use super::frame::{self, Frame, Kind};
 use super::hello::{Hello, Identity};
 use super::lane::{Answer, Heard, Lane, Request, RpcError};
 use super::server::{Connection, Served};
+use crate::keys::SiteKeys;
 use crate::raft::{Member, Types};
 use crate::sim::wires::{self, Signal, Wire};
 use crate::tasks::Tasks;
@@ -25,9 +26,9 @@ const BACKOFF: Duration = Duration::from_millis(100);
 const ANSWERS: usize = 256;
 
 /// As the site `from`.
-pub(crate) fn network(from: usize, identity: &Arc<Identity>, tasks: &Tasks) -> Network {
+pub(crate) fn network(from: usize, identity: &Arc<Identity>, keys: &Arc<SiteKeys>, tasks: &Tasks) -> Network {
     let (own, tasks, identity) = (identity.roster.node, tasks.clone(), identity.clone());
-    Network::over(own, move |node, member| {
+    Network::over(own, keys, move |node, member| {
         let (lane, requests) = Lane::new(&member.name);
         let to = crate::sim::number_of(&member.name).unwrap_or(from);
         let (identity, member) = (identity.clone(), member.clone());

@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-pub(super) use self::damage::{damage, is_whole};
+pub(super) use self::damage::{damage, damaged_places, is_whole};
 
 use self::damage::Damage;
 use super::chance::{chance, one_in, within};

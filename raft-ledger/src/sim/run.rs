@@ -390,14 +390,14 @@ impl Run {
 
     fn state(&self) -> String {
         let leader = self.leader();
-        let whole: Vec<bool> = (0..self.sites.len()).map(disk::is_whole).collect();
+        let damaged: Vec<Vec<String>> = (0..self.sites.len()).map(disk::damaged_places).collect();
         let cosigned: Vec<Option<u64>> =
             self.sites.iter().map(|slot| slot.process.as_ref().map(Process::cosigned)).collect();
         let away = self.sites.iter().map(|slot| slot.process.as_ref().map(Process::keys_away));
         let away: Vec<Option<u64>> = away.collect();
         with(|world| {
             format!(
-                "leader {leader:?}, cosigned {cosigned:?}, whole {whole:?}, keys away {away:?}, {}, {}, {}, {}",
+                "leader {leader:?}, cosigned {cosigned:?}, damaged {damaged:?}, keys away {away:?}, {}, {}, {}, {}",
                 world.workload.state(),
                 world.model.state(),
                 world.operator.state(),

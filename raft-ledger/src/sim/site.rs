@@ -34,6 +34,7 @@ use crate::network::{Identity, Served};
 use crate::observer::Observer;
 use crate::packer::Packer;
 use crate::partner::Partner;
+use crate::passed_over::PassingOn;
 use crate::raft::Member;
 use crate::rules::{APPLY_VERSION, Rules};
 use crate::seal::Sealer;
@@ -195,7 +196,7 @@ impl Site {
         let peers = || {
             let node = own_node(&base.log, &self.members, &self.config.site, None)?;
             let identity = Identity::healing(&self.config.site, &base.site_db, &base.log, node, &base.rules)?;
-            let peers = network(self.number, &identity, &base.tasks).peers();
+            let peers = network(self.number, &identity, &self.keys, &base.tasks).peers();
             peers.keep(&configured(&self.config, &self.members));
             Ok((peers, identity.standing.clone()))
         };
@@ -239,7 +240,7 @@ impl Site {
             self.number,
             Candidate { node: id, store: identity.store_id, apply_version: rules.known(), keys: None },
         );
-        let network = network(self.number, &identity, &tasks);
+        let network = network(self.number, &identity, &self.keys, &tasks);
         let peers = network.peers();
         let raft = Raft::new(id, crate::raft::config()?, network, log.clone(), machine).await;
         let raft = raft.map_err(|e| e.to_string())?;
@@ -260,6 +261,7 @@ impl Site {
         tasks.spawn(partner.clone().run());
         let (calls, receiver) = mpsc::channel(CALLS_MAX);
         let (done, _) = oneshot::channel();
+        let passing_on = PassingOn::new(&self.keys, &raft, &peers, &observer, &tasks);
         let writer = Writer {
             keys: self.keys.clone(),
             raft: raft.clone(),
@@ -270,6 +272,7 @@ impl Site {
             calls: receiver,
             events,
             epoch_open: watch::Sender::new(false),
+            passing_on: passing_on.clone(),
             tasks: tasks.clone(),
         };
         tasks.spawn(writer.run(done));
@@ -328,7 +331,8 @@ impl Site {
             tasks.spawn(send(self.number, calls.clone(), self.config.in_flight_bytes_max, self.think_ms));
         }
         let acknowledged = identity.acknowledged.clone();
-        let served = Served { raft, store, cosigner, observer, acknowledged, membership, sealer, tasks };
+        let served =
+            Served { raft, store, cosigner, observer, acknowledged, membership, sealer, passing_on, tasks };
         Ok(Opened { served, identity, standing, partner, newest, takeovers })
     }
 

@@ -10,6 +10,7 @@ use crate::cold::{Cold, catalogue};
 use crate::export::Progress;
 use crate::merkle::{TileReader, Tree, leaf_hash};
 use crate::record::{Leaf, sha256};
+use crate::types::OWN_KINDS;
 
 /// Whether the leaves of the database in `dir` give the root that it says was applied, and all but the payloads, which
 /// their leaves vouch for, can be read: damage must not travel to those who could mend it.
@@ -129,19 +130,17 @@ impl Recomputed {
 
 fn check_payload(db: &Generation, payloads: &Payloads, index: u64, leaf: &[u8]) -> Result<(), LedgerError> {
     let damaged = |what: &str| LedgerError::Damaged(format!("entry {index}: {what}"));
-    let decode = || Leaf::decode(bytes::Bytes::copy_from_slice(leaf)).map_err(|e| damaged(&e.to_string()));
-    let (leaf, payload) = match payloads {
-        Payloads::Unread => return Ok(()),
-        Payloads::InDatabase => match db.get(Family::Blobs, &index_key(index))? {
-            Some(payload) => (decode()?, payload),
-            None if catalogue::row_of(db, index)?.is_some() => return Ok(()),
-            None => return Err(damaged("its payload is missing")),
-        },
-        Payloads::All(cold) => {
-            let leaf = decode()?;
-            let payload = cold.payload(db, index, &leaf)?;
-            (leaf, payload)
-        }
+    if matches!(payloads, Payloads::Unread) {
+        return Ok(());
+    }
+    let leaf = Leaf::decode(bytes::Bytes::copy_from_slice(leaf)).map_err(|e| damaged(&e.to_string()))?;
+    let payload = match (db.get(Family::Blobs, &index_key(index))?, payloads) {
+        (Some(payload), _) => payload,
+        // The ledger's own entries stay in the database, whatever file holds them, too.
+        (None, _) if leaf.head.kind >= OWN_KINDS => return Err(damaged("its payload is missing")),
+        (None, Payloads::All(cold)) => cold.payload(db, index, &leaf)?,
+        (None, _) if catalogue::row_of(db, index)?.is_some() => return Ok(()),
+        (None, _) => return Err(damaged("its payload is missing")),
     };
     if sha256(&[&payload]) != leaf.ciphertext_hash {
         return Err(damaged("its sealed payload does not match the hash in its leaf"));

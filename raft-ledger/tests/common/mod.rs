@@ -2,6 +2,7 @@
 #![allow(dead_code)]
 
 pub mod kill;
+mod ports;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -78,10 +79,8 @@ pub fn config(dir: &Path, names: &[String], addresses: &[String], n: usize) -> C
     config
 }
 
-/// Ports that were free a moment ago.
 pub fn free_addresses(count: usize) -> Vec<String> {
-    let listeners: Vec<_> = (0..count).map(|_| std::net::TcpListener::bind("127.0.0.1:0").unwrap()).collect();
-    listeners.iter().map(|listener| listener.local_addr().unwrap().to_string()).collect()
+    (0..count).map(|_| ports::free_address()).collect()
 }
 
 /// A draft whose content, subject and dedupe key follow from `n`.

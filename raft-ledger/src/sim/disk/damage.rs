@@ -174,3 +174,13 @@ pub(in crate::sim) fn is_whole(site: usize) -> bool {
         !is_marked && !is_damaged
     })
 }
+
+/// What is damaged in the site's ledger database, in words.
+pub(in crate::sim) fn damaged_places(site: usize) -> Vec<String> {
+    with(|disks| {
+        let damage =
+            disks.current(site).map(|(_, current)| current.lock().damage.clone()).unwrap_or_default();
+        let places = damage.unreadable.iter().chain(&damage.altered);
+        places.map(|(family, key)| format!("{family} {}", hex::encode(key))).collect()
+    })
+}

@@ -2,11 +2,12 @@
 //! receipts. Only the signatures in it prove; what it says beside them is for the reader.
 
 mod batches;
-mod forged;
+mod entries;
 mod notes;
 mod receipts;
 #[cfg(test)]
 mod signing;
+mod testified;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -51,6 +52,23 @@ pub enum Evidence {
         command: String,
         against: Vec<String>,
     },
+    /// A site that led left out a batch that another handed it to propose. Believes the majority of the sites, who testify
+    /// that it took the batch, and proposed what it was handed afterwards.
+    PassedOver {
+        term: u64,
+        /// SHA-256 of the batch as it was handed over.
+        command: String,
+        against: Vec<String>,
+    },
+    /// A site that led signed two entries for one place of the raft log.
+    TwoEntries {
+        term: u64,
+        /// In the raft log.
+        index: u64,
+        /// SHA-256 of their contents.
+        entries: [String; 2],
+        against: Vec<String>,
+    },
     /// A key signed two trees that hold two entries at one index.
     RewrittenEntry {
         origin: String,
@@ -82,7 +100,8 @@ pub fn judge_evidence(file: &[u8], keys: &Keys, votes: Option<usize>) -> Result<
         "split-view" => notes::split_view(value, keys),
         "outvoted" => notes::outvoted(value, keys, votes),
         "two-batches" => batches::two_batches(value, keys),
-        "forged" => forged::forged(value, keys, votes),
+        "forged" | "passed-over" => testified::testified(&evidence, value, keys, votes),
+        "two-entries" => entries::two_entries(value, keys),
         "rewritten-entry" => receipts::rewritten_entry(value, keys),
         _ => Err(form("a kind of evidence that is not known here")),
     }
@@ -95,6 +114,8 @@ impl Evidence {
             | Evidence::Outvoted { against, .. }
             | Evidence::TwoBatches { against, .. }
             | Evidence::Forged { against, .. }
+            | Evidence::PassedOver { against, .. }
+            | Evidence::TwoEntries { against, .. }
             | Evidence::RewrittenEntry { against, .. } => against,
         }
     }
@@ -115,6 +136,18 @@ impl std::fmt::Display for Evidence {
                 write!(
                     f,
                     "a majority testifies that {by}, which led term {term}, forged the command {command}"
+                )
+            }
+            Evidence::PassedOver { term, command, .. } => {
+                write!(
+                    f,
+                    "a majority testifies that {by}, which led term {term}, left out the batch {command}"
+                )
+            }
+            Evidence::TwoEntries { term, index, .. } => {
+                write!(
+                    f,
+                    "two entries at place {index} of the raft log, both of term {term}, are signed by {by}"
                 )
             }
             Evidence::RewrittenEntry { index, sizes: [first, second], .. } => {

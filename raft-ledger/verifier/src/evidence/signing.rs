@@ -1,4 +1,4 @@
-//! Tests: what a log's keys sign.
+//! Tests: keys, and what a log's keys sign.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -20,6 +20,17 @@ pub(super) fn keys(signers: &[&SigningKey]) -> Keys {
         format!("{ORIGIN}+{}+{typed}\n", hex::encode(id(key)))
     };
     Keys::parse(&signers.iter().map(line).collect::<String>()).unwrap()
+}
+
+/// Of sites of one consortium.
+pub(super) fn batch_keys(sites: &[(&str, &SigningKey)]) -> String {
+    let line = |(site, key): &(&str, &SigningKey)| {
+        let name = format!("example/site/{site}");
+        let typed = [&b"\xffmedulla-batch-v1"[..], key.verifying_key().as_bytes()].concat();
+        let id = Sha256::digest([name.as_bytes(), b"\n", &typed].concat());
+        format!("{name}+{}+{}\n", hex::encode(&id[..4]), STANDARD.encode(typed))
+    };
+    sites.iter().map(line).collect()
 }
 
 pub(super) fn note(signers: &[&SigningKey], size: u64, root: [u8; 32]) -> String {
