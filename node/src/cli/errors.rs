@@ -66,6 +66,13 @@ struct Query {
     until: Option<String>,
 }
 
+impl Query {
+    fn is_empty(&self) -> bool {
+        let Query { feed, code, control_id, since, until } = self;
+        [feed, code, control_id, since, until].into_iter().all(Option::is_none)
+    }
+}
+
 #[derive(clap::Args)]
 pub struct List {
     #[command(flatten)]
@@ -239,6 +246,9 @@ fn discard(args: &Discard) -> anyhow::Result<Verdict> {
 
 /// One after another; one that fails does not keep the others.
 fn act(which: &Which, at: &At, act: &'static str, body: &Value) -> anyhow::Result<Verdict> {
+    if !which.indices.is_empty() && !which.query.is_empty() {
+        return Err(Usage("give indices or a query, not both".into()).into());
+    }
     let (client, mut out, mut indices) = (Client::of(at)?, out::stdout(), which.indices.clone());
     if indices.is_empty() {
         client.walk(&which.query, false, |row| {

@@ -49,7 +49,7 @@ pub struct List {
 /// One model: its card, and every entry about it
 #[derive(clap::Args)]
 #[command(
-    after_help = "Examples:\n  medulla model show sepsis --config site.toml\n  medulla model show aee91133 --json"
+    after_help = "Examples:\n  medulla model show sepsis --config site.toml\n  medulla model show 4f2c9524 --json"
 )]
 pub struct Show {
     /// Its name, or the beginning of its hash
