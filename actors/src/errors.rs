@@ -1,6 +1,7 @@
 //! The error queue: refused messages of this site that nobody has repaired or discarded yet. It is no table of its own;
 //! what was done with a refused message are ledger entries under its tag.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
@@ -17,7 +18,7 @@ use crate::{clock, outgoing};
 
 /// Found under a refused message's index: what was done with it, and the messages it became.
 const REPAIR_TAG: &str = "repair";
-/// Acts on one message that are looked at, and kept: nobody tries one thing so often.
+/// Tries of one message: nobody tries one thing so often.
 const ACTS_MAX: usize = 1000;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -111,11 +112,23 @@ pub enum RepairError {
     NoView,
     #[error("refused message {0} was tried too often; discard it")]
     TooManyActs(u64),
-    #[error("not confirmed, it may still be done: {0}; look at the error again before the next try")]
-    Append(#[from] AppendError),
+    #[error(
+        "an act on refused message {0} is not confirmed yet, it may still be done: wait for a quorum; the next start of \
+         the site gives it up"
+    )]
+    Unconfirmed(u64),
+    #[error("nothing was done: {0}")]
+    Append(AppendError),
     #[error(transparent)]
     Ledger(#[from] LedgerError),
 }
+
+/// Codes with which the transport refuses a message of which it has a part only. An entry of a release that did not say
+/// so is known by them.
+const PARTIAL_CODES: [&str; 4] = ["too-large", "mllp-too-large", "mllp-cut-short", "mllp-unterminated"];
+
+/// Refused messages with an act that is not confirmed, and how many entries each had before it.
+pub(crate) type Unconfirmed = BTreeMap<u64, usize>;
 
 /// A refused message and what became of it.
 struct Found {
@@ -127,6 +140,11 @@ struct Found {
 }
 
 impl Found {
+    /// Entries about it.
+    fn traces(&self) -> usize {
+        self.acts.len() + self.became.len()
+    }
+
     fn row(&self) -> ErrorRow {
         let acts = || self.acts.iter().map(|(_, done)| done.act);
         let state = match () {
@@ -200,26 +218,32 @@ impl Handle {
     /// Reads a refused message again, edited or as it came, and lets it flow as if its feed had sent it. Refused again,
     /// it stays open. In the ledger when this returns, with who asked.
     pub async fn retry(&self, index: u64, how: Repairs, by: &str) -> Result<Retried, RepairError> {
-        let _alone = self.inner.repairing.lock().await;
-        let found = self.open_one(index)?;
+        let mut unconfirmed = self.inner.repairing.lock().await;
+        let found = self.open_one(index, &mut unconfirmed).await?;
+        if found.acts.len() >= ACTS_MAX {
+            return Err(RepairError::TooManyActs(index));
+        }
         if found.rejected.partial && how.raw.is_none() {
             return Err(RepairError::Partial(index));
         }
         let (edited, raw) = (how.raw.is_some(), how.raw.unwrap_or_else(|| found.raw.clone()));
         let feed = how.feed.unwrap_or_else(|| found.rejected.feed.clone());
-        let reader = self.reader(&feed)?;
+        self.reader(&feed)?;
         let received = u64::try_from(found.entry.received_time_ms).unwrap_or_default();
         let received = SystemTime::UNIX_EPOCH + Duration::from_millis(received);
         let position = format!("entry {index}, repaired by {by}");
         let started = Instant::now();
         let mut done = repaired(&found, Act::Accepted, by, how.reason);
-        (done.feed, done.repaired_sha256) = (feed, hex::encode(Sha256::digest(&raw)));
-        let (mut drafts, labels) = match reader.read_again(raw.clone(), position, received) {
+        (done.feed, done.repaired_sha256) = (feed.clone(), hex::encode(Sha256::digest(&raw)));
+        let (handle, again) = (self.clone(), raw.clone());
+        let read = blocking(move || Ok(handle.reader(&feed)?.read_again(again, position, received)));
+        let (mut drafts, labels) = match read.await? {
             Ok(read) => read,
             Err(issues) => {
                 (done.act, done.issues) = (Act::Refused, issues.clone());
                 let kept = if edited { &raw[..] } else { &[] };
-                let index = self.keep(vec![self.draft(&found, &done, kept)]).await?.1;
+                let drafts = vec![self.draft(&found, &done, kept)];
+                let index = self.keep(&found, drafts, &mut unconfirmed).await?.1;
                 return Ok(Retried { accepted: false, index, became: vec![], duplicate: false, issues });
             }
         };
@@ -230,7 +254,7 @@ impl Handle {
             draft.tags.push(tag);
         }
         drafts.push(self.draft(&found, &done, &[]));
-        let (outcomes, index) = self.keep(drafts).await?;
+        let (outcomes, index) = self.keep(&found, drafts, &mut unconfirmed).await?;
         let duplicate = outcomes.iter().all(|outcome| outcome.duplicate);
         labels.count(if duplicate { "duplicate" } else { "committed" }, started, &self.inner.metrics);
         let became = outcomes.iter().map(|outcome| outcome.index).collect();
@@ -239,10 +263,10 @@ impl Handle {
 
     /// Takes a refused message off the queue for good; its bytes stay in the ledger. The index of the entry that says so.
     pub async fn discard(&self, index: u64, reason: &str, by: &str) -> Result<u64, RepairError> {
-        let _alone = self.inner.repairing.lock().await;
-        let found = self.open_one(index)?;
+        let mut unconfirmed = self.inner.repairing.lock().await;
+        let found = self.open_one(index, &mut unconfirmed).await?;
         let done = repaired(&found, Act::Discarded, by, reason.to_owned());
-        Ok(self.keep(vec![self.draft(&found, &done, &[])]).await?.1)
+        Ok(self.keep(&found, vec![self.draft(&found, &done, &[])], &mut unconfirmed).await?.1)
     }
 
     fn reader(&self, feed: &str) -> Result<&crate::reading::Reader, RepairError> {
@@ -259,10 +283,15 @@ impl Handle {
         entry.map(|entry| self.opened(entry)).transpose()?.flatten().ok_or(RepairError::Unknown(index))
     }
 
-    fn open_one(&self, index: u64) -> Result<Found, RepairError> {
-        let found = self.found(index)?;
+    async fn open_one(&self, index: u64, unconfirmed: &mut Unconfirmed) -> Result<Found, RepairError> {
+        let handle = self.clone();
+        let found = blocking(move || handle.found(index)).await?;
+        // The ledger may still commit what it could not confirm in time: a second act would come on top of it.
+        if unconfirmed.get(&index) == Some(&found.traces()) {
+            return Err(RepairError::Unconfirmed(index));
+        }
+        unconfirmed.remove(&index);
         match found.row().state {
-            ErrorState::Open if found.acts.len() >= ACTS_MAX => Err(RepairError::TooManyActs(index)),
             ErrorState::Open => Ok(found),
             ErrorState::Repaired | ErrorState::Discarded => Err(RepairError::Closed(index)),
         }
@@ -274,7 +303,8 @@ impl Handle {
         if entry.kind != Kind::Rejected as u16 || entry.site != self.site() {
             return Ok(None);
         }
-        let Ok((rejected, raw)) = entry::decode::<Rejected>(payload) else { return Ok(None) };
+        let Ok((mut rejected, raw)) = entry::decode::<Rejected>(payload) else { return Ok(None) };
+        rejected.partial |= PARTIAL_CODES.contains(&&*rejected.code);
         let (ledger, mut acts, mut became) = (self.ledger(), Vec::new(), Vec::new());
         for at in ledger.by_tag(self.repair_tag(entry.index), 0, 2 * ACTS_MAX)? {
             let Some(done) = ledger.read_from(at, 1)?.into_iter().next() else { continue };
@@ -302,11 +332,29 @@ impl Handle {
     }
 
     /// What became of all but the last, and the index of the last.
-    async fn keep(&self, drafts: Vec<Draft>) -> Result<(Vec<raft_ledger::Outcome>, u64), AppendError> {
-        let mut outcomes = self.ledger().append(drafts).await?;
+    async fn keep(
+        &self,
+        found: &Found,
+        drafts: Vec<Draft>,
+        unconfirmed: &mut Unconfirmed,
+    ) -> Result<(Vec<raft_ledger::Outcome>, u64), RepairError> {
+        let mut outcomes = self.ledger().append(drafts).await.map_err(|error| match error {
+            AppendError::Unavailable { .. } => {
+                unconfirmed.insert(found.entry.index, found.traces());
+                RepairError::Unconfirmed(found.entry.index)
+            }
+            error => RepairError::Append(error),
+        })?;
         let index = outcomes.pop().map(|outcome| outcome.index).unwrap_or_default();
         Ok((outcomes, index))
     }
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, RepairError> + Send + 'static,
+) -> Result<T, RepairError> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.map_err(|error| LedgerError::Storage(error.to_string()))?
 }
 
 fn repair_tag(ledger: &Ledger, index: u64) -> Tag {

@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use crate::board::{AlertRow, Board, BoardEvent, PatientDetail, PatientRow};
 use crate::delivery::Progress;
 use crate::entry::{self, Acknowledged, Kind, MembersChanged};
+use crate::errors::Unconfirmed;
 use crate::metrics::Metrics;
 use crate::parts::Ack;
 use crate::reading::Reader;
@@ -40,7 +41,7 @@ pub(crate) struct Inner {
     pub sinks: Vec<RunningSink>,
     pub metrics: Metrics,
     /// One act on the error queue at a time: what one finds open no other one closes meanwhile.
-    pub repairing: tokio::sync::Mutex<()>,
+    pub repairing: tokio::sync::Mutex<Unconfirmed>,
     /// The index before which everything is folded and every alert of it is in the ledger.
     pub settled: watch::Receiver<u64>,
     pub stop_feeds: CancellationToken,

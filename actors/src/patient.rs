@@ -263,9 +263,14 @@ impl Assessor {
 
     /// Takes off the patient what scorers said that no longer speak. Whether there was anything.
     pub fn hush(&self, patient: &mut Patient) -> bool {
+        let is_live = |name: &str| self.live().any(|scorer| scorer.name() == name);
         let before = patient.risks.len();
-        patient.risks.retain(|name, _| self.live().any(|scorer| scorer.name() == name));
-        patient.risks.len() < before
+        patient.risks.retain(|name, _| is_live(name));
+        let mut changed = patient.risks.len() < before;
+        for (_, policy) in patient.policies.iter_mut().filter(|(name, _)| !is_live(name)) {
+            changed |= policy.leave();
+        }
+        changed
     }
 
     fn live(&self) -> impl Iterator<Item = &Scorer> {

@@ -21,7 +21,7 @@ use crate::keeping::Keeping;
 use crate::metrics::Metrics;
 use crate::patient::{Duty, Proposal};
 use crate::reading;
-use crate::registry::notes;
+use crate::registry::notes::{self, Note};
 use crate::registry::standing::{Standing, model_hashes};
 use crate::shard::{Absorb, Close, Cover, Done, Fold, Forget, IsMeant, Restore, Shard, Stand, Take, Work};
 use crate::told;
@@ -81,7 +81,10 @@ async fn run(parts: TailParts) {
         keeping,
         parts,
     };
-    follower.restore().await;
+    if !follower.restore().await {
+        let _ = follower.parts.finished.send(());
+        return;
+    }
     let mut saved = (Instant::now(), follower.cursor);
     loop {
         let applied = *size.borrow_and_update();
@@ -133,7 +136,7 @@ impl Follower {
     async fn page(&mut self) -> bool {
         let entries = match self.read() {
             Ok(entries) => entries,
-            Err(error) => return self.pass_over(&error),
+            Err(error) => return self.pass_over(&error).await,
         };
         let Some(last) = entries.last() else { return false };
         self.cursor = last.index + 1;
@@ -169,11 +172,19 @@ impl Follower {
     }
 
     /// One lost cold file must not stop all scoring for ever. Whether an entry was passed over.
-    fn pass_over(&mut self, error: &LedgerError) -> bool {
+    async fn pass_over(&mut self, error: &LedgerError) -> bool {
         let index = self.cursor;
         if matches!(error, LedgerError::Cold(_))
             && self.cold_since.get_or_insert_with(Instant::now).elapsed() >= COLD_PATIENCE
         {
+            match notes::unread(&self.parts.ledger, index, &model_hashes(&self.parts.scorers)) {
+                Ok(Some(note)) => self.obey(&note).await,
+                Ok(None) => {}
+                Err(error) => {
+                    tracing::error!(%error, index, "what the tags of an entry say cannot be read");
+                    return false;
+                }
+            }
             tracing::error!(%error, index, "entry is passed over: its cold file stays lost");
             self.cursor += 1;
             return true;
@@ -342,13 +353,33 @@ impl Follower {
 
     /// From this entry on other scorers may score.
     async fn decided(&mut self, entry: &Entry) {
-        match notes::of(&self.parts.ledger, entry, &model_hashes(&self.parts.scorers)) {
-            Ok(note) => self.standing.take(&note),
-            Err(error) => {
-                return tracing::error!(%error, index = entry.index, "an entry about a model cannot be read");
+        let known = model_hashes(&self.parts.scorers);
+        let note = self.insist(|ledger| notes::of(ledger, entry, &known)).await;
+        if let Some(note) = note {
+            self.obey(&note).await;
+        }
+    }
+
+    async fn obey(&mut self, note: &Note) {
+        self.standing.take(note);
+        self.stand().await;
+    }
+
+    /// What entries about models say, however often it takes to read them: without it a retired model might alert.
+    /// `None`: the site stops.
+    async fn insist<T>(&self, read: impl Fn(&Ledger) -> Result<T, LedgerError>) -> Option<T> {
+        loop {
+            match read(&self.parts.ledger) {
+                Ok(found) => return Some(found),
+                Err(error) => {
+                    tracing::error!(%error, "entries about models cannot be read; nothing is scored until then")
+                }
+            }
+            tokio::select! {
+                () = self.parts.stop.cancelled() => return None,
+                () = tokio::time::sleep(Duration::from_secs(1)) => {}
             }
         }
-        self.stand().await;
     }
 
     async fn stand(&mut self) {
@@ -435,16 +466,16 @@ impl Follower {
         change(&mut self.parts.board.lock().expect("board lock"))
     }
 
-    async fn restore(&mut self) {
+    /// False: the site stops before it was done.
+    async fn restore(&mut self) -> bool {
         let Checkpoint { cursor, merges, patients } = checkpoint::load(&self.parts.ledger);
         self.cursor = cursor;
         self.merges = merges;
-        match notes::all(&self.parts.ledger, cursor, &model_hashes(&self.parts.scorers)) {
-            Ok(notes) => self.standing = Standing::after(&notes),
-            Err(error) => {
-                tracing::error!(%error, "entries about models cannot be read: retired ones may score")
-            }
-        }
+        let known = model_hashes(&self.parts.scorers);
+        let Some(notes) = self.insist(|ledger| notes::all(ledger, cursor, &known)).await else {
+            return false;
+        };
+        self.standing = Standing::after(&notes);
         self.stand().await;
         // Before there are patients: those were scored when the lease began.
         match self.covered_before(cursor) {
@@ -466,6 +497,7 @@ impl Follower {
                 self.show(&entry, payload);
             }
         }
+        true
     }
 
     async fn save(&mut self) {

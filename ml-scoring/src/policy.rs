@@ -58,6 +58,13 @@ pub struct PolicyState {
     last_interruptive: Option<Time>,
 }
 
+impl PolicyState {
+    /// Who reported the tier speaks no longer: the next one that is reached is an edge again. Whether there was any.
+    pub fn leave(&mut self) -> bool {
+        self.standing.take().is_some()
+    }
+}
+
 /// Interruptive alerts per ward, for [`AlertPolicy::decide_within`]. Bounded: a ward never holds more than its budget.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WardBudgets(BTreeMap<String, VecDeque<Time>>);

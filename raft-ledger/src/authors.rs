@@ -4,16 +4,18 @@
 
 mod sending;
 
-use std::collections::VecDeque;
+use std::collections::hash_map::Entry::{Occupied, Vacant};
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 pub(crate) use self::sending::Sending;
-use crate::raft::{LogId, log_id};
+use crate::raft::LogId;
+use crate::record::Hash;
 
 /// Older ones are long applied.
 const ENTRIES_MAX: usize = 65_536;
 /// That another site is shown: the latest ones.
-const SHOWN_MAX: usize = 16_384;
+pub(crate) const SHOWN_MAX: usize = 16_384;
 
 #[derive(Default)]
 pub(crate) struct Authors(Mutex<Known>);
@@ -47,13 +49,21 @@ impl Authors {
         senders.all(|other| other == site).then(|| site.to_owned())
     }
 
-    /// What leaders have signed, the latest last.
-    pub(crate) fn signed(&self) -> Vec<Sending> {
+    /// What leaders have signed, the latest last; so many entries as another site is shown.
+    pub(crate) fn shown(&self) -> Vec<Sending> {
+        self.signed(SHOWN_MAX)
+    }
+
+    /// All that is remembered.
+    pub(crate) fn all_signed(&self) -> Vec<Sending> {
+        self.signed(ENTRIES_MAX)
+    }
+
+    fn signed(&self, mut room: usize) -> Vec<Sending> {
         let known = self.lock();
-        let mut room = SHOWN_MAX;
         let mut shown: Vec<Sending> = Vec::new();
         for sending in known.sendings.iter().rev().filter(|sending| !sending.signature.is_empty()) {
-            let Some(left) = room.checked_sub(sending.entries.len()) else { break };
+            let Some(left) = room.checked_sub(sending.entries.len()) else { continue };
             room = left;
             shown.push(sending.clone());
         }
@@ -61,21 +71,34 @@ impl Authors {
         shown
     }
 
-    /// What this site was sent by the same leader as another entry at a place that `other` names, and which place.
-    pub(crate) fn contradicting(&self, other: &Sending) -> Option<(u64, Sending)> {
-        let known = self.lock();
-        let of_same =
-            known.sendings.iter().filter(|own| own.leader == other.leader && own.term == other.term);
-        of_same.filter(|own| !own.signature.is_empty()).find_map(|own| {
-            let differs = |(index, hash)| own.at(&log_id(other.term, index)).is_some_and(|had| had != hash);
-            let (index, _) = (other.first..).zip(&other.entries).find(|place| differs(*place))?;
-            Some((index, own.clone()))
-        })
-    }
-
     fn lock(&self) -> MutexGuard<'_, Known> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Two sendings of one leader that put two entries at one place, and the place. `is_signed` is asked of those that differ
+/// alone: one that its leader has not signed says nothing.
+pub(crate) fn contradiction(
+    sendings: &[Sending],
+    is_signed: impl Fn(&Sending) -> bool,
+) -> Option<(u64, [Sending; 2])> {
+    let mut places: HashMap<(&str, u64, u64), (&Hash, &Sending)> = HashMap::new();
+    for sending in sendings {
+        // Whoever sent this may have written any number there.
+        for (index, hash) in (sending.first..=u64::MAX).zip(&sending.entries) {
+            let place = (sending.leader.as_str(), sending.term, index);
+            match places.entry(place) {
+                Vacant(free) => drop(free.insert((hash, sending))),
+                Occupied(taken) if taken.get().0 == hash => {}
+                Occupied(mut taken) => match (is_signed(taken.get().1), is_signed(sending)) {
+                    (true, true) => return Some((index, [taken.get().1.clone(), sending.clone()])),
+                    (false, true) => drop(taken.insert((hash, sending))),
+                    (_, false) => {}
+                },
+            }
+        }
+    }
+    None
 }
 
 #[cfg(test)]
@@ -86,7 +109,7 @@ mod tests {
     use openraft::raft::AppendEntriesRequest;
 
     use super::*;
-    use crate::raft::{Entry, Payload, Proposal, Vote};
+    use crate::raft::{Entry, Payload, Proposal, Vote, log_id};
 
     fn sending(site: &str, term: u64, entries: &[(u64, u64, &Bytes)]) -> Option<Sending> {
         let entry = |(term, index, command): &(u64, u64, &Bytes)| Entry {
@@ -130,7 +153,7 @@ mod tests {
         }
         let is_known = |index| authors.of(&log_id(2, index), b"").is_some();
         assert!(!is_known(4_999) && is_known(5_000) && is_known(69_999));
-        let shown = authors.signed();
+        let shown = authors.shown();
         assert_eq!((shown.len(), shown[0].first, shown[15].first), (16, 54_000, 69_000));
     }
 
@@ -141,21 +164,29 @@ mod tests {
         let signed = |site: &str, term, entries: &[(u64, u64, &Bytes)]| {
             sending(site, term, entries).unwrap().sign(&key)
         };
-        let authors = Authors::default();
-        authors.sent(signed("a", 2, &[(2, 5, &x), (2, 6, &x)]));
-        send(&authors, "a", 3, &[(3, 7, &x)]);
+        let own = [signed("a", 2, &[(2, 5, &x), (2, 6, &x)]), sending("a", 3, &[(3, 7, &x)]).unwrap()];
+        let is_signed = |sending: &Sending| sending.is_signed_by(&key.verifying_key());
+        let against = |others: &[&Sending]| {
+            let all: Vec<Sending> = own.iter().chain(others.iter().copied()).cloned().collect();
+            contradiction(&all, is_signed)
+        };
         let other = signed("a", 2, &[(2, 4, &y), (2, 5, &x), (2, 6, &y)]);
-        let (index, own) = authors.contradicting(&other).unwrap();
-        assert_eq!((index, own.first), (6, 5));
+        assert_eq!(against(&[&other]), Some((6, [own[0].clone(), other.clone()])));
+        let forged = Sending { signature: Bytes::new(), ..other.clone() };
         for agrees in [
             signed("a", 2, &[(2, 4, &y), (2, 5, &x), (2, 6, &x), (2, 7, &y)]),
             signed("b", 2, &[(2, 5, &y)]),
             signed("a", 4, &[(4, 5, &y)]),
             // Own, and not signed.
             signed("a", 3, &[(3, 7, &y)]),
+            Sending { first: u64::MAX, ..other.clone() },
+            forged.clone(),
         ] {
-            assert_eq!(authors.contradicting(&agrees), None);
+            assert_eq!(against(&[&agrees]), None);
         }
+        // What is forged hides nothing, whichever comes first; and neither of the two need be this site's own.
+        let third = signed("a", 2, &[(2, 4, &x)]);
+        assert_eq!(against(&[&forged, &third, &other]), Some((4, [third.clone(), other.clone()])));
         let verifies =
             |sending: &Sending, n| sending.is_signed_by(&SigningKey::from_bytes(&[n; 32]).verifying_key());
         assert!(verifies(&other, 1) && !verifies(&other, 2));

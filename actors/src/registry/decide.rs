@@ -26,8 +26,10 @@ pub enum RegistryError {
     Unknown(String),
     #[error("{0}")]
     Refused(String),
-    #[error("not kept: {0}; try again")]
-    Unavailable(#[from] AppendError),
+    #[error("not confirmed, it may still be kept: {0}; `medulla model show` says so once there is a quorum")]
+    Unconfirmed(AppendError),
+    #[error("not kept: {0}")]
+    Unavailable(AppendError),
     #[error(transparent)]
     Ledger(#[from] LedgerError),
 }
@@ -52,7 +54,11 @@ impl Handle {
         let mut model = entry_of(decision, &notes)?;
         model.by = by.to_owned();
         model.why = why.to_owned();
-        let outcomes = ledger.append(vec![notes::draft(ledger, self.site(), &model)]).await?;
+        let kept = ledger.append(vec![notes::draft(ledger, self.site(), &model)]).await;
+        let outcomes = kept.map_err(|error| match error {
+            AppendError::Unavailable { .. } => RegistryError::Unconfirmed(error),
+            error => RegistryError::Unavailable(error),
+        })?;
         let index = outcomes.first().map(|outcome| outcome.index).unwrap_or_default();
         if !self.has_settled(index + 1, SETTLE_WAIT).await {
             tracing::warn!(

@@ -71,9 +71,7 @@ pub(crate) fn all(ledger: &Ledger, end: u64, known: &BTreeSet<String>) -> Result
         for index in page.into_iter().filter(|index| *index < end) {
             match ledger.read_from(index, 1) {
                 // Its tags are not in the cold file.
-                Err(LedgerError::Cold(_)) => {
-                    entries.push(Note { index, site: String::new(), at: Time::default(), said: Said::Sealed })
-                }
+                Err(LedgerError::Cold(_)) => entries.push(sealed(index)),
                 read => entries.extend(read?.iter().map(opened)),
             }
         }
@@ -84,6 +82,25 @@ pub(crate) fn all(ledger: &Ledger, end: u64, known: &BTreeSet<String>) -> Result
         tell(ledger, note, &known)?;
     }
     Ok(entries)
+}
+
+/// Of an entry that cannot be read, if it is about a model: its tags stand in the database. Blocks.
+pub(crate) fn unread(
+    ledger: &Ledger,
+    index: u64,
+    known: &BTreeSet<String>,
+) -> Result<Option<Note>, LedgerError> {
+    let tag = ledger.tag("kind", Kind::ModelRegistered.tag());
+    if ledger.by_tag(tag, index, 1)?.first() != Some(&index) {
+        return Ok(None);
+    }
+    let mut note = sealed(index);
+    tell(ledger, &mut note, known)?;
+    Ok(Some(note))
+}
+
+fn sealed(index: u64) -> Note {
+    Note { index, site: String::new(), at: Time::default(), said: Said::Sealed }
 }
 
 /// The one at hand, among models whose hashes are `known`. Blocks.
@@ -120,6 +137,9 @@ fn tell(ledger: &Ledger, note: &mut Note, known: &BTreeSet<String>) -> Result<()
                 return Ok(());
             }
         }
+        // Of a release that knew no steps.
+        note.said = Said::Step { hash: hash.clone(), step: ModelStep::Loaded };
+        return Ok(());
     }
     Ok(())
 }

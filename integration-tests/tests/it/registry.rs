@@ -118,6 +118,7 @@ async fn restarts_keep_it(consortium: &mut Consortium, before: f64) -> anyhow::R
     // What came before the retirement may be folded and scored again, as it was: the decision stands at its place.
     let (_, by_model) = play(c, "5").await?;
     ensure!(by_model <= before, "{before} scores before it, {by_model} after a kill");
+    ensure!(!shows_risk_by_model(c).await?, "nor does the board show any after a kill");
     c.stop()?;
     c.start()?;
     c.ready().await?;

@@ -199,6 +199,7 @@ fn refused(error: RepairError) -> ApiError {
         RepairError::UnknownFeed(_) => (StatusCode::CONFLICT, "feed-unknown"),
         RepairError::NoView => (StatusCode::CONFLICT, "unreadable"),
         RepairError::TooManyActs(_) => (StatusCode::CONFLICT, "too-many-acts"),
+        RepairError::Unconfirmed(_) => (StatusCode::SERVICE_UNAVAILABLE, "unconfirmed"),
         RepairError::Append(_) => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
     };
     ApiError::new(status, code, error.to_string())

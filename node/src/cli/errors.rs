@@ -103,7 +103,7 @@ pub struct Show {
 
 #[derive(clap::Args)]
 pub struct Which {
-    /// Ledger indices; without them, all open ones that the query finds
+    /// Ledger indices; in their place a query, for all open ones that it finds
     indices: Vec<u64>,
     #[command(flatten)]
     query: Query,
@@ -248,6 +248,9 @@ fn discard(args: &Discard) -> anyhow::Result<Verdict> {
 fn act(which: &Which, at: &At, act: &'static str, body: &Value) -> anyhow::Result<Verdict> {
     if !which.indices.is_empty() && !which.query.is_empty() {
         return Err(Usage("give indices or a query, not both".into()).into());
+    }
+    if which.indices.is_empty() && which.query.is_empty() {
+        return Err(Usage("name the messages: their indices, or a query such as --feed lab".into()).into());
     }
     let (client, mut out, mut indices) = (Client::of(at)?, out::stdout(), which.indices.clone());
     if indices.is_empty() {

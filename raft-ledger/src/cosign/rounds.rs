@@ -13,7 +13,7 @@ use super::evidence::{Evidence, Suspicion, TwoEntries};
 use super::newest::{Gathered, Newest};
 use super::testimony::Testimonies;
 use super::voting::Voting;
-use crate::authors::Sending;
+use crate::authors::{SHOWN_MAX, Sending, contradiction};
 use crate::blocking;
 use crate::network::{Peer, Peers};
 use crate::observer::Observer;
@@ -27,6 +27,14 @@ const PATIENCE_TICKS: u32 = 5;
 const ANSWERS_WAIT: Duration = Duration::from_secs(2);
 /// How long the slower sites are waited for once a majority has answered.
 const MAJORITY_WAIT: Duration = Duration::from_millis(200);
+
+/// What a comparison of the entries that leaders have sent came to.
+struct Compared {
+    /// A leader has sent two entries for one place.
+    is_split: bool,
+    /// Everybody who is connected has answered.
+    is_complete: bool,
+}
 
 /// The background task that makes this site's checkpoints.
 pub(crate) struct Rounds {
@@ -124,36 +132,42 @@ impl Rounds {
 
     /// Asks all others what leaders have sent to them, and compares: where two sites were sent two entries the roots
     /// differ, too, and neither of the two is to blame.
-    async fn compare_entries(&self) -> Result<(), Refusal> {
+    async fn compare_entries(&self) -> Result<Compared, Refusal> {
         let peers = self.peers.all();
         let connected = peers.into_iter().filter(|(_, peer)| peer.is_connected());
         let mut answers: FuturesUnordered<_> =
             connected.map(|(_, peer)| async move { peer.sent().await }).collect();
+        let (mut sendings, mut missing) = (self.observer.authors.all_signed(), answers.len());
         let deadline = Instant::now() + ANSWERS_WAIT;
         while let Ok(Some(answer)) = tokio::time::timeout_at(deadline, answers.next()).await {
-            let Some(found) = self.two_entries(answer.unwrap_or_default()) else { continue };
-            let (cosigner, site) = (self.cosigner.clone(), found.sendings[0].leader.clone());
-            blocking::attempt(move || cosigner.blame.convict(&site, &Evidence::TwoEntries(found))).await?;
+            let Ok(theirs) = answer else { continue };
+            missing -= 1;
+            // An honest site shows no more.
+            if theirs.iter().map(|sending| sending.entries.len()).sum::<usize>() <= SHOWN_MAX {
+                sendings.extend(theirs);
+            }
         }
-        Ok(())
-    }
-
-    fn two_entries(&self, theirs: Vec<Sending>) -> Option<TwoEntries> {
-        let verifiers = self.cosigner.keys().verifiers();
-        let is_signed = |sending: &Sending| {
-            let key = SiteName::new(&sending.leader).and_then(|site| verifiers.batches.get(&site));
-            key.is_some_and(|key| sending.is_signed_by(key))
-        };
-        theirs.into_iter().find_map(|their| {
-            let (index, own) = self.observer.authors.contradicting(&their)?;
-            (is_signed(&own) && is_signed(&their)).then(|| TwoEntries { index, sendings: [own, their] })
-        })
+        let cosigner = self.cosigner.clone();
+        let is_split = blocking::attempt(move || {
+            let Some(found) = two_entries(&cosigner, &sendings) else { return Ok::<_, Refusal>(false) };
+            cosigner.blame.convict(&found.sendings[0].leader, &Evidence::TwoEntries(found.clone()))?;
+            Ok(true)
+        });
+        Ok(Compared { is_split: is_split.await?, is_complete: missing == 0 })
     }
 
     /// If it is time for one: asks all others what they sign at the size of a note whose root is not this site's.
     async fn vote(&self, voting: &mut Voting) -> Result<(), Refusal> {
         let Some(note) = voting.next() else { return Ok(()) };
-        self.compare_entries().await?;
+        let compared = self.compare_entries().await?;
+        if compared.is_split {
+            // Whoever's root is another one may be who was deceived.
+            voting.is_over();
+            return Ok(());
+        }
+        if !compared.is_complete && !voting.is_last() {
+            return Ok(());
+        }
         let cosigner = self.cosigner.clone();
         let (own, note) =
             blocking::attempt(move || cosigner.sign_beside(&note).map(|own| (own, note))).await?;
@@ -208,6 +222,16 @@ impl Rounds {
         })
         .await
     }
+}
+
+fn two_entries(cosigner: &Cosigner, sendings: &[Sending]) -> Option<TwoEntries> {
+    let verifiers = cosigner.keys().verifiers();
+    let is_signed = |sending: &Sending| {
+        let key = SiteName::new(&sending.leader).and_then(|site| verifiers.batches.get(&site));
+        key.is_some_and(|key| sending.is_signed_by(key))
+    };
+    let (index, sendings) = contradiction(sendings, is_signed)?;
+    Some(TwoEntries { index, sendings })
 }
 
 /// For how long there has been something to sign, and nothing came of it.

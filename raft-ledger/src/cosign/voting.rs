@@ -43,6 +43,11 @@ impl Voting {
         Some(note)
     }
 
+    /// Whether the vote that [`Voting::next`] gave is held no more after this.
+    pub(super) fn is_last(&self) -> bool {
+        self.on.is_none()
+    }
+
     /// Enough sites have answered.
     pub(super) fn is_over(&mut self) {
         self.on = None;
@@ -62,8 +67,10 @@ mod tests {
         for _ in 1..VOTES_MAX {
             assert_eq!(voting.next(), None, "too early");
             tokio::time::advance(PAUSE).await;
+            assert!(!voting.is_last());
             assert_eq!(voting.next().as_deref(), Some("one"));
         }
+        assert!(voting.is_last());
         tokio::time::advance(PAUSE).await;
         assert_eq!(voting.next(), None, "often enough");
         voting.on("a third".into());

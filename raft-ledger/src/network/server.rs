@@ -353,7 +353,7 @@ impl Connection {
                         unpack(&request.body).and_then(|asked| served.cosigner.witness.testify(&asked));
                     testimony.map(|signature| Bytes::copy_from_slice(&signature))
                 }
-                Kind::Sent => pack(&served.observer.authors.signed()),
+                Kind::Sent => pack(&served.observer.authors.shown()),
                 Kind::PassOn => pass_on(&served, &caller, &request.body),
                 Kind::Acknowledged => acknowledged(&served, &caller, &request.body),
                 Kind::Membership => while_busy(&answers, membership(&served, &caller, &request.body)).await,
