@@ -29,6 +29,10 @@ struct Known {
 impl Authors {
     /// A leader has sent this over a connection that is its own.
     pub(crate) fn sent(&self, sending: Sending) {
+        // No honest leader sends so many at once: it would make this site forget what it was sent before.
+        if sending.entries.len() > SHOWN_MAX {
+            return;
+        }
         let mut known = self.lock();
         known.entries += sending.entries.len();
         known.sendings.push_back(sending);
@@ -151,6 +155,8 @@ mod tests {
             let entries: Vec<_> = (first..first + 1_000).map(|index| (2, index, &empty)).collect();
             authors.sent(sending("a", 2, &entries).unwrap().sign(&key));
         }
+        let flood: Vec<_> = (0..=SHOWN_MAX as u64).map(|index| (3, index, &empty)).collect();
+        send(&authors, "a", 3, &flood);
         let is_known = |index| authors.of(&log_id(2, index), b"").is_some();
         assert!(!is_known(4_999) && is_known(5_000) && is_known(69_999));
         let shown = authors.shown();
