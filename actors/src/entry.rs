@@ -10,6 +10,7 @@ use std::fmt;
 
 use bytes::Bytes;
 use clinical::{AlertFacts, Event, Issue, Time};
+use ml_scoring::Card;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -233,6 +234,28 @@ pub struct ModelRegistered {
     pub by: String,
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub why: String,
+}
+
+impl ModelRegistered {
+    /// `text`: the card as it is kept.
+    pub(crate) fn with_card(step: ModelStep, hash: String, card: &Card, text: String) -> ModelRegistered {
+        ModelRegistered {
+            name: card.name.clone(),
+            hash,
+            card: text,
+            step,
+            task: card.task.clone(),
+            threshold: Some(card.threshold.value),
+            interruptive_threshold: Some(card.interruptive_threshold.value),
+            ..ModelRegistered::default()
+        }
+    }
+
+    /// The next step of the same model. Its card stands in this entry.
+    pub(crate) fn step_on(&self, step: ModelStep) -> ModelRegistered {
+        let (name, hash, task) = (self.name.clone(), self.hash.clone(), self.task.clone());
+        ModelRegistered { name, hash, task, step, ..ModelRegistered::default() }
+    }
 }
 
 /// A stable format: each is said by a tag, too, for sites that cannot open the entry.

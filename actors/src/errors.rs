@@ -14,7 +14,7 @@ use sha2::{Digest, Sha256};
 use crate::entry::{self, Act, Format, Kind, Rejected, Repaired};
 use crate::handle::Handle;
 use crate::search::Search;
-use crate::{clock, outgoing};
+use crate::{blocking, clock, outgoing};
 
 /// Found under a refused message's index: what was done with it, and the messages it became.
 const REPAIR_TAG: &str = "repair";
@@ -236,7 +236,9 @@ impl Handle {
         let mut done = repaired(&found, Act::Accepted, by, how.reason);
         (done.feed, done.repaired_sha256) = (feed.clone(), hex::encode(Sha256::digest(&raw)));
         let (handle, again) = (self.clone(), raw.clone());
-        let read = blocking(move || Ok(handle.reader(&feed)?.read_again(again, position, received)));
+        let read = blocking::read(move || {
+            handle.reader(&feed).map(|reader| reader.read_again(again, position, received))
+        });
         let (mut drafts, labels) = match read.await? {
             Ok(read) => read,
             Err(issues) => {
@@ -285,7 +287,7 @@ impl Handle {
 
     async fn open_one(&self, index: u64, unconfirmed: &mut Unconfirmed) -> Result<Found, RepairError> {
         let handle = self.clone();
-        let found = blocking(move || handle.found(index)).await?;
+        let found = blocking::read(move || handle.found(index)).await?;
         // The ledger may still commit what it could not confirm in time: a second act would come on top of it.
         if unconfirmed.get(&index) == Some(&found.traces()) {
             return Err(RepairError::Unconfirmed(index));
@@ -348,13 +350,6 @@ impl Handle {
         let index = outcomes.pop().map(|outcome| outcome.index).unwrap_or_default();
         Ok((outcomes, index))
     }
-}
-
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, RepairError> + Send + 'static,
-) -> Result<T, RepairError> {
-    let done = tokio::task::spawn_blocking(work).await;
-    done.map_err(|error| LedgerError::Storage(error.to_string()))?
 }
 
 fn repair_tag(ledger: &Ledger, index: u64) -> Tag {

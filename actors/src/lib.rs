@@ -13,6 +13,7 @@
 //! ([`reading`](self), `patient`, `board`). `pipeline.rs` wires them, last to first, on one page.
 
 mod alerter;
+mod blocking;
 mod board;
 mod checkpoint;
 mod clock;

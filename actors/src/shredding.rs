@@ -8,6 +8,7 @@ use clinical::PatientId;
 use raft_ledger::{Ledger, LedgerError, Payload};
 use serde::Serialize;
 
+use crate::blocking;
 use crate::entry::{self, Alert, Kind};
 use crate::handle::Handle;
 use crate::reading::{patient_key, subject_key};
@@ -53,8 +54,7 @@ impl Handle {
             self.settled(done.index + 1).await;
         }
         let (ledger, index) = (ledger.clone(), done.map(|done| done.index));
-        let found = tokio::task::spawn_blocking(move || look(&ledger, tag, index)).await;
-        let found = found.map_err(|error| LedgerError::Storage(error.to_string())).flatten();
+        let found = blocking::read(move || look(&ledger, tag, index)).await;
         let found = found.map_err(|error| match index {
             Some(index) => LedgerError::Unconfirmed(format!(
                 "the shredding is entry {index}, and what is left of the patient cannot be told: {error}"

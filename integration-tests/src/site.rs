@@ -236,6 +236,7 @@ impl Site {
     }
 }
 
-fn text(path: &Path) -> &str {
+/// As an argument.
+pub fn text(path: &Path) -> &str {
     path.to_str().expect("test folders have plain names")
 }

@@ -50,30 +50,19 @@ fn steps(notes: &[Note], site: &str, scorers: &[Scorer]) -> Vec<ModelRegistered>
     let loaded = scorers.iter().filter_map(loaded).filter(|model| !has_said(&model.hash, ModelStep::Loaded));
     let named: BTreeSet<String> = model_hashes(scorers);
     let gone = said.iter().filter(|(hash, step)| **step == ModelStep::Loaded && !named.contains(**hash));
-    let name = |hash: &str| notes.iter().filter_map(Note::whole).find(|model| model.hash == hash);
-    let unloaded = gone.map(|(hash, _)| ModelRegistered {
-        name: name(hash).map(|model| model.name.clone()).unwrap_or_default(),
-        hash: (*hash).to_owned(),
-        step: ModelStep::Unloaded,
-        task: name(hash).map(|model| model.task.clone()).unwrap_or_default(),
-        ..ModelRegistered::default()
+    let known = |hash: &str| notes.iter().filter_map(Note::whole).find(|model| model.hash == hash);
+    let unloaded = gone.map(|(hash, _)| match known(hash) {
+        Some(model) => model.step_on(ModelStep::Unloaded),
+        None => ModelRegistered { hash: (*hash).to_owned(), step: ModelStep::Unloaded, ..Default::default() },
     });
     loaded.chain(unloaded).collect()
 }
 
 fn loaded(scorer: &Scorer) -> Option<ModelRegistered> {
     let card = scorer.card()?;
-    Some(ModelRegistered {
-        name: card.name.clone(),
-        hash: hex::encode(scorer.hash()),
-        // Writing a card to memory has no way to fail.
-        card: serde_json::to_string(card).unwrap_or_default(),
-        step: ModelStep::Loaded,
-        task: card.task.clone(),
-        threshold: Some(card.threshold.value),
-        interruptive_threshold: Some(card.interruptive_threshold.value),
-        ..ModelRegistered::default()
-    })
+    // Writing a card to memory has no way to fail.
+    let text = serde_json::to_string(card).unwrap_or_default();
+    Some(ModelRegistered::with_card(ModelStep::Loaded, hex::encode(scorer.hash()), card, text))
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use raft_ledger::{AppendError, LedgerError};
 
 use super::notes::{self, Note};
 use super::standing::model_hashes;
+use crate::blocking;
 use crate::entry::{ModelRegistered, ModelStep};
 use crate::handle::Handle;
 
@@ -48,8 +49,7 @@ impl Handle {
         let (end, known) = (ledger.size(), model_hashes(&self.inner.scorers));
         let notes = {
             let ledger = ledger.clone();
-            let read = tokio::task::spawn_blocking(move || notes::all(&ledger, end, &known)).await;
-            read.map_err(|error| LedgerError::Storage(error.to_string())).flatten()?
+            blocking::read(move || notes::all(&ledger, end, &known)).await?
         };
         let mut model = entry_of(decision, &notes)?;
         model.by = by.to_owned();
@@ -84,16 +84,7 @@ fn register(hash: String, card: String, notes: &[Note]) -> Result<ModelRegistere
     }
     let read: Card = serde_json::from_str(&card)
         .map_err(|error| RegistryError::Refused(format!("card.json is not read: {error}")))?;
-    Ok(ModelRegistered {
-        name: read.name,
-        hash,
-        card,
-        step: ModelStep::Registered,
-        task: read.task,
-        threshold: Some(read.threshold.value),
-        interruptive_threshold: Some(read.interruptive_threshold.value),
-        ..ModelRegistered::default()
-    })
+    Ok(ModelRegistered::with_card(ModelStep::Registered, hash, &read, card))
 }
 
 fn retire(hash: String, notes: &[Note]) -> Result<ModelRegistered, RegistryError> {
@@ -102,13 +93,7 @@ fn retire(hash: String, notes: &[Note]) -> Result<ModelRegistered, RegistryError
     }
     let known = notes.iter().filter_map(Note::whole).rfind(|model| model.hash == hash);
     let known = known.ok_or_else(|| RegistryError::Unknown(hash.clone()))?;
-    Ok(ModelRegistered {
-        name: known.name.clone(),
-        hash,
-        step: ModelStep::Retired,
-        task: known.task.clone(),
-        ..ModelRegistered::default()
-    })
+    Ok(known.step_on(ModelStep::Retired))
 }
 
 /// What was last decided about whether the model may score anywhere.

@@ -4,7 +4,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
-use integration_tests::{Consortium, Line, Listing, SiteOptions, TruthFile, eventually, medulla, run};
+use integration_tests::{
+    Consortium, Line, Listing, SiteOptions, TruthFile, admission, eventually, medulla, run,
+};
 use serde_json::Value;
 
 const MESSAGES: usize = 20;
@@ -40,14 +42,14 @@ async fn without_reachable_peers_no_positive_answer_leaves() -> anyhow::Result<(
 
 async fn answered_once(sites: &Consortium) -> anyhow::Result<Line> {
     let mut line = Line::open(sites.sites[0].mllp).await?;
-    line.send(&admission(0)).await?;
+    line.send(&admission("0")).await?;
     ensure!(line.answers(Duration::from_secs(20), 1).await == ["AA 0"], "a first one is answered");
     Ok(line)
 }
 
 async fn unanswered(mut line: Line) -> anyhow::Result<Line> {
     for number in 1..=MESSAGES {
-        line.send(&admission(number)).await?;
+        line.send(&admission(&number.to_string())).await?;
     }
     let early = line.answers(Duration::from_secs(8), 1).await;
     ensure!(early.is_empty(), "answered without a quorum: {early:?}");
@@ -68,7 +70,7 @@ async fn all_answered_after_healing(mut sites: Consortium, mut line: Line) -> an
         }
         line = Line::open(sites.sites[0].mllp).await?;
         for number in &open {
-            line.send(&admission(*number)).await?;
+            line.send(&admission(&number.to_string())).await?;
         }
     }
     ensure!(open.is_empty(), "not answered after healing: {open:?}");
@@ -177,11 +179,4 @@ fn files_below(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
         }
     }
     Ok(files)
-}
-
-fn admission(number: usize) -> String {
-    format!(
-        "MSH|^~\\&|TEST|TEST|MEDULLA|TEST|20260101120000||ADT^A01^ADT_A01|{number}|P|2.5\r\
-         EVN|A01|20260101120000\rPID|1||{number}^^^TEST||Example^Person||19600101|F\rPV1|1|I|ICU^1^1\r"
-    )
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
-use integration_tests::{Consortium, Line, SiteOptions, eventually, medulla, run};
+use integration_tests::{Consortium, Line, SiteOptions, admission, eventually, medulla, run};
 use serde_json::Value;
 
 #[tokio::test]
@@ -70,15 +70,8 @@ async fn a_wiped_site_comes_back_by_the_commands_that_it_is_told() -> anyhow::Re
 /// One message, acknowledged.
 async fn committed(mllp: u16, number: usize) -> anyhow::Result<()> {
     let mut line = Line::open(mllp).await?;
-    line.send(&admission(number)).await?;
+    line.send(&admission(&number.to_string())).await?;
     let answers = line.answers(Duration::from_secs(30), 1).await;
     ensure!(answers == [format!("AA {number}")], "{answers:?}");
     Ok(())
-}
-
-fn admission(number: usize) -> String {
-    format!(
-        "MSH|^~\\&|TEST|TEST|MEDULLA|TEST|20260101120000||ADT^A01^ADT_A01|{number}|P|2.5\r\
-         EVN|A01|20260101120000\rPID|1||{number}^^^TEST||Example^Person||19600101|F\rPV1|1|I|ICU^1^1\r"
-    )
 }

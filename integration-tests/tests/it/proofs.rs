@@ -8,7 +8,9 @@ use std::time::Duration;
 use anyhow::{Context, bail, ensure};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use integration_tests::{Consortium, Site, SiteOptions, eventually, medulla, run, skip, workspace_root};
+use integration_tests::{
+    Consortium, Site, SiteOptions, eventually, medulla, run, skip, text, workspace_root,
+};
 use ledger_verifier::{Keys, judge_consistency, judge_export, judge_receipt};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha12Rng;
@@ -287,10 +289,6 @@ fn write_keys(site: &Site, folder: &Path) -> anyhow::Result<PathBuf> {
     let file = folder.join("keys.txt");
     std::fs::write(&file, medulla(&["ledger", "keys", "--config", text(&site.config())])?)?;
     Ok(file)
-}
-
-fn text(path: &Path) -> &str {
-    path.to_str().expect("test folders have plain names")
 }
 
 /// `integration-tests/c2sp-client`: Go's own note and tlog.

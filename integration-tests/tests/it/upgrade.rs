@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use integration_tests::{
-    Consortium, Line, Listing, Site, SiteOptions, eventually, medulla, medulla_as, program, run_as, skip,
-    workspace_root,
+    Consortium, Line, Listing, Site, SiteOptions, admission, eventually, medulla, medulla_as, program,
+    run_as, skip, text, workspace_root,
 };
 use rand::seq::SliceRandom;
 use rand::{Rng, SeedableRng};
@@ -370,15 +370,4 @@ async fn raised(sites: &mut Consortium, to: u64, earlier: &Path, is_older: bool)
 fn ask(site: &Site, words: &[&str]) -> anyhow::Result<String> {
     let config = site.config();
     medulla_as(&site.program, &[words, &["--config", text(&config)]].concat())
-}
-
-fn admission(id: &str) -> String {
-    format!(
-        "MSH|^~\\&|TEST|TEST|MEDULLA|TEST|20260101120000||ADT^A01^ADT_A01|{id}|P|2.5\r\
-         EVN|A01|20260101120000\rPID|1||{id}^^^TEST||Example^Person||19600101|F\rPV1|1|I|ICU^1^1\r"
-    )
-}
-
-fn text(path: &Path) -> &str {
-    path.to_str().expect("test folders have plain names")
 }

@@ -8,7 +8,7 @@ use super::{AcknowledgeError, ApiError, SiteData, schemas};
 use crate::http::Identity;
 
 /// Kept in the ledger: long enough for a sentence, short enough for a leaf.
-const REASON_CHARS_MAX: usize = 500;
+pub(super) const REASON_CHARS_MAX: usize = 500;
 const LIMIT_DEFAULT: usize = 200;
 
 #[derive(Deserialize, IntoParams)]

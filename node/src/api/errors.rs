@@ -9,12 +9,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use utoipa::{IntoParams, ToSchema};
 
+use super::alerts::REASON_CHARS_MAX;
 use super::{ApiError, SiteData, filter};
 use crate::http::Identity;
 
 const LIMIT_MAX: usize = 1000;
-/// Kept in the ledger, as an alert's answer is.
-const REASON_CHARS_MAX: usize = 500;
 
 #[derive(Clone, Deserialize, Serialize, IntoParams)]
 #[into_params(parameter_in = Query)]

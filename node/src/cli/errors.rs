@@ -10,6 +10,7 @@ use clinical::Time;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use super::at::At;
 use super::{Usage, Verdict, ledger, out, progress};
 use crate::http::{AdminClient, ClientError};
 
@@ -36,16 +37,6 @@ pub enum Command {
     #[command(after_help = "Examples:\n  medulla errors discard 17 --reason 'test message'\n  \
         medulla errors discard --feed lab --until 2026-11-01T00:00:00Z --reason 'resent by the lab' --yes")]
     Discard(Discard),
-}
-
-#[derive(clap::Args)]
-pub struct At {
-    /// One JSON object a line
-    #[arg(long)]
-    json: bool,
-    /// The site's configuration
-    #[arg(long, value_name = "FILE", env = "MEDULLA_CONFIG", default_value = "site.toml")]
-    config: PathBuf,
 }
 
 #[derive(clap::Args, Serialize)]

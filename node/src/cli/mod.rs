@@ -3,6 +3,7 @@
 //! Exit codes: 0 = fine, 1 = something is wrong or refused, 2 = wrong usage.
 
 mod alert;
+mod at;
 mod bench;
 mod errors;
 mod hl7;

@@ -7,6 +7,7 @@ use anyhow::Context;
 use raft_ledger::{MemberRole, MemberStatus};
 use serde_json::json;
 
+use super::at::At;
 use super::{Verdict, ledger, out, progress};
 
 /// Which sites take part, and letting them come and go while the others run
@@ -45,17 +46,6 @@ pub enum Command {
 pub struct List {
     #[command(flatten)]
     at: At,
-}
-
-/// Which site is asked; any will do
-#[derive(clap::Args)]
-pub struct At {
-    /// The configuration of a running site
-    #[arg(long, value_name = "FILE", env = "MEDULLA_CONFIG", default_value = "site.toml")]
-    config: PathBuf,
-    /// One JSON object a site
-    #[arg(long)]
-    json: bool,
 }
 
 #[derive(clap::Args)]

@@ -251,30 +251,13 @@ fn alignment() -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cold::sample;
     use crate::merkle::{Tree, leaf_hash};
-    use crate::record::{Head, SiteName};
     use crate::store::applied::{Applied, applied_key, encode};
     use crate::store::generation::tile_key;
     use crate::store::recompute::{Payloads, Recomputed};
 
     const PAYLOAD: &[u8] = b"sealed";
-
-    fn leaf(kind: u16, site_seq: u64) -> Vec<u8> {
-        let head = Head {
-            group_id: 1,
-            kind,
-            site: SiteName::new("a").unwrap(),
-            epoch: 1,
-            site_seq,
-            event_time_ms: 2,
-            message_time_ms: 3,
-            received_time_ms: 4,
-            key_ref: [5; 16],
-        };
-        let ciphertext_hash = sha256(&[PAYLOAD]);
-        Leaf { head, subject_commitment: [6; 32], ciphertext_len: PAYLOAD.len() as u32, ciphertext_hash }
-            .encode()
-    }
 
     /// The file would answer for an own entry, too; but a start obeys it without the disk of the cold files.
     #[test]
@@ -282,7 +265,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let db = Generation::open(dir.path()).unwrap();
         let (mut batch, mut tree) = (WriteBatch::default(), Tree::default());
-        for (index, record) in [leaf(1, 0), leaf(OWN_KINDS, 1)].iter().enumerate() {
+        for (index, kind) in [1, OWN_KINDS].into_iter().enumerate() {
+            let record = &sample::leaf(kind, index as u64, PAYLOAD).encode();
             tree.append(leaf_hash(record));
             db.put(&mut batch, Family::Events, &index_key(index as u64), record).unwrap();
             db.put(&mut batch, Family::Blobs, &index_key(index as u64), PAYLOAD).unwrap();

@@ -108,25 +108,12 @@ pub(super) fn read(path: &Path, row: &Row, index: u64, leaf: &Leaf) -> Result<Ve
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::{Head, SiteName};
+    use crate::cold::sample;
 
     const PAYLOADS: [&[u8]; 2] = [b"sealed", b"too"];
 
     fn leaf(site_seq: u64) -> Leaf {
-        let payload = PAYLOADS[site_seq as usize];
-        let head = Head {
-            group_id: GROUP,
-            kind: 1,
-            site: SiteName::new("a").unwrap(),
-            epoch: 1,
-            site_seq,
-            event_time_ms: 2,
-            message_time_ms: 3,
-            received_time_ms: 4,
-            key_ref: [5; 16],
-        };
-        let ciphertext_len = payload.len() as u32;
-        Leaf { head, subject_commitment: [6; 32], ciphertext_len, ciphertext_hash: sha256(&[payload]) }
+        sample::leaf(1, site_seq, PAYLOADS[site_seq as usize])
     }
 
     fn written(path: PathBuf) -> Row {

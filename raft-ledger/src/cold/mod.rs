@@ -14,6 +14,8 @@ mod archive;
 pub(crate) mod catalogue;
 mod file;
 mod mend;
+#[cfg(test)]
+mod sample;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

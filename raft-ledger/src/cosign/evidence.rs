@@ -20,7 +20,6 @@ pub(crate) enum Evidence {
 }
 
 /// What one leader signed to two sites, and the raft index where that differs.
-#[derive(Clone, Debug)]
 pub(crate) struct TwoEntries {
     pub(crate) index: u64,
     pub(crate) sendings: [Sending; 2],

@@ -18,7 +18,6 @@ use crate::blocking;
 use crate::network::{Peer, Peers};
 use crate::observer::Observer;
 use crate::raft::Types;
-use crate::record::SiteName;
 use crate::store::state_machine::StateMachine;
 
 const PERIOD: Duration = Duration::from_secs(1);
@@ -150,7 +149,8 @@ impl Rounds {
         let cosigner = self.cosigner.clone();
         let is_split = blocking::attempt(move || {
             let Some(found) = two_entries(&cosigner, &sendings) else { return Ok::<_, Refusal>(false) };
-            cosigner.blame.convict(&found.sendings[0].leader, &Evidence::TwoEntries(found.clone()))?;
+            let site = found.sendings[0].leader.clone();
+            cosigner.blame.convict(&site, &Evidence::TwoEntries(found))?;
             Ok(true)
         });
         Ok(Compared { is_split: is_split.await?, is_complete: missing == 0 })
@@ -226,10 +226,8 @@ impl Rounds {
 
 fn two_entries(cosigner: &Cosigner, sendings: &[Sending]) -> Option<TwoEntries> {
     let verifiers = cosigner.keys().verifiers();
-    let is_signed = |sending: &Sending| {
-        let key = SiteName::new(&sending.leader).and_then(|site| verifiers.batches.get(&site));
-        key.is_some_and(|key| sending.is_signed_by(key))
-    };
+    let is_signed =
+        |sending: &Sending| verifiers.batch_key(&sending.leader).is_some_and(|key| sending.is_signed_by(key));
     let (index, sendings) = contradiction(sendings, is_signed)?;
     Some(TwoEntries { index, sendings })
 }

@@ -14,7 +14,7 @@ use ed25519_dalek::{Signature, Signer};
 use serde::{Deserialize, Serialize};
 
 use crate::keys::SiteKeys;
-use crate::record::{Hash, SiteName};
+use crate::record::Hash;
 
 /// Findings that are remembered: one convicts.
 const FOUND_MAX: usize = 16;
@@ -117,8 +117,9 @@ impl Witness {
         let (statement, verifiers) = (what.statement(), self.keys.verifiers());
         let mut votes = Testimonies::from([(self.keys.site.to_string(), self.testify(what).ok()?)]);
         votes.extend(others.into_iter().filter(|(site, signature)| {
-            let key = SiteName::new(site).and_then(|site| verifiers.batches.get(&site));
-            key.is_some_and(|key| key.verify_strict(&statement, &Signature::from_bytes(signature)).is_ok())
+            verifiers
+                .batch_key(site)
+                .is_some_and(|key| key.verify_strict(&statement, &Signature::from_bytes(signature)).is_ok())
         }));
         votes.retain(|site, _| voters.contains(site));
         (votes.len() > voters.len() / 2).then_some(votes)

@@ -107,6 +107,11 @@ impl SitePublic {
 }
 
 impl VerifierKeys {
+    /// The key that a site signs its batches with, and what else it sends.
+    pub(crate) fn batch_key(&self, site: &str) -> Option<&VerifyingKey> {
+        self.batches.get(&SiteName::new(site)?)
+    }
+
     /// Keys that batches of the site may be signed by.
     pub(crate) fn of_batches(&self, site: &SiteName) -> impl Iterator<Item = &VerifyingKey> {
         self.batches.get(site).into_iter().chain(self.former.get(site).into_iter().flatten())

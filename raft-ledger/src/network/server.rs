@@ -322,8 +322,7 @@ impl Connection {
     fn is_signed(&self, sending: &Sending) -> Result<(), String> {
         let caller = &self.caller;
         let verifiers = self.served.cosigner.keys().verifiers();
-        let key = SiteName::new(&caller.site).and_then(|site| verifiers.batches.get(&site));
-        let is_signed = match key {
+        let is_signed = match verifiers.batch_key(&caller.site) {
             Some(key) => sending.is_signed_by(key),
             // Of a later site whose admission this one has not applied yet.
             None => !sending.signature.is_empty(),
@@ -431,7 +430,7 @@ async fn while_busy<T>(answers: &mpsc::Sender<Frame>, work: impl Future<Output =
 fn pass_on(served: &Served, caller: &Hello, body: &[u8]) -> Result<Bytes, String> {
     let asked: PassOn = unpack(body)?;
     let verifiers = served.cosigner.keys().verifiers();
-    let key = SiteName::new(&caller.site).and_then(|site| verifiers.batches.get(&site));
+    let key = verifiers.batch_key(&caller.site);
     let is_its_own = match Command::decode(asked.command.clone()) {
         Ok(Command::Batch(batch)) => {
             batch.head.site.as_str() == caller.site && key.is_some_and(|key| batch.verify(key).is_ok())

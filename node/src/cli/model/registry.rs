@@ -8,6 +8,7 @@ use anyhow::{Context, bail};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use crate::cli::at::At;
 use crate::cli::{Usage, Verdict, ledger, out, progress};
 use crate::http::AdminClient;
 use crate::models;
@@ -70,17 +71,6 @@ pub struct Retire {
     name: String,
     #[command(flatten)]
     decision: Decision,
-}
-
-/// Which site is asked
-#[derive(clap::Args)]
-struct At {
-    /// The configuration of a running site
-    #[arg(long, value_name = "FILE", env = "MEDULLA_CONFIG", default_value = "site.toml")]
-    config: PathBuf,
-    /// JSON, one object a line
-    #[arg(long)]
-    json: bool,
 }
 
 #[derive(clap::Args)]
