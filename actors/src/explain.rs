@@ -106,7 +106,11 @@ fn explain(
 ) -> Result<AlertExplained, ExplainError> {
     let (index, alert) = find(ledger, id)?;
     let facts = &alert.facts;
-    let scorer = scorer_of(facts, scorers)?;
+    let rule = rule_of(facts);
+    let scorer = match &rule {
+        Some(rule) => rule,
+        None => configured(facts, scorers)?,
+    };
     let as_of = as_of(ledger, index, &alert)?;
     let replay = Replay::run(ledger, facts, as_of)?;
     let state = replay.state_of(&facts.patient);
@@ -156,7 +160,13 @@ fn find(ledger: &Ledger, id: &str) -> Result<(u64, Alert), ExplainError> {
     Err(refusal)
 }
 
-fn scorer_of<'s>(facts: &AlertFacts, scorers: &'s [Scorer]) -> Result<&'s Scorer, ExplainError> {
+/// Rules need no file: also those that the site does not score with, or that were another release's.
+fn rule_of(facts: &AlertFacts) -> Option<Scorer> {
+    let hash = hex::decode(&facts.model_hash).ok()?;
+    Scorer::rule(hash.as_slice().try_into().ok()?)
+}
+
+fn configured<'s>(facts: &AlertFacts, scorers: &'s [Scorer]) -> Result<&'s Scorer, ExplainError> {
     let hash_of = |scorer: &Scorer| hex::encode(scorer.hash());
     scorers.iter().find(|scorer| hash_of(scorer) == facts.model_hash).ok_or_else(|| {
         let all: Vec<String> =

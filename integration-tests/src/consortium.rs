@@ -107,7 +107,7 @@ impl Consortium {
 pub struct Network(BTreeMap<(String, String), Link>);
 
 impl Network {
-    async fn between(sites: &[Site]) -> anyhow::Result<Network> {
+    pub async fn between(sites: &[Site]) -> anyhow::Result<Network> {
         let mut links = BTreeMap::new();
         for site in sites {
             for peer in sites.iter().filter(|peer| peer.name != site.name) {
@@ -117,13 +117,19 @@ impl Network {
         Ok(Network(links))
     }
 
-    fn port(&self, site: &Site, peer: &Site) -> u16 {
+    /// Where `site` dials `peer`.
+    pub fn port(&self, site: &Site, peer: &Site) -> u16 {
         self.0.get(&(site.name.clone(), peer.name.clone())).map_or(peer.raft, |link| link.port)
     }
 
     /// Nothing reaches `site` any more, and nothing comes from it; its process goes on.
     pub fn cut_off(&self, site: &str) {
         self.of(site).for_each(Link::cut);
+    }
+
+    /// What it sends, and what is sent to it, comes so much later.
+    pub fn slow(&self, site: &str, delay: Duration) {
+        self.of(site).for_each(|link| link.slow(delay));
     }
 
     pub fn heal(&self, site: &str) {

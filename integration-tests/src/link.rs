@@ -1,6 +1,7 @@
-//! The network between two sites, where a test can cut it.
+//! The network between two sites, where a test can cut it or make it slow.
 
 use std::io;
+use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
@@ -12,29 +13,42 @@ use tokio::task::JoinHandle;
 /// direction; healed, what was under way goes on, as a retransmission would.
 pub struct Link {
     pub port: u16,
-    cut: watch::Sender<bool>,
+    way: watch::Sender<Way>,
     task: JoinHandle<()>,
 }
+
+#[derive(Clone, Copy, PartialEq)]
+enum Way {
+    /// What is sent waits so long.
+    Open(Duration),
+    Cut,
+}
+
+const AT_ONCE: Way = Way::Open(Duration::ZERO);
 
 impl Link {
     pub async fn to(target: u16) -> anyhow::Result<Link> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let port = listener.local_addr()?.port();
-        let (cut, is_cut) = watch::channel(false);
+        let (way, watched) = watch::channel(AT_ONCE);
         let task = tokio::spawn(async move {
             while let Ok((near, _)) = listener.accept().await {
-                tokio::spawn(join(near, target, is_cut.clone()));
+                tokio::spawn(join(near, target, watched.clone()));
             }
         });
-        Ok(Link { port, cut, task })
+        Ok(Link { port, way, task })
     }
 
     pub fn cut(&self) {
-        self.cut.send_replace(true);
+        self.way.send_replace(Way::Cut);
+    }
+
+    pub fn slow(&self, delay: Duration) {
+        self.way.send_replace(Way::Open(delay));
     }
 
     pub fn heal(&self) {
-        self.cut.send_replace(false);
+        self.way.send_replace(AT_ONCE);
     }
 }
 
@@ -44,32 +58,40 @@ impl Drop for Link {
     }
 }
 
-async fn join(near: TcpStream, target: u16, mut is_cut: watch::Receiver<bool>) {
+async fn join(near: TcpStream, target: u16, mut way: watch::Receiver<Way>) {
     // While it is cut, a new connection reaches nobody.
-    if is_cut.wait_for(|cut| !cut).await.is_err() {
+    if pass(&mut way).await.is_err() {
         return;
     }
     let Ok(far) = TcpStream::connect(("127.0.0.1", target)).await else { return };
     let ((near_in, near_out), (far_in, far_out)) = (near.into_split(), far.into_split());
     // Either end: an error or a goodbye ends both directions.
     tokio::select! {
-        _ = forward(near_in, far_out, is_cut.clone()) => {}
-        _ = forward(far_in, near_out, is_cut) => {}
+        _ = forward(near_in, far_out, way.clone()) => {}
+        _ = forward(far_in, near_out, way) => {}
     }
 }
 
 async fn forward(
     mut from: OwnedReadHalf,
     mut to: OwnedWriteHalf,
-    mut is_cut: watch::Receiver<bool>,
+    mut way: watch::Receiver<Way>,
 ) -> io::Result<()> {
     let mut piece = vec![0; 64 << 10];
     loop {
         let length = from.read(&mut piece).await?;
-        is_cut.wait_for(|cut| !cut).await.map_err(io::Error::other)?;
+        pass(&mut way).await?;
         if length == 0 {
             return to.shutdown().await;
         }
         to.write_all(piece.get(..length).unwrap_or_default()).await?;
     }
+}
+
+async fn pass(way: &mut watch::Receiver<Way>) -> io::Result<()> {
+    let open = *way.wait_for(|way| *way != Way::Cut).await.map_err(io::Error::other)?;
+    if let Way::Open(delay) = open {
+        tokio::time::sleep(delay).await;
+    }
+    Ok(())
 }

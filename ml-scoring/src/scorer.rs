@@ -1,7 +1,6 @@
 //! Scorers: a rule, or a model with its card.
 
 use clinical::{PatientState, Time};
-use sha2::{Digest, Sha256};
 
 use crate::bedside::{Bedside, Score};
 use crate::eval::{Hour, Prediction, Predictor};
@@ -34,6 +33,11 @@ impl Scorer {
         Scorer::bedside(Bedside::News2)
     }
 
+    /// The rule that alerts cite by this hash, also where it is an earlier release's; a rule needs no file.
+    pub fn rule(hash: &[u8; 32]) -> Option<Scorer> {
+        Bedside::from_hash(hash).map(Scorer::bedside)
+    }
+
     /// Errs when the model asks for a feature that this release does not compute.
     pub fn model(model: Model) -> Result<Scorer, ModelError> {
         let columns = model.columns_in(&features::NAMES)?;
@@ -56,7 +60,7 @@ impl Scorer {
 
     pub fn hash(&self) -> [u8; 32] {
         match &self.0 {
-            Inner::Bedside(score) => Sha256::digest(format!("medulla rule: {}", score.version())).into(),
+            Inner::Bedside(score) => score.hash(),
             Inner::Model { model, .. } => model.hash(),
         }
     }

@@ -7,12 +7,13 @@ use std::time::Duration;
 
 use openraft::Raft;
 use openraft::async_runtime::WatchReceiver;
+use openraft::errors::Fatal;
 
 use crate::config::Config;
 use crate::raft::Types;
-use crate::store::LogStore;
 use crate::store::ledger_store::LedgerStore;
 use crate::store::state_machine::StateMachine;
+use crate::store::{LogStore, end_process};
 
 const PERIOD: Duration = Duration::from_secs(1);
 
@@ -32,8 +33,13 @@ pub(crate) async fn run(
     loop {
         tick.tick().await;
         if let Err(fatal) = &raft.metrics().borrow_watched().running_state {
-            if !matches!(fatal, openraft::errors::Fatal::Stopped) {
-                tracing::error!(%fatal, "consensus has stopped on this site; restart it");
+            match fatal {
+                Fatal::Stopped => {}
+                Fatal::StorageError(_) => {
+                    tracing::error!(%fatal, "consensus has stopped on this site; restart it");
+                }
+                // What it had in memory is gone, and a site that only looks alive helps nobody.
+                Fatal::Panicked => end_process("consensus", fatal),
             }
             return;
         }

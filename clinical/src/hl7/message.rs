@@ -97,6 +97,11 @@ impl Message {
         (0..self.segments.len()).map(|at| Segment::new(self, at))
     }
 
+    /// Bytes of all fields together, each read once: the least that whoever wants every field has to do.
+    pub fn field_bytes(&self) -> usize {
+        self.segments().flat_map(|segment| segment.fields()).map(|(_, field)| field.raw().len()).sum()
+    }
+
     /// The segment at that position, from 0.
     pub(crate) fn segment(&self, position: usize) -> Option<Segment<'_>> {
         (position < self.segments.len()).then(|| Segment::new(self, position))

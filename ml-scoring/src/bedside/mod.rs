@@ -12,6 +12,7 @@ pub(crate) mod sofa;
 mod urine;
 
 use clinical::{PatientState, Time};
+use sha2::{Digest, Sha256};
 
 pub(crate) use score::points_or_nan;
 pub use score::{Part, Score};
@@ -28,6 +29,8 @@ pub enum Bedside {
     Sofa,
     /// KDIGO 2012: stage of acute kidney injury.
     Kdigo,
+    /// NEWS2 as alerts cite it by version 1. One of [`Bedside::FORMER`].
+    News2Version1,
 }
 
 /// What each file of this module says of its score.
@@ -52,6 +55,15 @@ struct Spec {
 impl Bedside {
     pub const ALL: [Bedside; 5] =
         [Bedside::News2, Bedside::Sirs, Bedside::Qsofa, Bedside::Sofa, Bedside::Kdigo];
+
+    /// What earlier releases scored by: no site scores by them any more, but their alerts can still be explained.
+    /// A version that was ever released stays here.
+    const FORMER: [Bedside; 1] = [Bedside::News2Version1];
+
+    /// The one whose version has this hash, also a former one.
+    pub(crate) fn from_hash(hash: &[u8; 32]) -> Option<Bedside> {
+        Bedside::ALL.into_iter().chain(Bedside::FORMER).find(|score| score.hash() == *hash)
+    }
 
     /// By the name that configuration and alerts write.
     pub fn from_name(name: &str) -> Option<Bedside> {
@@ -95,8 +107,8 @@ impl Bedside {
         (self.spec().of)(state, at)
     }
 
-    pub(crate) fn version(self) -> &'static str {
-        self.spec().version
+    pub(crate) fn hash(self) -> [u8; 32] {
+        Sha256::digest(format!("medulla rule: {}", self.spec().version)).into()
     }
 
     fn spec(self) -> &'static Spec {
@@ -106,6 +118,7 @@ impl Bedside {
             Bedside::Qsofa => &qsofa::SPEC,
             Bedside::Sofa => &sofa::SPEC,
             Bedside::Kdigo => &kdigo::SPEC,
+            Bedside::News2Version1 => &news2::VERSION_1,
         }
     }
 }
@@ -117,7 +130,7 @@ mod tests {
 
     #[test]
     fn names_titles_and_versions_tell_them_apart() {
-        for words in [Bedside::name, Bedside::title, Bedside::task, Bedside::version] {
+        for words in [Bedside::name, Bedside::title, Bedside::task] {
             let distinct: HashSet<&str> = Bedside::ALL.into_iter().map(words).collect();
             assert_eq!(distinct.len(), Bedside::ALL.len(), "{distinct:?}");
         }
@@ -126,6 +139,22 @@ mod tests {
             assert_eq!(Bedside::from_title(score.title()), Some(score));
             assert!(0 < score.watch() && score.watch() <= score.interruptive().unwrap_or(score.max()));
         }
+    }
+
+    /// Alerts in ledgers cite these: where one of them changes, its version was not raised, or a former one is lost.
+    #[test]
+    fn hashes_that_alerts_cite_stay() {
+        let cited = |score: Bedside| hex::encode(&score.hash()[..4]);
+        let all: Vec<String> = Bedside::ALL.into_iter().chain(Bedside::FORMER).map(cited).collect();
+        assert_eq!(all, ["b387dc72", "65bef80f", "00fd788a", "fea0fc61", "cf0951e1", "50982a3f"]);
+        for score in Bedside::FORMER {
+            assert_eq!(Bedside::from_hash(&score.hash()), Some(score));
+            assert!(
+                Bedside::from_name(score.name()).is_some_and(|now| now != score),
+                "configuration means today's"
+            );
+        }
+        assert_eq!(Bedside::from_hash(&[0; 32]), None);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use clinical::{Column, PatientState, Time};
 
 use super::Spec;
-use super::score::{Known, Part, Score, consciousness};
+use super::score::{Known, Part, Score, consciousness, consciousness_by_acvpu};
 
 /// Total at or above it asks for an urgent response (chart 2: "medium").
 const URGENT: u8 = 5;
@@ -28,7 +28,18 @@ pub(super) const SPEC: Spec = Spec {
     of,
 };
 
+/// Before 27 November 2026: a word of consciousness hid every score of it, also a newer one.
+pub(super) const VERSION_1: Spec = Spec {
+    version: "NEWS2 2017, SpO2 scale 1, version 1",
+    of: |state, at| sum(state, at, consciousness_by_acvpu),
+    ..SPEC
+};
+
 fn of(state: &PatientState, at: Time) -> Option<Score> {
+    sum(state, at, consciousness)
+}
+
+fn sum(state: &PatientState, at: Time, consciousness: fn(&Known<'_>, u8) -> Option<Part>) -> Option<Score> {
     let known = Known { state, at };
     let mut parts = Vec::with_capacity(7);
     for (column, points) in MEASURED {

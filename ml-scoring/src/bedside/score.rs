@@ -93,22 +93,36 @@ impl Known<'_> {
 
     /// Whether the patient is fully alert, and by which of the two was charted last; `None`: not charted.
     pub fn alert(&self) -> Option<(&'static str, f32, bool)> {
-        let [acvpu, gcs] =
-            [Column::Consciousness, Column::Gcs].map(|column| self.newest(column, Self::VITALS_MS));
-        match (acvpu, gcs) {
-            (Some((charted, level)), gcs) if gcs.is_none_or(|(later, _)| later <= charted) => {
-                Some(("ACVPU", level, level == f32::from(Acvpu::Alert as u8)))
-            }
-            (_, gcs) => gcs.map(|(_, gcs)| ("GCS", gcs, gcs >= 15.0)),
-        }
+        let charted = |column| self.newest(column, Self::VITALS_MS).map(|(charted, _)| charted);
+        let gcs_is_newer = charted(Column::Gcs) > charted(Column::Consciousness);
+        if gcs_is_newer { self.alert_by_gcs() } else { self.alert_by_acvpu() }
+    }
+
+    fn alert_by_acvpu(&self) -> Option<(&'static str, f32, bool)> {
+        let level = self.vital(Column::Consciousness)?;
+        Some(("ACVPU", level, level == f32::from(Acvpu::Alert as u8)))
+    }
+
+    fn alert_by_gcs(&self) -> Option<(&'static str, f32, bool)> {
+        let gcs = self.vital(Column::Gcs)?;
+        Some(("GCS", gcs, gcs >= 15.0))
     }
 }
 
 /// Part of a score by consciousness, with `points` if the patient is not fully alert.
 pub(super) fn consciousness(known: &Known<'_>, points: u8) -> Option<Part> {
-    let (name, value, alert) = known.alert()?;
+    known.alert().map(|charted| consciousness_part(charted, points))
+}
+
+/// The same of NEWS2 version 1, which asks for the score only where there is no word.
+pub(super) fn consciousness_by_acvpu(known: &Known<'_>, points: u8) -> Option<Part> {
+    let charted = known.alert_by_acvpu().or_else(|| known.alert_by_gcs());
+    charted.map(|charted| consciousness_part(charted, points))
+}
+
+fn consciousness_part((name, value, alert): (&'static str, f32, bool), points: u8) -> Part {
     let (points, words) = if alert { (0, "alert") } else { (points, "not alert") };
-    Some(Part::new(name, value, points, words))
+    Part::new(name, value, points, words)
 }
 
 pub(crate) fn points_or_nan(value: f32, points: impl Fn(f32) -> u8) -> f32 {

@@ -179,6 +179,11 @@ impl Membership {
         if *metrics.membership_config.log_id() != known.log_id {
             return refuse("the members have just changed; try again");
         }
+        // Its removal was committed, and it leads until the next one has taken over, a moment later. openraft would end
+        // in a panic here.
+        if !known.members.contains_key(&self.roster.node) {
+            return Err(Refusal::NotLeader);
+        }
         let changed = self.raft.change_membership_if(Changes::Batch(changes), false, [at]);
         match tokio::time::timeout(COMMIT_WAIT, changed).await {
             Ok(Ok(_)) => {

@@ -15,6 +15,8 @@ use crate::keys::SiteKeys;
 
 /// With all faults over, everything is answered and all sites agree within this time.
 const CALM_MS_MAX: u64 = 120_000;
+/// `Fatal::Panicked` in words.
+const PANICKED: &str = "panicked";
 
 /// What became of one seed.
 #[derive(Clone, Debug, Default)]
@@ -236,7 +238,8 @@ impl Run {
                 world.judge(verdict);
             }
             let stopped = stopped.filter(|why| !world.releases.is_left_behind(number, why));
-            if let Some(why) = stopped.filter(|_| disk::is_whole(number)) {
+            // A damaged disk may stop consensus, but excuses no panic.
+            if let Some(why) = stopped.filter(|why| disk::is_whole(number) || why == PANICKED) {
                 world.judge(Err(format!("site {number}: consensus stopped: {why}")));
             }
         });
