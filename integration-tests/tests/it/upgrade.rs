@@ -21,8 +21,9 @@ use tokio::task::JoinHandle;
 
 const LONG: Duration = Duration::from_secs(120);
 
-/// `MEDULLA_UPGRADE_SEED` replays order, victims and the learner's release.
-#[tokio::test]
+/// `MEDULLA_UPGRADE_SEED` replays order, victims, weather and the learner's release.
+// The network between the sites runs in the test, also while the test waits for a command.
+#[tokio::test(flavor = "multi_thread")]
 async fn sites_of_an_earlier_release_go_on_to_this_one_under_load() -> anyhow::Result<()> {
     let Some(earlier) = std::env::var_os("MEDULLA_EARLIER").map(PathBuf::from) else {
         skip(
