@@ -9,10 +9,10 @@ use std::io::{BufRead, BufReader};
 use ml_scoring::eval::{self, Options, StayPredictor, StayRule};
 use ml_scoring::stays::{self, Stay};
 
-fn files(data: &std::path::Path) -> Vec<(String, Box<dyn BufRead>)> {
+fn files(data: &std::path::Path) -> Vec<(String, Box<dyn BufRead + '_>)> {
     let outcomes = ["cinc2012_outcomes_a", "cinc2012_outcomes_b"].map(|name| {
         let file = File::open(data.join(format!("{name}.csv"))).expect("the outcome file");
-        (name.to_owned(), Box::new(BufReader::new(file)) as Box<dyn BufRead>)
+        (name.to_owned(), Box::new(BufReader::new(file)) as Box<dyn BufRead + '_>)
     });
     let name = "cinc2012_ab_long";
     let long = (name.to_owned(), Box::new(shared::open(data, name)) as Box<dyn BufRead>);

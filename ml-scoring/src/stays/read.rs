@@ -80,7 +80,10 @@ impl<'a> Line<'a> {
 
 fn minute(time: &str) -> Option<u32> {
     let (hours, minutes) = time.split_once(':')?;
-    let two_digits = |part: &str| (part.len() == 2).then(|| part.parse::<u32>().ok()).flatten();
+    let two_digits = |part: &str| match part.as_bytes() {
+        [a @ b'0'..=b'9', b @ b'0'..=b'9'] => Some(u32::from(a - b'0') * 10 + u32::from(b - b'0')),
+        _ => None,
+    };
     let (hours, minutes) = (two_digits(hours)?, two_digits(minutes)?);
     let minute = hours * 60 + minutes;
     (minutes < 60 && minute <= HOURS as u32 * 60).then_some(minute)
