@@ -20,8 +20,8 @@ pub use assessment::{Assessment, Contribution, Insufficient};
 pub use bedside::{Bedside, Part, Score};
 pub use features::Features;
 pub use model::{
-    CARD_FORMAT, Beside, Calibration, Card, CardFeature, DataFile, Ensemble, Figures, Golden, GoldenRow, Model,
-    ModelError, Objective, Setting, Subgroup, Threshold, TrainingData,
+    Beside, CARD_FORMAT, Calibration, Card, CardFeature, DataFile, Ensemble, Figures, Golden, GoldenRow,
+    Model, ModelError, Objective, Setting, Subgroup, Threshold, TrainingData,
 };
 pub use policy::{AlertPolicy, Decision, PolicyState, Tier, WardBudgets};
 pub use scorer::Scorer;

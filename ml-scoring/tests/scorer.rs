@@ -254,7 +254,10 @@ fn a_setting_that_this_release_does_not_know_is_refused_by_name() {
 fn a_model_that_no_feed_can_serve_is_refused_by_name() {
     let model = model_for(Some("intensive care, once, at the end of hour 48"), None, &["HR"]).unwrap();
     let error = Scorer::model(model).map(|_| ()).unwrap_err().to_string();
-    assert!(error.contains("\"toy\"") && error.contains("hour 48") && error.contains("model eval"), "{error}");
+    assert!(
+        error.contains("\"toy\"") && error.contains("hour 48") && error.contains("model eval"),
+        "{error}"
+    );
 }
 
 #[test]

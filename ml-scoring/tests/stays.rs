@@ -35,7 +35,8 @@ fn the_published_stays_are_read_whole_and_scores_rank_them_as_known() {
     assert!(set_aside.values().sum::<u64>() < 20_000, "{set_aside:?}");
     assert!(!set_aside.contains_key("GCS") && !set_aside.contains_key("Na"), "{set_aside:?}");
 
-    let rules: Vec<&dyn StayPredictor> = StayRule::ALL.iter().map(|rule| rule as &dyn StayPredictor).collect();
+    let rules: Vec<&dyn StayPredictor> =
+        StayRule::ALL.iter().map(|rule| rule as &dyn StayPredictor).collect();
     let cohort = eval::judge_stays(stays.into_iter().map(Ok), &rules, |_| {}).unwrap();
     let names = StayRule::ALL[1..].iter().map(|rule| rule.name().to_owned()).collect();
     let options = Options { bootstrap_samples: 0, baselines: names, ..Options::default() };

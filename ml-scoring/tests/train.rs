@@ -199,8 +199,10 @@ fn death_in_hospital_is_learned_from_whole_stays() {
     let folder = folder("mortality");
     let (long, outcomes) = stays();
     // Of the first 300; the others have no outcome yet.
-    let (known, later) = (outcomes.lines().take(301), outcomes.lines().take(1).chain(outcomes.lines().skip(301)));
-    let text = |lines: &mut dyn Iterator<Item = &str>| lines.map(|line| format!("{line}\n")).collect::<String>();
+    let (known, later) =
+        (outcomes.lines().take(301), outcomes.lines().take(1).chain(outcomes.lines().skip(301)));
+    let text =
+        |lines: &mut dyn Iterator<Item = &str>| lines.map(|line| format!("{line}\n")).collect::<String>();
     let (known, later) = (text(&mut known.into_iter()), text(&mut later.into_iter()));
     let files = [("long.csv", &long), ("known.csv", &known)].map(|(name, text)| {
         let path = folder.join(name);
@@ -250,7 +252,8 @@ fn death_in_hospital_is_learned_from_whole_stays() {
         set.filter(|stay| stay.as_ref().is_ok_and(|stay| stay.outcome.is_some()))
     };
     let cohort = eval::judge_stays(open(), &[&StayModel::new(model).unwrap()], |_| {}).unwrap();
-    let report = eval::report(&cohort, &eval::Options { bootstrap_samples: 0, ..Default::default() }, |_, _| {});
+    let report =
+        eval::report(&cohort, &eval::Options { bootstrap_samples: 0, ..Default::default() }, |_, _| {});
     assert_eq!((report.patients, report.task.as_str()), (100, "mortality"));
     assert!(report.auroc > Some(0.9) && report.event_1 > Some(0.7), "{report:?}");
     assert_eq!(report.event_1, report.sensitivity.zip(report.ppv).map(|(a, b)| a.min(b)));

@@ -8,8 +8,8 @@ use std::sync::Mutex;
 use anyhow::{Context, Result};
 use clap::Parser;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use ml_scoring::{Figures, Task};
 use ml_scoring::train::{self, Options, Progress, Settings};
+use ml_scoring::{Figures, Task};
 
 #[derive(Parser)]
 #[command(about = "Train a model: data in, a directory with model.ubj, card.json and golden.json out")]
@@ -26,12 +26,12 @@ struct Arguments {
     /// Model directory, made if missing
     #[arg(long)]
     out: PathBuf,
-    /// Patient-level folds: each is judged by boosters that did not see it
-    #[arg(long, default_value_t = 5)]
-    folds: u32,
-    /// Boosters for each fold
-    #[arg(long, default_value_t = 1)]
-    repeats: u32,
+    /// Patient-level folds: each is judged by boosters that did not see it [default: 5, for mortality 10]
+    #[arg(long)]
+    folds: Option<u32>,
+    /// Boosters for each fold [default: 1, for mortality 2]
+    #[arg(long)]
+    repeats: Option<u32>,
     /// Leave the buckets 70 to 79 of the patient's hash out, for `medulla model eval --held-out`
     #[arg(long)]
     hold_out: bool,
@@ -68,12 +68,14 @@ fn run(arguments: &Arguments) -> Result<()> {
             setting.split_once('=').with_context(|| format!("--set {setting}: name=value"))?;
         settings.set(name, value);
     }
+    // A few thousand stays train in minutes, and need each other more.
+    let (folds, repeats) = if arguments.task == Some(Task::Mortality) { (10, 2) } else { (5, 1) };
     let options = Options {
         task: arguments.task.unwrap_or_default(),
         files: arguments.data.clone(),
         out: arguments.out.clone(),
-        folds: arguments.folds,
-        repeats: arguments.repeats,
+        folds: arguments.folds.unwrap_or(folds),
+        repeats: arguments.repeats.unwrap_or(repeats),
         hold_out: arguments.hold_out,
         local: arguments.local,
         settings,

@@ -54,9 +54,14 @@ fn charts(card: &Card, cohort: &Cohort) -> Vec<String> {
         square,
     };
     let rows = if cohort.task == Task::Mortality { "stays" } else { "hours" };
-    let [false_alarms, sensitivity, recall, tenths, positive] =
-        ["false alarms, share of quiet", "sensitivity,", "recall,", "calibration, tenths of the", "share of positive"]
-            .map(|words| format!("{words} {rows}"));
+    let [false_alarms, sensitivity, recall, tenths, positive] = [
+        "false alarms, share of quiet",
+        "sensitivity,",
+        "recall,",
+        "calibration, tenths of the",
+        "share of positive",
+    ]
+    .map(|words| format!("{words} {rows}"));
     let mut all = vec![
         chart("ROC", &false_alarms, &sensitivity, roc, true),
         chart("precision by recall", &recall, "precision", pr, false),

@@ -106,8 +106,7 @@ const DAY: usize = 24;
 const SECTIONS: [(&[Series], &[Kind]); 2] = [(&MORE, &MORE_KINDS), (&LABS, &LAB_KINDS)];
 
 /// How many features a stay has; the first [`features::N`] are the stream's.
-pub const N: usize =
-    features::N + MORE.len() * MORE_KINDS.len() + LABS.len() * LAB_KINDS.len() + WHOLE.len();
+pub const N: usize = features::N + MORE.len() * MORE_KINDS.len() + LABS.len() * LAB_KINDS.len() + WHOLE.len();
 
 /// (name, UCUM unit) of all of them; those of the stream have their units where a card has them from.
 static NAMED: LazyLock<Vec<(String, String)>> = LazyLock::new(|| {

@@ -13,13 +13,19 @@ struct Points {
 }
 
 const MEASURES: [(Series, Points); 12] = [
-    (Series::Column(Column::Hr), points(&[(40.0, 4), (55.0, 3), (70.0, 2), (110.0, 0), (140.0, 2), (180.0, 3)], 4)),
+    (
+        Series::Column(Column::Hr),
+        points(&[(40.0, 4), (55.0, 3), (70.0, 2), (110.0, 0), (140.0, 2), (180.0, 3)], 4),
+    ),
     (Series::Column(Column::Sbp), points(&[(55.0, 4), (80.0, 2), (150.0, 0), (190.0, 2)], 4)),
     (
         Series::Column(Column::Temp),
         points(&[(30.0, 4), (32.0, 3), (34.0, 2), (36.0, 1), (38.5, 0), (39.0, 1), (41.0, 3)], 4),
     ),
-    (Series::Column(Column::Resp), points(&[(6.0, 4), (10.0, 2), (12.0, 1), (25.0, 0), (35.0, 1), (50.0, 3)], 4)),
+    (
+        Series::Column(Column::Resp),
+        points(&[(6.0, 4), (10.0, 2), (12.0, 1), (25.0, 0), (35.0, 1), (50.0, 3)], 4),
+    ),
     // Given for urea in mmol/L: 3.5, 7.5, 29, 36, 55.
     (Series::Column(Column::Bun), points(&[(10.0, 1), (21.0, 0), (81.0, 1), (101.0, 2), (154.0, 3)], 4)),
     (Series::Column(Column::Hct), points(&[(20.0, 4), (30.0, 2), (46.0, 0), (50.0, 1), (60.0, 2)], 4)),
@@ -98,9 +104,13 @@ mod tests {
         assert!(parts(f32::NAN, false, f32::NAN, nothing).is_nan());
         assert_eq!(parts(80.0, false, f32::NAN, nothing), 4.0);
         assert_eq!(parts(45.9, true, 150.0, nothing), 3.0 + 4.0);
-        assert_eq!(parts(f32::NAN, true, f32::NAN, |series| match series {
-            Series::Column(Column::Resp) => vec![60.0],
-            _ => Vec::new(),
-        }), 3.0, "on a ventilator the rate says nothing");
+        assert_eq!(
+            parts(f32::NAN, true, f32::NAN, |series| match series {
+                Series::Column(Column::Resp) => vec![60.0],
+                _ => Vec::new(),
+            }),
+            3.0,
+            "on a ventilator the rate says nothing"
+        );
     }
 }

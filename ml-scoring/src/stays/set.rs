@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, HashSet};
 use std::io::BufRead;
 
+use super::Stay;
 use super::lines::Lines;
 use super::outcomes::{self, Outcomes};
 use super::read::{self, Stays};
-use super::Stay;
 use crate::dataset::DatasetError;
 
 /// More than any intensive-care data set has.
@@ -55,7 +55,8 @@ impl<R: BufRead> Set<R> {
         if self.seen.len() > STAYS_MAX {
             return wrong("more than a million stays; is this the right file?");
         }
-        stay.outcome = stay.patient.pid.parse().ok().and_then(|record: u32| self.outcomes.get(&record).copied());
+        stay.outcome =
+            stay.patient.pid.parse().ok().and_then(|record: u32| self.outcomes.get(&record).copied());
         Ok(stay)
     }
 }

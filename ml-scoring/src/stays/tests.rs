@@ -109,13 +109,24 @@ fn mistakes_are_named_by_file_and_line() {
         assert_eq!(with("00:07,GCS,15", &format!("{wrong},GCS,15")), time);
     }
     assert_eq!(with("GCS,15", "GSC,15"), "long.csv: line 8, column Parameter: not one of the 2012 set's");
-    assert_eq!(with("a,1,00:07,GCS", "a,b,00:07,GCS"), "long.csv: line 8, column RecordID: not a whole number");
+    assert_eq!(
+        with("a,1,00:07,GCS", "a,b,00:07,GCS"),
+        "long.csv: line 8, column RecordID: not a whole number"
+    );
     assert_eq!(with("GCS,15", "GCS,15,1"), "long.csv: line 8: 6 fields; expected 5");
     assert!(with("RecordID,2", "RecordID,1").starts_with("long.csv: line 16, column Value: differs"));
-    assert!(error(&format!("{TWO}a,1,40:00,HR,80\n"), "").starts_with("long.csv: line 27, column RecordID: its lines"));
+    assert!(
+        error(&format!("{TWO}a,1,40:00,HR,80\n"), "")
+            .starts_with("long.csv: line 27, column RecordID: its lines")
+    );
     assert!(error(&"9".repeat(5000), "").starts_with("long.csv: line 2: longer than"));
-    assert_eq!(error(TWO, "1,6,1,5,-1,2\n"), "outcomes.csv: line 2, column In-hospital_death: neither 0 nor 1");
-    assert!(error(TWO, "1,6,1,5,-1,0\n1,6,1,5,-1,0\n").starts_with("outcomes.csv: line 3, column RecordID: has"));
+    assert_eq!(
+        error(TWO, "1,6,1,5,-1,2\n"),
+        "outcomes.csv: line 2, column In-hospital_death: neither 0 nor 1"
+    );
+    assert!(
+        error(TWO, "1,6,1,5,-1,0\n1,6,1,5,-1,0\n").starts_with("outcomes.csv: line 3, column RecordID: has")
+    );
     assert!(error(TWO, "1,6000,1,5,-1,0\n").starts_with("outcomes.csv: line 2, column SAPS-I"));
     let other = open([("x.csv".to_owned(), crate::dataset::HEADER.as_bytes())]).map(|_| ()).unwrap_err();
     assert!(other.to_string().starts_with("x.csv: line 1: no file of the 2012 set"), "{other}");

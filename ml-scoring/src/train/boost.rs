@@ -61,15 +61,16 @@ impl Settings {
 
     /// One row a stay, a few thousand in all: slower steps, each of fewer rows and features.
     fn for_stays() -> Settings {
-        let mut settings =
-            Settings { rounds_max: 600, patience: PATIENCE_WITH_STAYS, ..Settings::default() };
+        let mut settings = Settings { rounds_max: 600, patience: PATIENCE_WITH_STAYS, ..Settings::default() };
         for (name, value) in [
-            ("max_depth", "4"),
             ("eta", "0.04"),
-            ("min_child_weight", "5"),
+            ("min_child_weight", "3"),
+            ("lambda", "5"),
             ("subsample", "0.5"),
             ("colsample_bytree", "0.15"),
             ("max_bin", "64"),
+            // With so few rows threads wait for each other longer than they work.
+            ("nthread", "1"),
         ] {
             settings.set(name, value);
         }

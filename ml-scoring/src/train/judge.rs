@@ -116,7 +116,8 @@ pub(super) fn cross_validated(card: &mut Card, table: &mut Table, judged: OutOfF
     fill_in(card, &table.cohort);
     if stays {
         card.held_out_interruptive = None;
-        card.beside = StayRule::ALL.iter().enumerate().map(|(i, rule)| beside(&table.cohort, *rule, i)).collect();
+        card.beside =
+            StayRule::ALL.iter().enumerate().map(|(i, rule)| beside(&table.cohort, *rule, i)).collect();
     }
     Ok(())
 }

@@ -75,7 +75,10 @@ pub fn execute(args: &Args) -> anyhow::Result<Verdict> {
     };
     let other = args.against.as_deref().map(|text| either(text, judge.task)).transpose()?;
     if args.held_out && judge.task == Task::Mortality {
-        return Err(Usage("--held-out is of the 2019 set; the outcome files given say which stays are judged".into()).into());
+        return Err(Usage(
+            "--held-out is of the 2019 set; the outcome files given say which stays are judged".into(),
+        )
+        .into());
     }
     for judge in [Some(&judge), other.as_ref()].into_iter().flatten() {
         if args.held_out && !judge.held_out {
@@ -112,7 +115,12 @@ pub fn execute(args: &Args) -> anyhow::Result<Verdict> {
 }
 
 /// Every patient as `judge` sees him, and, with `beside`, as rules do that anybody could run, by name.
-fn judged(args: &Args, judge: &Judge, beside: bool, bar: &ProgressBar) -> anyhow::Result<(Cohort, Vec<String>)> {
+fn judged(
+    args: &Args,
+    judge: &Judge,
+    beside: bool,
+    bar: &ProgressBar,
+) -> anyhow::Result<(Cohort, Vec<String>)> {
     let texts: &[&str] = match (beside, &judge.predictor) {
         (false, _) => &[],
         (true, Judging::Hours(_)) => &BASELINES,

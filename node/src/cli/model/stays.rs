@@ -31,7 +31,9 @@ pub fn judge_files(
     }
     let set = stays::open(opened)?;
     if which == Stays::WithOutcome && !set.has_outcomes() {
-        bail!("no outcome file among --data: without it nobody knows who died; give cinc2012_outcomes_a.csv or its like too");
+        bail!(
+            "no outcome file among --data: without it nobody knows who died; give cinc2012_outcomes_a.csv or its like too"
+        );
     }
     let (mut set_aside, mut left_out) = (BTreeMap::<&str, u64>::new(), 0);
     let judged = set.filter(|stay| {
