@@ -36,13 +36,14 @@ pub enum DatasetError {
     StaysHeader(&'static str, &'static str),
     #[error("line {line}: not readable: {source}")]
     Read { line: usize, source: std::io::Error },
-    #[error("{file}: {source}")]
-    In { file: String, source: Box<DatasetError> },
+    /// `error` is no source: its words are in these already.
+    #[error("{file}: {error}")]
+    In { file: String, error: Box<DatasetError> },
 }
 
 impl DatasetError {
     pub(crate) fn in_file(self, file: &str) -> DatasetError {
-        DatasetError::In { file: file.to_owned(), source: Box::new(self) }
+        DatasetError::In { file: file.to_owned(), error: Box::new(self) }
     }
 }
 

@@ -130,6 +130,7 @@ fn mistakes_are_named_by_file_and_line() {
     assert!(error(TWO, "1,6000,1,5,-1,0\n").starts_with("outcomes.csv: line 2, column SAPS-I"));
     let other = open([("x.csv".to_owned(), crate::dataset::HEADER.as_bytes())]).map(|_| ()).unwrap_err();
     assert!(other.to_string().starts_with("x.csv: line 1: no file of the 2012 set"), "{other}");
+    assert!(std::error::Error::source(&other).is_none(), "or it is told twice");
 }
 
 proptest! {
