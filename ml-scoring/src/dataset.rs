@@ -28,10 +28,23 @@ pub enum DatasetError {
         "line 1: the header differs from the 2019 set's at column {0}; expected pid, 40 columns, SepsisLabel"
     )]
     Header(usize),
-    #[error("line {line}: {fields} fields; expected 42")]
-    Fields { line: usize, fields: usize },
+    #[error("line {line}: {fields} fields; expected {expected}")]
+    FieldCount { line: usize, fields: usize, expected: usize },
+    #[error("line {line}: longer than {bytes_max} bytes; is this the right file?")]
+    Line { line: usize, bytes_max: u64 },
+    #[error("line 1: no file of the 2012 set; its long file begins with {0}, its outcome files with {1}")]
+    StaysHeader(&'static str, &'static str),
     #[error("line {line}: not readable: {source}")]
     Read { line: usize, source: std::io::Error },
+    /// `error` is no source: its words are in these already.
+    #[error("{file}: {error}")]
+    In { file: String, error: Box<DatasetError> },
+}
+
+impl DatasetError {
+    pub(crate) fn in_file(self, file: &str) -> DatasetError {
+        DatasetError::In { file: file.to_owned(), error: Box::new(self) }
+    }
 }
 
 /// One ICU hour. Missing is NaN.
@@ -191,7 +204,7 @@ fn parse(text: &str, line: usize) -> Result<Patient, DatasetError> {
         }
     }
     if count != 42 {
-        return Err(DatasetError::Fields { line, fields: count });
+        return Err(DatasetError::FieldCount { line, fields: count, expected: 42 });
     }
     let [measured @ .., age, gender, unit1, unit2, hosp_adm_time, iculos, label] = numbers;
     let measured: [f64; COLUMNS_2019] = measured;

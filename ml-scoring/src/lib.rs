@@ -10,6 +10,7 @@ mod model;
 mod policy;
 pub mod report;
 mod scorer;
+pub mod stays;
 mod task;
 /// Training with libxgboost; nothing of it is in a build that scores.
 #[cfg(feature = "train")]
@@ -19,8 +20,8 @@ pub use assessment::{Assessment, Contribution, Insufficient};
 pub use bedside::{Bedside, Part, Score};
 pub use features::Features;
 pub use model::{
-    CARD_FORMAT, Calibration, Card, CardFeature, DataFile, Ensemble, Figures, Golden, GoldenRow, Model,
-    ModelError, Objective, Setting, Subgroup, Threshold, TrainingData,
+    Beside, CARD_FORMAT, Calibration, Card, CardFeature, DataFile, Ensemble, Figures, Golden, GoldenRow,
+    Model, ModelError, Objective, Setting, Subgroup, Threshold, TrainingData,
 };
 pub use policy::{AlertPolicy, Decision, PolicyState, Tier, WardBudgets};
 pub use scorer::Scorer;

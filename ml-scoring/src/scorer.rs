@@ -38,8 +38,12 @@ impl Scorer {
         Bedside::from_hash(hash).map(Scorer::bedside)
     }
 
-    /// Errs when the model asks for a feature that this release does not compute.
+    /// Errs when the model is not for the stream or asks for a feature that this release does not compute.
     pub fn model(model: Model) -> Result<Scorer, ModelError> {
+        let card = model.card();
+        if card.setting == Some(Setting::EndOfHour48) {
+            return Err(ModelError::NotForStream { name: card.name.clone(), task: card.task.clone() });
+        }
         let columns = model.columns_in(&features::NAMES)?;
         Ok(Scorer(Inner::Model { model: Box::new(model), columns }))
     }

@@ -5,6 +5,7 @@ use std::str::FromStr;
 use clinical::Column;
 
 use crate::dataset::{Patient, Row};
+use crate::{features, stays};
 
 /// Decimals such as 0.7 − 0.4 are no sums of binary digits: a limit counts as reached from this little below it.
 const ROUNDING: f64 = 1e-9;
@@ -22,6 +23,8 @@ pub enum Task {
     Aki,
     /// Mean arterial pressure below 65 mm[Hg] in two rows running, within 8 h.
     Hypotension,
+    /// Death in hospital, judged once: when 48 hours of the stay have closed (the 2012 set, [`crate::stays`]).
+    Mortality,
 }
 
 /// One patient's.
@@ -34,27 +37,46 @@ pub struct Truth {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("unknown task {0:?}; write sepsis, aki or hypotension")]
+#[error("unknown task {0:?}; write sepsis, aki, hypotension or mortality")]
 pub struct TaskError(String);
 
 impl FromStr for Task {
     type Err = TaskError;
 
     fn from_str(text: &str) -> Result<Task, TaskError> {
-        let known = [Task::Sepsis, Task::Aki, Task::Hypotension];
-        known.into_iter().find(|task| task.name() == text).ok_or_else(|| TaskError(text.to_owned()))
+        Task::ALL.into_iter().find(|task| task.name() == text).ok_or_else(|| TaskError(text.to_owned()))
     }
 }
 
 impl Task {
+    pub const ALL: [Task; 4] = [Task::Sepsis, Task::Aki, Task::Hypotension, Task::Mortality];
+
+    /// What a model of the task may look at, in the order of a row.
+    pub fn feature_names(self) -> Vec<&'static str> {
+        match self {
+            Task::Mortality => stays::names().collect(),
+            _ => features::NAMES.to_vec(),
+        }
+    }
+
+    /// How long a patient is watched between two judgements.
+    pub fn hours_per_row(self) -> u64 {
+        match self {
+            Task::Mortality => stays::HOURS as u64,
+            _ => 1,
+        }
+    }
+
     pub fn name(self) -> &'static str {
         match self {
             Task::Sepsis => "sepsis",
             Task::Aki => "aki",
             Task::Hypotension => "hypotension",
+            Task::Mortality => "mortality",
         }
     }
 
+    /// Of a patient of the 2019 set, which does not say who died: no row can be judged by that.
     pub fn truth(self, patient: &Patient) -> Truth {
         match self {
             Task::Sepsis => Truth {
@@ -64,6 +86,7 @@ impl Task {
             },
             Task::Aki => ahead(aki_onset(&patient.rows), patient.rows.len(), 24),
             Task::Hypotension => ahead(hypotension_onset(&patient.rows), patient.rows.len(), 8),
+            Task::Mortality => Truth { onset: None, rows: vec![None; patient.rows.len()] },
         }
     }
 }
@@ -157,9 +180,9 @@ mod tests {
 
     #[test]
     fn a_task_is_named_as_commands_take_it() {
-        assert!(
-            [Task::Sepsis, Task::Aki, Task::Hypotension].iter().all(|task| task.name().parse() == Ok(*task))
-        );
-        assert!("AKI in 24 h".parse::<Task>().unwrap_err().to_string().contains("hypotension"));
+        let refusal = "AKI in 24 h".parse::<Task>().unwrap_err().to_string();
+        for task in Task::ALL {
+            assert!(task.name().parse() == Ok(task) && refusal.contains(task.name()), "{refusal}");
+        }
     }
 }

@@ -249,6 +249,17 @@ fn a_setting_that_this_release_does_not_know_is_refused_by_name() {
     assert!(error.contains("nursery") && error.contains("intensive care"), "{error}");
 }
 
+/// `[scoring]`, `validate` and `replay` load by this.
+#[test]
+fn a_model_that_no_feed_can_serve_is_refused_by_name() {
+    let model = model_for(Some("intensive care, once, at the end of hour 48"), None, &["HR"]).unwrap();
+    let error = Scorer::model(model).map(|_| ()).unwrap_err().to_string();
+    assert!(
+        error.contains("\"toy\"") && error.contains("hour 48") && error.contains("model eval"),
+        "{error}"
+    );
+}
+
 #[test]
 fn a_model_of_unknown_features_is_refused_by_name() {
     let error = Scorer::model(model(None, &["HR", "moon_phase"]).unwrap()).map(|_| ()).unwrap_err();

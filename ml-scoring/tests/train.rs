@@ -5,7 +5,8 @@ use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
 use ml_scoring::dataset::{self, HEADER, INTERNAL_TEST};
-use ml_scoring::eval::{self, Hour, Prediction, Predictor, Report, Rule};
+use ml_scoring::eval::{self, Hour, Prediction, Predictor, Report, Rule, StayModel};
+use ml_scoring::stays;
 use ml_scoring::train::{self, Options, Progress, Settings};
 use ml_scoring::{Card, Figures, Model, Scorer, Setting, Task};
 
@@ -165,6 +166,97 @@ fn other_tasks_train_on_the_same_set() {
     assert!(card.held_out.auroc > Some(0.9), "{:?}", card.held_out);
     assert!(card.held_out.rows < card.held_out.patients * 24, "rows that cannot be judged are left out");
     assert!(card.held_out.sensitivity > Some(0.5) && card.threshold.metric.contains("F1"));
+    std::fs::remove_dir_all(folder).unwrap();
+}
+
+/// 400 stays of two days, one in four of a patient who dies: his coma score falls on the second day.
+fn stays() -> (String, String) {
+    let mut long = "set,RecordID,Time,Parameter,Value\n".to_owned();
+    let mut outcomes = "RecordID,SAPS-I,SOFA,Length_of_stay,Survival,In-hospital_death\n".to_owned();
+    for i in 1..=400 {
+        let dies = i % 4 == 0;
+        let mut put = |time: &str, parameter: &str, value: i32| {
+            let _ = writeln!(long, "a,{i},{time},{parameter},{value}");
+        };
+        put("00:00", "RecordID", i);
+        put("00:00", "Age", 30 + i % 60);
+        put("00:00", "Gender", i / 2 % 2);
+        put("00:00", "ICUType", 1 + i / 3 % 4);
+        for hour in (0..48).step_by(4) {
+            let fall = if dies && hour >= 24 { 2 + i % 3 } else { 0 };
+            put(&format!("{hour:02}:10"), "HR", 70 + (i * 7 + hour * 3) % 15);
+            put(&format!("{hour:02}:10"), "NISysABP", 110 + (i + hour) % 20);
+            put(&format!("{hour:02}:20"), "GCS", 13 + i / 5 % 2 - fall);
+        }
+        put("20:00", "pH", if i == 1 { 735 } else { 7 });
+        let _ = writeln!(outcomes, "{i},{},{},9,-1,{}", 5 + i % 9 + i32::from(dies), i % 7, u8::from(dies));
+    }
+    (long, outcomes)
+}
+
+#[test]
+fn death_in_hospital_is_learned_from_whole_stays() {
+    let folder = folder("mortality");
+    let (long, outcomes) = stays();
+    // Of the first 300; the others have no outcome yet.
+    let (known, later) =
+        (outcomes.lines().take(301), outcomes.lines().take(1).chain(outcomes.lines().skip(301)));
+    let text =
+        |lines: &mut dyn Iterator<Item = &str>| lines.map(|line| format!("{line}\n")).collect::<String>();
+    let (known, later) = (text(&mut known.into_iter()), text(&mut later.into_iter()));
+    let files = [("long.csv", &long), ("known.csv", &known)].map(|(name, text)| {
+        let path = folder.join(name);
+        std::fs::write(&path, text).unwrap();
+        path
+    });
+    let mut settings = Settings { rounds_max: 40, ..Settings::for_task(Task::Mortality) };
+    settings.set("nthread", "1");
+    let out = folder.join("model");
+    let options = |files: &[PathBuf], hold_out| Options {
+        task: Task::Mortality,
+        files: files.to_vec(),
+        out: out.clone(),
+        folds: 3,
+        repeats: 1,
+        hold_out,
+        local: false,
+        settings: settings.clone(),
+    };
+    let refused = |files: &[PathBuf], hold_out| {
+        format!("{:#}", train::train(&options(files, hold_out), &Silent).map(|_| ()).unwrap_err())
+    };
+    assert!(refused(&files[..1], false).contains("no outcome file"));
+    assert!(refused(&files, true).contains("--hold-out"));
+    let card = train::train(&options(&files, false), &Silent).unwrap();
+
+    assert_eq!((card.task.as_str(), card.setting), ("mortality", Some(Setting::EndOfHour48)));
+    assert_eq!((card.held_out.patients, card.held_out.rows, card.held_out.septic_patients), (300, 300, 75));
+    assert!(card.held_out.auroc > Some(0.9) && card.held_out.sensitivity > Some(0.8), "{:?}", card.held_out);
+    assert_eq!((card.held_out.utility, card.training_data.held_out), (None, false));
+    assert_eq!(card.training["set_aside_as_implausible"]["pH"], 1);
+    assert_eq!(card.training["stays_without_outcome"], 100);
+    let beside: Vec<_> = card.beside.iter().map(|beside| beside.name.as_str()).collect();
+    assert_eq!(beside, ["SAPS-I", "SOFA", "age"]);
+    assert!(card.beside.iter().all(|beside| beside.figures.auroc < card.held_out.auroc));
+    assert!(card.subgroups.iter().any(|group| group.group == "coronary care unit"));
+    let report = std::fs::read_to_string(folder.join("model/report.html")).unwrap();
+    assert!(report.contains("GCS") && report.contains("SAPS-I") && !report.contains("clock rule"));
+
+    let model = load(&folder);
+    let refusal = Scorer::model(model.clone()).map(|_| ()).unwrap_err().to_string();
+    assert!(refusal.contains("mortality") && refusal.contains("no feed"), "{refusal}");
+    // Stays that took no part: the model as it was written, read and asked.
+    let open = || {
+        let files = [("long.csv", &long), ("later.csv", &later)];
+        let set = stays::open(files.map(|(name, text)| (name.to_owned(), text.as_bytes()))).unwrap();
+        set.filter(|stay| stay.as_ref().is_ok_and(|stay| stay.outcome.is_some()))
+    };
+    let cohort = eval::judge_stays(open(), &[&StayModel::new(model).unwrap()], |_| {}).unwrap();
+    let report =
+        eval::report(&cohort, &eval::Options { bootstrap_samples: 0, ..Default::default() }, |_, _| {});
+    assert_eq!((report.patients, report.task.as_str()), (100, "mortality"));
+    assert!(report.auroc > Some(0.9) && report.event_1 > Some(0.7), "{report:?}");
+    assert_eq!(report.event_1, report.sensitivity.zip(report.ppv).map(|(a, b)| a.min(b)));
     std::fs::remove_dir_all(folder).unwrap();
 }
 

@@ -167,6 +167,69 @@ fn each_command_explains_itself() -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Two files, told apart by their headers; what cannot be judged so is refused.
+#[test]
+fn stays_are_judged_once_each() -> anyhow::Result<()> {
+    let folder = tempfile::tempdir()?;
+    let [long, outcomes] = stays(folder.path())?;
+    let of = |rule: &str, files: &[&str], more: &[&str]| {
+        let start = ["model", "eval", "--task", "mortality", "--json", "--rule", rule, "--data"];
+        run(&[&start[..], files, more].concat())
+    };
+    let told = of("NEWS2>=5", &[&long, &outcomes], &["--bootstrap", "5"])?;
+    let report: Value = serde_json::from_slice(&told.stdout)?;
+    ensure!(report["task"] == "mortality" && report["patients"] == 20 && report["rows"] == 20, "{report}");
+    ensure!(report["auroc"].as_f64() > Some(0.9) && report["event_1"].as_f64() > Some(0.5), "{report}");
+    for name in ["SAPS-I", "SOFA", "age", "NEWS2>=5"] {
+        ensure!(report["baselines"][name]["auroc"].is_number(), "{name}: {report}");
+    }
+    ensure!(report["baselines"]["ICULOS>=53"].is_null(), "one hour for all: the clock says nothing");
+    let said = String::from_utf8(told.stderr)?;
+    ensure!(said.contains("pH 1") && said.contains("1 stays without an outcome"), "{said}");
+    for (files, more, status, says) in [
+        (&[long.as_str()][..], &[][..], 1, "no outcome file"),
+        (&[&long, &outcomes, &cohort(folder.path())?], &[], 1, "cohort.csv: line 1: no file of the 2012 set"),
+        (&[&long, &long, &outcomes], &[], 1, "read before"),
+        (&[&long, &outcomes], &["--held-out"], 2, "2019"),
+    ] {
+        let refused = of("NEWS2>=5", files, more)?;
+        let said = String::from_utf8(refused.stderr)?;
+        ensure!(refused.status.code() == Some(status) && said.contains(says), "{said}");
+    }
+    Ok(())
+}
+
+/// 21 invented stays, the last without an outcome; every fourth patient breathes fast, and dies.
+fn stays(folder: &Path) -> anyhow::Result<[String; 2]> {
+    let mut long = "set,RecordID,Time,Parameter,Value\n".to_owned();
+    let mut outcomes = "RecordID,SAPS-I,SOFA,Length_of_stay,Survival,In-hospital_death\n".to_owned();
+    for record in 1..=21 {
+        let dies = record % 4 == 0;
+        let breaths = if dies { 28 } else { 14 };
+        for (time, parameter, value) in [
+            ("00:00", "Age", (40 + record).to_string()),
+            ("46:00", "HR", "85".into()),
+            ("46:00", "RespRate", breaths.to_string()),
+            ("46:10", "NISysABP", if dies { "88" } else { "120" }.into()),
+            ("47:00", "Temp", "37.0".into()),
+            ("47:30", "GCS", "15".into()),
+            ("47:40", "pH", if record == 5 { "735" } else { "7.4" }.into()),
+        ] {
+            writeln!(long, "a,{record},{time},{parameter},{value}")?;
+        }
+        if record <= 20 {
+            writeln!(outcomes, "{record},{},{},9,-1,{}", 5 + record % 7, record % 5, u8::from(dies))?;
+        }
+    }
+    let files = [("long.csv", long), ("outcomes.csv", outcomes)];
+    let written = files.map(|(name, text)| {
+        let path = folder.join(name);
+        std::fs::write(&path, text).map(|()| plain(&path))
+    });
+    let [long, outcomes] = written;
+    Ok([long?, outcomes?])
+}
+
 /// The figures of the organisers' own script.
 #[test]
 fn rules_reach_the_official_figures() -> anyhow::Result<()> {

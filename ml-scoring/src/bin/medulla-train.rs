@@ -8,30 +8,30 @@ use std::sync::Mutex;
 use anyhow::{Context, Result};
 use clap::Parser;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use ml_scoring::Task;
 use ml_scoring::train::{self, Options, Progress, Settings};
+use ml_scoring::{Figures, Task};
 
 #[derive(Parser)]
 #[command(about = "Train a model: data in, a directory with model.ubj, card.json and golden.json out")]
 struct Arguments {
-    /// sepsis, aki or hypotension
+    /// sepsis, aki, hypotension or mortality
     #[arg(long, required_unless_present = "adapt", conflicts_with = "adapt")]
     task: Option<Task>,
     /// A model's folder: fit it to these data instead of training one
     #[arg(long)]
     adapt: Option<PathBuf>,
-    /// PhysioNet/CinC 2019 files, .csv or .csv.zst
+    /// PhysioNet/CinC 2019 files, .csv or .csv.zst; for mortality the 2012 set's long file and its outcome files
     #[arg(long, required = true, num_args = 1..)]
     data: Vec<PathBuf>,
     /// Model directory, made if missing
     #[arg(long)]
     out: PathBuf,
-    /// Patient-level folds: each is judged by boosters that did not see it
-    #[arg(long, default_value_t = 5)]
-    folds: u32,
-    /// Boosters for each fold
-    #[arg(long, default_value_t = 1)]
-    repeats: u32,
+    /// Patient-level folds: each is judged by boosters that did not see it [default: 5, for mortality 10]
+    #[arg(long)]
+    folds: Option<u32>,
+    /// Boosters for each fold [default: 1, for mortality 2]
+    #[arg(long)]
+    repeats: Option<u32>,
     /// Leave the buckets 70 to 79 of the patient's hash out, for `medulla model eval --held-out`
     #[arg(long)]
     hold_out: bool,
@@ -60,7 +60,7 @@ fn main() -> ExitCode {
 fn run(arguments: &Arguments) -> Result<()> {
     let mut settings = match arguments.adapt {
         Some(_) => Settings::to_adapt(),
-        None => Settings::default(),
+        None => Settings::for_task(arguments.task.unwrap_or_default()),
     };
     settings.rounds_max = arguments.rounds.unwrap_or(settings.rounds_max);
     for setting in &arguments.settings {
@@ -68,12 +68,14 @@ fn run(arguments: &Arguments) -> Result<()> {
             setting.split_once('=').with_context(|| format!("--set {setting}: name=value"))?;
         settings.set(name, value);
     }
+    // A few thousand stays train in minutes, and need each other more.
+    let (folds, repeats) = if arguments.task == Some(Task::Mortality) { (10, 2) } else { (5, 1) };
     let options = Options {
         task: arguments.task.unwrap_or_default(),
         files: arguments.data.clone(),
         out: arguments.out.clone(),
-        folds: arguments.folds,
-        repeats: arguments.repeats,
+        folds: arguments.folds.unwrap_or(folds),
+        repeats: arguments.repeats.unwrap_or(repeats),
         hold_out: arguments.hold_out,
         local: arguments.local,
         settings,
@@ -85,13 +87,23 @@ fn run(arguments: &Arguments) -> Result<()> {
     };
     bar.finish();
     let figure = |value: Option<f64>| value.map_or("none".to_owned(), |value| format!("{value:.3}"));
-    let (model, clock) = (&card.held_out, &card.clock_rule);
+    let model = &card.held_out;
+    let mut beside: Vec<(&str, &Figures)> =
+        card.beside.iter().map(|beside| (beside.name.as_str(), &beside.figures)).collect();
+    if beside.is_empty() {
+        beside.push(("clock rule", &card.clock_rule));
+    }
     println!("{}", arguments.out.display());
     let judged = if arguments.hold_out { "held out" } else { "cross-validated" };
     println!("{judged}: {} patients, {} with the event", model.patients, model.septic_patients);
-    println!("utility   {}   clock rule {}", figure(model.utility), figure(clock.utility));
-    println!("AUROC     {}   clock rule {}", figure(model.auroc), figure(clock.auroc));
-    println!("AUPRC     {}   clock rule {}", figure(model.auprc), figure(clock.auprc));
+    type Figure = fn(&Figures) -> Option<f64>;
+    let figures: [(&str, Figure); 3] =
+        [("utility", |all| all.utility), ("AUROC", |all| all.auroc), ("AUPRC", |all| all.auprc)];
+    for (name, of) in figures.into_iter().filter(|(_, of)| of(model).is_some()) {
+        print!("{name:<10}{}", figure(of(model)));
+        beside.iter().for_each(|(name, figures)| print!("   {name} {}", figure(of(figures))));
+        println!();
+    }
     Ok(())
 }
 

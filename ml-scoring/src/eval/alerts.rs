@@ -71,7 +71,7 @@ pub fn alerting(
     let alerts_before = sum.alerts;
     let rows = person.rows.clone().zip(predictions);
     for (i, (row, prediction)) in rows.enumerate().filter(|(_, (row, _))| cohort.judgeable[*row]) {
-        sum.hours += 1;
+        sum.hours += cohort.task.hours_per_row();
         let (from_onset, positive) = (person.hours_from_onset(i), cohort.labels[row]);
         let at = Time(i64::from(cohort.iculos[row]) * Time::HOUR_MS);
         if policy.edge(&mut state, prediction.alarm, at) {

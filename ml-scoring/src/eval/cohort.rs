@@ -142,7 +142,7 @@ impl Cohort {
     }
 }
 
-fn named(flag: f64, one: &'static str, zero: &'static str) -> &'static str {
+pub(super) fn named(flag: f64, one: &'static str, zero: &'static str) -> &'static str {
     match flag {
         1.0 => one,
         0.0 => zero,

@@ -10,6 +10,7 @@ mod judged;
 mod ranking;
 mod report;
 mod rule;
+mod stays;
 mod utility;
 
 pub use alerts::{Alerting, alerting};
@@ -18,4 +19,5 @@ pub use csv::write_csv;
 pub use ranking::{auprc, auroc};
 pub use report::{Baseline, Difference, GroupReport, Options, Report, against, figures, report};
 pub use rule::{BASELINES, Rule, RuleError};
+pub use stays::{StayModel, StayPredictor, StayRule, judge_stays};
 pub use utility::{Utility, utility};

@@ -9,6 +9,7 @@ use super::cohort::{Cohort, Person};
 use super::judged::{FIGURES, Judged, RANKING};
 use crate::Figures;
 use crate::policy::AlertPolicy;
+use crate::task::Task;
 
 /// `null` where a figure is not defined, such as an AUROC without septic patients.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -34,6 +35,9 @@ pub struct Report {
     pub sensitivity_in_window: Option<f64>,
     /// Of septic patients found before onset, from their first alarm.
     pub median_lead_h: Option<f64>,
+    /// Death in hospital: the 2012 challenge's score of event 1, the lesser of sensitivity and PPV.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub event_1: Option<f64>,
     /// Patient bootstrap, [low, high] by the name of the figure: all from `utility` to `median_lead_h`.
     pub ci95: BTreeMap<String, [f64; 2]>,
     /// By rule.
@@ -118,11 +122,17 @@ pub fn report(cohort: &Cohort, options: &Options, progress: impl FnMut(usize, us
         sensitivity: figures.sensitivity,
         sensitivity_in_window: alerts.sensitivity_in_window(),
         median_lead_h: seen.median_lead_h(None),
+        event_1: event_1(cohort.task, &figures),
         ci95: intervals(everyone.len(), &FIGURES, options, progress, |times| judged.sample(&seen, times)),
         baselines: baselines(cohort, options, &everyone),
         groups: groups(cohort, &options.policy),
         against: None,
     }
+}
+
+fn event_1(task: Task, figures: &Figures) -> Option<f64> {
+    let of_the_2012_set = task == Task::Mortality;
+    of_the_2012_set.then(|| Some(figures.sensitivity?.min(figures.ppv?))).flatten()
 }
 
 /// What a card says of predictor `judge` over the patients that `belongs` picks, under the default policy: the very
@@ -193,7 +203,9 @@ fn groups(cohort: &Cohort, policy: &AlertPolicy) -> Vec<GroupReport> {
             ("age", age_band(person.age).to_owned()),
             ("unit", person.unit.to_owned()),
         ];
-        keys.into_iter().for_each(|key| members.entry(key).or_default().push(i));
+        // All stays of the 2012 set are of one hospital.
+        let keys = keys.into_iter().filter(|(by, _)| cohort.task != Task::Mortality || *by != "hospital");
+        keys.for_each(|key| members.entry(key).or_default().push(i));
     }
     members
         .into_iter()

@@ -8,7 +8,7 @@ const WINDOW: usize = 24;
 
 /// Missing is NaN everywhere.
 #[derive(Clone, Copy)]
-pub(super) struct View {
+pub(crate) struct View {
     pub last: f32,
     /// Rows since the last value.
     pub age_h: f32,
@@ -54,10 +54,14 @@ impl View {
 
     /// Looks at rows 0 to `row` of the column; what lies before hour 0 or after the row is not seen.
     pub fn new(state: &PatientState, column: Column, start: Time, row: i64) -> View {
+        View::over(state.newest_first(column).map(|(at, value)| (at.hours_since(start), value)), row)
+    }
+
+    /// The same of (hour, value), newest first.
+    pub fn over(newest_first: impl Iterator<Item = (i64, f32)>, row: i64) -> View {
         let mut view = View { rows: u32::try_from(row + 1).unwrap_or(0), ..View::EMPTY };
         let mut newest_row_seen = i64::MAX;
-        for (at, value) in state.newest_first(column) {
-            let hour = at.hours_since(start);
+        for (hour, value) in newest_first {
             if hour < 0 {
                 break;
             }

@@ -11,7 +11,7 @@ pub use names::{Group, Kind, Meaning, N, NAMES, Other, group, index_of, index_of
 pub use words::{words, words_of_value};
 
 use crate::bedside::{news2, points_or_nan};
-use column::View;
+pub(crate) use column::View;
 use names::{LABS, SECTIONS, Section, TRACKED, VITAL_KINDS, VITALS};
 
 /// Ages above it are one age: the 2019 set, and privacy rules, do not tell them apart.

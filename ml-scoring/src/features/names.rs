@@ -55,6 +55,43 @@ impl Kind {
             _ => Group::Physiology,
         }
     }
+
+    /// What stands behind the column's name.
+    pub fn suffix(self) -> &'static str {
+        match self {
+            Kind::Last => "",
+            Kind::AgeH => "_age_h",
+            Kind::Count => "_count",
+            Kind::Delta => "_delta",
+            Kind::MinStay => "_min_stay",
+            Kind::MaxStay => "_max_stay",
+            Kind::MeanStay => "_mean_stay",
+            Kind::Min6h => "_min_6h",
+            Kind::Max6h => "_max_6h",
+            Kind::Mean6h => "_mean_6h",
+            Kind::Slope6h => "_slope_6h",
+            Kind::Min12h => "_min_12h",
+            Kind::Max12h => "_max_12h",
+            Kind::Mean12h => "_mean_12h",
+            Kind::Std12h => "_std_12h",
+            Kind::StdStay => "_std_stay",
+            Kind::Min24h => "_min_24h",
+            Kind::Max24h => "_max_24h",
+            Kind::Mean24h => "_mean_24h",
+            Kind::Count12h => "_count_12h",
+            Kind::Rate => "_rate",
+        }
+    }
+
+    /// UCUM, of a quantity in `unit`.
+    pub fn unit(self, unit: &str) -> String {
+        match self {
+            Kind::AgeH => "h".into(),
+            Kind::Count | Kind::Count12h | Kind::Rate => "1".into(),
+            Kind::Slope6h => format!("{unit} per h"),
+            _ => unit.into(),
+        }
+    }
 }
 
 macro_rules! features {
@@ -286,14 +323,7 @@ mod tests {
         for (i, name) in NAMES.iter().enumerate() {
             match meaning(i) {
                 Some(Meaning::Of(column, kind)) => {
-                    assert!(name.starts_with(column.name()), "{name} is of {column:?}");
-                    let suffix = &name[column.name().len()..];
-                    assert_eq!(suffix.is_empty(), kind == Kind::Last, "{name}");
-                    assert_eq!(suffix == "_std_12h", kind == Kind::Std12h, "{name}");
-                    assert_eq!(suffix == "_max_stay", kind == Kind::MaxStay, "{name}");
-                    assert_eq!(suffix == "_count", kind == Kind::Count, "{name}");
-                    assert_eq!(suffix == "_rate", kind == Kind::Rate, "{name}");
-                    assert_eq!(suffix == "_mean_24h", kind == Kind::Mean24h, "{name}");
+                    assert_eq!(*name, format!("{}{}", column.name(), kind.suffix()));
                 }
                 Some(Meaning::Other(other)) => assert_eq!(i, index_of_other(other)),
                 None => panic!("{name} has no meaning"),

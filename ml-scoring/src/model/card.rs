@@ -43,6 +43,9 @@ pub struct Card {
     pub held_out_interruptive: Option<Figures>,
     /// The rule `ICULOS >= 53` on the same patients: what a clock alone reaches.
     pub clock_rule: Figures,
+    /// Others than the clock; a figure that its score has no limit for is absent.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub beside: Vec<Beside>,
     pub subgroups: Vec<Subgroup>,
     /// What the training data looked like, for [`crate::drift`]; absent in models from elsewhere.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -54,6 +57,16 @@ pub struct Card {
 pub enum Setting {
     #[serde(rename = "intensive care")]
     IntensiveCare,
+    /// Once a stay, of what the 2012 set has of it ([`crate::stays`]); a feed has no such rows, so the stream refuses it.
+    #[serde(rename = "intensive care, once, at the end of hour 48")]
+    EndOfHour48,
+}
+
+/// What somebody without the model could say of the same patients.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Beside {
+    pub name: String,
+    pub figures: Figures,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -24,6 +24,11 @@ pub enum ModelError {
     NotReproduced { row: usize, what: String, want: f64, got: f64 },
     #[error("the row has {got} features, the model takes {want}")]
     RowLength { got: usize, want: usize },
+    #[error(
+        "the model {name:?} ({task}) speaks once, at the end of hour 48, from a record that no feed brings; a site cannot \
+         score with it, `medulla model eval` and `medulla model score` can"
+    )]
+    NotForStream { name: String, task: String },
     #[error("the model takes feature {0:?}, which is not among the given ones")]
     UnknownFeature(String),
 }

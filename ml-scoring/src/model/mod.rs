@@ -14,7 +14,7 @@ mod ubjson;
 mod xgboost;
 
 pub use card::{
-    CARD_FORMAT, Calibration, Card, CardFeature, DataFile, Figures, Setting, Subgroup, Threshold,
+    Beside, CARD_FORMAT, Calibration, Card, CardFeature, DataFile, Figures, Setting, Subgroup, Threshold,
     TrainingData,
 };
 pub use ensemble::Ensemble;

@@ -6,9 +6,9 @@ mod curves;
 use std::fmt::Write;
 
 use chart::{Chart, Line, bars, escape, short};
-use curves::{Points, Ranked, leads, runs};
+use curves::{Points, Ranked, Run, leads, runs};
 
-use crate::eval::Cohort;
+use crate::eval::{Alerting, Cohort};
 use crate::{Card, Figures, Task};
 
 const STYLE: &str = "body{font:15px/1.4 system-ui,sans-serif;max-width:1180px;margin:2em auto;padding:0 1em;color:#1b2530}\
@@ -53,26 +53,33 @@ fn charts(card: &Card, cohort: &Cohort) -> Vec<String> {
         marks: Vec::new(),
         square,
     };
+    let rows = if cohort.task == Task::Mortality { "stays" } else { "hours" };
+    let [false_alarms, sensitivity, recall, tenths, positive] = [
+        "false alarms, share of quiet",
+        "sensitivity,",
+        "recall,",
+        "calibration, tenths of the",
+        "share of positive",
+    ]
+    .map(|words| format!("{words} {rows}"));
     let mut all = vec![
-        chart("ROC", "false alarms, share of quiet hours", "sensitivity, hours", roc, true),
-        chart("precision by recall", "recall, hours", "precision", pr, false),
-        chart(
-            "calibration, tenths of the hours",
-            "mean risk",
-            "share of positive hours",
-            ranked.calibration(),
-            false,
-        ),
+        chart("ROC", &false_alarms, &sensitivity, roc, true),
+        chart("precision by recall", &recall, "precision", pr, false),
+        chart(&tenths, "mean risk", &positive, ranked.calibration(), false),
     ];
     let runs = runs(cohort, &ranked.thresholds(), card.threshold.value);
     let marks = vec![(card.threshold.value, "watch"), (card.interruptive_threshold.value, "interrupt")];
+    if cohort.task == Task::Mortality {
+        all.push(by_threshold(&runs, marks));
+        return all.iter().map(Chart::svg).collect();
+    }
     if cohort.task == Task::Sepsis {
         let points = runs.iter().filter_map(|run| Some((run.threshold, run.utility?))).collect();
         let by_threshold =
             chart("utility by threshold", "threshold of the risk", "official utility", points, false);
         all.push(Chart { marks, ..by_threshold });
     }
-    let by_alerts = |of: fn(&crate::eval::Alerting) -> Option<f64>| {
+    let by_alerts = |of: fn(&Alerting) -> Option<f64>| {
         runs.iter()
             .filter_map(|run| Some((run.alerts.alerts_per_100_patient_days()?, of(&run.alerts)?)))
             .collect()
@@ -81,10 +88,10 @@ fn charts(card: &Card, cohort: &Cohort) -> Vec<String> {
         "alerts: PPV (blue), patients found in time (red)",
         "alerts per 100 patient-days",
         "share",
-        by_alerts(crate::eval::Alerting::ppv),
+        by_alerts(Alerting::ppv),
         false,
     );
-    let found = by_alerts(crate::eval::Alerting::sensitivity);
+    let found = by_alerts(Alerting::sensitivity);
     alerts.lines.push(Line { name: "patients found in time", points: found });
     all.push(alerts);
     all.push(chart(
@@ -95,6 +102,19 @@ fn charts(card: &Card, cohort: &Cohort) -> Vec<String> {
         false,
     ));
     all.iter().map(Chart::svg).collect()
+}
+
+/// Where a stay is judged once there are no alerts to count by the day, and no lead.
+fn by_threshold<'a>(runs: &[Run], marks: Vec<(f64, &'a str)>) -> Chart<'a> {
+    let by = |of: fn(&Alerting) -> Option<f64>| {
+        runs.iter().filter_map(|run| Some((run.threshold, of(&run.alerts)?))).collect()
+    };
+    let lines = vec![
+        Line { name: "PPV", points: by(Alerting::ppv) },
+        Line { name: "sensitivity", points: by(Alerting::sensitivity) },
+    ];
+    let title = "PPV (blue) and sensitivity (red); event 1 is the lower one";
+    Chart { title, x: "threshold of the risk", y: "share", lines, marks, square: false }
 }
 
 fn lead_curve(cohort: &Cohort) -> Points {
@@ -156,7 +176,11 @@ fn summary(html: &mut String, card: &Card) {
             interruptive,
         );
     }
-    row(html, "clock rule: hour 53 or later", &card.clock_rule);
+    match card.beside.is_empty() {
+        true => row(html, "clock rule: hour 53 or later", &card.clock_rule),
+        // All are judged at the same hour: the clock says nothing.
+        false => card.beside.iter().for_each(|beside| row(html, &beside.name, &beside.figures)),
+    }
     html.push_str("</table>");
 }
 

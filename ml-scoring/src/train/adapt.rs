@@ -19,6 +19,10 @@ pub fn adapt(folder: &Path, options: &Options, progress: &dyn Progress) -> Resul
     ensure!(options.folds >= 2 && options.repeats >= 1, "adapting needs at least 2 folds and 1 repeat");
     let (model, trees) = read(folder).with_context(|| folder.display().to_string())?;
     let options = Options { task: model.card().task.parse::<Task>()?, ..options.clone() };
+    ensure!(
+        options.task != Task::Mortality,
+        "a model of mortality is not adapted: train one on the stays there are"
+    );
     let data = table::read(&options, model.columns_in(&NAMES)?, progress)?;
     check(&data.develop)?;
     let start = margins(&model, &data.develop)?;

@@ -7,12 +7,14 @@ use xgb::{Booster, DMatrix};
 use super::table::Table;
 use super::{Options, Progress, random};
 use crate::Ensemble;
-use crate::features::NAMES;
+use crate::task::Task;
 
 /// Rounds between two looks at the fold's own patients.
 const LOOK_EVERY: u32 = 5;
-/// Rounds without a better loss after which a member stops.
+/// See [`Settings::patience`].
 const PATIENCE: u32 = 25;
+/// The same where little data make the loss waver.
+const PATIENCE_WITH_STAYS: u32 = 60;
 /// With more rows than this, of patients without the event only one row in three is shown, three times as heavy, another
 /// third to each member.
 const ROWS_IN_FULL: usize = 400_000;
@@ -22,6 +24,8 @@ const ONE_OF: u64 = 3;
 #[derive(Clone, Debug)]
 pub struct Settings {
     pub rounds_max: u32,
+    /// Rounds without a better loss after which a member stops.
+    pub patience: u32,
     pub parameters: Vec<(String, String)>,
 }
 
@@ -43,11 +47,36 @@ impl Default for Settings {
             ("seed", "2019"),
         ];
         let parameters = parameters.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
-        Settings { rounds_max: 160, parameters }
+        Settings { rounds_max: 160, patience: PATIENCE, parameters }
     }
 }
 
 impl Settings {
+    pub fn for_task(task: Task) -> Settings {
+        match task {
+            Task::Mortality => Settings::for_stays(),
+            _ => Settings::default(),
+        }
+    }
+
+    /// One row a stay, a few thousand in all: slower steps, each of fewer rows and features.
+    fn for_stays() -> Settings {
+        let mut settings = Settings { rounds_max: 600, patience: PATIENCE_WITH_STAYS, ..Settings::default() };
+        for (name, value) in [
+            ("eta", "0.04"),
+            ("min_child_weight", "3"),
+            ("lambda", "5"),
+            ("subsample", "0.5"),
+            ("colsample_bytree", "0.15"),
+            ("max_bin", "64"),
+            // With so few rows threads wait for each other longer than they work.
+            ("nthread", "1"),
+        ] {
+            settings.set(name, value);
+        }
+        settings
+    }
+
     /// For little data: few shallow trees, each of little weight.
     pub fn to_adapt() -> Settings {
         let mut settings = Settings { rounds_max: 150, ..Settings::default() };
@@ -75,7 +104,7 @@ impl Settings {
         }
     }
 
-    fn booster(&self, matrix: &DMatrix, features: &[usize], seed: u64) -> Result<Booster> {
+    fn booster(&self, matrix: &DMatrix, names: &Vec<&str>, seed: u64) -> Result<Booster> {
         let learning = learning::LearningTaskParametersBuilder::default()
             .objective(learning::Objective::BinaryLogistic)
             .build()
@@ -92,7 +121,7 @@ impl Settings {
         let own: u64 =
             self.parameters.iter().find(|(name, _)| name == "seed").map_or(Ok(0), |p| p.1.parse())?;
         booster.set_param("seed", &(own + seed).to_string())?;
-        booster.set_feature_names(&features.iter().map(|feature| NAMES[*feature]).collect())?;
+        booster.set_feature_names(names)?;
         Ok(booster)
     }
 }
@@ -211,7 +240,7 @@ fn member(
     ensure!(folds.contains(&fold), "fold {} of {} has no patient", fold + 1, options.folds);
     let (seen, _) = sample.matrix(table, |row| folds[row] != fold)?;
     let (unseen, rows) = sample.matrix(table, |row| folds[row] == fold)?;
-    let mut booster = options.settings.booster(&seen, &table.features, number)?;
+    let mut booster = options.settings.booster(&seen, &table.names(), number)?;
     // Where a model is to be improved, its own margins may already be the best.
     let started = sample.start.map(|start| rows.iter().map(|row| start[*row]).collect::<Vec<_>>());
     let mut best_loss = started.map_or(f64::INFINITY, |margins| loss(&margins, &rows, table, sample));
@@ -227,7 +256,7 @@ fn member(
             (best, best_loss) = (round, loss);
         }
         progress.at(u64::from(round), &format!("loss {loss:.4}, best {best_loss:.4} at {best}"));
-        if round >= best + PATIENCE {
+        if round >= best + options.settings.patience {
             break;
         }
     }

@@ -23,6 +23,11 @@ pub(super) fn by_gain(margins: &[f32], gains: &[f64]) -> Option<f32> {
 
 /// The margin from which on alarms have the highest F1; gains say by their sign which rows are right.
 pub(super) fn by_f1(margins: &[f32], gains: &[f64]) -> Option<f32> {
+    highest(margins, gains, |right, said, positives| 2.0 * right / (positives + said))
+}
+
+/// The margin from which on `score` of (right alarms, alarms, positive rows) is highest.
+fn highest(margins: &[f32], gains: &[f64], score: impl Fn(f64, f64, f64) -> f64) -> Option<f32> {
     let positives = gains.iter().filter(|gain| **gain > 0.0).count() as f64;
     let mut order: Vec<usize> = (0..margins.len()).collect();
     order.sort_by(|a, b| margins[*b].total_cmp(&margins[*a]));
@@ -30,13 +35,18 @@ pub(super) fn by_f1(margins: &[f32], gains: &[f64]) -> Option<f32> {
     for (i, row) in order.iter().enumerate() {
         right += f64::from(u8::from(gains[*row] > 0.0));
         let next = order.get(i + 1).map(|next| margins[*next]);
-        let f1 = 2.0 * right / (positives + (i + 1) as f64);
-        if next != Some(margins[*row]) && f1 > best {
-            best = f1;
+        let score = score(right, (i + 1) as f64, positives);
+        if next != Some(margins[*row]) && score > best {
+            best = score;
             chosen = Some(next.map_or(margins[*row], |next| f32::midpoint(next, margins[*row])));
         }
     }
     chosen
+}
+
+/// The margin from which on the lesser of sensitivity and PPV is highest: the 2012 challenge's event 1.
+pub(super) fn by_event_1(margins: &[f32], gains: &[f64]) -> Option<f32> {
+    highest(margins, gains, |right, said, positives| right / positives.max(said))
 }
 
 /// The lowest of the risks from `threshold` on with which `bearable` holds; else 1.
@@ -116,6 +126,15 @@ mod tests {
         let margins = [2.0, 1.0, 1.0, 0.0, -1.0];
         assert_eq!(by_f1(&margins, &[1.0, 1.0, -1.0, -1.0, -1.0]), Some(0.5));
         assert_eq!(by_f1(&margins, &[-1.0; 5]), None);
+    }
+
+    #[test]
+    fn event_1_is_highest_where_sensitivity_and_ppv_meet() {
+        let margins = [3.0, 2.0, 1.0, 0.0, -1.0];
+        // From 1.5 on 2 of 2 are right and 2 of 3 found, from 0.5 on 2 of 3 and 2 of 3, from -0.5 on 3 of 4 and 3 of 3.
+        assert_eq!(by_event_1(&margins, &[1.0, 1.0, -1.0, 1.0, -1.0]), Some(-0.5));
+        assert_eq!(by_event_1(&margins, &[1.0, -1.0, -1.0, -1.0, 1.0]), Some(2.5), "1 of 1 and 1 of 2");
+        assert_eq!(by_event_1(&margins, &[-1.0; 5]), None);
     }
 
     #[test]

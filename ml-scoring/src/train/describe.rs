@@ -6,8 +6,10 @@ use super::boost::Members;
 use super::judge::{ALERTS_PER_100_PATIENT_DAYS_MAX, OutOfFold};
 use super::table::Data;
 use super::{Options, words};
-use crate::features::{self, Kind, Meaning, NAMES, Other};
-use crate::{CARD_FORMAT, Calibration, Card, CardFeature, Figures, Model, Setting, Threshold, TrainingData};
+use crate::features::{self, Meaning, Other};
+use crate::stays;
+use crate::task::Task;
+use crate::{CARD_FORMAT, Calibration, Card, CardFeature, Figures, Model, Threshold, TrainingData};
 
 const OUT_OF_FOLD: &str = "out-of-fold predictions of all patients that trained";
 
@@ -19,11 +21,17 @@ pub(super) fn card(data: &Data, options: &Options, members: &Members, judged: &O
         name: task.name().into(),
         task: task.name().into(),
         predicts: words::predicts(task).into(),
-        intended_use: words::intended_use().into(),
-        setting: Some(Setting::IntensiveCare),
+        intended_use: words::intended_use(task).into(),
+        setting: Some(words::setting(task)),
         must_not_claim: words::must_not_claim(task),
         limits: words::limits(task),
-        features: data.develop.features.iter().map(|feature| card_feature(*feature)).collect(),
+        features: data
+            .develop
+            .features
+            .iter()
+            .zip(data.develop.names())
+            .map(|(feature, name)| CardFeature { name: name.into(), unit: unit(*feature) })
+            .collect(),
         threshold: Threshold {
             value: choice.threshold,
             metric: words::metric(task).into(),
@@ -31,10 +39,13 @@ pub(super) fn card(data: &Data, options: &Options, members: &Members, judged: &O
         },
         interruptive_threshold: Threshold {
             value: choice.interruptive,
-            metric: format!(
-                "lowest with at most {ALERTS_PER_100_PATIENT_DAYS_MAX} alerts per 100 patient-days, after rising edge \
-                 and 12 h refractory time"
-            ),
+            metric: match task {
+                Task::Mortality => "none: the model interrupts nobody; the watch threshold again".into(),
+                _ => format!(
+                    "lowest with at most {ALERTS_PER_100_PATIENT_DAYS_MAX} alerts per 100 patient-days, after rising edge \
+                     and 12 h refractory time"
+                ),
+            },
             chosen_on: OUT_OF_FOLD.into(),
         },
         calibration: Calibration::Platt {
@@ -43,10 +54,11 @@ pub(super) fn card(data: &Data, options: &Options, members: &Members, judged: &O
             fitted_on: OUT_OF_FOLD.into(),
         },
         training_data: training_data(data, options),
-        training: training(options, members),
+        training: training(data, options, members),
         held_out: Figures::default(),
         held_out_interruptive: None,
         clock_rule: Figures::default(),
+        beside: Vec::new(),
         subgroups: Vec::new(),
         drift: None,
     }
@@ -69,6 +81,9 @@ fn training_data(data: &Data, options: &Options) -> TrainingData {
          with calibration and thresholds from the other folds",
         options.folds
     );
+    if options.task == Task::Mortality {
+        return stays_data(data, cross);
+    }
     let buckets = "bucket = first 8 hex digits of sha256(\"cinc2019:\" + pid), mod 100";
     TrainingData {
         description: "PhysioNet/Computing in Cardiology Challenge 2019 v1.0.0, Early Prediction of Sepsis from Clinical \
@@ -89,10 +104,27 @@ fn training_data(data: &Data, options: &Options) -> TrainingData {
     }
 }
 
-fn training(options: &Options, members: &Members) -> serde_json::Value {
+fn stays_data(data: &Data, cross: String) -> TrainingData {
+    TrainingData {
+        description: "PhysioNet/Computing in Cardiology Challenge 2012 v1.0.0, Predicting Mortality of ICU Patients: the \
+                      first 48 hours of stays"
+            .into(),
+        licence: "ODC-BY 1.0".into(),
+        citation: "Silva I et al., Comput Cardiol 39:245-248 (2012); Goldberger AL et al., Circulation 101(23):e215-e220 \
+                   (2000)"
+            .into(),
+        files: data.files.clone(),
+        patients: data.develop.cohort.people.len() as u64,
+        rows: data.develop.cohort.labels.len() as u64,
+        split: format!("all stays with an outcome train and choose; {cross}"),
+        held_out: false,
+    }
+}
+
+fn training(data: &Data, options: &Options, members: &Members) -> serde_json::Value {
     let parameters: serde_json::Map<_, _> =
         options.settings.parameters.iter().map(|(name, value)| (name.clone(), json!(value))).collect();
-    json!({
+    let mut training = json!({
         "library": "XGBoost 3.4.0",
         "objective": words::objective(options.task),
         "model": "mean of boosters, one for each fold and repeat, each trained without its fold's patients",
@@ -103,18 +135,20 @@ fn training(options: &Options, members: &Members) -> serde_json::Value {
         "repeats": options.repeats,
         "early_stopping": "weighted logistic loss on the fold's own patients; the rounds used are the mean of all, and of \
                            the other folds where a fold's own patients are judged",
-    })
+    });
+    if options.task == Task::Mortality {
+        training["set_aside_as_implausible"] = json!(data.set_aside);
+        training["stays_without_outcome"] = json!(data.left_out);
+    }
+    training
 }
 
-fn card_feature(index: usize) -> CardFeature {
-    let unit = match features::meaning(index) {
-        Some(Meaning::Of(_, Kind::AgeH)) => "h".into(),
-        Some(Meaning::Of(_, Kind::Count | Kind::Count12h | Kind::Rate)) | None => "1".into(),
-        Some(Meaning::Of(column, Kind::Slope6h)) => format!("{} per h", column.unit()),
-        Some(Meaning::Of(column, _)) => column.unit().into(),
+fn unit(index: usize) -> String {
+    match features::meaning(index) {
+        Some(Meaning::Of(column, kind)) => kind.unit(column.unit()),
         Some(Meaning::Other(other)) => unit_of(other).into(),
-    };
-    CardFeature { name: NAMES[index].into(), unit }
+        None => stays::unit(index).unwrap_or("1").into(),
+    }
 }
 
 fn unit_of(other: Other) -> &'static str {

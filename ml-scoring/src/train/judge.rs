@@ -8,12 +8,13 @@ use super::choose::{self, Platt};
 use super::table::Table;
 use crate::dataset::{Patient, Row};
 use crate::eval::{
-    Alerting, BASELINES, Cohort, Hour, Person, Prediction, Predictor, Rule, alerting, figures, judge,
+    Alerting, BASELINES, Cohort, Hour, Person, Prediction, Predictor, Rule, StayRule, alerting, figures,
+    judge,
 };
 use crate::features::Features;
 use crate::policy::AlertPolicy;
 use crate::task::Task;
-use crate::{Card, Figures, Scorer, Subgroup};
+use crate::{Beside, Card, Figures, Scorer, Subgroup};
 
 /// Alerts that a ward can bear; the interruptive threshold keeps to it.
 pub(super) const ALERTS_PER_100_PATIENT_DAYS_MAX: f64 = 10.0;
@@ -68,10 +69,15 @@ fn choose_on(table: &Table, margins: &[f32], belongs: impl Fn(usize) -> bool) ->
     let gains: Vec<f64> = may_alarm.iter().map(|row| table.gains[*row]).collect();
     let margin = match table.cohort.task {
         Task::Sepsis => choose::by_gain(&of(&may_alarm), &gains),
+        Task::Mortality => choose::by_event_1(&of(&may_alarm), &gains),
         _ => choose::by_f1(&of(&may_alarm), &gains),
     };
     let margin = margin.context("no alarm would gain anything: nothing to choose a threshold by")?;
     let threshold = calibration.risk(margin);
+    if table.cohort.task == Task::Mortality {
+        // It speaks once and interrupts nobody.
+        return Ok(Choice { calibration, threshold, interruptive: threshold });
+    }
     let people: Vec<&Person> =
         table.cohort.people.iter().filter(|person| belongs(person.rows.start)).collect();
     let risks: Vec<f64> = margins.iter().map(|margin| calibration.risk(*margin)).collect();
@@ -103,8 +109,25 @@ pub(super) fn cross_validated(card: &mut Card, table: &mut Table, judged: OutOfF
     };
     let clock = table.cohort.iculos.iter().map(of_clock).collect();
     table.cohort.judged = vec![judged.watch, judged.interruptive, clock];
+    let stays = table.cohort.task == Task::Mortality;
+    if stays {
+        table.cohort.judged.extend(std::mem::take(&mut table.beside));
+    }
     fill_in(card, &table.cohort);
+    if stays {
+        card.held_out_interruptive = None;
+        card.beside =
+            StayRule::ALL.iter().enumerate().map(|(i, rule)| beside(&table.cohort, *rule, i)).collect();
+    }
     Ok(())
+}
+
+/// They rank and have no limit, so nothing that follows from one.
+fn beside(cohort: &Cohort, rule: StayRule, place: usize) -> Beside {
+    let Figures { patients, septic_patients, rows, auroc, auprc, .. } =
+        figures(cohort, CLOCK_RULE + 1 + place, everybody);
+    let figures = Figures { patients, septic_patients, rows, auroc, auprc, ..Figures::default() };
+    Beside { name: rule.name().into(), figures }
 }
 
 /// Fills in the card's figures: `scorer` is the model as it was written and read again, `test` the patients who took no
@@ -145,7 +168,7 @@ fn of_clock(cohort: &Cohort, belongs: impl Fn(&Person) -> bool) -> Figures {
 
 fn subgroups(cohort: &Cohort) -> Vec<Subgroup> {
     type Picks = fn(&Person) -> bool;
-    let groups: [(&str, Picks); 11] = [
+    let groups: [(&str, Picks); 13] = [
         ("hospital A", |person| person.hospital == 'A'),
         ("hospital B", |person| person.hospital == 'B'),
         ("female", |person| person.sex == "female"),
@@ -156,6 +179,8 @@ fn subgroups(cohort: &Cohort) -> Vec<Subgroup> {
         ("age 80 and above", |person| person.age >= 80.0),
         ("medical unit", |person| person.unit == "medical"),
         ("surgical unit", |person| person.unit == "surgical"),
+        ("coronary care unit", |person| person.unit == "coronary care"),
+        ("cardiac surgery unit", |person| person.unit == "cardiac surgery"),
         ("unit unknown", |person| person.unit == "unknown"),
     ];
     let subgroup = |(name, picks): (&str, Picks)| Subgroup {
@@ -163,5 +188,6 @@ fn subgroups(cohort: &Cohort) -> Vec<Subgroup> {
         model: figures(cohort, MODEL, picks),
         clock_rule: of_clock(cohort, picks),
     };
-    groups.into_iter().map(subgroup).collect()
+    let known = |group: &Subgroup| group.model.patients > 0;
+    groups.into_iter().map(subgroup).filter(known).collect()
 }

@@ -1,5 +1,7 @@
 //! The data set as rows of features with what training needs beside them.
 
+use std::cell::Cell;
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{BufReader, Read};
 use std::path::Path;
@@ -7,10 +9,11 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 use sha2::{Digest, Sha256};
 
-use super::{Options, Progress, gain};
+use super::{Options, Progress, gain, stays};
 use crate::DataFile;
 use crate::dataset::{self, INTERNAL_TEST, Patient};
-use crate::eval::{Cohort, Person};
+use crate::eval::{Cohort, Person, Prediction, StayPredictor, StayRule};
+use crate::stays::Stay;
 use crate::task::{Task, Truth};
 
 /// Patients whose features are computed side by side.
@@ -21,6 +24,22 @@ pub(super) struct Data {
     /// Patients who only judge, with [`Options::hold_out`].
     pub test: Vec<Patient>,
     pub files: Vec<DataFile>,
+    /// Values that were set aside as implausible while reading, by parameter; the state does so by itself.
+    pub set_aside: BTreeMap<&'static str, u64>,
+    /// Stays whose outcome is not known.
+    pub left_out: u64,
+}
+
+impl Data {
+    pub fn new(develop: Table) -> Data {
+        Data { develop, test: Vec::new(), files: Vec::new(), set_aside: BTreeMap::new(), left_out: 0 }
+    }
+
+    pub fn add_file(&mut self, path: &Path) -> Result<()> {
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        self.files.push(DataFile { name, sha256: sha256(path)? });
+        Ok(())
+    }
 }
 
 pub(super) struct Table {
@@ -33,12 +52,21 @@ pub(super) struct Table {
     pub gains: Vec<f64>,
     /// Whether a model may speak of the row: [`crate::Features::sufficient`].
     pub sufficient: Vec<bool>,
+    /// What stands beside a model of stays, in the order of [`StayRule::ALL`].
+    pub beside: [Vec<Prediction>; StayRule::ALL.len()],
 }
 
 impl Table {
     pub fn new(task: Task, features: Vec<usize>) -> Table {
         let cohort = Cohort { task, ..Cohort::default() };
-        Table { features, values: Vec::new(), cohort, gains: Vec::new(), sufficient: Vec::new() }
+        Table {
+            features,
+            values: Vec::new(),
+            cohort,
+            gains: Vec::new(),
+            sufficient: Vec::new(),
+            beside: Default::default(),
+        }
     }
 
     pub fn row(&self, row: usize) -> &[f32] {
@@ -60,6 +88,24 @@ impl Table {
             std::iter::repeat_n(came, person.rows.len())
         };
         self.cohort.people.iter().flat_map(came).collect()
+    }
+
+    /// The names of `features`.
+    pub fn names(&self) -> Vec<&'static str> {
+        let all = self.cohort.task.feature_names();
+        self.features.iter().filter_map(|feature| all.get(*feature).copied()).collect()
+    }
+
+    pub fn add_stay(&mut self, stay: &Stay, died: bool) {
+        let close = stay.close();
+        let all = close.values();
+        self.values.extend(self.features.iter().map(|feature| all[*feature]));
+        self.sufficient.push(close.features.sufficient());
+        self.gains.push(if died { 1.0 } else { -1.0 });
+        for (table, rule) in self.beside.iter_mut().zip(StayRule::ALL) {
+            table.push(rule.predict(&close));
+        }
+        self.cohort.push_stay(stay);
     }
 
     fn add(&mut self, patient: &Patient, rows: Rows) {
@@ -104,10 +150,12 @@ impl Rows {
 }
 
 pub(super) fn read(options: &Options, features: Vec<usize>, progress: &dyn Progress) -> Result<Data> {
-    let mut data = Data { develop: Table::new(options.task, features), test: Vec::new(), files: Vec::new() };
+    if options.task == Task::Mortality {
+        return stays::read(options, features, progress);
+    }
+    let mut data = Data::new(Table::new(options.task, features));
     for path in &options.files {
-        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        data.files.push(DataFile { name, sha256: sha256(path)? });
+        data.add_file(path)?;
         read_file(path, options.hold_out, &mut data, progress)
             .with_context(|| format!("{}", path.display()))?;
     }
@@ -122,17 +170,10 @@ fn sha256(path: &Path) -> Result<String> {
 }
 
 fn read_file(path: &Path, hold_out: bool, data: &mut Data, progress: &dyn Progress) -> Result<()> {
-    let file = File::open(path)?;
-    progress.stage(
-        &format!("reading {}", data.files.last().map_or("", |file| &file.name)),
-        file.metadata()?.len(),
-    );
-    let counted = Counted { inner: file, bytes: 0, progress };
-    let reader: Box<dyn Read + '_> = match path.extension().and_then(|ending| ending.to_str()) {
-        Some("zst") => Box::new(zstd::Decoder::new(counted)?),
-        Some("csv") => Box::new(counted),
-        _ => bail!("the file's name must end with .csv or .csv.zst"),
-    };
+    let name = data.files.last().map_or("", |file| &file.name);
+    progress.stage(&format!("reading {name}"), path.metadata()?.len());
+    let bytes = Cell::new(0);
+    let reader = opened(path, &bytes, progress)?;
     let mut chunk = Vec::with_capacity(CHUNK);
     for patient in dataset::read(BufReader::with_capacity(1 << 20, reader)) {
         let patient = patient?;
@@ -149,6 +190,20 @@ fn read_file(path: &Path, hold_out: bool, data: &mut Data, progress: &dyn Progre
     }
     add_chunk(&chunk, &mut data.develop);
     Ok(())
+}
+
+/// `bytes` grows by what is read, as the file has it.
+pub(super) fn opened<'a>(
+    path: &Path,
+    bytes: &'a Cell<u64>,
+    progress: &'a dyn Progress,
+) -> Result<Box<dyn Read + 'a>> {
+    let counted = Counted { inner: File::open(path)?, bytes, progress };
+    match path.extension().and_then(|ending| ending.to_str()) {
+        Some("zst") => Ok(Box::new(zstd::Decoder::new(counted)?)),
+        Some("csv") => Ok(Box::new(counted)),
+        _ => bail!("the file's name must end with .csv or .csv.zst"),
+    }
 }
 
 fn add_chunk(patients: &[Patient], table: &mut Table) {
@@ -172,15 +227,15 @@ fn add_chunk(patients: &[Patient], table: &mut Table) {
 /// Tells how much of the file has been read.
 struct Counted<'a> {
     inner: File,
-    bytes: u64,
+    bytes: &'a Cell<u64>,
     progress: &'a dyn Progress,
 }
 
 impl Read for Counted<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
         let n = self.inner.read(buffer)?;
-        self.bytes += n as u64;
-        self.progress.at(self.bytes, "");
+        self.bytes.set(self.bytes.get() + n as u64);
+        self.progress.at(self.bytes.get(), "");
         Ok(n)
     }
 }

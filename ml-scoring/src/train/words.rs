@@ -1,5 +1,6 @@
 //! What a card says in words, by task.
 
+use crate::Setting;
 use crate::task::Task;
 
 pub(super) fn predicts(task: Task) -> &'static str {
@@ -16,10 +17,26 @@ pub(super) fn predicts(task: Task) -> &'static str {
             "Risk that the mean arterial pressure falls below 65 mmHg in two hours running within 8 hours, for one hour of \
              an intensive-care stay."
         }
+        Task::Mortality => {
+            "Risk that the patient dies in hospital, whenever that is, judged once: when 48 hours in intensive care have \
+             closed, from these 48 hours."
+        }
     }
 }
 
-pub(super) fn intended_use() -> &'static str {
+pub(super) fn setting(task: Task) -> Setting {
+    match task {
+        Task::Mortality => Setting::EndOfHour48,
+        _ => Setting::IntensiveCare,
+    }
+}
+
+pub(super) fn intended_use(task: Task) -> &'static str {
+    if task == Task::Mortality {
+        return "Research and audit: compares how ill groups of adults were after 48 hours in intensive care. It is not for \
+                the stream: a feed does not bring ventilation and the kind of unit as the 2012 set has them, and a site \
+                refuses to score with it. No treatment may be begun, limited or ended by it.";
+    }
     "Draws the attention of an intensive-care team to a patient who is worth a second look. Adults in intensive care, \
      hourly. A person decides; the threshold has to be set on local data, in shadow, before anything interrupts anybody."
 }
@@ -28,6 +45,7 @@ pub(super) fn must_not_claim(task: Task) -> Vec<String> {
     let diagnosis = match task {
         Task::Sepsis => "that it diagnoses sepsis or rules it out",
         Task::Aki => "that it diagnoses kidney injury or rules it out",
+        Task::Mortality => "that it knows whether a patient will die, or what would keep him alive",
         Task::Hypotension => "that it foresees every fall of the blood pressure or explains any",
     };
     let all = [
@@ -45,8 +63,20 @@ pub(super) fn limits(task: Task) -> Vec<String> {
         Task::Aki => {
             "labels from creatinine alone, without urine output; what was not measured cannot be seen."
         }
+        Task::Mortality => {
+            "all stays of at least 48 hours, of one hospital, from 2001 to 2008: who died or left before is not in it, and \
+             treatment was withdrawn from some who died."
+        }
         Task::Hypotension => "labels from charted pressures, whatever vasopressors hold them up.",
     };
+    if task == Task::Mortality {
+        return vec![
+            format!("Data of the United States of America, {labels}"),
+            "How often and when things were measured speaks for much of the risk; it is the habit of one hospital.".into(),
+            "Values of magnesium are taken for mg/dL, by their size, although the set publishes mmol/L.".into(),
+            "Whether several stays are of one patient is not known, so folds are by stay.".into(),
+        ];
+    }
     let mut limits = vec![format!("Hospitals in the United States of America, one data set, {labels}")];
     limits.push(
         "Much of what such models learn is how long a patient has been there and how often things are measured; compare \
@@ -70,6 +100,7 @@ pub(super) fn limits(task: Task) -> Vec<String> {
 pub(super) fn metric(task: Task) -> &'static str {
     match task {
         Task::Sepsis => "highest official 2019 utility",
+        Task::Mortality => "highest lesser of sensitivity and PPV (event 1 of the 2012 challenge)",
         _ => "highest F1 over the hours that can be judged",
     }
 }
@@ -80,6 +111,7 @@ pub(super) fn objective(task: Task) -> &'static str {
             "binary:logistic; label = sign, weight = size of what an alarm in this row gains over silence in the official \
              2019 utility"
         }
+        Task::Mortality => "binary:logistic over stays",
         _ => "binary:logistic over the hours that can be judged",
     }
 }

@@ -228,6 +228,23 @@ fn finds_listeners_that_clash() {
 }
 
 #[test]
+fn refuses_a_model_of_whole_stays_by_name() {
+    let sepsis = Path::new(env!("CARGO_MANIFEST_DIR")).join("../ml-scoring/models/sepsis");
+    let model = tempfile::tempdir().expect("folder");
+    for name in ["model.ubj", "golden.json"] {
+        std::fs::copy(sepsis.join(name), model.path().join(name)).expect("a copy");
+    }
+    let card = std::fs::read_to_string(sepsis.join("card.json")).expect("card");
+    let of_stays = card.replace("\"intensive care\"", "\"intensive care, once, at the end of hour 48\"");
+    assert_ne!(card, of_stays);
+    std::fs::write(model.path().join("card.json"), of_stays).expect("card");
+    let models = format!("[scoring]\nmodels = [{:?}]", model.path().display().to_string());
+    let findings = check(&RIGHT.replace("[scoring]", &models), "48 scoring.models[0] model-invalid");
+    let text = &findings[0].text;
+    assert!(text.contains("\"sepsis\"") && text.contains("no feed brings"), "{text}");
+}
+
+#[test]
 fn finds_a_model_for_intensive_care_where_no_feed_has_any() {
     let model = Path::new(env!("CARGO_MANIFEST_DIR")).join("../ml-scoring/models/sepsis");
     let text =

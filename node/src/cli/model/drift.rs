@@ -3,7 +3,8 @@
 use std::io::Write;
 use std::path::PathBuf;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
+use ml_scoring::Setting;
 use ml_scoring::drift::{ALARM, Drift, Measure, Status, WARN};
 
 use super::data::{self, Patients};
@@ -34,6 +35,13 @@ pub struct Args {
 
 pub fn execute(args: &Args) -> anyhow::Result<Verdict> {
     let model = models::load(&args.model)?;
+    if model.card().setting == Some(Setting::EndOfHour48) {
+        bail!(
+            "{}: the model ({}) judges whole stays and has no baseline of hours to compare with",
+            args.model.display(),
+            model.card().task
+        );
+    }
     let baseline = model.card().drift.as_ref().with_context(|| {
         format!(
             "{}: the card has no baseline of its training data; train it with this release",

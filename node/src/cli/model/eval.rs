@@ -4,10 +4,14 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
-use ml_scoring::Task;
-use ml_scoring::eval::{self, BASELINES, Options, Predictor, Report, Rule};
+use indicatif::ProgressBar;
+use ml_scoring::eval::{
+    self, BASELINES, Cohort, Options, Predictor, Report, Rule, StayModel, StayPredictor, StayRule,
+};
+use ml_scoring::{Scorer, Task};
 
 use super::data::{self, Patients};
+use super::stays::{self, Stays};
 use crate::cli::{Usage, Verdict, out, progress};
 use crate::models;
 
@@ -16,7 +20,8 @@ use crate::models;
 #[command(
     after_help = "Examples:\n  medulla model eval --model models/sepsis --data cinc2019_B_dev.csv.zst --json\n  \
     medulla model eval --model models/mine --data cinc2019_A_dev.csv.zst cinc2019_B_dev.csv.zst --held-out\n  \
-    medulla model eval --rule 'ICULOS>=53' --data cinc2019_B_dev.csv.zst\n\n\
+    medulla model eval --rule 'ICULOS>=53' --data cinc2019_B_dev.csv.zst\n  \
+    medulla model eval --model models/mortality --data cinc2012_ab_long.csv.zst cinc2012_outcomes_b.csv\n\n\
     Rules: always, never, or ICULOS, HR_now, NEWS2, SIRS, qSOFA, SOFA, KDIGO with >= and a number."
 )]
 #[group(skip)]
@@ -27,13 +32,13 @@ pub struct Args {
     /// A rule instead of a model
     #[arg(long, value_name = "R")]
     rule: Option<String>,
-    /// What a rule is judged by: sepsis, aki, hypotension (a model's card says it)
+    /// What a rule is judged by: sepsis, aki, hypotension, mortality (a model's card says it)
     #[arg(long, value_name = "T", conflicts_with = "model", default_value = "sepsis")]
     task: Task,
     /// A second model folder (or rule): a paired comparison on the same patients
     #[arg(long, value_name = "M2")]
     against: Option<String>,
-    /// PhysioNet/CinC 2019 files, .csv or .csv.zst
+    /// PhysioNet/CinC 2019 files, .csv or .csv.zst; for mortality the 2012 set's long file and its outcome files
     #[arg(long, value_name = "F", required = true, num_args = 1..)]
     data: Vec<PathBuf>,
     /// Only patients that training leaves out (buckets 70 to 79 of the patient's hash)
@@ -49,11 +54,17 @@ pub struct Args {
 
 /// What is evaluated, with what its card says.
 struct Judge {
-    predictor: Box<dyn Predictor>,
+    predictor: Judging,
     task: Task,
     threshold: Option<f64>,
     /// The patients of `--held-out` took no part in its training.
     held_out: bool,
+}
+
+/// What is judged at a time.
+enum Judging {
+    Hours(Box<dyn Predictor>),
+    Stays(Box<dyn StayPredictor>),
 }
 
 pub fn execute(args: &Args) -> anyhow::Result<Verdict> {
@@ -63,6 +74,12 @@ pub fn execute(args: &Args) -> anyhow::Result<Verdict> {
         (None, None) => return Err(Usage("give --model or --rule".into()).into()),
     };
     let other = args.against.as_deref().map(|text| either(text, judge.task)).transpose()?;
+    if args.held_out && judge.task == Task::Mortality {
+        return Err(Usage(
+            "--held-out is of the 2019 set; the outcome files given say which stays are judged".into(),
+        )
+        .into());
+    }
     for judge in [Some(&judge), other.as_ref()].into_iter().flatten() {
         if args.held_out && !judge.held_out {
             bail!(
@@ -71,24 +88,22 @@ pub fn execute(args: &Args) -> anyhow::Result<Verdict> {
             );
         }
     }
-    let baselines: Vec<Rule> = BASELINES.iter().filter_map(|text| text.parse().ok()).collect();
-    let mut predictors: Vec<&dyn Predictor> = vec![&*judge.predictor];
-    predictors.extend(baselines.iter().map(|rule| rule as &dyn Predictor));
-
-    let patients = if args.held_out { Patients::HeldOut } else { Patients::All };
     let bar = progress::counter("patients judged");
-    let cohort = data::judge_files(&args.data, judge.task, patients, &predictors, &bar)?;
+    let (cohort, baselines) = judged(args, &judge, true, &bar)?;
     bar.finish_and_clear();
     let options = Options {
         threshold: judge.threshold,
-        baselines: BASELINES.iter().map(|text| (*text).to_owned()).collect(),
+        baselines,
         bootstrap_samples: args.bootstrap,
         ..Options::default()
     };
     let bar = progress::counter("bootstrap samples");
     let mut report = eval::report(&cohort, &options, |done, _| bar.set_position(done as u64));
     if let Some(other) = other {
-        let second = data::judge_files(&args.data, judge.task, patients, &[&*other.predictor], &bar)?;
+        if std::mem::discriminant(&judge.predictor) != std::mem::discriminant(&other.predictor) {
+            bail!("one of the two judges hours and the other one stays: there is nothing to compare");
+        }
+        let (second, _) = judged(args, &other, false, &bar)?;
         report.against = eval::against(&cohort, &second, &options);
         if report.against.is_none() {
             bail!("the files changed between the two readings; run it again");
@@ -99,18 +114,61 @@ pub fn execute(args: &Args) -> anyhow::Result<Verdict> {
     Ok(Verdict::Fine)
 }
 
+/// Every patient as `judge` sees him, and, with `beside`, as rules do that anybody could run, by name.
+fn judged(
+    args: &Args,
+    judge: &Judge,
+    beside: bool,
+    bar: &ProgressBar,
+) -> anyhow::Result<(Cohort, Vec<String>)> {
+    let texts: &[&str] = match (beside, &judge.predictor) {
+        (false, _) => &[],
+        (true, Judging::Hours(_)) => &BASELINES,
+        // All stays are judged at one hour: the clock says nothing.
+        (true, Judging::Stays(_)) => &BASELINES[1..],
+    };
+    let rules: Vec<Rule> = texts.iter().filter_map(|text| text.parse().ok()).collect();
+    let mut names: Vec<String> = texts.iter().map(|text| (*text).to_owned()).collect();
+    let cohort = match &judge.predictor {
+        Judging::Hours(predictor) => {
+            let mut predictors: Vec<&dyn Predictor> = vec![&**predictor];
+            predictors.extend(rules.iter().map(|rule| rule as &dyn Predictor));
+            let patients = if args.held_out { Patients::HeldOut } else { Patients::All };
+            data::judge_files(&args.data, judge.task, patients, &predictors, bar)?
+        }
+        Judging::Stays(predictor) => {
+            let mut predictors: Vec<&dyn StayPredictor> = vec![&**predictor];
+            predictors.extend(rules.iter().map(|rule| rule as &dyn StayPredictor));
+            if beside {
+                predictors.extend(StayRule::ALL.iter().map(|rule| rule as &dyn StayPredictor));
+                names.extend(StayRule::ALL.map(|rule| rule.name().to_owned()));
+            }
+            stays::judge_files(&args.data, Stays::WithOutcome, &predictors, bar)?
+        }
+    };
+    Ok((cohort, names))
+}
+
 fn model(folder: &Path) -> anyhow::Result<Judge> {
     let model = models::load(folder)?;
     let card = model.card();
     let task = card.task.parse::<Task>();
     let task = task.with_context(|| format!("{}: nothing to judge it by", folder.display()))?;
     let (threshold, held_out) = (Some(model.threshold()), card.training_data.held_out);
-    Ok(Judge { predictor: Box::new(ml_scoring::Scorer::model(model)?), task, threshold, held_out })
+    let predictor = match task {
+        Task::Mortality => Judging::Stays(Box::new(StayModel::new(model)?)),
+        _ => Judging::Hours(Box::new(Scorer::model(model)?)),
+    };
+    Ok(Judge { predictor, task, threshold, held_out })
 }
 
 fn rule(text: &str, task: Task) -> anyhow::Result<Judge> {
     let rule: Rule = text.parse().map_err(|error| Usage(format!("{text}: {error}")))?;
-    Ok(Judge { predictor: Box::new(rule), task, threshold: None, held_out: true })
+    let (predictor, held_out) = match task {
+        Task::Mortality => (Judging::Stays(Box::new(rule)), false),
+        _ => (Judging::Hours(Box::new(rule)), true),
+    };
+    Ok(Judge { predictor, task, threshold: None, held_out })
 }
 
 fn either(text: &str, task: Task) -> anyhow::Result<Judge> {
@@ -137,7 +195,10 @@ fn show(report: &Report, json: bool) -> anyhow::Result<()> {
             ("sensitivity", report.sensitivity),
             ("sensitivity_in_window", report.sensitivity_in_window),
             ("median_lead_h", report.median_lead_h),
-        ] {
+        ]
+        .into_iter()
+        .chain(report.event_1.map(|value| ("event_1", Some(value))))
+        {
             let interval = report.ci95.get(name).map(|[low, high]| format!("  [{low:.4}, {high:.4}]"));
             writeln!(out, "{name:<30}{}{}", figure(value), interval.unwrap_or_default())?;
         }

@@ -8,6 +8,7 @@ mod eval;
 mod registry;
 mod replay;
 mod score;
+mod stays;
 mod train;
 
 use super::Verdict;

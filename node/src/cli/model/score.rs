@@ -3,10 +3,12 @@
 use std::io::Write;
 use std::path::PathBuf;
 
-use ml_scoring::Task;
-use ml_scoring::eval::write_csv;
+use anyhow::Context;
+use ml_scoring::eval::{StayModel, write_csv};
+use ml_scoring::{Scorer, Task};
 
 use super::data::{self, Patients};
+use super::stays::{self, Stays};
 use crate::cli::{Verdict, out, progress};
 use crate::models;
 
@@ -19,17 +21,26 @@ pub struct Args {
     /// Folder with model.ubj or model.json, card.json and golden.json
     #[arg(long, value_name = "M")]
     model: PathBuf,
-    /// PhysioNet/CinC 2019 files, .csv or .csv.zst
+    /// PhysioNet/CinC 2019 files, .csv or .csv.zst; of a model of mortality the 2012 set's long file, a row a stay
     #[arg(long, value_name = "F", required = true, num_args = 1..)]
     data: Vec<PathBuf>,
 }
 
 pub fn execute(args: &Args) -> anyhow::Result<Verdict> {
-    let scorer = models::scorer(&args.model)?;
+    let model = models::load(&args.model)?;
+    let named = || args.model.display().to_string();
     let bar = progress::counter("patients scored");
     // Rows are written whatever the task can judge of them, so that a task of somebody's own is no obstacle.
-    let task = scorer.task().parse::<Task>().unwrap_or_default();
-    let cohort = data::judge_files(&args.data, task, Patients::All, &[&scorer], &bar)?;
+    let cohort = match model.card().task.parse::<Task>().unwrap_or_default() {
+        Task::Mortality => {
+            let model = StayModel::new(model).with_context(named)?;
+            stays::judge_files(&args.data, Stays::All, &[&model], &bar)?
+        }
+        task => {
+            let scorer = Scorer::model(model).with_context(named)?;
+            data::judge_files(&args.data, task, Patients::All, &[&scorer], &bar)?
+        }
+    };
     bar.finish_and_clear();
     let mut out = out::stdout();
     write_csv(&cohort, 0, &mut out)?;

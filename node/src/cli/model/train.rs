@@ -12,14 +12,16 @@ const PROGRAM: &str = "medulla-train";
 
 /// Train a model: model, card and golden rows in a folder
 #[derive(clap::Args)]
-#[command(after_help = "Example:\n  medulla model train --task sepsis --data cinc2019_A_dev.csv.zst \
-    cinc2019_B_dev.csv.zst --out models/sepsis\n\n\
+#[command(after_help = "Examples:\n  medulla model train --task sepsis --data cinc2019_A_dev.csv.zst \
+    cinc2019_B_dev.csv.zst --out models/sepsis\n  \
+    medulla model train --task mortality --data cinc2012_ab_long.csv.zst cinc2012_outcomes_a.csv --out models/mortality\n\n\
+    Stays without an outcome in the files given are left out of training.\n\
     Runs the program medulla-train, found beside medulla or in PATH: training alone needs libxgboost.")]
 pub struct Args {
-    /// What to predict: sepsis, aki, hypotension
+    /// What to predict: sepsis, aki, hypotension, mortality
     #[arg(long, value_name = "T")]
     task: String,
-    /// PhysioNet/CinC 2019 files, .csv or .csv.zst
+    /// PhysioNet/CinC 2019 files, .csv or .csv.zst; for mortality the 2012 set's long file and its outcome files
     #[arg(long, value_name = "F", required = true, num_args = 1..)]
     data: Vec<PathBuf>,
     /// The model's folder, made if missing
