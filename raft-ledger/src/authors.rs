@@ -9,8 +9,9 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 pub(crate) use self::sending::Sending;
-use crate::raft::LogId;
+use crate::raft::Entry;
 use crate::record::Hash;
+use crate::store::hash_of_entry;
 
 /// Older ones are long applied.
 const ENTRIES_MAX: usize = 65_536;
@@ -42,11 +43,11 @@ impl Authors {
         }
     }
 
-    /// Who has sent `command` as this entry. `None`: not known for certain.
-    pub(crate) fn of(&self, id: &LogId, command: &[u8]) -> Option<String> {
-        let hash = sending::of_command(command);
+    /// Who has sent this command as this entry. `None`: not known for certain.
+    pub(crate) fn of(&self, entry: &Entry) -> Option<String> {
+        let hash = hash_of_entry(entry).ok()?;
         let known = self.lock();
-        let has_sent = |sending: &&Sending| sending.at(id) == Some(&hash);
+        let has_sent = |sending: &&Sending| sending.at(&entry.log_id) == Some(&hash);
         let mut senders = known.sendings.iter().filter(has_sent).map(|sending| sending.leader.as_str());
         let site = senders.next()?;
         // Two who both say that they lead in one term: one of them lies.
@@ -113,16 +114,19 @@ mod tests {
     use openraft::raft::AppendEntriesRequest;
 
     use super::*;
-    use crate::raft::{Entry, Payload, Proposal, Vote, log_id};
+    use crate::raft::{Payload, Proposal, Vote, log_id};
+
+    fn entry(term: u64, index: u64, command: &Bytes) -> Entry {
+        Entry { log_id: log_id(term, index), payload: Payload::Normal(Proposal(command.clone())) }
+    }
 
     fn sending(site: &str, term: u64, entries: &[(u64, u64, &Bytes)]) -> Option<Sending> {
-        let entry = |(term, index, command): &(u64, u64, &Bytes)| Entry {
-            log_id: log_id(*term, *index),
-            payload: Payload::Normal(Proposal((*command).clone())),
-        };
         let vote = Vote { leader_id: LeaderId { term, voted_for: 1 }, committed: true };
-        let entries = entries.iter().map(entry).collect();
-        Sending::of(&AppendEntriesRequest { vote, prev_log_id: None, entries, leader_commit: None }, site)
+        let entries: Vec<Entry> =
+            entries.iter().map(|(term, index, command)| entry(*term, *index, command)).collect();
+        let hashes = entries.iter().map(|entry| hash_of_entry(entry).unwrap()).collect();
+        let request = AppendEntriesRequest { vote, prev_log_id: None, entries, leader_commit: None };
+        Sending::of(&request, hashes, site)
     }
 
     fn send(authors: &Authors, site: &str, term: u64, entries: &[(u64, u64, &Bytes)]) {
@@ -140,7 +144,7 @@ mod tests {
         send(&authors, "b", 3, &[]);
         send(&authors, "c", 4, &[(4, 9, &x), (4, 10, &x)]);
         send(&authors, "a", 4, &[(4, 9, &x), (4, 10, &y)]);
-        let of = |term, index, command: &Bytes| authors.of(&log_id(term, index), command);
+        let of = |term, index, command: &Bytes| authors.of(&entry(term, index, command));
         let is = |site: &str| Some(site.to_owned());
         assert_eq!([of(2, 5, &x), of(2, 6, &x), of(2, 7, &x)], [is("a"), is("a"), is("a")]);
         assert_eq!([of(3, 8, &x), of(4, 10, &x), of(4, 10, &y)], [is("b"), is("c"), is("a")]);
@@ -157,7 +161,7 @@ mod tests {
         }
         let flood: Vec<_> = (0..=SHOWN_MAX as u64).map(|index| (3, index, &empty)).collect();
         send(&authors, "a", 3, &flood);
-        let is_known = |index| authors.of(&log_id(2, index), b"").is_some();
+        let is_known = |index| authors.of(&entry(2, index, &empty)).is_some();
         assert!(!is_known(4_999) && is_known(5_000) && is_known(69_999));
         let shown = authors.shown();
         assert_eq!((shown.len(), shown[0].first, shown[15].first), (16, 54_000, 69_000));

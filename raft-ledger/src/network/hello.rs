@@ -37,9 +37,9 @@ pub(crate) struct Hello {
     /// Earlier releases do not say it.
     #[serde(default)]
     pub(super) opened: Option<Opened>,
-    /// What it proposes, it signs. Earlier releases do not.
+    /// What it sends as leader, it signs (`authors/sending.rs`). Earlier builds do not, or signed other bytes.
     #[serde(default)]
-    pub(super) signs_entries: bool,
+    pub(super) signs_sent: bool,
     /// It holds other sites' keys for them. Earlier releases do not say so, and cannot.
     #[serde(default)]
     pub(super) keeps_keys: bool,
@@ -167,7 +167,7 @@ impl Identity {
             member_by: known.index.filter(|_| is_member),
             apply_version: self.rules.known(),
             opened: Some(self.opened),
-            signs_entries: true,
+            signs_sent: true,
             keeps_keys: true,
             keys: self.joining.get().cloned(),
             authority: self.authority.get().cloned(),
@@ -396,7 +396,7 @@ mod tests {
             member_by,
             apply_version,
             opened,
-            signs_entries: true,
+            signs_sent: true,
             keeps_keys,
             keys,
             authority,

@@ -292,14 +292,13 @@ impl Connection {
     }
 
     async fn append(&mut self, request: Frame) -> Result<(), String> {
-        let Append { session, request: append, signature } = append::decode(request.body)?;
-        let leader = append.vote.leader_id.voted_for;
+        let mut append = append::decode(request.body)?;
+        let leader = append.request.vote.leader_id.voted_for;
         if !self.served.membership.may_be(&self.caller, leader) {
             let why = format!("site {} sends entries as another node, {leader}", self.caller.site);
             return self.answer(request.id, Err(why)).await;
         }
-        if let Some(sending) = Sending::of(&append, &self.caller.site) {
-            let sending = Sending { signature: signature.unwrap_or_default(), ..sending };
+        if let Some(sending) = append.sending(&self.caller.site) {
             if let Err(why) = self.is_signed(&sending) {
                 return self.answer(request.id, Err(why)).await;
             }
@@ -308,6 +307,7 @@ impl Connection {
                 self.served.observer.authors.sent(sending);
             }
         }
+        let Append { session, request: append, .. } = append;
         if self.appends.as_ref().is_none_or(|appends| appends.session != session) {
             self.appends = Some(self.start_appends(session));
         }
@@ -327,7 +327,7 @@ impl Connection {
             // Of a later site whose admission this one has not applied yet.
             None => !sending.signature.is_empty(),
         };
-        (is_signed || (!caller.signs_entries && sending.signature.is_empty()))
+        (is_signed || (!caller.signs_sent && sending.signature.is_empty()))
             .then_some(())
             .ok_or_else(|| format!("site {} has not signed the entries that it sends", caller.site))
     }
