@@ -1,14 +1,18 @@
-//! Who put which entry into the raft log. A term has one leader, so an entry that a member sends while it leads in the
-//! entry's own term is its own; what was passed on from an earlier term may have been changed on the way, and is
-//! nobody's. Neither is what stands at the same place with other bytes.
+//! Who put which entry into the raft log, and what leaders say of it. A term has one leader, so an entry that a member
+//! sends while it leads in the entry's own term is its own; what was passed on from an earlier term may have been changed
+//! on the way, and is nobody's. Neither is what stands at the same place with other bytes.
+//!
+//! What a leader passes on it signs all the same: two stories of it in one term are its own.
 
 mod sending;
+mod signing;
 
 use std::collections::hash_map::Entry::{Occupied, Vacant};
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 pub(crate) use self::sending::Sending;
+pub(crate) use self::signing::Signing;
 use crate::raft::Entry;
 use crate::record::Hash;
 use crate::store::hash_of_entry;
@@ -183,6 +187,16 @@ mod tests {
         let other = signed("a", 2, &[(2, 4, &y), (2, 5, &x), (2, 6, &y)]);
         assert_eq!(against(&[&other]), Some((6, [own[0].clone(), other.clone()])));
         let forged = Sending { signature: Bytes::new(), ..other.clone() };
+        // What it passes on from earlier terms counts as what it has put there itself.
+        let passes_on = |term, entry: (u64, u64, &Bytes)| signed("a", term, &[entry, (term, 9, &x)]);
+        let stories = |one: (u64, u64, &Bytes), term, other: (u64, u64, &Bytes)| {
+            contradiction(&[passes_on(6, one), passes_on(term, other)], is_signed)
+        };
+        assert!(stories((2, 8, &x), 6, (2, 8, &y)).is_some());
+        assert!(stories((2, 8, &x), 6, (3, 8, &x)).is_some(), "of another leader");
+        assert_eq!(stories((2, 8, &x), 6, (2, 8, &x)), None, "sent again");
+        assert_eq!(stories((2, 8, &x), 7, (2, 8, &x)), None, "in a later term");
+        assert_eq!(stories((2, 8, &x), 7, (4, 8, &y)), None, "a leader between the two has replaced it");
         for agrees in [
             signed("a", 2, &[(2, 4, &y), (2, 5, &x), (2, 6, &x), (2, 7, &y)]),
             signed("b", 2, &[(2, 5, &y)]),

@@ -9,9 +9,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use ed25519_dalek::SigningKey;
 use openraft::async_runtime::WatchReceiver;
-use openraft::impls::leader_id_std::LeaderId;
 use openraft::network::{RPCOption, RaftNetworkFactory, RaftNetworkV2};
 use openraft::raft::{AppendEntriesRequest, AppendEntriesResponse};
+use openraft::storage::RaftLogStorage;
 use serde_json::Value;
 
 use crate::checkpoint::Checkpoint;
@@ -20,7 +20,9 @@ use crate::membership::Request;
 use crate::network::{Identity, Network, Peer, RpcError, Tls};
 use crate::passed_over::PassOn;
 use crate::ports::free_address;
-use crate::raft::{Entry, GROUP, Member, Membership, Payload, Proposal, StoredMembership, Vote, log_id};
+use crate::raft::{
+    Entry, GROUP, LeaderId, LogId, Member, Membership, Payload, Proposal, StoredMembership, Vote, log_id,
+};
 use crate::record::{
     ApplyVersion, Batch, BatchHead, Command, Hash, Item, Message, NewSite, OpenEpoch, Private, SiteName,
     sha256,
@@ -42,8 +44,9 @@ struct Consortium {
     addresses: [String; 3],
     honest: Vec<Ledger>,
     keys: Arc<SiteKeys>,
-    /// While c is in the hands of the test.
+    /// While c is in the hands of the test; what it signs it says as whoever its log has voted for.
     network: Option<Network>,
+    log: Option<LogStore>,
     /// The connections live as long.
     tasks: Tasks,
 }
@@ -64,7 +67,8 @@ impl Consortium {
         let tasks = Tasks::default();
         let identity = identity(&dir.path().join("c"), &StoredMembership::default());
         let network = Some(connect(&identity, &keys, &addresses, &tasks));
-        let all = Consortium { dir, addresses, honest, keys, network, tasks };
+        let log = Some(identity.log.clone());
+        let all = Consortium { dir, addresses, honest, keys, network, log, tasks };
         all.until("both have all entries", || all.honest.iter().all(|site| site.size() == ENTRIES)).await;
         all
     }
@@ -104,7 +108,7 @@ impl Consortium {
     /// c as a whole site, which leads; what it proposes is the test's.
     async fn c_leads(&mut self) -> Ledger {
         self.tasks.stop().await;
-        self.network = None;
+        (self.network, self.log) = (None, None);
         let c = Ledger::open(config(self.dir.path(), &self.addresses, 2)).await.unwrap();
         self.until("c has all entries", || c.size() == ENTRIES).await;
         while c.status().role != Role::Leader {
@@ -120,6 +124,31 @@ impl Consortium {
         let leads = || self.honest.iter().position(|site| site.status().role == Role::Leader);
         self.until("somebody leads", || leads().is_some()).await;
         leads().unwrap()
+    }
+
+    /// All entries are applied at both; the last one.
+    async fn nothing_is_under_way(&self) -> LogId {
+        let metrics = |site: &Ledger| site.inner.raft.metrics().borrow_watched().clone();
+        let last = || self.honest.iter().map(|site| metrics(site).last_applied);
+        let written = || metrics(&self.honest[0]).last_log_index;
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        self.until("nothing is under way", || {
+            last().all(|at| at.is_some() && at.map(|at| at.index) == written())
+        })
+        .await;
+        last().next().flatten().unwrap()
+    }
+
+    /// c says to one site that it leads in that term, and that these entries are committed.
+    async fn lead(&self, n: u64, term: u64, prev: LogId, entries: Vec<Entry>) {
+        let vote = Vote { leader_id: LeaderId { term, voted_for: 2 }, committed: true };
+        self.log.clone().unwrap().save_vote(&vote).await.unwrap();
+        let leader_commit = entries.last().map(|entry| entry.log_id);
+        let request = AppendEntriesRequest { vote, prev_log_id: Some(prev), entries, leader_commit };
+        let mut client =
+            self.network.clone().unwrap().new_client(n, &Member::founder(NAMES[n as usize])).await;
+        let answer = client.append_entries(request, RPCOption::new(Duration::from_secs(5))).await.unwrap();
+        assert!(matches!(answer, AppendEntriesResponse::Success), "{answer:?}");
     }
 
     async fn blamed(&self, site: usize) {
@@ -434,48 +463,38 @@ async fn what_is_passed_on_reaches_the_ledger() {
     all.close().await;
 }
 
-/// It leads, and gives one site this entry and the other that one at the same place. Both believe it, and from then on
-/// their ledgers differ; both have what it signed.
+/// It leads, and gives one site this entry and the other that one at the same place, as its own or as one of an earlier
+/// term that it passes on. Both believe it, and from then on their ledgers differ; both have what it signed.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_leader_that_sends_two_entries_for_one_place_is_convicted_by_its_signatures() {
-    let all = Consortium::start().await;
-    let open = OpenEpoch::sign(GROUP, all.keys.site.clone(), 0, [1; 16], &all.keys.batch);
-    all.propose(Command::OpenEpoch(open)).await.unwrap();
-    let last = || all.honest.iter().map(|site| site.inner.raft.metrics().borrow_watched().last_applied);
-    let written = || all.honest[0].inner.raft.metrics().borrow_watched().last_log_index;
-    let all_applied = || last().all(|at| at.is_some() && at.map(|at| at.index) == written());
-    tokio::time::sleep(Duration::from_millis(300)).await;
-    all.until("nothing is under way", all_applied).await;
-    let prev_log_id = last().next().unwrap();
-    let (index, term) = prev_log_id.map(|at| (at.index + 1, at.leader_id.term + 50)).unwrap();
-    let vote = Vote { leader_id: LeaderId { term, voted_for: 2 }, committed: true };
-    let mut network = all.network.clone().unwrap();
-    for n in 0..2 {
-        let batch = all.batch("c", 1, Hash::default(), n as u8 + 1);
-        let entry = Entry {
-            log_id: log_id(term, index),
-            payload: Payload::Normal(Proposal(Command::Batch(batch).encode())),
-        };
-        let leader_commit = Some(entry.log_id);
-        let request = AppendEntriesRequest { vote, prev_log_id, entries: vec![entry], leader_commit };
-        let mut client = network.new_client(n, &Member::founder(NAMES[n as usize])).await;
-        let option = RPCOption::new(Duration::from_secs(5));
-        let answer = client.append_entries(request, option).await.unwrap();
-        assert!(matches!(answer, AppendEntriesResponse::Success), "{answer:?}");
+    for terms_before in [0, 1] {
+        let all = Consortium::start().await;
+        let open = OpenEpoch::sign(GROUP, all.keys.site.clone(), 0, [1; 16], &all.keys.batch);
+        all.propose(Command::OpenEpoch(open)).await.unwrap();
+        let prev_log_id = all.nothing_is_under_way().await;
+        let (index, term) = (prev_log_id.index + 1, prev_log_id.leader_id.term + 50);
+        for n in 0..2 {
+            let batch = all.batch("c", 1, Hash::default(), n as u8 + 1);
+            let entry = Entry {
+                log_id: log_id(term - terms_before, index),
+                payload: Payload::Normal(Proposal(Command::Batch(batch).encode())),
+            };
+            all.lead(n, term, prev_log_id, vec![entry]).await;
+        }
+        for site in 0..2 {
+            all.blamed(site).await;
+            let found = all.evidence(site, "two-entries");
+            let expected = (term, index);
+            assert!(
+                matches!(found, ledger_verifier::Evidence::TwoEntries { term, index, .. } if (term, index) == expected),
+                "{found}"
+            );
+            assert_eq!(all.honest[site].size(), ENTRIES + 1);
+        }
+        let [a, b] = [0, 1].map(|site: usize| all.honest[site].status().root);
+        assert_ne!(a, b);
+        all.close().await;
     }
-    for site in 0..2 {
-        all.blamed(site).await;
-        let found = all.evidence(site, "two-entries");
-        let expected = (term, index);
-        assert!(
-            matches!(found, ledger_verifier::Evidence::TwoEntries { term, index, .. } if (term, index) == expected),
-            "{found}"
-        );
-        assert_eq!(all.honest[site].size(), ENTRIES + 1);
-    }
-    let [a, b] = [0, 1].map(|site: usize| all.honest[site].status().root);
-    assert_ne!(a, b);
-    all.close().await;
 }
 
 /// It says that it knows of a later change, by which it is a member again.

@@ -1,6 +1,10 @@
-//! What a leader signs of each append: which entries it has put where in its term. No honest site signs two for one
-//! place, whatever crashes: a term has one leader, which never changes what it has appended, and nobody leads a term
-//! twice.
+//! What a leader signs of each append: which entries stand where in the raft log in the term in which it sends them, its
+//! own and those of earlier terms alike. A place is (leader, term that it leads in, index); the entry's own term is
+//! within its hash.
+//!
+//! No honest site signs two for one place, whatever crashes. While a site leads nothing in its log is replaced, only
+//! added to; a term has one leader, and nobody leads a term twice. What it passes on is what it had when its term began:
+//! the same entry under a later term, or what has replaced it meanwhile, is another place.
 
 use bytes::Bytes;
 use ed25519_dalek::{Signature, Signer, SigningKey, VerifyingKey};
@@ -23,21 +27,14 @@ pub(crate) struct Sending {
 }
 
 impl Sending {
-    /// Of the entries that the sender has made itself; those of earlier terms come before them. Not signed. `hashes`: of
-    /// all entries of the request.
+    /// Of the entries of a request, whose `hashes` these are; `None` where there are none. Not signed.
     pub(crate) fn of(
         request: &AppendEntriesRequest<Types>,
         hashes: Vec<Hash>,
         leader: &str,
     ) -> Option<Sending> {
-        let term = request.vote.leader_id.term;
-        let is_own = |id: &LogId| id.leader_id.term == term;
-        let passed_on = request.entries.iter().take_while(|entry| !is_own(&entry.log_id)).count();
-        let mut own = request.entries.iter().skip(passed_on);
-        let first = own.next()?.log_id.index;
-        let entries = hashes.into_iter().skip(passed_on).collect();
-        let (leader, signature) = (leader.to_owned(), Bytes::new());
-        own.all(|entry| is_own(&entry.log_id)).then_some(Sending { leader, term, first, entries, signature })
+        let (first, term) = (request.entries.first()?.log_id.index, request.vote.leader_id.term);
+        Some(Sending { leader: leader.to_owned(), term, first, entries: hashes, signature: Bytes::new() })
     }
 
     pub(crate) fn sign(mut self, key: &SigningKey) -> Sending {
@@ -50,7 +47,7 @@ impl Sending {
             .is_ok_and(|signature| key.verify_strict(&self.statement(), &signature).is_ok())
     }
 
-    /// What it says stands at that place.
+    /// What its leader says that it has put there itself.
     pub(super) fn at(&self, id: &LogId) -> Option<&Hash> {
         let nth = id.index.checked_sub(self.first).filter(|_| id.leader_id.term == self.term)?;
         self.entries.get(usize::try_from(nth).ok()?)

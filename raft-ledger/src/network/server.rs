@@ -302,6 +302,10 @@ impl Connection {
             if let Err(why) = self.is_signed(&sending) {
                 return self.answer(request.id, Err(why)).await;
             }
+            #[cfg(any(test, feature = "sim"))]
+            if !sending.signature.is_empty() {
+                crate::sim::sent(&sending);
+            }
             // Former releases propose whatever is forwarded to them.
             if self.caller.knows_later_kinds() {
                 self.served.observer.authors.sent(sending);

@@ -21,7 +21,7 @@ use super::fatal::end_process;
 use super::reached::HighWater;
 use super::sync::{SyncThread, Waiter};
 use crate::LedgerError;
-use crate::raft::{Entry, GROUP, LogId, Types, Vote};
+use crate::raft::{Entry, GROUP, LeaderId, LogId, Types, Vote};
 
 pub(super) const LOG: &str = "log";
 pub(super) const META: &str = "meta";
@@ -112,6 +112,11 @@ impl LogStore {
     pub(crate) fn is_complete(&self) -> bool {
         let state = self.inner.state();
         state.purged.is_none() && state.first == Some(0)
+    }
+
+    /// Whom this site has voted for last; while it leads, itself. Known before the log changes under a later leader.
+    pub(crate) fn leads(&self) -> Option<LeaderId> {
+        self.inner.state().vote.map(|vote| vote.leader_id)
     }
 
     pub(crate) fn appended_bytes(&self) -> u64 {
