@@ -12,6 +12,7 @@ mod lane;
 mod payloads;
 mod peers;
 mod server;
+mod signers;
 #[cfg(any(test, feature = "sim"))]
 pub(crate) mod simulated;
 mod snapshot;

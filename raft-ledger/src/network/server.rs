@@ -19,6 +19,7 @@ use super::append::{self, Append, AppendAnswer};
 use super::frame::{self, Frame, Kind, pack, unpack};
 use super::hello::{Admission, Hello, Identity, Refused};
 use super::payloads;
+use super::signers::Signers;
 use super::snapshot::{Incoming, Outgoing};
 use super::tls::Tls;
 use crate::authors::Sending;
@@ -53,6 +54,7 @@ pub(crate) struct Served {
     pub(crate) cosigner: Arc<Cosigner>,
     pub(crate) observer: Arc<Observer>,
     pub(crate) acknowledged: Arc<Acknowledged>,
+    pub(crate) signers: Arc<Signers>,
     pub(crate) membership: Arc<Membership>,
     pub(crate) sealer: Arc<Sealer>,
     pub(crate) passing_on: PassingOn,
@@ -299,7 +301,7 @@ impl Connection {
             return self.answer(request.id, Err(why)).await;
         }
         if let Some(sending) = append.sending(&self.caller.site) {
-            if let Err(why) = self.is_signed(&sending) {
+            if let Err(why) = self.is_signed(&sending, leader) {
                 return self.answer(request.id, Err(why)).await;
             }
             #[cfg(any(test, feature = "sim"))]
@@ -323,15 +325,20 @@ impl Connection {
     }
 
     /// A leader that signs nothing could give each site another entry, and nobody could show it.
-    fn is_signed(&self, sending: &Sending) -> Result<(), String> {
-        let caller = &self.caller;
+    fn is_signed(&self, sending: &Sending, leader: u64) -> Result<(), String> {
+        let (caller, signers) = (&self.caller, &self.served.signers);
         let verifiers = self.served.cosigner.keys().verifiers();
-        let is_signed = match verifiers.batch_key(&caller.site) {
-            Some(key) => sending.is_signed_by(key),
+        match verifiers.batch_key(&caller.site) {
+            Some(key) if sending.is_signed_by(key) => {
+                let is_known = self.served.membership.is_member(&caller.site, Some(leader));
+                return if is_known { signers.note(leader) } else { Ok(()) };
+            }
             // Of a later site whose admission this one has not applied yet.
-            None => !sending.signature.is_empty(),
-        };
-        (is_signed || (!caller.signs_sent && sending.signature.is_empty()))
+            None if !sending.signature.is_empty() => return Ok(()),
+            _ => {}
+        }
+        let may_be_unsigned = !caller.signs_sent && !signers.has(leader);
+        (may_be_unsigned && sending.signature.is_empty())
             .then_some(())
             .ok_or_else(|| format!("site {} has not signed the entries that it sends", caller.site))
     }
