@@ -1,6 +1,8 @@
 //! Tests: a member of the consortium that lies to the others, over the real network, with keys of its own that are
 //! good. Whatever it does changes nothing at honest sites, and leaves evidence against it and nobody else.
 
+mod leading;
+
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -9,9 +11,6 @@ use std::time::Duration;
 use bytes::Bytes;
 use ed25519_dalek::SigningKey;
 use openraft::async_runtime::WatchReceiver;
-use openraft::network::{RPCOption, RaftNetworkFactory, RaftNetworkV2};
-use openraft::raft::{AppendEntriesRequest, AppendEntriesResponse};
-use openraft::storage::RaftLogStorage;
 use serde_json::Value;
 
 use crate::checkpoint::Checkpoint;
@@ -20,9 +19,7 @@ use crate::membership::Request;
 use crate::network::{Identity, Network, Peer, RpcError, Tls};
 use crate::passed_over::PassOn;
 use crate::ports::free_address;
-use crate::raft::{
-    Entry, GROUP, LeaderId, LogId, Member, Membership, Payload, Proposal, StoredMembership, Vote, log_id,
-};
+use crate::raft::{GROUP, Member, Membership, Proposal, StoredMembership, log_id};
 use crate::record::{
     ApplyVersion, Batch, BatchHead, Command, Hash, Item, Message, NewSite, OpenEpoch, Private, SiteName,
     sha256,
@@ -124,31 +121,6 @@ impl Consortium {
         let leads = || self.honest.iter().position(|site| site.status().role == Role::Leader);
         self.until("somebody leads", || leads().is_some()).await;
         leads().unwrap()
-    }
-
-    /// All entries are applied at both; the last one.
-    async fn nothing_is_under_way(&self) -> LogId {
-        let metrics = |site: &Ledger| site.inner.raft.metrics().borrow_watched().clone();
-        let last = || self.honest.iter().map(|site| metrics(site).last_applied);
-        let written = || metrics(&self.honest[0]).last_log_index;
-        tokio::time::sleep(Duration::from_millis(300)).await;
-        self.until("nothing is under way", || {
-            last().all(|at| at.is_some() && at.map(|at| at.index) == written())
-        })
-        .await;
-        last().next().flatten().unwrap()
-    }
-
-    /// c says to one site that it leads in that term, and that these entries are committed.
-    async fn lead(&self, n: u64, term: u64, prev: LogId, entries: Vec<Entry>) {
-        let vote = Vote { leader_id: LeaderId { term, voted_for: 2 }, committed: true };
-        self.log.clone().unwrap().save_vote(&vote).await.unwrap();
-        let leader_commit = entries.last().map(|entry| entry.log_id);
-        let request = AppendEntriesRequest { vote, prev_log_id: Some(prev), entries, leader_commit };
-        let mut client =
-            self.network.clone().unwrap().new_client(n, &Member::founder(NAMES[n as usize])).await;
-        let answer = client.append_entries(request, RPCOption::new(Duration::from_secs(5))).await.unwrap();
-        assert!(matches!(answer, AppendEntriesResponse::Success), "{answer:?}");
     }
 
     async fn blamed(&self, site: usize) {
@@ -461,40 +433,6 @@ async fn what_is_passed_on_reaches_the_ledger() {
     all.until("the marker is refused", || refused(leads) > 0 && refused(leads) == refused(follows)).await;
     assert!(all.honest.iter().all(|site| site.blamed_sites().is_empty()));
     all.close().await;
-}
-
-/// It leads, and gives one site this entry and the other that one at the same place, as its own or as one of an earlier
-/// term that it passes on. Both believe it, and from then on their ledgers differ; both have what it signed.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_leader_that_sends_two_entries_for_one_place_is_convicted_by_its_signatures() {
-    for terms_before in [0, 1] {
-        let all = Consortium::start().await;
-        let open = OpenEpoch::sign(GROUP, all.keys.site.clone(), 0, [1; 16], &all.keys.batch);
-        all.propose(Command::OpenEpoch(open)).await.unwrap();
-        let prev_log_id = all.nothing_is_under_way().await;
-        let (index, term) = (prev_log_id.index + 1, prev_log_id.leader_id.term + 50);
-        for n in 0..2 {
-            let batch = all.batch("c", 1, Hash::default(), n as u8 + 1);
-            let entry = Entry {
-                log_id: log_id(term - terms_before, index),
-                payload: Payload::Normal(Proposal(Command::Batch(batch).encode())),
-            };
-            all.lead(n, term, prev_log_id, vec![entry]).await;
-        }
-        for site in 0..2 {
-            all.blamed(site).await;
-            let found = all.evidence(site, "two-entries");
-            let expected = (term, index);
-            assert!(
-                matches!(found, ledger_verifier::Evidence::TwoEntries { term, index, .. } if (term, index) == expected),
-                "{found}"
-            );
-            assert_eq!(all.honest[site].size(), ENTRIES + 1);
-        }
-        let [a, b] = [0, 1].map(|site: usize| all.honest[site].status().root);
-        assert_ne!(a, b);
-        all.close().await;
-    }
 }
 
 /// It says that it knows of a later change, by which it is a member again.

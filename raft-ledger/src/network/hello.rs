@@ -38,7 +38,8 @@ pub(crate) struct Hello {
     /// Earlier releases do not say it.
     #[serde(default)]
     pub(super) opened: Option<Opened>,
-    /// What it sends as leader, it signs (`authors/sending.rs`). Earlier builds do not, or signed other bytes.
+    /// What it sends as leader, it signs (`authors/sending.rs`), and what it says to have taken to propose, it has put into
+    /// its log (`forward.rs`). Earlier builds do neither, or signed other bytes.
     #[serde(default)]
     pub(super) signs_sent: bool,
     /// It holds other sites' keys for them. Earlier releases do not say so, and cannot.

@@ -6,6 +6,7 @@
 mod acknowledged;
 mod append;
 mod client;
+mod forward;
 mod frame;
 mod hello;
 mod lane;

@@ -29,9 +29,9 @@ use crate::membership::{Membership, Request};
 use crate::observer::Observer;
 use crate::partner;
 use crate::passed_over::{PassOn, PassingOn};
-use crate::raft::{LogId, Proposal, StoreId, Types, Vote};
+use crate::raft::{LogId, StoreId, Types, Vote};
 use crate::read_index::read_index;
-use crate::record::{Command, SiteName};
+use crate::record::Command;
 use crate::seal::Sealer;
 use crate::store::ledger_store::LedgerStore;
 use crate::store::state_machine::{SnapshotOf, StateMachine};
@@ -170,10 +170,10 @@ async fn write_answers(mut writer: Writer, mut answers: mpsc::Receiver<Frame>) {
 
 /// One peer's requests on one connection, in the order of arrival.
 pub(super) struct Connection {
-    served: Served,
-    caller: Hello,
-    answers: mpsc::Sender<Frame>,
-    at_once: Arc<Semaphore>,
+    pub(super) served: Served,
+    pub(super) caller: Hello,
+    pub(super) answers: mpsc::Sender<Frame>,
+    pub(super) at_once: Arc<Semaphore>,
     appends: Option<Appends>,
     incoming: Option<Incoming>,
     outgoing: Option<Arc<Outgoing>>,
@@ -194,10 +194,7 @@ impl Connection {
     pub(super) async fn handle(&mut self, request: Frame) -> Result<(), String> {
         match request.kind {
             Kind::Append => self.append(request).await,
-            Kind::Forward => {
-                let result = self.forward(request.body).await;
-                self.answer(request.id, result).await
-            }
+            Kind::Forward => self.forward(request).await,
             Kind::Vote
             | Kind::PreVote
             | Kind::TransferLeader
@@ -252,45 +249,8 @@ impl Connection {
         }
     }
 
-    async fn answer(&self, id: u64, result: Result<Bytes, String>) -> Result<(), String> {
+    pub(super) async fn answer(&self, id: u64, result: Result<Bytes, String>) -> Result<(), String> {
         send(&self.answers, id, result).await
-    }
-
-    /// In the order of arrival: the batches of a site follow one another.
-    async fn forward(&self, command: Bytes) -> Result<Bytes, String> {
-        if !self.served.raft.is_leader() {
-            return Err("this site does not lead".into());
-        }
-        let caller = &self.caller;
-        if !self.served.membership.is_member(&caller.site, caller.node) {
-            return Err(format!("site {} is no member of this consortium", caller.site));
-        }
-        self.is_made_by_a_site(&command)?;
-        #[cfg(test)]
-        if self.served.observer.leaves_out(&command) {
-            return Ok(Bytes::new());
-        }
-        let taken = self.served.raft.client_write_ff(Proposal(command), None).await;
-        taken.map(|()| Bytes::new()).map_err(|e| e.to_string())
-    }
-
-    /// Whether a site has made what the caller wants to have proposed: what is in somebody's name without that, the others
-    /// hold against the leader. A batch may be passed on for its site.
-    fn is_made_by_a_site(&self, command: &Bytes) -> Result<(), String> {
-        let verifiers = self.served.cosigner.keys().verifiers();
-        let key_of =
-            |site: &SiteName| verifiers.batches.get(site).filter(|_| site.as_str() == self.caller.site);
-        let is_signed = match Command::decode(command.clone()) {
-            Ok(Command::Batch(batch)) => {
-                verifiers.batches.get(&batch.head.site).is_some_and(|key| batch.verify(key).is_ok())
-            }
-            Ok(Command::OpenEpoch(open)) => key_of(&open.site).is_some_and(|key| open.verify(key)),
-            // The leader alone raises the apply version, and passes on whom the authority has admitted.
-            Ok(Command::ApplyVersion(_) | Command::NewSite(_) | Command::Unknown(_)) | Err(_) => false,
-        };
-        is_signed
-            .then_some(())
-            .ok_or_else(|| format!("this command was not made by site {}", self.caller.site))
     }
 
     async fn append(&mut self, request: Frame) -> Result<(), String> {
@@ -449,12 +409,12 @@ fn pass_on(served: &Served, caller: &Hello, body: &[u8]) -> Result<Bytes, String
         _ => false,
     };
     match is_its_own {
-        true => served.passing_on.pass(asked),
+        true => served.passing_on.pass(asked, &caller.site),
         false => Err(format!("this is no batch of site {}", caller.site)),
     }
 }
 
-async fn send(answers: &mpsc::Sender<Frame>, id: u64, result: Result<Bytes, String>) -> Result<(), String> {
+pub(super) async fn send(answers: &mpsc::Sender<Frame>, id: u64, result: Result<Bytes, String>) -> Result<(), String> {
     let frame = match result {
         Ok(body) => Frame { kind: Kind::Answer, id, body },
         Err(why) => Frame { kind: Kind::Failed, id, body: Bytes::from(why) },
