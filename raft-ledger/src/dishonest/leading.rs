@@ -81,6 +81,22 @@ async fn two_entries_for_one_place_convict_by_their_signatures() {
     }
 }
 
+/// Each site is sent another forged command at the same place. Neither confirms what the other has seen, and no root
+/// differs for it.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_forged_for_each_site_alone_convicts_all_the_same() {
+    let all = Consortium::start().await;
+    let prev = all.nothing_is_under_way().await;
+    let (index, term) = (prev.index + 1, prev.leader_id.term + 50);
+    for (n, forged) in [(0, all.next_of_a("c")), (1, all.changed())] {
+        all.lead(n, term, prev, vec![entry(term, index, Command::Batch(forged))]).await;
+    }
+    all.told_two_stories((term, index)).await;
+    let [a, b] = [0, 1].map(|site: usize| all.honest[site].status().root);
+    assert_eq!(a, b);
+    all.close().await;
+}
+
 /// Where no majority answers, consensus takes nothing, and drops it without a word to whoever does not ask.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_honest_leader_says_that_it_took_what_is_in_its_log_alone() {
