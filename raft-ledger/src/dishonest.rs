@@ -41,9 +41,9 @@ struct Consortium {
     addresses: [String; 3],
     honest: Vec<Ledger>,
     keys: Arc<SiteKeys>,
-    /// While c is in the hands of the test; what it signs it says as whoever its log has voted for.
+    /// While c is in the hands of the test.
+    identity: Option<Arc<Identity>>,
     network: Option<Network>,
-    log: Option<LogStore>,
     /// The connections live as long.
     tasks: Tasks,
 }
@@ -64,8 +64,8 @@ impl Consortium {
         let tasks = Tasks::default();
         let identity = identity(&dir.path().join("c"), &StoredMembership::default());
         let network = Some(connect(&identity, &keys, &addresses, &tasks));
-        let log = Some(identity.log.clone());
-        let all = Consortium { dir, addresses, honest, keys, network, log, tasks };
+        let identity = Some(identity);
+        let all = Consortium { dir, addresses, honest, keys, identity, network, tasks };
         all.until("both have all entries", || all.honest.iter().all(|site| site.size() == ENTRIES)).await;
         all
     }
@@ -105,7 +105,7 @@ impl Consortium {
     /// c as a whole site, which leads; what it proposes is the test's.
     async fn c_leads(&mut self) -> Ledger {
         self.tasks.stop().await;
-        (self.network, self.log) = (None, None);
+        (self.network, self.identity) = (None, None);
         let c = Ledger::open(config(self.dir.path(), &self.addresses, 2)).await.unwrap();
         self.until("c has all entries", || c.size() == ENTRIES).await;
         while c.status().role != Role::Leader {

@@ -7,7 +7,7 @@ use openraft::network::{RPCOption, RaftNetworkFactory, RaftNetworkV2};
 use openraft::raft::{AppendEntriesRequest, AppendEntriesResponse};
 use openraft::storage::RaftLogStorage;
 
-use super::{Consortium, ENTRIES, NAMES};
+use super::{Consortium, ENTRIES, NAMES, connect};
 use crate::raft::{Entry, GROUP, LeaderId, LogId, Member, Payload, Proposal, Vote, log_id};
 use crate::record::{Command, Hash, OpenEpoch};
 use crate::{Ledger, Role};
@@ -31,14 +31,16 @@ impl Consortium {
         last().next().flatten().unwrap()
     }
 
-    /// c says to one site that it leads in that term, and that these entries are committed.
+    /// c says to one site that it leads in that term, and that these entries are committed. What it has signed for another
+    /// it does not remember.
     async fn lead(&self, n: u64, term: u64, prev: LogId, entries: Vec<Entry>) {
         let vote = Vote { leader_id: LeaderId { term, voted_for: 2 }, committed: true };
-        self.log.clone().unwrap().save_vote(&vote).await.unwrap();
+        let identity = self.identity.as_ref().unwrap();
+        identity.log.clone().save_vote(&vote).await.unwrap();
         let leader_commit = entries.last().map(|entry| entry.log_id);
         let request = AppendEntriesRequest { vote, prev_log_id: Some(prev), entries, leader_commit };
-        let mut client =
-            self.network.clone().unwrap().new_client(n, &Member::founder(NAMES[n as usize])).await;
+        let mut network = connect(identity, &self.keys, &self.addresses, &self.tasks);
+        let mut client = network.new_client(n, &Member::founder(NAMES[n as usize])).await;
         let answer = client.append_entries(request, RPCOption::new(Duration::from_secs(5))).await.unwrap();
         assert!(matches!(answer, AppendEntriesResponse::Success), "{answer:?}");
     }
