@@ -237,7 +237,9 @@ impl PassingOn {
         let slot = self.for_others.take(site);
         let slot = slot.ok_or_else(|| format!("this site passes something else on for site {site}"))?;
         let lead = self.lead().filter(|lead| lead.term == asked.term);
-        let lead = lead.ok_or("this site knows of no other that leads in that term, or that answers for what it takes")?;
+        let lead = lead.ok_or(
+            "this site knows of no other that leads in that term, or that answers for what it takes",
+        )?;
         let (marker, sought) = (self.marker(), &self.observer.sought);
         sought.seek(site, &lead.peer.name, lead.term, &asked.command);
         sought.follows(lead.term, &asked.command, marker.clone());

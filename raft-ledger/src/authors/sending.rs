@@ -76,7 +76,10 @@ mod tests {
         assert_eq!(String::from_utf8(sending.statement()).unwrap(), statement);
         let key = SigningKey::from_bytes(&[7; 32]);
         let sending = sending.sign(&key);
-        assert_eq!(hex::encode(&sending.signature), "9f0f7da0c9fb1694f9cd15b703cd988bb232a81791e3539b82741ad5517ba8f270ca1d6e19c1d84f313aff452b861819e32ff452b5e1c5d0e705fa473ba74607");
+        assert_eq!(
+            hex::encode(&sending.signature),
+            "9f0f7da0c9fb1694f9cd15b703cd988bb232a81791e3539b82741ad5517ba8f270ca1d6e19c1d84f313aff452b861819e32ff452b5e1c5d0e705fa473ba74607"
+        );
         assert!(sending.is_signed_by(&key.verifying_key()));
     }
 }

@@ -308,7 +308,8 @@ async fn a_majority_convicts_and_one_site_does_not() {
     let blame = &b.cosigner.blame;
     let voters: BTreeSet<String> = ["a", "b", "c"].map(str::to_owned).into();
     // Whether enough have answered, so that nobody needs to be asked again.
-    let outvote = |note: &str, votes: &[String], voters: &_| blame.outvote(note, &own, votes, voters).unwrap();
+    let outvote =
+        |note: &str, votes: &[String], voters: &_| blame.outvote(note, &own, votes, voters).unwrap();
     assert!(!outvote(&note, &["nonsense".into(), "\n".into()], &voters));
     // c votes for itself, and a's signature under another size is none here.
     let others = [disk.note(2, &forged), disk.note(0, &leaves(599))];

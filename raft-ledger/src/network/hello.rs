@@ -536,7 +536,10 @@ mod tests {
         assert!(a.admit(&of_b(false)).is_ok(), "of an early build");
         assert!(a.admit(&of_b(true)).is_ok());
         let refused = a.admit(&of_b(false)).unwrap_err();
-        assert!(matches!(&refused, Refused::Upgrade(why) if why.contains("run the release there")), "{refused:?}");
+        assert!(
+            matches!(&refused, Refused::Upgrade(why) if why.contains("run the release there")),
+            "{refused:?}"
+        );
         // What it says when it is called counts as well; another node's word does not.
         let c = Hello { signs_sent: false, ..hello("c", 2, 9, Some(5)) };
         assert!(a.admit(&c).is_ok());

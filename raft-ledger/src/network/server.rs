@@ -414,7 +414,11 @@ fn pass_on(served: &Served, caller: &Hello, body: &[u8]) -> Result<Bytes, String
     }
 }
 
-pub(super) async fn send(answers: &mpsc::Sender<Frame>, id: u64, result: Result<Bytes, String>) -> Result<(), String> {
+pub(super) async fn send(
+    answers: &mpsc::Sender<Frame>,
+    id: u64,
+    result: Result<Bytes, String>,
+) -> Result<(), String> {
     let frame = match result {
         Ok(body) => Frame { kind: Kind::Answer, id, body },
         Err(why) => Frame { kind: Kind::Failed, id, body: Bytes::from(why) },

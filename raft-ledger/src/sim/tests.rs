@@ -51,6 +51,8 @@ fn every_seed_holds() {
     assert!(found.counts.receipts > 0 && found.counts.crashes > 0, "{found:?}");
     // From the seventh seed on.
     assert!(found.counts.archived > 0 || found.seeds < 7, "{found:?}");
+    // What leaders sign is compared.
+    assert!(found.counts.signed_again > 0 || found.seeds < 9, "{found:?}");
     let later = found.counts.raised > 0 && found.counts.damaged > 0;
     assert!(later || found.seeds < 9, "{found:?}");
     if let Some(failed) = found.failed.into_iter().next() {

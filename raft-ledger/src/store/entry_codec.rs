@@ -123,7 +123,10 @@ mod tests {
         for (payload, golden) in [
             (Payload::Blank, "d15bbe62950704057d2f989a78f6e4bc11b913421911277de57a44dcca077eb6"),
             (Payload::Normal(command), "111bb3c97724f9efc765cf10eaa5de283de8d13b5d56efec459a4e5dbb88c935"),
-            (Payload::Membership(membership), "6850957ea4040f5b6c0488e07faed4dae419c0abf1f163f812f64d18339b451b"),
+            (
+                Payload::Membership(membership),
+                "6850957ea4040f5b6c0488e07faed4dae419c0abf1f163f812f64d18339b451b",
+            ),
         ] {
             let entry = Entry { log_id: log_id(3, 7), payload };
             let of_sender = hash(&entry).unwrap();
