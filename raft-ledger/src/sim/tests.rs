@@ -93,7 +93,8 @@ fn check_found(plant: Plant, first_seed: u64, seeds: u64, says: &str) {
 
 #[test]
 fn an_acknowledgement_before_the_sync_is_found() {
-    check_found(Plant::AckBeforeFsync, 1, 10, "than was committed");
+    // Where the site that lost what it said to have stops, there is no agreement, and no entry to show (seed 1).
+    check_found(Plant::AckBeforeFsync, 4, 10, "than was committed");
 }
 
 #[test]
