@@ -1,16 +1,21 @@
-//! Who put which entry into the raft log. A term has one leader, so an entry that a member sends while it leads in the
-//! entry's own term is its own; what was passed on from an earlier term may have been changed on the way, and is
-//! nobody's. Neither is what stands at the same place with other bytes.
+//! Who put which entry into the raft log, and what leaders say of it. A term has one leader, so an entry that a member
+//! sends while it leads in the entry's own term is its own; what was passed on from an earlier term may have been changed
+//! on the way, and is nobody's. Neither is what stands at the same place with other bytes.
+//!
+//! What a leader passes on it signs all the same: two stories of it in one term are its own.
 
 mod sending;
+mod signing;
 
 use std::collections::hash_map::Entry::{Occupied, Vacant};
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 pub(crate) use self::sending::Sending;
-use crate::raft::LogId;
+pub(crate) use self::signing::Signing;
+use crate::raft::Entry;
 use crate::record::Hash;
+use crate::store::hash_of_entry;
 
 /// Older ones are long applied.
 const ENTRIES_MAX: usize = 65_536;
@@ -42,11 +47,11 @@ impl Authors {
         }
     }
 
-    /// Who has sent `command` as this entry. `None`: not known for certain.
-    pub(crate) fn of(&self, id: &LogId, command: &[u8]) -> Option<String> {
-        let hash = sending::of_command(command);
+    /// Who has sent this command as this entry. `None`: not known for certain.
+    pub(crate) fn of(&self, entry: &Entry) -> Option<String> {
+        let hash = hash_of_entry(entry).ok()?;
         let known = self.lock();
-        let has_sent = |sending: &&Sending| sending.at(id) == Some(&hash);
+        let has_sent = |sending: &&Sending| sending.at(&entry.log_id) == Some(&hash);
         let mut senders = known.sendings.iter().filter(has_sent).map(|sending| sending.leader.as_str());
         let site = senders.next()?;
         // Two who both say that they lead in one term: one of them lies.
@@ -113,16 +118,19 @@ mod tests {
     use openraft::raft::AppendEntriesRequest;
 
     use super::*;
-    use crate::raft::{Entry, Payload, Proposal, Vote, log_id};
+    use crate::raft::{Payload, Proposal, Vote, log_id};
+
+    fn entry(term: u64, index: u64, command: &Bytes) -> Entry {
+        Entry { log_id: log_id(term, index), payload: Payload::Normal(Proposal(command.clone())) }
+    }
 
     fn sending(site: &str, term: u64, entries: &[(u64, u64, &Bytes)]) -> Option<Sending> {
-        let entry = |(term, index, command): &(u64, u64, &Bytes)| Entry {
-            log_id: log_id(*term, *index),
-            payload: Payload::Normal(Proposal((*command).clone())),
-        };
         let vote = Vote { leader_id: LeaderId { term, voted_for: 1 }, committed: true };
-        let entries = entries.iter().map(entry).collect();
-        Sending::of(&AppendEntriesRequest { vote, prev_log_id: None, entries, leader_commit: None }, site)
+        let entries: Vec<Entry> =
+            entries.iter().map(|(term, index, command)| entry(*term, *index, command)).collect();
+        let hashes = entries.iter().map(|entry| hash_of_entry(entry).unwrap()).collect();
+        let request = AppendEntriesRequest { vote, prev_log_id: None, entries, leader_commit: None };
+        Sending::of(&request, hashes, site)
     }
 
     fn send(authors: &Authors, site: &str, term: u64, entries: &[(u64, u64, &Bytes)]) {
@@ -140,7 +148,7 @@ mod tests {
         send(&authors, "b", 3, &[]);
         send(&authors, "c", 4, &[(4, 9, &x), (4, 10, &x)]);
         send(&authors, "a", 4, &[(4, 9, &x), (4, 10, &y)]);
-        let of = |term, index, command: &Bytes| authors.of(&log_id(term, index), command);
+        let of = |term, index, command: &Bytes| authors.of(&entry(term, index, command));
         let is = |site: &str| Some(site.to_owned());
         assert_eq!([of(2, 5, &x), of(2, 6, &x), of(2, 7, &x)], [is("a"), is("a"), is("a")]);
         assert_eq!([of(3, 8, &x), of(4, 10, &x), of(4, 10, &y)], [is("b"), is("c"), is("a")]);
@@ -157,7 +165,7 @@ mod tests {
         }
         let flood: Vec<_> = (0..=SHOWN_MAX as u64).map(|index| (3, index, &empty)).collect();
         send(&authors, "a", 3, &flood);
-        let is_known = |index| authors.of(&log_id(2, index), b"").is_some();
+        let is_known = |index| authors.of(&entry(2, index, &empty)).is_some();
         assert!(!is_known(4_999) && is_known(5_000) && is_known(69_999));
         let shown = authors.shown();
         assert_eq!((shown.len(), shown[0].first, shown[15].first), (16, 54_000, 69_000));
@@ -179,6 +187,16 @@ mod tests {
         let other = signed("a", 2, &[(2, 4, &y), (2, 5, &x), (2, 6, &y)]);
         assert_eq!(against(&[&other]), Some((6, [own[0].clone(), other.clone()])));
         let forged = Sending { signature: Bytes::new(), ..other.clone() };
+        // What it passes on from earlier terms counts as what it has put there itself.
+        let passes_on = |term, entry: (u64, u64, &Bytes)| signed("a", term, &[entry, (term, 9, &x)]);
+        let stories = |one: (u64, u64, &Bytes), term, other: (u64, u64, &Bytes)| {
+            contradiction(&[passes_on(6, one), passes_on(term, other)], is_signed)
+        };
+        assert!(stories((2, 8, &x), 6, (2, 8, &y)).is_some());
+        assert!(stories((2, 8, &x), 6, (3, 8, &x)).is_some(), "of another leader");
+        assert_eq!(stories((2, 8, &x), 6, (2, 8, &x)), None, "sent again");
+        assert_eq!(stories((2, 8, &x), 7, (2, 8, &x)), None, "in a later term");
+        assert_eq!(stories((2, 8, &x), 7, (4, 8, &y)), None, "a leader between the two has replaced it");
         for agrees in [
             signed("a", 2, &[(2, 4, &y), (2, 5, &x), (2, 6, &x), (2, 7, &y)]),
             signed("b", 2, &[(2, 5, &y)]),

@@ -187,6 +187,7 @@ impl Ledger {
                 cosigner: cosigner.clone(),
                 observer: observer.clone(),
                 acknowledged: identity.acknowledged.clone(),
+                signers: identity.signers.clone(),
                 membership: membership.clone(),
                 sealer: sealer.clone(),
                 passing_on: passing_on.clone(),

@@ -179,7 +179,7 @@ impl Observer {
     /// Held against whoever led, if that is certain.
     fn forged(&self, entry: &Entry) {
         let (id, Payload::Normal(proposal)) = (&entry.log_id, &entry.payload) else { return };
-        if let Some(leader) = self.authors.of(id, &proposal.0) {
+        if let Some(leader) = self.authors.of(entry) {
             let command = sha256(&[&proposal.0]);
             let (deed, term) = (Deed::Forged, id.leader_id.term);
             self.suspect(Suspicion::Testified(Accusation { deed, leader, term, command }));

@@ -2,10 +2,13 @@
 //! seen for certain that the leader took it and left it out.
 //!
 //! Certain because of a marker, a command without effect: whoever passes the batch on has the leader take first the batch
-//! and then the marker. An honest leader proposes in the order in which it took; so a marker that comes within the term
-//! in which both were taken, and no batch before it, convicts. Three times, since a leader that is being replaced takes
-//! nothing for a moment, and another site's word is asked for beside one's own (`cosign/testimony.rs`).
+//! and then, once it says that it has, the marker. An honest leader says so of what is in its log (`network/forward.rs`),
+//! and refuses the rest: it takes nothing while no majority answers, or while the lead goes elsewhere. So a marker that is
+//! committed in the term in which both were taken, and no batch before it, convicts: three times, and another site's
+//! word is asked for beside one's own (`cosign/testimony.rs`). Earlier builds may drop what they say to have taken, and
+//! are not judged.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -25,8 +28,8 @@ use crate::record::{Command, OpenEpoch, sha256};
 use crate::store::state_machine::StateMachine;
 use crate::tasks::Tasks;
 
-/// Batches that are looked for at a time.
-const SOUGHT_MAX: usize = 16;
+/// Batches of one site that are looked for at a time.
+const SOUGHT_MAX: usize = 4;
 /// Markers of one batch that have not come yet.
 const MARKERS_MAX: usize = 32;
 /// Markers that came without the batch.
@@ -50,6 +53,8 @@ pub(crate) struct Sought {
 }
 
 struct Batch {
+    /// Whose it is.
+    site: String,
     leader: String,
     term: u64,
     command: Bytes,
@@ -58,22 +63,30 @@ struct Batch {
 }
 
 impl Sought {
-    /// The leader of the term has taken the batch, or will have when it is handed the marker.
-    fn add(&self, leader: &str, term: u64, command: Bytes, marker: Bytes) {
+    /// A batch of the site that the leader of the term is handed from now on.
+    fn seek(&self, site: &str, leader: &str, term: u64, command: &Bytes) {
         let mut batches = self.lock();
-        let of_same = |batch: &&mut Batch| batch.term == term && batch.command == command;
-        if let Some(batch) = batches.iter_mut().find(of_same) {
-            if batch.markers.len() < MARKERS_MAX {
-                batch.markers.push(marker);
-            }
-        } else {
-            if batches.len() == SOUGHT_MAX {
-                batches.remove(0);
-            }
-            let leader = leader.to_owned();
-            batches.push(Batch { leader, term, command, markers: vec![marker], missed: 0 });
+        if batches.iter().any(|batch| batch.is(term, command)) {
+            return;
         }
+        if batches.iter().filter(|batch| batch.site == site).count() == SOUGHT_MAX
+            && let Some(oldest) = batches.iter().position(|batch| batch.site == site)
+        {
+            batches.remove(oldest);
+        }
+        let (site, leader, command) = (site.to_owned(), leader.to_owned(), command.clone());
+        batches.push(Batch { site, leader, term, command, markers: Vec::new(), missed: 0 });
         self.any.store(true, Ordering::Relaxed);
+    }
+
+    /// The leader is handed this behind the batch. Nothing if that has come meanwhile.
+    fn follows(&self, term: u64, command: &Bytes, marker: Bytes) {
+        let mut batches = self.lock();
+        if let Some(batch) = batches.iter_mut().find(|batch| batch.is(term, command))
+            && batch.markers.len() < MARKERS_MAX
+        {
+            batch.markers.push(marker);
+        }
     }
 
     /// What this entry, which is applied now, says against whoever led.
@@ -113,6 +126,12 @@ impl Sought {
     }
 }
 
+impl Batch {
+    fn is(&self, term: u64, command: &Bytes) -> bool {
+        self.term == term && self.command == *command
+    }
+}
+
 /// Another site leads, as far as this one knows.
 #[derive(Clone)]
 struct Lead {
@@ -129,9 +148,36 @@ pub(crate) struct PassingOn {
     peers: Peers,
     observer: Arc<Observer>,
     tasks: Tasks,
-    /// For others one at a time, and one of its own.
-    for_others: Arc<Semaphore>,
     own: Arc<Semaphore>,
+    for_others: Slots,
+}
+
+/// One for each site that asks: none keeps it from the others.
+#[derive(Clone, Default)]
+struct Slots(Arc<Mutex<BTreeSet<String>>>);
+
+/// Free again when it is dropped.
+struct Slot {
+    site: String,
+    slots: Slots,
+}
+
+impl Slots {
+    fn take(&self, site: &str) -> Option<Slot> {
+        let is_free = self.lock().insert(site.to_owned());
+        is_free.then(|| Slot { site: site.to_owned(), slots: self.clone() })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeSet<String>> {
+        // Each use is one operation on the set.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        self.slots.lock().remove(&self.site);
+    }
 }
 
 impl PassingOn {
@@ -148,8 +194,8 @@ impl PassingOn {
             peers: peers.clone(),
             observer: observer.clone(),
             tasks: tasks.clone(),
-            for_others: Arc::new(Semaphore::new(1)),
             own: Arc::new(Semaphore::new(1)),
+            for_others: Slots::default(),
         }
     }
 
@@ -165,6 +211,8 @@ impl PassingOn {
 
     async fn ask_all(&self, command: Bytes) {
         let Some(lead) = self.lead() else { return };
+        // Before it is handed to anybody: what comes of that is seen.
+        self.observer.sought.seek(self.keys.site.as_str(), &lead.peer.name, lead.term, &command);
         let taken = lead.peer.forward(command.clone()).await.await;
         if taken.is_err() || !self.still(&lead) {
             return;
@@ -178,20 +226,23 @@ impl PassingOn {
                 continue;
             }
             match peer.pass_on(&PassOn { command: command.clone(), term: lead.term }).await {
-                Ok(marker) => self.observer.sought.add(&lead.peer.name, lead.term, command.clone(), marker),
+                Ok(marker) => self.observer.sought.follows(lead.term, &command, marker),
                 Err(error) => tracing::debug!(%error, "a batch of this site is not passed on"),
             }
         }
     }
 
-    /// Passes on what another site has signed; the answer is the marker that follows it.
-    pub(crate) fn pass(&self, asked: PassOn) -> Result<Bytes, String> {
-        let busy = |_| "this site passes something else on".to_owned();
-        let permit = self.for_others.clone().try_acquire_owned().map_err(busy)?;
+    /// Passes on what the site that asks has signed; the answer is the marker that follows it.
+    pub(crate) fn pass(&self, asked: PassOn, site: &str) -> Result<Bytes, String> {
+        let slot = self.for_others.take(site);
+        let slot = slot.ok_or_else(|| format!("this site passes something else on for site {site}"))?;
         let lead = self.lead().filter(|lead| lead.term == asked.term);
-        let lead = lead.ok_or("this site knows of no other that leads in that term")?;
-        let marker = self.marker();
-        self.observer.sought.add(&lead.peer.name, lead.term, asked.command.clone(), marker.clone());
+        let lead = lead.ok_or(
+            "this site knows of no other that leads in that term, or that answers for what it takes",
+        )?;
+        let (marker, sought) = (self.marker(), &self.observer.sought);
+        sought.seek(site, &lead.peer.name, lead.term, &asked.command);
+        sought.follows(lead.term, &asked.command, marker.clone());
         let (passing, answer) = (self.clone(), marker.clone());
         self.tasks.spawn(async move {
             tokio::time::sleep(PAUSE).await;
@@ -199,7 +250,7 @@ impl PassingOn {
             if lead.peer.forward(asked.command).await.await.is_ok() && passing.still(&lead) {
                 let _ = lead.peer.forward(marker).await.await;
             }
-            drop(permit);
+            drop(slot);
         });
         Ok(answer)
     }
@@ -213,7 +264,8 @@ impl PassingOn {
 
     fn lead(&self) -> Option<Lead> {
         let (node, term) = self.leader()?;
-        Some(Lead { node, term, peer: self.peers.get(node)? })
+        let peer = self.peers.get(node).filter(Peer::answers_for_it)?;
+        Some(Lead { node, term, peer })
     }
 
     fn still(&self, lead: &Lead) -> bool {
@@ -238,10 +290,9 @@ mod tests {
     }
 
     fn sought(markers: &[&'static [u8]]) -> Sought {
-        let sought = Sought::default();
-        for marker in markers {
-            sought.add("c", 4, Bytes::from_static(b"batch"), Bytes::from_static(marker));
-        }
+        let (sought, batch) = (Sought::default(), Bytes::from_static(b"batch"));
+        sought.seek("a", "c", 4, &batch);
+        markers.iter().for_each(|marker| sought.follows(4, &batch, Bytes::from_static(marker)));
         sought
     }
 
@@ -268,14 +319,38 @@ mod tests {
     }
 
     #[test]
-    fn what_is_sought_is_bounded() {
-        let sought = Sought::default();
+    fn markers_that_are_told_of_after_the_batch_has_come_say_nothing() {
+        let (sought, batch) = (Sought::default(), Bytes::from_static(b"batch"));
+        sought.seek("a", "c", 4, &batch);
+        assert!(sought.applied(&entry(4, b"batch")).is_none());
+        for marker in [b"1", b"2", b"3"] {
+            sought.follows(4, &batch, Bytes::from_static(marker));
+            assert!(sought.applied(&entry(4, marker)).is_none());
+        }
+    }
+
+    #[test]
+    fn what_is_sought_is_bounded_for_each_site() {
+        let (sought, own) = (Sought::default(), Bytes::from_static(b"own"));
+        sought.seek("b", "c", 4, &own);
         for n in 0..SOUGHT_MAX as u8 + 1 {
-            (0..MARKERS_MAX + 1)
-                .for_each(|_| sought.add("c", 4, Bytes::from(vec![n]), Bytes::from_static(b"m")));
+            let command = Bytes::from(vec![n]);
+            sought.seek("a", "c", 4, &command);
+            (0..MARKERS_MAX + 1).for_each(|_| sought.follows(4, &command, Bytes::from_static(b"m")));
         }
         let batches = sought.lock();
-        assert_eq!((batches.len(), batches[0].command.as_ref()), (SOUGHT_MAX, [1].as_slice()));
-        assert!(batches.iter().all(|batch| batch.markers.len() == MARKERS_MAX));
+        let of = |site| batches.iter().filter(move |batch| batch.site == site);
+        assert_eq!((of("b").count(), of("a").count()), (1, SOUGHT_MAX), "none crowds out another's");
+        assert_eq!(of("a").next().unwrap().command.as_ref(), [1]);
+        assert!(of("a").all(|batch| batch.markers.len() == MARKERS_MAX));
+    }
+
+    #[test]
+    fn who_asks_for_much_keeps_no_other_from_asking() {
+        let slots = Slots::default();
+        let (a, _b) = (slots.take("a").unwrap(), slots.take("b").unwrap());
+        assert!(slots.take("a").is_none());
+        drop(a);
+        assert!(slots.take("a").is_some() && slots.take("b").is_none());
     }
 }

@@ -40,6 +40,8 @@ const SMALL_UNDER_WAY_MAX: usize = 4;
 const TICK: Duration = Duration::from_millis(50);
 /// Before what may have been lost is sent again.
 const RESEND_PAUSE: Duration = Duration::from_millis(100);
+/// The same while the leader refuses it time and again, as long as no majority answers that one.
+const RESEND_PAUSE_MAX: Duration = Duration::from_millis(1_600);
 /// Without any outcome for so long, everything under way is sent again.
 const STALL: Duration = Duration::from_secs(3);
 /// So often, and other sites are asked to pass it on.
@@ -79,6 +81,8 @@ struct State {
     under_way: VecDeque<Sent>,
     leader: Option<u64>,
     resend_at: Option<Instant>,
+    /// After the next refusal.
+    resend_pause: Duration,
     progress_at: Instant,
     /// Since the last outcome.
     stalls: u32,
@@ -177,7 +181,7 @@ impl Writer {
                     None => open = false,
                 },
                 _ = tokio::time::sleep_until(close_by.unwrap_or_else(Instant::now)), if close_by.is_some() => {}
-                _ = failures.recv() => state.resend_in(RESEND_PAUSE),
+                _ = failures.recv() => state.was_not_taken(),
                 changed = metrics.changed() => {
                     if changed.is_err() {
                         // Raft has stopped: this task is about to be.
@@ -340,6 +344,7 @@ impl State {
             under_way: VecDeque::new(),
             leader: None,
             resend_at: None,
+            resend_pause: RESEND_PAUSE,
             progress_at: Instant::now(),
             stalls: 0,
             failed,
@@ -347,7 +352,7 @@ impl State {
     }
 
     fn progress(&mut self) {
-        (self.progress_at, self.stalls) = (Instant::now(), 0);
+        (self.progress_at, self.stalls, self.resend_pause) = (Instant::now(), 0, RESEND_PAUSE);
     }
 
     fn gather(&mut self, drafts: Drafts) {
@@ -380,6 +385,14 @@ impl State {
     /// When a batch that is not full goes; `None` while the next outcome has to make room for it.
     fn close_by(&self) -> Option<Instant> {
         self.close_at.filter(|_| self.under_way.len() < SMALL_UNDER_WAY_MAX)
+    }
+
+    fn was_not_taken(&mut self) {
+        // All that was sent together is refused together.
+        if self.resend_at.is_none() {
+            self.resend_in(self.resend_pause);
+            self.resend_pause = (self.resend_pause * 2).min(RESEND_PAUSE_MAX);
+        }
     }
 
     fn resend_in(&mut self, pause: Duration) {

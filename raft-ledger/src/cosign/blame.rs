@@ -85,20 +85,20 @@ impl Blame {
 
     /// Convicts each site that signed `alone` as log, if a majority of the voting sites signs another root of the same size:
     /// this site in its note `own`, the others in signature lines for it. Those that contradicted themselves do not count:
-    /// they may have made the other one sign what it does. Blocks.
+    /// they may have made the other one sign what it does. Whether there is such a majority for `own`. Blocks.
     pub(crate) fn outvote(
         &self,
         alone: &str,
         own: &str,
         votes: &[String],
         voters: &BTreeSet<String>,
-    ) -> Result<(), LedgerError> {
+    ) -> Result<bool, LedgerError> {
         let others = self.with_votes(own, votes);
         let (Some(one), Some(other)) = (Note::parse(alone.as_bytes()), Note::parse(others.as_bytes())) else {
-            return Ok(());
+            return Ok(false);
         };
         let (Some(minor), Some(major)) = (Checkpoint::parse(one.text), Checkpoint::parse(other.text)) else {
-            return Ok(());
+            return Ok(false);
         };
         let verifiers = self.keys.verifiers();
         let logs = &verifiers.logs;
@@ -109,15 +109,16 @@ impl Blame {
             self.site_of(key).is_some_and(|site| voters.contains(&site) && !self.is_blamed(&site))
         };
         let votes = logs.iter().filter(|key| signed(&other, key)).filter(counts).count();
+        let is_majority = votes > voters.len() / 2;
         let same_place = minor.origin == major.origin && minor.size == major.size;
-        if !same_place || minor.root == major.root || votes < voters.len() / 2 + 1 {
-            return Ok(());
+        if !same_place || minor.root == major.root || !is_majority {
+            return Ok(is_majority);
         }
         for site in logs.iter().filter(|key| signed(&one, key)).filter_map(|key| self.site_of(key)) {
             let notes = [alone.to_owned(), others.clone()];
             self.convict(&site, &Evidence::Outvoted { size: minor.size, notes })?;
         }
-        Ok(())
+        Ok(true)
     }
 
     /// `own` with those lines of `votes` that are signatures of log keys under it.

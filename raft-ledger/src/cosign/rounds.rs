@@ -11,7 +11,7 @@ use tokio::time::{Instant, MissedTickBehavior};
 use super::cosigner::{Cosigner, Refusal, Request};
 use super::evidence::{Evidence, Suspicion, TwoEntries};
 use super::newest::{Gathered, Newest};
-use super::testimony::Testimonies;
+use super::testimony::{ASKED_ENOUGH, Testimonies};
 use super::voting::Voting;
 use crate::authors::{SHOWN_MAX, Sending, contradiction};
 use crate::blocking;
@@ -110,7 +110,7 @@ impl Rounds {
 
     /// Asks all others whether they have seen a leader do what this site has seen, if it has seen anything.
     async fn testimony(&self) -> Result<(), Refusal> {
-        let Some(what) = self.cosigner.witness.next() else { return Ok(()) };
+        let Some((what, asked)) = self.cosigner.witness.next() else { return Ok(()) };
         let peers = self.peers.all();
         let ask = |peer: Peer| {
             let what = what.clone();
@@ -123,7 +123,10 @@ impl Rounds {
             words.extend(answer);
         }
         let voters = self.newest.voters();
-        let Some(words) = self.cosigner.witness.majority(&what, words, &voters) else { return Ok(()) };
+        let Some(words) = self.cosigner.witness.majority(&what, words, &voters) else {
+            // Each site may have been sent something else to refuse: their roots are the same then.
+            return if asked == ASKED_ENOUGH { self.compare_entries().await.map(drop) } else { Ok(()) };
+        };
         self.cosigner.witness.is_proven(&what);
         let (cosigner, site) = (self.cosigner.clone(), what.leader.clone());
         blocking::attempt(move || Ok(cosigner.blame.convict(&site, &Evidence::Testified(what, words))?)).await
@@ -181,10 +184,11 @@ impl Rounds {
             votes.extend(answer.map(|lines| String::from_utf8_lossy(&lines).into_owned()));
         }
         let (cosigner, voters) = (self.cosigner.clone(), self.newest.voters());
-        if !voters.is_empty() && votes.len() + 1 > voters.len() / 2 {
+        let outvoted = move || Ok::<_, Refusal>(cosigner.blame.outvote(&note, &own, &votes, &voters)?);
+        if blocking::attempt(outvoted).await? {
             voting.is_over();
         }
-        blocking::attempt(move || Ok(cosigner.blame.outvote(&note, &own, &votes, &voters)?)).await
+        Ok(())
     }
 
     async fn round(&self, size: u64) -> Result<(), Refusal> {

@@ -16,10 +16,12 @@ use serde::{Deserialize, Serialize};
 use crate::keys::SiteKeys;
 use crate::record::Hash;
 
-/// Findings that are remembered: one convicts.
+/// Findings that are remembered against one site: one convicts.
 const FOUND_MAX: usize = 16;
 /// Times that the others are asked for theirs: they hear of it when this site does.
 const ASKED_MAX: u32 = 30;
+/// So often, and what nobody has confirmed may be told to each site alone, or only to hide another.
+pub(super) const ASKED_ENOUGH: u32 = 3;
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Deed {
@@ -71,6 +73,7 @@ pub(crate) struct Witness {
 struct Found {
     what: Accusation,
     asked: u32,
+    is_proven: bool,
 }
 
 impl Witness {
@@ -80,9 +83,17 @@ impl Witness {
 
     pub(super) fn saw(&self, what: Accusation) {
         let mut found = self.lock();
-        if found.len() < FOUND_MAX && !found.iter().any(|known| known.what == what) {
-            found.push_back(Found { what, asked: 0 });
+        if found.iter().any(|known| known.what == what) {
+            return;
         }
+        if found.iter().filter(|known| known.what.leader == what.leader).count() == FOUND_MAX {
+            // The one that the others had most chances to confirm, before one that they have.
+            let places = found.iter().enumerate().filter(|(_, known)| known.what.leader == what.leader);
+            let place = places.max_by_key(|(_, known)| (!known.is_proven, known.asked));
+            let Some((place, _)) = place.filter(|(_, known)| known.asked >= ASKED_ENOUGH) else { return };
+            found.remove(place);
+        }
+        found.push_back(Found { what, asked: 0, is_proven: false });
     }
 
     /// This site's signature, if it has seen the same.
@@ -93,18 +104,18 @@ impl Witness {
         }
     }
 
-    /// Something that the others are to be asked about.
-    pub(super) fn next(&self) -> Option<Accusation> {
+    /// Something that the others are to be asked about, and how often they were.
+    pub(super) fn next(&self) -> Option<(Accusation, u32)> {
         let mut found = self.lock();
-        let next =
-            found.iter_mut().filter(|known| known.asked < ASKED_MAX).min_by_key(|known| known.asked)?;
+        let is_open = |known: &&mut Found| !known.is_proven && known.asked < ASKED_MAX;
+        let next = found.iter_mut().filter(is_open).min_by_key(|known| known.asked)?;
         next.asked += 1;
-        Some(next.what.clone())
+        Some((next.what.clone(), next.asked))
     }
 
     /// Nobody needs to be asked any more.
     pub(super) fn is_proven(&self, what: &Accusation) {
-        self.lock().iter_mut().filter(|known| known.what == *what).for_each(|known| known.asked = ASKED_MAX);
+        self.lock().iter_mut().filter(|known| known.what == *what).for_each(|known| known.is_proven = true);
     }
 
     /// This site's word and those of the `others` that hold, if they are those of a majority of the voters.
@@ -160,9 +171,37 @@ mod tests {
         ] {
             assert_eq!(a.majority(&forged, word(site, signature), &voters), None, "{site}");
         }
-        assert_eq!(a.next(), Some(forged.clone()));
+        assert_eq!(a.next(), Some((forged.clone(), 1)));
         a.is_proven(&forged);
         assert_eq!(a.next(), None);
+    }
+
+    #[test]
+    fn what_nobody_confirms_gives_way_and_hides_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let made = crate::keys::init(dir.path(), &[("a", "h")]).unwrap();
+        let a = Witness::new(Arc::new(SiteKeys::load(&made[0]).unwrap()));
+        let claim = |leader: &str, n: u64| {
+            let deed = Deed::Forged;
+            Accusation { deed, leader: leader.into(), term: n, command: [7; 32] }
+        };
+        let knows = |what: &Accusation| a.testify(what).is_ok();
+        let [proven, late, later] = [0, 98, 99].map(|n| claim("c", n));
+        a.saw(proven.clone());
+        a.is_proven(&proven);
+        (1..FOUND_MAX as u64).for_each(|n| a.saw(claim("c", n)));
+        a.saw(late.clone());
+        assert!(!knows(&late), "nobody was asked about the others yet");
+        // Against another site there is room.
+        a.saw(claim("b", 1));
+        assert!(knows(&claim("b", 1)));
+        a.is_proven(&claim("b", 1));
+        (0..ASKED_ENOUGH * (FOUND_MAX as u32 - 1)).for_each(|_| drop(a.next()));
+        for what in [&late, &later] {
+            a.saw(what.clone());
+            assert!(knows(what), "{what:?}");
+        }
+        assert!(knows(&proven) && a.lock().len() == FOUND_MAX + 1);
     }
 
     #[test]

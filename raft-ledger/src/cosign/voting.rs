@@ -48,7 +48,7 @@ impl Voting {
         self.on.is_none()
     }
 
-    /// Enough sites have answered.
+    /// A majority has signed, or nobody needs to.
     pub(super) fn is_over(&mut self) {
         self.on = None;
     }

@@ -14,10 +14,10 @@ use serde::{Deserialize, Serialize};
 use super::client::{StreamItem, as_openraft};
 use super::frame::{Kind, unpack};
 use super::lane::{Lane, RpcError};
-use crate::authors::Sending;
-use crate::keys::SiteKeys;
+use crate::authors::{Sending, Signing};
 use crate::raft::{Entry, LogId, Types, Vote};
-use crate::store::{decode_entry, encode_entry_into, entry_len_hint};
+use crate::record::Hash;
+use crate::store::{decode_entry, encode_entry_into, entry_len_hint, hash_of_encoded};
 
 const UNDER_WAY_MAX: usize = 16;
 /// For one answer; an fsync of a busy disk may take seconds.
@@ -29,30 +29,39 @@ struct Header {
     prev_log_id: Option<LogId>,
     leader_commit: Option<LogId>,
     entries: u32,
-    /// Of the leader, see `authors::Sending`. Earlier releases sign nothing.
+    /// Of the leader, see `authors::Sending`. Earlier builds sign nothing, or other bytes under another name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    signature: Option<Bytes>,
+    signed: Option<Bytes>,
 }
 
 /// What a peer sent.
 pub(super) struct Append {
     pub(super) session: u64,
     pub(super) request: AppendEntriesRequest<Types>,
-    pub(super) signature: Option<Bytes>,
+    /// Of its entries as they came.
+    hashes: Vec<Hash>,
+    signed: Option<Bytes>,
+}
+
+impl Append {
+    /// What `site`, which has sent it, says of the entries in it.
+    pub(super) fn sending(&mut self, site: &str) -> Option<Sending> {
+        let sending = Sending::of(&self.request, std::mem::take(&mut self.hashes), site)?;
+        Some(Sending { signature: self.signed.take().unwrap_or_default(), ..sending })
+    }
 }
 
 pub(super) fn encode(
     session: u64,
     request: &AppendEntriesRequest<Types>,
-    keys: &SiteKeys,
+    signing: &Signing,
 ) -> Result<Bytes, String> {
-    let sending = Sending::of(request, keys.site.as_str());
     let header = Header {
         vote: request.vote,
         prev_log_id: request.prev_log_id,
         leader_commit: request.leader_commit,
         entries: request.entries.len() as u32,
-        signature: sending.map(|sending| sending.sign(&keys.batch).signature),
+        signed: signing.sign(request)?,
     };
     let header = rmp_serde::to_vec_named(&header).map_err(|e| e.to_string())?;
     let entries: usize = request.entries.iter().map(|entry| 4 + entry_len_hint(entry)).sum();
@@ -78,9 +87,12 @@ pub(super) fn decode(mut bytes: Bytes) -> Result<Append, String> {
     let header: Header = unpack(&part(&mut bytes)?)?;
     // An entry takes more than 16 bytes: what is reserved is bounded by what is there.
     let mut entries: Vec<Entry> = Vec::with_capacity((header.entries as usize).min(bytes.len() / 16));
+    let mut hashes = Vec::with_capacity(entries.capacity());
     let mut next = header.prev_log_id.map_or(Some(0), |prev| prev.index.checked_add(1));
     for _ in 0..header.entries {
-        let entry = decode_entry(part(&mut bytes)?)?;
+        let encoded = part(&mut bytes)?;
+        let entry = decode_entry(encoded.clone())?;
+        hashes.push(hash_of_encoded(&encoded));
         // Consensus takes it for granted, and stops for good where it is not so.
         if Some(entry.log_id.index) != next {
             return Err(format!("entry {} of an append does not follow the one before", entry.log_id.index));
@@ -88,9 +100,9 @@ pub(super) fn decode(mut bytes: Bytes) -> Result<Append, String> {
         next = entry.log_id.index.checked_add(1);
         entries.push(entry);
     }
-    let Header { vote, prev_log_id, leader_commit, signature, .. } = header;
+    let Header { vote, prev_log_id, leader_commit, signed, .. } = header;
     let request = AppendEntriesRequest { vote, prev_log_id, entries, leader_commit };
-    Ok(Append { session, request, signature })
+    Ok(Append { session, request, hashes, signed })
 }
 
 fn part(bytes: &mut Bytes) -> Result<Bytes, String> {
@@ -126,7 +138,7 @@ impl From<AppendAnswer> for AppendEntriesResponse<Types> {
 
 struct Pipeline<S> {
     lane: Lane,
-    keys: Arc<SiteKeys>,
+    signing: Arc<Signing>,
     session: u64,
     input: S,
     input_ended: bool,
@@ -138,7 +150,7 @@ struct Pipeline<S> {
 /// Sends requests as they come and yields the answers in their order; ends after the first that is no success.
 pub(super) fn pipeline<'s, S>(
     lane: Lane,
-    keys: Arc<SiteKeys>,
+    signing: Arc<Signing>,
     session: u64,
     input: S,
 ) -> BoxStream<'s, StreamItem>
@@ -147,7 +159,7 @@ where
 {
     let state = Pipeline {
         lane,
-        keys,
+        signing,
         session,
         input,
         input_ended: false,
@@ -185,9 +197,10 @@ where
         let prev = request.prev_log_id;
         let last = request.entries.last().map(|entry| entry.log_id).or(prev);
         let lane = self.lane.clone();
-        let sent = match encode(self.session, &request, &self.keys) {
+        let sent = match encode(self.session, &request, &self.signing) {
             Ok(body) => Ok(lane.send(Kind::Append, body).await),
-            Err(why) => Err(RpcError::Remote { site: "this".into(), why }),
+            // Asked for again after a pause, if at all.
+            Err(why) => Err(RpcError::Unreachable { site: "this".into(), why }),
         };
         self.under_way.push_back(Box::pin(async move {
             let body = lane.wait(sent?, ANSWER_TIMEOUT).await?;
@@ -207,11 +220,13 @@ where
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::raft::{Payload, Proposal, log_id};
-    use openraft::impls::leader_id_std::LeaderId;
+    use crate::keys::SiteKeys;
+    use crate::raft::{LeaderId, Payload, Proposal, log_id};
+    use crate::store::LogStore;
+    use openraft::storage::RaftLogStorage;
 
-    #[test]
-    fn an_append_survives_and_a_short_one_is_refused() {
+    #[tokio::test]
+    async fn an_append_survives_and_a_short_one_is_refused() {
         let entry = |index| Entry {
             log_id: log_id(2, index),
             payload: Payload::Normal(Proposal(Bytes::from(vec![index as u8; 100]))),
@@ -224,17 +239,21 @@ mod tests {
         };
         let dir = tempfile::tempdir().unwrap();
         let made = crate::keys::init(dir.path(), &[("a", "h")]).unwrap();
-        let keys = SiteKeys::load(&made[0]).unwrap();
-        let bytes = encode(9, &request, &keys).unwrap();
-        let Append { session, request: back, signature } = decode(bytes.clone()).unwrap();
-        assert_eq!(session, 9);
-        let sending = Sending { signature: signature.unwrap(), ..Sending::of(&back, "a").unwrap() };
+        let keys = Arc::new(SiteKeys::load(&made[0]).unwrap());
+        let log = LogStore::open(&dir.path().join("raftdb")).unwrap();
+        log.clone().save_vote(&request.vote).await.unwrap();
+        let signing = Signing::new(&keys, &log);
+        let bytes = encode(9, &request, &signing).unwrap();
+        let mut read = decode(bytes.clone()).unwrap();
+        assert_eq!(read.session, 9);
+        let sending = read.sending("a").unwrap();
         assert!(sending.is_signed_by(&keys.batch.verifying_key()));
+        let back = read.request;
         assert_eq!(format!("{back:?}"), format!("{request:?}"));
         assert_eq!(back.entries, request.entries);
         let read = |prev_log_id, entries| {
             let other = AppendEntriesRequest::<Types> { prev_log_id, entries, ..request.clone() };
-            decode(encode(9, &other, &keys).unwrap())
+            decode(encode(9, &other, &signing).unwrap())
         };
         assert!(read(None, vec![entry(0), entry(1)]).is_ok());
         assert!(read(None, vec![entry(1)]).is_err());

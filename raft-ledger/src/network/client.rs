@@ -21,6 +21,7 @@ use super::lane::{Lane, RpcError};
 use super::peers::{CONTROL_TIMEOUT, Peer, Peers};
 use super::tls::Tls;
 use super::{append, snapshot};
+use crate::authors::Signing;
 use crate::keys::SiteKeys;
 use crate::raft::{Member, Types, Vote};
 use crate::store::ledger_store::SnapshotDir;
@@ -32,7 +33,7 @@ pub(super) type StreamItem = Result<StreamAppendResult<Types>, RPCError<Types>>;
 #[derive(Clone)]
 pub(crate) struct Network {
     peers: Peers,
-    keys: Arc<SiteKeys>,
+    signing: Arc<Signing>,
 }
 
 impl Network {
@@ -44,6 +45,7 @@ impl Network {
         keys: &Arc<SiteKeys>,
         tasks: &Tasks,
     ) -> Network {
+        let signing = Signing::new(keys, &identity.log);
         let (tls, dialer, tasks) = (tls.clone(), identity.clone(), tasks.clone());
         let open = move |id: u64, member: &Member| {
             let address = address_of(&member.name).unwrap_or_else(|| member.address.clone());
@@ -51,7 +53,7 @@ impl Network {
             let name = member.name.clone();
             Peer { control: lane(), bulk: lane(), snapshot: lane(), name, address }
         };
-        Network { peers: Peers::new(identity.roster.node, open), keys: keys.clone() }
+        Network { peers: Peers::new(identity.roster.node, open), signing }
     }
 
     pub(crate) fn peers(&self) -> Peers {
@@ -61,7 +63,7 @@ impl Network {
     /// Peers by lanes that lead elsewhere than into TLS.
     #[cfg(any(test, feature = "sim"))]
     pub(super) fn over(
-        own: u64,
+        identity: &Identity,
         keys: &Arc<SiteKeys>,
         lane: impl Fn(u64, &Member) -> Lane + Send + Sync + 'static,
     ) -> Network {
@@ -70,11 +72,12 @@ impl Network {
             let (name, address) = (member.name.clone(), String::new());
             Peer { control: lane(), bulk: lane(), snapshot: lane(), name, address }
         };
-        Network { peers: Peers::new(own, open), keys: keys.clone() }
+        let signing = Signing::new(keys, &identity.log);
+        Network { peers: Peers::new(identity.roster.node, open), signing }
     }
 
     fn client(&self, target: u64, node: &Member, lane: impl Fn(&Peer) -> &Lane) -> Client {
-        Client { lane: lane(&self.peers.reach(target, node)).clone(), keys: self.keys.clone() }
+        Client { lane: lane(&self.peers.reach(target, node)).clone(), signing: self.signing.clone() }
     }
 }
 
@@ -96,7 +99,7 @@ impl RaftNetworkFactory<Types> for Network {
 
 pub(crate) struct Client {
     lane: Lane,
-    keys: Arc<SiteKeys>,
+    signing: Arc<Signing>,
 }
 
 impl Client {
@@ -139,7 +142,7 @@ impl RaftNetworkV2<Types> for Client {
         _option: RPCOption,
     ) -> Result<AppendEntriesResponse<Types>, RPCError<Types>> {
         let network = |e: String| RPCError::Network(NetworkError::from_string(e));
-        let body = append::encode(next_session(), &request, &self.keys).map_err(network)?;
+        let body = append::encode(next_session(), &request, &self.signing).map_err(network)?;
         let answer = self.lane.call(Kind::Append, body, CONTROL_TIMEOUT).await;
         let answer = answer.map_err(|e| as_openraft(&e))?;
         unpack::<append::AppendAnswer>(&answer).map(Into::into).map_err(network)
@@ -154,8 +157,8 @@ impl RaftNetworkV2<Types> for Client {
         S: Stream<Item = AppendEntriesRequest<Types>> + OptionalSend + Unpin + 'static,
     {
         Box::pin(async move {
-            let (lane, keys) = (self.lane.clone(), self.keys.clone());
-            Ok(append::pipeline(lane, keys, next_session(), input))
+            let (lane, signing) = (self.lane.clone(), self.signing.clone());
+            Ok(append::pipeline(lane, signing, next_session(), input))
         })
     }
 

@@ -7,6 +7,7 @@ use std::sync::{Arc, OnceLock};
 use serde::{Deserialize, Serialize};
 
 use super::acknowledged::{Acknowledged, Opened};
+use super::signers::Signers;
 use crate::LedgerError;
 use crate::raft::{GROUP, LogId, Member, StoreId, StoredMembership};
 use crate::roster::{Known, Roster};
@@ -37,9 +38,10 @@ pub(crate) struct Hello {
     /// Earlier releases do not say it.
     #[serde(default)]
     pub(super) opened: Option<Opened>,
-    /// What it proposes, it signs. Earlier releases do not.
+    /// What it sends as leader, it signs (`authors/sending.rs`), and what it says to have taken to propose, it has put into
+    /// its log (`forward.rs`). Earlier builds do neither, or signed other bytes.
     #[serde(default)]
-    pub(super) signs_entries: bool,
+    pub(super) signs_sent: bool,
     /// It holds other sites' keys for them. Earlier releases do not say so, and cannot.
     #[serde(default)]
     pub(super) keeps_keys: bool,
@@ -87,9 +89,11 @@ pub(crate) struct Identity {
     pub(crate) site: String,
     pub(crate) store_id: StoreId,
     pub(crate) site_db: Arc<SiteDb>,
+    pub(crate) log: LogStore,
     pub(crate) roster: Arc<Roster>,
     pub(crate) standing: Arc<Standing>,
     pub(crate) acknowledged: Arc<Acknowledged>,
+    pub(crate) signers: Arc<Signers>,
     opened: Opened,
     pub(crate) rules: Arc<Rules>,
     /// This site asks for a ledger and has none that tells which nodes the others are by now. Their certificates name
@@ -144,9 +148,11 @@ impl Identity {
             site: site.to_owned(),
             store_id: log.store_id()?,
             site_db: site_db.clone(),
+            log: log.clone(),
             roster: Arc::new(Roster::new(node, membership)),
             standing: Arc::new(Standing::new(log.clone(), is_founder)),
             acknowledged: Arc::new(Acknowledged::open(site_db)?),
+            signers: Arc::new(Signers::open(site_db)?),
             opened: Opened { process, term, last },
             rules: rules.clone(),
             is_healing: false,
@@ -167,7 +173,7 @@ impl Identity {
             member_by: known.index.filter(|_| is_member),
             apply_version: self.rules.known(),
             opened: Some(self.opened),
-            signs_entries: true,
+            signs_sent: true,
             keeps_keys: true,
             keys: self.joining.get().cloned(),
             authority: self.authority.get().cloned(),
@@ -186,8 +192,10 @@ impl Identity {
         }
         let is_called = |id: u64| hello.node.is_none_or(|node| node == id);
         match known.of_site(&hello.site).find(|(id, _)| is_called(*id)) {
-            Some((_, member)) => {
-                self.has_known_store(hello, Some(member)).map(|()| Admission::Known).map_err(Refused::Rejoin)
+            Some((id, member)) => {
+                self.has_known_store(hello, Some(member)).map_err(Refused::Rejoin)?;
+                self.signers.admit(&hello.site, id, hello.signs_sent).map_err(Refused::Upgrade)?;
+                Ok(Admission::Known)
             }
             None if hello.member_by > known.index => Ok(Admission::ByItsWord),
             None => Err(self.refuse(hello)),
@@ -235,7 +243,8 @@ impl Identity {
         if let Some(node) = hello.node.filter(|node| *node != id) {
             return Err(format!("site {} answers as node {node}, not as the member {id}", member.name));
         }
-        self.has_known_store(hello, Some(member))
+        self.has_known_store(hello, Some(member))?;
+        if hello.signs_sent { self.signers.note(id) } else { Ok(()) }
     }
 
     /// Whether its release can apply what the consortium applies: the ledger that it would make, and with it what it
@@ -396,7 +405,7 @@ mod tests {
             member_by,
             apply_version,
             opened,
-            signs_entries: true,
+            signs_sent: true,
             keeps_keys,
             keys,
             authority,
@@ -517,6 +526,26 @@ mod tests {
         assert!(a.admit(&read).is_ok());
         let refused = a.admit(&Hello { protocol: PROTOCOL + 1, ..read }).unwrap_err().to_string();
         assert!(refused.contains("speaks protocol 2 for group 1; this site speaks 1"), "{refused}");
+    }
+
+    #[test]
+    fn a_member_that_signed_what_it_sends_goes_on_signing() {
+        let dir = tempfile::tempdir().unwrap();
+        let a = site_a(dir.path(), true);
+        let of_b = |signs_sent| Hello { signs_sent, ..hello("b", 1, 8, Some(5)) };
+        assert!(a.admit(&of_b(false)).is_ok(), "of an early build");
+        assert!(a.admit(&of_b(true)).is_ok());
+        let refused = a.admit(&of_b(false)).unwrap_err();
+        assert!(
+            matches!(&refused, Refused::Upgrade(why) if why.contains("run the release there")),
+            "{refused:?}"
+        );
+        // What it says when it is called counts as well; another node's word does not.
+        let c = Hello { signs_sent: false, ..hello("c", 2, 9, Some(5)) };
+        assert!(a.admit(&c).is_ok());
+        let (signs, member) = (Hello { signs_sent: true, ..c.clone() }, Member::founder("c"));
+        a.recognise(&signs, 2, &member).unwrap();
+        assert!(a.admit(&c).is_err());
     }
 
     #[test]

@@ -122,6 +122,11 @@ impl Lane {
         self.heard.lock().as_ref().map(|hello| hello.keeps_keys)
     }
 
+    /// Whether it answers what it is handed to propose once it has proposed it.
+    pub(super) fn answers_for_it(&self) -> bool {
+        self.heard.lock().as_ref().is_some_and(|hello| hello.signs_sent)
+    }
+
     #[cfg(any(test, feature = "sim"))]
     pub(super) fn heard(&self) -> Arc<Heard> {
         self.heard.clone()

@@ -6,12 +6,14 @@
 mod acknowledged;
 mod append;
 mod client;
+mod forward;
 mod frame;
 mod hello;
 mod lane;
 mod payloads;
 mod peers;
 mod server;
+mod signers;
 #[cfg(any(test, feature = "sim"))]
 pub(crate) mod simulated;
 mod snapshot;

@@ -60,6 +60,11 @@ impl Peer {
         async move { lane.wait(sent, FORWARD_TIMEOUT).await.map(drop) }
     }
 
+    /// Whether what the peer says to have taken by [`Peer::forward`] is in its log. Earlier builds may drop it.
+    pub(crate) fn answers_for_it(&self) -> bool {
+        self.bulk.answers_for_it()
+    }
+
     /// The peer's signature lines for this site's signed checkpoint.
     pub(crate) async fn cosign(&self, request: Bytes) -> Result<Bytes, RpcError> {
         self.snapshot.call(Kind::Cosign, request, COSIGN_TIMEOUT).await

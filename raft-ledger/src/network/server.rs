@@ -19,6 +19,7 @@ use super::append::{self, Append, AppendAnswer};
 use super::frame::{self, Frame, Kind, pack, unpack};
 use super::hello::{Admission, Hello, Identity, Refused};
 use super::payloads;
+use super::signers::Signers;
 use super::snapshot::{Incoming, Outgoing};
 use super::tls::Tls;
 use crate::authors::Sending;
@@ -28,9 +29,9 @@ use crate::membership::{Membership, Request};
 use crate::observer::Observer;
 use crate::partner;
 use crate::passed_over::{PassOn, PassingOn};
-use crate::raft::{LogId, Proposal, StoreId, Types, Vote};
+use crate::raft::{LogId, StoreId, Types, Vote};
 use crate::read_index::read_index;
-use crate::record::{Command, SiteName};
+use crate::record::Command;
 use crate::seal::Sealer;
 use crate::store::ledger_store::LedgerStore;
 use crate::store::state_machine::{SnapshotOf, StateMachine};
@@ -53,6 +54,7 @@ pub(crate) struct Served {
     pub(crate) cosigner: Arc<Cosigner>,
     pub(crate) observer: Arc<Observer>,
     pub(crate) acknowledged: Arc<Acknowledged>,
+    pub(crate) signers: Arc<Signers>,
     pub(crate) membership: Arc<Membership>,
     pub(crate) sealer: Arc<Sealer>,
     pub(crate) passing_on: PassingOn,
@@ -168,10 +170,10 @@ async fn write_answers(mut writer: Writer, mut answers: mpsc::Receiver<Frame>) {
 
 /// One peer's requests on one connection, in the order of arrival.
 pub(super) struct Connection {
-    served: Served,
-    caller: Hello,
-    answers: mpsc::Sender<Frame>,
-    at_once: Arc<Semaphore>,
+    pub(super) served: Served,
+    pub(super) caller: Hello,
+    pub(super) answers: mpsc::Sender<Frame>,
+    pub(super) at_once: Arc<Semaphore>,
     appends: Option<Appends>,
     incoming: Option<Incoming>,
     outgoing: Option<Arc<Outgoing>>,
@@ -192,10 +194,7 @@ impl Connection {
     pub(super) async fn handle(&mut self, request: Frame) -> Result<(), String> {
         match request.kind {
             Kind::Append => self.append(request).await,
-            Kind::Forward => {
-                let result = self.forward(request.body).await;
-                self.answer(request.id, result).await
-            }
+            Kind::Forward => self.forward(request).await,
             Kind::Vote
             | Kind::PreVote
             | Kind::TransferLeader
@@ -250,64 +249,31 @@ impl Connection {
         }
     }
 
-    async fn answer(&self, id: u64, result: Result<Bytes, String>) -> Result<(), String> {
+    pub(super) async fn answer(&self, id: u64, result: Result<Bytes, String>) -> Result<(), String> {
         send(&self.answers, id, result).await
     }
 
-    /// In the order of arrival: the batches of a site follow one another.
-    async fn forward(&self, command: Bytes) -> Result<Bytes, String> {
-        if !self.served.raft.is_leader() {
-            return Err("this site does not lead".into());
-        }
-        let caller = &self.caller;
-        if !self.served.membership.is_member(&caller.site, caller.node) {
-            return Err(format!("site {} is no member of this consortium", caller.site));
-        }
-        self.is_made_by_a_site(&command)?;
-        #[cfg(test)]
-        if self.served.observer.leaves_out(&command) {
-            return Ok(Bytes::new());
-        }
-        let taken = self.served.raft.client_write_ff(Proposal(command), None).await;
-        taken.map(|()| Bytes::new()).map_err(|e| e.to_string())
-    }
-
-    /// Whether a site has made what the caller wants to have proposed: what is in somebody's name without that, the others
-    /// hold against the leader. A batch may be passed on for its site.
-    fn is_made_by_a_site(&self, command: &Bytes) -> Result<(), String> {
-        let verifiers = self.served.cosigner.keys().verifiers();
-        let key_of =
-            |site: &SiteName| verifiers.batches.get(site).filter(|_| site.as_str() == self.caller.site);
-        let is_signed = match Command::decode(command.clone()) {
-            Ok(Command::Batch(batch)) => {
-                verifiers.batches.get(&batch.head.site).is_some_and(|key| batch.verify(key).is_ok())
-            }
-            Ok(Command::OpenEpoch(open)) => key_of(&open.site).is_some_and(|key| open.verify(key)),
-            // The leader alone raises the apply version, and passes on whom the authority has admitted.
-            Ok(Command::ApplyVersion(_) | Command::NewSite(_) | Command::Unknown(_)) | Err(_) => false,
-        };
-        is_signed
-            .then_some(())
-            .ok_or_else(|| format!("this command was not made by site {}", self.caller.site))
-    }
-
     async fn append(&mut self, request: Frame) -> Result<(), String> {
-        let Append { session, request: append, signature } = append::decode(request.body)?;
-        let leader = append.vote.leader_id.voted_for;
+        let mut append = append::decode(request.body)?;
+        let leader = append.request.vote.leader_id.voted_for;
         if !self.served.membership.may_be(&self.caller, leader) {
             let why = format!("site {} sends entries as another node, {leader}", self.caller.site);
             return self.answer(request.id, Err(why)).await;
         }
-        if let Some(sending) = Sending::of(&append, &self.caller.site) {
-            let sending = Sending { signature: signature.unwrap_or_default(), ..sending };
-            if let Err(why) = self.is_signed(&sending) {
+        if let Some(sending) = append.sending(&self.caller.site) {
+            if let Err(why) = self.is_signed(&sending, leader) {
                 return self.answer(request.id, Err(why)).await;
+            }
+            #[cfg(any(test, feature = "sim"))]
+            if !sending.signature.is_empty() {
+                crate::sim::sent(&sending);
             }
             // Former releases propose whatever is forwarded to them.
             if self.caller.knows_later_kinds() {
                 self.served.observer.authors.sent(sending);
             }
         }
+        let Append { session, request: append, .. } = append;
         if self.appends.as_ref().is_none_or(|appends| appends.session != session) {
             self.appends = Some(self.start_appends(session));
         }
@@ -319,15 +285,20 @@ impl Connection {
     }
 
     /// A leader that signs nothing could give each site another entry, and nobody could show it.
-    fn is_signed(&self, sending: &Sending) -> Result<(), String> {
-        let caller = &self.caller;
+    fn is_signed(&self, sending: &Sending, leader: u64) -> Result<(), String> {
+        let (caller, signers) = (&self.caller, &self.served.signers);
         let verifiers = self.served.cosigner.keys().verifiers();
-        let is_signed = match verifiers.batch_key(&caller.site) {
-            Some(key) => sending.is_signed_by(key),
+        match verifiers.batch_key(&caller.site) {
+            Some(key) if sending.is_signed_by(key) => {
+                let is_known = self.served.membership.is_member(&caller.site, Some(leader));
+                return if is_known { signers.note(leader) } else { Ok(()) };
+            }
             // Of a later site whose admission this one has not applied yet.
-            None => !sending.signature.is_empty(),
-        };
-        (is_signed || (!caller.signs_entries && sending.signature.is_empty()))
+            None if !sending.signature.is_empty() => return Ok(()),
+            _ => {}
+        }
+        let may_be_unsigned = !caller.signs_sent && !signers.has(leader);
+        (may_be_unsigned && sending.signature.is_empty())
             .then_some(())
             .ok_or_else(|| format!("site {} has not signed the entries that it sends", caller.site))
     }
@@ -438,12 +409,16 @@ fn pass_on(served: &Served, caller: &Hello, body: &[u8]) -> Result<Bytes, String
         _ => false,
     };
     match is_its_own {
-        true => served.passing_on.pass(asked),
+        true => served.passing_on.pass(asked, &caller.site),
         false => Err(format!("this is no batch of site {}", caller.site)),
     }
 }
 
-async fn send(answers: &mpsc::Sender<Frame>, id: u64, result: Result<Bytes, String>) -> Result<(), String> {
+pub(super) async fn send(
+    answers: &mpsc::Sender<Frame>,
+    id: u64,
+    result: Result<Bytes, String>,
+) -> Result<(), String> {
     let frame = match result {
         Ok(body) => Frame { kind: Kind::Answer, id, body },
         Err(why) => Frame { kind: Kind::Failed, id, body: Bytes::from(why) },

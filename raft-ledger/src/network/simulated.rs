@@ -27,11 +27,11 @@ const ANSWERS: usize = 256;
 
 /// As the site `from`.
 pub(crate) fn network(from: usize, identity: &Arc<Identity>, keys: &Arc<SiteKeys>, tasks: &Tasks) -> Network {
-    let (own, tasks, identity) = (identity.roster.node, tasks.clone(), identity.clone());
-    Network::over(own, keys, move |node, member| {
+    let (tasks, dialer) = (tasks.clone(), identity.clone());
+    Network::over(identity, keys, move |node, member| {
         let (lane, requests) = Lane::new(&member.name);
         let to = crate::sim::number_of(&member.name).unwrap_or(from);
-        let (identity, member) = (identity.clone(), member.clone());
+        let (identity, member) = (dialer.clone(), member.clone());
         let heard = lane.heard();
         tasks.spawn(Line { from, to, node, member, identity, heard }.run(requests));
         lane

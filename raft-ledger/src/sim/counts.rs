@@ -29,6 +29,10 @@ pub struct Counts {
     pub damaged: u64,
     /// How often a site had others make its ledger again.
     pub healed: u64,
+    /// Entries that a site signed again, as leader of a later term.
+    pub signed_again: u64,
+    /// The same where another leader had replaced the entry meanwhile.
+    pub replaced: u64,
 }
 
 impl Counts {
@@ -47,6 +51,8 @@ impl Counts {
         self.left_behind += other.left_behind;
         self.damaged += other.damaged;
         self.healed += other.healed;
+        self.signed_again += other.signed_again;
+        self.replaced += other.replaced;
     }
 }
 
@@ -56,11 +62,13 @@ impl fmt::Display for Counts {
         let Counts { acknowledged, leaves, checkpoints, receipts, .. } = self;
         let Counts { crashes, disk_steps, changes, archived, raised, left_behind, damaged, healed, .. } =
             self;
+        let Counts { signed_again, replaced, .. } = self;
         write!(
             f,
             "{acknowledged} messages acknowledged, {leaves} leaves, {checkpoints} checkpoints, {receipts} receipts, \
              {crashes} crashes, {changes} changes of the members, {archived} cold files, {raised} raises of the rules, \
-             {left_behind} releases left behind, {damaged} times damage, {healed} ledgers from peers, {disk_steps} disk steps"
+             {left_behind} releases left behind, {damaged} times damage, {healed} ledgers from peers, {signed_again} entries signed in another term, \
+             {replaced} replaced between two, {disk_steps} disk steps"
         )
     }
 }

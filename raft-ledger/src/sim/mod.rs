@@ -10,6 +10,7 @@
 //! workload what senders bring: acknowledged or sent again, now and then twice
 //! model    what must hold; hears of every entry that any site applies
 //! proofs   the same of checkpoints and receipts: hears of every signature
+//! sendings the same of what leaders sign
 //! wires    the network     disk     what survives a power cut     runtime, chance     openraft's and ours
 //! ```
 //! Production has seams for it where a second implementation is needed and nowhere else: `store/db.rs` and
@@ -29,6 +30,7 @@ mod releases;
 mod run;
 pub(crate) mod runtime;
 mod search;
+mod sendings;
 mod site;
 #[cfg(test)]
 mod tests;
@@ -40,6 +42,7 @@ use std::collections::BTreeMap;
 use std::fmt::Display;
 
 use crate::apply::Effect;
+use crate::authors::Sending;
 use crate::raft::Entry;
 use crate::record::Hash;
 use crate::store::applied::Applied;
@@ -54,6 +57,7 @@ use self::damages::Damages;
 use self::model::Model;
 use self::operator::Operator;
 use self::releases::Releases;
+use self::sendings::Sendings;
 use self::workload::Workload;
 
 /// Unix time at which every simulation begins.
@@ -70,6 +74,7 @@ struct World {
     plant: Option<Plant>,
     window: u64,
     model: Model,
+    sendings: Sendings,
     workload: Workload,
     operator: Operator,
     releases: Releases,
@@ -192,6 +197,14 @@ pub(crate) fn signed(size: u64, root: &Hash) {
     with_living(|world, site| {
         world.event(8, &[site as u64, size, u64::from(root[0])]);
         let verdict = world.model.proofs.signed(site, size, *root);
+        world.judge(verdict);
+    });
+}
+
+/// A site was sent this by its leader, which has signed it.
+pub(crate) fn sent(sending: &Sending) {
+    with_living(|world, _| {
+        let verdict = world.sendings.sent(sending);
         world.judge(verdict);
     });
 }

@@ -60,6 +60,7 @@ pub fn run_seed(seed: u64, sites: usize, plant: Option<Plant>, verbose: bool) ->
         plant,
         window,
         model: Model::new(window),
+        sendings: super::sendings::Sendings::default(),
         workload: Workload::new(sites, window),
         // Planted bugs are found sooner, and old members by themselves must hold, too.
         operator: Operator::new(sites, plant.is_none() && (seed / 2).is_multiple_of(2)),
@@ -117,6 +118,8 @@ pub fn run_seed(seed: u64, sites: usize, plant: Option<Plant>, verbose: bool) ->
             left_behind: world.releases.count_left_behind(),
             damaged: world.damages.count(),
             healed: world.damages.count_healed(),
+            signed_again: world.sendings.again,
+            replaced: world.sendings.replaced,
         },
     }
 }

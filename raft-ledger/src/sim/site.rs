@@ -330,9 +330,18 @@ impl Site {
         for _ in 0..self.senders {
             tasks.spawn(send(self.number, calls.clone(), self.config.in_flight_bytes_max, self.think_ms));
         }
-        let acknowledged = identity.acknowledged.clone();
-        let served =
-            Served { raft, store, cosigner, observer, acknowledged, membership, sealer, passing_on, tasks };
+        let served = Served {
+            raft,
+            store,
+            cosigner,
+            observer,
+            acknowledged: identity.acknowledged.clone(),
+            signers: identity.signers.clone(),
+            membership,
+            sealer,
+            passing_on,
+            tasks,
+        };
         Ok(Opened { served, identity, standing, partner, newest, takeovers })
     }
 

@@ -51,6 +51,8 @@ fn every_seed_holds() {
     assert!(found.counts.receipts > 0 && found.counts.crashes > 0, "{found:?}");
     // From the seventh seed on.
     assert!(found.counts.archived > 0 || found.seeds < 7, "{found:?}");
+    // What leaders sign is compared.
+    assert!(found.counts.signed_again > 0 || found.seeds < 9, "{found:?}");
     let later = found.counts.raised > 0 && found.counts.damaged > 0;
     assert!(later || found.seeds < 9, "{found:?}");
     if let Some(failed) = found.failed.into_iter().next() {
@@ -91,7 +93,8 @@ fn check_found(plant: Plant, first_seed: u64, seeds: u64, says: &str) {
 
 #[test]
 fn an_acknowledgement_before_the_sync_is_found() {
-    check_found(Plant::AckBeforeFsync, 1, 10, "than was committed");
+    // Where the site that lost what it said to have stops, there is no agreement, and no entry to show (seed 1).
+    check_found(Plant::AckBeforeFsync, 4, 10, "than was committed");
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::io;
 use std::ops::{Bound, RangeBounds};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use bytes::Bytes;
@@ -21,7 +21,7 @@ use super::fatal::end_process;
 use super::reached::HighWater;
 use super::sync::{SyncThread, Waiter};
 use crate::LedgerError;
-use crate::raft::{Entry, GROUP, LogId, Types, Vote};
+use crate::raft::{Entry, GROUP, LeaderId, LogId, Types, Vote};
 
 pub(super) const LOG: &str = "log";
 pub(super) const META: &str = "meta";
@@ -40,6 +40,7 @@ pub(super) struct Inner {
     sync: SyncThread,
     pub(super) db: Arc<Db>,
     pub(super) high_water: HighWater,
+    path: PathBuf,
     state: Mutex<State>,
 }
 
@@ -73,7 +74,8 @@ impl LogStore {
         let sync = SyncThread::start(db.clone())
             .map_err(|source| LedgerError::Io { path: path.display().to_string(), source })?;
         let high_water = HighWater::open(path);
-        Ok(LogStore { inner: Arc::new(Inner { sync, db, high_water, state: Mutex::new(state) }) })
+        let (path, state) = (path.to_owned(), Mutex::new(state));
+        Ok(LogStore { inner: Arc::new(Inner { sync, db, high_water, path, state }) })
     }
 
     /// What the log no longer has once openraft has started on a ledger that has applied up to `applied`. A ledger
@@ -112,6 +114,11 @@ impl LogStore {
     pub(crate) fn is_complete(&self) -> bool {
         let state = self.inner.state();
         state.purged.is_none() && state.first == Some(0)
+    }
+
+    /// Whom this site has voted for last; while it leads, itself. Known before the log changes under a later leader.
+    pub(crate) fn leads(&self) -> Option<LeaderId> {
+        self.inner.state().vote.map(|vote| vote.leader_id)
     }
 
     pub(crate) fn appended_bytes(&self) -> u64 {
@@ -238,16 +245,20 @@ impl Inner {
     fn read_disk(&self, first: u64, end: u64, bytes_max: usize) -> io::Result<Vec<Entry>> {
         let mut found = Vec::new();
         let mut bytes = 0;
-        let items = self.db.iter(LOG, &log_key(first), &log_key(end)).map_err(io::Error::other)?;
+        // What an opening does not read: whoever meets it is told as there.
+        let lost = |error: &dyn std::fmt::Display| io::Error::other(damaged(&self.path, error));
+        let unread = |error: DbError| match error.is_damage() {
+            true => lost(&error),
+            false => io::Error::other(error),
+        };
+        let items = self.db.iter(LOG, &log_key(first), &log_key(end)).map_err(unread)?;
         for (item, index) in items.zip(first..end) {
-            let (key, value) = item.map_err(io::Error::other)?;
+            let (key, value) = item.map_err(unread)?;
             if key.as_ref() != log_key(index) {
-                return Err(io::Error::other(format!(
-                    "raft log has no entry {index} although it has later ones"
-                )));
+                return Err(lost(&format!("no entry {index} although it has later ones")));
             }
             bytes += value.len();
-            found.push(decode(&key, Bytes::from(value.into_vec()))?);
+            found.push(decode(&key, Bytes::from(value.into_vec())).map_err(|error| lost(&error))?);
             if bytes >= bytes_max {
                 break;
             }
@@ -492,6 +503,34 @@ mod tests {
         log.put_for_test(5, 0..4);
         drop(log);
         LogStore::open(dir).unwrap()
+    }
+
+    #[test]
+    fn damage_that_is_met_after_the_start_says_what_to_do() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("raftdb");
+        LogStore::open(&path).unwrap().put_for_test(5, 0..4_000);
+        // An opening moves what the WAL holds into a table.
+        let log = LogStore::open(&path).unwrap();
+        assert_eq!(log.inner.read_disk(0, 4_000, usize::MAX).unwrap().len(), 4_000);
+        drop(log);
+        let mut tables = 0;
+        for entry in std::fs::read_dir(&path).unwrap() {
+            let table = entry.unwrap().path();
+            let mut bytes = std::fs::read(&table).unwrap();
+            // The store's id has a small one.
+            if table.extension().is_some_and(|extension| extension == "sst") && bytes.len() > 10_000 {
+                let middle = bytes.len() / 2;
+                bytes[middle] ^= 0x40;
+                std::fs::write(&table, bytes).unwrap();
+                tables += 1;
+            }
+        }
+        assert_eq!(tables, 1);
+        let log = LogStore::open(&path).unwrap();
+        let told = log.inner.read_disk(0, 4_000, usize::MAX).unwrap_err().to_string();
+        assert!(told.contains(&format!("raft log in {}: ", path.display())), "{told}");
+        assert!(told.contains("move the directory away and start again"), "{told}");
     }
 
     #[test]

@@ -25,7 +25,8 @@ mod sync;
 pub(crate) mod tags;
 
 pub(crate) use entry_codec::{
-    decode as decode_entry, encode_into as encode_entry_into, len_hint as entry_len_hint,
+    decode as decode_entry, encode_into as encode_entry_into, hash as hash_of_entry, hash_of_encoded,
+    len_hint as entry_len_hint,
 };
 pub(crate) use fatal::end_process;
 pub(crate) use log_store::LogStore;

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::{Instant, Position, RESEND_PAUSE, State, VecDeque, mpsc};
 use crate::raft::{GROUP, Proposal};
 use crate::record::{Command, OpenEpoch};
 use crate::store::applied::load_site;
@@ -73,4 +74,23 @@ async fn what_an_ended_epoch_did_not_take_is_not_overtaken() {
     assert!(entries.last().unwrap().epoch > 2, "no epoch ended while something was under way");
     assert!(ledger.status().refused > 0, "no batch was refused");
     ledger.close().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_refused_is_sent_again_later_each_time() {
+    let position = Position { epoch: 1, next_site_seq: 0, previous: [0; 32] };
+    let mut state = State::new(position, VecDeque::new(), mpsc::channel(1).0);
+    let mut pauses = Vec::new();
+    for _ in 0..7 {
+        let now = Instant::now();
+        state.was_not_taken();
+        let at = state.resend_at.unwrap();
+        // The others of one sending.
+        state.was_not_taken();
+        assert_eq!(state.resend_at.take(), Some(at));
+        pauses.push((at - now).as_millis() / 100);
+    }
+    assert_eq!(pauses, [1, 2, 4, 8, 16, 16, 16]);
+    state.progress();
+    assert_eq!(state.resend_pause, RESEND_PAUSE);
 }

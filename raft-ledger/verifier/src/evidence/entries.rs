@@ -12,7 +12,7 @@ use crate::keys::{Keys, verifies};
 struct Sending {
     /// Raft index of the first entry.
     first: u64,
-    /// SHA-256 of each entry's content, lowercase hex.
+    /// SHA-256 of each entry as it is sent (its format, term, index, kind and content), lowercase hex.
     entries: Vec<String>,
     signature: String,
 }
@@ -61,7 +61,7 @@ impl Sending {
         if site.contains(char::is_control) || !self.entries.iter().all(is_hash) {
             return None;
         }
-        let mut text = format!("medulla entries v1\n{site}\n{term}\n{}\n", self.first);
+        let mut text = format!("medulla sent v1\n{site}\n{term}\n{}\n", self.first);
         self.entries.iter().for_each(|hash| text.extend([hash.as_str(), "\n"]));
         Some(text.into_bytes())
     }
@@ -79,7 +79,7 @@ mod tests {
     fn sending(key: &SigningKey, term: u64, first: u64, entries: &[u8]) -> Value {
         let entries: Vec<String> = entries.iter().map(|n| hex::encode([*n; 32])).collect();
         let lines: String = entries.iter().map(|hash| format!("{hash}\n")).collect();
-        let statement = format!("medulla entries v1\nc\n{term}\n{first}\n{lines}");
+        let statement = format!("medulla sent v1\nc\n{term}\n{first}\n{lines}");
         let signature = hex::encode(key.sign(statement.as_bytes()).to_bytes());
         json!({ "first": first, "entries": entries, "signature": signature })
     }
