@@ -358,7 +358,9 @@ impl Assessor {
     fn shadow(&self, patient: &mut Patient, live: &[Live], place: (u64, Time, &str)) -> Vec<ShadowSaid> {
         let mut all = Vec::new();
         for scorer_at in self.having(Role::Shadow) {
-            let Place { thresholds, counted_since: Some(since), .. } = self.places[scorer_at] else { continue };
+            let Place { thresholds, counted_since: Some(since), .. } = self.places[scorer_at] else {
+                continue;
+            };
             let scorer = &self.scorers[scorer_at];
             let mut assessment = scorer.score(&patient.state, place.1);
             if let Some(thresholds) = thresholds {

@@ -22,8 +22,8 @@ use crate::metrics::Metrics;
 use crate::patient::{Duty, Proposal};
 use crate::reading;
 use crate::registry::notes::{self, Note};
-use crate::registry::standing::{Configured, Place, Role, Standing, Thresholds, beside, model_hash, model_hashes};
-use crate::shadow::{Against, Setting, ShadowSaid, Tallies};
+use crate::registry::standing::{Configured, Standing, model_hashes};
+use crate::shadow::Tallies;
 use crate::shard::{Absorb, Close, Cover, Done, Fold, Forget, IsMeant, Restore, Shard, Stand, Take, Work};
 use crate::{clock, told};
 
@@ -316,7 +316,7 @@ impl Follower {
             shadow.append(&mut done.shadow);
             self.finish(done).await;
         }
-        self.count(shadow);
+        self.tallies(|tallies, _| tallies.count(shadow));
     }
 
     async fn close(&mut self, index: u64, at: Time) {
@@ -393,38 +393,21 @@ impl Follower {
     /// `now`: the place in the ledger.
     async fn stand(&mut self, now: (u64, Time)) {
         let mut places = self.standing.places(&self.parts.scorers);
-        self.begin_tallies(&mut places, now);
+        self.tallies(|tallies, parts| {
+            tallies.stand(&parts.scorers, &mut places, &self.standing, &parts.policy, now);
+        });
         for shard in self.parts.shards.clone() {
             self.finish(shard.send(Stand(places.clone())).await.unwrap_or_default()).await;
         }
     }
 
-    /// Says of each model in shadow from where on it is counted.
-    fn begin_tallies(&self, places: &mut [Place], now: (u64, Time)) {
-        let scorers = &self.parts.scorers;
-        let mut tallies = self.parts.tallies.lock().expect("tallies lock");
-        let mut counted = BTreeSet::new();
-        for at in 0..scorers.len() {
-            let Some(hash) = model_hash(&scorers[at]).filter(|_| places[at].role == Role::Shadow) else {
-                continue;
-            };
-            // The entry that says so follows the start.
-            if self.standing.is_noted(&hash) {
-                let setting = shadow_setting(scorers, places, at, &self.parts.policy);
-                places[at].counted_since = Some(tallies.begin(&hash, setting, now));
-                counted.insert(hash);
-            }
-        }
-        tallies.keep_only(|hash| counted.contains(hash));
-    }
-
-    fn count(&self, shadow: Vec<ShadowSaid>) {
-        self.parts.tallies.lock().expect("tallies lock").count(shadow);
+    fn tallies<T>(&self, change: impl FnOnce(&mut Tallies, &TailParts) -> T) -> T {
+        change(&mut self.parts.tallies.lock().expect("tallies lock"), &self.parts)
     }
 
     /// Shows what changed and has the alerts kept.
     async fn finish(&mut self, done: Done) {
-        self.count(done.shadow);
+        self.tallies(|tallies, _| tallies.count(done.shadow));
         self.board(|board| done.rows.into_iter().for_each(|row| board.set_patient(row)));
         let alerts: Vec<Alert> = done.proposals.into_iter().map(|proposal| self.identify(proposal)).collect();
         self.keeping.add(alerts).await;
@@ -512,7 +495,7 @@ impl Follower {
         let before = notes.iter().filter(|note| note.index < cursor);
         self.standing = Standing::after(self.parts.configured.clone(), before);
         self.standing.await_promotions(&notes);
-        *self.parts.tallies.lock().expect("tallies lock") = checkpoint::load_tallies(&self.parts.ledger, cursor);
+        self.tallies(|tallies, parts| *tallies = checkpoint::load_tallies(&parts.ledger, cursor));
         self.stand((cursor, clock::now())).await;
         // Before there are patients: those were scored when the lease began.
         match self.covered_before(cursor) {
@@ -545,22 +528,9 @@ impl Follower {
             changed.extend(shard.send(crate::shard::Dirty).await.unwrap_or_default());
         }
         let budgets = self.parts.budgets.lock().expect("budgets lock").clone();
-        let tallies = self.parts.tallies.lock().expect("tallies lock").clone();
+        let tallies = self.tallies(|tallies, _| tallies.clone());
         checkpoint::save(&self.parts.ledger, self.cursor, &self.merges, &budgets, &tallies, changed);
     }
-}
-
-/// What the figures of the model at this position depend on.
-fn shadow_setting(scorers: &[Scorer], places: &[Place], at: usize, policy: &AlertPolicy) -> Setting {
-    // A scorer says its own thresholds with every answer.
-    let own = |scorer: &Scorer| Thresholds::of(&scorer.score(&clinical::PatientState::default(), Time::default()));
-    let of = |at: usize| places[at].thresholds.unwrap_or_else(|| own(&scorers[at]));
-    let against = beside(scorers, places, scorers[at].task()).into_iter().map(|live| Against {
-        model: scorers[live].name().to_owned(),
-        hash: hex::encode(scorers[live].hash()),
-        thresholds: of(live),
-    });
-    Setting { thresholds: of(at), against: against.collect(), policy: policy.clone() }
 }
 
 fn drain(work: &mut [Vec<Work>]) -> Vec<Vec<Work>> {

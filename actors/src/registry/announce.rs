@@ -74,7 +74,9 @@ fn warn_of_decisions(standing: &Standing, configured: &Configured, scorers: &[Sc
 fn steps(notes: &[Note], configured: &Configured, scorers: &[Scorer]) -> Vec<ModelRegistered> {
     let mut said: BTreeMap<&str, ModelStep> = BTreeMap::new();
     for note in notes.iter().filter(|note| note.site == configured.site) {
-        if let Some((hash, step @ (ModelStep::Loaded | ModelStep::Shadow | ModelStep::Unloaded))) = note.step() {
+        if let Some((hash, step @ (ModelStep::Loaded | ModelStep::Shadow | ModelStep::Unloaded))) =
+            note.step()
+        {
             said.insert(hash, step);
         }
     }
@@ -95,8 +97,7 @@ fn loaded(scorer: &Scorer, configured: &Configured) -> Option<ModelRegistered> {
     // Writing a card to memory has no way to fail.
     let text = serde_json::to_string(card).unwrap_or_default();
     let hash = hex::encode(scorer.hash());
-    let step =
-        if configured.in_shadow.contains(&hash) { ModelStep::Shadow } else { ModelStep::Loaded };
+    let step = if configured.in_shadow.contains(&hash) { ModelStep::Shadow } else { ModelStep::Loaded };
     Some(ModelRegistered::with_card(step, hash, card, text))
 }
 
@@ -116,7 +117,10 @@ mod tests {
     fn a_site_says_once_that_a_model_is_gone() {
         let configured = Configured { site: "a".into(), ..Default::default() };
         let said = |notes: &[Note]| -> Vec<(String, ModelStep)> {
-            steps(notes, &configured, &[Scorer::news2()]).into_iter().map(|step| (step.name, step.step)).collect()
+            steps(notes, &configured, &[Scorer::news2()])
+                .into_iter()
+                .map(|step| (step.name, step.step))
+                .collect()
         };
         assert!(said(&[]).is_empty(), "rules are no models");
         assert!(said(&[note("b", ModelStep::Loaded)]).is_empty(), "another site's");

@@ -16,9 +16,14 @@ const SETTLE_WAIT: Duration = Duration::from_secs(10);
 
 pub enum ModelDecision {
     /// A model that was loaded and checked, with its `card.json`.
-    Register { hash: String, card: String },
+    Register {
+        hash: String,
+        card: String,
+    },
     /// By the hash of a model that the ledger knows.
-    Retire { hash: String },
+    Retire {
+        hash: String,
+    },
     Promote(Promotion),
 }
 
@@ -116,7 +121,9 @@ fn promote(
     let named = |hash: &str| scorers.iter().find(|scorer| model_hash(scorer).as_deref() == Some(hash));
     let hash = &promotion.hash;
     let Some((scorer, card)) = named(hash).and_then(|scorer| Some((scorer, scorer.card()?))) else {
-        return refused(format!("this site does not load {hash}: name it in shadow_models of [scoring] first"));
+        return refused(format!(
+            "this site does not load {hash}: name it in shadow_models of [scoring] first"
+        ));
     };
     let place = standing.place(scorer);
     if place.role == Role::Retired {
@@ -229,7 +236,10 @@ mod tests {
         refused(decide(&notes, &new, (0.01, None), None), "from these thresholds already");
         assert!(decide(&notes, &new, (0.02, None), None).is_ok(), "other thresholds");
         assert!(decide(&notes, &old, (0.3, Some(0.3)), Some(&new)).is_ok(), "and back");
-        notes.push(note(2, ModelRegistered { hash: new.clone(), step: ModelStep::Retired, ..Default::default() }));
+        notes.push(note(
+            2,
+            ModelRegistered { hash: new.clone(), step: ModelStep::Retired, ..Default::default() },
+        ));
         refused(decide(&notes, &new, (0.02, None), None), "is retired");
     }
 }

@@ -194,8 +194,8 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::registry::standing::Configured;
     use crate::registry::notes::Said;
+    use crate::registry::standing::Configured;
 
     fn whole(index: u64, site: &str, step: ModelStep, why: &str) -> Note {
         let model = ModelRegistered {
@@ -261,12 +261,14 @@ mod tests {
         notes.extend([promoted(4, "b", 0.3), promoted(5, "a", 0.2), told(6, "c", Loaded)]);
         let rows = rows_of(&notes);
         let row = &rows[0];
-        assert_eq!((row.threshold, row.loaded_by.clone(), row.shadow_at.clone()), (
-            Some(0.1),
-            vec!["c".to_owned()],
-            vec!["a".to_owned(), "b".to_owned()]
-        ));
+        assert_eq!(
+            (row.threshold, row.loaded_by.clone(), row.shadow_at.clone()),
+            (Some(0.1), vec!["c".to_owned()], vec!["a".to_owned(), "b".to_owned()])
+        );
         let promoted = row.promoted.as_ref().unwrap();
-        assert_eq!((promoted.index, promoted.threshold, promoted.interruptive_threshold), (5, Some(0.2), Some(0.5)));
+        assert_eq!(
+            (promoted.index, promoted.threshold, promoted.interruptive_threshold),
+            (5, Some(0.2), Some(0.5))
+        );
     }
 }

@@ -11,5 +11,5 @@ pub(crate) mod standing;
 
 pub(crate) use announce::announce;
 pub use decide::{ModelDecision, Promotion, RegistryError};
-pub(crate) use standing::configured;
 pub use list::{ModelDetail, ModelRow, ModelStepRow, ModelsListed};
+pub(crate) use standing::configured;

@@ -95,11 +95,18 @@ impl Standing {
         standing
     }
 
-    /// Tells of entries to come: a ledger that is folded again must not alert before the decision to.
+    /// Tells of entries to come, all of them from the first on: a ledger that is folded again must not alert before the
+    /// decision to, nor keep silent where it did alert.
     pub fn await_promotions<'n>(&mut self, notes: impl IntoIterator<Item = &'n Note>) {
+        let mut live = BTreeSet::new();
         for note in notes.into_iter().filter(|note| note.site == self.configured.site) {
-            if let (Some((hash, ModelStep::Promoted)), Some(_)) = (note.step(), note.whole()) {
-                self.awaited.insert(hash.to_owned());
+            match note.step() {
+                Some((hash, ModelStep::Loaded)) => drop(live.insert(hash)),
+                Some((hash, ModelStep::Shadow | ModelStep::Unloaded)) => drop(live.remove(hash)),
+                Some((hash, ModelStep::Promoted)) if note.whole().is_some() && !live.contains(hash) => {
+                    self.awaited.insert(hash.to_owned());
+                }
+                _ => {}
             }
         }
     }
@@ -244,7 +251,13 @@ mod tests {
         assert_eq!(standing.places(&[rule]), [Place::LIVE]);
     }
 
-    fn promotion(site: &str, index: u64, hash: &str, watch: f64, replaces: Option<(&str, ReplacedThen)>) -> Note {
+    fn promotion(
+        site: &str,
+        index: u64,
+        hash: &str,
+        watch: f64,
+        replaces: Option<(&str, ReplacedThen)>,
+    ) -> Note {
         let model = ModelRegistered {
             hash: hash.into(),
             step: ModelStep::Promoted,
@@ -278,6 +291,23 @@ mod tests {
     }
 
     #[test]
+    fn who_is_promoted_later_does_not_alert_before_and_who_alerted_does() {
+        use ModelStep::{Loaded, Shadow};
+        let awaited = |steps: &[ModelStep]| {
+            let mut notes: Vec<Note> = steps.iter().copied().map(note).collect();
+            notes.push(promotion("b", 8, "ab", 0.1, None));
+            // Moved in the configuration since.
+            notes.push(note(Loaded));
+            let configured = Configured { site: "b".into(), ..Default::default() };
+            let mut standing = Standing::new(Arc::new(configured));
+            standing.await_promotions(&notes);
+            standing.awaited.contains("ab")
+        };
+        assert!(awaited(&[Shadow]) && awaited(&[Loaded, Shadow]) && awaited(&[]));
+        assert!(!awaited(&[Loaded]) && !awaited(&[Shadow, Loaded]));
+    }
+
+    #[test]
     fn it_is_counted_from_the_entry_that_says_so() {
         let configured = Arc::new(Configured { site: "b".into(), in_shadow: ["ab".to_owned()].into() });
         let noted = |steps: &[ModelStep]| {
@@ -286,6 +316,8 @@ mod tests {
         };
         use ModelStep::{Loaded, Shadow, Unloaded};
         assert!(!noted(&[]) && !noted(&[Loaded]) && noted(&[Loaded, Shadow]));
-        assert!(!noted(&[Shadow, Unloaded]) && noted(&[Shadow, Unloaded, Shadow]) && !noted(&[Shadow, Loaded]));
+        assert!(
+            !noted(&[Shadow, Unloaded]) && noted(&[Shadow, Unloaded, Shadow]) && !noted(&[Shadow, Loaded])
+        );
     }
 }

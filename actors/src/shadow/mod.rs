@@ -4,6 +4,7 @@
 //! `seen.rs` is kept with each patient, `tally.rs` for the site. Shards decide what concerns one patient; the tail counts
 //! in the order of the ledger, so a ledger that is folded again comes to the same figures.
 
+mod begin;
 mod gauges;
 mod report;
 mod seen;
@@ -12,4 +13,4 @@ mod tally;
 pub(crate) use gauges::show;
 pub use report::{ShadowAgainst, ShadowAgreement, ShadowReport, ShadowThreshold};
 pub(crate) use seen::{Live, ShadowSaid, ShadowSeen};
-pub(crate) use tally::{Against, Setting, Tallies, Tally};
+pub(crate) use tally::Tallies;

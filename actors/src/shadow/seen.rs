@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 /// Thresholds at which it is counted how often the model would have alerted, so that a person can choose one. Their places
 /// stand in checkpoints.
 pub(super) const GRID: [f64; 23] = [
-    0.002, 0.005, 0.01, 0.015, 0.02, 0.025, 0.03, 0.04, 0.05, 0.06, 0.08, 0.1, 0.125, 0.15, 0.2, 0.25, 0.3, 0.4,
-    0.5, 0.6, 0.7, 0.8, 0.9,
+    0.002, 0.005, 0.01, 0.015, 0.02, 0.025, 0.03, 0.04, 0.05, 0.06, 0.08, 0.1, 0.125, 0.15, 0.2, 0.25, 0.3,
+    0.4, 0.5, 0.6, 0.7, 0.8, 0.9,
 ];
 
 /// Bins of log-odds from −10 to 10, a tenth each: wide enough for any risk that a threshold is set at.

@@ -121,7 +121,7 @@ impl Tally {
         for place in &seen.grid {
             self.grid.get_mut(usize::from(*place)).into_iter().for_each(|alerts| *alerts += 1);
         }
-        for (hour, change) in [(seen.before, minus as Change), (seen.after, plus)] {
+        for (hour, change) in [(seen.before, minus as Change), (seen.after, plus as Change)] {
             let Some(hour) = hour else { continue };
             self.hours.change(&hour, change);
             if let Said::Risk(bin, _) = hour.shadow {
@@ -189,7 +189,13 @@ mod tests {
     }
 
     /// (minute, risk of the one in shadow, risk of what alerts at 0.5) of one patient.
-    fn said(seen: &mut ShadowSeen, since: u64, minute: i64, shadow: Option<f64>, live: Option<f64>) -> ShadowSaid {
+    fn said(
+        seen: &mut ShadowSeen,
+        since: u64,
+        minute: i64,
+        shadow: Option<f64>,
+        live: Option<f64>,
+    ) -> ShadowSaid {
         let beside = Live::of(&assessment(live, 0.5), live.is_some_and(|risk| risk >= 0.5));
         let place = (u64::try_from(minute).unwrap(), Time(minute * 60_000), "ICU");
         ShadowSaid::by(&assessment(shadow, THRESHOLDS.watch), seen, since, &setting().policy, beside, place)
@@ -239,7 +245,8 @@ mod tests {
     #[test]
     fn alerts_are_those_of_the_policy_with_a_budget_of_their_own() {
         // Over 0.6 at once, trembling, within the refractory time; the second patient finds the ward's budget spent.
-        let rise = [(0, Some(0.7), None), (60, Some(0.1), None), (120, Some(0.7), None), (1000, Some(0.3), None)];
+        let rise =
+            [(0, Some(0.7), None), (60, Some(0.1), None), (120, Some(0.7), None), (1000, Some(0.3), None)];
         let tally = run(&[&rise, &[(5, Some(0.7), None)]]);
         assert_eq!((tally.interruptive, tally.watch), (1, 2));
         assert_eq!(tally.alerts(), 3);

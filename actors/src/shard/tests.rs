@@ -211,7 +211,8 @@ async fn a_checkpoint_that_knew_scorers_by_name_goes_on() {
     let (long, short) = ([&[0xd9, 64], hash.as_bytes()].concat(), [&[0xa5], &b"news2"[..]].concat());
     let places: Vec<usize> = (0..kept.len()).filter(|at| kept[*at..].starts_with(&long)).collect();
     assert_eq!(places.len(), 2, "policy and risk");
-    let parts = [&kept[..places[0]], &kept[places[0] + long.len()..places[1]], &kept[places[1] + long.len()..]];
+    let parts =
+        [&kept[..places[0]], &kept[places[0] + long.len()..places[1]], &kept[places[1] + long.len()..]];
     let former = Patient::decode(&parts.join(&short[..])).unwrap();
     let second = shard();
     second.send(Restore(vec![("p".into(), former)])).await.unwrap();

@@ -95,6 +95,9 @@ async fn a_model_in_shadow_alerts_nobody_until_it_is_promoted() -> anyhow::Resul
     let mut options = SiteOptions::with_sepsis_model();
     options.scoring.push_str(&format!("shadow_models = [{:?}]\n", new.display().to_string()));
     let mut site = Site::alone(folder.path(), &options).await?;
+    // Counted is what follows the entry that says so.
+    let is_noted = || listed(&site, NEW).is_ok_and(|row| row["shadow_at"] == json!(["a"]));
+    eventually("the model in shadow", Duration::from_secs(30), async || is_noted().then_some(())).await?;
     play(&site, "3").await?;
     would_have_done_the_same(&site).await?;
     restarts_count_on(&mut site).await?;
@@ -110,9 +113,18 @@ async fn would_have_done_the_same(site: &Site) -> anyhow::Result<()> {
     ensure!(report["alerts"] == old.len() && report["live"]["alerts"] == old.len(), "{report}");
     let hours = report["hours_scored"].as_u64().context("hours")?;
     let live = &report["live"];
-    ensure!(live["both"].as_u64() > Some(0) && live["only_live"] == 0 && live["only_shadow"] == 0, "{report}");
-    ensure!(live["both"].as_u64().zip(live["neither"].as_u64()).map(|(a, b)| a + b) == Some(hours), "{report}");
-    ensure!(report["hours_not_in_intensive_care"].as_u64() > Some(0), "wards that it does not speak of: {report}");
+    ensure!(
+        live["both"].as_u64() > Some(0) && live["only_live"] == 0 && live["only_shadow"] == 0,
+        "{report}"
+    );
+    ensure!(
+        live["both"].as_u64().zip(live["neither"].as_u64()).map(|(a, b)| a + b) == Some(hours),
+        "{report}"
+    );
+    ensure!(
+        report["hours_not_in_intensive_care"].as_u64() > Some(0),
+        "wards that it does not speak of: {report}"
+    );
     ensure!(live["against"][0]["model"] == OLD && live["against"][0]["threshold"] == report["threshold"]);
     let rate = old.len() as f64 * 2400.0 / hours as f64;
     ensure!(report["alerts_per_100_patient_days"] == rate, "{report}");
@@ -123,7 +135,10 @@ async fn would_have_done_the_same(site: &Site) -> anyhow::Result<()> {
     let counted = site.metric(&metric("watch")).await? + site.metric(&metric("interruptive")).await?;
     ensure!(counted == old.len() as f64, "{counted}");
     let row = listed(site, NEW)?;
-    ensure!(row["here"] == "shadow" && row["shadow_at"] == json!(["a"]) && row["loaded_by"] == json!([]), "{row}");
+    ensure!(
+        row["here"] == "shadow" && row["shadow_at"] == json!(["a"]) && row["loaded_by"] == json!([]),
+        "{row}"
+    );
     let text = String::from_utf8(model(site, &["shadow", NEW])?.stdout)?;
     ensure!(text.contains("would alert") && text.contains("beside it     sepsis "), "{text}");
     Ok(())
@@ -136,8 +151,8 @@ async fn restarts_count_on(site: &mut Site) -> anyhow::Result<()> {
         eventually("the same figures after a restart", Duration::from_secs(240), async || {
             let hour = ticks(&Listing::of(site).await.ok()?);
             let before = report(site, NEW).ok()?;
-            if kill { site.kill_9() } else { site.stop() }.ok()?;
-            site.start().ok()?;
+            let ended = if kill { site.kill_9() } else { site.stop() };
+            ended.and_then(|()| site.start()).ok()?;
             site.ready().await.ok()?;
             let mut after = json!(null);
             for _ in 0..40 {
@@ -158,12 +173,21 @@ async fn restarts_count_on(site: &mut Site) -> anyhow::Result<()> {
 async fn promoted(site: &Site) -> anyhow::Result<()> {
     let before = alerts(site, OLD).await?.len();
     ensure!(refusal(site, &["promote", NEW, "--threshold", "7", "--why", "x"])?.contains("[refused]"));
-    ensure!(refusal(site, &["promote", OLD, "--threshold", "0.5", "--why", "x", "--replaces", NEW])?.contains("[refused]"));
-    ensure!(model(site, &["promote", NEW, "--threshold", "0.02"])?.status.code() == Some(2), "without saying why");
-    let promotion = ["promote", NEW, "--threshold", "0.02", "--interruptive", "0.9", "--replaces", OLD];
+    ensure!(
+        refusal(site, &["promote", OLD, "--threshold", "0.5", "--why", "x", "--replaces", NEW])?
+            .contains("[refused]")
+    );
+    ensure!(
+        model(site, &["promote", NEW, "--threshold", "0.02"])?.status.code() == Some(2),
+        "without saying why"
+    );
+    let promotion = ["promote", NEW, "--threshold", "0.02", "--interruptive", "0.99", "--replaces", OLD];
     let row = printed(site, &[&promotion[..], &["--why", "as good, and our own"]].concat())?.remove(0);
     let decided = &row["promoted"];
-    ensure!(row["here"] == "live" && decided["why"] == "as good, and our own" && decided["by"].is_string(), "{row}");
+    ensure!(
+        row["here"] == "live" && decided["why"] == "as good, and our own" && decided["by"].is_string(),
+        "{row}"
+    );
     ensure!(decided["threshold"] == 0.02 && decided["replaces"] == listed(site, OLD)?["hash"], "{row}");
     ensure!(listed(site, OLD)?["here"] == "shadow");
     ensure!(model(site, &["shadow", NEW])?.status.code() == Some(1), "it is in shadow no longer");
@@ -181,9 +205,15 @@ async fn promoted(site: &Site) -> anyhow::Result<()> {
     }
     let first = alerts(site, OLD).await?;
     let (code, again) = explained(site, first[0]["id"].as_str().context("an id")?)?;
-    ensure!(code == Some(0) && again["threshold"] == first[0]["threshold"], "its alerts keep theirs: {again}");
+    ensure!(
+        code == Some(0) && again["threshold"] == first[0]["threshold"],
+        "its alerts keep theirs: {again}"
+    );
     let report = report(site, OLD)?;
-    ensure!(report["since_index"] == decided["index"] && report["live"]["against"][0]["threshold"] == 0.02, "{report}");
+    ensure!(
+        report["since_index"] == decided["index"] && report["live"]["against"][0]["threshold"] == 0.02,
+        "{report}"
+    );
     ensure!(report["live"]["alerts"] == new.len() && report["alerts"].as_u64() > Some(0), "{report}");
     Ok(())
 }
@@ -192,7 +222,11 @@ async fn promoted(site: &Site) -> anyhow::Result<()> {
 async fn restarts_keep_it(site: &mut Site) -> anyhow::Result<()> {
     let (old, new) = (alerts(site, OLD).await?.len(), alerts(site, NEW).await?.len());
     for (kill, seed) in [(true, "5"), (false, "6")] {
-        if kill { site.kill_9()? } else { site.stop()? }
+        if kill {
+            site.kill_9()?
+        } else {
+            site.stop()?
+        }
         site.start()?;
         site.ready().await?;
         play(site, seed).await?;

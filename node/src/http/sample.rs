@@ -163,7 +163,11 @@ pub fn shadow() -> ShadowReport {
             neither: 46,
         }),
         quantiles: vec![(0.5, 0.01)],
-        thresholds: vec![ShadowThreshold { threshold: 0.1, alerts: 2, alerts_per_100_patient_days: Some(100.0) }],
+        thresholds: vec![ShadowThreshold {
+            threshold: 0.1,
+            alerts: 2,
+            alerts_per_100_patient_days: Some(100.0),
+        }],
     }
 }
 

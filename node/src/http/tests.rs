@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use actors::{
     AlertExplained, AlertRow, ErrorDetail, Errors, ExplainError, FeedStatus, Found, ModelDecision,
-    ModelDetail, ModelsListed, PatientDetail, PatientRow, PatientShredded, Promotion, RegistryError, RepairError,
-    Repairs, Retried, Search, ShadowReport, SinkStatus, View,
+    ModelDetail, ModelsListed, PatientDetail, PatientRow, PatientShredded, Promotion, RegistryError,
+    RepairError, Repairs, Retried, Search, ShadowReport, SinkStatus, View,
 };
 use argon2::password_hash::{PasswordHasher, SaltString};
 use async_trait::async_trait;
@@ -119,7 +119,11 @@ impl Site for Sample {
             ModelDecision::Promote(Promotion { hash, threshold, interruptive_threshold, replaces }) => {
                 let why = format!("{threshold} {interruptive_threshold:?} {replaces:?} {why}");
                 self.answers.lock().unwrap().push((by.into(), why));
-                return if hash == sample::model().model.hash { Ok(9) } else { Err(RegistryError::Unknown(hash)) };
+                return if hash == sample::model().model.hash {
+                    Ok(9)
+                } else {
+                    Err(RegistryError::Unknown(hash))
+                };
             }
         };
         if hash != sample::model().model.hash {

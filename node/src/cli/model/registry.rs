@@ -188,7 +188,13 @@ pub fn show(args: &Show) -> anyhow::Result<Verdict> {
 }
 
 /// Has it decided, and shows what the model is then.
-pub(super) async fn decide(client: &AdminClient, path: &str, body: &Value, hash: &str, at: &At) -> anyhow::Result<Row> {
+pub(super) async fn decide(
+    client: &AdminClient,
+    path: &str,
+    body: &Value,
+    hash: &str,
+    at: &At,
+) -> anyhow::Result<Row> {
     let bar = progress::waiting("a majority of the sites takes the entry");
     let decided: Result<Value, _> = client.post(path, body).await;
     bar.finish_and_clear();

@@ -154,9 +154,13 @@ pub fn promote(args: &Promote) -> anyhow::Result<Verdict> {
 }
 
 fn show(out: &mut impl Write, report: &Report) -> io::Result<()> {
-    let Report { model, hash, task, since, since_index, patients, threshold, interruptive_threshold, .. } = report;
+    let Report { model, hash, task, since, since_index, patients, threshold, interruptive_threshold, .. } =
+        report;
     writeln!(out, "{model}  {hash}")?;
-    writeln!(out, "  task          {task}; watch list from {threshold}, interruptive from {interruptive_threshold}")?;
+    writeln!(
+        out,
+        "  task          {task}; watch list from {threshold}, interruptive from {interruptive_threshold}"
+    )?;
     writeln!(out, "  in shadow     since {}, entry {since_index}; {patients} patients", since.to_rfc3339())?;
     writeln!(
         out,
