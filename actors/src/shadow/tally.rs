@@ -205,7 +205,9 @@ mod tests {
         hex::encode([7; 32])
     }
 
-    fn run(patients: &[&[(i64, Option<f64>, Option<f64>)]]) -> Tally {
+    type Moment = (i64, Option<f64>, Option<f64>);
+
+    fn run(patients: &[&[Moment]]) -> Tally {
         let mut tallies = Tallies::default();
         let since = tallies.begin(&hash(), setting(), (3, Time(0)));
         let mut all = Vec::new();
