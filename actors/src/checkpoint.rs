@@ -9,10 +9,12 @@ use raft_ledger::{Entry, Ledger, LedgerError};
 
 use crate::entry::Kind;
 use crate::patient::Patient;
+use crate::shadow::Tallies;
 
 const CURSOR: &[u8] = b"tail/cursor";
 const MERGED: &[u8] = b"tail/merged";
 const BUDGETS: &[u8] = b"tail/budgets";
+const SHADOW: &[u8] = b"tail/shadow";
 const PATIENT: &str = "patient-state/";
 /// States that an earlier build kept in the clear.
 const CLEAR: &[u8] = b"patient/";
@@ -67,6 +69,12 @@ pub(crate) fn load_budgets(ledger: &Ledger) -> WardBudgets {
     stored.and_then(|bytes| rmp_serde::from_slice(&bytes).ok()).unwrap_or_default()
 }
 
+/// What was counted of models in shadow before `cursor`; nothing where that cannot be read.
+pub(crate) fn load_tallies(ledger: &Ledger, cursor: u64) -> Tallies {
+    let stored = ledger.site_get(SHADOW).ok().flatten().filter(|_| cursor > 0);
+    stored.and_then(|bytes| rmp_serde::from_slice(&bytes).ok()).unwrap_or_default()
+}
+
 /// Takes a patient's state off the disk: what was saved while the patient was being shredded may be sealed under the
 /// key that came after.
 pub(crate) fn forget(ledger: &Ledger, key: &str) {
@@ -81,18 +89,20 @@ pub(crate) struct State {
     pub encoded: Vec<u8>,
 }
 
-/// All at once: cursor, merges, budgets and the patients that changed; `None` is one that is gone.
+/// All at once: cursor, merges, budgets, what was counted of models in shadow, and the patients that changed; `None` is one that is gone.
 pub(crate) fn save(
     ledger: &Ledger,
     cursor: u64,
     merges: &Merges<String>,
     budgets: &WardBudgets,
+    tallies: &Tallies,
     changed: Vec<(String, Option<State>)>,
 ) {
     let mut writes = vec![
         (CURSOR.to_vec(), Some(cursor.to_be_bytes().to_vec())),
         (MERGED.to_vec(), Some(rmp_serde::to_vec_named(merges).unwrap_or_default())),
         (BUDGETS.to_vec(), Some(rmp_serde::to_vec_named(budgets).unwrap_or_default())),
+        (SHADOW.to_vec(), Some(rmp_serde::to_vec_named(tallies).unwrap_or_default())),
     ];
     let mut sealed = changed.into_iter().map(|(key, state)| {
         let place = format!("{PATIENT}{key}").into_bytes();

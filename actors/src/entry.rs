@@ -224,11 +224,14 @@ pub struct ModelRegistered {
     pub step: ModelStep,
     #[serde(default)]
     pub task: String,
-    /// Risk from which a patient is on the watch list.
+    /// Risk from which a patient is on the watch list: the card's, of a promotion the site's own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub threshold: Option<f64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub interruptive_threshold: Option<f64>,
+    /// Of a promotion.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replaces: Option<Replaced>,
     /// Who decided, from the sign-in; empty where the site notes what its configuration says.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub by: String,
@@ -258,6 +261,23 @@ impl ModelRegistered {
     }
 }
 
+/// The model of the same site whose place another one takes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Replaced {
+    /// SHA-256, lowercase hex.
+    pub hash: String,
+    pub then: ReplacedThen,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ReplacedThen {
+    /// It scores on and alerts nobody.
+    Shadow,
+    /// It scores no longer at this site.
+    Off,
+}
+
 /// A stable format: each is said by a tag, too, for sites that cannot open the entry.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -271,11 +291,21 @@ pub enum ModelStep {
     Registered,
     /// A person has retired it: it scores at no site.
     Retired,
+    /// The site's configuration names it among those that score and alert nobody.
+    Shadow,
+    /// A person has it alert at the entry's site, from the entry's thresholds on.
+    Promoted,
 }
 
 impl ModelStep {
-    pub const ALL: [ModelStep; 4] =
-        [ModelStep::Loaded, ModelStep::Unloaded, ModelStep::Registered, ModelStep::Retired];
+    pub const ALL: [ModelStep; 6] = [
+        ModelStep::Loaded,
+        ModelStep::Unloaded,
+        ModelStep::Registered,
+        ModelStep::Retired,
+        ModelStep::Shadow,
+        ModelStep::Promoted,
+    ];
 
     pub fn as_str(self) -> &'static str {
         match self {
@@ -283,6 +313,8 @@ impl ModelStep {
             ModelStep::Unloaded => "unloaded",
             ModelStep::Registered => "registered",
             ModelStep::Retired => "retired",
+            ModelStep::Shadow => "shadow",
+            ModelStep::Promoted => "promoted",
         }
     }
 }

@@ -12,6 +12,7 @@ use self::replay::Replay;
 use crate::entry::{self, Alert, Contribution, Kind};
 use crate::handle::Handle;
 use crate::patient;
+use crate::registry::standing::Thresholds;
 
 /// Entries with an alert's tag: itself, its takeover's, and the answers to it.
 const OF_ALERT_MAX: usize = 1_000;
@@ -114,7 +115,9 @@ fn explain(
     let as_of = as_of(ledger, index, &alert)?;
     let replay = Replay::run(ledger, facts, as_of)?;
     let state = replay.state_of(&facts.patient);
-    let assessment = patient::judge(scorer, &state, facts.at);
+    // The site may have decided on a threshold of its own since, or have had one: the alert says which it was.
+    let thresholds = Thresholds { watch: facts.threshold, interruptive: f64::INFINITY };
+    let assessment = patient::judge(scorer, Some(thresholds), &state, facts.at);
     let (evidence, withheld) = replay.evidence(&state, facts.at, |home| shows(home));
     Ok(AlertExplained {
         id: facts.id.clone(),

@@ -20,7 +20,9 @@ use crate::errors::Unconfirmed;
 use crate::metrics::Metrics;
 use crate::parts::Ack;
 use crate::reading::Reader;
+use crate::registry::standing::Configured;
 use crate::search::{Found, Search};
+use crate::shadow::Tallies;
 use crate::shard::{Detail, Shard};
 use crate::window::Window;
 use crate::{clock, outgoing, reading};
@@ -37,6 +39,8 @@ pub(crate) struct Inner {
     pub shards: Vec<Addr<Shard>>,
     /// Also judge again what an alert was made of.
     pub scorers: Arc<Vec<Scorer>>,
+    pub configured: Arc<Configured>,
+    pub tallies: Arc<Mutex<Tallies>>,
     pub feeds: Vec<RunningFeed>,
     pub sinks: Vec<RunningSink>,
     pub metrics: Metrics,
@@ -318,6 +322,7 @@ impl Handle {
         metrics.cold_files_lost.set(status.cold.lost.len() as i64);
         metrics.keys_not_at_partner.set(status.keys.not_at_partner as i64);
         self.refresh_outbox();
+        crate::shadow::show(metrics, &self.inner.scorers, &self.inner.tallies);
         // Only a leader knows its peers' lag: what it said before it lost that role no longer holds.
         metrics.raft_lag.reset();
         for (peer, lag) in &status.lag {

@@ -35,6 +35,7 @@ mod pipeline;
 mod reading;
 mod registry;
 mod search;
+mod shadow;
 mod shard;
 mod shredding;
 mod storer;
@@ -50,6 +51,9 @@ pub use handle::{AcknowledgeError, FeedStatus, Handle, SinkStatus};
 pub use metrics::Metrics;
 pub use parts::{Ack, Feed, OnError, Parts, Sink, SinkForm};
 pub use pipeline::Pipeline;
-pub use registry::{ModelDecision, ModelDetail, ModelRow, ModelStepRow, ModelsListed, RegistryError};
+pub use registry::{
+    ModelDecision, ModelDetail, ModelRow, ModelStepRow, ModelsListed, Promotion, RegistryError,
+};
 pub use search::{Found, Search};
+pub use shadow::{ShadowAgainst, ShadowAgreement, ShadowReport, ShadowThreshold};
 pub use shredding::PatientShredded;

@@ -29,6 +29,12 @@ pub struct Metrics {
     pub scores: IntCounterVec,
     /// By scorer and tier.
     pub alerts: IntCounterVec,
+    /// Of models in shadow, as counted since each began to be: by model and the beginning of its hash.
+    pub shadow_hours: IntGaugeVec,
+    /// And by tier.
+    pub shadow_alerts: IntGaugeVec,
+    /// And by who reached its threshold (`both`, `only_live`, `only_shadow`, `neither`).
+    pub shadow_agreement: IntGaugeVec,
     /// Receipt of the trigger to the alert's commit.
     pub alert_seconds: Histogram,
     pub acknowledge_seconds: Histogram,
@@ -96,6 +102,21 @@ impl Metrics {
             feed_up: make.gauges("feed_up", "1 while the feed runs", &["feed", "kind"])?,
             scores: make.counters("scores_total", "assessments by outcome", &["scorer", "outcome"])?,
             alerts: make.counters("alerts_total", "alerts kept in the ledger", &["scorer", "tier"])?,
+            shadow_hours: make.gauges(
+                "shadow_hours",
+                "patients' hours by what a model in shadow said",
+                &["model", "hash", "outcome"],
+            )?,
+            shadow_alerts: make.gauges(
+                "shadow_alerts",
+                "alerts that a model in shadow would have made",
+                &["model", "hash", "tier"],
+            )?,
+            shadow_agreement: make.gauges(
+                "shadow_agreement_hours",
+                "patients' hours by who reached its threshold",
+                &["model", "hash", "agreement"],
+            )?,
             alert_seconds: make.histogram(
                 "alert_seconds",
                 "receipt of the trigger to the alert's commit",

@@ -11,6 +11,8 @@ pub struct Parts {
     pub feeds: Vec<Feed>,
     pub sinks: Vec<Sink>,
     pub scorers: Vec<Scorer>,
+    /// Models that score as these do and alert nobody.
+    pub shadow_scorers: Vec<Scorer>,
     pub policy: AlertPolicy,
     /// How often hours are closed for patients who send nothing; an hour in production.
     pub tick: Duration,

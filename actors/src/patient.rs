@@ -11,7 +11,8 @@ use serde::{Deserialize, Serialize};
 use crate::board::{PatientDetail, PatientRow, RiskNow, RiskPoint};
 use crate::checkpoint::State;
 use crate::metrics::Metrics;
-use crate::registry::standing::{Role, Roles};
+use crate::registry::standing::{self, Place, Places, Role, Thresholds};
+use crate::shadow::{Live, ShadowSaid, ShadowSeen};
 use crate::{entry, reading};
 
 /// Points of each scorer's curve: two days at one every ten minutes.
@@ -31,8 +32,12 @@ pub(crate) struct Patient {
     id: Option<PatientId>,
     visit: Option<String>,
     state: PatientState,
+    /// By the scorer's hash: two of one name stand side by side, and a new one begins afresh.
     policies: BTreeMap<String, PolicyState>,
     risks: BTreeMap<String, RiskSeen>,
+    /// What models in shadow would have done.
+    #[serde(default)]
+    shadows: BTreeMap<String, ShadowSeen>,
     evidence: VecDeque<u64>,
     /// The site that the newest message came in at, and its index; absent in a checkpoint of an older release.
     #[serde(default)]
@@ -45,6 +50,8 @@ pub(crate) struct Patient {
 /// What one scorer said of the patient, now and before.
 #[derive(Clone, Default, Serialize, Deserialize)]
 struct RiskSeen {
+    #[serde(default)]
+    scorer: String,
     task: String,
     risk: Option<f64>,
     /// Absent too in a checkpoint of an older release.
@@ -61,6 +68,12 @@ pub(crate) struct Proposal {
     pub alert: entry::Alert,
 }
 
+#[derive(Default)]
+pub(crate) struct Assessed {
+    pub proposals: Vec<Proposal>,
+    pub shadow: Vec<ShadowSaid>,
+}
+
 /// Whose patients this site alerts for: its own, and those of sites that it stands in for.
 #[derive(Clone)]
 pub(crate) struct Duty {
@@ -71,8 +84,9 @@ pub(crate) struct Duty {
 /// Scores patients and asks the policy.
 pub(crate) struct Assessor {
     scorers: Arc<Vec<Scorer>>,
-    /// Of each of them.
-    roles: Roles,
+    /// Lowercase hex, of each of them.
+    hashes: Vec<String>,
+    places: Places,
     policy: AlertPolicy,
     /// Shared by the shards: a ward's patients are spread over them.
     budgets: Arc<Mutex<WardBudgets>>,
@@ -149,6 +163,9 @@ impl Patient {
             // The survivor's refractory times count, where it has any: nobody is alerted twice for a merge.
             self.policies.entry(scorer.clone()).or_insert_with(|| policy.clone());
         }
+        for (scorer, seen) in &other.shadows {
+            self.shadows.entry(scorer.clone()).or_insert_with(|| seen.clone());
+        }
     }
 
     /// What is known of the patient: what scorers judge.
@@ -169,13 +186,15 @@ impl Patient {
 
     pub fn row(&self, key: &str, duty: &Duty) -> PatientRow {
         let location = self.state.location();
+        let mut risks: Vec<RiskNow> = self.risks.values().map(RiskSeen::now).collect();
+        risks.sort_by(|a, b| a.scorer.cmp(&b.scorer));
         PatientRow {
             key: key.to_owned(),
             name: self.state.name().unwrap_or_default().to_owned(),
             id: self.id.as_ref().map(|id| id.id.clone()).unwrap_or_default(),
             ward: location.map(|l| l.ward.clone()).unwrap_or_default(),
             bed: location.map(|l| l.bed.clone()).unwrap_or_default(),
-            risks: self.risks.iter().map(|(scorer, seen)| seen.now(scorer)).collect(),
+            risks,
             data_at: self.state.latest().unwrap_or_default(),
             discharged: !self.is_present(),
             origin: self.origin(duty),
@@ -187,7 +206,7 @@ impl Patient {
         let points = |seen: &RiskSeen| seen.curve.iter().map(|&(at, risk)| RiskPoint { at, risk }).collect();
         PatientDetail {
             row: self.row(key, duty),
-            curves: self.risks.iter().map(|(scorer, seen)| (scorer.clone(), points(seen))).collect(),
+            curves: self.risks.values().map(|seen| (seen.scorer.clone(), points(seen))).collect(),
             alerts: Vec::new(),
         }
     }
@@ -217,9 +236,9 @@ impl Proposal {
 }
 
 impl RiskSeen {
-    fn now(&self, scorer: &str) -> RiskNow {
+    fn now(&self) -> RiskNow {
         RiskNow {
-            scorer: scorer.to_owned(),
+            scorer: self.scorer.clone(),
             task: self.task.clone(),
             risk: self.risk,
             insufficient: self.insufficient.map(|why| why.words().to_owned()),
@@ -230,6 +249,7 @@ impl RiskSeen {
     }
 
     fn note(&mut self, assessment: &Assessment, at: Time) {
+        self.scorer.clone_from(&assessment.scorer);
         self.task.clone_from(&assessment.task);
         self.risk = assessment.risk;
         self.insufficient = assessment.insufficient;
@@ -253,29 +273,46 @@ impl Assessor {
         budgets: Arc<Mutex<WardBudgets>>,
         metrics: Metrics,
     ) -> Assessor {
-        let roles = vec![Role::Live; scorers.len()];
-        Assessor { scorers, roles, policy, budgets, metrics }
+        let places = vec![Place::LIVE; scorers.len()];
+        let hashes = scorers.iter().map(|scorer| hex::encode(scorer.hash())).collect();
+        Assessor { scorers, hashes, places, policy, budgets, metrics }
     }
 
-    pub fn stand(&mut self, roles: Roles) {
-        self.roles = roles;
+    pub fn stand(&mut self, places: Places) {
+        self.places = places;
     }
 
     /// Takes off the patient what scorers said that no longer speak. Whether there was anything.
     pub fn hush(&self, patient: &mut Patient) -> bool {
-        let is_live = |name: &str| self.live().any(|scorer| scorer.name() == name);
-        let before = patient.risks.len();
-        patient.risks.retain(|name, _| is_live(name));
-        let mut changed = patient.risks.len() < before;
-        for (_, policy) in patient.policies.iter_mut().filter(|(name, _)| !is_live(name)) {
+        let has_role = |hash: &String, role| self.having(role).any(|at| self.hashes[at] == *hash);
+        let is_live = |hash: &String| has_role(hash, Role::Live);
+        let before = patient.risks.len() + patient.shadows.len();
+        patient.risks.retain(|hash, _| is_live(hash));
+        patient.shadows.retain(|hash, _| has_role(hash, Role::Shadow));
+        let mut changed = patient.risks.len() + patient.shadows.len() < before;
+        for (_, policy) in patient.policies.iter_mut().filter(|(hash, _)| !is_live(hash)) {
             changed |= policy.leave();
         }
         changed
     }
 
-    fn live(&self) -> impl Iterator<Item = &Scorer> {
-        let all = self.scorers.iter().zip(&self.roles);
-        all.filter(|(_, role)| **role == Role::Live).map(|(scorer, _)| scorer)
+    /// A checkpoint of an older release knows scorers by their names.
+    pub fn name_by_hash(&self, patient: &mut Patient) {
+        for at in self.having(Role::Live) {
+            let (name, hash) = (self.scorers[at].name(), &self.hashes[at]);
+            if let Some(policy) = patient.policies.remove(name) {
+                patient.policies.insert(hash.clone(), policy);
+            }
+            if let Some(risk) = patient.risks.remove(name) {
+                patient.risks.insert(hash.clone(), RiskSeen { scorer: name.to_owned(), ..risk });
+            }
+        }
+    }
+
+    /// Positions of the scorers that have this role.
+    fn having(&self, role: Role) -> impl Iterator<Item = usize> {
+        let all = self.places.iter().enumerate();
+        all.filter(move |(_, place)| place.role == role).map(|(at, _)| at)
     }
 
     /// Scores the patient on the open hour at `at`, or at its newest event.
@@ -286,36 +323,75 @@ impl Assessor {
         trigger: u64,
         received_at: Time,
         duty: &Duty,
-    ) -> Vec<Proposal> {
-        let Some(at) = at.max(patient.state.latest()) else { return Vec::new() };
-        let mut proposals = Vec::new();
+    ) -> Assessed {
+        let Some(at) = at.max(patient.state.latest()) else { return Assessed::default() };
+        let mut assessed = Assessed::default();
         let origin = patient.origin(duty);
-        for scorer in self.live() {
-            let assessment = judge(scorer, &patient.state, at);
+        let ward = patient.state.location().map(|l| l.ward.clone()).unwrap_or_default();
+        // Another site's ward has a budget of its own, whatever it is called.
+        let ward = origin.as_ref().map_or(ward.clone(), |site| format!("{site}/{ward}"));
+        let mut live = vec![Live::default(); self.scorers.len()];
+        for scorer_at in self.having(Role::Live) {
+            let hash = &self.hashes[scorer_at];
+            let thresholds = self.places[scorer_at].thresholds;
+            let assessment = judge(&self.scorers[scorer_at], thresholds, &patient.state, at);
             let outcome = if assessment.risk.is_some() { "scored" } else { "insufficient" };
             self.metrics.scores.with_label_values(&[&*assessment.scorer, outcome]).inc();
-            patient.risks.entry(assessment.scorer.clone()).or_default().note(&assessment, at);
-            let ward = patient.state.location().map(|l| l.ward.clone()).unwrap_or_default();
-            // Another site's ward has a budget of its own, whatever it is called.
-            let ward = origin.as_ref().map_or(ward.clone(), |site| format!("{site}/{ward}"));
-            let remembered = patient.policies.entry(assessment.scorer.clone()).or_default();
+            patient.risks.entry(hash.clone()).or_default().note(&assessment, at);
+            let remembered = patient.policies.entry(hash.clone()).or_default();
             let mut budgets = self.budgets.lock().expect("budgets lock");
             let decision = self.policy.decide_within(&mut budgets, &ward, remembered, &assessment, at);
+            live[scorer_at] = Live::of(&assessment, decision.is_some());
             if let Some(decision) = decision {
                 let proposal = patient.propose(&assessment, decision.tier, at, trigger, received_at);
-                proposals.extend(proposal.map(|proposal| proposal.on_behalf_of(origin.clone())));
+                let proposal = proposal.map(|proposal| proposal.on_behalf_of(origin.clone()));
+                assessed.proposals.extend(proposal);
             }
         }
-        proposals
+        // What is counted is this site's own patients.
+        if origin.is_none() {
+            assessed.shadow = self.shadow(patient, &live, (trigger, at, &ward));
+        }
+        assessed
+    }
+
+    fn shadow(&self, patient: &mut Patient, live: &[Live], place: (u64, Time, &str)) -> Vec<ShadowSaid> {
+        let mut all = Vec::new();
+        for scorer_at in self.having(Role::Shadow) {
+            let Place { thresholds, counted_since: Some(since), .. } = self.places[scorer_at] else {
+                continue;
+            };
+            let scorer = &self.scorers[scorer_at];
+            let mut assessment = scorer.score(&patient.state, place.1);
+            if let Some(thresholds) = thresholds {
+                thresholds.put_on(&mut assessment);
+            }
+            let beside = standing::beside(&self.scorers, &self.places, scorer.task());
+            let beside = beside.into_iter().fold(Live::default(), |sum, at| sum.and(live[at]));
+            let seen = patient.shadows.entry(self.hashes[scorer_at].clone()).or_default();
+            all.push(ShadowSaid::by(&assessment, seen, since, &self.policy, beside, place));
+        }
+        all
     }
 }
 
 /// With reasons where the risk is near enough to its threshold that somebody may ask for them: TreeSHAP costs many times
-/// what the score does.
-pub(crate) fn judge(scorer: &Scorer, state: &PatientState, at: Time) -> Assessment {
-    let scored = scorer.score(state, at);
+/// what the score does. `thresholds`: the site's own, where it has any.
+pub(crate) fn judge(
+    scorer: &Scorer,
+    thresholds: Option<Thresholds>,
+    state: &PatientState,
+    at: Time,
+) -> Assessment {
+    let with_thresholds = |mut assessment: Assessment| {
+        if let Some(thresholds) = thresholds {
+            thresholds.put_on(&mut assessment);
+        }
+        assessment
+    };
+    let scored = with_thresholds(scorer.score(state, at));
     let near = scored.risk.is_some_and(|risk| risk >= scored.threshold * EXPLAINED_FROM);
-    if near { scorer.assess(state, at) } else { scored }
+    if near { with_thresholds(scorer.assess(state, at)) } else { scored }
 }
 
 /// As an alert's entry keeps them.

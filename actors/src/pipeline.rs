@@ -23,6 +23,7 @@ use crate::parts::{Ack, Parts, Sink};
 use crate::patient::Assessor;
 use crate::reading::Reader;
 use crate::registry;
+use crate::shadow::Tallies;
 use crate::shard::Shard;
 use crate::storer::Storer;
 use crate::tail::{Tail, TailParts};
@@ -39,10 +40,12 @@ pub struct Pipeline;
 impl Pipeline {
     /// Must be called inside an actix system. Messages flow when this returns.
     pub async fn start(parts: Parts) -> Result<Handle, prometheus::Error> {
-        let Parts { site, ledger, feeds, sinks, scorers, policy, tick } = parts;
+        let Parts { site, ledger, feeds, sinks, mut scorers, shadow_scorers, policy, tick } = parts;
+        let configured = registry::configured(&site, &shadow_scorers);
+        scorers.extend(shadow_scorers);
         let metrics = Metrics::new()?;
         let board = Arc::new(Mutex::new(Board::new(clock::now())));
-        if let Err(error) = registry::announce(&ledger, &site, &scorers) {
+        if let Err(error) = registry::announce(&ledger, &configured, &scorers) {
             tracing::error!(%error, "the ledger's entries about models cannot be read; none was written");
         }
 
@@ -70,6 +73,7 @@ impl Pipeline {
         let stop_tail = CancellationToken::new();
         let scorers = Arc::new(scorers);
         let budgets = Arc::new(Mutex::new(checkpoint::load_budgets(&ledger)));
+        let tallies = Arc::new(Mutex::new(Tallies::default()));
         let mut threads = Threads::default();
         let shards: Vec<Addr<Shard>> = (0..SHARDS)
             .map(|_| {
@@ -88,6 +92,9 @@ impl Pipeline {
             board: board.clone(),
             budgets,
             scorers: scorers.clone(),
+            configured: configured.clone(),
+            policy,
+            tallies: tallies.clone(),
             metrics: metrics.clone(),
             alerts: alerts_sender,
             settled: settled_sender,
@@ -150,6 +157,8 @@ impl Pipeline {
                 board,
                 shards,
                 scorers,
+                configured,
+                tallies,
                 feeds: running,
                 sinks,
                 metrics,

@@ -9,8 +9,9 @@ use clinical::{Event, Time};
 
 use crate::board::{PatientDetail, PatientRow};
 use crate::checkpoint::State;
-use crate::patient::{Assessor, Duty, Patient, Proposal};
-use crate::registry::standing::Roles;
+use crate::patient::{Assessed, Assessor, Duty, Patient, Proposal};
+use crate::registry::standing::Places;
+use crate::shadow::ShadowSaid;
 
 /// Events of one committed message, all of one patient.
 pub(crate) struct Work {
@@ -44,10 +45,10 @@ pub(crate) struct Cover {
     pub at: Time,
 }
 
-/// From here on the scorers have these roles; the rows that change by it.
+/// From here on the scorers have these places; the rows that change by it.
 #[derive(Message)]
 #[rtype(result = "Done")]
-pub(crate) struct Stand(pub Roles);
+pub(crate) struct Stand(pub Places);
 
 /// A40, first half: gives the patient away.
 #[derive(Message)]
@@ -89,6 +90,14 @@ pub(crate) struct Detail(pub String);
 pub(crate) struct Done {
     pub rows: Vec<PatientRow>,
     pub proposals: Vec<Proposal>,
+    pub shadow: Vec<ShadowSaid>,
+}
+
+impl Done {
+    fn add(&mut self, Assessed { proposals, shadow }: Assessed) {
+        self.proposals.extend(proposals);
+        self.shadow.extend(shadow);
+    }
 }
 
 pub(crate) struct Shard {
@@ -113,23 +122,22 @@ impl Handler<Fold> for Shard {
     type Result = Done;
 
     fn handle(&mut self, Fold(work): Fold, _: &mut Self::Context) -> Done {
-        let mut proposals = Vec::new();
+        let mut done = Done::default();
         let mut touched = BTreeSet::new();
         for item in work {
             let patient = self.patients.entry(item.key.clone()).or_default();
             patient.fold(item.index, &item.events, item.received_at);
             patient.came_in_at(&item.site, item.index, &self.duty);
             if self.duty.includes(&item.site) {
-                let assessed = self.assessor.assess(patient, None, item.index, item.received_at, &self.duty);
-                proposals.extend(assessed);
+                done.add(self.assessor.assess(patient, None, item.index, item.received_at, &self.duty));
             }
             touched.insert(item.key);
         }
-        let rows =
+        done.rows =
             touched.iter().filter_map(|key| Some(self.patients.get(key)?.row(key, &self.duty))).collect();
         // Not `append`: that builds the larger set anew.
         self.dirty.extend(touched);
-        Done { rows, proposals }
+        done
     }
 }
 
@@ -144,7 +152,7 @@ impl Handler<Close> for Shard {
         let duty = &self.duty;
         let meant = |patient: &Patient| patient.is_present() && duty.includes(patient.home(duty));
         for (key, patient) in self.patients.iter_mut().filter(|(_, patient)| meant(patient)) {
-            done.proposals.extend(self.assessor.assess(patient, Some(at), index, at, duty));
+            done.add(self.assessor.assess(patient, Some(at), index, at, duty));
             done.rows.push(patient.row(key, duty));
             self.dirty.insert(key.clone());
         }
@@ -163,7 +171,7 @@ impl Handler<Cover> for Shard {
         let meant = |patient: &Patient| patient.is_present() && is_new(patient.home(duty));
         for (key, patient) in self.patients.iter_mut().filter(|(_, patient)| meant(patient)) {
             let Some(trigger) = patient.newest_index() else { continue };
-            done.proposals.extend(self.assessor.assess(patient, None, trigger, at, duty));
+            done.add(self.assessor.assess(patient, None, trigger, at, duty));
             done.rows.push(patient.row(key, duty));
             self.dirty.insert(key.clone());
         }
@@ -174,8 +182,8 @@ impl Handler<Cover> for Shard {
 impl Handler<Stand> for Shard {
     type Result = Done;
 
-    fn handle(&mut self, Stand(roles): Stand, _: &mut Self::Context) -> Done {
-        self.assessor.stand(roles);
+    fn handle(&mut self, Stand(places): Stand, _: &mut Self::Context) -> Done {
+        self.assessor.stand(places);
         let mut done = Done::default();
         for (key, patient) in &mut self.patients {
             if self.assessor.hush(patient) {
@@ -211,6 +219,7 @@ impl Handler<Restore> for Shard {
 
     fn handle(&mut self, Restore(patients): Restore, _: &mut Self::Context) {
         for (key, mut patient) in patients {
+            self.assessor.name_by_hash(&mut patient);
             // The checkpoint may be of a release that obeyed no retirement.
             if self.assessor.hush(&mut patient) {
                 self.dirty.insert(key.clone());

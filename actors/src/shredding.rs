@@ -177,7 +177,9 @@ mod tests {
             (patient_key(&ledger, &patient(id)), Some(state))
         };
         let budgets = WardBudgets::default();
-        checkpoint::save(&ledger, 4, &clinical::Merges::default(), &budgets, vec![state("1"), state("2")]);
+        let tallies = crate::shadow::Tallies::default();
+        let (merges, states) = (clinical::Merges::default(), vec![state("1"), state("2")]);
+        checkpoint::save(&ledger, 4, &merges, &budgets, &tallies, states);
         let kept = ledger.site_scan(b"patient-state/").unwrap();
         let in_the_clear = |value: &[u8]| value.windows(encoded.len()).any(|part| part == encoded);
         assert!(kept.len() == 2 && !kept.iter().any(|(_, value)| in_the_clear(value)));

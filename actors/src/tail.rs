@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use actix::prelude::*;
 use bytes::Bytes;
 use clinical::{EventKind, Merge, Merges, PatientId, Time};
-use ml_scoring::{Scorer, WardBudgets};
+use ml_scoring::{AlertPolicy, Scorer, WardBudgets};
 use raft_ledger::{Entry, Ledger, LedgerError, Payload, Subject, TAKEOVER};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -22,9 +22,10 @@ use crate::metrics::Metrics;
 use crate::patient::{Duty, Proposal};
 use crate::reading;
 use crate::registry::notes::{self, Note};
-use crate::registry::standing::{Standing, model_hashes};
+use crate::registry::standing::{Configured, Standing, model_hashes};
+use crate::shadow::Tallies;
 use crate::shard::{Absorb, Close, Cover, Done, Fold, Forget, IsMeant, Restore, Shard, Stand, Take, Work};
-use crate::told;
+use crate::{clock, told};
 
 const PAGE: usize = 512;
 const CHECKPOINT_EVERY: Duration = Duration::from_secs(10);
@@ -43,6 +44,9 @@ pub(crate) struct TailParts {
     pub board: Arc<Mutex<Board>>,
     pub budgets: Arc<Mutex<WardBudgets>>,
     pub scorers: Arc<Vec<Scorer>>,
+    pub configured: Arc<Configured>,
+    pub policy: AlertPolicy,
+    pub tallies: Arc<Mutex<Tallies>>,
     pub metrics: Metrics,
     /// Raised to the index of each committed alert of this site.
     pub alerts: watch::Sender<u64>,
@@ -77,7 +81,7 @@ async fn run(parts: TailParts) {
         cold_since: None,
         merges: Merges::default(),
         duty,
-        standing: Standing::default(),
+        standing: Standing::new(parts.configured.clone()),
         keeping,
         parts,
     };
@@ -306,9 +310,13 @@ impl Follower {
     async fn fold(&mut self, work: Vec<Vec<Work>>) {
         let folded = self.parts.shards.iter().zip(work).filter(|(_, work)| !work.is_empty());
         let folded = futures_util::future::join_all(folded.map(|(shard, work)| shard.send(Fold(work))));
+        let mut shadow = Vec::new();
         for done in folded.await {
-            self.finish(done.unwrap_or_default()).await;
+            let mut done = done.unwrap_or_default();
+            shadow.append(&mut done.shadow);
+            self.finish(done).await;
         }
+        self.tallies(|tallies, _| tallies.count(shadow));
     }
 
     async fn close(&mut self, index: u64, at: Time) {
@@ -362,7 +370,7 @@ impl Follower {
 
     async fn obey(&mut self, note: &Note) {
         self.standing.take(note);
-        self.stand().await;
+        self.stand((note.index, note.at)).await;
     }
 
     /// What entries about models say, however often it takes to read them: without it a retired model might alert.
@@ -382,15 +390,24 @@ impl Follower {
         }
     }
 
-    async fn stand(&mut self) {
-        let roles = self.standing.roles(&self.parts.scorers);
+    /// `now`: the place in the ledger.
+    async fn stand(&mut self, now: (u64, Time)) {
+        let mut places = self.standing.places(&self.parts.scorers);
+        self.tallies(|tallies, parts| {
+            tallies.stand(&parts.scorers, &mut places, &self.standing, &parts.policy, now);
+        });
         for shard in self.parts.shards.clone() {
-            self.finish(shard.send(Stand(roles.clone())).await.unwrap_or_default()).await;
+            self.finish(shard.send(Stand(places.clone())).await.unwrap_or_default()).await;
         }
+    }
+
+    fn tallies<T>(&self, change: impl FnOnce(&mut Tallies, &TailParts) -> T) -> T {
+        change(&mut self.parts.tallies.lock().expect("tallies lock"), &self.parts)
     }
 
     /// Shows what changed and has the alerts kept.
     async fn finish(&mut self, done: Done) {
+        self.tallies(|tallies, _| tallies.count(done.shadow));
         self.board(|board| done.rows.into_iter().for_each(|row| board.set_patient(row)));
         let alerts: Vec<Alert> = done.proposals.into_iter().map(|proposal| self.identify(proposal)).collect();
         self.keeping.add(alerts).await;
@@ -472,11 +489,14 @@ impl Follower {
         self.cursor = cursor;
         self.merges = merges;
         let known = model_hashes(&self.parts.scorers);
-        let Some(notes) = self.insist(|ledger| notes::all(ledger, cursor, &known)).await else {
+        let Some(notes) = self.insist(|ledger| notes::all(ledger, ledger.size(), &known)).await else {
             return false;
         };
-        self.standing = Standing::after(&notes);
-        self.stand().await;
+        let before = notes.iter().filter(|note| note.index < cursor);
+        self.standing = Standing::after(self.parts.configured.clone(), before);
+        self.standing.await_promotions(&notes);
+        self.tallies(|tallies, parts| *tallies = checkpoint::load_tallies(&parts.ledger, cursor));
+        self.stand((cursor, clock::now())).await;
         // Before there are patients: those were scored when the lease began.
         match self.covered_before(cursor) {
             Ok(covered) if covered.is_empty() => {}
@@ -508,7 +528,8 @@ impl Follower {
             changed.extend(shard.send(crate::shard::Dirty).await.unwrap_or_default());
         }
         let budgets = self.parts.budgets.lock().expect("budgets lock").clone();
-        checkpoint::save(&self.parts.ledger, self.cursor, &self.merges, &budgets, changed);
+        let tallies = self.tallies(|tallies, _| tallies.clone());
+        checkpoint::save(&self.parts.ledger, self.cursor, &self.merges, &budgets, &tallies, changed);
     }
 }
 

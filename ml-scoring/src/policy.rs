@@ -93,9 +93,13 @@ impl AlertPolicy {
         at: Time,
     ) -> Option<Decision> {
         let decision = self.decide(state, assessment, at)?;
-        let spent =
-            decision.tier == Tier::Interruptive && !budgets.spend(ward, at, self.per_ward_budget_per_day);
-        Some(if spent { Decision { tier: Tier::Watch } } else { decision })
+        Some(Decision { tier: self.afford(budgets, ward, decision.tier, at) })
+    }
+
+    /// The tier that the ward's budget leaves of one that was decided on.
+    pub fn afford(&self, budgets: &mut WardBudgets, ward: &str, tier: Tier, at: Time) -> Tier {
+        let spent = tier == Tier::Interruptive && !budgets.spend(ward, at, self.per_ward_budget_per_day);
+        if spent { Tier::Watch } else { tier }
     }
 
     /// The same edge and refractory time for a plain yes or no.

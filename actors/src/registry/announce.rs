@@ -1,24 +1,29 @@
 //! A site that starts says which models its configuration names, where that differs from what it last said.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use ml_scoring::Scorer;
 use raft_ledger::{Ledger, LedgerError};
 
 use super::notes::{self, Note};
-use super::standing::{Role, Standing, model_hashes};
+use super::standing::{Configured, Role, Standing, model_hash, model_hashes};
 use crate::entry::{ModelRegistered, ModelStep};
 use crate::outgoing;
 
 /// Blocks for as long as reading the entries about models takes; the new ones follow by themselves.
-pub(crate) fn announce(ledger: &Ledger, site: &str, scorers: &[Scorer]) -> Result<(), LedgerError> {
+pub(crate) fn announce(
+    ledger: &Ledger,
+    configured: &Arc<Configured>,
+    scorers: &[Scorer],
+) -> Result<(), LedgerError> {
     let notes = notes::all(ledger, ledger.size(), &model_hashes(scorers))?;
-    warn_of_retired(&notes, scorers);
-    let steps = steps(&notes, site, scorers);
+    warn_of_decisions(&Standing::after(configured.clone(), &notes), configured, scorers);
+    let steps = steps(&notes, configured, scorers);
     if steps.is_empty() {
         return Ok(());
     }
-    let (ledger, site) = (ledger.clone(), site.to_owned());
+    let (ledger, site) = (ledger.clone(), configured.site.clone());
     actix::spawn(async move {
         for step in steps {
             outgoing::append(&ledger, notes::draft(&ledger, &site, &step)).await;
@@ -27,29 +32,58 @@ pub(crate) fn announce(ledger: &Ledger, site: &str, scorers: &[Scorer]) -> Resul
     Ok(())
 }
 
-fn warn_of_retired(notes: &[Note], scorers: &[Scorer]) {
-    let standing = Standing::after(notes);
-    for scorer in scorers.iter().filter(|scorer| standing.role(scorer) == Role::Retired) {
-        let (model, hash) = (scorer.name(), hex::encode(scorer.hash()));
-        tracing::warn!(
-            model,
+/// Where the configuration says something else than what was decided: the decision holds.
+fn warn_of_decisions(standing: &Standing, configured: &Configured, scorers: &[Scorer]) {
+    for scorer in scorers {
+        let Some(hash) = model_hash(scorer) else { continue };
+        let (model, place) = (scorer.name(), standing.place(scorer));
+        let entry = standing.decided(&hash).map_or(0, |decided| decided.index);
+        match (configured.in_shadow.contains(&hash), place.role) {
+            (_, Role::Retired) => tracing::warn!(
+                model,
+                hash,
+                "is named in [scoring] and retired: it does not score; `medulla model show` says who retired it and why"
+            ),
+            (true, Role::Live) => tracing::warn!(
+                model,
+                hash,
+                entry,
+                threshold = place.thresholds.map(|thresholds| thresholds.watch),
+                "is named in shadow_models and promoted by this entry: it alerts; name it in models"
+            ),
+            (false, Role::Shadow | Role::Off) | (true, Role::Off) => tracing::warn!(
+                model,
+                hash,
+                entry,
+                "is named in [scoring], and by this entry another model took its place: it alerts nobody"
+            ),
+            (true, Role::Shadow) | (false, Role::Live) => {}
+        }
+    }
+    let named = model_hashes(scorers);
+    for (hash, decided) in standing.promoted_hashes().filter(|(hash, _)| !named.contains(*hash)) {
+        tracing::error!(
             hash,
-            "is named in [scoring] and retired: it does not score; `medulla model show` says who retired it and why"
+            entry = decided.index,
+            "a model that this site promoted is not named in [scoring]: it does not alert, nor does one whose place it \
+             took; name it in models, or promote another one"
         );
     }
 }
 
-fn steps(notes: &[Note], site: &str, scorers: &[Scorer]) -> Vec<ModelRegistered> {
+fn steps(notes: &[Note], configured: &Configured, scorers: &[Scorer]) -> Vec<ModelRegistered> {
     let mut said: BTreeMap<&str, ModelStep> = BTreeMap::new();
-    for note in notes.iter().filter(|note| note.site == site) {
-        if let Some((hash, step @ (ModelStep::Loaded | ModelStep::Unloaded))) = note.step() {
+    for note in notes.iter().filter(|note| note.site == configured.site) {
+        if let Some((hash, step @ (ModelStep::Loaded | ModelStep::Shadow | ModelStep::Unloaded))) =
+            note.step()
+        {
             said.insert(hash, step);
         }
     }
-    let has_said = |hash: &str, step| said.get(hash) == Some(&step);
-    let loaded = scorers.iter().filter_map(loaded).filter(|model| !has_said(&model.hash, ModelStep::Loaded));
+    let is_new = |model: &ModelRegistered| said.get(&*model.hash) != Some(&model.step);
+    let loaded = scorers.iter().filter_map(|scorer| loaded(scorer, configured)).filter(is_new);
     let named: BTreeSet<String> = model_hashes(scorers);
-    let gone = said.iter().filter(|(hash, step)| **step == ModelStep::Loaded && !named.contains(**hash));
+    let gone = said.iter().filter(|(hash, step)| **step != ModelStep::Unloaded && !named.contains(**hash));
     let known = |hash: &str| notes.iter().filter_map(Note::whole).find(|model| model.hash == hash);
     let unloaded = gone.map(|(hash, _)| match known(hash) {
         Some(model) => model.step_on(ModelStep::Unloaded),
@@ -58,11 +92,13 @@ fn steps(notes: &[Note], site: &str, scorers: &[Scorer]) -> Vec<ModelRegistered>
     loaded.chain(unloaded).collect()
 }
 
-fn loaded(scorer: &Scorer) -> Option<ModelRegistered> {
+fn loaded(scorer: &Scorer, configured: &Configured) -> Option<ModelRegistered> {
     let card = scorer.card()?;
     // Writing a card to memory has no way to fail.
     let text = serde_json::to_string(card).unwrap_or_default();
-    Some(ModelRegistered::with_card(ModelStep::Loaded, hex::encode(scorer.hash()), card, text))
+    let hash = hex::encode(scorer.hash());
+    let step = if configured.in_shadow.contains(&hash) { ModelStep::Shadow } else { ModelStep::Loaded };
+    Some(ModelRegistered::with_card(step, hash, card, text))
 }
 
 #[cfg(test)]
@@ -79,13 +115,19 @@ mod tests {
 
     #[test]
     fn a_site_says_once_that_a_model_is_gone() {
+        let configured = Configured { site: "a".into(), ..Default::default() };
         let said = |notes: &[Note]| -> Vec<(String, ModelStep)> {
-            steps(notes, "a", &[Scorer::news2()]).into_iter().map(|step| (step.name, step.step)).collect()
+            steps(notes, &configured, &[Scorer::news2()])
+                .into_iter()
+                .map(|step| (step.name, step.step))
+                .collect()
         };
         assert!(said(&[]).is_empty(), "rules are no models");
         assert!(said(&[note("b", ModelStep::Loaded)]).is_empty(), "another site's");
         let gone = [note("a", ModelStep::Loaded), note("a", ModelStep::Retired)];
         assert_eq!(said(&gone), [("m".to_owned(), ModelStep::Unloaded)]);
         assert!(said(&[note("a", ModelStep::Loaded), note("a", ModelStep::Unloaded)]).is_empty());
+        let in_shadow = [note("a", ModelStep::Shadow), note("a", ModelStep::Promoted)];
+        assert_eq!(said(&in_shadow), [("m".to_owned(), ModelStep::Unloaded)]);
     }
 }

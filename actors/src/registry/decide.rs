@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use ml_scoring::Card;
+use ml_scoring::{Card, Scorer};
 use raft_ledger::{AppendError, LedgerError};
 
 use super::notes::{self, Note};
-use super::standing::model_hashes;
+use super::standing::{Role, Standing, Thresholds, model_hash, model_hashes};
 use crate::blocking;
-use crate::entry::{ModelRegistered, ModelStep};
+use crate::entry::{ModelRegistered, ModelStep, Replaced};
 use crate::handle::Handle;
 
 /// For the tail to come to the decision. Without it the decision holds as well, from its place in the ledger on.
@@ -16,9 +16,25 @@ const SETTLE_WAIT: Duration = Duration::from_secs(10);
 
 pub enum ModelDecision {
     /// A model that was loaded and checked, with its `card.json`.
-    Register { hash: String, card: String },
+    Register {
+        hash: String,
+        card: String,
+    },
     /// By the hash of a model that the ledger knows.
-    Retire { hash: String },
+    Retire {
+        hash: String,
+    },
+    Promote(Promotion),
+}
+
+/// A model alerts at this site from now on, from the site's own thresholds.
+pub struct Promotion {
+    pub hash: String,
+    pub threshold: f64,
+    /// The card's without it, or `threshold` where that is higher.
+    pub interruptive_threshold: Option<f64>,
+    /// The model whose place it takes.
+    pub replaces: Option<Replaced>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -51,7 +67,14 @@ impl Handle {
             let ledger = ledger.clone();
             blocking::read(move || notes::all(&ledger, end, &known)).await?
         };
-        let mut model = entry_of(decision, &notes)?;
+        let mut model = match decision {
+            ModelDecision::Register { hash, card } => register(hash, card, &notes),
+            ModelDecision::Retire { hash } => retire(hash, &notes),
+            ModelDecision::Promote(promotion) => {
+                let standing = Standing::after(self.inner.configured.clone(), &notes);
+                promote(&promotion, &standing, &self.inner.scorers)
+            }
+        }?;
         model.by = by.to_owned();
         model.why = why.to_owned();
         let kept = ledger.append(vec![notes::draft(ledger, self.site(), &model)]).await;
@@ -67,13 +90,6 @@ impl Handle {
             );
         }
         Ok(index)
-    }
-}
-
-fn entry_of(decision: ModelDecision, notes: &[Note]) -> Result<ModelRegistered, RegistryError> {
-    match decision {
-        ModelDecision::Register { hash, card } => register(hash, card, notes),
-        ModelDecision::Retire { hash } => retire(hash, notes),
     }
 }
 
@@ -96,6 +112,67 @@ fn retire(hash: String, notes: &[Note]) -> Result<ModelRegistered, RegistryError
     Ok(known.step_on(ModelStep::Retired))
 }
 
+fn promote(
+    promotion: &Promotion,
+    standing: &Standing,
+    scorers: &[Scorer],
+) -> Result<ModelRegistered, RegistryError> {
+    let refused = |text: String| Err(RegistryError::Refused(text));
+    let named = |hash: &str| scorers.iter().find(|scorer| model_hash(scorer).as_deref() == Some(hash));
+    let hash = &promotion.hash;
+    let Some((scorer, card)) = named(hash).and_then(|scorer| Some((scorer, scorer.card()?))) else {
+        return refused(format!(
+            "this site does not load {hash}: name it in shadow_models of [scoring] first"
+        ));
+    };
+    let place = standing.place(scorer);
+    if place.role == Role::Retired {
+        return refused("the model is retired; `medulla model register` takes that back".into());
+    }
+    let watch = promotion.threshold;
+    let interruptive =
+        promotion.interruptive_threshold.unwrap_or_else(|| card.interruptive_threshold.value.max(watch));
+    if !(watch > 0.0 && watch <= interruptive && interruptive <= 1.0) {
+        let text = format!("thresholds must be 0 < {watch} <= {interruptive} <= 1: risks are probabilities");
+        return refused(text);
+    }
+    let thresholds = Some(Thresholds { watch, interruptive });
+    if promotion.replaces.is_none() && place.role == Role::Live && place.thresholds == thresholds {
+        return refused("the model alerts from these thresholds already".into());
+    }
+    if let Some(replaced) = &promotion.replaces {
+        let old = named(&replaced.hash).filter(|old| {
+            replaced.hash != *hash && old.task() == scorer.task() && standing.role(old) == Role::Live
+        });
+        if old.is_none() {
+            let text = format!("{} is no other model that alerts for {} here", replaced.hash, scorer.task());
+            return refused(text);
+        }
+    }
+    let goes_on = |other: &&Scorer| {
+        let other_hash = model_hash(other);
+        other.name() == scorer.name()
+            && other_hash.as_ref() != Some(hash)
+            && other_hash != promotion.replaces.as_ref().map(|replaced| replaced.hash.clone())
+            && standing.role(other) == Role::Live
+    };
+    if let Some(other) = scorers.iter().find(goes_on) {
+        let (name, hash) = (other.name(), hex::encode(other.hash()));
+        return refused(format!("{name} {hash} alerts here under the same name: say that it is replaced"));
+    }
+    let task = card.task.clone();
+    Ok(ModelRegistered {
+        name: card.name.clone(),
+        hash: hash.clone(),
+        step: ModelStep::Promoted,
+        task,
+        threshold: Some(watch),
+        interruptive_threshold: Some(interruptive),
+        replaces: promotion.replaces.clone(),
+        ..ModelRegistered::default()
+    })
+}
+
 /// What was last decided about whether the model may score anywhere.
 fn decided(hash: &str, notes: &[Note]) -> Option<(ModelStep, u64)> {
     let decision = |note: &Note| match note.step() {
@@ -105,4 +182,64 @@ fn decided(hash: &str, notes: &[Note]) -> Option<(ModelStep, u64)> {
         _ => None,
     };
     notes.iter().rev().find_map(decision)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use clinical::Time;
+
+    use super::super::notes::Said;
+    use super::super::sample;
+    use super::super::standing::configured;
+    use super::*;
+    use crate::entry::ReplacedThen;
+
+    fn note(index: u64, model: ModelRegistered) -> Note {
+        Note { index, site: "a".into(), at: Time(0), said: Said::Whole(Box::new(model)) }
+    }
+
+    #[test]
+    fn what_is_promoted_is_loaded_and_alerts_alone_under_its_name() {
+        let shadow = vec![sample::model("sepsis", "2027"), sample::model("other", "2027")];
+        let mut scorers = vec![sample::model("sepsis", "2026"), Scorer::news2()];
+        let configured = configured("a", &shadow);
+        scorers.extend(shadow);
+        let [old, rule, new, other] = [0, 1, 2, 3].map(|at| hex::encode(scorers[at].hash()));
+        let decide = |notes: &[Note], hash: &str, thresholds: (f64, Option<f64>), replaces: Option<&str>| {
+            let standing = Standing::after(Arc::clone(&configured), notes);
+            let replaces = replaces.map(|hash| Replaced { hash: hash.into(), then: ReplacedThen::Shadow });
+            let (hash, (threshold, interruptive_threshold)) = (hash.to_owned(), thresholds);
+            promote(&Promotion { hash, threshold, interruptive_threshold, replaces }, &standing, &scorers)
+        };
+        let refused = |told: Result<ModelRegistered, RegistryError>, why: &str| {
+            let said = told.err().map(|error| error.to_string()).unwrap_or_default();
+            assert!(said.contains(why), "{said:?} for {why:?}");
+        };
+        refused(decide(&[], "ab", (0.1, None), None), "does not load");
+        refused(decide(&[], &rule, (0.1, None), None), "does not load");
+        refused(decide(&[], &new, (0.1, None), None), "under the same name");
+        refused(decide(&[], &new, (0.1, None), Some(&new)), "is no other model");
+        refused(decide(&[], &new, (0.1, None), Some(&other)), "is no other model");
+        for thresholds in [(0.0, None), (f64::NAN, None), (0.2, Some(0.1)), (0.2, Some(1.5)), (2.0, None)] {
+            refused(decide(&[], &new, thresholds, Some(&old)), "thresholds must be");
+        }
+        let beside = decide(&[], &other, (0.1, None), None).unwrap();
+        assert_eq!((beside.threshold, beside.replaces), (Some(0.1), None));
+        let entry = decide(&[], &new, (0.01, None), Some(&old)).unwrap();
+        let card = scorers[2].card().unwrap().interruptive_threshold.value;
+        assert_eq!((entry.threshold, entry.interruptive_threshold), (Some(0.01), Some(card)));
+        assert_eq!((entry.step, &entry.hash, &*entry.name), (ModelStep::Promoted, &new, "sepsis"));
+
+        let mut notes = vec![note(1, entry)];
+        refused(decide(&notes, &new, (0.01, None), None), "from these thresholds already");
+        assert!(decide(&notes, &new, (0.02, None), None).is_ok(), "other thresholds");
+        assert!(decide(&notes, &old, (0.3, Some(0.3)), Some(&new)).is_ok(), "and back");
+        notes.push(note(
+            2,
+            ModelRegistered { hash: new.clone(), step: ModelStep::Retired, ..Default::default() },
+        ));
+        refused(decide(&notes, &new, (0.02, None), None), "is retired");
+    }
 }

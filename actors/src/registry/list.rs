@@ -31,12 +31,16 @@ pub struct ModelRow {
     /// The card's.
     pub threshold: Option<f64>,
     pub interruptive_threshold: Option<f64>,
-    /// At the site that was asked: `live` (scores and alerts), `retired` (named by its configuration, does not score) or
-    /// `not loaded`.
+    /// At the site that was asked: `live` (scores and alerts), `shadow` (scores, alerts nobody), `off` (another one took
+    /// its place), `retired` (named by its configuration, does not score) or `not loaded`.
     pub here: &'static str,
-    /// Sites whose configuration names it, as they said at their last start.
+    /// Sites whose configuration names it among those that alert, as they said at their last start.
     pub loaded_by: Vec<String>,
+    /// The same of those that alert nobody.
+    pub shadow_at: Vec<String>,
     pub registered: Option<ModelStepRow>,
+    /// What has it alert at the site that was asked, and from which thresholds on.
+    pub promoted: Option<ModelStepRow>,
     /// Until it is registered again.
     pub retired: Option<ModelStepRow>,
 }
@@ -52,6 +56,11 @@ pub struct ModelStepRow {
     /// Absent where another site has sealed it, and where nobody decided.
     pub by: Option<String>,
     pub why: Option<String>,
+    /// Of a promotion: the site's own thresholds.
+    pub threshold: Option<f64>,
+    pub interruptive_threshold: Option<f64>,
+    /// Of a promotion: hash of the model whose place it takes.
+    pub replaces: Option<String>,
 }
 
 #[derive(Clone, Serialize)]
@@ -72,14 +81,19 @@ impl Handle {
         for note in notes.iter().filter(|note| note.step().is_none()) {
             *sealed.entry(note.site.clone()).or_default() += 1;
         }
-        Ok(ModelsListed { as_of, models: rows(&notes, &self.inner.scorers), sealed })
+        Ok(ModelsListed { as_of, models: self.rows(&notes), sealed })
     }
 
     /// `None`: there is none with this hash. Blocks.
     pub fn model(&self, hash: &str) -> Result<Option<ModelDetail>, LedgerError> {
         let (_, notes) = self.notes()?;
-        let row = rows(&notes, &self.inner.scorers).into_iter().find(|row| row.hash == hash);
+        let row = self.rows(&notes).into_iter().find(|row| row.hash == hash);
         Ok(row.map(|model| detail(model, &notes)))
+    }
+
+    fn rows(&self, notes: &[Note]) -> Vec<ModelRow> {
+        let standing = Standing::after(self.inner.configured.clone(), notes);
+        rows(notes, &standing, &self.inner.scorers)
     }
 
     fn notes(&self) -> Result<(u64, Vec<Note>), LedgerError> {
@@ -89,8 +103,7 @@ impl Handle {
     }
 }
 
-fn rows(notes: &[Note], scorers: &[Scorer]) -> Vec<ModelRow> {
-    let standing = Standing::after(notes);
+fn rows(notes: &[Note], standing: &Standing, scorers: &[Scorer]) -> Vec<ModelRow> {
     let mut by_hash: BTreeMap<&str, Vec<&Note>> = BTreeMap::new();
     for note in notes {
         if let Some((hash, _)) = note.step() {
@@ -101,28 +114,37 @@ fn rows(notes: &[Note], scorers: &[Scorer]) -> Vec<ModelRow> {
         let scorer = scorers.iter().find(|scorer| model_hash(scorer).as_deref() == Some(hash));
         scorer.map_or("not loaded", |scorer| match standing.role(scorer) {
             Role::Live => "live",
+            Role::Shadow => "shadow",
+            Role::Off => "off",
             Role::Retired => "retired",
         })
     };
     let mut rows: Vec<ModelRow> =
-        by_hash.into_iter().map(|(hash, notes)| row(hash, here(hash), &notes)).collect();
+        by_hash.into_iter().map(|(hash, notes)| row(hash, here(hash), standing, &notes)).collect();
     rows.sort_by(|a, b| (&a.name, &a.hash).cmp(&(&b.name, &b.hash)));
     rows
 }
 
-fn row(hash: &str, here: &'static str, notes: &[&Note]) -> ModelRow {
-    let mut loaded: BTreeMap<&str, bool> = BTreeMap::new();
+fn row(hash: &str, here: &'static str, standing: &Standing, notes: &[&Note]) -> ModelRow {
+    let mut named: BTreeMap<&str, ModelStep> = BTreeMap::new();
     let (mut registered, mut retired) = (None, None);
     for note in notes {
         match note.step().map(|(_, step)| step) {
-            Some(ModelStep::Loaded) => drop(loaded.insert(&note.site, true)),
-            Some(ModelStep::Unloaded) => drop(loaded.insert(&note.site, false)),
+            Some(step @ (ModelStep::Loaded | ModelStep::Shadow | ModelStep::Unloaded)) => {
+                named.insert(&note.site, step);
+            }
             Some(ModelStep::Registered) => (registered, retired) = (step_row(note), None),
             Some(ModelStep::Retired) => retired = step_row(note),
-            None => {}
+            Some(ModelStep::Promoted) | None => {}
         }
     }
+    let sites = |step: ModelStep| -> Vec<String> {
+        named.iter().filter(|(_, said)| **said == step).map(|(site, _)| (*site).to_owned()).collect()
+    };
+    let decided = standing.decided(hash).filter(|decided| decided.role == Role::Live);
+    let promoted = decided.and_then(|decided| notes.iter().find(|note| note.index == decided.index));
     let whole: Vec<&ModelRegistered> = notes.iter().filter_map(|note| note.whole()).collect();
+    let with_card = || whole.iter().rev().filter(|model| model.step != ModelStep::Promoted);
     let latest = |text: fn(&ModelRegistered) -> &String| {
         whole.iter().rev().map(|model| text(model).clone()).find(|text| !text.is_empty()).unwrap_or_default()
     };
@@ -130,11 +152,13 @@ fn row(hash: &str, here: &'static str, notes: &[&Note]) -> ModelRow {
         name: latest(|model| &model.name),
         hash: hash.to_owned(),
         task: latest(|model| &model.task),
-        threshold: whole.iter().rev().find_map(|model| model.threshold),
-        interruptive_threshold: whole.iter().rev().find_map(|model| model.interruptive_threshold),
+        threshold: with_card().find_map(|model| model.threshold),
+        interruptive_threshold: with_card().find_map(|model| model.interruptive_threshold),
         here,
-        loaded_by: loaded.into_iter().filter(|(_, is)| *is).map(|(site, _)| site.to_owned()).collect(),
+        loaded_by: sites(ModelStep::Loaded),
+        shadow_at: sites(ModelStep::Shadow),
         registered,
+        promoted: promoted.and_then(|note| step_row(note)),
         retired,
     }
 }
@@ -144,6 +168,7 @@ fn step_row(note: &Note) -> Option<ModelStepRow> {
     let text = |text: fn(&ModelRegistered) -> &String| {
         note.whole().map(|model| text(model).clone()).filter(|text| !text.is_empty())
     };
+    let promotion = note.whole().filter(|_| step == ModelStep::Promoted);
     Some(ModelStepRow {
         index: note.index,
         step: step.as_str(),
@@ -151,6 +176,9 @@ fn step_row(note: &Note) -> Option<ModelStepRow> {
         at: note.at,
         by: text(|model| &model.by),
         why: text(|model| &model.why),
+        threshold: promotion.and_then(|model| model.threshold),
+        interruptive_threshold: promotion.and_then(|model| model.interruptive_threshold),
+        replaces: promotion.and_then(|model| model.replaces.as_ref()).map(|replaced| replaced.hash.clone()),
     })
 }
 
@@ -163,8 +191,11 @@ fn detail(model: ModelRow, notes: &[Note]) -> ModelDetail {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
     use crate::registry::notes::Said;
+    use crate::registry::standing::Configured;
 
     fn whole(index: u64, site: &str, step: ModelStep, why: &str) -> Note {
         let model = ModelRegistered {
@@ -183,6 +214,12 @@ mod tests {
         Note { index, site: site.into(), at: Time(7), said: Said::Step { hash: "ab".into(), step } }
     }
 
+    /// As site a reads them.
+    fn rows_of(notes: &[Note]) -> Vec<ModelRow> {
+        let configured = Configured { site: "a".into(), ..Default::default() };
+        rows(notes, &Standing::after(Arc::new(configured), notes), &[])
+    }
+
     #[test]
     fn a_row_says_who_loads_and_who_decided() {
         use ModelStep::{Loaded, Registered, Retired, Unloaded};
@@ -194,7 +231,7 @@ mod tests {
             told(5, "c", Unloaded),
             told(6, "b", Retired),
         ];
-        let rows = rows(&notes, &[]);
+        let rows = rows_of(&notes);
         let [row] = rows.as_slice() else { panic!("one model") };
         assert_eq!((row.name.as_str(), row.here, row.threshold), ("m", "not loaded", Some(0.1)));
         assert_eq!(row.loaded_by, ["a", "b"]);
@@ -207,6 +244,31 @@ mod tests {
     #[test]
     fn registering_again_ends_a_retirement() {
         let notes = [told(1, "a", ModelStep::Retired), told(2, "a", ModelStep::Registered)];
-        assert!(rows(&notes, &[])[0].retired.is_none());
+        assert!(rows_of(&notes)[0].retired.is_none());
+    }
+
+    #[test]
+    fn a_row_says_what_this_site_promoted_and_who_has_it_in_shadow() {
+        use ModelStep::{Loaded, Promoted, Shadow};
+        let promoted = |index, site: &str, threshold| {
+            let mut note = whole(index, site, Promoted, "set on our data");
+            if let Said::Whole(model) = &mut note.said {
+                (model.threshold, model.interruptive_threshold) = (Some(threshold), Some(0.5));
+            }
+            note
+        };
+        let mut notes = vec![whole(1, "a", Loaded, ""), told(2, "a", Shadow), told(3, "b", Shadow)];
+        notes.extend([promoted(4, "b", 0.3), promoted(5, "a", 0.2), told(6, "c", Loaded)]);
+        let rows = rows_of(&notes);
+        let row = &rows[0];
+        assert_eq!(
+            (row.threshold, row.loaded_by.clone(), row.shadow_at.clone()),
+            (Some(0.1), vec!["c".to_owned()], vec!["a".to_owned(), "b".to_owned()])
+        );
+        let promoted = row.promoted.as_ref().unwrap();
+        assert_eq!(
+            (promoted.index, promoted.threshold, promoted.interruptive_threshold),
+            (5, Some(0.2), Some(0.5))
+        );
     }
 }

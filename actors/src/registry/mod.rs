@@ -5,8 +5,11 @@ mod announce;
 mod decide;
 mod list;
 pub(crate) mod notes;
+#[cfg(test)]
+pub(crate) mod sample;
 pub(crate) mod standing;
 
 pub(crate) use announce::announce;
-pub use decide::{ModelDecision, RegistryError};
+pub use decide::{ModelDecision, Promotion, RegistryError};
 pub use list::{ModelDetail, ModelRow, ModelStepRow, ModelsListed};
+pub(crate) use standing::configured;

@@ -1,57 +1,209 @@
 //! What this site's scorers may do, as the ledger has it up to some place.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
-use ml_scoring::Scorer;
+use ml_scoring::{Assessment, Scorer};
+use serde::{Deserialize, Serialize};
 
 use super::notes::Note;
-use crate::entry::ModelStep;
+use crate::entry::{ModelStep, ReplacedThen};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Role {
     Live,
-    /// Neither scores nor alerts. Alerts that it has made are still explained.
+    /// Scores, and alerts nobody.
+    Shadow,
+    /// Another model took its place here. Neither scores nor alerts.
+    Off,
+    /// Neither scores nor alerts, at any site. Alerts that it has made are still explained.
     Retired,
 }
 
-/// The roles of the scorers that the configuration names, in their order.
-pub(crate) type Roles = Vec<Role>;
+/// Risks from which a model alerts.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Thresholds {
+    pub watch: f64,
+    pub interruptive: f64,
+}
 
-#[derive(Clone, Default)]
+/// One scorer's.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Place {
+    pub role: Role,
+    /// That this site decided on; the scorer's own without it.
+    pub thresholds: Option<Thresholds>,
+    /// In shadow: the ledger index from which it is counted what it would have done.
+    pub counted_since: Option<u64>,
+}
+
+/// Of the scorers that the configuration names, in their order.
+pub(crate) type Places = Vec<Place>;
+
+/// What the configuration says of models.
+#[derive(Debug, Default)]
+pub(crate) struct Configured {
+    pub site: String,
+    /// Hashes of those that score and alert nobody.
+    pub in_shadow: BTreeSet<String>,
+}
+
+#[derive(Clone)]
 pub(crate) struct Standing {
+    configured: Arc<Configured>,
     retired: BTreeSet<String>,
+    decided: BTreeMap<String, Decided>,
+    /// Models of which the ledger says that this site's configuration has them in shadow.
+    noted: BTreeSet<String>,
+    /// Models that alert here from an entry on and not before, wherever the configuration names them by now.
+    awaited: BTreeSet<String>,
+}
+
+/// What this site decided about a model, and the entry that says so.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Decided {
+    pub role: Role,
+    pub thresholds: Option<Thresholds>,
+    pub index: u64,
+}
+
+impl Thresholds {
+    /// As the scorer says them.
+    pub fn of(assessment: &Assessment) -> Thresholds {
+        Thresholds { watch: assessment.threshold, interruptive: assessment.interruptive_threshold }
+    }
+
+    pub fn put_on(self, assessment: &mut Assessment) {
+        assessment.threshold = self.watch;
+        assessment.interruptive_threshold = self.interruptive;
+    }
+}
+
+impl Place {
+    pub const LIVE: Place = Place { role: Role::Live, thresholds: None, counted_since: None };
 }
 
 impl Standing {
-    pub fn after<'n>(notes: impl IntoIterator<Item = &'n Note>) -> Standing {
-        let mut standing = Standing::default();
+    pub fn new(configured: Arc<Configured>) -> Standing {
+        let (retired, decided, noted, awaited) = Default::default();
+        Standing { configured, retired, decided, noted, awaited }
+    }
+
+    pub fn after<'n>(configured: Arc<Configured>, notes: impl IntoIterator<Item = &'n Note>) -> Standing {
+        let mut standing = Standing::new(configured);
         notes.into_iter().for_each(|note| standing.take(note));
         standing
     }
 
-    /// The next entry. Retiring and registering count at every site, whoever did it.
-    pub fn take(&mut self, note: &Note) {
-        match note.step() {
-            Some((hash, ModelStep::Retired)) => {
-                self.retired.insert(hash.to_owned());
+    /// Tells of entries to come, all of them from the first on: a ledger that is folded again must not alert before the
+    /// decision to, nor keep silent where it did alert.
+    pub fn await_promotions<'n>(&mut self, notes: impl IntoIterator<Item = &'n Note>) {
+        let mut live = BTreeSet::new();
+        for note in notes.into_iter().filter(|note| note.site == self.configured.site) {
+            match note.step() {
+                Some((hash, ModelStep::Loaded)) => drop(live.insert(hash)),
+                Some((hash, ModelStep::Shadow | ModelStep::Unloaded)) => drop(live.remove(hash)),
+                Some((hash, ModelStep::Promoted)) if note.whole().is_some() && !live.contains(hash) => {
+                    self.awaited.insert(hash.to_owned());
+                }
+                _ => {}
             }
-            Some((hash, ModelStep::Registered)) => {
-                self.retired.remove(hash);
-            }
-            Some((_, ModelStep::Loaded | ModelStep::Unloaded)) | None => {}
         }
+    }
+
+    /// The next entry. Retiring and registering count at every site, whoever did it; what a site promotes alerts there
+    /// alone, because its threshold is set on that site's data.
+    pub fn take(&mut self, note: &Note) {
+        let Some((hash, step)) = note.step() else { return };
+        let own = note.site == self.configured.site;
+        match step {
+            ModelStep::Retired => drop(self.retired.insert(hash.to_owned())),
+            ModelStep::Registered => drop(self.retired.remove(hash)),
+            ModelStep::Shadow if own => drop(self.noted.insert(hash.to_owned())),
+            ModelStep::Loaded | ModelStep::Unloaded if own => drop(self.noted.remove(hash)),
+            ModelStep::Promoted if own => self.promoted(note),
+            _ => {}
+        }
+    }
+
+    fn promoted(&mut self, note: &Note) {
+        let promotion = note.whole().and_then(|model| {
+            let (watch, interruptive) = (model.threshold?, model.interruptive_threshold?);
+            Some((model, Thresholds { watch, interruptive }))
+        });
+        let Some((model, thresholds)) = promotion else {
+            // Whoever alerted before goes on: loud and wrong is better than silent.
+            tracing::error!(index = note.index, "a promotion of this site cannot be read and does not count");
+            return;
+        };
+        let index = note.index;
+        let live = Decided { role: Role::Live, thresholds: Some(thresholds), index };
+        self.decided.insert(model.hash.clone(), live);
+        if let Some(replaced) = &model.replaces {
+            let role = match replaced.then {
+                ReplacedThen::Shadow => Role::Shadow,
+                ReplacedThen::Off => Role::Off,
+            };
+            let thresholds = self.decided(&replaced.hash).and_then(|decided| decided.thresholds);
+            self.decided.insert(replaced.hash.clone(), Decided { role, thresholds, index });
+        }
+    }
+
+    pub fn decided(&self, hash: &str) -> Option<&Decided> {
+        self.decided.get(hash)
+    }
+
+    /// Models that this site's decisions have alert.
+    pub fn promoted_hashes(&self) -> impl Iterator<Item = (&str, &Decided)> {
+        let live = self.decided.iter().filter(|(_, decided)| decided.role == Role::Live);
+        live.map(|(hash, decided)| (hash.as_str(), decided))
+    }
+
+    /// Whether the ledger says that it is in shadow, so that everybody who reads it begins to count at the same entry.
+    pub fn is_noted(&self, hash: &str) -> bool {
+        let by_decision = self.decided(hash).is_some_and(|decided| decided.role == Role::Shadow);
+        by_decision || self.noted.contains(hash)
     }
 
     pub fn role(&self, scorer: &Scorer) -> Role {
-        match model_hash(scorer) {
-            Some(hash) if self.retired.contains(&hash) => Role::Retired,
-            _ => Role::Live,
-        }
+        self.place(scorer).role
     }
 
-    pub fn roles(&self, scorers: &[Scorer]) -> Roles {
-        scorers.iter().map(|scorer| self.role(scorer)).collect()
+    pub fn place(&self, scorer: &Scorer) -> Place {
+        // Decisions are about models: rules have no entries.
+        let Some(hash) = model_hash(scorer) else { return Place::LIVE };
+        let decided = self.decided(&hash);
+        let in_shadow = self.configured.in_shadow.contains(&hash) || self.awaited.contains(&hash);
+        let configured = if in_shadow { Role::Shadow } else { Role::Live };
+        let role = match decided {
+            _ if self.retired.contains(&hash) => Role::Retired,
+            Some(decided) => decided.role,
+            None => configured,
+        };
+        let thresholds = decided.and_then(|decided| decided.thresholds);
+        Place { role, thresholds, counted_since: None }
     }
+
+    pub fn places(&self, scorers: &[Scorer]) -> Places {
+        scorers.iter().map(|scorer| self.place(scorer)).collect()
+    }
+}
+
+/// `in_shadow`: those that score and alert nobody.
+pub(crate) fn configured(site: &str, in_shadow: &[Scorer]) -> Arc<Configured> {
+    Arc::new(Configured { site: site.to_owned(), in_shadow: model_hashes(in_shadow) })
+}
+
+/// Those beside which a model in shadow is held: what alerts for the same task, models before rules. Their positions.
+pub(crate) fn beside(scorers: &[Scorer], places: &[Place], task: &str) -> Vec<usize> {
+    let live = |position: &usize| {
+        scorers.get(*position).is_some_and(|scorer| scorer.task() == task)
+            && places.get(*position).is_some_and(|place| place.role == Role::Live)
+    };
+    let live: Vec<usize> = (0..scorers.len()).filter(live).collect();
+    let is_model = |position: &usize| scorers[*position].card().is_some();
+    let models: Vec<usize> = live.iter().copied().filter(is_model).collect();
+    if models.is_empty() { live } else { models }
 }
 
 /// Rules have no card, and no entries.
@@ -68,6 +220,7 @@ mod tests {
     use clinical::Time;
 
     use super::*;
+    use crate::entry::{ModelRegistered, Replaced};
     use crate::registry::notes::Said;
 
     fn note(step: ModelStep) -> Note {
@@ -77,7 +230,7 @@ mod tests {
 
     fn check(steps: &[ModelStep], is_retired: bool) {
         let notes: Vec<Note> = steps.iter().copied().map(note).collect();
-        assert_eq!(Standing::after(&notes).retired.contains("ab"), is_retired, "{steps:?}");
+        assert_eq!(Standing::after(Arc::default(), &notes).retired.contains("ab"), is_retired, "{steps:?}");
     }
 
     #[test]
@@ -92,9 +245,79 @@ mod tests {
 
     #[test]
     fn rules_are_not_concerned() {
-        let mut standing = Standing::default();
+        let mut standing = Standing::new(Arc::default());
         let rule = Scorer::news2();
         standing.retired.insert(hex::encode(rule.hash()));
-        assert_eq!(standing.roles(&[rule]), [Role::Live]);
+        assert_eq!(standing.places(&[rule]), [Place::LIVE]);
+    }
+
+    fn promotion(
+        site: &str,
+        index: u64,
+        hash: &str,
+        watch: f64,
+        replaces: Option<(&str, ReplacedThen)>,
+    ) -> Note {
+        let model = ModelRegistered {
+            hash: hash.into(),
+            step: ModelStep::Promoted,
+            threshold: Some(watch),
+            interruptive_threshold: Some(0.5),
+            replaces: replaces.map(|(hash, then)| Replaced { hash: hash.into(), then }),
+            ..Default::default()
+        };
+        Note { index, site: site.into(), at: Time(0), said: Said::Whole(Box::new(model)) }
+    }
+
+    #[test]
+    fn a_promotion_counts_at_its_own_site_and_the_next_one_can_take_it_back() {
+        let configured = Arc::new(Configured { site: "a".into(), in_shadow: ["new".to_owned()].into() });
+        let standing = |notes: &[Note]| Standing::after(configured.clone(), notes);
+        let elsewhere = standing(&[promotion("b", 1, "new", 0.1, Some(("old", ReplacedThen::Shadow)))]);
+        assert!(elsewhere.decided("new").is_none() && elsewhere.decided("old").is_none());
+        let mut notes = vec![promotion("a", 2, "new", 0.1, Some(("old", ReplacedThen::Shadow)))];
+        let here = standing(&notes);
+        let thresholds = Some(Thresholds { watch: 0.1, interruptive: 0.5 });
+        assert_eq!(here.decided("new"), Some(&Decided { role: Role::Live, thresholds, index: 2 }));
+        assert_eq!(here.decided("old"), Some(&Decided { role: Role::Shadow, thresholds: None, index: 2 }));
+        assert!(here.is_noted("old") && !here.is_noted("new"));
+        notes.push(promotion("a", 3, "old", 0.2, Some(("new", ReplacedThen::Off))));
+        let back = standing(&notes);
+        assert_eq!(back.decided("new"), Some(&Decided { role: Role::Off, thresholds, index: 3 }));
+        assert_eq!(back.promoted_hashes().map(|(hash, _)| hash).collect::<Vec<_>>(), ["old"]);
+        let unread = Said::Step { hash: "new".into(), step: ModelStep::Promoted };
+        let unread = Note { index: 4, site: "a".into(), at: Time(0), said: unread };
+        assert!(standing(&[unread]).decided("new").is_none(), "without its thresholds it does not count");
+    }
+
+    #[test]
+    fn who_is_promoted_later_does_not_alert_before_and_who_alerted_does() {
+        use ModelStep::{Loaded, Shadow};
+        let awaited = |steps: &[ModelStep]| {
+            let mut notes: Vec<Note> = steps.iter().copied().map(note).collect();
+            notes.push(promotion("b", 8, "ab", 0.1, None));
+            // Moved in the configuration since.
+            notes.push(note(Loaded));
+            let configured = Configured { site: "b".into(), ..Default::default() };
+            let mut standing = Standing::new(Arc::new(configured));
+            standing.await_promotions(&notes);
+            standing.awaited.contains("ab")
+        };
+        assert!(awaited(&[Shadow]) && awaited(&[Loaded, Shadow]) && awaited(&[]));
+        assert!(!awaited(&[Loaded]) && !awaited(&[Shadow, Loaded]));
+    }
+
+    #[test]
+    fn it_is_counted_from_the_entry_that_says_so() {
+        let configured = Arc::new(Configured { site: "b".into(), in_shadow: ["ab".to_owned()].into() });
+        let noted = |steps: &[ModelStep]| {
+            let notes: Vec<Note> = steps.iter().copied().map(note).collect();
+            Standing::after(configured.clone(), &notes).is_noted("ab")
+        };
+        use ModelStep::{Loaded, Shadow, Unloaded};
+        assert!(!noted(&[]) && !noted(&[Loaded]) && noted(&[Loaded, Shadow]));
+        assert!(
+            !noted(&[Shadow, Unloaded]) && noted(&[Shadow, Unloaded, Shadow]) && !noted(&[Shadow, Loaded])
+        );
     }
 }

@@ -10,6 +10,8 @@ use ml_scoring::{AlertPolicy, Scorer, WardBudgets};
 
 use super::*;
 use crate::metrics::Metrics;
+use crate::registry::sample;
+use crate::registry::standing::{Place, Role, Thresholds};
 
 /// LOINC code, unit, a value that alarms and one that does not.
 const VITAL_SIGNS: [(&str, &str, f64, f64); 5] = [
@@ -47,8 +49,12 @@ fn work(patient: &str, index: u64, site: &str, is_sick: bool) -> Work {
 }
 
 fn shard() -> Addr<Shard> {
+    shard_of(vec![Scorer::news2()])
+}
+
+fn shard_of(scorers: Vec<Scorer>) -> Addr<Shard> {
     let budgets: Arc<Mutex<WardBudgets>> = Arc::default();
-    let scorers = Arc::new(vec![Scorer::news2()]);
+    let scorers = Arc::new(scorers);
     let assessor = Assessor::new(scorers, AlertPolicy::default(), budgets, Metrics::new().unwrap());
     Shard::new(assessor, "b".into()).start()
 }
@@ -142,4 +148,75 @@ async fn what_another_site_shreds_goes_where_it_was_heard_of() {
     assert!(shard.send(forget("c")).await.unwrap().is_empty());
     assert_eq!(shard.send(forget("a")).await.unwrap(), ["p"]);
     assert_eq!(shard.send(forget("b")).await.unwrap(), ["q"]);
+}
+
+/// Everybody is over it.
+const LOW: Option<Thresholds> = Some(Thresholds { watch: 1e-9, interruptive: 1.0 });
+
+fn places(all: [(Role, Option<u64>); 2]) -> Stand {
+    Stand(all.map(|(role, counted_since)| Place { role, thresholds: LOW, counted_since }).to_vec())
+}
+
+/// Hashes of the models that alerted, and from which threshold on; how often a model in shadow spoke.
+fn told(done: &Done) -> (Vec<(String, f64)>, usize) {
+    let facts = done.proposals.iter().map(|proposal| &proposal.alert.facts);
+    (facts.map(|facts| (facts.model_hash.clone(), facts.threshold)).collect(), done.shadow.len())
+}
+
+#[actix::test]
+async fn two_of_one_name_stand_side_by_side_and_the_one_in_shadow_alerts_nobody() {
+    let scorers = vec![sample::model("sepsis", "2026"), sample::model("sepsis", "2027")];
+    let [old, new] = [0, 1].map(|at| hex::encode(scorers[at].hash()));
+    let shard = shard_of(scorers);
+    let fold = async |index| shard.send(Fold(vec![work("p", index, "b", true)])).await.unwrap();
+    let stand = async |all| shard.send(places(all)).await.unwrap();
+
+    // The entry from which it is counted is not met yet.
+    stand([(Role::Live, None), (Role::Shadow, None)]).await;
+    let done = fold(1).await;
+    assert_eq!(told(&done), (vec![(old, 1e-9)], 0));
+    assert_eq!(done.rows[0].risks.len(), 1, "the board shows nothing of it");
+    stand([(Role::Live, None), (Role::Shadow, Some(1))]).await;
+    assert_eq!(told(&fold(2).await), (vec![], 1), "no edge for the one, counted for the other");
+
+    let swapped = stand([(Role::Shadow, Some(2)), (Role::Live, None)]).await;
+    assert!(swapped.rows[0].risks.is_empty(), "what the old one said is off the board");
+    let done = fold(3).await;
+    assert_eq!(told(&done), (vec![(new, 1e-9)], 1), "it begins afresh under the same name");
+    assert_eq!(done.rows[0].risks.len(), 1);
+    let detail = shard.send(Detail("p".into())).await.unwrap().unwrap();
+    assert_eq!(detail.curves["sepsis"].len(), 1, "also its curve");
+
+    stand([(Role::Off, None), (Role::Live, None)]).await;
+    assert_eq!(told(&fold(4).await), (vec![], 0));
+}
+
+#[actix::test]
+async fn another_sites_patients_are_not_counted_in_shadow() {
+    let shard = shard_of(vec![sample::model("old", ""), sample::model("new", "")]);
+    shard.send(places([(Role::Live, None), (Role::Shadow, Some(0))])).await.unwrap();
+    shard.send(cover(&["a"])).await.unwrap();
+    let done = shard.send(Fold(vec![work("p", 1, "a", true), work("q", 2, "b", true)])).await.unwrap();
+    assert_eq!((done.proposals.len(), done.shadow.len()), (2, 1));
+    assert_eq!(done.shadow[0].trigger, 2);
+}
+
+#[actix::test]
+async fn a_checkpoint_that_knew_scorers_by_name_goes_on() {
+    let hash = hex::encode(Scorer::news2().hash());
+    let first = shard();
+    first.send(Fold(vec![work("p", 1, "b", true)])).await.unwrap();
+    let kept = first.send(Dirty).await.unwrap().remove(0).1.unwrap().encoded;
+    // As the former release kept it: MessagePack strings, of 64 bytes and of 5.
+    let (long, short) = ([&[0xd9, 64], hash.as_bytes()].concat(), [&[0xa5], &b"news2"[..]].concat());
+    let places: Vec<usize> = (0..kept.len()).filter(|at| kept[*at..].starts_with(&long)).collect();
+    assert_eq!(places.len(), 2, "policy and risk");
+    let parts =
+        [&kept[..places[0]], &kept[places[0] + long.len()..places[1]], &kept[places[1] + long.len()..]];
+    let former = Patient::decode(&parts.join(&short[..])).unwrap();
+    let second = shard();
+    second.send(Restore(vec![("p".into(), former)])).await.unwrap();
+    let done = second.send(Fold(vec![work("p", 2, "b", true)])).await.unwrap();
+    assert!(alerts(&done).is_empty(), "nobody is alerted twice for an upgrade");
+    assert_eq!(done.rows[0].risks.len(), 1);
 }

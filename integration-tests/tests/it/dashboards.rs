@@ -12,6 +12,8 @@ use integration_tests::{
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
+use crate::shadow::challenger;
+
 /// What Grafana would put in for a scrape each second.
 const RATE_INTERVAL: &str = "5s";
 const LOAD: Duration = Duration::from_secs(120);
@@ -63,7 +65,9 @@ async fn every_query_returns_values_that_change() -> anyhow::Result<()> {
     let webhook = webhook().await?;
     let inbox = folder.path().join("inbox");
     std::fs::create_dir(&inbox)?;
-    let mut consortium = Consortium::start(folder.path(), |_| options(&inbox, webhook)).await?;
+    let challenger = challenger(folder.path())?;
+    let options = |_: &str| options(&inbox, webhook, &challenger);
+    let mut consortium = Consortium::start(folder.path(), options).await?;
     let prometheus = Prometheus::start(folder.path(), &consortium)?;
     let _load: Vec<Process> = consortium
         .sites
@@ -231,8 +235,9 @@ async fn every_metric_exists_and_is_shown(consortium: &Consortium) -> anyhow::Re
     Ok(())
 }
 
-fn options(inbox: &Path, webhook: u16) -> SiteOptions {
+fn options(inbox: &Path, webhook: u16, challenger: &Path) -> SiteOptions {
     let mut options = SiteOptions::with_sepsis_model();
+    options.scoring.push_str(&format!("shadow_models = [{challenger:?}]\n"));
     options.extra.push_str(&format!(
         "[[feed]]\nname = \"folder\"\nkind = \"file\"\npath = {inbox:?}\nwatch = true\nauthority = \"SIMHOSP\"\n\
          ack = \"site\"\n[[sink]]\nname = \"ehr\"\nkind = \"webhook\"\nurl = \"http://127.0.0.1:{webhook}/\"\n"

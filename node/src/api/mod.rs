@@ -50,6 +50,8 @@ pub fn routes(config: &mut web::ServiceConfig) {
             .service(models::models)
             .service(models::register)
             .service(models::retire)
+            .service(models::promote)
+            .service(models::shadow)
             .service(models::model)
             .service(errors::errors)
             .service(errors::show)

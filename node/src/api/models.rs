@@ -2,7 +2,8 @@
 
 use actix_web::http::StatusCode;
 use actix_web::{get, post, web};
-use actors::{ModelDecision, ModelDetail, ModelsListed, RegistryError};
+use actors::entry::{Replaced, ReplacedThen};
+use actors::{ModelDecision, ModelDetail, ModelsListed, Promotion, RegistryError, ShadowReport};
 use raft_ledger::LedgerError;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -42,6 +43,73 @@ pub async fn model(
     found.map(web::Json).ok_or_else(|| {
         ApiError::new(StatusCode::NOT_FOUND, "not-found", "the ledger knows no model with this hash")
     })
+}
+
+/// What a model in shadow would have done at this site: alerts through the site's policy, beside what alerts for the same
+/// task, and what other thresholds would have come to.
+#[utoipa::path(path = "/api/models/{hash}/shadow", tag = "models", params(("hash" = String, Path)),
+    responses((status = 200, body = schemas::ShadowReport), (status = 403, body = ApiError),
+        (status = 404, body = ApiError)))]
+#[get("/models/{hash}/shadow")]
+pub async fn shadow(
+    site: SiteData,
+    who: Identity,
+    hash: web::Path<String>,
+) -> Result<web::Json<ShadowReport>, ApiError> {
+    who.must_see_operations()?;
+    site.shadow(&hash).map(web::Json).ok_or_else(|| {
+        let text = "no model with this hash is in shadow at this site; shadow_models of [scoring] names those that are";
+        ApiError::new(StatusCode::NOT_FOUND, "not-in-shadow", text)
+    })
+}
+
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Promoting {
+    /// Risk from which a patient belongs on the watch list, chosen on this site's own data.
+    threshold: f64,
+    /// The card's unless given, or `threshold` where that is higher.
+    interruptive_threshold: Option<f64>,
+    /// Hash of the model whose place it takes.
+    replaces: Option<String>,
+    /// What becomes of that one: `shadow` (unless given) or `off`.
+    #[serde(default)]
+    replaced: BecomesOf,
+    /// Why, in the person's own words.
+    why: String,
+}
+
+#[derive(Clone, Copy, Default, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum BecomesOf {
+    /// It scores on and alerts nobody.
+    #[default]
+    Shadow,
+    /// It scores no longer at this site.
+    Off,
+}
+
+/// Has a model alert at this site, from thresholds of the site's own. 200 means that the ledger has it; what is scored
+/// after that entry goes by it.
+#[utoipa::path(path = "/api/models/{hash}/promote", tag = "models", params(("hash" = String, Path)),
+    request_body = Promoting,
+    responses((status = 200, body = ModelDecided), (status = 400, body = ApiError), (status = 403, body = ApiError),
+        (status = 409, body = ApiError), (status = 503, body = ApiError)))]
+#[post("/models/{hash}/promote")]
+pub async fn promote(
+    site: SiteData,
+    who: Identity,
+    hash: web::Path<String>,
+    body: web::Json<Promoting>,
+) -> Result<web::Json<ModelDecided>, ApiError> {
+    let Promoting { threshold, interruptive_threshold, replaces, replaced, why } = body.into_inner();
+    let then = match replaced {
+        BecomesOf::Shadow => ReplacedThen::Shadow,
+        BecomesOf::Off => ReplacedThen::Off,
+    };
+    let replaces = replaces.map(|hash| Replaced { hash, then });
+    let promotion = Promotion { hash: hash.into_inner(), threshold, interruptive_threshold, replaces };
+    decide(&site, &who, ModelDecision::Promote(promotion), &why).await
 }
 
 #[derive(Deserialize, ToSchema)]

@@ -6,7 +6,7 @@ use std::time::Duration;
 use actors::{
     AlertExplained, AlertRow, ErrorDetail, Errors, ExplainError, FeedStatus, Found, Handle, ModelDecision,
     ModelDetail, ModelsListed, PatientDetail, PatientRow, PatientShredded, RegistryError, RepairError,
-    Repairs, Retried, Search, SinkStatus, View,
+    Repairs, Retried, Search, ShadowReport, SinkStatus, View,
 };
 use async_trait::async_trait;
 use clinical::PatientId;
@@ -78,6 +78,10 @@ impl Site for Handle {
 
     fn model(&self, hash: &str) -> Result<Option<ModelDetail>, LedgerError> {
         Handle::model(self, hash)
+    }
+
+    fn shadow(&self, hash: &str) -> Option<ShadowReport> {
+        Handle::shadow(self, hash)
     }
 
     async fn decide_model(&self, decision: ModelDecision, by: &str, why: &str) -> Result<u64, RegistryError> {

@@ -391,11 +391,15 @@ pub struct ModelRow {
     /// The card's.
     threshold: Option<f64>,
     interruptive_threshold: Option<f64>,
-    /// At the site that was asked: `live`, `retired` or `not loaded`.
+    /// At the site that was asked: `live`, `shadow`, `off`, `retired` or `not loaded`.
     here: String,
-    /// Sites whose configuration names it, as they said at their last start.
+    /// Sites whose configuration names it among those that alert, as they said at their last start.
     loaded_by: Vec<String>,
+    /// The same of those that alert nobody.
+    shadow_at: Vec<String>,
     registered: Option<ModelStepRow>,
+    /// What has it alert at the site that was asked, and from which thresholds on.
+    promoted: Option<ModelStepRow>,
     /// Until it is registered again.
     retired: Option<ModelStepRow>,
 }
@@ -404,7 +408,7 @@ pub struct ModelRow {
 #[derive(ToSchema)]
 pub struct ModelStepRow {
     index: u64,
-    /// `loaded`, `unloaded`, `registered` or `retired`.
+    /// `loaded`, `shadow`, `unloaded`, `registered`, `retired` or `promoted`.
     step: String,
     /// That wrote it.
     site: String,
@@ -413,6 +417,73 @@ pub struct ModelStepRow {
     /// Absent where another site has sealed it, and where nobody decided.
     by: Option<String>,
     why: Option<String>,
+    /// Of a promotion: the site's own thresholds.
+    threshold: Option<f64>,
+    interruptive_threshold: Option<f64>,
+    /// Of a promotion: hash of the model whose place it takes.
+    replaces: Option<String>,
+}
+
+/// What a model in shadow would have done at one site.
+#[derive(ToSchema)]
+pub struct ShadowReport {
+    model: String,
+    /// SHA-256, lowercase hex.
+    hash: String,
+    task: String,
+    /// Entries behind this ledger index are counted.
+    since_index: u64,
+    /// When that was written, in milliseconds since the Unix epoch.
+    since: i64,
+    /// Stays of patients.
+    patients: u64,
+    /// Patients' hours in which it had a risk.
+    hours_scored: u64,
+    /// Patients' hours in which it had none, by why.
+    hours_too_few_measurements: u64,
+    hours_not_in_intensive_care: u64,
+    threshold: f64,
+    interruptive_threshold: f64,
+    /// Alerts that it would have made, through the site's alert policy.
+    alerts: u64,
+    watch: u64,
+    /// Within a budget of its own.
+    interruptive: u64,
+    /// Of the hours in which it had a risk; absent while there are none.
+    alerts_per_100_patient_days: Option<f64>,
+    /// Beside what alerts for the same task; absent where nothing does.
+    live: Option<ShadowAgreement>,
+    /// Of the highest risk of each hour, to 5 % of the odds: `[share of the hours, risk]`.
+    quantiles: Vec<(f64, f64)>,
+    /// What other thresholds would have come to, each as the only one.
+    thresholds: Vec<ShadowThreshold>,
+}
+
+#[derive(ToSchema)]
+pub struct ShadowAgreement {
+    against: Vec<ShadowAgainst>,
+    alerts: u64,
+    /// Of the hours in which it had a risk.
+    alerts_per_100_patient_days: Option<f64>,
+    /// Patients' hours in which both had a risk, by who reached its threshold in them.
+    both: u64,
+    only_live: u64,
+    only_shadow: u64,
+    neither: u64,
+}
+
+#[derive(ToSchema)]
+pub struct ShadowAgainst {
+    model: String,
+    hash: String,
+    threshold: f64,
+}
+
+#[derive(ToSchema)]
+pub struct ShadowThreshold {
+    threshold: f64,
+    alerts: u64,
+    alerts_per_100_patient_days: Option<f64>,
 }
 
 #[derive(ToSchema)]
@@ -424,7 +495,9 @@ pub struct ModelDetail {
     interruptive_threshold: Option<f64>,
     here: String,
     loaded_by: Vec<String>,
+    shadow_at: Vec<String>,
     registered: Option<ModelStepRow>,
+    promoted: Option<ModelStepRow>,
     retired: Option<ModelStepRow>,
     /// Oldest first.
     history: Vec<ModelStepRow>,
@@ -482,6 +555,11 @@ mod tests {
         check("ModelRow", &model.model);
         check("ModelStepRow", &model.history[0]);
         check("ModelDetail", &model);
+        let shadow = crate::http::sample::shadow();
+        check("ShadowReport", &shadow);
+        check("ShadowAgreement", &shadow.live);
+        check("ShadowAgainst", &shadow.live.as_ref().map(|live| &live.against[0]));
+        check("ShadowThreshold", &shadow.thresholds[0]);
         let listed = actors::ModelsListed { as_of: 8, models: vec![], sealed: Default::default() };
         check("ModelsListed", &listed);
         check("PatientShredded", &actors::PatientShredded::default());

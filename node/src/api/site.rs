@@ -6,7 +6,7 @@ use std::time::Duration;
 use actors::{
     AlertExplained, AlertRow, ErrorDetail, Errors, ExplainError, FeedStatus, Found, ModelDecision,
     ModelDetail, ModelsListed, PatientDetail, PatientRow, PatientShredded, RegistryError, RepairError,
-    Repairs, Retried, Search, SinkStatus, View,
+    Repairs, Retried, Search, ShadowReport, SinkStatus, View,
 };
 use async_trait::async_trait;
 use clinical::PatientId;
@@ -84,6 +84,8 @@ pub trait Site: Send + Sync + 'static {
 
     /// In the ledger when this returns, at the given index.
     async fn decide_model(&self, decision: ModelDecision, by: &str, why: &str) -> Result<u64, RegistryError>;
+    /// `None`: it is not in shadow here.
+    fn shadow(&self, hash: &str) -> Option<ShadowReport>;
 
     /// Entries from a ledger index on, at most so many; none beyond the end.
     fn entries(&self, from: u64, limit: usize) -> Result<Vec<Entry>, LedgerError>;

@@ -153,16 +153,21 @@ fn pem_text(error: &rustls_pki_types::pem::Error, what: &str) -> String {
 }
 
 /// The model reads, fits its card, reproduces its golden rows, and asks for features that this build computes; and
-/// there are patients whom it may speak of.
-pub fn model(report: &Report, path: &Spot<PathBuf>, icu_wards: bool) {
+/// there are patients whom it may speak of. `seen`: hashes of those before it, and their lines.
+pub fn model(report: &Report, path: &Spot<PathBuf>, icu_wards: bool, seen: &mut BTreeMap<[u8; 32], usize>) {
     match models::scorer(&path.value) {
         Err(error) => path.refuse(report, "model-invalid", format!("{error:#}")),
+        Ok(scorer) if seen.contains_key(&scorer.hash()) => {
+            let line = seen.get(&scorer.hash()).copied().unwrap_or_default();
+            let text = format!("is the model of line {line} once more; a model alerts or is in shadow");
+            path.refuse(report, "duplicate-model", text);
+        }
         Ok(scorer) if !icu_wards && scorer.card().is_some_and(is_for_intensive_care) => {
             let text = "is meant for intensive care and no feed names its wards, so it would never speak; set \
                         icu_wards in a [[feed]]";
             path.refuse(report, "icu-wards-missing", text);
         }
-        Ok(_) => {}
+        Ok(scorer) => drop(seen.insert(scorer.hash(), path.line)),
     }
 }
 

@@ -234,7 +234,7 @@ fn read_log(table: Table) -> Option<Log> {
 }
 
 fn read_scoring(table: Option<Table>, icu_wards: bool) -> Option<Scoring> {
-    let Some(table) = table else { return Some(Scoring { rules: Vec::new(), models: Vec::new() }) };
+    let Some(table) = table else { return Some(Scoring::default()) };
     let rules = table.texts("rules");
     for rule in &rules {
         if Bedside::from_name(&rule.value).is_none() {
@@ -244,14 +244,17 @@ fn read_scoring(table: Option<Table>, icu_wards: bool) -> Option<Scoring> {
         }
     }
     let base = table.context.base.clone();
-    let models: Vec<Spot<_>> =
-        table.texts("models").into_iter().map(|text| text.map(|path| base.join(path))).collect();
-    for model in &models {
-        check::model(table.report(), model, icu_wards);
-    }
+    let mut seen = BTreeMap::new();
+    let mut folders = |key: &'static str| -> Vec<PathBuf> {
+        let folders: Vec<Spot<PathBuf>> =
+            table.texts(key).into_iter().map(|text| text.map(|path| base.join(path))).collect();
+        folders.iter().for_each(|folder| check::model(table.report(), folder, icu_wards, &mut seen));
+        folders.into_iter().map(|spot| spot.value).collect()
+    };
+    let (models, shadow_models) = (folders("models"), folders("shadow_models"));
     table.finish();
-    let values = |spots: Vec<Spot<String>>| spots.into_iter().map(|spot| spot.value).collect();
-    Some(Scoring { rules: values(rules), models: models.into_iter().map(|spot| spot.value).collect() })
+    let rules = rules.into_iter().map(|spot| spot.value).collect();
+    Some(Scoring { rules, models, shadow_models })
 }
 
 fn read_alerts(table: Option<Table>) -> Alerts {

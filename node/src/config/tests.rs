@@ -256,6 +256,18 @@ fn finds_a_model_for_intensive_care_where_no_feed_has_any() {
 }
 
 #[test]
+fn finds_a_model_that_alerts_and_is_in_shadow() {
+    let model = Path::new(env!("CARGO_MANIFEST_DIR")).join("../ml-scoring/models/sepsis");
+    let model = model.display().to_string();
+    let scoring = |lines: &str| RIGHT.replace("[scoring]", &format!("[scoring]\n{lines}"));
+    let folder = tempfile::tempdir().expect("folder");
+    let config = load(&scoring(&format!("shadow_models = [{model:?}]")), folder.path()).expect("no findings");
+    assert_eq!((config.scoring.models.len(), config.scoring.shadow_models.len()), (0, 1));
+    let both = scoring(&format!("models = [{model:?}]\nshadow_models = [{model:?}, \"none\"]"));
+    check(&both, "48 scoring.shadow_models[0] duplicate-model\n48 scoring.shadow_models[1] model-invalid");
+}
+
+#[test]
 fn finds_takeovers_of_sites_that_are_no_peers() {
     let text = RIGHT.replace("takeover = \"c\"", "takeover = \"a\"\ntakeover_after_s = 1");
     let text = text.replace("takeover_for = [\"b\"]", "takeover_for = [\"b\", \"d\"]");

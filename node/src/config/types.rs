@@ -223,12 +223,14 @@ impl SinkKind {
     pub const NAMES: [&'static str; 4] = ["webhook", "kafka", "amqp", "mllp"];
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Scoring {
     /// Bedside scores by name: `news2` …
     pub rules: Vec<String>,
     /// Folders with `model.json` or `model.ubj`, and `card.json`.
     pub models: Vec<PathBuf>,
+    /// The same, of models that score and alert nobody.
+    pub shadow_models: Vec<PathBuf>,
 }
 
 #[derive(Clone, Debug)]

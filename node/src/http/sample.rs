@@ -3,6 +3,7 @@
 use actors::entry::Contribution;
 use actors::{
     AlertExplained, AlertRow, Evidence, FeedStatus, ModelDetail, ModelRow, ModelStepRow, PatientRow, RiskNow,
+    ShadowAgainst, ShadowAgreement, ShadowReport, ShadowThreshold,
 };
 use clinical::Time;
 use ml_scoring::features::Group;
@@ -115,6 +116,9 @@ pub fn model() -> ModelDetail {
         at: Time(5),
         by: Some("ada".into()),
         why: Some("validated".into()),
+        threshold: None,
+        interruptive_threshold: None,
+        replaces: None,
     };
     let model = ModelRow {
         name: "sepsis".into(),
@@ -124,10 +128,47 @@ pub fn model() -> ModelDetail {
         interruptive_threshold: Some(0.4),
         here: "live",
         loaded_by: vec!["a".into()],
+        shadow_at: vec!["b".into()],
         registered: Some(step.clone()),
+        promoted: None,
         retired: None,
     };
     ModelDetail { model, history: vec![step], card: None }
+}
+
+pub fn shadow() -> ShadowReport {
+    ShadowReport {
+        model: "sepsis".into(),
+        hash: "00".repeat(32),
+        task: "sepsis".into(),
+        since_index: 3,
+        since: Time(5),
+        patients: 2,
+        hours_scored: 48,
+        hours_too_few_measurements: 1,
+        hours_not_in_intensive_care: 7,
+        threshold: 0.2,
+        interruptive_threshold: 0.4,
+        alerts: 1,
+        watch: 1,
+        interruptive: 0,
+        alerts_per_100_patient_days: Some(50.0),
+        live: Some(ShadowAgreement {
+            against: vec![ShadowAgainst { model: "sepsis".into(), hash: "11".repeat(32), threshold: 0.1 }],
+            alerts: 2,
+            alerts_per_100_patient_days: Some(100.0),
+            both: 1,
+            only_live: 1,
+            only_shadow: 0,
+            neither: 46,
+        }),
+        quantiles: vec![(0.5, 0.01)],
+        thresholds: vec![ShadowThreshold {
+            threshold: 0.1,
+            alerts: 2,
+            alerts_per_100_patient_days: Some(100.0),
+        }],
+    }
 }
 
 pub fn leases() -> Vec<Lease> {

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use actors::{
     AlertExplained, AlertRow, ErrorDetail, Errors, ExplainError, FeedStatus, Found, ModelDecision,
-    ModelDetail, ModelsListed, PatientDetail, PatientRow, PatientShredded, RegistryError, RepairError,
-    Repairs, Retried, Search, SinkStatus, View,
+    ModelDetail, ModelsListed, PatientDetail, PatientRow, PatientShredded, Promotion, RegistryError,
+    RepairError, Repairs, Retried, Search, ShadowReport, SinkStatus, View,
 };
 use argon2::password_hash::{PasswordHasher, SaltString};
 use async_trait::async_trait;
@@ -107,12 +107,24 @@ impl Site for Sample {
     fn model(&self, hash: &str) -> Result<Option<ModelDetail>, LedgerError> {
         Ok(Some(sample::model()).filter(|detail| detail.model.hash == hash))
     }
+    fn shadow(&self, hash: &str) -> Option<ShadowReport> {
+        Some(sample::shadow()).filter(|report| report.hash == hash)
+    }
     async fn decide_model(&self, decision: ModelDecision, by: &str, why: &str) -> Result<u64, RegistryError> {
         let hash = match decision {
             ModelDecision::Register { .. } => {
                 return Err(RegistryError::Refused("registered already".into()));
             }
             ModelDecision::Retire { hash } => hash,
+            ModelDecision::Promote(Promotion { hash, threshold, interruptive_threshold, replaces }) => {
+                let why = format!("{threshold} {interruptive_threshold:?} {replaces:?} {why}");
+                self.answers.lock().unwrap().push((by.into(), why));
+                return if hash == sample::model().model.hash {
+                    Ok(9)
+                } else {
+                    Err(RegistryError::Unknown(hash))
+                };
+            }
         };
         if hash != sample::model().model.hash {
             return Err(RegistryError::Unknown(hash));
@@ -358,6 +370,11 @@ async fn tokens_sign_programs_in() {
     let retire = client.post(format!("{base}/api/models/{}/retire", "00".repeat(32))).bearer_auth("t0ken");
     let retire = retire.json(&json!({"why": "drifts"})).send().await.unwrap();
     assert_eq!(retire.status(), StatusCode::FORBIDDEN, "an engineer decides nothing about them");
+    let of = |act: &str| format!("/api/models/{}/{act}", "00".repeat(32));
+    assert_eq!(get(&of("shadow"), "t0ken").send().await.unwrap().status(), StatusCode::OK, "and reads on");
+    let promote = client.post(format!("{base}{}", of("promote"))).bearer_auth("t0ken");
+    let promote = promote.json(&json!({"threshold": 0.2, "why": "set here"}));
+    assert_eq!(promote.send().await.unwrap().status(), StatusCode::FORBIDDEN, "nor has one alert");
     let shred = client.post(format!("{base}/api/patients/shred")).bearer_auth("t0ken");
     let shred = shred.json(&json!({"authority": "HOSP", "id": "4711"}));
     assert_eq!(shred.send().await.unwrap().status(), StatusCode::FORBIDDEN, "an engineer cannot shred");
@@ -454,6 +471,16 @@ async fn the_command_line_speaks_over_the_unix_socket() {
     assert_eq!(decided["index"], 9);
     assert!(matches!(running.site.answers.lock().unwrap().last(), Some((_, why)) if why == "drifts"));
     let register = |hash: String| json!({"hash": hash, "card": "{}", "why": "good"});
+    let promote = |digits: &str| format!("/api/models/{}/promote", digits.repeat(32));
+    let promotion = json!({"threshold": 0.2, "replaces": "11", "replaced": "off", "why": "set here"});
+    client.post::<Value>(&promote("00"), &promotion).await.unwrap();
+    let promoted = running.site.answers.lock().unwrap().last().cloned().unwrap();
+    assert_eq!(promoted.1, "0.2 None Some(Replaced { hash: \"11\", then: Off }) set here");
+    let shadow = |digits: &str| format!("/api/models/{}/shadow", digits.repeat(32));
+    let report: Value = client.get(&shadow("00")).await.unwrap();
+    assert_eq!((&report["live"]["only_live"], &report["hours_scored"]), (&json!(1), &json!(48)));
+    let elsewhere = client.get::<Value>(&shadow("11")).await.unwrap_err().to_string();
+    assert!(elsewhere.contains("[not-in-shadow]"), "{elsewhere}");
     for (path, body, code) in [
         (retire("00"), json!({"why": " "}), "why-invalid"),
         (retire("11"), json!({"why": "drifts"}), "not-found"),

@@ -38,7 +38,7 @@ pub struct RunningSite {
 impl RunningSite {
     /// Must be called inside an actix system. Messages flow when this returns.
     pub async fn start(config: &Config) -> anyhow::Result<RunningSite> {
-        let scorers = scorers::make(&config.scoring)?;
+        let (scorers, shadow_scorers) = scorers::make(&config.scoring)?;
         let ledger = open_ledger(config).await?;
         let feeds = feeds::start(&config.feeds, &ledger).await?;
         let sinks =
@@ -54,6 +54,7 @@ impl RunningSite {
             feeds: feeds.feeds,
             sinks,
             scorers,
+            shadow_scorers,
             policy,
             tick: TICK,
         };

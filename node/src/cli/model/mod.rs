@@ -1,5 +1,5 @@
 //! `medulla model …`: train, adapt, score, evaluate, compare with what was trained on, replay as messages,
-//! and the registry of models.
+//! the registry of models, and models in shadow.
 
 mod adapt;
 mod data;
@@ -8,12 +8,13 @@ mod eval;
 mod registry;
 mod replay;
 mod score;
+mod shadow;
 mod stays;
 mod train;
 
 use super::Verdict;
 
-/// Train, adapt, score and evaluate models; replay their data as messages; register and retire them
+/// Train, adapt, score and evaluate models; replay their data as messages; register, retire, try in shadow, promote
 #[derive(clap::Subcommand)]
 pub enum Command {
     Train(train::Args),
@@ -26,6 +27,8 @@ pub enum Command {
     List(registry::List),
     Show(registry::Show),
     Retire(registry::Retire),
+    Shadow(shadow::Shadow),
+    Promote(shadow::Promote),
 }
 
 pub fn execute(command: &Command) -> anyhow::Result<Verdict> {
@@ -40,5 +43,7 @@ pub fn execute(command: &Command) -> anyhow::Result<Verdict> {
         Command::List(args) => registry::list(args),
         Command::Show(args) => registry::show(args),
         Command::Retire(args) => registry::retire(args),
+        Command::Shadow(args) => shadow::shadow(args),
+        Command::Promote(args) => shadow::promote(args),
     }
 }

@@ -39,8 +39,9 @@ pub struct Register {
 #[derive(clap::Args)]
 #[command(after_help = "Example:\n  medulla model list --config site.toml --json\n\n\
     --json prints one object a model: {\"name\",\"hash\",\"task\",\"threshold\",\"interruptive_threshold\",\"here\",\
-    \"loaded_by\",\"registered\",\"retired\"}. \"here\", at the site that is asked: live (scores and alerts), retired (its \
-    configuration still names it; it does not score) or \"not loaded\". A site reads who decided and why in its own \
+    \"loaded_by\",\"shadow_at\",\"registered\",\"promoted\",\"retired\"}. \"here\", at the site that is asked: live (scores and \
+    alerts), shadow (scores, alerts nobody), off (another model took its place), retired (its configuration still names \
+    it; it does not score) or \"not loaded\". A site reads who decided and why in its own \
     entries and in those that are entrusted to it; that a model of its own was retired it knows in any case.")]
 pub struct List {
     #[command(flatten)]
@@ -74,12 +75,12 @@ pub struct Retire {
 }
 
 #[derive(clap::Args)]
-struct Decision {
+pub(super) struct Decision {
     /// Kept with the decision
     #[arg(long, value_name = "TEXT")]
-    why: String,
+    pub(super) why: String,
     #[command(flatten)]
-    at: At,
+    pub(super) at: At,
 }
 
 #[derive(Deserialize)]
@@ -89,15 +90,17 @@ struct Listed {
 }
 
 #[derive(Deserialize)]
-struct Row {
-    name: String,
-    hash: String,
+pub(super) struct Row {
+    pub(super) name: String,
+    pub(super) hash: String,
     task: String,
     threshold: Option<f64>,
     interruptive_threshold: Option<f64>,
-    here: String,
-    loaded_by: Vec<String>,
+    pub(super) here: String,
+    pub(super) loaded_by: Vec<String>,
+    pub(super) shadow_at: Vec<String>,
     registered: Option<Step>,
+    promoted: Option<Step>,
     retired: Option<Step>,
 }
 
@@ -109,6 +112,9 @@ struct Step {
     at: clinical::Time,
     by: Option<String>,
     why: Option<String>,
+    threshold: Option<f64>,
+    interruptive_threshold: Option<f64>,
+    replaces: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -135,11 +141,12 @@ pub fn retire(args: &Retire) -> anyhow::Result<Verdict> {
     let at = &args.decision.at;
     let (client, runtime) = ledger::connect_to(&at.config)?;
     runtime.block_on(async {
-        let hash = hash_of(&client, &args.name).await?;
+        let hash = find(&client, &args.name, None).await?.hash;
         let body = json!({ "why": args.decision.why });
         let row = decide(&client, &format!("/api/models/{hash}/retire"), &body, &hash, at).await?;
-        if !row.loaded_by.is_empty() {
-            let sites = row.loaded_by.join(", ");
+        let naming = [row.loaded_by, row.shadow_at].concat();
+        if !naming.is_empty() {
+            let sites = naming.join(", ");
             eprintln!("it no longer scores, and [scoring] of these sites still names it: {sites}");
         }
         Ok(Verdict::Fine)
@@ -167,7 +174,7 @@ pub fn list(args: &List) -> anyhow::Result<Verdict> {
 pub fn show(args: &Show) -> anyhow::Result<Verdict> {
     let (client, runtime) = ledger::connect_to(&args.at.config)?;
     let detail: Value = runtime.block_on(async {
-        let hash = hash_of(&client, &args.name).await?;
+        let hash = find(&client, &args.name, None).await?.hash;
         anyhow::Ok(client.get(&format!("/api/models/{hash}")).await?)
     })?;
     let mut out = out::stdout();
@@ -181,7 +188,13 @@ pub fn show(args: &Show) -> anyhow::Result<Verdict> {
 }
 
 /// Has it decided, and shows what the model is then.
-async fn decide(client: &AdminClient, path: &str, body: &Value, hash: &str, at: &At) -> anyhow::Result<Row> {
+pub(super) async fn decide(
+    client: &AdminClient,
+    path: &str,
+    body: &Value,
+    hash: &str,
+    at: &At,
+) -> anyhow::Result<Row> {
     let bar = progress::waiting("a majority of the sites takes the entry");
     let decided: Result<Value, _> = client.post(path, body).await;
     bar.finish_and_clear();
@@ -198,15 +211,19 @@ async fn decide(client: &AdminClient, path: &str, body: &Value, hash: &str, at: 
     Ok(row)
 }
 
-async fn hash_of(client: &AdminClient, name: &str) -> anyhow::Result<String> {
+/// By its name or the beginning of its hash. Of several with one name the one that is `here`, where that tells them apart.
+pub(super) async fn find(client: &AdminClient, name: &str, here: Option<&str>) -> anyhow::Result<Row> {
     let listed: Listed = client.get("/api/models").await?;
     let rows: Vec<Row> = listed.models.into_iter().map(serde_json::from_value).collect::<Result<_, _>>()?;
     let meant =
         |row: &&Row| row.name == name || (name.len() >= HASH_DIGITS_MIN && row.hash.starts_with(name));
-    let found: Vec<&Row> = rows.iter().filter(meant).collect();
+    let mut found: Vec<Row> = rows.into_iter().filter(|row| meant(&row)).collect();
+    if let Some(here) = here.filter(|here| found.iter().filter(|row| row.here == *here).count() == 1) {
+        found.retain(|row| row.here == here);
+    }
     match found.as_slice() {
         [] => bail!("the ledger knows no model `{name}`; `medulla model list` names those that it knows"),
-        [row] => Ok(row.hash.clone()),
+        [_] => Ok(found.remove(0)),
         several => {
             let hashes: Vec<&str> = several.iter().map(|row| row.hash.as_str()).collect();
             let text =
@@ -224,16 +241,24 @@ fn show_row(out: &mut impl Write, row: &Row) -> anyhow::Result<()> {
         writeln!(out, "  task       {task}; watch list from {watch}, interruptive from {interruptive}")?;
     }
     let sites = if row.loaded_by.is_empty() { "no site".into() } else { row.loaded_by.join(", ") };
-    writeln!(out, "  here       {here}; named in [scoring] of {sites}")?;
+    let shadow = row.shadow_at.join(", ");
+    let shadow = if shadow.is_empty() { shadow } else { format!(", in shadow_models of {shadow}") };
+    writeln!(out, "  here       {here}; named in [scoring] of {sites}{shadow}")?;
     match &row.registered {
         Some(step) => show_step(out, step)?,
         None => writeln!(out, "  registered by nobody yet: `medulla model register`")?,
     }
-    row.retired.as_ref().map_or(Ok(()), |step| show_step(out, step))
+    [&row.promoted, &row.retired].into_iter().flatten().try_for_each(|step| show_step(out, step))
 }
 
 fn show_step(out: &mut impl Write, step: &Step) -> anyhow::Result<()> {
-    let Step { index, step, site, at, by, why } = step;
+    let Step { index, step, site, at, by, why, threshold, interruptive_threshold, replaces } = step;
+    if let (Some(watch), Some(interruptive)) = (threshold, interruptive_threshold) {
+        writeln!(out, "  at site {site}  watch list from {watch}, interruptive from {interruptive}")?;
+    }
+    if let Some(replaces) = replaces {
+        writeln!(out, "  in place of {replaces}")?;
+    }
     let by = by.as_ref().map(|by| format!(" by {by}")).unwrap_or_default();
     let why = why.as_ref().map(|why| format!(": {why}")).unwrap_or_default();
     Ok(writeln!(out, "  {step:<10} {} at site {site}{by}, entry {index}{why}", at.to_rfc3339())?)
