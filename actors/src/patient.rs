@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::board::{PatientDetail, PatientRow, RiskNow, RiskPoint};
 use crate::checkpoint::State;
+use crate::entry::Again;
 use crate::metrics::Metrics;
 use crate::registry::standing::{Role, Roles};
 use crate::{entry, reading};
@@ -61,6 +62,17 @@ pub(crate) struct Proposal {
     pub alert: entry::Alert,
 }
 
+/// What has a patient scored: the entry at `index`.
+#[derive(Clone, Copy)]
+pub(crate) struct Trigger {
+    pub index: u64,
+    pub received_at: Time,
+    /// Repaired or replayed.
+    pub again: bool,
+    /// The score is shown, and nobody is alerted by it.
+    pub quiet: bool,
+}
+
 /// Whose patients this site alerts for: its own, and those of sites that it stands in for.
 #[derive(Clone)]
 pub(crate) struct Duty {
@@ -79,10 +91,29 @@ pub(crate) struct Assessor {
     metrics: Metrics,
 }
 
+impl Trigger {
+    pub fn at(index: u64, received_at: Time) -> Trigger {
+        Trigger { index, received_at, again: false, quiet: false }
+    }
+
+    pub fn of(index: u64, received_at: Time, again: Option<&Again>) -> Trigger {
+        let quiet = again.is_some_and(|again| again.quiet);
+        Trigger { index, received_at, again: again.is_some(), quiet }
+    }
+}
+
 impl Duty {
     pub fn includes(&self, site: &str) -> bool {
         site == self.own || self.covered.contains(site)
     }
+}
+
+/// Whether events are folded of a patient of whom nothing is held. A replay brings nobody back who is forgotten: nothing
+/// would be known of him but what was read otherwise, his discharge not.
+pub(crate) fn begins_with(events: &[Event], again: Option<&Again>) -> bool {
+    let Some(again) = again.filter(|again| again.quiet || again.replaces.is_some()) else { return true };
+    let newest = events.iter().map(|event| event.at.0).max().unwrap_or_default();
+    again.at.0.saturating_sub(newest) <= FORGOTTEN_AFTER_MS
 }
 
 impl Patient {
@@ -283,8 +314,7 @@ impl Assessor {
         &self,
         patient: &mut Patient,
         at: Option<Time>,
-        trigger: u64,
-        received_at: Time,
+        trigger: Trigger,
         duty: &Duty,
     ) -> Vec<Proposal> {
         let Some(at) = at.max(patient.state.latest()) else { return Vec::new() };
@@ -295,6 +325,10 @@ impl Assessor {
             let outcome = if assessment.risk.is_some() { "scored" } else { "insufficient" };
             self.metrics.scores.with_label_values(&[&*assessment.scorer, outcome]).inc();
             patient.risks.entry(assessment.scorer.clone()).or_default().note(&assessment, at);
+            // The policy does not hear of it either: what is so still alerts with the next message or tick.
+            if trigger.quiet {
+                continue;
+            }
             let ward = patient.state.location().map(|l| l.ward.clone()).unwrap_or_default();
             // Another site's ward has a budget of its own, whatever it is called.
             let ward = origin.as_ref().map_or(ward.clone(), |site| format!("{site}/{ward}"));
@@ -302,7 +336,7 @@ impl Assessor {
             let mut budgets = self.budgets.lock().expect("budgets lock");
             let decision = self.policy.decide_within(&mut budgets, &ward, remembered, &assessment, at);
             if let Some(decision) = decision {
-                let proposal = patient.propose(&assessment, decision.tier, at, trigger, received_at);
+                let proposal = patient.propose(&assessment, decision.tier, at, trigger);
                 proposals.extend(proposal.map(|proposal| proposal.on_behalf_of(origin.clone())));
             }
         }
@@ -336,8 +370,7 @@ impl Patient {
         assessment: &Assessment,
         tier: Tier,
         at: Time,
-        trigger: u64,
-        received_at: Time,
+        Trigger { index: trigger, received_at, again, .. }: Trigger,
     ) -> Option<Proposal> {
         let mut indices: Vec<u64> = self.evidence.iter().copied().filter(|index| *index != trigger).collect();
         indices.push(trigger);
@@ -359,6 +392,6 @@ impl Patient {
             takeover_for: None,
         };
         let contributions = contributions(assessment);
-        Some(Proposal { trigger, alert: entry::Alert { facts, contributions, received_at } })
+        Some(Proposal { trigger, alert: entry::Alert { facts, contributions, received_at, again } })
     }
 }
