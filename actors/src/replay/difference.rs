@@ -42,23 +42,43 @@ impl Difference {
                 None => added.push(event),
             }
         }
-        let mut gone: BTreeMap<String, VecDeque<&Event>> = BTreeMap::new();
+        let mut gone: Vec<&Event> = Vec::new();
         for event in before {
             if let Some(left) = known.get_mut(&encoded(event)).filter(|left| **left > 0) {
                 *left -= 1;
-                gone.entry(about(event)).or_default().push_back(event);
+                gone.push(event);
             }
         }
         let mut found = Difference::default();
         (found.counts.before_sha256, found.counts.after_sha256) = (hash(before), hash(after));
+        // A code that is read otherwise changes what the result is known by; then its time and value tell.
+        for same in [about, said_then] {
+            (gone, added) = found.pair(gone, added, same);
+        }
+        added.into_iter().for_each(|event| found.add(event));
+        gone.into_iter().for_each(|event| found.remove(event));
+        found
+    }
+
+    /// Those that are about the same have changed; the rest.
+    fn pair<'e>(
+        &mut self,
+        gone: Vec<&'e Event>,
+        added: Vec<&'e Event>,
+        about: fn(&Event) -> String,
+    ) -> (Vec<&'e Event>, Vec<&'e Event>) {
+        let mut waiting: BTreeMap<String, VecDeque<&Event>> = BTreeMap::new();
+        for event in gone {
+            waiting.entry(about(event)).or_default().push_back(event);
+        }
+        let mut new = Vec::new();
         for event in added {
-            match gone.get_mut(&about(event)).and_then(VecDeque::pop_front) {
-                Some(former) => found.change(former, event),
-                None => found.add(event),
+            match waiting.get_mut(&about(event)).and_then(VecDeque::pop_front) {
+                Some(former) => self.change(former, event),
+                None => new.push(event),
             }
         }
-        gone.values().flatten().for_each(|event| found.remove(event));
-        found
+        (waiting.into_values().flatten().collect(), new)
     }
 
     pub fn is_empty(&self) -> bool {
@@ -121,6 +141,17 @@ fn about(event: &Event) -> String {
         EventKind::Ordered(order) => format!("ordered {} {}", order.placer, order.filler),
         EventKind::Merged { from } => format!("merged {} {}", from.authority, from.id),
     }
+}
+
+/// A result by its time and its value as it was sent; of everything else what it is about.
+fn said_then(event: &Event) -> String {
+    let EventKind::Observed(Observation { value, .. }) = &event.kind else { return about(event) };
+    let sent = match value {
+        Value::Quantity { text, .. } | Value::Text(text) => text,
+        Value::Coded(code) => &code.code,
+        Value::Absent => "",
+    };
+    format!("{} {sent}", event.at.0)
 }
 
 /// Only an observation can be taken back.

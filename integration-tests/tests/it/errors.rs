@@ -195,7 +195,5 @@ async fn a_retry_is_tried_first_for_another_feed_and_in_fhir() -> anyhow::Result
     std::fs::write(file, note(70 << 20))?;
     let (fine, _, said) = desk.errors(&["retry", &second, "--edit", file])?;
     ensure!(!fine && said.contains("too-large"), "{said}");
-    // What came long ago says nothing of how long an alert takes.
-    ensure!(site.metric("medulla_alert_seconds_count").await? == 0.0);
     Ok(())
 }

@@ -234,7 +234,7 @@ async fn what_was_refused_is_taken_and_what_cannot_be_read_stays() -> anyhow::Re
     ensure!(rows.iter().any(|row| row["difference"]["counts"]["added"].as_u64() > Some(0)), "{said}");
     let (fine, _, counts, said) = desk.replay(&[&rejected[..], &["--yes"]].concat())?;
     ensure!(!fine && counts["taken"] == 1 && counts["refused"] == 1, "{said}");
-    ensure!(desk.entries(&["--patient", "urn:id:SIMHOSP|7", "--kind", "message"])?.len() == 1);
+    ensure!(desk.entries(&["--patient", "SIMHOSP|7", "--kind", "message"])?.len() == 1);
     // What was taken is open no longer; what was refused was not tried for the record.
     let (_, _, counts, said) = desk.replay(&[&rejected[..], &["--dry-run"]].concat())?;
     ensure!(counts["messages"] == 1 && counts["refused"] == 1, "{said}");
