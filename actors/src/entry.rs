@@ -393,7 +393,18 @@ macro_rules! redacted {
         }
     )*};
 }
-redacted!(Message, Again, Rejected, Alert, Contribution, Delivered, Acknowledged, Tick, ModelRegistered, Repaired);
+redacted!(
+    Message,
+    Again,
+    Rejected,
+    Alert,
+    Contribution,
+    Delivered,
+    Acknowledged,
+    Tick,
+    ModelRegistered,
+    Repaired
+);
 
 #[cfg(test)]
 mod tests {

@@ -113,7 +113,9 @@ impl Handle {
                 true => self.met(entry)?.filter(|met| how.wants(met)),
                 false => self.met_by_index(entry)?,
             };
-            let Some((row, what)) = met.map(|met| self.read_anew(met, how, by)).transpose()? else { continue };
+            let Some((row, what)) = met.map(|met| self.read_anew(met, how, by)).transpose()? else {
+                continue;
+            };
             rows.push(row);
             todo.push(what);
         }
@@ -162,11 +164,7 @@ impl Handle {
     }
 
     /// Its dedupe keys make it harmless to do so again.
-    async fn append_patiently(
-        &self,
-        drafts: Vec<Draft>,
-        original: u64,
-    ) -> Result<Vec<Outcome>, RepairError> {
+    async fn append_patiently(&self, drafts: Vec<Draft>, original: u64) -> Result<Vec<Outcome>, RepairError> {
         for _ in 0..PUSHBACKS_MAX {
             match self.ledger().append(drafts.clone()).await {
                 Err(AppendError::Pushback { .. }) => tokio::time::sleep(PUSHBACK_PAUSE).await,

@@ -6,7 +6,7 @@ use raft_ledger::{Draft, Entry, LedgerError, Payload};
 use sha2::{Digest, Sha256};
 
 use super::mend::mends;
-use super::{Difference, ReplayOutcome, Replay, ReplayRow};
+use super::{Difference, Replay, ReplayOutcome, ReplayRow};
 use crate::entry::{self, Act, Again, Kind, Message, Repaired};
 use crate::errors::{Attempt, ErrorState, Found, RepairError, Repairs, repair_tag, traces};
 use crate::handle::Handle;
@@ -172,8 +172,7 @@ impl Handle {
         };
         let Ok(reader) = self.reader(&message.feed) else { return Ok((row, Todo::Nothing)) };
         let quiet = !how.with_alerts;
-        let again =
-            Again { of: first, at: clock::now(), replaces: Some(entry.index), mends: 0, quiet };
+        let again = Again { of: first, at: clock::now(), replaces: Some(entry.index), mends: 0, quiet };
         let received_at = Time(entry.received_time_ms);
         let read = reader.read_again(raw.clone(), message.position.clone(), received_at, again);
         let mut draft = match read {

@@ -197,7 +197,10 @@ pub fn with_message() -> web::JsonConfig {
     web::JsonConfig::default().limit(BODY_BYTES_MAX).error_handler(|error, _| {
         let (status, code, text) = match error {
             JsonPayloadError::Overflow { .. } | JsonPayloadError::OverflowKnownLength { .. } => {
-                let text = format!("the message is larger than the {} MiB that any feed takes", MESSAGE_BYTES_MAX >> 20);
+                let text = format!(
+                    "the message is larger than the {} MiB that any feed takes",
+                    MESSAGE_BYTES_MAX >> 20
+                );
                 (StatusCode::PAYLOAD_TOO_LARGE, "too-large", text)
             }
             error => (StatusCode::BAD_REQUEST, "bad-request", error.to_string()),

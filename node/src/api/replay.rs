@@ -139,7 +139,8 @@ impl Asked {
 
 impl Query {
     fn search(&self) -> Result<Search, ApiError> {
-        let time = |name, text: &Option<String>| text.as_deref().map(|text| filter::time(name, text)).transpose();
+        let time =
+            |name, text: &Option<String>| text.as_deref().map(|text| filter::time(name, text)).transpose();
         let kind = match self.kind.as_deref() {
             None => None,
             Some("message") => Some(actors::entry::Kind::Message),

@@ -231,7 +231,8 @@ fn retry(args: &Retry) -> anyhow::Result<Verdict> {
         std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))
     });
     let raw = edited.transpose()?.map(|bytes| STANDARD.encode(bytes));
-    let body = json!({ "raw_base64": raw, "feed": args.as_feed, "reason": args.reason, "dry_run": args.dry_run });
+    let body =
+        json!({ "raw_base64": raw, "feed": args.as_feed, "reason": args.reason, "dry_run": args.dry_run });
     act(&args.which, &args.at, "retry", &body)
 }
 

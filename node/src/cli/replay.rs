@@ -216,7 +216,10 @@ pub(super) fn difference(out: &mut out::Out, difference: &Value) -> anyhow::Resu
     }
     match difference["counts"]["stays"].as_u64() {
         Some(stays @ 1..) => {
-            writeln!(out, "  {stays} of the former stay known: movements, persons and merges are not taken back")?;
+            writeln!(
+                out,
+                "  {stays} of the former stay known: movements, persons and merges are not taken back"
+            )?;
         }
         _ => {}
     }

@@ -64,7 +64,11 @@ fn what_its_sender_has_corrected_since_stands() {
     let (pulse, other) = (seen(PULSE, 80.0, Final), seen(PULSE, 81.0, Final));
     let corrected = seen(PULSE, 90.0, Corrected);
     let steps = |second: &Event| {
-        [("reading", vec![pulse.clone()]), ("sender", vec![corrected.clone()]), ("reading", vec![second.clone()])]
+        [
+            ("reading", vec![pulse.clone()]),
+            ("sender", vec![corrected.clone()]),
+            ("reading", vec![second.clone()]),
+        ]
     };
     assert_eq!(known(&steps(&other)), [(Column::Hr, 90.0)]);
     assert_eq!(known(&steps(&pulse)), [(Column::Hr, 90.0)]);
