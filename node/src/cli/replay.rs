@@ -214,14 +214,8 @@ pub(super) fn difference(out: &mut out::Out, difference: &Value) -> anyhow::Resu
         let (added, removed, changed) = (count("added"), count("removed"), count("changed"));
         writeln!(out, "  … {added} added, {removed} removed, {changed} changed in all")?;
     }
-    match difference["counts"]["stays"].as_u64() {
-        Some(stays @ 1..) => {
-            writeln!(
-                out,
-                "  {stays} of the former stay known: movements, persons and merges are not taken back"
-            )?;
-        }
-        _ => {}
+    if let Some(stays @ 1..) = difference["counts"]["stays"].as_u64() {
+        writeln!(out, "  {stays} of the former stay known: movements, persons and merges are not taken back")?;
     }
     Ok(())
 }
