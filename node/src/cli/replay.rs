@@ -215,7 +215,10 @@ pub(super) fn difference(out: &mut out::Out, difference: &Value) -> anyhow::Resu
         writeln!(out, "  … {added} added, {removed} removed, {changed} changed in all")?;
     }
     if let Some(stays @ 1..) = difference["counts"]["stays"].as_u64() {
-        writeln!(out, "  {stays} of the former stay known: movements, persons and merges are not taken back")?;
+        writeln!(
+            out,
+            "  {stays} of the former stay known: movements, persons and merges are not taken back"
+        )?;
     }
     Ok(())
 }
