@@ -65,6 +65,10 @@ async fn keep(ledger: &Ledger, told: &Told, metrics: &Metrics, alert: Alert) {
     let Some(outcome) = outgoing::append(ledger, draft).await else { return };
     if !outcome.duplicate {
         metrics.alerts.with_label_values(&[&facts.model, &facts.tier]).inc();
+        // A person brought it back, however long after it had come.
+        if alert.again {
+            return;
+        }
         let waited_ms = clock::now().0.saturating_sub(alert.received_at.0).max(0);
         metrics.alert_seconds.observe(waited_ms as f64 / 1000.0);
     }

@@ -101,6 +101,40 @@ pub struct Message {
     pub events: Vec<Event>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub issues: Vec<Issue>,
+    /// Absent where it came from its sender.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub again: Option<Again>,
+}
+
+impl Message {
+    /// What the reader made of it, without what an earlier reading needs to be mended.
+    pub fn reading(&self) -> &[Event] {
+        let mends = self.again.as_ref().map_or(0, |again| again.mends as usize);
+        self.events.get(mends..).unwrap_or_default()
+    }
+
+    /// The entry that holds it as it first was read, where this one is a later reading.
+    pub fn first_read(&self) -> Option<u64> {
+        self.again.as_ref().filter(|again| again.replaces.is_some()).map(|again| again.of)
+    }
+}
+
+/// A message that was in the ledger before: refused and now repaired, or read otherwise and now replayed.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct Again {
+    /// Index of the entry that it came with.
+    pub of: u64,
+    /// When a person had it read again.
+    pub at: Time,
+    /// Index of the reading that this one takes the place of; absent where it had been refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replaces: Option<u64>,
+    /// So many events at the front are not in the message: they take back what that reading said and this one does not.
+    #[serde(default)]
+    pub mends: u32,
+    /// It raises no alert by itself.
+    #[serde(default)]
+    pub quiet: bool,
 }
 
 /// A message that could not be used. Its raw bytes follow the head.
@@ -118,11 +152,11 @@ pub struct Rejected {
     pub partial: bool,
 }
 
-/// A person has worked on a refused message. The bytes of an edit that was refused again follow the head; of one that
-/// was taken they are in the message's own entry.
+/// A person has worked on a refused message, or had one read again that its reader had misread. The bytes of an edit
+/// that was refused again follow the head; of one that was taken they are in the message's own entry.
 #[derive(Clone, Serialize, Deserialize)]
 pub struct Repaired {
-    /// Index of the refused message.
+    /// Index of the refused message, or of the one that was replayed.
     pub original: u64,
     pub act: Act,
     /// From the sign-in.
@@ -140,6 +174,24 @@ pub struct Repaired {
     /// Why a retry was refused again.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub issues: Vec<Issue>,
+    /// The query that found it, as it was asked.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub query: String,
+    /// Of a replay: what changed, and SHA-256 of the events before and after, lowercase hex.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub changed: Option<Changed>,
+}
+
+/// How two readings of one message differ.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Changed {
+    pub added: u32,
+    pub removed: u32,
+    pub changed: u32,
+    /// Movements, persons and merges that no longer are read so: nothing takes these back.
+    pub stays: u32,
+    pub before_sha256: String,
+    pub after_sha256: String,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -151,6 +203,8 @@ pub enum Act {
     Refused,
     /// Not to be tried again.
     Discarded,
+    /// A message that had been taken was read again, and otherwise.
+    Replayed,
 }
 
 /// An alert: kept before it is delivered.
@@ -161,6 +215,9 @@ pub struct Alert {
     pub contributions: Vec<Contribution>,
     /// Receipt of the triggering message: what the alert's latency is measured from.
     pub received_at: Time,
+    /// The trigger was repaired or replayed: its receipt says nothing of a latency.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub again: bool,
 }
 
 #[derive(Clone, Serialize, Deserialize)]
@@ -368,7 +425,18 @@ macro_rules! redacted {
         }
     )*};
 }
-redacted!(Message, Rejected, Alert, Contribution, Delivered, Acknowledged, Tick, ModelRegistered, Repaired);
+redacted!(
+    Message,
+    Again,
+    Rejected,
+    Alert,
+    Contribution,
+    Delivered,
+    Acknowledged,
+    Tick,
+    ModelRegistered,
+    Repaired
+);
 
 #[cfg(test)]
 mod tests {

@@ -1,25 +1,29 @@
 //! The error queue: refused messages of this site that nobody has repaired or discarded yet. It is no table of its own;
 //! what was done with a refused message are ledger entries under its tag.
 
+mod retry;
+
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 use clinical::hl7::Message as Hl7;
 use clinical::{Issue, Time};
-use raft_ledger::{AppendError, Draft, Entry, Ledger, LedgerError, Payload, Tag};
+use raft_ledger::{AppendError, Entry, Ledger, LedgerError, Payload, Tag};
 use serde::Serialize;
-use sha2::{Digest, Sha256};
+
+pub(crate) use retry::Attempt;
+pub use retry::{Repairs, Retried, Tried};
 
 use crate::entry::{self, Act, Format, Kind, Rejected, Repaired};
 use crate::handle::Handle;
 use crate::search::Search;
-use crate::{blocking, clock, outgoing};
 
-/// Found under a refused message's index: what was done with it, and the messages it became.
+/// Found under a message's index: what was done with it, and the messages it became.
 const REPAIR_TAG: &str = "repair";
 /// Tries of one message: nobody tries one thing so often.
 const ACTS_MAX: usize = 1000;
+/// Acts that one page of the list meets, about; with more the page ends early and says where to go on.
+const PAGE_ACTS_MAX: usize = 20_000;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -74,28 +78,6 @@ pub enum View {
     Fhir,
 }
 
-/// How a message is retried.
-#[derive(Clone, Default)]
-pub struct Repairs {
-    /// In the place of what came.
-    pub raw: Option<Bytes>,
-    /// Read for another feed than the one that it came by.
-    pub feed: Option<String>,
-    pub reason: String,
-}
-
-#[derive(Serialize)]
-pub struct Retried {
-    pub accepted: bool,
-    /// Index of the entry that says so.
-    pub index: u64,
-    /// Indices of the messages that it became; of the first one where that was in the ledger already.
-    pub became: Vec<u64>,
-    pub duplicate: bool,
-    /// Why it was refused again.
-    pub issues: Vec<Issue>,
-}
-
 #[derive(Debug, thiserror::Error)]
 pub enum RepairError {
     #[error(
@@ -108,13 +90,15 @@ pub enum RepairError {
     Partial(u64),
     #[error("there is no feed {0} here; name another one with --as-feed")]
     UnknownFeed(String),
+    #[error("the message has {bytes} bytes, feed {feed} takes {limit}: raise its max_message_bytes")]
+    TooLarge { bytes: usize, feed: String, limit: usize },
     #[error("the message cannot be read as HL7 v2 or FHIR, so it can be shown only as it came")]
     NoView,
     #[error("refused message {0} was tried too often; discard it")]
     TooManyActs(u64),
     #[error(
-        "an act on refused message {0} is not confirmed yet, it may still be done: wait for a quorum; the next start of \
-         the site gives it up"
+        "an act on message {0} is not confirmed yet, it may still be done: wait for a quorum; the next start of the site \
+         gives it up"
     )]
     Unconfirmed(u64),
     #[error("nothing was done: {0}")]
@@ -130,28 +114,47 @@ const PARTIAL_CODES: [&str; 4] = ["too-large", "mllp-too-large", "mllp-cut-short
 /// Refused messages with an act that is not confirmed, and how many entries each had before it.
 pub(crate) type Unconfirmed = BTreeMap<u64, usize>;
 
-/// A refused message and what became of it.
-struct Found {
-    entry: Entry,
-    rejected: Rejected,
-    raw: Bytes,
-    acts: Vec<(u64, Repaired)>,
-    became: Vec<u64>,
+/// Where the entries about one message are.
+pub(crate) struct Traces {
+    acts: Vec<u64>,
+    /// Messages that it became, or later readings of it.
+    pub became: Vec<u64>,
 }
 
-impl Found {
-    /// Entries about it.
-    fn traces(&self) -> usize {
+impl Traces {
+    fn len(&self) -> usize {
         self.acts.len() + self.became.len()
     }
 
+    /// `last`: what was done with it last. An act that closes it is followed by none.
+    fn state(&self, last: Option<Act>) -> ErrorState {
+        match last {
+            _ if !self.became.is_empty() => ErrorState::Repaired,
+            Some(Act::Accepted | Act::Replayed) => ErrorState::Repaired,
+            Some(Act::Discarded) => ErrorState::Discarded,
+            Some(Act::Refused) | None => ErrorState::Open,
+        }
+    }
+}
+
+/// A refused message and what became of it.
+pub(crate) struct Found {
+    pub entry: Entry,
+    pub rejected: Rejected,
+    raw: Bytes,
+    traces: Traces,
+    /// What was done with it last.
+    last: Option<Act>,
+}
+
+impl Found {
+    pub fn state(&self) -> ErrorState {
+        self.traces.state(self.last)
+    }
+
     fn row(&self) -> ErrorRow {
-        let acts = || self.acts.iter().map(|(_, done)| done.act);
-        let state = match () {
-            () if !self.became.is_empty() || acts().any(|act| act == Act::Accepted) => ErrorState::Repaired,
-            () if acts().any(|act| act == Act::Discarded) => ErrorState::Discarded,
-            () => ErrorState::Open,
-        };
+        let state = self.state();
+        let closing = usize::from(matches!(self.last, Some(Act::Accepted | Act::Discarded)));
         ErrorRow {
             index: self.entry.index,
             feed: self.rejected.feed.clone(),
@@ -161,9 +164,9 @@ impl Found {
             position: self.rejected.position.clone(),
             received_time_ms: self.entry.received_time_ms,
             state,
-            refused_again: acts().filter(|act| *act == Act::Refused).count(),
+            refused_again: self.traces.acts.len() - closing,
             partial: self.rejected.partial,
-            became: self.became.clone(),
+            became: self.traces.became.clone(),
         }
     }
 }
@@ -174,9 +177,13 @@ impl Handle {
     pub fn errors(&self, search: &Search, code: Option<&str>, all: bool) -> Result<Errors, LedgerError> {
         let search = Search { kind: Some(Kind::Rejected), ..search.clone() };
         let found = search.run(self.ledger())?;
-        let mut rows = Vec::new();
+        let (mut rows, mut acts) = (Vec::new(), 0);
         for entry in found.entries {
+            if acts > PAGE_ACTS_MAX {
+                return Ok(Errors { as_of: found.as_of, rows, next: Some(entry.index) });
+            }
             let Some(found) = self.opened(entry)? else { continue };
+            acts += found.traces.len();
             let row = found.row();
             if (all || row.state == ErrorState::Open) && code.is_none_or(|code| row.code == code) {
                 rows.push(row);
@@ -188,8 +195,10 @@ impl Handle {
     /// Blocks.
     pub fn error(&self, index: u64) -> Result<ErrorDetail, RepairError> {
         let found = self.found(index)?;
-        let row = found.row();
-        Ok(ErrorDetail { row, issues: found.rejected.issues, acts: found.acts, raw: found.raw })
+        let acts = found.traces.acts.iter().map(|at| Ok(self.act(*at)?.map(|done| (*at, done))));
+        let acts: Result<Vec<_>, LedgerError> = acts.collect();
+        let (row, acts) = (found.row(), acts?.into_iter().flatten().collect());
+        Ok(ErrorDetail { row, issues: found.rejected.issues, acts, raw: found.raw })
     }
 
     /// Blocks.
@@ -215,69 +224,9 @@ impl Handle {
         }
     }
 
-    /// Reads a refused message again, edited or as it came, and lets it flow as if its feed had sent it. Refused again,
-    /// it stays open. In the ledger when this returns, with who asked.
-    pub async fn retry(&self, index: u64, how: Repairs, by: &str) -> Result<Retried, RepairError> {
-        let mut unconfirmed = self.inner.repairing.lock().await;
-        let found = self.open_one(index, &mut unconfirmed).await?;
-        if found.acts.len() >= ACTS_MAX {
-            return Err(RepairError::TooManyActs(index));
-        }
-        if found.rejected.partial && how.raw.is_none() {
-            return Err(RepairError::Partial(index));
-        }
-        let (edited, raw) = (how.raw.is_some(), how.raw.unwrap_or_else(|| found.raw.clone()));
-        let feed = how.feed.unwrap_or_else(|| found.rejected.feed.clone());
-        self.reader(&feed)?;
-        let received = u64::try_from(found.entry.received_time_ms).unwrap_or_default();
-        let received = SystemTime::UNIX_EPOCH + Duration::from_millis(received);
-        let position = format!("entry {index}, repaired by {by}");
-        let started = Instant::now();
-        let mut done = repaired(&found, Act::Accepted, by, how.reason);
-        (done.feed, done.repaired_sha256) = (feed.clone(), hex::encode(Sha256::digest(&raw)));
-        let (handle, again) = (self.clone(), raw.clone());
-        let read = blocking::read(move || {
-            handle.reader(&feed).map(|reader| reader.read_again(again, position, received))
-        });
-        let (mut drafts, labels) = match read.await? {
-            Ok(read) => read,
-            Err(issues) => {
-                (done.act, done.issues) = (Act::Refused, issues.clone());
-                let kept = if edited { &raw[..] } else { &[] };
-                let drafts = vec![self.draft(&found, &done, kept)];
-                let index = self.keep(&found, drafts, &mut unconfirmed).await?.1;
-                return Ok(Retried { accepted: false, index, became: vec![], duplicate: false, issues });
-            }
-        };
-        // The messages first: were the act alone kept, they would be lost. Kept alone they close the error as well.
-        let tag = self.repair_tag(index);
-        for draft in &mut drafts {
-            draft.tags.truncate(raft_ledger::MAX_TAGS - 1);
-            draft.tags.push(tag);
-        }
-        drafts.push(self.draft(&found, &done, &[]));
-        let (outcomes, index) = self.keep(&found, drafts, &mut unconfirmed).await?;
-        let duplicate = outcomes.iter().all(|outcome| outcome.duplicate);
-        labels.count(if duplicate { "duplicate" } else { "committed" }, started, &self.inner.metrics);
-        let became = outcomes.iter().map(|outcome| outcome.index).collect();
-        Ok(Retried { accepted: true, index, became, duplicate, issues: Vec::new() })
-    }
-
-    /// Takes a refused message off the queue for good; its bytes stay in the ledger. The index of the entry that says so.
-    pub async fn discard(&self, index: u64, reason: &str, by: &str) -> Result<u64, RepairError> {
-        let mut unconfirmed = self.inner.repairing.lock().await;
-        let found = self.open_one(index, &mut unconfirmed).await?;
-        let done = repaired(&found, Act::Discarded, by, reason.to_owned());
-        Ok(self.keep(&found, vec![self.draft(&found, &done, &[])], &mut unconfirmed).await?.1)
-    }
-
-    fn reader(&self, feed: &str) -> Result<&crate::reading::Reader, RepairError> {
+    pub(crate) fn reader(&self, feed: &str) -> Result<&crate::reading::Reader, RepairError> {
         let running = self.inner.feeds.iter().find(|running| running.name == feed);
         running.map(|running| &running.reader).ok_or_else(|| RepairError::UnknownFeed(feed.to_owned()))
-    }
-
-    fn repair_tag(&self, index: u64) -> Tag {
-        repair_tag(self.ledger(), index)
     }
 
     fn found(&self, index: u64) -> Result<Found, RepairError> {
@@ -285,89 +234,39 @@ impl Handle {
         entry.map(|entry| self.opened(entry)).transpose()?.flatten().ok_or(RepairError::Unknown(index))
     }
 
-    async fn open_one(&self, index: u64, unconfirmed: &mut Unconfirmed) -> Result<Found, RepairError> {
-        let handle = self.clone();
-        let found = blocking::read(move || handle.found(index)).await?;
-        // The ledger may still commit what it could not confirm in time: a second act would come on top of it.
-        if unconfirmed.get(&index) == Some(&found.traces()) {
-            return Err(RepairError::Unconfirmed(index));
-        }
-        unconfirmed.remove(&index);
-        match found.row().state {
-            ErrorState::Open => Ok(found),
-            ErrorState::Repaired | ErrorState::Discarded => Err(RepairError::Closed(index)),
-        }
-    }
-
     /// `None`: not a refused message of this site, or one that nobody can read any more.
-    fn opened(&self, entry: Entry) -> Result<Option<Found>, LedgerError> {
+    pub(crate) fn opened(&self, entry: Entry) -> Result<Option<Found>, LedgerError> {
         let Payload::Open(payload) = &entry.payload else { return Ok(None) };
         if entry.kind != Kind::Rejected as u16 || entry.site != self.site() {
             return Ok(None);
         }
         let Ok((mut rejected, raw)) = entry::decode::<Rejected>(payload) else { return Ok(None) };
         rejected.partial |= PARTIAL_CODES.contains(&&*rejected.code);
-        let (ledger, mut acts, mut became) = (self.ledger(), Vec::new(), Vec::new());
-        for at in ledger.by_tag(self.repair_tag(entry.index), 0, 2 * ACTS_MAX)? {
-            let Some(done) = ledger.read_from(at, 1)?.into_iter().next() else { continue };
-            if done.kind == Kind::Message as u16 {
-                became.push(at);
-            } else if let Payload::Open(payload) = &done.payload
-                && let Ok((repaired, _)) = entry::decode::<Repaired>(payload)
-            {
-                acts.push((at, repaired));
-            }
-        }
-        Ok(Some(Found { entry, rejected, raw, acts, became }))
+        let traces = traces(self.ledger(), entry.index)?;
+        let last = traces.acts.last().map(|at| self.act(*at)).transpose()?.flatten();
+        Ok(Some(Found { entry, rejected, raw, traces, last: last.map(|done| done.act) }))
     }
 
-    fn draft(&self, found: &Found, done: &Repaired, raw: &[u8]) -> Draft {
-        let ledger = self.ledger();
-        let (index, payload) = (found.entry.index, entry::encode(done, raw));
-        // Of the same day and feed as refused messages are: nobody knows yet whose it is.
-        let day = done.at.0.div_euclid(24 * Time::HOUR_MS);
-        let subject = [b"feed", found.rejected.feed.as_bytes(), &day.to_be_bytes()].concat();
-        let mut draft = outgoing::draft(ledger, Kind::Repaired, &subject, payload, done.at);
-        draft.tags.push(ledger.tag("feed", found.rejected.feed.as_bytes()));
-        draft.tags.push(self.repair_tag(index));
-        draft
-    }
-
-    /// What became of all but the last, and the index of the last.
-    async fn keep(
-        &self,
-        found: &Found,
-        drafts: Vec<Draft>,
-        unconfirmed: &mut Unconfirmed,
-    ) -> Result<(Vec<raft_ledger::Outcome>, u64), RepairError> {
-        let mut outcomes = self.ledger().append(drafts).await.map_err(|error| match error {
-            AppendError::Unavailable { .. } => {
-                unconfirmed.insert(found.entry.index, found.traces());
-                RepairError::Unconfirmed(found.entry.index)
-            }
-            error => RepairError::Append(error),
-        })?;
-        let index = outcomes.pop().map(|outcome| outcome.index).unwrap_or_default();
-        Ok((outcomes, index))
+    fn act(&self, index: u64) -> Result<Option<Repaired>, LedgerError> {
+        let entry = self.ledger().read_from(index, 1)?.into_iter().next();
+        let Some(Entry { payload: Payload::Open(payload), .. }) = entry else { return Ok(None) };
+        Ok(entry::decode::<Repaired>(&payload).ok().map(|(done, _)| done))
     }
 }
 
-fn repair_tag(ledger: &Ledger, index: u64) -> Tag {
+pub(crate) fn repair_tag(ledger: &Ledger, index: u64) -> Tag {
     ledger.tag(REPAIR_TAG, &index.to_be_bytes())
 }
 
-fn repaired(found: &Found, act: Act, by: &str, reason: String) -> Repaired {
-    Repaired {
-        original: found.entry.index,
-        act,
-        by: by.to_owned(),
-        at: clock::now(),
-        reason,
-        feed: String::new(),
-        original_sha256: hex::encode(Sha256::digest(&found.raw)),
-        repaired_sha256: String::new(),
-        issues: Vec::new(),
+/// By tags alone: nothing is opened only to learn what it is. Blocks.
+pub(crate) fn traces(ledger: &Ledger, index: u64) -> Result<Traces, LedgerError> {
+    let messages = ledger.tag("kind", Kind::Message.tag());
+    let (mut acts, mut became) = (Vec::new(), Vec::new());
+    for at in ledger.by_tag(repair_tag(ledger, index), 0, 2 * ACTS_MAX)? {
+        let is_message = ledger.by_tag(messages, at, 1)?.first() == Some(&at);
+        if is_message { &mut became } else { &mut acts }.push(at);
     }
+    Ok(Traces { acts, became })
 }
 
 fn tree(message: &Hl7) -> String {

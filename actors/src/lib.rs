@@ -34,6 +34,7 @@ mod patient;
 mod pipeline;
 mod reading;
 mod registry;
+mod replay;
 mod search;
 mod shadow;
 mod shard;
@@ -45,7 +46,7 @@ mod told;
 mod window;
 
 pub use board::{AlertRow, BoardEvent, PatientDetail, PatientRow, RiskNow, RiskPoint};
-pub use errors::{ErrorDetail, ErrorRow, ErrorState, Errors, RepairError, Repairs, Retried, View};
+pub use errors::{ErrorDetail, ErrorRow, ErrorState, Errors, RepairError, Repairs, Retried, Tried, View};
 pub use explain::{AlertExplained, Evidence, ExplainError};
 pub use handle::{AcknowledgeError, FeedStatus, Handle, SinkStatus};
 pub use metrics::Metrics;
@@ -54,6 +55,7 @@ pub use pipeline::Pipeline;
 pub use registry::{
     ModelDecision, ModelDetail, ModelRow, ModelStepRow, ModelsListed, Promotion, RegistryError,
 };
+pub use replay::{Difference, Replay, ReplayOutcome, ReplayRow, Replays, Said};
 pub use search::{Found, Search};
 pub use shadow::{ShadowAgainst, ShadowAgreement, ShadowReport, ShadowThreshold};
 pub use shredding::PatientShredded;

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::board::{PatientDetail, PatientRow, RiskNow, RiskPoint};
 use crate::checkpoint::State;
+use crate::entry::Again;
 use crate::metrics::Metrics;
 use crate::registry::standing::{self, Place, Places, Role, Thresholds};
 use crate::shadow::{Live, ShadowSaid, ShadowSeen};
@@ -74,6 +75,17 @@ pub(crate) struct Assessed {
     pub shadow: Vec<ShadowSaid>,
 }
 
+/// What has a patient scored: the entry at `index`.
+#[derive(Clone, Copy)]
+pub(crate) struct Trigger {
+    pub index: u64,
+    pub received_at: Time,
+    /// Repaired or replayed.
+    pub again: bool,
+    /// The score is shown, and nobody is alerted by it.
+    pub quiet: bool,
+}
+
 /// Whose patients this site alerts for: its own, and those of sites that it stands in for.
 #[derive(Clone)]
 pub(crate) struct Duty {
@@ -93,10 +105,29 @@ pub(crate) struct Assessor {
     metrics: Metrics,
 }
 
+impl Trigger {
+    pub fn at(index: u64, received_at: Time) -> Trigger {
+        Trigger { index, received_at, again: false, quiet: false }
+    }
+
+    pub fn of(index: u64, received_at: Time, again: Option<&Again>) -> Trigger {
+        let quiet = again.is_some_and(|again| again.quiet);
+        Trigger { index, received_at, again: again.is_some(), quiet }
+    }
+}
+
 impl Duty {
     pub fn includes(&self, site: &str) -> bool {
         site == self.own || self.covered.contains(site)
     }
+}
+
+/// Whether events are folded of a patient of whom nothing is held. A replay brings nobody back who is forgotten: nothing
+/// would be known of him but what was read otherwise, his discharge not.
+pub(crate) fn begins_with(events: &[Event], again: Option<&Again>) -> bool {
+    let Some(again) = again.filter(|again| again.quiet || again.replaces.is_some()) else { return true };
+    let newest = events.iter().map(|event| event.at.0).max().unwrap_or_default();
+    again.at.0.saturating_sub(newest) <= FORGOTTEN_AFTER_MS
 }
 
 impl Patient {
@@ -320,8 +351,7 @@ impl Assessor {
         &self,
         patient: &mut Patient,
         at: Option<Time>,
-        trigger: u64,
-        received_at: Time,
+        trigger: Trigger,
         duty: &Duty,
     ) -> Assessed {
         let Some(at) = at.max(patient.state.latest()) else { return Assessed::default() };
@@ -338,19 +368,23 @@ impl Assessor {
             let outcome = if assessment.risk.is_some() { "scored" } else { "insufficient" };
             self.metrics.scores.with_label_values(&[&*assessment.scorer, outcome]).inc();
             patient.risks.entry(hash.clone()).or_default().note(&assessment, at);
+            // The policy does not hear of it either: what is so still alerts with the next message or tick.
+            if trigger.quiet {
+                continue;
+            }
             let remembered = patient.policies.entry(hash.clone()).or_default();
             let mut budgets = self.budgets.lock().expect("budgets lock");
             let decision = self.policy.decide_within(&mut budgets, &ward, remembered, &assessment, at);
             live[scorer_at] = Live::of(&assessment, decision.is_some());
             if let Some(decision) = decision {
-                let proposal = patient.propose(&assessment, decision.tier, at, trigger, received_at);
+                let proposal = patient.propose(&assessment, decision.tier, at, trigger);
                 let proposal = proposal.map(|proposal| proposal.on_behalf_of(origin.clone()));
                 assessed.proposals.extend(proposal);
             }
         }
         // What is counted is this site's own patients.
-        if origin.is_none() {
-            assessed.shadow = self.shadow(patient, &live, (trigger, at, &ward));
+        if origin.is_none() && !trigger.quiet {
+            assessed.shadow = self.shadow(patient, &live, (trigger.index, at, &ward));
         }
         assessed
     }
@@ -412,8 +446,7 @@ impl Patient {
         assessment: &Assessment,
         tier: Tier,
         at: Time,
-        trigger: u64,
-        received_at: Time,
+        Trigger { index: trigger, received_at, again, .. }: Trigger,
     ) -> Option<Proposal> {
         let mut indices: Vec<u64> = self.evidence.iter().copied().filter(|index| *index != trigger).collect();
         indices.push(trigger);
@@ -435,6 +468,6 @@ impl Patient {
             takeover_for: None,
         };
         let contributions = contributions(assessment);
-        Some(Proposal { trigger, alert: entry::Alert { facts, contributions, received_at } })
+        Some(Proposal { trigger, alert: entry::Alert { facts, contributions, received_at, again } })
     }
 }

@@ -5,7 +5,7 @@ mod fhir;
 mod hl7;
 
 use std::sync::Arc;
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 use clinical::{Event, Issue, PatientId, Severity, Time};
@@ -14,7 +14,7 @@ use raft_ledger::{Draft, IndexKey, Ledger, Subject, Tag};
 
 use crate::clock;
 use crate::committer::{Answer, Labels, Prepared, WriteAnswer};
-use crate::entry::{self, Format, Kind, Message, Rejected};
+use crate::entry::{self, Again, Format, Kind, Message, Rejected};
 use crate::parts::{Ack, Feed, OnError};
 use crate::window::Place;
 
@@ -48,6 +48,8 @@ enum Outcome {
 struct Seen<'m> {
     inbound: &'m Inbound,
     received_at: Time,
+    /// Absent where its sender has sent it.
+    again: Option<Again>,
 }
 
 impl Reader {
@@ -65,7 +67,7 @@ impl Reader {
 
     pub fn prepare(&self, inbound: Inbound, place: Place) -> Prepared {
         let received = Instant::now();
-        let read = self.read(&inbound);
+        let read = self.read(&inbound, None);
         let answer = match read.outcome {
             Outcome::Accepted(reply) => Answer::Accept(reply),
             Outcome::Refused(refusal, reply) if self.on_error == OnError::Hold => {
@@ -77,8 +79,8 @@ impl Reader {
         Prepared { drafts: read.drafts, receipt: inbound.receipt, answer, labels, received, _place: place }
     }
 
-    fn read(&self, inbound: &Inbound) -> Read {
-        let seen = Seen { inbound, received_at: clock::from_system(inbound.received_at) };
+    fn read(&self, inbound: &Inbound, again: Option<Again>) -> Read {
+        let seen = Seen { inbound, received_at: clock::from_system(inbound.received_at), again };
         match (&inbound.fault, detect(inbound)) {
             (Some(fault), format) => self.refuse_faulty(&seen, format, fault),
             (None, Format::Hl7v2) => self.read_hl7(&seen),
@@ -87,13 +89,15 @@ impl Reader {
         }
     }
 
-    /// A refused message once more, as if the feed had sent it: its drafts and its type, or why not. All or nothing.
+    /// A message once more, as if the feed had sent it then: its drafts and its type, or why not. All or nothing.
     pub fn read_again(
         &self,
         raw: Bytes,
         position: String,
-        received_at: SystemTime,
+        received_at: Time,
+        again: Again,
     ) -> Result<(Vec<Draft>, Labels), Vec<Issue>> {
+        let received_ms = u64::try_from(received_at.0).unwrap_or_default();
         let inbound = Inbound {
             key: self.feed.clone(),
             position,
@@ -101,10 +105,10 @@ impl Reader {
             format: None,
             fault: None,
             headers: Default::default(),
-            received_at,
+            received_at: SystemTime::UNIX_EPOCH + Duration::from_millis(received_ms),
             receipt: Receipt::new().0,
         };
-        let read = self.read(&inbound);
+        let read = self.read(&inbound, Some(again));
         if let Outcome::Accepted(_) = read.outcome {
             return Ok((read.drafts, Labels { feed: self.feed.clone(), type_: read.type_ }));
         }

@@ -9,7 +9,8 @@ use clinical::{Event, Time};
 
 use crate::board::{PatientDetail, PatientRow};
 use crate::checkpoint::State;
-use crate::patient::{Assessed, Assessor, Duty, Patient, Proposal};
+use crate::entry::Again;
+use crate::patient::{Assessed, Assessor, Duty, Patient, Proposal, Trigger, begins_with};
 use crate::registry::standing::Places;
 use crate::shadow::ShadowSaid;
 
@@ -21,6 +22,8 @@ pub(crate) struct Work {
     pub site: String,
     pub received_at: Time,
     pub events: Vec<Event>,
+    /// Absent where its sender has sent it.
+    pub again: Option<Again>,
 }
 
 /// Folds, and scores whom this site alerts for, oldest first.
@@ -125,11 +128,20 @@ impl Handler<Fold> for Shard {
         let mut done = Done::default();
         let mut touched = BTreeSet::new();
         for item in work {
+            let again = item.again.as_ref();
+            let is_known = self.patients.contains_key(&item.key);
+            if !is_known && !begins_with(&item.events, again) {
+                continue;
+            }
             let patient = self.patients.entry(item.key.clone()).or_default();
             patient.fold(item.index, &item.events, item.received_at);
-            patient.came_in_at(&item.site, item.index, &self.duty);
+            // An old message, replayed, does not say where the patient is now.
+            if !is_known || again.is_none_or(|again| again.replaces.is_none()) {
+                patient.came_in_at(&item.site, item.index, &self.duty);
+            }
             if self.duty.includes(&item.site) {
-                done.add(self.assessor.assess(patient, None, item.index, item.received_at, &self.duty));
+                let trigger = Trigger::of(item.index, item.received_at, again);
+                done.add(self.assessor.assess(patient, None, trigger, &self.duty));
             }
             touched.insert(item.key);
         }
@@ -152,7 +164,7 @@ impl Handler<Close> for Shard {
         let duty = &self.duty;
         let meant = |patient: &Patient| patient.is_present() && duty.includes(patient.home(duty));
         for (key, patient) in self.patients.iter_mut().filter(|(_, patient)| meant(patient)) {
-            done.add(self.assessor.assess(patient, Some(at), index, at, duty));
+            done.add(self.assessor.assess(patient, Some(at), Trigger::at(index, at), duty));
             done.rows.push(patient.row(key, duty));
             self.dirty.insert(key.clone());
         }
@@ -171,7 +183,7 @@ impl Handler<Cover> for Shard {
         let meant = |patient: &Patient| patient.is_present() && is_new(patient.home(duty));
         for (key, patient) in self.patients.iter_mut().filter(|(_, patient)| meant(patient)) {
             let Some(trigger) = patient.newest_index() else { continue };
-            done.add(self.assessor.assess(patient, None, trigger, at, duty));
+            done.add(self.assessor.assess(patient, None, Trigger::at(trigger, at), duty));
             done.rows.push(patient.row(key, duty));
             self.dirty.insert(key.clone());
         }

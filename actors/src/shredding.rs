@@ -160,7 +160,7 @@ mod tests {
             site: String::new(),
             takeover_for: None,
         };
-        entry::encode(&Alert { facts, contributions: Vec::new(), received_at: Time(1) }, b"")
+        entry::encode(&Alert { facts, contributions: Vec::new(), received_at: Time(1), again: false }, b"")
     }
 
     #[actix::test]

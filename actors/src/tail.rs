@@ -303,7 +303,14 @@ impl Follower {
             let received_at = Time(entry.received_time_ms);
             let shard = self.shard_of(&key);
             let site = entry.site.clone();
-            work[shard].push(Work { key, index: entry.index, site, received_at, events });
+            work[shard].push(Work {
+                key,
+                index: entry.index,
+                site,
+                received_at,
+                events,
+                again: message.again.clone(),
+            });
         }
     }
 

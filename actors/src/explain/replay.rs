@@ -8,7 +8,7 @@ use raft_ledger::{Entry, Ledger, LedgerError, Payload, Subject, Tag};
 
 use super::{Evidence, ExplainError, read};
 use crate::entry::{self, Kind, Message, Tick};
-use crate::patient::{Duty, Patient};
+use crate::patient::{Duty, Patient, begins_with};
 use crate::reading::subject_key;
 
 const PAGE: usize = 1024;
@@ -119,13 +119,14 @@ impl<'l> Replay<'l> {
         let index = entry.index;
         let (message, _) =
             entry::decode::<Message>(payload).map_err(|error| ExplainError::Entry { index, error })?;
-        self.message(entry, message.events, entrusted_by.as_deref());
+        self.message(entry, message, entrusted_by.as_deref());
         Ok(())
     }
 
-    fn message(&mut self, entry: &Entry, events: Vec<Event>, entrusted_by: Option<&str>) {
+    fn message(&mut self, entry: &Entry, message: Message, entrusted_by: Option<&str>) {
         let mut by_patient: Vec<(PatientId, Vec<Event>)> = Vec::new();
-        for event in events {
+        let again = message.again.as_ref();
+        for event in message.events {
             if !self.ids.contains(&event.patient) {
                 continue;
             }
@@ -140,10 +141,16 @@ impl<'l> Replay<'l> {
         }
         self.folded += u64::from(!by_patient.is_empty());
         for (key, events) in by_patient {
+            let is_known = self.patients.contains_key(&key);
+            if !is_known && !begins_with(&events, again) {
+                continue;
+            }
             self.note(entry, &events, entrusted_by);
             let patient = self.patients.entry(key).or_default();
             patient.fold(entry.index, &events, Time(entry.received_time_ms));
-            patient.came_in_at(&entry.site, entry.index, &self.duty);
+            if !is_known || again.is_none_or(|again| again.replaces.is_none()) {
+                patient.came_in_at(&entry.site, entry.index, &self.duty);
+            }
         }
     }
 

@@ -91,6 +91,7 @@ impl Site {
             position: String::new(),
             events,
             issues: Vec::new(),
+            again: None,
         };
         self.append(Kind::Message, &subject, tags, entry::encode(&message, b"")).await
     }
@@ -124,7 +125,7 @@ impl Site {
             site: "a".into(),
             takeover_for: None,
         };
-        let alert = Alert { facts, contributions: Vec::new(), received_at: at };
+        let alert = Alert { facts, contributions: Vec::new(), received_at: at, again: false };
         let subject = subject_key(&patient(id));
         let tags = vec![self.ledger.tag("alert", b"a1"), self.ledger.tag("patient", &subject)];
         self.append(Kind::Alert, &subject, tags, entry::encode(&alert, b"")).await;

@@ -42,6 +42,7 @@ impl Reader {
             position: seen.inbound.position.clone(),
             events,
             issues,
+            again: seen.again.clone(),
         };
         let raw = &seen.inbound.payload;
         let dedupe = self.keys.keyed_hash("fhir", &[self.feed.as_bytes(), id.as_bytes(), raw]);

@@ -72,6 +72,7 @@ impl Reader {
             position: seen.inbound.position.clone(),
             events,
             issues,
+            again: seen.again.clone(),
         };
         let type_ = entry.type_.clone();
         let dedupe = self.hl7_dedupe(&message);

@@ -45,7 +45,7 @@ fn work(patient: &str, index: u64, site: &str, is_sick: bool) -> Work {
     };
     let mut events: Vec<Event> = VITAL_SIGNS.iter().map(sign).collect();
     events.push(event(Value::Text(if is_sick { "V" } else { "A" }.into()), "67775-7"));
-    Work { key: patient.into(), index, site: site.into(), received_at: at, events }
+    Work { key: patient.into(), index, site: site.into(), received_at: at, events, again: None }
 }
 
 fn shard() -> Addr<Shard> {

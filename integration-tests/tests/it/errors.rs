@@ -120,3 +120,80 @@ async fn refused_messages_are_repaired_once_and_by_somebody() -> anyhow::Result<
     ensure!(audited.lines().count() == 4, "{audited}");
     Ok(())
 }
+
+/// Posts FHIR to an address that is not its own, which is refused whatever is in it.
+async fn post_astray(site: &Site, body: String) -> anyhow::Result<()> {
+    let posted = reqwest::Client::new()
+        .post(site.url("/fhir/Observation"))
+        .header("Content-Type", "application/fhir+json")
+        .body(body)
+        .send()
+        .await?;
+    ensure!(posted.status() == 422, "{}", posted.status());
+    Ok(())
+}
+
+fn patient(id: &str) -> String {
+    format!(
+        r#"{{"resourceType":"Patient","id":"p{id}","identifier":[{{"system":"urn:id:SIMHOSP","value":"{id}"}}]}}"#
+    )
+}
+
+#[tokio::test]
+async fn a_retry_is_tried_first_for_another_feed_and_in_fhir() -> anyhow::Result<()> {
+    let folder = tempfile::tempdir()?;
+    let site = Site::alone(folder.path(), &SiteOptions::default()).await?;
+    let config = site.config().to_str().context("a plain name")?.to_owned();
+    let desk = Desk { config: config.clone() };
+    post_astray(&site, patient("1")).await?;
+    post_astray(&site, patient("2")).await?;
+    let mut line = Line::open(site.mllp).await?;
+    line.send(&admission("E1", "")).await?;
+    let answers = line.answers(Duration::from_secs(20), 1).await;
+    ensure!(answers.len() == 1 && !answers[0].starts_with("AA"), "{answers:?}");
+    let open = desk.open(&[])?;
+    let [first, second, hl7] = [open[0], open[1], open[2]].map(|index| index.to_string());
+    ensure!(desk.open(&["--feed", "rest"])? == open[..2] && desk.open(&["--control-id", "p2"])? == [open[1]]);
+    let show = |index: &str, how: &str| medulla(&["errors", "show", index, how, "--config", &config]);
+    ensure!(show(&first, "--raw")? == patient("1") && show(&first, "--fhir")?.trim() == patient("1"));
+    let bundle: Value = serde_json::from_str(&show(&hl7, "--fhir")?)?;
+    ensure!(bundle["resourceType"] == "Bundle", "{bundle}");
+
+    // Tried, nothing is written: neither by index, nor edited, nor in bulk.
+    let size = site.ledger_status()?["size"].clone();
+    let (fine, told, said) = desk.errors(&["retry", &first, "--dry-run"])?;
+    let outcome = &told[0]["outcome"];
+    ensure!(fine && outcome["accepted"] == true && outcome["messages"] == 1, "{said}");
+    ensure!(outcome["difference"]["counts"]["added"].as_u64() > Some(0), "{said}");
+    let file = folder.path().join("edited.hl7");
+    let file = file.to_str().context("a plain name")?;
+    std::fs::write(file, admission("E1", "4711"))?;
+    let words = run(&["errors", "retry", &hl7, "--edit", file, "--dry-run", "--config", &config])?;
+    let words = String::from_utf8(words.stdout)?;
+    ensure!(words.contains("would be taken") && words.contains("admitted in ICU 1 1"), "{words}");
+    let (fine, told, said) = desk.errors(&["retry", "--since", "2026-01-01T00:00:00Z", "--dry-run"])?;
+    ensure!(!fine && told.len() == 3, "{said}");
+    ensure!(told.iter().filter(|told| told["outcome"]["accepted"] == true).count() == 2, "{said}");
+    ensure!(site.ledger_status()?["size"] == size && desk.open(&[])? == open);
+
+    // Read for another feed it is that feed's message.
+    let (fine, _, said) = desk.errors(&["retry", &first, "--as-feed", "nobody"])?;
+    ensure!(!fine && said.contains("feed-unknown"), "{said}");
+    let (fine, told, said) = desk.errors(&["retry", &first, "--as-feed", "adt"])?;
+    ensure!(fine && told[0]["outcome"]["accepted"] == true, "{said}");
+    let entry = site.get(&format!("/api/messages/{}", told[0]["outcome"]["became"][0])).await?;
+    ensure!(entry["content"]["feed"] == "adt" && entry["content"]["again"]["of"] == open[0], "{entry}");
+
+    // An edit may be as large as the feed takes it, and is told where it is larger.
+    let note = |bytes: usize| format!("{}NTE|1||{}\r", admission("E1", "4711"), "x".repeat(bytes));
+    std::fs::write(file, note(17 << 20))?;
+    let (fine, _, said) = desk.errors(&["retry", &hl7, "--edit", file])?;
+    ensure!(!fine && said.contains("too-large") && said.contains("feed adt takes"), "{said}");
+    std::fs::write(file, note(3 << 20))?;
+    let (fine, _, said) = desk.errors(&["retry", &hl7, "--edit", file])?;
+    ensure!(fine && desk.open(&[])? == [open[1]], "{said}");
+    std::fs::write(file, note(70 << 20))?;
+    let (fine, _, said) = desk.errors(&["retry", &second, "--edit", file])?;
+    ensure!(!fine && said.contains("too-large"), "{said}");
+    Ok(())
+}

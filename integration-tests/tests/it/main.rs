@@ -24,6 +24,7 @@ mod outbox;
 mod proofs;
 mod reads;
 mod registry;
+mod replay;
 mod shadow;
 mod shred;
 mod takeover;

@@ -1,5 +1,6 @@
 //! The error queue: refused messages, what they are, and what is done with them.
 
+use actix_web::error::JsonPayloadError;
 use actix_web::http::StatusCode;
 use actix_web::{get, post, web};
 use actors::{ErrorState, RepairError, Repairs, Search, View};
@@ -11,9 +12,12 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::alerts::REASON_CHARS_MAX;
 use super::{ApiError, SiteData, filter};
+use crate::config::MESSAGE_BYTES_MAX;
 use crate::http::Identity;
 
 const LIMIT_MAX: usize = 1000;
+/// The largest message, in base64, and what stands around it.
+const BODY_BYTES_MAX: usize = MESSAGE_BYTES_MAX as usize / 3 * 4 + (64 << 10);
 
 #[derive(Clone, Deserialize, Serialize, IntoParams)]
 #[into_params(parameter_in = Query)]
@@ -119,14 +123,16 @@ pub struct Retry {
     feed: Option<String>,
     #[serde(default)]
     reason: String,
+    /// Nothing is written: the answer says what would become of it
+    #[serde(default)]
+    dry_run: bool,
 }
 
 /// Reads a refused message again, edited or as it came, and lets it flow as if its feed had sent it. 200 means that the
 /// ledger has the outcome, whichever it is, with the signed-in name.
-#[utoipa::path(path = "/api/errors/{index}/retry", tag = "errors", params(("index" = u64, Path)), request_body = Retry,
+#[utoipa::path(post, path = "/api/errors/{index}/retry", tag = "errors", params(("index" = u64, Path)), request_body = Retry,
     responses((status = 200, body = Object), (status = 404, body = ApiError), (status = 409, body = ApiError),
-        (status = 503, body = ApiError)))]
-#[post("/errors/{index}/retry")]
+        (status = 413, body = ApiError), (status = 503, body = ApiError)))]
 pub async fn retry(
     site: SiteData,
     who: Identity,
@@ -134,7 +140,7 @@ pub async fn retry(
     body: web::Json<Retry>,
 ) -> Result<web::Json<Value>, ApiError> {
     who.must_see_operations()?;
-    let Retry { raw_base64, feed, reason } = body.into_inner();
+    let Retry { raw_base64, feed, reason, dry_run } = body.into_inner();
     let raw = raw_base64.map(|text| STANDARD.decode(text)).transpose().map_err(|_| {
         ApiError::new(
             StatusCode::BAD_REQUEST,
@@ -142,7 +148,12 @@ pub async fn retry(
             "raw_base64 is not base64: encode the message",
         )
     })?;
-    let how = Repairs { raw: raw.map(Into::into), feed, reason: bounded(reason)? };
+    let raw = raw.map(Into::into);
+    let how = Repairs { raw, feed, reason: bounded(reason)?, ..Repairs::default() };
+    if dry_run {
+        let tried = web::block(move || site.try_error(*index, &how)).await.map_err(ApiError::internal)?;
+        return tried.map(|tried| web::Json(json!(tried))).map_err(refused);
+    }
     let retried = site.retry_error(*index, how, who.name()).await.map_err(refused)?;
     tracing::info!(
         by = who.name(),
@@ -181,7 +192,24 @@ pub async fn discard(
     Ok(web::Json(json!({ "index": kept, "state": ErrorState::Discarded })))
 }
 
-fn bounded(reason: String) -> Result<String, ApiError> {
+/// A whole message in base64: as large as any feed takes it.
+pub fn with_message() -> web::JsonConfig {
+    web::JsonConfig::default().limit(BODY_BYTES_MAX).error_handler(|error, _| {
+        let (status, code, text) = match error {
+            JsonPayloadError::Overflow { .. } | JsonPayloadError::OverflowKnownLength { .. } => {
+                let text = format!(
+                    "the message is larger than the {} MiB that any feed takes",
+                    MESSAGE_BYTES_MAX >> 20
+                );
+                (StatusCode::PAYLOAD_TOO_LARGE, "too-large", text)
+            }
+            error => (StatusCode::BAD_REQUEST, "bad-request", error.to_string()),
+        };
+        ApiError::new(status, code, text).into()
+    })
+}
+
+pub(super) fn bounded(reason: String) -> Result<String, ApiError> {
     if reason.chars().count() <= REASON_CHARS_MAX {
         return Ok(reason);
     }
@@ -189,12 +217,13 @@ fn bounded(reason: String) -> Result<String, ApiError> {
     Err(ApiError::new(StatusCode::BAD_REQUEST, "reason-invalid", text))
 }
 
-fn refused(error: RepairError) -> ApiError {
+pub(super) fn refused(error: RepairError) -> ApiError {
     let (status, code) = match error {
         RepairError::Ledger(error) => return ApiError::reading(error),
         RepairError::Unknown(_) => (StatusCode::NOT_FOUND, "not-found"),
         RepairError::Closed(_) => (StatusCode::CONFLICT, "closed"),
         RepairError::Partial(_) => (StatusCode::CONFLICT, "partial"),
+        RepairError::TooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "too-large"),
         RepairError::UnknownFeed(_) => (StatusCode::CONFLICT, "feed-unknown"),
         RepairError::NoView => (StatusCode::CONFLICT, "unreadable"),
         RepairError::TooManyActs(_) => (StatusCode::CONFLICT, "too-many-acts"),

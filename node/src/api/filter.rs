@@ -80,7 +80,7 @@ impl Filter {
     }
 }
 
-fn patient(text: &str) -> Result<PatientId, ApiError> {
+pub(super) fn patient(text: &str) -> Result<PatientId, ApiError> {
     match text.split_once('|') {
         Some((authority, id)) if !authority.is_empty() && !id.is_empty() => {
             Ok(PatientId { authority: authority.to_owned(), id: id.to_owned() })

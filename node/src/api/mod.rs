@@ -13,6 +13,7 @@ mod models;
 mod openapi;
 mod patients;
 mod pipeline;
+mod replay;
 mod schemas;
 mod site;
 mod sites;
@@ -55,8 +56,13 @@ pub fn routes(config: &mut web::ServiceConfig) {
             .service(models::model)
             .service(errors::errors)
             .service(errors::show)
-            .service(errors::retry)
+            .service(
+                web::resource("/errors/{index}/retry")
+                    .app_data(errors::with_message())
+                    .route(web::post().to(errors::retry)),
+            )
             .service(errors::discard)
+            .service(replay::replay)
             .service(messages::messages)
             .service(messages::message)
             .service(ledger::ledger)

@@ -3,7 +3,7 @@
 use actix_web::HttpResponse;
 use utoipa::OpenApi;
 
-use super::{alerts, errors, feeds, keys, ledger, messages, models, patients, sites, status, stream};
+use super::{alerts, errors, feeds, keys, ledger, messages, models, patients, replay, sites, status, stream};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -30,6 +30,7 @@ use super::{alerts, errors, feeds, keys, ledger, messages, models, patients, sit
         errors::show,
         errors::retry,
         errors::discard,
+        replay::replay,
         messages::messages,
         messages::message,
         ledger::ledger,
@@ -101,6 +102,7 @@ mod tests {
                 "/api/patients",
                 "/api/patients/shred",
                 "/api/patients/{key}",
+                "/api/replay",
                 "/api/sites",
                 "/api/sites/{site}/lead",
                 "/api/sites/{site}/promote",

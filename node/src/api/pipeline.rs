@@ -6,7 +6,7 @@ use std::time::Duration;
 use actors::{
     AlertExplained, AlertRow, ErrorDetail, Errors, ExplainError, FeedStatus, Found, Handle, ModelDecision,
     ModelDetail, ModelsListed, PatientDetail, PatientRow, PatientShredded, RegistryError, RepairError,
-    Repairs, Retried, Search, ShadowReport, SinkStatus, View,
+    Repairs, Replay, Replays, Retried, Search, ShadowReport, SinkStatus, Tried, View,
 };
 use async_trait::async_trait;
 use clinical::PatientId;
@@ -110,6 +110,14 @@ impl Site for Handle {
 
     async fn retry_error(&self, index: u64, how: Repairs, by: &str) -> Result<Retried, RepairError> {
         Handle::retry(self, index, how, by).await
+    }
+
+    fn try_error(&self, index: u64, how: &Repairs) -> Result<Tried, RepairError> {
+        Handle::try_retry(self, index, how)
+    }
+
+    async fn replay(&self, how: Replay, by: &str) -> Result<Replays, RepairError> {
+        Handle::replay(self, how, by).await
     }
 
     async fn discard_error(&self, index: u64, reason: &str, by: &str) -> Result<u64, RepairError> {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use actors::{
     AlertExplained, AlertRow, ErrorDetail, Errors, ExplainError, FeedStatus, Found, ModelDecision,
     ModelDetail, ModelsListed, PatientDetail, PatientRow, PatientShredded, RegistryError, RepairError,
-    Repairs, Retried, Search, ShadowReport, SinkStatus, View,
+    Repairs, Replay, Replays, Retried, Search, ShadowReport, SinkStatus, Tried, View,
 };
 use async_trait::async_trait;
 use clinical::PatientId;
@@ -104,6 +104,12 @@ pub trait Site: Send + Sync + 'static {
 
     /// In the ledger when this returns: that it was tried, by whom, and what it became.
     async fn retry_error(&self, index: u64, how: Repairs, by: &str) -> Result<Retried, RepairError>;
+
+    /// What a retry would come to; nothing is written. Blocks.
+    fn try_error(&self, index: u64, how: &Repairs) -> Result<Tried, RepairError>;
+
+    /// One page of messages, read again as their feeds read now.
+    async fn replay(&self, how: Replay, by: &str) -> Result<Replays, RepairError>;
 
     /// The index of the entry that says so.
     async fn discard_error(&self, index: u64, reason: &str, by: &str) -> Result<u64, RepairError>;

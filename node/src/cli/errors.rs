@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::at::At;
-use super::{Usage, Verdict, ledger, out, progress};
+use super::{Usage, Verdict, ledger, out, progress, replay};
 use crate::http::{AdminClient, ClientError};
 
 /// Work on messages that were refused: list, show, edit and retry, redirect, discard
@@ -29,6 +29,7 @@ pub enum Command {
     #[command(after_help = "Examples:\n  medulla errors show 17 --raw > 17.hl7 && $EDITOR 17.hl7\n  \
         medulla errors retry 17 --edit 17.hl7 --reason 'ward was missing'\n  \
         medulla errors retry 17 --as-feed lab-b\n  \
+        medulla errors retry 17 --edit 17.hl7 --dry-run\n  \
         medulla errors retry --feed lab --code patient-id-missing --yes\n\n\
         Each try is an entry of the ledger: who, which message, the hashes of what came and of what was tried. What is \
         refused again stays in the queue; then this exits with 1. What was taken cannot be retried a second time.")]
@@ -113,6 +114,9 @@ pub struct Retry {
     /// Read it for another feed
     #[arg(long, value_name = "NAME")]
     as_feed: Option<String>,
+    /// Show what would become of it, and write nothing
+    #[arg(long, conflicts_with = "yes")]
+    dry_run: bool,
     /// Kept in the ledger
     #[arg(long, default_value = "")]
     reason: String,
@@ -227,7 +231,8 @@ fn retry(args: &Retry) -> anyhow::Result<Verdict> {
         std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))
     });
     let raw = edited.transpose()?.map(|bytes| STANDARD.encode(bytes));
-    let body = json!({ "raw_base64": raw, "feed": args.as_feed, "reason": args.reason });
+    let body =
+        json!({ "raw_base64": raw, "feed": args.as_feed, "reason": args.reason, "dry_run": args.dry_run });
     act(&args.which, &args.at, "retry", &body)
 }
 
@@ -249,7 +254,7 @@ fn act(which: &Which, at: &At, act: &'static str, body: &Value) -> anyhow::Resul
             indices.extend(row["index"].as_u64());
             Ok(())
         })?;
-        if !which.yes {
+        if !which.yes && body["dry_run"] != true {
             eprintln!("{} open ones are found; with --yes they are worked on", indices.len());
             return Ok(Verdict::Wrong);
         }
@@ -268,6 +273,9 @@ fn act(which: &Which, at: &At, act: &'static str, body: &Value) -> anyhow::Resul
         match at.json {
             true => out::json_line(&mut out, &json!({ "original": index, "outcome": done }))?,
             false => writeln!(out, "{index}: {}", words(&done))?,
+        }
+        if !at.json {
+            replay::difference(&mut out, &done["difference"])?;
         }
     }
     bar.finish_and_clear();
@@ -290,6 +298,12 @@ fn words(done: &Value) -> String {
         .collect();
     match (done["accepted"].as_bool(), done["duplicate"].as_bool()) {
         (None, _) => format!("discarded, as entry {} says", done["index"]),
+        (Some(true), _) if done["difference"].is_object() => {
+            format!("would be taken, as {} messages", done["messages"])
+        }
+        (Some(false), _) if done["difference"].is_object() => {
+            format!("would be refused again: {}", why.join("; "))
+        }
         (Some(false), _) => format!("refused again: {}", why.join("; ")),
         (_, Some(true)) => format!("in the ledger already, as entry {}", done["became"]),
         _ => format!("taken, as entry {}", done["became"]),

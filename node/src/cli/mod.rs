@@ -16,6 +16,7 @@ mod out;
 mod password;
 mod patient;
 mod progress;
+mod replay;
 mod run;
 mod send;
 mod simulate;
@@ -60,6 +61,7 @@ enum Command {
     Messages(messages::Args),
     #[command(subcommand)]
     Errors(errors::Command),
+    Replay(replay::Args),
     #[command(subcommand)]
     Alert(alert::Command),
     #[command(subcommand)]
@@ -86,6 +88,7 @@ impl Command {
             Command::Test(args) => test::execute(&args),
             Command::Messages(args) => messages::execute(&args),
             Command::Errors(command) => errors::execute(&command),
+            Command::Replay(args) => replay::execute(&args),
             Command::Alert(command) => alert::execute(&command),
             Command::Patient(command) => patient::execute(&command),
             Command::Password(command) => password::execute(&command),

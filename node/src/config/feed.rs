@@ -8,7 +8,8 @@ use super::table::{Spot, Table};
 use super::types::{Ack, Feed, FeedKind, OnError};
 
 /// DESIGN §5: at most 64 MiB a message.
-const MESSAGE_BYTES_MAX: u64 = 64 << 20;
+/// `max_message_bytes` goes no higher.
+pub const MESSAGE_BYTES_MAX: u64 = 64 << 20;
 const MESSAGE_BYTES_DEFAULT: u64 = 16 << 20;
 
 pub fn read_all(tables: Vec<Table>, site_zone: &str) -> Option<Vec<Feed>> {

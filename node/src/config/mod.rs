@@ -17,6 +17,7 @@ mod types;
 #[cfg(test)]
 mod tests;
 
+pub use feed::MESSAGE_BYTES_MAX;
 pub use load::{Place, load, place};
 pub use master::MASTER_TIMEOUT_S;
 pub use secret::Secret;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use actors::{
     AlertExplained, AlertRow, ErrorDetail, Errors, ExplainError, FeedStatus, Found, ModelDecision,
     ModelDetail, ModelsListed, PatientDetail, PatientRow, PatientShredded, Promotion, RegistryError,
-    RepairError, Repairs, Retried, Search, ShadowReport, SinkStatus, View,
+    RepairError, Repairs, Replay, Replays, Retried, Search, ShadowReport, SinkStatus, Tried, View,
 };
 use argon2::password_hash::{PasswordHasher, SaltString};
 use async_trait::async_trait;
@@ -144,6 +144,14 @@ impl Site for Sample {
     }
     fn error_view(&self, index: u64, _: View) -> Result<String, RepairError> {
         Err(RepairError::Unknown(index))
+    }
+    fn try_error(&self, index: u64, _: &Repairs) -> Result<Tried, RepairError> {
+        Err(RepairError::Unknown(index))
+    }
+    async fn replay(&self, how: Replay, _: &str) -> Result<Replays, RepairError> {
+        how.indices.first().map_or(Ok(Replays { as_of: 8, rows: Vec::new(), next: None }), |index| {
+            Err(RepairError::Unknown(*index))
+        })
     }
     async fn retry_error(&self, index: u64, _: Repairs, _: &str) -> Result<Retried, RepairError> {
         Err(RepairError::Closed(index))

@@ -161,6 +161,7 @@ impl Check {
             position: String::new(),
             events,
             issues,
+            again: None,
         };
         let (kept, _) = entry::decode::<entry::Message>(&entry::encode(&kept, &raw))?;
         Ok(kept.events)
