@@ -347,13 +347,7 @@ impl Assessor {
     }
 
     /// Scores the patient on the open hour at `at`, or at its newest event.
-    pub fn assess(
-        &self,
-        patient: &mut Patient,
-        at: Option<Time>,
-        trigger: Trigger,
-        duty: &Duty,
-    ) -> Assessed {
+    pub fn assess(&self, patient: &mut Patient, at: Option<Time>, trigger: Trigger, duty: &Duty) -> Assessed {
         let Some(at) = at.max(patient.state.latest()) else { return Assessed::default() };
         let mut assessed = Assessed::default();
         let origin = patient.origin(duty);

@@ -394,7 +394,16 @@ async fn raised(sites: &mut Consortium, to: u64, earlier: &Path, is_older: bool)
         ensure!(log.contains("run the later release that the other sites run"), "{log}");
         println!("{}", log.lines().last().unwrap_or_default());
     } else {
-        site.ready().await?;
+        // Since all voters sign what they send, a build that does not may be one no more.
+        let (url, refused) = ("/readyz", "run the release there that it ran before");
+        let over = async || {
+            let log = site.process().tail();
+            match site.text(url).await {
+                Ok(_) => Some("it runs".to_owned()),
+                Err(_) => log.lines().find(|line| line.contains(refused)).map(str::to_owned),
+            }
+        };
+        println!("the earlier release, back: {}", eventually("its start, or a reason", LONG, over).await?);
         site.stop()?;
     }
     site.program = program();
