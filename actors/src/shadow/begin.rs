@@ -65,9 +65,9 @@ mod tests {
 
     #[test]
     fn a_tally_begins_with_its_entry_and_anew_when_what_stands_beside_it_changes() {
-        let shadow = vec![sample::model("new", "")];
+        let shadow = vec![sample::model("new", "2027")];
         let told: Arc<Configured> = configured("a", &shadow);
-        let mut scorers = vec![Scorer::news2(), sample::model("old", "")];
+        let mut scorers = vec![Scorer::news2(), sample::model("old", "2026")];
         scorers.extend(shadow);
         let [old, new] = [1, 2].map(|at| hex::encode(scorers[at].hash()));
         let policy = AlertPolicy::default();

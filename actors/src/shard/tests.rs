@@ -193,7 +193,7 @@ async fn two_of_one_name_stand_side_by_side_and_the_one_in_shadow_alerts_nobody(
 
 #[actix::test]
 async fn another_sites_patients_are_not_counted_in_shadow() {
-    let shard = shard_of(vec![sample::model("old", ""), sample::model("new", "")]);
+    let shard = shard_of(vec![sample::model("old", "2026"), sample::model("new", "2027")]);
     shard.send(places([(Role::Live, None), (Role::Shadow, Some(0))])).await.unwrap();
     shard.send(cover(&["a"])).await.unwrap();
     let done = shard.send(Fold(vec![work("p", 1, "a", true), work("q", 2, "b", true)])).await.unwrap();

@@ -264,7 +264,7 @@ fn finds_a_model_that_alerts_and_is_in_shadow() {
     let config = load(&scoring(&format!("shadow_models = [{model:?}]")), folder.path()).expect("no findings");
     assert_eq!((config.scoring.models.len(), config.scoring.shadow_models.len()), (0, 1));
     let both = scoring(&format!("models = [{model:?}]\nshadow_models = [{model:?}, \"none\"]"));
-    check(&both, "48 scoring.shadow_models[0] duplicate-model\n48 scoring.shadow_models[1] model-invalid");
+    check(&both, "49 scoring.shadow_models[0] duplicate-model\n49 scoring.shadow_models[1] model-invalid");
 }
 
 #[test]
