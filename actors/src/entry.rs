@@ -107,10 +107,11 @@ pub struct Message {
 }
 
 impl Message {
-    /// What the reader made of it, without what an earlier reading needs to be mended.
-    pub fn reading(&self) -> &[Event] {
-        let mends = self.again.as_ref().map_or(0, |again| again.mends as usize);
-        self.events.get(mends..).unwrap_or_default()
+    /// What it says that a former reading of it has not said already. Said twice, that would stand against what its
+    /// sender has told since.
+    pub fn into_news(self) -> impl Iterator<Item = Event> {
+        let same = self.again.as_ref().map_or(0, |again| again.same as usize);
+        self.events.into_iter().skip(same)
     }
 
     /// The entry that holds it as it first was read, where this one is a later reading.
@@ -129,9 +130,9 @@ pub struct Again {
     /// Index of the reading that this one takes the place of; absent where it had been refused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replaces: Option<u64>,
-    /// So many events at the front are not in the message: they take back what that reading said and this one does not.
+    /// So many events at the front stood in that reading as well.
     #[serde(default)]
-    pub mends: u32,
+    pub same: u32,
     /// It raises no alert by itself.
     #[serde(default)]
     pub quiet: bool,
@@ -188,8 +189,6 @@ pub struct Changed {
     pub added: u32,
     pub removed: u32,
     pub changed: u32,
-    /// Movements, persons and merges that no longer are read so: nothing takes these back.
-    pub stays: u32,
     pub before_sha256: String,
     pub after_sha256: String,
 }

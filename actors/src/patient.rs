@@ -125,16 +125,18 @@ impl Duty {
 /// Whether events are folded of a patient of whom nothing is held. A replay brings nobody back who is forgotten: nothing
 /// would be known of him but what was read otherwise, his discharge not.
 pub(crate) fn begins_with(events: &[Event], again: Option<&Again>) -> bool {
-    let Some(again) = again.filter(|again| again.quiet || again.replaces.is_some()) else { return true };
+    let Some(again) = again.filter(|again| again.replaces.is_some()) else { return true };
     let newest = events.iter().map(|event| event.at.0).max().unwrap_or_default();
     again.at.0.saturating_sub(newest) <= FORGOTTEN_AFTER_MS
 }
 
 impl Patient {
-    pub fn fold(&mut self, index: u64, events: &[Event], received_at: Time) {
+    pub fn fold(&mut self, index: u64, events: &[Event], received_at: Time, again: Option<&Again>) {
+        // An old message, replayed, does not say which visit this is now.
+        let is_old = self.id.is_some() && again.is_some_and(|again| again.replaces.is_some());
         for event in events {
             self.id.get_or_insert_with(|| event.patient.clone());
-            if event.visit.is_some() {
+            if event.visit.is_some() && !is_old {
                 self.visit.clone_from(&event.visit);
             }
             self.state.apply_received(event, received_at);

@@ -2,10 +2,11 @@
 //! more, in the place of its former reading, and an act that says who had it done; one that is read the same is left
 //! alone. Refused messages that can be read now are repaired as the error queue does it.
 
+mod counted;
 mod difference;
-mod mend;
 mod met;
 
+use std::collections::BTreeSet;
 use std::time::Instant;
 
 use clinical::{Issue, Time};
@@ -78,6 +79,8 @@ pub struct ReplayRow {
 pub enum ReplayOutcome {
     Same,
     Changed,
+    /// What it was read to say before has counted, and would go on to beside the new reading; it stays as it is.
+    Counted,
     /// It had been refused, and can be read now.
     Taken,
     /// It cannot be read now, and stays as it is.
@@ -125,7 +128,8 @@ impl Handle {
     fn sought(&self, how: &Replay) -> Result<(u64, Vec<Entry>, Next), LedgerError> {
         let ledger = self.ledger();
         if !how.indices.is_empty() {
-            let read = how.indices.iter().map(|index| ledger.read_from(*index, 1));
+            let unique: BTreeSet<u64> = how.indices.iter().copied().collect();
+            let read = unique.into_iter().map(|index| ledger.read_from(index, 1));
             let entries: Result<Vec<_>, _> = read.collect();
             return Ok((ledger.size(), entries?.into_iter().flatten().collect(), None));
         }
@@ -191,7 +195,8 @@ impl Replay {
         }
         let Search { patient, visit, control_id, feed, kind, .. } = &search;
         let by_name = patient.is_some() || visit.is_some() || control_id.is_some() || feed.is_some();
-        let kind = kind.or((!by_name).then_some(Kind::Message));
+        // Codes are of messages and of refusals; each entry is looked at.
+        let kind = kind.or((!by_name && self.code.is_none()).then_some(Kind::Message));
         Search { kind, ..search }
     }
 

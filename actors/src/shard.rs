@@ -63,9 +63,9 @@ pub(crate) struct Take(pub String);
 #[rtype(result = "()")]
 pub(crate) struct Absorb(pub String, pub Box<Patient>);
 
-/// Puts a patient back from a checkpoint.
+/// Puts patients back from a checkpoint; what the board shows of them.
 #[derive(Message)]
-#[rtype(result = "()")]
+#[rtype(result = "Vec<PatientRow>")]
 pub(crate) struct Restore(pub Vec<(String, Patient)>);
 
 /// What changed since the last call, encoded for the checkpoint; `None` is a patient that is gone.
@@ -134,7 +134,7 @@ impl Handler<Fold> for Shard {
                 continue;
             }
             let patient = self.patients.entry(item.key.clone()).or_default();
-            patient.fold(item.index, &item.events, item.received_at);
+            patient.fold(item.index, &item.events, item.received_at, again);
             // An old message, replayed, does not say where the patient is now.
             if !is_known || again.is_none_or(|again| again.replaces.is_none()) {
                 patient.came_in_at(&item.site, item.index, &self.duty);
@@ -227,17 +227,20 @@ impl Handler<Absorb> for Shard {
 }
 
 impl Handler<Restore> for Shard {
-    type Result = ();
+    type Result = Vec<PatientRow>;
 
-    fn handle(&mut self, Restore(patients): Restore, _: &mut Self::Context) {
+    fn handle(&mut self, Restore(patients): Restore, _: &mut Self::Context) -> Vec<PatientRow> {
+        let mut rows = Vec::with_capacity(patients.len());
         for (key, mut patient) in patients {
             self.assessor.name_by_hash(&mut patient);
             // The checkpoint may be of a release that obeyed no retirement.
             if self.assessor.hush(&mut patient) {
                 self.dirty.insert(key.clone());
             }
+            rows.push(patient.row(&key, &self.duty));
             self.patients.insert(key, patient);
         }
+        rows
     }
 }
 

@@ -283,7 +283,8 @@ impl Follower {
         let mut by_patient: Vec<(String, Vec<clinical::Event>)> = Vec::new();
         // A message mostly speaks of one patient, and a key costs a MAC.
         let mut last: Option<(PatientId, String)> = None;
-        for event in message.events {
+        let again = message.again.clone();
+        for event in message.into_news() {
             if let EventKind::Merged { from } = &event.kind {
                 self.fold(drain(work)).await;
                 self.merge(entry.index, from, &event.patient).await;
@@ -309,7 +310,7 @@ impl Follower {
                 site,
                 received_at,
                 events,
-                again: message.again.clone(),
+                again: again.clone(),
             });
         }
     }
@@ -512,12 +513,13 @@ impl Follower {
         }
         let mut by_shard: Vec<Vec<_>> = self.parts.shards.iter().map(|_| Vec::new()).collect();
         for (key, patient) in patients {
-            self.board(|board| board.set_patient(patient.row(&key, &self.duty)));
             let shard = self.shard_of(&key);
             by_shard[shard].push((key, patient));
         }
         for (shard, patients) in self.parts.shards.iter().zip(by_shard) {
-            let _ = shard.send(Restore(patients)).await;
+            for row in shard.send(Restore(patients)).await.unwrap_or_default() {
+                self.board(|board| board.set_patient(row));
+            }
         }
         for entry in checkpoint::answered_alerts(&self.parts.ledger, cursor) {
             if let Payload::Open(payload) | Payload::Entrusted(payload) = &entry.payload {

@@ -10,7 +10,7 @@ use openraft::async_runtime::WatchReceiver;
 use openraft::errors::Fatal;
 
 use crate::config::Config;
-use crate::raft::Types;
+use crate::raft::{Types, end_of};
 use crate::store::ledger_store::LedgerStore;
 use crate::store::state_machine::StateMachine;
 use crate::store::{LogStore, end_process};
@@ -32,16 +32,15 @@ pub(crate) async fn run(
     let mut purge_upto = None;
     loop {
         tick.tick().await;
-        if let Err(fatal) = &raft.metrics().borrow_watched().running_state {
-            match fatal {
-                Fatal::Stopped => {}
-                Fatal::StorageError(_) => {
-                    tracing::error!(%fatal, "consensus has stopped on this site; restart it");
-                }
-                // What it had in memory is gone, and a site that only looks alive helps nobody.
-                Fatal::Panicked => end_process("consensus", fatal),
+        match end_of(&raft) {
+            None => {}
+            Some(Fatal::Stopped) => return,
+            Some(fatal @ Fatal::StorageError(_)) => {
+                tracing::error!(%fatal, "consensus has stopped on this site; restart it");
+                return;
             }
-            return;
+            // What it had in memory is gone, and a site that only looks alive helps nobody.
+            Some(fatal @ Fatal::Panicked) => end_process("consensus", &fatal),
         }
         watch_space(&config, &space_low, &tell_free);
         let (first, last) = log.first_and_last_index();

@@ -4,6 +4,9 @@ use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use futures_util::FutureExt;
+use openraft::async_runtime::WatchReceiver;
+use openraft::errors::Fatal;
 use openraft::impls::leader_id_std;
 use serde::{Deserialize, Serialize};
 
@@ -76,6 +79,23 @@ pub(crate) type Changes = openraft::ChangeMembers<u64, Member>;
 
 pub(crate) fn log_id(term: u64, index: u64) -> LogId {
     LogId { leader_id: CommittedLeaderId::new(term), index }
+}
+
+/// Why consensus has ended, if it has.
+pub(crate) fn end_of<S: openraft::storage::RaftStateMachine<Types>>(
+    raft: &openraft::Raft<Types, S>,
+) -> Option<Fatal<Types>> {
+    let mut metrics = raft.metrics();
+    let is_gone = loop {
+        match metrics.changed().now_or_never() {
+            Some(Ok(())) => {}
+            Some(Err(_)) => break true,
+            None => break false,
+        }
+    };
+    let said = metrics.borrow_watched().running_state.clone().err();
+    // A panic takes the sender of the metrics with it, and nobody says so.
+    said.or_else(|| is_gone.then_some(Fatal::Panicked))
 }
 
 /// Timings for sites on one continent: a lost leader is replaced within about two seconds.

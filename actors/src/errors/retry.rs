@@ -138,7 +138,7 @@ impl Handle {
         (done.feed, done.repaired_sha256) = (feed.clone(), hex::encode(Sha256::digest(raw)));
         done.query.clone_from(&how.query);
         let position = format!("entry {index}, repaired by {by}");
-        let again = Again { of: index, at: done.at, replaces: None, mends: 0, quiet: how.quiet };
+        let again = Again { of: index, at: done.at, replaces: None, same: 0, quiet: how.quiet };
         let received_at = Time(found.entry.received_time_ms);
         let (mut drafts, labels) = match reader.read_again(raw.clone(), position, received_at, again) {
             Ok(read) => read,

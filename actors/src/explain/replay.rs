@@ -125,8 +125,8 @@ impl<'l> Replay<'l> {
 
     fn message(&mut self, entry: &Entry, message: Message, entrusted_by: Option<&str>) {
         let mut by_patient: Vec<(PatientId, Vec<Event>)> = Vec::new();
-        let again = message.again.as_ref();
-        for event in message.events {
+        let again = message.again.clone();
+        for event in message.into_news() {
             if !self.ids.contains(&event.patient) {
                 continue;
             }
@@ -142,13 +142,13 @@ impl<'l> Replay<'l> {
         self.folded += u64::from(!by_patient.is_empty());
         for (key, events) in by_patient {
             let is_known = self.patients.contains_key(&key);
-            if !is_known && !begins_with(&events, again) {
+            if !is_known && !begins_with(&events, again.as_ref()) {
                 continue;
             }
             self.note(entry, &events, entrusted_by);
             let patient = self.patients.entry(key).or_default();
-            patient.fold(entry.index, &events, Time(entry.received_time_ms));
-            if !is_known || again.is_none_or(|again| again.replaces.is_none()) {
+            patient.fold(entry.index, &events, Time(entry.received_time_ms), again.as_ref());
+            if !is_known || again.as_ref().is_none_or(|again| again.replaces.is_none()) {
                 patient.came_in_at(&entry.site, entry.index, &self.duty);
             }
         }

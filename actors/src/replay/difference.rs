@@ -96,7 +96,6 @@ impl Difference {
 
     fn remove(&mut self, event: &Event) {
         self.counts.removed += 1;
-        self.counts.stays += u32::from(stays(event));
         match self.removed.len() < LISTED_MAX {
             true => self.removed.push(Said::of(event)),
             false => self.cut = true,
@@ -105,7 +104,6 @@ impl Difference {
 
     fn change(&mut self, before: &Event, after: &Event) {
         self.counts.changed += 1;
-        self.counts.stays += u32::from(stays(before));
         match self.changed.len() < LISTED_MAX {
             true => self.changed.push((Said::of(before), Said::of(after))),
             false => self.cut = true,
@@ -152,11 +150,6 @@ fn said_then(event: &Event) -> String {
         Value::Absent => "",
     };
     format!("{} {sent}", event.at.0)
-}
-
-/// Only an observation can be taken back.
-fn stays(event: &Event) -> bool {
-    matches!(event.kind, EventKind::Person(_) | EventKind::Encounter(_) | EventKind::Merged { .. })
 }
 
 fn words(event: &Event) -> String {

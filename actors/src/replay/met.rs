@@ -1,16 +1,16 @@
 //! A message that a replay meets, and what reading it now comes to.
 
 use bytes::Bytes;
-use clinical::{Event, Time};
+use clinical::Time;
 use raft_ledger::{Draft, Entry, LedgerError, Payload};
 use sha2::{Digest, Sha256};
 
-use super::mend::mends;
+use super::counted::would_stay;
 use super::{Difference, Replay, ReplayOutcome, ReplayRow};
 use crate::entry::{self, Act, Again, Kind, Message, Repaired};
 use crate::errors::{Attempt, ErrorState, Found, RepairError, Repairs, repair_tag, traces};
 use crate::handle::Handle;
-use crate::{clock, outgoing, reading};
+use crate::{clock, outgoing};
 
 pub(super) type Next = Option<(Option<Time>, u64)>;
 
@@ -172,7 +172,7 @@ impl Handle {
         };
         let Ok(reader) = self.reader(&message.feed) else { return Ok((row, Todo::Nothing)) };
         let quiet = !how.with_alerts;
-        let again = Again { of: first, at: clock::now(), replaces: Some(entry.index), mends: 0, quiet };
+        let again = Again { of: first, at: clock::now(), replaces: Some(entry.index), same: 0, quiet };
         let received_at = Time(entry.received_time_ms);
         let read = reader.read_again(raw.clone(), message.position.clone(), received_at, again);
         let mut draft = match read {
@@ -190,22 +190,29 @@ impl Handle {
         let Ok((mut now, _)) = entry::decode::<Message>(&draft.payload) else {
             return Ok((row, Todo::Nothing));
         };
-        row.difference = Difference::between(message.reading(), &now.events);
+        let (same, new): (Vec<_>, Vec<_>) =
+            now.events.into_iter().partition(|event| message.events.contains(event));
+        if let Some(again) = &mut now.again {
+            again.same = u32::try_from(same.len()).unwrap_or(u32::MAX);
+        }
+        now.events = [same, new].concat();
+        row.difference = Difference::between(&message.events, &now.events);
         row.issues.clone_from(&now.issues);
         if row.difference.is_empty() {
             row.outcome = ReplayOutcome::Same;
+            return Ok((row, Todo::Nothing));
+        }
+        if would_stay(&message.events, &now.events) {
+            row.outcome = ReplayOutcome::Counted;
             return Ok((row, Todo::Nothing));
         }
         row.outcome = ReplayOutcome::Changed;
         if how.dry_run {
             return Ok((row, Todo::Nothing));
         }
-        let mended = mends(&self.mended(first)?, message.reading(), &now.events);
-        self.tag(&mut draft, first, &mended);
-        if let Some(again) = &mut now.again {
-            again.mends = u32::try_from(mended.len()).unwrap_or(u32::MAX);
-        }
-        now.events.splice(0..0, mended);
+        // It is found as a trace of the first reading.
+        draft.tags.truncate(raft_ledger::MAX_TAGS - 1);
+        draft.tags.push(repair_tag(self.ledger(), first));
         draft.payload = entry::encode(&now, &raw);
         draft.dedupe = Some(self.successor("replayed", first, entry.index));
         let act = self.replayed(&row, how, by, &raw, &draft);
@@ -215,33 +222,6 @@ impl Handle {
     /// One reading has one successor, whoever asks for it and however often it is tried.
     fn successor(&self, domain: &str, first: u64, replaced: u64) -> [u8; 32] {
         self.ledger().keyed_hash(domain, &[&first.to_be_bytes(), &replaced.to_be_bytes()])
-    }
-
-    /// What the readings so far have mended.
-    fn mended(&self, first: u64) -> Result<Vec<Event>, LedgerError> {
-        let ledger = self.ledger();
-        let mut mended = Vec::new();
-        for at in traces(ledger, first)?.became {
-            let entry = ledger.read_from(at, 1)?.into_iter().next();
-            let Some(Entry { payload: Payload::Open(payload), .. }) = entry else { continue };
-            let Ok((message, _)) = entry::decode::<Message>(&payload) else { continue };
-            let mends = message.events.len() - message.reading().len();
-            mended.extend(message.events.into_iter().take(mends));
-        }
-        Ok(mended)
-    }
-
-    /// It is found as a trace of the first reading, and under those of whom something is taken back.
-    fn tag(&self, draft: &mut Draft, first: u64, mended: &[Event]) {
-        let ledger = self.ledger();
-        for event in mended {
-            let tag = ledger.tag("patient", &reading::subject_key(&event.patient));
-            if !draft.tags.contains(&tag) && draft.tags.len() < raft_ledger::MAX_TAGS {
-                draft.tags.push(tag);
-            }
-        }
-        draft.tags.truncate(raft_ledger::MAX_TAGS - 1);
-        draft.tags.push(repair_tag(ledger, first));
     }
 
     /// The act, under the same key as the reading that it tells of: the query may name the patient.

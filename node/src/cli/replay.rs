@@ -22,7 +22,8 @@ const CHUNK: usize = 200;
     medulla replay 17 18\n\n\
     A message that is read otherwise now, by its feed's reader, code table, zone, authority and wards as the site runs \
     with them, becomes an entry once more, in the place of its former reading, beside an act that says who had it done. \
-    One that is read the same is left alone, so a second replay changes nothing. Refused messages that can be read now \
+    One that is read the same is left alone, so a second replay changes nothing, and so is one whose former reading \
+    was computed with and says what the new one does not: only its sender can take that back. Refused messages that can be read now \
     are repaired as `medulla errors retry` does it. None of them raises an alert by itself, unless --with-alerts is \
     given; what is so still alerts with the patient's next message or hour. Without --yes a query only counts. Exits \
     with 1 where a message cannot be read now; it stays as it is.")]
@@ -175,11 +176,11 @@ impl Run {
     fn end(mut self, args: &Args) -> anyhow::Result<Verdict> {
         let count = |name: &str| self.counts.get(name).copied().unwrap_or_default();
         let (same, changed, taken) = (count("same"), count("changed"), count("taken"));
-        let (refused, no_feed) = (count("refused"), count("no-feed"));
+        let (refused, no_feed, counted) = (count("refused"), count("no-feed"), count("counted"));
         let all: u64 = self.counts.values().sum();
         if self.is_json {
             let summary = json!({ "messages": all, "same": same, "changed": changed, "taken": taken,
-                "refused": refused, "no_feed": no_feed, "overtaken": count("overtaken"),
+                "refused": refused, "no_feed": no_feed, "counted": counted, "overtaken": count("overtaken"),
                 "written": !args.dry_run && !self.only_counts });
             out::json_line(&mut self.out, &summary)?;
         }
@@ -189,11 +190,17 @@ impl Run {
              {refused} cannot be read now, {no_feed} without their feed, {} overtaken by another replay",
             count("overtaken")
         );
+        if counted > 0 {
+            eprintln!(
+                "{counted} would take back what has counted already, and stay as they are: only their senders can correct \
+                 that (OBX-11 C or D, a FHIR status)"
+            );
+        }
         if self.only_counts {
             eprintln!("nothing is written; --dry-run shows each, --yes replays them");
             return Ok(Verdict::Wrong);
         }
-        Ok(if refused + no_feed == 0 { Verdict::Fine } else { Verdict::Wrong })
+        Ok(if refused + no_feed + counted == 0 { Verdict::Fine } else { Verdict::Wrong })
     }
 }
 
@@ -213,12 +220,6 @@ pub(super) fn difference(out: &mut out::Out, difference: &Value) -> anyhow::Resu
         let count = |name: &str| difference["counts"][name].as_u64().unwrap_or_default();
         let (added, removed, changed) = (count("added"), count("removed"), count("changed"));
         writeln!(out, "  … {added} added, {removed} removed, {changed} changed in all")?;
-    }
-    if let Some(stays @ 1..) = difference["counts"]["stays"].as_u64() {
-        writeln!(
-            out,
-            "  {stays} of the former stay known: movements, persons and merges are not taken back"
-        )?;
     }
     Ok(())
 }

@@ -101,6 +101,10 @@ pub(super) fn decode(mut bytes: Bytes) -> Result<Append, String> {
         entries.push(entry);
     }
     let Header { vote, prev_log_id, leader_commit, signed, .. } = header;
+    // What cannot be verified yet is kept, too, and is to be bounded.
+    if signed.as_ref().is_some_and(|signed| signed.len() > ed25519_dalek::SIGNATURE_LENGTH) {
+        return Err("an append with a signature that is none".into());
+    }
     let request = AppendEntriesRequest { vote, prev_log_id, entries, leader_commit };
     Ok(Append { session, request, hashes, signed })
 }

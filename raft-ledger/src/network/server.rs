@@ -297,7 +297,7 @@ impl Connection {
             None if !sending.signature.is_empty() => return Ok(()),
             _ => {}
         }
-        let may_be_unsigned = !caller.signs_sent && !signers.bind(leader);
+        let may_be_unsigned = !caller.signs_sent && !signers.bind(leader)?;
         (may_be_unsigned && sending.signature.is_empty())
             .then_some(())
             .ok_or_else(|| format!("site {} has not signed the entries that it sends", caller.site))

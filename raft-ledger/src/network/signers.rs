@@ -13,46 +13,53 @@ use crate::LedgerError;
 use crate::roster::Roster;
 use crate::store::SiteDb;
 
-const KEY: &[u8] = b"signs-sent/";
+const SIGNS: &[u8] = b"signs-sent/";
+const BOUND: &[u8] = b"must-sign/";
 
 pub(crate) struct Signers {
     site_db: Arc<SiteDb>,
     roster: Arc<Roster>,
-    known: Mutex<BTreeSet<u64>>,
+    known: Mutex<Known>,
+}
+
+/// By node.
+struct Known {
+    signs: BTreeSet<u64>,
+    bound: BTreeSet<u64>,
 }
 
 impl Signers {
     pub(super) fn open(site_db: &Arc<SiteDb>, roster: &Arc<Roster>) -> Result<Signers, LedgerError> {
-        let node = |key: &[u8]| key[KEY.len()..].try_into().ok().map(u64::from_be_bytes);
-        let damaged = || LedgerError::Damaged("sitedb: which nodes sign what they send".into());
-        let known: Option<_> = site_db.scan(KEY)?.iter().map(|(key, _)| node(key)).collect();
-        let known = Mutex::new(known.ok_or_else(damaged)?);
-        Ok(Signers { site_db: site_db.clone(), roster: roster.clone(), known })
+        let known = Known { signs: nodes(site_db, SIGNS)?, bound: nodes(site_db, BOUND)? };
+        Ok(Signers { site_db: site_db.clone(), roster: roster.clone(), known: Mutex::new(known) })
     }
 
     /// A member that signs. Synced with whatever is synced next.
     pub(super) fn note(&self, node: u64) -> Result<(), String> {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        if !known.contains(&node) {
-            let key = [KEY, &node.to_be_bytes()].concat();
-            self.site_db.put(&key, &[], false).map_err(|error| error.to_string())?;
-            known.insert(node);
+        if known.signs.insert(node) {
+            self.site_db.put(&key(SIGNS, node), &[], false).map_err(|error| error.to_string())?;
         }
         Ok(())
     }
 
-    /// Whether the member `node` must sign.
-    pub(super) fn bind(&self, node: u64) -> bool {
-        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        let signs = |voter: &u64| *voter == self.roster.node || known.contains(voter);
-        known.contains(&node) && self.roster.get().voters.iter().all(signs)
+    /// Whether the member `node` must sign. What has once held for it holds for good: else whoever brings in a voter that
+    /// does not sign would free all.
+    pub(super) fn bind(&self, node: u64) -> Result<bool, String> {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let signs = |voter: &u64| *voter == self.roster.node || known.signs.contains(voter);
+        let binds = known.signs.contains(&node) && self.roster.get().voters.iter().all(signs);
+        if binds && known.bound.insert(node) {
+            self.site_db.put(&key(BOUND, node), &[], false).map_err(|error| error.to_string())?;
+        }
+        Ok(known.bound.contains(&node))
     }
 
     /// Whether the member `node` may say that of itself. Remembers what it says.
     pub(super) fn admit(&self, site: &str, node: u64, signs_sent: bool) -> Result<(), String> {
         match signs_sent {
             true => self.note(node),
-            false if !self.bind(node) => Ok(()),
+            false if !self.bind(node)? => Ok(()),
             false => Err(format!(
                 "site {site} signed what it sends when it led, and its release does not any more: run the release there \
                  that it ran before, or a later one; or, to stay with this one, stop it, move its directory `raftdb` \
@@ -61,6 +68,16 @@ impl Signers {
             )),
         }
     }
+}
+
+fn key(family: &[u8], node: u64) -> Vec<u8> {
+    [family, &node.to_be_bytes()].concat()
+}
+
+fn nodes(site_db: &SiteDb, family: &[u8]) -> Result<BTreeSet<u64>, LedgerError> {
+    let node = |key: &[u8]| key[family.len()..].try_into().ok().map(u64::from_be_bytes);
+    let damaged = || LedgerError::Damaged("sitedb: which nodes sign what they send".into());
+    site_db.scan(family)?.iter().map(|(key, _)| node(key).ok_or_else(damaged)).collect()
 }
 
 #[cfg(test)]
@@ -74,10 +91,13 @@ mod tests {
     fn once_all_voters_have_signed_none_is_believed_that_it_does_not() {
         let dir = tempfile::tempdir().unwrap();
         let site_db = Arc::new(SiteDb::open(&dir.path().join("sitedb")).unwrap());
-        let members = [(0, "a"), (1, "b"), (2, "c")].map(|(id, name)| (id, Member::founder(name)));
-        let membership =
-            openraft::Membership::new(vec![BTreeSet::from([0, 1, 2])], BTreeMap::from(members)).unwrap();
-        let roster = Arc::new(Roster::new(0, &StoredMembership::new(Some(log_id(1, 5)), membership)));
+        let members = |index: u64, voters: &[u64]| {
+            let named = voters.iter().map(|id| (*id, Member::founder(&format!("site-{id}"))));
+            let voters = BTreeSet::from_iter(voters.iter().copied());
+            let membership = openraft::Membership::new(vec![voters], BTreeMap::from_iter(named)).unwrap();
+            StoredMembership::new(Some(log_id(1, index)), membership)
+        };
+        let roster = Arc::new(Roster::new(0, &members(5, &[0, 1, 2])));
         let known = Signers::open(&site_db, &roster).unwrap();
         known.admit("b", 1, false).unwrap();
         known.admit("b", 1, true).unwrap();
@@ -91,6 +111,9 @@ mod tests {
             }
             // The same site as a new node.
             known.admit("b", 5, false).unwrap();
+            roster.set(&members(6, &[0, 1, 2, 5]));
+            known.admit("c", 2, false).expect_err("a voter more, who has not signed, frees nobody");
+            roster.set(&members(7, &[0, 1, 2]));
         }
     }
 }

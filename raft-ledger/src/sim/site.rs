@@ -503,8 +503,7 @@ impl Process {
 
     /// Why consensus has stopped, if it has.
     pub(super) fn stopped(&self) -> Option<String> {
-        let metrics = self.opened.served.raft.metrics();
-        metrics.borrow_watched().running_state.as_ref().err().map(|fatal| fatal.to_string())
+        crate::raft::end_of(&self.opened.served.raft).map(|fatal| fatal.to_string())
     }
 
     /// Every payload that was moved is here.
