@@ -1,6 +1,6 @@
 //! What two readings of one message say differently, in words.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use clinical::{Code, CodeSystem, Encounter, Event, EventKind, Observation, Value};
 use serde::Serialize;
@@ -115,6 +115,12 @@ impl Said {
     fn of(event: &Event) -> Said {
         Said { words: words(event), event: event.clone() }
     }
+}
+
+/// Of the events after: those that were said before as well, and those that are new.
+pub(super) fn split(before: &[Event], after: Vec<Event>) -> (Vec<Event>, Vec<Event>) {
+    let known: BTreeSet<Vec<u8>> = before.iter().map(encoded).collect();
+    after.into_iter().partition(|event| known.contains(&encoded(event)))
 }
 
 /// The same bytes, the same event, whatever compares unequal to itself.

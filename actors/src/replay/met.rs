@@ -6,7 +6,7 @@ use raft_ledger::{Draft, Entry, LedgerError, Payload};
 use sha2::{Digest, Sha256};
 
 use super::counted::would_stay;
-use super::{Difference, Replay, ReplayOutcome, ReplayRow};
+use super::{Difference, Replay, ReplayOutcome, ReplayRow, difference};
 use crate::entry::{self, Act, Again, Kind, Message, Repaired};
 use crate::errors::{Attempt, ErrorState, Found, RepairError, Repairs, repair_tag, traces};
 use crate::handle::Handle;
@@ -190,8 +190,7 @@ impl Handle {
         let Ok((mut now, _)) = entry::decode::<Message>(&draft.payload) else {
             return Ok((row, Todo::Nothing));
         };
-        let (same, new): (Vec<_>, Vec<_>) =
-            now.events.into_iter().partition(|event| message.events.contains(event));
+        let (same, new) = difference::split(&message.events, now.events);
         if let Some(again) = &mut now.again {
             again.same = u32::try_from(same.len()).unwrap_or(u32::MAX);
         }
