@@ -175,7 +175,7 @@ impl Handle {
     /// Refused messages of this site, in the ledger's order. `search` says from where, how many, of which feed, control
     /// id and time; its kind counts not. Blocks.
     pub fn errors(&self, search: &Search, code: Option<&str>, all: bool) -> Result<Errors, LedgerError> {
-        let search = Search { kind: Some(Kind::Rejected), ..search.clone() };
+        let search = Search { kind: Some(Kind::Rejected), in_ledger_order: true, ..search.clone() };
         let found = search.run(self.ledger())?;
         let (mut rows, mut acts) = (Vec::new(), 0);
         for entry in found.entries {

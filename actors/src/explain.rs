@@ -1,21 +1,21 @@
 //! An alert computed again, from the ledger alone: the patient's entries before it go through the functions that the
 //! pipeline folds and scores with.
 
-mod replay;
+pub(crate) mod replay;
 
 use clinical::{AlertFacts, Time};
 use ml_scoring::Scorer;
 use raft_ledger::{Entry, Ledger, LedgerError, Payload};
 use serde::Serialize;
 
-use self::replay::Replay;
+use self::replay::{About, Replay};
 use crate::entry::{self, Alert, Contribution, Kind};
 use crate::handle::Handle;
 use crate::patient;
 use crate::registry::standing::Thresholds;
 
 /// Entries with an alert's tag: itself, its takeover's, and the answers to it.
-const OF_ALERT_MAX: usize = 1_000;
+pub(crate) const OF_ALERT_MAX: usize = 1_000;
 
 /// What an alert said, and what comes of the same entries now.
 #[derive(Clone, Serialize)]
@@ -113,7 +113,8 @@ fn explain(
         None => configured(facts, scorers)?,
     };
     let as_of = as_of(ledger, index, &alert)?;
-    let replay = Replay::run(ledger, facts, as_of)?;
+    let about = About { patient: &facts.patient, site: &facts.site, indices: &facts.indices };
+    let replay = Replay::run(ledger, &about, as_of)?;
     let state = replay.state_of(&facts.patient);
     // The site may have decided on a threshold of its own since, or have had one: the alert says which it was.
     let thresholds = Thresholds { watch: facts.threshold, interruptive: f64::INFINITY };
@@ -198,7 +199,7 @@ fn as_of(ledger: &Ledger, index: u64, alert: &Alert) -> Result<u64, ExplainError
     Ok(lease.map_or(trigger, |lease| lease.from.max(trigger)))
 }
 
-fn read(ledger: &Ledger, index: u64) -> Result<Option<Entry>, LedgerError> {
+pub(crate) fn read(ledger: &Ledger, index: u64) -> Result<Option<Entry>, LedgerError> {
     Ok(ledger.read_from(index, 1)?.into_iter().next())
 }
 

@@ -43,6 +43,7 @@ mod storer;
 mod tail;
 mod ticker;
 mod told;
+mod trace;
 mod window;
 
 pub use board::{AlertRow, BoardEvent, PatientDetail, PatientRow, RiskNow, RiskPoint};
@@ -59,3 +60,4 @@ pub use replay::{Difference, Replay, ReplayOutcome, ReplayRow, Replays, Said};
 pub use search::{Found, Search};
 pub use shadow::{ShadowAgainst, ShadowAgreement, ShadowReport, ShadowThreshold};
 pub use shredding::PatientShredded;
+pub use trace::Trace;

@@ -16,10 +16,11 @@ use crate::clock;
 use crate::committer::{Answer, Labels, Prepared, WriteAnswer};
 use crate::entry::{self, Again, Format, Kind, Message, Rejected};
 use crate::parts::{Ack, Feed, OnError};
+use crate::search::{CODE_TAG, TYPE_TAG};
 use crate::window::Place;
 
-/// Four tags are ours, the rest name patients.
-const PATIENT_TAGS_MAX: usize = raft_ledger::MAX_TAGS - 4;
+/// Five tags are ours, the rest name patients, and codes of issues where room is left.
+const PATIENT_TAGS_MAX: usize = raft_ledger::MAX_TAGS - 5;
 
 /// Reads one feed's messages.
 pub(crate) struct Reader {
@@ -136,7 +137,7 @@ impl Reader {
     fn refuse(&self, seen: &Seen, format: Format, code: String, text: String) -> Read {
         let severity = Severity::Error;
         let issues = vec![Issue { severity, code: code.into(), location: "message".into(), text }];
-        let draft = self.rejected(seen, format, "", &seen.inbound.payload, &issues);
+        let draft = self.rejected(seen, format, ["", ""], &seen.inbound.payload, &issues);
         let reply = match format {
             Format::Hl7v2 => hl7::reject_reply(&seen.inbound.payload, &issues),
             Format::Fhir | Format::Unknown => fhir::outcome_reply(400, &issues),
@@ -167,12 +168,13 @@ impl Reader {
             Some(patient) => self.keys.subject(&subject_key(patient)),
             None => self.feed_day(seen.received_at),
         };
-        let mut tags = self.tags(&message.control_id, Kind::Message);
+        let mut tags = self.tags(Kind::Message, [&message.control_id, &message.type_]);
         if let Some(visit) = message.events.iter().find_map(|event| event.visit.as_deref()) {
             tags.push(self.keys.tag("visit", visit.as_bytes()));
         }
         let patients = patients.iter().take(PATIENT_TAGS_MAX);
         tags.extend(patients.map(|patient| self.keys.tag("patient", &subject_key(patient))));
+        self.add_codes(&mut tags, &message.issues);
         let happened_at = newest(&message.events).or(message_at).unwrap_or(seen.received_at);
         Draft {
             kind: Kind::Message as u16,
@@ -187,7 +189,16 @@ impl Reader {
     }
 
     /// The entry of a message that cannot be used: its raw bytes and the reasons.
-    fn rejected(&self, seen: &Seen, format: Format, control_id: &str, raw: &[u8], issues: &[Issue]) -> Draft {
+    fn rejected(
+        &self,
+        seen: &Seen,
+        format: Format,
+        [control_id, type_]: [&str; 2],
+        raw: &[u8],
+        issues: &[Issue],
+    ) -> Draft {
+        let mut tags = self.tags(Kind::Rejected, [control_id, type_]);
+        self.add_codes(&mut tags, issues);
         let rejected = Rejected {
             feed: self.feed.to_string(),
             format,
@@ -200,7 +211,7 @@ impl Reader {
         Draft {
             kind: Kind::Rejected as u16,
             subject: self.feed_day(seen.received_at),
-            tags: self.tags(control_id, Kind::Rejected),
+            tags,
             dedupe: Some(self.keys.keyed_hash("rejected", &[self.feed.as_bytes(), raw])),
             event_time_ms: seen.received_at.0,
             message_time_ms: seen.received_at.0,
@@ -209,12 +220,24 @@ impl Reader {
         }
     }
 
-    fn tags(&self, control_id: &str, kind: Kind) -> Vec<Tag> {
+    fn tags(&self, kind: Kind, [control_id, type_]: [&str; 2]) -> Vec<Tag> {
         let mut tags = vec![self.keys.tag("kind", kind.tag()), self.keys.tag("feed", self.feed.as_bytes())];
-        if !control_id.is_empty() {
-            tags.push(self.keys.tag("control", control_id.as_bytes()));
-        }
+        let known = [("control", control_id), (TYPE_TAG, type_)];
+        let known = known.into_iter().filter(|(_, value)| !value.is_empty());
+        tags.extend(known.map(|(name, value)| self.keys.tag(name, value.as_bytes())));
         tags
+    }
+
+    /// Worst first, as many as there is room for.
+    fn add_codes(&self, tags: &mut Vec<Tag>, issues: &[Issue]) {
+        let mut issues: Vec<&Issue> = issues.iter().collect();
+        issues.sort_by_key(|issue| std::cmp::Reverse(issue.severity));
+        for issue in issues {
+            let tag = self.keys.tag(CODE_TAG, issue.code.as_bytes());
+            if tags.len() < raft_ledger::MAX_TAGS && !tags.contains(&tag) {
+                tags.push(tag);
+            }
+        }
     }
 
     /// Entries without a patient are sealed under a key per feed and day.

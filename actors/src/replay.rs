@@ -136,7 +136,7 @@ impl Handle {
         let search = how.narrowed();
         let found = search.run(ledger)?;
         let before = how.before.unwrap_or(found.as_of);
-        let by_time = how.is_by_time();
+        let by_time = search.is_by_time();
         let entries = found.entries.into_iter().filter(|entry| entry.index < before).collect();
         // In the ledger's order nothing follows that is meant.
         let next = found.next.filter(|(_, from)| by_time || *from < before);
@@ -181,22 +181,13 @@ impl Handle {
 }
 
 impl Replay {
-    /// By event time alone an index of its own is looked through; tags would mean reading all that ever had them.
-    fn is_by_time(&self) -> bool {
-        let Search { patient, visit, control_id, since, until, .. } = &self.search;
-        let by_name = patient.is_some() || visit.is_some() || control_id.is_some();
-        (since.is_some() || until.is_some()) && !by_name
-    }
-
     fn narrowed(&self) -> Search {
         let search = self.search.clone();
-        if self.is_by_time() {
-            return Search { kind: None, feed: None, ..search };
-        }
         let Search { patient, visit, control_id, feed, kind, .. } = &search;
         let by_name = patient.is_some() || visit.is_some() || control_id.is_some() || feed.is_some();
         // Codes are of messages and of refusals; each entry is looked at.
-        let kind = kind.or((!by_name && self.code.is_none()).then_some(Kind::Message));
+        let is_narrow = by_name || search.is_by_time() || self.code.is_some();
+        let kind = kind.or((!is_narrow).then_some(Kind::Message));
         Search { kind, ..search }
     }
 

@@ -11,11 +11,13 @@ const LOOKS_MAX: usize = 20_000;
 const BYTES_MAX: usize = 32 << 20;
 /// Indices that one scan brings.
 const SCAN_MAX: usize = 1_000;
+pub(crate) const TYPE_TAG: &str = "type";
+pub(crate) const CODE_TAG: &str = "code";
 
 /// What all entries sought have in common. `None` stands for anything.
 #[derive(Clone, Default)]
 pub struct Search {
-    /// The first ledger index; by time alone, the first index at the very time `since`.
+    /// The first ledger index; in the order of event times, the first index at the very time `since`.
     pub from: u64,
     /// Entries a page.
     pub limit: usize,
@@ -26,17 +28,23 @@ pub struct Search {
     pub control_id: Option<String>,
     pub feed: Option<String>,
     pub kind: Option<Kind>,
+    /// MSH-9 or the resource's type, as the entry has it.
+    pub type_: Option<String>,
+    /// Of a refusal, or of an issue with a message that was taken.
+    pub code: Option<String>,
     /// Event times from here on,
     pub since: Option<Time>,
     /// and before here.
     pub until: Option<Time>,
+    /// In the ledger's order, unless it is by time alone: a page may take longer.
+    pub in_ledger_order: bool,
 }
 
 /// One page.
 pub struct Found {
     /// The ledger's size when it was looked through: what has come since is not in it.
     pub as_of: u64,
-    /// In the ledger's order; by time alone, in the order of event times.
+    /// In the ledger's order; of a time, and not of one patient, visit or control id, in the order of event times.
     pub entries: Vec<Entry>,
     /// `since` and `from` of the page that follows, if there may be one.
     pub next: Option<(Option<Time>, u64)>,
@@ -44,25 +52,37 @@ pub struct Found {
 
 impl Search {
     /// Blocks.
-    pub(crate) fn run(&self, ledger: &Ledger) -> Result<Found, LedgerError> {
+    pub fn run(&self, ledger: &Ledger) -> Result<Found, LedgerError> {
         let mut page =
             Page { as_of: ledger.size(), limit: self.limit, entries: Vec::new(), bytes: 0, looks: 0 };
         let tags = self.tags(ledger);
-        let next = match (tags.is_empty(), self.since, self.until) {
-            (true, None, None) => self.by_place(ledger, &mut page)?,
-            (true, _, _) => self.by_time(ledger, &mut page)?,
-            (false, _, _) => self.by_tags(ledger, &tags, &mut page)?,
+        let next = match tags.is_empty() {
+            _ if self.is_by_time() => self.by_time(ledger, &tags, &mut page)?,
+            true => self.by_place(ledger, &mut page)?,
+            false => self.by_tags(ledger, &tags, &mut page)?,
         };
         Ok(Found { as_of: page.as_of, entries: page.entries, next })
     }
 
-    /// Rarest first.
-    fn tags(&self, ledger: &Ledger) -> Vec<Tag> {
+    /// What comes from one feed fills the ledger, and what has one name is little: so a time that is asked for is
+    /// worth an index of its own, unless a name is known as well.
+    pub(crate) fn is_by_time(&self) -> bool {
+        let is_named = self.patient.is_some() || self.visit.is_some() || self.control_id.is_some();
+        let is_sorted =
+            self.feed.is_some() || self.kind.is_some() || self.type_.is_some() || self.code.is_some();
+        let has_time = self.since.is_some() || self.until.is_some();
+        has_time && !is_named && !(is_sorted && self.in_ledger_order)
+    }
+
+    /// What an entry must have to be found, rarest first.
+    pub fn tags(&self, ledger: &Ledger) -> Vec<Tag> {
         let text = |name: &str, value: &Option<String>| Some(ledger.tag(name, value.as_ref()?.as_bytes()));
         [
             text("control", &self.control_id),
             text("visit", &self.visit),
             self.patient.as_ref().map(|patient| ledger.tag("patient", &subject_key(patient))),
+            text(CODE_TAG, &self.code),
+            text(TYPE_TAG, &self.type_),
             self.kind.map(|kind| ledger.tag("kind", kind.tag())),
             text("feed", &self.feed),
         ]
@@ -78,17 +98,26 @@ impl Search {
         Ok(next.filter(|next| *next < page.as_of).map(|next| (None, next)))
     }
 
-    fn by_time(&self, ledger: &Ledger, page: &mut Page) -> Result<Next, LedgerError> {
-        let from = (self.since.map_or(i64::MIN, |at| at.0), self.from);
+    fn by_time(&self, ledger: &Ledger, tags: &[Tag], page: &mut Page) -> Result<Next, LedgerError> {
+        let mut at = (self.since.map_or(i64::MIN, |at| at.0), self.from);
         let until = self.until.map_or(i64::MAX, |at| at.0);
-        // One more than the page holds tells whether another follows.
-        for (time, index) in ledger.by_time(from, until, page.limit.saturating_add(1))? {
-            if page.is_full() {
-                return Ok(Some((Some(Time(time)), index)));
+        loop {
+            let wanted = if tags.is_empty() { page.wanted() } else { SCAN_MAX };
+            let found = ledger.by_time(at, until, wanted)?;
+            for (time, index) in &found {
+                if page.is_full() || page.looks >= LOOKS_MAX {
+                    return Ok(Some((Some(Time(*time)), *index)));
+                }
+                page.looks += 1;
+                if has_all(ledger, tags, *index)? {
+                    page.add(ledger, *index, |_| true)?;
+                }
             }
-            page.add(ledger, index, |_| true)?;
+            match found.last() {
+                Some((time, index)) if found.len() == wanted => at = (*time, index + 1),
+                _ => return Ok(None),
+            }
         }
-        Ok(None)
     }
 
     fn by_tags(&self, ledger: &Ledger, tags: &[Tag], page: &mut Page) -> Result<Next, LedgerError> {
@@ -113,13 +142,13 @@ impl Search {
     fn by_one_tag(&self, ledger: &Ledger, tag: Tag, page: &mut Page) -> Result<Next, LedgerError> {
         let mut at = self.from;
         loop {
-            // One more than the page holds tells whether another follows.
-            let wanted = page.limit.saturating_sub(page.entries.len()).saturating_add(1).min(SCAN_MAX);
+            let wanted = page.wanted();
             let found = ledger.by_tag(tag, at, wanted)?;
             for index in &found {
                 if page.is_full() || page.looks >= LOOKS_MAX {
                     return Ok(Some((self.since, *index)));
                 }
+                page.looks += 1;
                 page.add(ledger, *index, |time| self.covers(time))?;
             }
             match found.last() {
@@ -149,11 +178,15 @@ impl Page {
         self.entries.len() >= self.limit || self.bytes >= BYTES_MAX
     }
 
+    /// Indices that a scan should bring: one more than the page holds tells whether another follows.
+    fn wanted(&self) -> usize {
+        self.limit.saturating_sub(self.entries.len()).saturating_add(1).min(SCAN_MAX)
+    }
+
     fn add(&mut self, ledger: &Ledger, index: u64, wanted: impl Fn(Time) -> bool) -> Result<(), LedgerError> {
         if index >= self.as_of {
             return Ok(());
         }
-        self.looks += 1;
         let read = ledger.read_from(index, 1)?;
         for entry in read.into_iter().filter(|entry| wanted(Time(entry.event_time_ms))) {
             self.bytes += match &entry.payload {
@@ -189,6 +222,15 @@ fn common(ledger: &Ledger, tags: &[Tag], mut at: u64, page: &mut Page) -> Result
         }
     }
     Ok(Common::None)
+}
+
+fn has_all(ledger: &Ledger, tags: &[Tag], index: u64) -> Result<bool, LedgerError> {
+    for tag in tags {
+        if ledger.by_tag(*tag, index, 1)?.first() != Some(&index) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 #[cfg(test)]

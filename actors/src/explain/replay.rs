@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use clinical::{AlertFacts, COLUMNS, Column, Event, EventKind, Merge, Merges, PatientId, PatientState, Time};
+use clinical::{COLUMNS, Column, Event, EventKind, Merge, Merges, PatientId, PatientState, Time};
 use ml_scoring::features::words_of_value;
 use raft_ledger::{Entry, Ledger, LedgerError, Payload, Subject, Tag};
 
@@ -15,11 +15,20 @@ const PAGE: usize = 1024;
 /// Of one patient: years of one a minute.
 const ENTRIES_MAX: usize = 1_000_000;
 
-pub(super) struct Replay<'l> {
+/// Whose entries.
+pub(crate) struct About<'a> {
+    pub patient: &'a PatientId,
+    /// The site that scores.
+    pub site: &'a str,
+    /// Entries that are about the patient in any case: a message about many names only the first of them by tags.
+    pub indices: &'a [u64],
+}
+
+pub(crate) struct Replay<'l> {
     ledger: &'l Ledger,
-    /// Of the site that alerted.
+    /// Of the site that scores.
     duty: Duty,
-    /// The patient's ids: the one that the alert names and those that were merged into it.
+    /// The patient's ids: the one that was asked for and those that were merged into it.
     ids: BTreeSet<PatientId>,
     merges: Merges<PatientId>,
     patients: BTreeMap<PatientId, Patient>,
@@ -39,11 +48,11 @@ struct Measured {
 }
 
 impl<'l> Replay<'l> {
-    pub fn run(ledger: &'l Ledger, facts: &AlertFacts, as_of: u64) -> Result<Replay<'l>, ExplainError> {
-        let (ids, indices) = history(ledger, facts, as_of)?;
+    pub fn run(ledger: &'l Ledger, about: &About, as_of: u64) -> Result<Replay<'l>, ExplainError> {
+        let (ids, indices) = history(ledger, about, as_of)?;
         let mut replay = Replay {
             ledger,
-            duty: Duty { own: facts.site.clone(), covered: BTreeSet::new() },
+            duty: Duty { own: about.site.to_owned(), covered: BTreeSet::new() },
             ids,
             merges: Merges::default(),
             patients: BTreeMap::new(),
@@ -208,12 +217,11 @@ impl<'l> Replay<'l> {
 /// message that says so, which names the survivor.
 fn history(
     ledger: &Ledger,
-    facts: &AlertFacts,
+    about: &About,
     as_of: u64,
 ) -> Result<(BTreeSet<PatientId>, BTreeSet<u64>), ExplainError> {
-    let (mut ids, mut waiting) = (BTreeSet::new(), vec![facts.patient.clone()]);
-    // A message about many patients names only the first of them by tags.
-    let mut indices: BTreeSet<u64> = facts.indices.iter().copied().filter(|index| *index <= as_of).collect();
+    let (mut ids, mut waiting) = (BTreeSet::new(), vec![about.patient.clone()]);
+    let mut indices: BTreeSet<u64> = about.indices.iter().copied().filter(|index| *index <= as_of).collect();
     while let Some(id) = waiting.pop() {
         let tag = ledger.tag("patient", &subject_key(&id));
         if !ids.insert(id) {

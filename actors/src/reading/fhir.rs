@@ -64,7 +64,7 @@ impl Reader {
     }
 
     fn refuse_fhir(&self, seen: &Seen, id: &str, status: u16, issues: Vec<Issue>) -> Read {
-        let draft = self.rejected(seen, Format::Fhir, id, &seen.inbound.payload, &issues);
+        let draft = self.rejected(seen, Format::Fhir, [id, ""], &seen.inbound.payload, &issues);
         let reply = outcome_reply(status, &issues);
         Read {
             drafts: vec![draft],

@@ -46,7 +46,7 @@ impl Reader {
             Ok(message) => message,
             Err(error) => {
                 let faults = vec![error.to_issue()];
-                let draft = self.rejected(seen, Format::Hl7v2, "", &raw, &faults);
+                let draft = self.rejected(seen, Format::Hl7v2, ["", ""], &raw, &faults);
                 return One { draft, type_: "unknown".into(), message: None, raw, faults };
             }
         };
@@ -58,7 +58,7 @@ impl Reader {
         let (events, issues) = hl7::to_events(&message, &self.reader, seen.received_at);
         let control_id = message.control_id().into_owned();
         if has_error(&issues) {
-            let draft = self.rejected(seen, Format::Hl7v2, &control_id, &raw, &issues);
+            let draft = self.rejected(seen, Format::Hl7v2, [&control_id, &message.type_()], &raw, &issues);
             // Not the sender's word: a metric label must not grow with what senders write.
             return One { draft, type_: "unknown".into(), message: Some(message), raw, faults: issues };
         }

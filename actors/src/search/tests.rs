@@ -10,10 +10,11 @@ fn patient(n: u64) -> PatientId {
 }
 
 /// Entry `n` of the ledger, and what a search may ask of it.
-fn properties(n: u64) -> (PatientId, &'static str, Kind, String, Time) {
+fn properties(n: u64) -> (PatientId, [&'static str; 3], Kind, String, Time) {
     let feed = ["lab", "adt"][(n % 2) as usize];
     let kind = if n.is_multiple_of(5) { Kind::Rejected } else { Kind::Message };
-    (patient(n % 7), feed, kind, format!("C{}", n / 2), Time(500 - (n as i64 * 37) % 101))
+    let (type_, code) = (["A", "B", "C"][(n / 2 % 3) as usize], ["x", "y"][(n / 5 % 2) as usize]);
+    (patient(n % 7), [feed, type_, code], kind, format!("C{}", n / 2), Time(500 - (n as i64 * 37) % 101))
 }
 
 async fn filled(dir: &std::path::Path, entries: u64) -> Ledger {
@@ -23,7 +24,7 @@ async fn filled(dir: &std::path::Path, entries: u64) -> Ledger {
     config.free_space_reserve_bytes = 1 << 20;
     let ledger = Ledger::open(config).await.unwrap();
     let draft = |n| {
-        let (patient, feed, kind, control_id, at) = properties(n);
+        let (patient, [feed, type_, code], kind, control_id, at) = properties(n);
         let subject = subject_key(&patient);
         Draft {
             kind: kind as u16,
@@ -33,6 +34,8 @@ async fn filled(dir: &std::path::Path, entries: u64) -> Ledger {
                 ledger.tag("feed", feed.as_bytes()),
                 ledger.tag("patient", &subject),
                 ledger.tag("control", control_id.as_bytes()),
+                ledger.tag(TYPE_TAG, type_.as_bytes()),
+                ledger.tag(CODE_TAG, code.as_bytes()),
             ],
             dedupe: None,
             event_time_ms: at.0,
@@ -60,19 +63,20 @@ fn all(ledger: &Ledger, mut search: Search) -> Vec<u64> {
 
 fn expected(entries: u64, search: &Search) -> Vec<u64> {
     let wanted = |n: &u64| {
-        let (patient, feed, kind, control_id, at) = properties(*n);
+        let (patient, [feed, type_, code], kind, control_id, at) = properties(*n);
         search.patient.as_ref().is_none_or(|wanted| *wanted == patient)
             && search.feed.as_ref().is_none_or(|wanted| wanted == feed)
+            && search.type_.as_ref().is_none_or(|wanted| wanted == type_)
+            && search.code.as_ref().is_none_or(|wanted| wanted == code)
             && search.kind.is_none_or(|wanted| wanted == kind)
             && search.control_id.as_ref().is_none_or(|wanted| *wanted == control_id)
             && search.covers(at)
     };
     let mut found: Vec<u64> = (0..entries).filter(wanted).collect();
-    let tagged = search.patient.is_some()
-        || search.feed.is_some()
-        || search.kind.is_some()
-        || search.control_id.is_some();
-    if !tagged && (search.since.is_some() || search.until.is_some()) {
+    let named = search.patient.is_some() || search.control_id.is_some();
+    let sorted =
+        search.feed.is_some() || search.kind.is_some() || search.type_.is_some() || search.code.is_some();
+    if !named && !(sorted && search.in_ledger_order) && (search.since.is_some() || search.until.is_some()) {
         found.sort_by_key(|n| (properties(*n).4, *n));
     }
     found
@@ -86,7 +90,7 @@ async fn every_search_finds_what_a_filter_over_everything_finds() {
     let times =
         [(None, None), (Some(430), Some(470)), (Some(480), None), (None, Some(420)), (Some(9999), None)];
     let mut tried = 0;
-    for choice in 0..16_u32 {
+    for choice in 0..128_u32 {
         for (since, until) in times {
             for limit in [1, 7, 1000] {
                 let asked = |bit: u32| choice & bit != 0;
@@ -96,6 +100,9 @@ async fn every_search_finds_what_a_filter_over_everything_finds() {
                     feed: asked(2).then(|| "adt".to_owned()),
                     kind: asked(4).then_some(Kind::Rejected),
                     control_id: asked(8).then(|| "C22".to_owned()),
+                    type_: asked(16).then(|| "C".to_owned()),
+                    code: asked(32).then(|| "x".to_owned()),
+                    in_ledger_order: asked(64),
                     since: since.map(Time),
                     until: until.map(Time),
                     ..Search::default()

@@ -29,5 +29,6 @@ mod shadow;
 mod shred;
 mod takeover;
 mod tidy;
+mod trace;
 mod unsynced;
 mod upgrade;

@@ -110,13 +110,13 @@ async fn alerts_of(site: &Site) -> anyhow::Result<Vec<Value>> {
 }
 
 /// Takes alerts over HTTP and keeps their patients, each as often as it was told.
-struct Receiver {
-    port: u16,
+pub struct Receiver {
+    pub port: u16,
     heard: Arc<Mutex<Vec<String>>>,
 }
 
 impl Receiver {
-    async fn start() -> anyhow::Result<Receiver> {
+    pub async fn start() -> anyhow::Result<Receiver> {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
         let (port, heard) = (listener.local_addr()?.port(), Arc::new(Mutex::new(Vec::new())));
         let kept = heard.clone();
@@ -144,7 +144,7 @@ impl Receiver {
     }
 
     /// Of exactly these, each once.
-    async fn hears(&self, patients: &[&str]) -> anyhow::Result<()> {
+    pub async fn hears(&self, patients: &[&str]) -> anyhow::Result<()> {
         eventually("alerts", WAIT, async || (self.heard().len() >= patients.len()).then_some(())).await?;
         ensure!(self.heard() == patients, "{:?}, expected {patients:?}", self.heard());
         Ok(())

@@ -35,6 +35,12 @@ pub struct Filter {
     /// As the entries name it: `message`, `rejected`, `alert`, …
     #[serde(skip_serializing_if = "Option::is_none")]
     kind: Option<String>,
+    /// MSH-9, as the entries have it, or the resource's type: `ORU^R01`, `Observation`
+    #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
+    type_: Option<String>,
+    /// Of a refusal, or of an issue with a message that was taken
+    #[serde(skip_serializing_if = "Option::is_none")]
+    code: Option<String>,
     /// Event times from here on: RFC 3339, or ms since 1970
     #[serde(skip_serializing_if = "Option::is_none")]
     since: Option<String>,
@@ -65,6 +71,8 @@ impl Filter {
             control_id: self.control_id.clone(),
             feed: self.feed.clone(),
             kind: self.kind.as_deref().map(kind).transpose()?,
+            type_: self.type_.clone(),
+            code: self.code.clone(),
             since: self.since.as_deref().map(|text| time("since", text)).transpose()?,
             until: self.until.as_deref().map(|text| time("until", text)).transpose()?,
         })

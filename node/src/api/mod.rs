@@ -19,6 +19,7 @@ mod site;
 mod sites;
 mod status;
 mod stream;
+mod trace;
 
 use actix_web::web;
 
@@ -65,6 +66,7 @@ pub fn routes(config: &mut web::ServiceConfig) {
             .service(replay::replay)
             .service(messages::messages)
             .service(messages::message)
+            .service(trace::trace)
             .service(ledger::ledger)
             .service(ledger::checkpoint)
             .service(ledger::proof)

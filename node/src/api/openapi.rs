@@ -3,7 +3,9 @@
 use actix_web::HttpResponse;
 use utoipa::OpenApi;
 
-use super::{alerts, errors, feeds, keys, ledger, messages, models, patients, replay, sites, status, stream};
+use super::{
+    alerts, errors, feeds, keys, ledger, messages, models, patients, replay, sites, status, stream, trace,
+};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -33,6 +35,7 @@ use super::{alerts, errors, feeds, keys, ledger, messages, models, patients, rep
         replay::replay,
         messages::messages,
         messages::message,
+        trace::trace,
         ledger::ledger,
         ledger::checkpoint,
         ledger::proof,

@@ -6,7 +6,7 @@ use std::time::Duration;
 use actors::{
     AlertExplained, AlertRow, ErrorDetail, Errors, ExplainError, FeedStatus, Found, Handle, ModelDecision,
     ModelDetail, ModelsListed, PatientDetail, PatientRow, PatientShredded, RegistryError, RepairError,
-    Repairs, Replay, Replays, Retried, Search, ShadowReport, SinkStatus, Tried, View,
+    Repairs, Replay, Replays, Retried, Search, ShadowReport, SinkStatus, Trace, Tried, View,
 };
 use async_trait::async_trait;
 use clinical::PatientId;
@@ -70,6 +70,10 @@ impl Site for Handle {
 
     fn explain(&self, alert: &str) -> Result<AlertExplained, ExplainError> {
         Handle::explain(self, alert)
+    }
+
+    fn trace(&self, index: u64) -> Result<Option<Trace>, ExplainError> {
+        Handle::trace(self, index)
     }
 
     fn models(&self) -> Result<ModelsListed, LedgerError> {

@@ -157,6 +157,9 @@ impl Query {
             kind,
             since: time("since", &self.since)?,
             until: time("until", &self.until)?,
+            // Also of entries whose tags do not tell: `Replay` looks into them.
+            type_: None,
+            code: None,
         })
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use actors::{
     AlertExplained, AlertRow, ErrorDetail, Errors, ExplainError, FeedStatus, Found, ModelDecision,
     ModelDetail, ModelsListed, PatientDetail, PatientRow, PatientShredded, RegistryError, RepairError,
-    Repairs, Replay, Replays, Retried, Search, ShadowReport, SinkStatus, Tried, View,
+    Repairs, Replay, Replays, Retried, Search, ShadowReport, SinkStatus, Trace, Tried, View,
 };
 use async_trait::async_trait;
 use clinical::PatientId;
@@ -75,6 +75,9 @@ pub trait Site: Send + Sync + 'static {
 
     /// The alert's score computed again from the ledger. Blocks.
     fn explain(&self, alert: &str) -> Result<AlertExplained, ExplainError>;
+
+    /// What followed from a message. `None`: no message that this site can open. Blocks.
+    fn trace(&self, index: u64) -> Result<Option<Trace>, ExplainError>;
 
     /// The models that the ledger knows. Blocks.
     fn models(&self) -> Result<ModelsListed, LedgerError>;

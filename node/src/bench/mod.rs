@@ -1,5 +1,5 @@
-//! `medulla bench`: what whole sites carry, measured from outside, what the ledger alone carries, and how fast HL7 v2
-//! is read.
+//! `medulla bench`: what whole sites carry, measured from outside, what the ledger alone carries, how fast HL7 v2 is
+//! read, and how fast messages are found.
 
 mod consortium;
 mod histogram;
@@ -10,6 +10,7 @@ mod message;
 mod pipeline;
 mod proc;
 mod report;
+pub mod search;
 
 pub use hl7::run as run_hl7;
 pub use load::{Load, run as run_load};

@@ -1,4 +1,4 @@
-//! `medulla bench`: figures of whole sites, of the ledger alone, and of the HL7 v2 readers, on this machine.
+//! `medulla bench`: figures of whole sites, of the ledger alone, of the HL7 v2 readers and of searches, on this machine.
 
 use std::fmt::Display;
 use std::io::Write;
@@ -11,7 +11,7 @@ use super::{Usage, Verdict, out};
 use crate::bench::ledger::{Growth, Plan as Steps, run_growth, run_steps};
 use crate::bench::{self, Load, Plan};
 
-/// Measure whole sites, the ledger alone, or the HL7 v2 readers, on this machine
+/// Measure whole sites, the ledger alone, the HL7 v2 readers, or searches, on this machine
 #[derive(clap::Subcommand)]
 pub enum Command {
     /// Start sites and a load generator, and report what went through: parse, commit, score, alert
@@ -33,6 +33,11 @@ pub enum Command {
         Messages are ORU^R01 with 40 and with 64,000 OBX. MB are those of the HL7 v2 read. A reader takes its figure \
         from the best of its rounds, by the thread's CPU time (on Linux). The ratio is time a byte over that with 40.")]
     Hl7(Hl7Args),
+    /// Finding messages by what one knows of them, as a ledger grows
+    #[command(after_help = "Example:\n  medulla bench search --messages 10000000 --bytes 64\n\n\
+        One site's ledger is filled with entries that have the tags of messages. At 100,000 and each further power of \
+        ten, pages are sought by what callers know: an id, a patient, a type, an hour. 10,000,000 take about 10 GB.")]
+    Search(SearchArgs),
     /// The load generator alone, against listeners that run already
     #[command(hide = true)]
     Load(LoadArgs),
@@ -109,6 +114,25 @@ pub struct Hl7Args {
 }
 
 #[derive(clap::Args)]
+pub struct SearchArgs {
+    /// Messages in the end
+    #[arg(long, default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(1_000..))]
+    messages: u64,
+    /// Bytes a message, incompressible
+    #[arg(long, default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    bytes: u32,
+    /// Pages of each kind of search at each size
+    #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..))]
+    searches: u32,
+    /// Where the site's data lie while it runs (a new folder in it); the disk is part of what is measured
+    #[arg(long, value_name = "DIR")]
+    dir: Option<PathBuf>,
+    /// One JSON object instead of the table
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(clap::Args)]
 pub struct LoadArgs {
     /// HOST:PORT of an MLLP listener; give it more than once to spread the connections
     #[arg(long, value_name = "ADDRESS", required = true)]
@@ -147,6 +171,7 @@ pub fn execute(command: &Command) -> anyhow::Result<Verdict> {
             Command::Ledger(args) => ledger(args).await,
             Command::Load(args) => load(args).await,
             Command::Hl7(args) => hl7(args),
+            Command::Search(args) => search(args).await,
         }
     })
 }
@@ -202,6 +227,18 @@ async fn ledger(args: &LedgerArgs) -> anyhow::Result<Verdict> {
 
 fn hl7(args: &Hl7Args) -> anyhow::Result<Verdict> {
     let report = bench::run_hl7(Duration::from_secs(args.seconds), |text| eprintln!("{text}"))?;
+    print(&report, args.json)?;
+    Ok(Verdict::Fine)
+}
+
+async fn search(args: &SearchArgs) -> anyhow::Result<Verdict> {
+    let plan = bench::search::Plan {
+        messages: args.messages,
+        bytes: args.bytes as usize,
+        searches: args.searches,
+        folder: folder(args.dir.as_deref())?,
+    };
+    let report = bench::search::run(&plan, |text| eprintln!("{text}")).await?;
     print(&report, args.json)?;
     Ok(Verdict::Fine)
 }

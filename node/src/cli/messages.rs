@@ -9,21 +9,28 @@ use serde_json::{Value, json};
 
 use super::{Verdict, ledger, out};
 
+mod trace;
+
 const PAGE: usize = 1000;
 
-/// Find entries of a running site's ledger: by index, patient, visit, control id, feed, kind, event time
+/// Find entries of a running site's ledger: by index, patient, visit, control id, feed, kind, type, code, event time
 #[derive(clap::Args)]
 #[command(
     after_help = "Examples:\n  medulla messages --patient 'HOSP|4711' --since 2026-11-23T08:00:00+01:00\n  \
     medulla messages --kind rejected --limit 20 --json\n  \
-    medulla messages --index 17 --linearizable\n\n\
+    medulla messages --type 'ORU^R01' --code unit-mismatch --since 2026-11-23T08:00:00+01:00\n  \
+    medulla messages --index 17 --linearizable\n  \
+    medulla messages --index 17 --trace\n\n\
     What is printed is as of the ledger's size at this site; it says which. With --linearizable nothing is missing \
     that any site had committed before, and without a majority of the sites there is no answer."
 )]
 pub struct Args {
     /// One entry, whole, as JSON
-    #[arg(long, conflicts_with_all = ["from", "limit", "patient", "visit", "control_id", "feed", "kind", "since", "until", "json"])]
+    #[arg(long, conflicts_with_all = ["from", "limit", "patient", "visit", "control_id", "feed", "kind", "type_", "code", "since", "until"])]
     index: Option<u64>,
+    /// With --index: what followed from this message, from later readings and scores to alerts and their deliveries
+    #[arg(long, requires = "index")]
+    trace: bool,
     #[command(flatten)]
     filter: Filter,
     /// Entries at most
@@ -32,7 +39,7 @@ pub struct Args {
     /// Wait until everything is here that was committed anywhere before
     #[arg(long)]
     linearizable: bool,
-    /// One JSON object an entry and line
+    /// One JSON object an entry and line; a trace as one object
     #[arg(long)]
     json: bool,
     /// The site's configuration
@@ -59,6 +66,13 @@ struct Filter {
     /// message, rejected, alert, delivered, acknowledged, tick or model-registered
     #[arg(long)]
     kind: Option<String>,
+    /// MSH-9, or the resource's type
+    #[arg(long = "type", value_name = "TYPE")]
+    #[serde(rename = "type")]
+    type_: Option<String>,
+    /// Of a refusal, or of an issue with a message that was taken
+    #[arg(long)]
+    code: Option<String>,
     /// Event times from here on, with offset
     #[arg(long, value_name = "TIME")]
     since: Option<String>,
@@ -95,10 +109,19 @@ pub fn execute(args: &Args) -> anyhow::Result<Verdict> {
         eprintln!("{shown} entries, as of size {as_of}{reach}");
         return Ok(Verdict::Fine);
     };
-    let path = format!("/api/messages/{index}?linearizable={}", args.linearizable);
-    let entry: Value = runtime.block_on(client.get(&path))?;
-    serde_json::to_writer_pretty(&mut out, &entry)?;
-    writeln!(out)?;
+    let path = match args.trace {
+        true => format!("/api/messages/{index}/trace"),
+        false => format!("/api/messages/{index}?linearizable={}", args.linearizable),
+    };
+    let found: Value = runtime.block_on(client.get(&path))?;
+    match (args.json, args.trace) {
+        (true, _) => out::json_line(&mut out, &found)?,
+        (false, true) => trace::show(&mut out, &serde_json::from_value(found)?)?,
+        (false, false) => {
+            serde_json::to_writer_pretty(&mut out, &found)?;
+            writeln!(out)?;
+        }
+    }
     out.flush()?;
     Ok(Verdict::Fine)
 }

@@ -93,6 +93,9 @@ impl Site for Sample {
         self.answers.lock().unwrap().push((by.into(), reason.into()));
         Ok(9)
     }
+    fn trace(&self, _: u64) -> Result<Option<actors::Trace>, ExplainError> {
+        Ok(None)
+    }
     fn explain(&self, alert: &str) -> Result<AlertExplained, ExplainError> {
         match alert {
             "a1" => Ok(sample::explained()),

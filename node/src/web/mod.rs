@@ -54,6 +54,7 @@ const FILES: [(&str, &str, &str); 27] = [
     asset!("entries.js", JS),
     asset!("messages.js", JS),
     asset!("ledger.js", JS),
+    asset!("trace.js", JS),
 ];
 
 pub fn routes(config: &mut web::ServiceConfig) {

@@ -111,7 +111,7 @@ pub async fn run(growth: &Growth, mut say: impl FnMut(&str)) -> anyhow::Result<G
 }
 
 /// Powers of ten on the way, and the end.
-fn sizes(entries: u64) -> Vec<u64> {
+pub fn sizes(entries: u64) -> Vec<u64> {
     let powers = std::iter::successors(Some(FIRST_MARK), |size| size.checked_mul(10));
     powers.take_while(|size| *size < entries).chain([entries]).collect()
 }

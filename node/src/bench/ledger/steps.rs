@@ -114,7 +114,7 @@ async fn measure(plan: &Plan, target: &impl Target, clients: usize, form: Loop) 
 }
 
 /// A folder that goes when this is dropped.
-pub(super) struct Removed(pub(super) PathBuf);
+pub struct Removed(pub PathBuf);
 
 impl Drop for Removed {
     fn drop(&mut self) {

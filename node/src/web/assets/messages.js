@@ -5,6 +5,7 @@ import { entryList, foundList } from "./entries.js";
 import { byId, el } from "./dom.js";
 import { count, fullTime } from "./format.js";
 import { showConnection, showPage, showStatus } from "./shell.js";
+import { trace } from "./trace.js";
 
 const fact = (name, ...value) => el("div", {}, el("dt", {}, name), el("dd", {}, value));
 
@@ -71,7 +72,18 @@ function show(entry) {
   if (entry.raw) parts.push(wire(entry.raw));
   if (entry.raw_base64) parts.push(el("p", { class: "lead" }, "The bytes are not UTF-8; shown as base64."), wire(entry.raw_base64));
   if (entry.content) parts.push(readAs(entry.content));
-  byId("entry").replaceChildren(el("article", { class: "entry" }, el("h2", {}, `Entry #${entry.index}`), parts.filter(Boolean)));
+  const followed = el("div", {});
+  byId("entry").replaceChildren(el("article", { class: "entry" }, el("h2", {}, `Entry #${entry.index}`), parts.filter(Boolean), followed));
+  if (entry.content && ["message", "rejected"].includes(entry.kind)) showTrace(entry.index, followed);
+}
+
+/** It may take longer than the entry itself: the patient's history is read for it. */
+async function showTrace(index, place) {
+  try {
+    place.replaceChildren(await trace(index));
+  } catch (error) {
+    place.replaceChildren(el("p", { class: "calm" }, `What followed is not shown: ${error.message}.`));
+  }
 }
 
 async function load(index) {

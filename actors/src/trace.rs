@@ -1,0 +1,196 @@
+//! One message from its place in the ledger on: later readings, scores, the alerts that rest on it, and who was told.
+
+use clinical::{PatientId, Time};
+use raft_ledger::{Entry, Ledger, LedgerError, Payload};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::entry::{self, Acknowledged, Alert, Delivered, Kind, Message};
+use crate::errors;
+use crate::explain::replay::{About, Replay};
+use crate::explain::{ExplainError, OF_ALERT_MAX, read};
+use crate::handle::Handle;
+use crate::patient;
+use crate::reading::subject_key;
+use crate::search::Search;
+
+/// Patients of one message that are scored.
+const PATIENTS_MAX: usize = 8;
+/// Alerts of one patient after the message that are looked into.
+const ALERTS_MAX: usize = 500;
+
+/// What followed from a message of this site.
+#[derive(Clone, Serialize)]
+pub struct Trace {
+    pub index: u64,
+    /// The ledger's size then: what came later is not in it.
+    pub as_of: u64,
+    /// Of the entry that it came with, where this is a later reading of it.
+    pub first: Option<u64>,
+    /// Entries with later readings of it.
+    pub became: Vec<u64>,
+    /// Entries that say what was done with it: repaired, replayed, discarded.
+    pub acts: Vec<u64>,
+    /// What the patients were scored then, at the newest event time in it. Computed now, from the entries up to it.
+    pub scores: Vec<Scored>,
+    pub alerts: Vec<Alerted>,
+    /// Patients, or alerts after it, that were too many to look into.
+    pub left_out: usize,
+}
+
+/// One patient by one scorer.
+#[derive(Clone, Serialize)]
+pub struct Scored {
+    /// Among the patients of the message.
+    pub patient: PatientId,
+    pub at: Time,
+    pub model: String,
+    pub task: String,
+    /// Absent: too few data.
+    pub risk: Option<f64>,
+    /// Of the model; a decision of the site may have set another one.
+    pub threshold: f64,
+}
+
+/// An alert that names the message among what it rests on.
+#[derive(Clone, Serialize)]
+pub struct Alerted {
+    pub index: u64,
+    pub id: String,
+    pub task: String,
+    pub model: String,
+    pub tier: String,
+    pub at: Time,
+    /// It was this message that raised it.
+    pub is_trigger: bool,
+    pub deliveries: Vec<Delivery>,
+    pub acknowledged: Vec<Answered>,
+}
+
+#[derive(Clone, Serialize)]
+pub struct Delivery {
+    pub index: u64,
+    pub sink: String,
+    pub at: Time,
+    /// What the receiver said, where it did not take it.
+    pub refused: Option<String>,
+}
+
+#[derive(Clone, Serialize)]
+pub struct Answered {
+    pub index: u64,
+    pub by: String,
+    pub at: Time,
+}
+
+impl Handle {
+    /// `None`: no message that this site can open. Blocks for as long as reading the patients' entries takes.
+    pub fn trace(&self, index: u64) -> Result<Option<Trace>, ExplainError> {
+        let ledger = self.ledger();
+        let as_of = ledger.size();
+        let Some(entry) = read(ledger, index)? else { return Ok(None) };
+        let traces = errors::traces(ledger, index)?;
+        let mut trace = Trace {
+            index,
+            as_of,
+            first: None,
+            became: traces.became,
+            acts: traces.acts,
+            scores: Vec::new(),
+            alerts: Vec::new(),
+            left_out: 0,
+        };
+        if entry.kind == Kind::Rejected as u16 && matches!(entry.payload, Payload::Open(_)) {
+            return Ok(Some(trace));
+        }
+        let Some(message) = opened::<Message>(&entry, Kind::Message) else { return Ok(None) };
+        trace.first = message.again.as_ref().map(|again| again.of).filter(|first| *first != index);
+        let patients = patients(&message);
+        trace.left_out = patients.len().saturating_sub(PATIENTS_MAX);
+        for (patient, at) in patients.into_iter().take(PATIENTS_MAX) {
+            let about = About { patient: &patient, site: self.site(), indices: &[index] };
+            let state = Replay::run(ledger, &about, index)?.state_of(&patient);
+            trace.scores.extend(self.inner.scorers.iter().map(|scorer| {
+                let judged = patient::judge(scorer, None, &state, at);
+                Scored {
+                    patient: patient.clone(),
+                    at,
+                    model: scorer.name().to_owned(),
+                    task: judged.task,
+                    risk: judged.risk,
+                    threshold: judged.threshold,
+                }
+            }));
+            trace.add_alerts(ledger, &patient)?;
+        }
+        trace.alerts.sort_by_key(|alert| alert.index);
+        trace.alerts.dedup_by_key(|alert| alert.index);
+        Ok(Some(trace))
+    }
+}
+
+impl Trace {
+    fn add_alerts(&mut self, ledger: &Ledger, patient: &PatientId) -> Result<(), LedgerError> {
+        let search = Search {
+            patient: Some(patient.clone()),
+            kind: Some(Kind::Alert),
+            from: self.index,
+            limit: ALERTS_MAX,
+            ..Search::default()
+        };
+        let found = search.run(ledger)?;
+        self.left_out += usize::from(found.next.is_some());
+        for entry in found.entries {
+            let Some(alert) = opened::<Alert>(&entry, Kind::Alert) else { continue };
+            let facts = alert.facts;
+            if !facts.indices.contains(&self.index) {
+                continue;
+            }
+            let (deliveries, acknowledged) = told(ledger, &facts.id)?;
+            self.alerts.push(Alerted {
+                index: entry.index,
+                is_trigger: facts.indices.last() == Some(&self.index),
+                id: facts.id,
+                task: facts.task,
+                model: facts.model,
+                tier: facts.tier,
+                at: facts.at,
+                deliveries,
+                acknowledged,
+            });
+        }
+        Ok(())
+    }
+}
+
+/// In the message's order, each with its newest event time.
+fn patients(message: &Message) -> Vec<(PatientId, Time)> {
+    let mut patients: Vec<(PatientId, Time)> = Vec::new();
+    for event in &message.events {
+        match patients.iter_mut().find(|(patient, _)| *patient == event.patient) {
+            Some((_, newest)) => *newest = event.at.max(*newest),
+            None => patients.push((event.patient.clone(), event.at)),
+        }
+    }
+    patients
+}
+
+fn told(ledger: &Ledger, alert: &str) -> Result<(Vec<Delivery>, Vec<Answered>), LedgerError> {
+    let (mut deliveries, mut answers) = (Vec::new(), Vec::new());
+    for index in ledger.by_tag(ledger.tag("alert", alert.as_bytes()), 0, OF_ALERT_MAX)? {
+        let Some(entry) = read(ledger, index)? else { continue };
+        if let Some(Delivered { sink, at, refused, .. }) = opened(&entry, Kind::Delivered) {
+            deliveries.push(Delivery { index, sink, at, refused });
+        }
+        if let Some(Acknowledged { by, at, .. }) = opened(&entry, Kind::Acknowledged) {
+            answers.push(Answered { index, by, at });
+        }
+    }
+    Ok((deliveries, answers))
+}
+
+fn opened<T: DeserializeOwned>(entry: &Entry, kind: Kind) -> Option<T> {
+    let Payload::Open(payload) = &entry.payload else { return None };
+    let (head, _) = (entry.kind == kind as u16).then(|| entry::decode(payload).ok())??;
+    Some(head)
+}
