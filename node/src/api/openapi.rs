@@ -3,7 +3,9 @@
 use actix_web::HttpResponse;
 use utoipa::OpenApi;
 
-use super::{alerts, errors, feeds, keys, ledger, messages, models, patients, replay, sites, status, stream};
+use super::{
+    alerts, errors, feeds, keys, ledger, messages, models, patients, replay, sinks, sites, status, stream,
+};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -29,7 +31,9 @@ use super::{alerts, errors, feeds, keys, ledger, messages, models, patients, rep
         errors::errors,
         errors::show,
         errors::retry,
+        errors::release,
         errors::discard,
+        sinks::release,
         replay::replay,
         messages::messages,
         messages::message,
@@ -78,6 +82,7 @@ mod tests {
                 "/api/errors",
                 "/api/errors/{index}",
                 "/api/errors/{index}/discard",
+                "/api/errors/{index}/release",
                 "/api/errors/{index}/retry",
                 "/api/feeds",
                 "/api/keys/backup",
@@ -103,6 +108,7 @@ mod tests {
                 "/api/patients/shred",
                 "/api/patients/{key}",
                 "/api/replay",
+                "/api/sinks/{name}/release",
                 "/api/sites",
                 "/api/sites/{site}/lead",
                 "/api/sites/{site}/promote",
