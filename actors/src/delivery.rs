@@ -1,5 +1,9 @@
 //! Brings kept alerts to one sink, in order, until its receiver has confirmed each.
 
+mod after;
+mod breaker;
+mod hold;
+
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -10,7 +14,11 @@ use connectors::{Outbound, SinkError};
 use raft_ledger::{Entry, Ledger, LedgerError, Payload};
 use tokio::sync::watch;
 
-use crate::entry::{self, Alert, Delivered, Kind};
+use self::after::{After, after};
+use self::breaker::Breaker;
+pub(crate) use self::hold::Held;
+pub use self::hold::ReleaseError;
+use crate::entry::{self, Alert, Delivered, Kind, Release};
 use crate::metrics::Metrics;
 use crate::parts::{Sink, SinkForm};
 use crate::told::Told;
@@ -19,7 +27,6 @@ use crate::{clock, outgoing};
 /// Tries to read an alert, and between two.
 const READS: u32 = 30;
 const READ_PAUSE: Duration = Duration::from_secs(1);
-const BACKOFF_MS: std::ops::Range<u64> = 200..30_000;
 const PAGE: usize = 64;
 
 /// What people see of a sink.
@@ -28,6 +35,9 @@ pub(crate) struct Progress {
     pub delivered: u64,
     pub refused: u64,
     pub last_error: Option<String>,
+    /// The last tries have failed, one after the other.
+    pub waits: bool,
+    pub held: Option<Held>,
 }
 
 pub(crate) struct Delivery {
@@ -68,6 +78,7 @@ impl Actor for Delivery {
             site: self.site.clone(),
             progress: self.progress.clone(),
             metrics: self.metrics.clone(),
+            breaker: Breaker::default(),
         };
         let alerts = self.alerts.clone();
         context.spawn(run.run(alerts).into_actor(self));
@@ -82,6 +93,7 @@ struct Run {
     site: String,
     progress: Arc<Mutex<Progress>>,
     metrics: Metrics,
+    breaker: Breaker,
 }
 
 impl Run {
@@ -112,28 +124,54 @@ impl Run {
     /// Returns when the alert needs no more sending.
     async fn deliver(&mut self, index: u64) {
         let Some(alert) = self.read_patiently(index).await else { return };
-        let message = self.write(&alert);
-        let mut pause_ms = BACKOFF_MS.start;
+        let (message, mut refusals) = (self.write(&alert), 0);
         let refused = loop {
-            match self.sink.sink.deliver(&message).await {
+            let error = match self.sink.sink.deliver(&message).await {
                 Ok(()) => break None,
-                Err(SinkError::Refused(reason)) => break Some(reason),
-                Err(error) => {
+                Err(error) => error,
+            };
+            let pause = self.failed(&error);
+            match after(self.sink.on_nack, error, refusals) {
+                After::Again { refused } => {
                     self.count("retry");
-                    self.note_error(error.to_string());
-                    tracing::warn!(sink = %self.sink.name, %error, "alert not delivered");
+                    refusals += u8::from(refused);
+                    tokio::time::sleep(pause).await;
                 }
+                After::Skip(reason) => break Some(reason),
+                After::Hold(reason) => match self.hold(index, &alert, &reason).await {
+                    Some(Release::Skip) => break Some(reason),
+                    Some(Release::Retry) => self.count("retry"),
+                    None => {}
+                },
             }
-            tokio::time::sleep(Duration::from_millis(pause_ms)).await;
-            if matches!(self.read(index), Ok(None)) {
+            if self.is_gone(index) {
                 tracing::info!(sink = %self.sink.name, index, "alert not delivered: its patient was shredded");
                 return;
             }
-            pause_ms = (pause_ms * 2).min(BACKOFF_MS.end);
         };
         self.count(if refused.is_some() { "refused" } else { "delivered" });
         self.note(refused.as_deref());
+        let was_refused = refused.is_some();
         self.mark(&alert, refused).await;
+        match was_refused {
+            // A receiver that refuses everything is not sent one after the other in a moment.
+            true if self.breaker.is_open() => tokio::time::sleep(self.breaker.pause()).await,
+            true => {}
+            false => self.breaker.taken(),
+        }
+    }
+
+    /// How long to wait before the next try.
+    fn failed(&mut self, error: &SinkError) -> Duration {
+        self.note_error(error.to_string());
+        tracing::warn!(sink = %self.sink.name, %error, "alert not delivered");
+        let pause = self.breaker.failed();
+        self.progress.lock().expect("progress lock").waits = self.breaker.is_open();
+        pause
+    }
+
+    fn is_gone(&self, index: u64) -> bool {
+        matches!(self.read(index), Ok(None))
     }
 
     /// What cannot be read is not gone: a damaged ledger is healed by another start. Where nobody heals it, later alerts
@@ -236,7 +274,10 @@ impl Run {
     fn note(&self, refused: Option<&str>) {
         let mut progress = self.progress.lock().expect("progress lock");
         match refused {
-            None => progress.delivered += 1,
+            None => {
+                progress.delivered += 1;
+                progress.waits = false;
+            }
             Some(reason) => {
                 progress.refused += 1;
                 progress.last_error = Some(reason.to_owned());

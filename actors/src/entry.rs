@@ -40,10 +40,11 @@ pub enum Kind {
     ModelRegistered = 7,
     MembersChanged = 16,
     Repaired = 17,
+    Released = 18,
 }
 
 impl Kind {
-    pub const ALL: [Kind; 9] = [
+    pub const ALL: [Kind; 10] = [
         Kind::Message,
         Kind::Rejected,
         Kind::Alert,
@@ -53,6 +54,7 @@ impl Kind {
         Kind::ModelRegistered,
         Kind::MembersChanged,
         Kind::Repaired,
+        Kind::Released,
     ];
 
     /// `None` for kinds of a later release: they are kept and passed over.
@@ -72,6 +74,7 @@ impl Kind {
             Kind::ModelRegistered => b"model",
             Kind::MembersChanged => b"members",
             Kind::Repaired => b"repaired",
+            Kind::Released => b"released",
         }
     }
 }
@@ -151,6 +154,12 @@ pub struct Rejected {
     /// The transport could not take all of it: the raw bytes are a part.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub partial: bool,
+    /// It waits for a person: no query retries it unless it asks for what is held.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub held: bool,
+    /// Names how its feed read, where it is read again by itself once the feed reads otherwise.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub read_by: String,
 }
 
 /// A person has worked on a refused message, or had one read again that its reader had misread. The bytes of an edit
@@ -175,6 +184,9 @@ pub struct Repaired {
     /// Why a retry was refused again.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub issues: Vec<Issue>,
+    /// It was held, and is so no longer.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub released: bool,
     /// The query that found it, as it was asked.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub query: String,
@@ -250,6 +262,31 @@ pub struct Delivered {
     /// The receiver's refusal, where it answered with one; the alert is then not sent again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refused: Option<String>,
+}
+
+/// A person has let go a sink that stood at an alert which its receiver refused.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct Released {
+    pub alert: String,
+    pub sink: String,
+    pub how: Release,
+    /// From the sign-in.
+    pub by: String,
+    pub at: Time,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub reason: String,
+    /// The receiver's refusal that it was held for.
+    pub refused: String,
+}
+
+/// What becomes of an alert that a sink holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Release {
+    /// It is sent once more.
+    Retry,
+    /// It is not sent again.
+    Skip,
 }
 
 /// A person has answered the alert.
@@ -434,7 +471,8 @@ redacted!(
     Acknowledged,
     Tick,
     ModelRegistered,
-    Repaired
+    Repaired,
+    Released
 );
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
-//! The error queue: refused messages of this site that nobody has repaired or discarded yet. It is no table of its own;
-//! what was done with a refused message are ledger entries under its tag.
+//! The error queue and the hold queue: refused messages of this site that nobody has repaired or discarded yet. Neither is
+//! a table of its own; what was done with a refused message are ledger entries under its tag.
 
+mod by_itself;
 mod retry;
 
 use std::collections::BTreeMap;
@@ -28,7 +29,10 @@ const PAGE_ACTS_MAX: usize = 20_000;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ErrorState {
+    /// In the error queue.
     Open,
+    /// In the hold queue: it waits for a person.
+    Held,
     Repaired,
     Discarded,
 }
@@ -46,13 +50,45 @@ pub struct ErrorRow {
     pub state: ErrorState,
     /// Retries that were refused again.
     pub refused_again: usize,
+    /// How often it was read again by itself, to no avail.
+    pub retried_by_itself: u8,
     /// Only a part of the message came: it cannot be retried as it is.
     pub partial: bool,
     /// Indices of the messages that it became.
     pub became: Vec<u64>,
 }
 
-/// One page, open ones or all.
+/// Which of the refused messages are listed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Listed {
+    /// Those that are open and those that are held.
+    #[default]
+    Waiting,
+    Open,
+    Held,
+    /// Also those that are repaired or discarded.
+    All,
+}
+
+impl Listed {
+    fn has(self, state: ErrorState) -> bool {
+        match self {
+            Listed::Waiting => state.is_waiting(),
+            Listed::Open => state == ErrorState::Open,
+            Listed::Held => state == ErrorState::Held,
+            Listed::All => true,
+        }
+    }
+}
+
+impl ErrorState {
+    /// Something can still be done with it.
+    pub(crate) fn is_waiting(self) -> bool {
+        matches!(self, ErrorState::Open | ErrorState::Held)
+    }
+}
+
+/// One page of them.
 pub struct Errors {
     pub as_of: u64,
     pub rows: Vec<ErrorRow>,
@@ -86,6 +122,8 @@ pub enum RepairError {
     Unknown(u64),
     #[error("refused message {0} is repaired or discarded already; `medulla errors show {0}` says by whom")]
     Closed(u64),
+    #[error("refused message {0} is not held: `medulla errors retry` and `discard` work on it")]
+    NotHeld(u64),
     #[error("only a part of refused message {0} came: give the whole message with --edit, or discard it")]
     Partial(u64),
     #[error("there is no feed {0} here; name another one with --as-feed")]
@@ -125,16 +163,6 @@ impl Traces {
     fn len(&self) -> usize {
         self.acts.len() + self.became.len()
     }
-
-    /// `last`: what was done with it last. An act that closes it is followed by none.
-    fn state(&self, last: Option<Act>) -> ErrorState {
-        match last {
-            _ if !self.became.is_empty() => ErrorState::Repaired,
-            Some(Act::Accepted | Act::Replayed) => ErrorState::Repaired,
-            Some(Act::Discarded) => ErrorState::Discarded,
-            Some(Act::Refused) | None => ErrorState::Open,
-        }
-    }
 }
 
 /// A refused message and what became of it.
@@ -143,18 +171,32 @@ pub(crate) struct Found {
     pub rejected: Rejected,
     raw: Bytes,
     traces: Traces,
-    /// What was done with it last.
-    last: Option<Act>,
+    /// What was done with it last. An act that closes it is followed by none.
+    last: Option<Last>,
+    retried_by_itself: u8,
+}
+
+struct Last {
+    act: Act,
+    released: bool,
 }
 
 impl Found {
     pub fn state(&self) -> ErrorState {
-        self.traces.state(self.last)
+        let is_released = self.last.as_ref().is_some_and(|last| last.released);
+        match self.last.as_ref().map(|last| last.act) {
+            _ if !self.traces.became.is_empty() => ErrorState::Repaired,
+            Some(Act::Accepted | Act::Replayed) => ErrorState::Repaired,
+            Some(Act::Discarded) => ErrorState::Discarded,
+            Some(Act::Refused) | None if self.rejected.held && !is_released => ErrorState::Held,
+            Some(Act::Refused) | None => ErrorState::Open,
+        }
     }
 
     fn row(&self) -> ErrorRow {
         let state = self.state();
-        let closing = usize::from(matches!(self.last, Some(Act::Accepted | Act::Discarded)));
+        let is_closing = |last: &Last| matches!(last.act, Act::Accepted | Act::Discarded);
+        let closing = usize::from(self.last.as_ref().is_some_and(is_closing));
         ErrorRow {
             index: self.entry.index,
             feed: self.rejected.feed.clone(),
@@ -165,6 +207,7 @@ impl Found {
             received_time_ms: self.entry.received_time_ms,
             state,
             refused_again: self.traces.acts.len() - closing,
+            retried_by_itself: self.retried_by_itself,
             partial: self.rejected.partial,
             became: self.traces.became.clone(),
         }
@@ -174,7 +217,7 @@ impl Found {
 impl Handle {
     /// Refused messages of this site, in the ledger's order. `search` says from where, how many, of which feed, control
     /// id and time; its kind counts not. Blocks.
-    pub fn errors(&self, search: &Search, code: Option<&str>, all: bool) -> Result<Errors, LedgerError> {
+    pub fn errors(&self, search: &Search, code: Option<&str>, listed: Listed) -> Result<Errors, LedgerError> {
         let search = Search { kind: Some(Kind::Rejected), in_ledger_order: true, ..search.clone() };
         let found = search.run(self.ledger())?;
         let (mut rows, mut acts) = (Vec::new(), 0);
@@ -185,7 +228,7 @@ impl Handle {
             let Some(found) = self.opened(entry)? else { continue };
             acts += found.traces.len();
             let row = found.row();
-            if (all || row.state == ErrorState::Open) && code.is_none_or(|code| row.code == code) {
+            if listed.has(row.state) && code.is_none_or(|code| row.code == code) {
                 rows.push(row);
             }
         }
@@ -244,7 +287,12 @@ impl Handle {
         rejected.partial |= PARTIAL_CODES.contains(&&*rejected.code);
         let traces = traces(self.ledger(), entry.index)?;
         let last = traces.acts.last().map(|at| self.act(*at)).transpose()?.flatten();
-        Ok(Some(Found { entry, rejected, raw, traces, last: last.map(|done| done.act) }))
+        let last = last.map(|done| Last { act: done.act, released: done.released });
+        let retried_by_itself = match rejected.read_by.is_empty() {
+            true => 0,
+            false => by_itself::tries(self.ledger(), entry.index)?,
+        };
+        Ok(Some(Found { entry, rejected, raw, traces, last, retried_by_itself }))
     }
 
     fn act(&self, index: u64) -> Result<Option<Repaired>, LedgerError> {

@@ -14,11 +14,11 @@ use tokio::sync::{broadcast, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::board::{AlertRow, Board, BoardEvent, PatientDetail, PatientRow};
-use crate::delivery::Progress;
+use crate::delivery::{Held, Progress};
 use crate::entry::{self, Acknowledged, Kind, MembersChanged};
 use crate::errors::Unconfirmed;
 use crate::metrics::Metrics;
-use crate::parts::Ack;
+use crate::parts::{Ack, OnNack};
 use crate::reading::Reader;
 use crate::registry::standing::Configured;
 use crate::search::{Found, Search};
@@ -98,7 +98,10 @@ pub(crate) struct RunningFeed {
 pub(crate) struct RunningSink {
     pub name: String,
     pub kind: &'static str,
+    pub on_nack: OnNack,
     pub progress: Arc<Mutex<Progress>>,
+    /// One person at a time: what one lets go no other one does.
+    pub releasing: tokio::sync::Mutex<()>,
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -122,9 +125,26 @@ pub struct FeedStatus {
 pub struct SinkStatus {
     pub name: String,
     pub kind: String,
+    /// `running`; `waiting` after several failures in a row, to be tried again at growing intervals; or `held`.
+    pub state: String,
+    /// `skip`, `hold` or `retry N`.
+    pub on_nack: String,
     pub delivered: u64,
     pub refused: u64,
     pub last_error: Option<String>,
+    /// The alert that it stands at until a person lets it go.
+    pub held: Option<HeldAlert>,
+}
+
+/// An alert that its receiver refused, and that nothing follows.
+#[derive(Clone, Debug, Serialize)]
+pub struct HeldAlert {
+    pub alert: String,
+    /// The alert's ledger index.
+    pub index: u64,
+    /// What the receiver answered.
+    pub reason: String,
+    pub since: clinical::Time,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -184,7 +204,8 @@ impl Handle {
         let row = self.alert(alert).ok_or_else(|| AcknowledgeError::UnknownAlert(alert.to_owned()))?;
         let at = clock::now();
         let answer = Acknowledged { alert: row.id.clone(), by: by.to_owned(), reason: reason.to_owned(), at };
-        let subject = self.subject_of(&row).ok_or_else(|| AcknowledgeError::UnknownAlert(row.id.clone()))?;
+        let subject =
+            self.subject_of(row.index).ok_or_else(|| AcknowledgeError::UnknownAlert(row.id.clone()))?;
         let mut draft =
             outgoing::draft(ledger, Kind::Acknowledged, &subject, entry::encode(&answer, b""), at);
         draft.dedupe = Some(ledger.keyed_hash(
@@ -281,8 +302,8 @@ impl Handle {
     }
 
     /// The alert's own subject: its answer is about the same patient. `None` if it was shredded meanwhile.
-    fn subject_of(&self, row: &AlertRow) -> Option<Vec<u8>> {
-        let entry = self.inner.ledger.read_from(row.index, 1).ok()?.into_iter().next()?;
+    pub(crate) fn subject_of(&self, index: u64) -> Option<Vec<u8>> {
+        let entry = self.inner.ledger.read_from(index, 1).ok()?.into_iter().next()?;
         // Also one of a site that this one stands in for.
         let (Payload::Open(payload) | Payload::Entrusted(payload)) = &entry.payload else { return None };
         let (alert, _) = entry::decode::<entry::Alert>(payload).ok()?;
@@ -392,9 +413,17 @@ impl RunningSink {
         SinkStatus {
             name: self.name.clone(),
             kind: self.kind.to_owned(),
+            state: match (&progress.held, progress.waits) {
+                (Some(_), _) => "held",
+                (None, true) => "waiting",
+                (None, false) => "running",
+            }
+            .to_owned(),
+            on_nack: self.on_nack.text(),
             delivered: progress.delivered,
             refused: progress.refused,
             last_error: progress.last_error,
+            held: progress.held.map(|Held { alert, .. }| alert),
         }
     }
 }

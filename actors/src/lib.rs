@@ -47,11 +47,14 @@ mod trace;
 mod window;
 
 pub use board::{AlertRow, BoardEvent, PatientDetail, PatientRow, RiskNow, RiskPoint};
-pub use errors::{ErrorDetail, ErrorRow, ErrorState, Errors, RepairError, Repairs, Retried, Tried, View};
+pub use delivery::ReleaseError;
+pub use errors::{
+    ErrorDetail, ErrorRow, ErrorState, Errors, Listed, RepairError, Repairs, Retried, Tried, View,
+};
 pub use explain::{AlertExplained, Evidence, ExplainError};
-pub use handle::{AcknowledgeError, FeedStatus, Handle, SinkStatus};
+pub use handle::{AcknowledgeError, FeedStatus, Handle, HeldAlert, SinkStatus};
 pub use metrics::Metrics;
-pub use parts::{Ack, Feed, OnError, Parts, Sink, SinkForm};
+pub use parts::{Ack, Feed, OnError, OnNack, Parts, Sink, SinkForm};
 pub use pipeline::Pipeline;
 pub use registry::{
     ModelDecision, ModelDetail, ModelRow, ModelStepRow, ModelsListed, Promotion, RegistryError,

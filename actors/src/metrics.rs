@@ -40,6 +40,8 @@ pub struct Metrics {
     pub acknowledge_seconds: Histogram,
     /// By sink and outcome (`delivered`, `refused`, `retry`).
     pub deliveries: IntCounterVec,
+    /// 1 while a sink stands at an alert that its receiver refused, until a person lets it go.
+    pub sink_held: IntGaugeVec,
     /// Entries committed and not scored yet, and alerts decided and not committed yet.
     pub tail_lag: IntGauge,
     pub ledger_size: IntGauge,
@@ -128,6 +130,11 @@ impl Metrics {
                 &PEOPLE,
             )?,
             deliveries: make.counters("deliveries_total", "alerts handed to sinks", &["sink", "outcome"])?,
+            sink_held: make.gauges(
+                "sink_held",
+                "1 while the sink stands at an alert that its receiver refused",
+                &["sink"],
+            )?,
             tail_lag: make.gauge("tail_lag", "entries committed and not scored yet")?,
             ledger_size: make.gauge("ledger_size", "leaves applied at this site")?,
             checkpoint_size: make.gauge("checkpoint_size", "leaves under the newest cosigned checkpoint")?,

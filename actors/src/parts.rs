@@ -53,6 +53,8 @@ impl Ack {
 pub enum OnError {
     /// Acknowledged; it waits in the ledger for a person.
     Hold,
+    /// The same, and it is read again by itself when the site starts and the feed reads otherwise, at most so often.
+    Retry(u8),
     /// Published to the feed's dead-letter topic or exchange, then acknowledged.
     DeadLetter,
 }
@@ -64,6 +66,29 @@ pub struct Sink {
     pub form: SinkForm,
     /// Sites whose alerts it also gets while this site stands in for them.
     pub takeover_for: Vec<String>,
+    pub on_nack: OnNack,
+}
+
+/// What becomes of an alert that its receiver refuses. The refusal is in the ledger either way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnNack {
+    /// It is not sent again, and the next one follows.
+    Skip,
+    /// Nothing follows it until a person has let it go.
+    Hold,
+    /// It is sent so often again, at growing intervals, and then as with `Skip`.
+    Retry(u8),
+}
+
+impl OnNack {
+    /// As in the configuration.
+    pub fn text(self) -> String {
+        match self {
+            OnNack::Skip => "skip".into(),
+            OnNack::Hold => "hold".into(),
+            OnNack::Retry(times) => format!("retry {times}"),
+        }
+    }
 }
 
 /// How an alert is written for its receiver.

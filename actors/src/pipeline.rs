@@ -58,8 +58,13 @@ impl Pipeline {
             .into_iter()
             .map(|sink| {
                 let progress = Arc::new(Mutex::new(Progress::default()));
-                let running =
-                    RunningSink { name: sink.name.clone(), kind: sink.kind, progress: progress.clone() };
+                let running = RunningSink {
+                    name: sink.name.clone(),
+                    kind: sink.kind,
+                    on_nack: sink.on_nack,
+                    progress: progress.clone(),
+                    releasing: tokio::sync::Mutex::default(),
+                };
                 let (ledger, site) = (ledger.clone(), site.clone());
                 let (alerts, metrics, told) = (alerts.clone(), metrics.clone(), told.clone());
                 Delivery::start_in_arbiter(&Arbiter::new().handle(), move |_| {
@@ -150,7 +155,8 @@ impl Pipeline {
         }
 
         let endings = Endings { feeds: feed_endings, tail: tail_ending, threads };
-        Ok(Handle {
+        let stop_retries = stop_feeds.clone();
+        let handle = Handle {
             inner: Arc::new(Inner {
                 site,
                 ledger,
@@ -168,7 +174,9 @@ impl Pipeline {
                 stop_tail,
                 endings: Mutex::new(Some(endings)),
             }),
-        })
+        };
+        actix::spawn(handle.clone().retry_by_itself(stop_retries));
+        Ok(handle)
     }
 }
 
@@ -194,5 +202,6 @@ fn show_from_zero(metrics: &Metrics, scorers: &[ml_scoring::Scorer], sinks: &[Si
         for outcome in ["delivered", "refused", "retry"] {
             metrics.deliveries.with_label_values(&[sink.name.as_str(), outcome]);
         }
+        metrics.sink_held.with_label_values(&[sink.name.as_str()]);
     }
 }

@@ -11,6 +11,7 @@ use bytes::Bytes;
 use clinical::{Event, Issue, PatientId, Severity, Time};
 use connectors::{Inbound, Receipt, Refusal, Reply};
 use raft_ledger::{Draft, IndexKey, Ledger, Subject, Tag};
+use sha2::{Digest, Sha256};
 
 use crate::clock;
 use crate::committer::{Answer, Labels, Prepared, WriteAnswer};
@@ -29,6 +30,8 @@ pub(crate) struct Reader {
     codes: String,
     limits: clinical::hl7::Limits,
     on_error: OnError,
+    /// Names what it reads by: what is read alike has no other outcome.
+    reads_by: String,
     ack: Ack,
     keys: IndexKey,
 }
@@ -61,6 +64,7 @@ impl Reader {
             reader: feed.reader.clone(),
             limits: feed.limits,
             on_error: feed.on_error,
+            reads_by: reads_by(feed),
             ack: feed.ack,
             keys,
         }
@@ -71,10 +75,10 @@ impl Reader {
         let read = self.read(&inbound, None);
         let answer = match read.outcome {
             Outcome::Accepted(reply) => Answer::Accept(reply),
-            Outcome::Refused(refusal, reply) if self.on_error == OnError::Hold => {
-                Answer::Hold(refusal, reply)
-            }
-            Outcome::Refused(refusal, reply) => Answer::Refuse(refusal, reply),
+            Outcome::Refused(refusal, reply) => match self.on_error {
+                OnError::Hold | OnError::Retry(_) => Answer::Hold(refusal, reply),
+                OnError::DeadLetter => Answer::Refuse(refusal, reply),
+            },
         };
         let labels = Labels { feed: self.feed.clone(), type_: read.type_ };
         Prepared { drafts: read.drafts, receipt: inbound.receipt, answer, labels, received, _place: place }
@@ -121,6 +125,18 @@ impl Reader {
     /// How the feed reads, for whoever shows a message.
     pub fn feed(&self) -> (&clinical::Feed, &clinical::hl7::Limits) {
         (&self.reader, &self.limits)
+    }
+
+    pub fn reads_by(&self) -> &str {
+        &self.reads_by
+    }
+
+    /// How often a refused message is read again by itself.
+    pub fn retries(&self) -> u8 {
+        match self.on_error {
+            OnError::Retry(retries) => retries,
+            OnError::Hold | OnError::DeadLetter => 0,
+        }
     }
 
     /// The transport knows that it could not read all of it: what came is kept with that reason.
@@ -207,6 +223,8 @@ impl Reader {
             code: refusal(issues).code,
             issues: issues.to_vec(),
             partial: seen.inbound.fault.is_some(),
+            held: self.on_error == OnError::Hold,
+            read_by: if self.retries() > 0 { self.reads_by.clone() } else { String::new() },
         };
         Draft {
             kind: Kind::Rejected as u16,
@@ -245,6 +263,14 @@ impl Reader {
         let day = at.0.div_euclid(24 * Time::HOUR_MS);
         self.keys.subject(&[b"feed", self.feed.as_bytes(), &day.to_be_bytes()].concat())
     }
+}
+
+/// Everything that the outcome of reading may depend on, the bytes apart.
+fn reads_by(feed: &Feed) -> String {
+    let clinical::Feed { authority, zone, charset, codes, icu_wards } = &feed.reader;
+    let codes = hex::encode(codes.hash());
+    let all = format!("{:?}", (entry::READER, authority, zone, charset, codes, icu_wards, feed.limits));
+    hex::encode(&Sha256::digest(all)[..16])
 }
 
 /// Names a patient towards the ledger; authority and id cannot run into each other.

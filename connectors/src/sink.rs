@@ -29,6 +29,9 @@ pub enum SinkError {
     /// The receiver answered that it does not want this message; sending it again will not help.
     #[error("refused by the receiver: {0}")]
     Refused(String),
+    /// The broker is there and has no place for it; it has one again once somebody has mended that.
+    #[error("no place for it: {0}")]
+    Unroutable(String),
 }
 
 #[async_trait]

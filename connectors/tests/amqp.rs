@@ -246,7 +246,7 @@ async fn the_sink_waits_for_confirms_and_says_where_nothing_is_bound() {
     }
     let nowhere = Sink::new(config("no-such-queue")).unwrap().deliver(&out(9)).await;
     assert!(
-        matches!(&nowhere, Err(SinkError::Unreachable(text)) if text.contains("no-such-queue")),
+        matches!(&nowhere, Err(SinkError::Unroutable(text)) if text.contains("no-such-queue")),
         "{nowhere:?}"
     );
     let mut source = amqp::source(queue.config()).unwrap();

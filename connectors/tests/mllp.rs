@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use connectors::mllp::{Client, ClientConfig, Config, Sink, Source};
+use connectors::mllp::{Answered, Client, ClientConfig, Config, Sink, Source};
 use connectors::{Inbound, Outbound, Refusal, Reply, Sink as _, SinkError, Source as _, SourceState};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -208,8 +208,8 @@ async fn the_sink_asks_its_judge_and_never_uses_a_late_answer() {
     let (mut source, mut config) = listen(|_| {}).await;
     config.timeout_s = 1;
     let judge: connectors::mllp::Judge = Arc::new(|message, answer| match answer {
-        b if b == message.id.as_bytes() => Ok(()),
-        _ => Err(SinkError::Refused(String::from_utf8_lossy(answer).into_owned())),
+        b if b == message.id.as_bytes() => Answered::Taken,
+        _ => Answered::Refused(String::from_utf8_lossy(answer).into_owned()),
     });
     let mut sink = Sink::new(config, judge);
     let message = |id: &str| Outbound {

@@ -267,6 +267,12 @@ fn every_command_explains_itself() {
         &["ledger", "export"],
         &["keys", "init"],
         &["password", "hash"],
+        &["errors"],
+        &["errors", "list"],
+        &["errors", "release"],
+        &["sink"],
+        &["sink", "list"],
+        &["sink", "release"],
     ] {
         let output = medulla(&[command, &["--help"]].concat());
         assert_eq!(output.status.code(), Some(0), "{command:?}");

@@ -27,6 +27,8 @@ pub struct Repairs {
     pub query: String,
     /// It raises no alert by itself.
     pub quiet: bool,
+    /// It is held, and is so no longer whatever comes of it.
+    pub release: bool,
 }
 
 #[derive(Serialize)]
@@ -63,6 +65,10 @@ pub(crate) struct Attempt {
 }
 
 impl Attempt {
+    pub fn is_accepted(&self) -> bool {
+        self.labels.is_some()
+    }
+
     pub fn tried(&self) -> Tried {
         let decoded = |draft: &Draft| Some(entry::decode::<Message>(&draft.payload).ok()?.0);
         let is_message = |draft: &&Draft| draft.kind == Kind::Message as u16;
@@ -94,9 +100,9 @@ impl Handle {
     /// What [`Handle::retry`] would come to. Writes nothing. Blocks.
     pub fn try_retry(&self, index: u64, how: &Repairs) -> Result<Tried, RepairError> {
         let found = self.found(index)?;
-        match found.state() {
-            ErrorState::Open => Ok(self.attempt(&found, how, "")?.tried()),
-            ErrorState::Repaired | ErrorState::Discarded => Err(RepairError::Closed(index)),
+        match found.state().is_waiting() {
+            true => Ok(self.attempt(&found, how, "")?.tried()),
+            false => Err(RepairError::Closed(index)),
         }
     }
 
@@ -108,19 +114,27 @@ impl Handle {
         Ok(self.keep(&found, vec![self.draft(&found, &done, &[])], &mut unconfirmed).await?.1)
     }
 
-    async fn open_one(&self, index: u64, unconfirmed: &mut Unconfirmed) -> Result<Found, RepairError> {
+    pub(super) async fn open_one(
+        &self,
+        index: u64,
+        unconfirmed: &mut Unconfirmed,
+    ) -> Result<Found, RepairError> {
         let handle = self.clone();
         let found = blocking::read(move || handle.found(index)).await?;
         confirmed(&found, unconfirmed)?;
-        match found.state() {
-            ErrorState::Open => Ok(found),
-            ErrorState::Repaired | ErrorState::Discarded => Err(RepairError::Closed(index)),
+        match found.state().is_waiting() {
+            true => Ok(found),
+            false => Err(RepairError::Closed(index)),
         }
     }
 
     /// Reads it again and writes nothing. Blocks.
     pub(crate) fn attempt(&self, found: &Found, how: &Repairs, by: &str) -> Result<Attempt, RepairError> {
         let index = found.entry.index;
+        let is_held = found.state() == ErrorState::Held;
+        if how.release && !is_held {
+            return Err(RepairError::NotHeld(index));
+        }
         if found.traces.acts.len() >= ACTS_MAX {
             return Err(RepairError::TooManyActs(index));
         }
@@ -137,6 +151,8 @@ impl Handle {
         let mut done = repaired(found, Act::Accepted, by, how.reason.clone());
         (done.feed, done.repaired_sha256) = (feed.clone(), hex::encode(Sha256::digest(raw)));
         done.query.clone_from(&how.query);
+        // Said of every act from the release on: the last one alone is looked at.
+        done.released = found.rejected.held && (how.release || !is_held);
         let position = format!("entry {index}, repaired by {by}");
         let again = Again { of: index, at: done.at, replaces: None, same: 0, quiet: how.quiet };
         let received_at = Time(found.entry.received_time_ms);
@@ -228,6 +244,7 @@ fn repaired(found: &Found, act: Act, by: &str, reason: String) -> Repaired {
         original_sha256: hex::encode(Sha256::digest(&found.raw)),
         repaired_sha256: String::new(),
         issues: Vec::new(),
+        released: false,
         query: String::new(),
         changed: None,
     }

@@ -62,13 +62,13 @@ impl Met {
 impl Handle {
     /// `None`: nothing that this site may read, or a reading that a later one has taken the place of.
     pub(super) fn met(&self, entry: Entry) -> Result<Option<Met>, LedgerError> {
-        Ok(self.met_at(entry)?.ok())
+        Ok(self.met_at(entry, false)?.ok())
     }
 
     /// The last reading of the message, whichever of them the index names.
     pub(super) fn met_by_index(&self, entry: Entry) -> Result<Option<Met>, RepairError> {
         let index = entry.index;
-        match self.met_at(entry)? {
+        match self.met_at(entry, true)? {
             Ok(met) => Ok(Some(met)),
             Err(None) => Err(RepairError::Unknown(index)),
             Err(Some(later)) => {
@@ -78,10 +78,11 @@ impl Handle {
         }
     }
 
-    /// Else the index of its last reading, if it is a message.
-    fn met_at(&self, entry: Entry) -> Result<Result<Met, Option<u64>>, LedgerError> {
+    /// Else the index of its last reading, if it is a message. What is held waits for a person who names it.
+    fn met_at(&self, entry: Entry, named: bool) -> Result<Result<Met, Option<u64>>, LedgerError> {
         if entry.kind == Kind::Rejected as u16 {
-            let open = self.opened(entry)?.filter(|found| found.state() == ErrorState::Open);
+            let is_met = |state| state == ErrorState::Open || (named && state == ErrorState::Held);
+            let open = self.opened(entry)?.filter(|found| is_met(found.state()));
             return Ok(open.map(|found| Met::Refused(Box::new(found))).ok_or(None));
         }
         let Payload::Open(payload) = &entry.payload else { return Ok(Err(None)) };
@@ -237,6 +238,7 @@ impl Handle {
             original_sha256: sha256.clone(),
             repaired_sha256: sha256,
             issues: row.issues.clone(),
+            released: false,
             query: how.query.clone(),
             changed: Some(row.difference.counts.clone()),
         };

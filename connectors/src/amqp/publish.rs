@@ -37,12 +37,14 @@ pub(super) enum PublishError {
     Later(String),
     /// The broker takes no such message.
     Refused(String),
+    /// No queue is bound to where it goes: the broker gave it back.
+    Returned(String),
 }
 
 impl PublishError {
     pub(super) fn text(self) -> String {
         match self {
-            PublishError::Later(text) | PublishError::Refused(text) => text,
+            PublishError::Later(text) | PublishError::Refused(text) | PublishError::Returned(text) => text,
         }
     }
 }
@@ -84,7 +86,7 @@ impl Publisher {
         };
         match confirmation {
             Confirmation::Ack(None) => Ok(()),
-            Confirmation::Ack(Some(_)) | Confirmation::Nack(Some(_)) => Err(PublishError::Later(format!(
+            Confirmation::Ack(Some(_)) | Confirmation::Nack(Some(_)) => Err(PublishError::Returned(format!(
                 "exchange {exchange:?} routes {routing_key:?} to no queue; bind one"
             ))),
             Confirmation::Nack(None) => {

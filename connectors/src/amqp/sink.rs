@@ -59,6 +59,7 @@ impl crate::Sink for Sink {
             Ok(()) => Ok(()),
             Err(PublishError::Later(text)) => Err(SinkError::Unreachable(text)),
             Err(PublishError::Refused(text)) => Err(SinkError::Refused(text)),
+            Err(PublishError::Returned(text)) => Err(SinkError::Unroutable(text)),
         }
     }
 }

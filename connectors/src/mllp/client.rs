@@ -103,8 +103,21 @@ impl Client {
     /// Sends one message and waits for its answer. After an error, connect anew: a late answer would be
     /// taken for the next message's.
     pub async fn send(&mut self, message: &[u8]) -> Result<Bytes, ConnectorError> {
-        self.writer.write(message).await?;
+        self.write(message).await?;
         self.reader.answer().await
+    }
+
+    /// The next answer on this connection, whichever message it is to.
+    pub(super) async fn answer(&mut self) -> Result<Bytes, ConnectorError> {
+        self.reader.answer().await
+    }
+
+    /// A receiver that reads no more is one that does not answer.
+    pub(super) async fn write(&mut self, message: &[u8]) -> Result<(), ConnectorError> {
+        match tokio::time::timeout(self.reader.timeout, self.writer.write(message)).await {
+            Ok(written) => written,
+            Err(_) => Err(self.reader.no_answer()),
+        }
     }
 
     pub fn split(self) -> (ClientWriter, ClientReader) {
@@ -135,11 +148,12 @@ impl ClientReader {
     pub async fn answer(&mut self) -> Result<Bytes, ConnectorError> {
         match tokio::time::timeout(self.timeout, self.read()).await {
             Ok(answer) => answer,
-            Err(_) => Err(ConnectorError::NoAnswer {
-                address: self.address.clone(),
-                seconds: self.timeout.as_secs(),
-            }),
+            Err(_) => Err(self.no_answer()),
         }
+    }
+
+    fn no_answer(&self) -> ConnectorError {
+        ConnectorError::NoAnswer { address: self.address.clone(), seconds: self.timeout.as_secs() }
     }
 
     async fn read(&mut self) -> Result<Bytes, ConnectorError> {

@@ -9,5 +9,5 @@ mod source;
 mod stream;
 
 pub use client::{Client, ClientConfig, ClientReader, ClientWriter};
-pub use sink::{Judge, Sink};
+pub use sink::{Answered, Judge, Sink};
 pub use source::{Config, Source};

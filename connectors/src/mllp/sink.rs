@@ -1,15 +1,26 @@
 //! Sends messages to an MLLP receiver, one at a time, in order.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 
 use super::{Client, ClientConfig};
-use crate::{Outbound, SinkError};
+use crate::{ConnectorError, Outbound, SinkError};
 
-/// Says what an answer means for the message it should answer. Connectors know no HL7: whoever makes the sink
-/// matches MSA-2 with MSH-10 and reads MSA-1.
-pub type Judge = Arc<dyn Fn(&Outbound, &[u8]) -> Result<(), SinkError> + Send + Sync>;
+/// What an answer means for the message that is out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answered {
+    Taken,
+    Refused(String),
+    /// It is to another message: one that came late, or a second one to the message before.
+    Other,
+    /// It is none.
+    Unreadable(String),
+}
+
+/// Says what an answer means. Connectors know no HL7: whoever makes the sink matches MSA-2 with MSH-10 and reads MSA-1.
+pub type Judge = Arc<dyn Fn(&Outbound, &[u8]) -> Answered + Send + Sync>;
 
 pub struct Sink {
     config: ClientConfig,
@@ -24,21 +35,54 @@ impl Sink {
     }
 }
 
+fn unreachable(error: ConnectorError) -> SinkError {
+    SinkError::Unreachable(error.to_string())
+}
+
 #[async_trait]
 impl crate::Sink for Sink {
     async fn deliver(&mut self, message: &Outbound) -> Result<(), SinkError> {
-        let unreachable = |error: crate::ConnectorError| SinkError::Unreachable(error.to_string());
-        // Taken out and only put back when all went well: a connection that owes an answer is not used again,
-        // because its late answer would be taken for the next message's.
+        // Taken out and only put back when all went well: a connection that owes an answer is not used again.
         let mut client = match self.client.take() {
             Some(client) => client,
             None => Client::connect(&self.config).await.map_err(unreachable)?,
         };
-        let answer = client.send(&message.body).await.map_err(unreachable)?;
-        let judged = (self.judge)(message, &answer);
-        if !matches!(judged, Err(SinkError::Unreachable(_))) {
+        let answered = exchange(&mut client, message, &self.config, &self.judge).await;
+        if !matches!(answered, Err(SinkError::Unreachable(_))) {
             self.client = Some(client);
         }
-        judged
+        answered
     }
+}
+
+/// Answers to other messages are dropped; the one to this message must come in time all the same.
+async fn exchange(
+    client: &mut Client,
+    message: &Outbound,
+    config: &ClientConfig,
+    judge: &Judge,
+) -> Result<(), SinkError> {
+    client.write(&message.body).await.map_err(unreachable)?;
+    let mut dropped = 0_u32;
+    let answered = async {
+        loop {
+            let answer = client.answer().await.map_err(unreachable)?;
+            match judge(message, &answer) {
+                Answered::Taken => return Ok(()),
+                Answered::Refused(reason) => return Err(SinkError::Refused(reason)),
+                Answered::Unreadable(text) => return Err(SinkError::Unreachable(text)),
+                Answered::Other => dropped += 1,
+            }
+        }
+    };
+    let timeout = Duration::from_secs(config.timeout_s.max(1));
+    let answered = tokio::time::timeout(timeout, answered).await;
+    let address = &config.address;
+    if dropped > 0 {
+        tracing::warn!(%address, dropped, "answers to other messages (MSA-2) were dropped");
+    }
+    answered.unwrap_or_else(|_| {
+        let seconds = timeout.as_secs();
+        Err(unreachable(ConnectorError::NoAnswer { address: address.clone(), seconds }))
+    })
 }

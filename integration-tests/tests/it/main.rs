@@ -15,6 +15,7 @@ mod explain;
 mod faults;
 mod first_run;
 mod healing;
+mod holds;
 mod kafka_flow;
 mod keys;
 mod members;

@@ -3,7 +3,7 @@
 use actix_web::error::JsonPayloadError;
 use actix_web::http::StatusCode;
 use actix_web::{get, post, web};
-use actors::{ErrorState, RepairError, Repairs, Search, View};
+use actors::{ErrorRow, ErrorState, Listed, RepairError, Repairs, Search, View};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
@@ -11,9 +11,9 @@ use serde_json::{Value, json};
 use utoipa::{IntoParams, ToSchema};
 
 use super::alerts::REASON_CHARS_MAX;
-use super::{ApiError, SiteData, filter};
+use super::{ApiError, SiteData, filter, schemas};
 use crate::config::MESSAGE_BYTES_MAX;
-use crate::http::Identity;
+use crate::http::{Identity, Operator};
 
 const LIMIT_MAX: usize = 1000;
 /// The largest message, in base64, and what stands around it.
@@ -39,18 +39,35 @@ pub struct Query {
     /// Also those that are repaired or discarded
     #[serde(default)]
     all: bool,
+    /// `true`: held ones alone; `false`: none of them
+    held: Option<bool>,
+}
+
+impl Query {
+    fn listed(&self) -> Result<Listed, ApiError> {
+        match (self.all, self.held) {
+            (false, None) => Ok(Listed::Waiting),
+            (false, Some(true)) => Ok(Listed::Held),
+            (false, Some(false)) => Ok(Listed::Open),
+            (true, None) => Ok(Listed::All),
+            (true, Some(_)) => {
+                let text = "ask for all, or for those that are held";
+                Err(ApiError::new(StatusCode::BAD_REQUEST, "query-invalid", text))
+            }
+        }
+    }
 }
 
 /// One page. `next` is the index to go on from, if more may follow.
 #[derive(Serialize, ToSchema)]
 pub struct Page {
     as_of: u64,
-    #[schema(value_type = Vec<Object>)]
-    errors: Vec<Value>,
+    #[schema(value_type = Vec<schemas::ErrorRow>)]
+    errors: Vec<ErrorRow>,
     next: Option<u64>,
 }
 
-/// Refused messages of this site that nobody has repaired or discarded, in the ledger's order.
+/// Refused messages of this site that nobody has repaired or discarded, open and held ones, in the ledger's order.
 #[utoipa::path(path = "/api/errors", tag = "errors", params(Query),
     responses((status = 200, body = Page), (status = 400, body = ApiError), (status = 403, body = ApiError)))]
 #[get("/errors")]
@@ -61,6 +78,7 @@ pub async fn errors(
 ) -> Result<web::Json<Page>, ApiError> {
     who.must_see_operations()?;
     let query = query.into_inner();
+    let listed = query.listed()?;
     let time = |name, text: &Option<String>| text.as_deref().map(|text| filter::time(name, text)).transpose();
     let search = Search {
         from: query.from,
@@ -71,10 +89,9 @@ pub async fn errors(
         until: time("until", &query.until)?,
         ..Search::default()
     };
-    let found = web::block(move || site.errors(&search, query.code.as_deref(), query.all));
+    let found = web::block(move || site.errors(&search, query.code.as_deref(), listed));
     let found = found.await.map_err(ApiError::internal)?.map_err(ApiError::reading)?;
-    let errors = found.rows.iter().map(|row| json!(row)).collect();
-    Ok(web::Json(Page { as_of: found.as_of, errors, next: found.next }))
+    Ok(web::Json(Page { as_of: found.as_of, errors: found.rows, next: found.next }))
 }
 
 #[derive(Deserialize, IntoParams)]
@@ -129,18 +146,40 @@ pub struct Retry {
 }
 
 /// Reads a refused message again, edited or as it came, and lets it flow as if its feed had sent it. 200 means that the
-/// ledger has the outcome, whichever it is, with the signed-in name.
+/// ledger has the outcome, whichever it is, with the signed-in name. One that is held stays so where it is refused again.
 #[utoipa::path(post, path = "/api/errors/{index}/retry", tag = "errors", params(("index" = u64, Path)), request_body = Retry,
     responses((status = 200, body = Object), (status = 404, body = ApiError), (status = 409, body = ApiError),
         (status = 413, body = ApiError), (status = 503, body = ApiError)))]
 pub async fn retry(
     site: SiteData,
-    who: Identity,
+    who: Operator,
     index: web::Path<u64>,
     body: web::Json<Retry>,
 ) -> Result<web::Json<Value>, ApiError> {
-    who.must_see_operations()?;
-    let Retry { raw_base64, feed, reason, dry_run } = body.into_inner();
+    read_again(site, who, *index, body.into_inner(), false).await
+}
+
+/// Lets a held message go: it is read again, edited or as it came, and refused again it stands in the error queue.
+#[utoipa::path(post, path = "/api/errors/{index}/release", tag = "errors", params(("index" = u64, Path)), request_body = Retry,
+    responses((status = 200, body = Object), (status = 404, body = ApiError), (status = 409, body = ApiError),
+        (status = 413, body = ApiError), (status = 503, body = ApiError)))]
+pub async fn release(
+    site: SiteData,
+    who: Operator,
+    index: web::Path<u64>,
+    body: web::Json<Retry>,
+) -> Result<web::Json<Value>, ApiError> {
+    read_again(site, who, *index, body.into_inner(), true).await
+}
+
+async fn read_again(
+    site: SiteData,
+    Operator(who): Operator,
+    index: u64,
+    body: Retry,
+    release: bool,
+) -> Result<web::Json<Value>, ApiError> {
+    let Retry { raw_base64, feed, reason, dry_run } = body;
     let raw = raw_base64.map(|text| STANDARD.decode(text)).transpose().map_err(|_| {
         ApiError::new(
             StatusCode::BAD_REQUEST,
@@ -149,16 +188,17 @@ pub async fn retry(
         )
     })?;
     let raw = raw.map(Into::into);
-    let how = Repairs { raw, feed, reason: bounded(reason)?, ..Repairs::default() };
+    let how = Repairs { raw, feed, reason: bounded(reason)?, release, ..Repairs::default() };
     if dry_run {
-        let tried = web::block(move || site.try_error(*index, &how)).await.map_err(ApiError::internal)?;
+        let tried = web::block(move || site.try_error(index, &how)).await.map_err(ApiError::internal)?;
         return tried.map(|tried| web::Json(json!(tried))).map_err(refused);
     }
-    let retried = site.retry_error(*index, how, who.name()).await.map_err(refused)?;
+    let retried = site.retry_error(index, how, who.name()).await.map_err(refused)?;
     tracing::info!(
         by = who.name(),
-        index = *index,
+        index,
         accepted = retried.accepted,
+        release,
         "a refused message was retried"
     );
     Ok(web::Json(json!(retried)))
@@ -178,11 +218,10 @@ pub struct Discard {
 #[post("/errors/{index}/discard")]
 pub async fn discard(
     site: SiteData,
-    who: Identity,
+    Operator(who): Operator,
     index: web::Path<u64>,
     body: web::Json<Discard>,
 ) -> Result<web::Json<Value>, ApiError> {
-    who.must_see_operations()?;
     let reason = bounded(body.into_inner().reason)?;
     if reason.trim().is_empty() {
         return Err(ApiError::new(StatusCode::BAD_REQUEST, "reason-invalid", "say why it is discarded"));
@@ -222,6 +261,7 @@ pub(super) fn refused(error: RepairError) -> ApiError {
         RepairError::Ledger(error) => return ApiError::reading(error),
         RepairError::Unknown(_) => (StatusCode::NOT_FOUND, "not-found"),
         RepairError::Closed(_) => (StatusCode::CONFLICT, "closed"),
+        RepairError::NotHeld(_) => (StatusCode::CONFLICT, "not-held"),
         RepairError::Partial(_) => (StatusCode::CONFLICT, "partial"),
         RepairError::TooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "too-large"),
         RepairError::UnknownFeed(_) => (StatusCode::CONFLICT, "feed-unknown"),

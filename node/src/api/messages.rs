@@ -223,6 +223,7 @@ pub(super) fn name(kind: Kind) -> &'static str {
         Kind::ModelRegistered => "model-registered",
         Kind::MembersChanged => "members-changed",
         Kind::Repaired => "repaired",
+        Kind::Released => "released",
     }
 }
 
@@ -238,6 +239,7 @@ fn open(kind: Kind, payload: &Bytes) -> (Option<serde_json::Value>, Bytes) {
         Kind::ModelRegistered => decoded::<entry::ModelRegistered>(payload),
         Kind::MembersChanged => decoded::<entry::MembersChanged>(payload),
         Kind::Repaired => decoded::<entry::Repaired>(payload),
+        Kind::Released => decoded::<entry::Released>(payload),
     }
 }
 

@@ -15,6 +15,7 @@ mod patients;
 mod pipeline;
 mod replay;
 mod schemas;
+mod sinks;
 mod site;
 mod sites;
 mod status;
@@ -62,7 +63,13 @@ pub fn routes(config: &mut web::ServiceConfig) {
                     .app_data(errors::with_message())
                     .route(web::post().to(errors::retry)),
             )
+            .service(
+                web::resource("/errors/{index}/release")
+                    .app_data(errors::with_message())
+                    .route(web::post().to(errors::release)),
+            )
             .service(errors::discard)
+            .service(sinks::release)
             .service(replay::replay)
             .service(messages::messages)
             .service(messages::message)

@@ -4,7 +4,7 @@ use actix_web::HttpResponse;
 use utoipa::OpenApi;
 
 use super::{
-    alerts, errors, feeds, keys, ledger, messages, models, patients, replay, sites, status, stream, trace,
+    alerts, errors, feeds, keys, ledger, messages, models, patients, replay, sinks, sites, status, stream, trace,
 };
 
 #[derive(OpenApi)]
@@ -31,7 +31,9 @@ use super::{
         errors::errors,
         errors::show,
         errors::retry,
+        errors::release,
         errors::discard,
+        sinks::release,
         replay::replay,
         messages::messages,
         messages::message,
@@ -81,6 +83,7 @@ mod tests {
                 "/api/errors",
                 "/api/errors/{index}",
                 "/api/errors/{index}/discard",
+                "/api/errors/{index}/release",
                 "/api/errors/{index}/retry",
                 "/api/feeds",
                 "/api/keys/backup",
@@ -106,6 +109,7 @@ mod tests {
                 "/api/patients/shred",
                 "/api/patients/{key}",
                 "/api/replay",
+                "/api/sinks/{name}/release",
                 "/api/sites",
                 "/api/sites/{site}/lead",
                 "/api/sites/{site}/promote",

@@ -3,10 +3,12 @@
 use std::path::Path;
 use std::time::Duration;
 
+use actors::entry::Release;
 use actors::{
-    AlertExplained, AlertRow, ErrorDetail, Errors, ExplainError, FeedStatus, Found, Handle, ModelDecision,
-    ModelDetail, ModelsListed, PatientDetail, PatientRow, PatientShredded, RegistryError, RepairError,
-    Repairs, Replay, Replays, Retried, Search, ShadowReport, SinkStatus, Trace, Tried, View,
+    AlertExplained, AlertRow, ErrorDetail, Errors, ExplainError, FeedStatus, Found, Handle, Listed,
+    ModelDecision, ModelDetail, ModelsListed, PatientDetail, PatientRow, PatientShredded, RegistryError,
+    ReleaseError, RepairError, Repairs, Replay, Replays, Retried, Search, ShadowReport, SinkStatus, Trace, Tried,
+    View,
 };
 use async_trait::async_trait;
 use clinical::PatientId;
@@ -43,6 +45,17 @@ impl Site for Handle {
 
     fn sinks(&self) -> Vec<SinkStatus> {
         Handle::sinks(self)
+    }
+
+    async fn release_sink(
+        &self,
+        name: &str,
+        index: Option<u64>,
+        how: Release,
+        by: &str,
+        reason: &str,
+    ) -> Result<u64, ReleaseError> {
+        Handle::release_sink(self, name, index, how, by, reason).await
     }
 
     fn board(&self) -> (Vec<PatientRow>, u64) {
@@ -100,8 +113,8 @@ impl Site for Handle {
         Handle::search(self, search)
     }
 
-    fn errors(&self, search: &Search, code: Option<&str>, all: bool) -> Result<Errors, LedgerError> {
-        Handle::errors(self, search, code, all)
+    fn errors(&self, search: &Search, code: Option<&str>, listed: Listed) -> Result<Errors, LedgerError> {
+        Handle::errors(self, search, code, listed)
     }
 
     fn error(&self, index: u64) -> Result<ErrorDetail, RepairError> {

@@ -45,9 +45,51 @@ pub struct OutboxStatus {
 pub struct SinkStatus {
     name: String,
     kind: String,
+    /// `running`; `waiting` after several failures in a row; or `held`.
+    state: String,
+    /// `skip`, `hold` or `retry N`.
+    on_nack: String,
     delivered: u64,
     refused: u64,
     last_error: Option<String>,
+    /// The alert that it stands at until a person lets it go.
+    held: Option<HeldAlert>,
+}
+
+/// An alert that its receiver refused, and that nothing follows.
+#[derive(ToSchema)]
+pub struct HeldAlert {
+    alert: String,
+    /// The alert's ledger index.
+    index: u64,
+    /// What the receiver answered.
+    reason: String,
+    /// Milliseconds since the Unix epoch.
+    since: i64,
+}
+
+/// One refused message.
+#[derive(ToSchema)]
+pub struct ErrorRow {
+    index: u64,
+    feed: String,
+    /// `hl7v2`, `fhir` or `unknown`.
+    format: String,
+    /// Stable code of the refusal.
+    code: String,
+    control_id: String,
+    position: String,
+    received_time_ms: i64,
+    /// `open`, `held`, `repaired` or `discarded`.
+    state: String,
+    /// Retries that were refused again.
+    refused_again: usize,
+    /// How often it was read again by itself, to no avail.
+    retried_by_itself: u8,
+    /// Only a part of the message came.
+    partial: bool,
+    /// Indices of the messages that it became.
+    became: Vec<u64>,
 }
 
 /// One patient's line on the board.
@@ -539,6 +581,10 @@ mod tests {
         check("Evidence", &explained.evidence[0]);
         check("Contribution", &explained.contributions[0]);
         check("FeedStatus", &crate::http::sample::feed());
+        let sink = crate::http::sample::sink();
+        check("SinkStatus", &sink);
+        check("HeldAlert", &sink.held);
+        check("ErrorRow", &crate::http::sample::error_row());
         check("OutboxStatus", &raft_ledger::OutboxStatus::default());
         let (status, leases) = (crate::http::sample::ledger(), crate::http::sample::leases());
         check("LedgerStatus", &super::super::ledger::LedgerNow { status, leases });

@@ -3,10 +3,11 @@
 use std::path::Path;
 use std::time::Duration;
 
+use actors::entry::Release;
 use actors::{
-    AlertExplained, AlertRow, ErrorDetail, Errors, ExplainError, FeedStatus, Found, ModelDecision,
-    ModelDetail, ModelsListed, PatientDetail, PatientRow, PatientShredded, RegistryError, RepairError,
-    Repairs, Replay, Replays, Retried, Search, ShadowReport, SinkStatus, Trace, Tried, View,
+    AlertExplained, AlertRow, ErrorDetail, Errors, ExplainError, FeedStatus, Found, Listed, ModelDecision,
+    ModelDetail, ModelsListed, PatientDetail, PatientRow, PatientShredded, RegistryError, ReleaseError,
+    RepairError, Repairs, Replay, Replays, Retried, Search, ShadowReport, SinkStatus, Trace, Tried, View,
 };
 use async_trait::async_trait;
 use clinical::PatientId;
@@ -59,6 +60,16 @@ pub trait Site: Send + Sync + 'static {
 
     fn sinks(&self) -> Vec<SinkStatus>;
 
+    /// Lets a sink go that holds an alert. The index of the entry that says so.
+    async fn release_sink(
+        &self,
+        name: &str,
+        index: Option<u64>,
+        how: Release,
+        by: &str,
+        reason: &str,
+    ) -> Result<u64, ReleaseError>;
+
     /// By falling risk, and the event number that the list stands at.
     fn board(&self) -> (Vec<PatientRow>, u64);
 
@@ -97,7 +108,7 @@ pub trait Site: Send + Sync + 'static {
     fn search(&self, search: &Search) -> Result<Found, LedgerError>;
 
     /// Refused messages of this site. Blocks.
-    fn errors(&self, search: &Search, code: Option<&str>, all: bool) -> Result<Errors, LedgerError>;
+    fn errors(&self, search: &Search, code: Option<&str>, listed: Listed) -> Result<Errors, LedgerError>;
 
     /// Blocks.
     fn error(&self, index: u64) -> Result<ErrorDetail, RepairError>;

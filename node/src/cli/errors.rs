@@ -14,12 +14,17 @@ use super::at::At;
 use super::{Usage, Verdict, ledger, out, progress, replay};
 use crate::http::{AdminClient, ClientError};
 
-/// Work on messages that were refused: list, show, edit and retry, redirect, discard
+/// Work on messages that were refused: list, show, edit and retry, redirect, release, discard
 #[derive(clap::Subcommand)]
+#[command(after_help = "Example:\n  medulla errors list --held --config site.toml\n  \
+    medulla errors show 17 --raw > 17.hl7 && $EDITOR 17.hl7\n  \
+    medulla errors release 17 --edit 17.hl7 --reason 'id was missing'")]
 pub enum Command {
-    /// Refused messages that nobody has repaired or discarded yet
-    #[command(after_help = "Examples:\n  medulla errors list --config site.toml\n  \
-        medulla errors list --feed lab --code patient-id-missing --since 2026-11-23T08:00:00+01:00 --json")]
+    /// Refused messages that nobody has repaired or discarded yet: open ones, and held ones, which wait for a person
+    #[command(
+        after_help = "Examples:\n  medulla errors list --config site.toml\n  medulla errors list --held\n  \
+        medulla errors list --feed lab --code patient-id-missing --since 2026-11-23T08:00:00+01:00 --json"
+    )]
     List(List),
     /// One refused message: its bytes, tree or FHIR, the issues, and what was done with it
     #[command(after_help = "Examples:\n  medulla errors show 17 --config site.toml\n  \
@@ -32,8 +37,17 @@ pub enum Command {
         medulla errors retry 17 --edit 17.hl7 --dry-run\n  \
         medulla errors retry --feed lab --code patient-id-missing --yes\n\n\
         Each try is an entry of the ledger: who, which message, the hashes of what came and of what was tried. What is \
-        refused again stays in the queue; then this exits with 1. What was taken cannot be retried a second time.")]
+        refused again stays in its queue; then this exits with 1. What was taken cannot be retried a second time. A query \
+        leaves out what is held (`on_error = \"hold\"`), unless --held asks for it.")]
     Retry(Retry),
+    /// Let held messages go: they are read again, and refused again they stand in the error queue
+    #[command(
+        after_help = "Examples:\n  medulla errors release 17 --reason 'looked at with the lab' --config site.toml\n  \
+        medulla errors release 17 --edit 17.hl7 --reason 'id was missing'\n  \
+        medulla errors release --feed lab --reason 'ward list mended' --yes\n\n\
+        What shall not be read again is let go with `medulla errors discard`."
+    )]
+    Release(Retry),
     /// Take refused messages off the queue; their bytes stay in the ledger
     #[command(after_help = "Examples:\n  medulla errors discard 17 --reason 'test message'\n  \
         medulla errors discard --feed lab --until 2026-11-01T00:00:00Z --reason 'resent by the lab' --yes")]
@@ -72,6 +86,9 @@ pub struct List {
     /// Also those that are repaired or discarded
     #[arg(long)]
     all: bool,
+    /// Those alone that wait for a person
+    #[arg(long, conflicts_with = "all")]
+    held: bool,
     #[command(flatten)]
     at: At,
 }
@@ -99,6 +116,9 @@ pub struct Which {
     indices: Vec<u64>,
     #[command(flatten)]
     query: Query,
+    /// Of the query: those that are held, in place of the open ones
+    #[arg(long)]
+    held: bool,
     /// Do so to all that the query finds; without it they are counted only
     #[arg(long)]
     yes: bool,
@@ -165,13 +185,13 @@ impl Client {
     fn walk(
         &self,
         query: &Query,
-        all: bool,
+        which: &str,
         mut each: impl FnMut(Value) -> anyhow::Result<()>,
     ) -> anyhow::Result<()> {
         let query = serde_urlencoded::to_string(query)?;
         let mut next = Some(0);
         while let Some(from) = next {
-            let page: Page = self.get(&format!("/api/errors?{query}&all={all}&from={from}&limit=1000"))?;
+            let page: Page = self.get(&format!("/api/errors?{query}&{which}&from={from}&limit=1000"))?;
             page.errors.into_iter().try_for_each(&mut each)?;
             next = page.next;
         }
@@ -183,14 +203,20 @@ pub fn execute(command: &Command) -> anyhow::Result<Verdict> {
     match command {
         Command::List(args) => list(args),
         Command::Show(args) => show(args),
-        Command::Retry(args) => retry(args),
+        Command::Retry(args) => retry(args, "retry"),
+        Command::Release(args) => retry(args, "release"),
         Command::Discard(args) => discard(args),
     }
 }
 
-fn list(List { query, all, at }: &List) -> anyhow::Result<Verdict> {
+fn list(List { query, all, held, at }: &List) -> anyhow::Result<Verdict> {
     let (client, mut out, mut count) = (Client::of(at)?, out::stdout(), 0);
-    client.walk(query, *all, |row| {
+    let which = match (all, held) {
+        (true, _) => "all=true",
+        (false, true) => "held=true",
+        (false, false) => "all=false",
+    };
+    client.walk(query, which, |row| {
         count += 1;
         if at.json {
             return out::json_line(&mut out, &row);
@@ -223,7 +249,7 @@ fn show(Show { index, raw, tree, fhir, at }: &Show) -> anyhow::Result<Verdict> {
     Ok(Verdict::Fine)
 }
 
-fn retry(args: &Retry) -> anyhow::Result<Verdict> {
+fn retry(args: &Retry, how: &'static str) -> anyhow::Result<Verdict> {
     let edited = args.edit.as_ref().map(|file| {
         if args.which.indices.len() != 1 {
             return Err(anyhow::Error::from(Usage("--edit takes exactly one index".into())));
@@ -233,7 +259,7 @@ fn retry(args: &Retry) -> anyhow::Result<Verdict> {
     let raw = edited.transpose()?.map(|bytes| STANDARD.encode(bytes));
     let body =
         json!({ "raw_base64": raw, "feed": args.as_feed, "reason": args.reason, "dry_run": args.dry_run });
-    act(&args.which, &args.at, "retry", &body)
+    act(&args.which, &args.at, how, &body)
 }
 
 fn discard(args: &Discard) -> anyhow::Result<Verdict> {
@@ -242,20 +268,22 @@ fn discard(args: &Discard) -> anyhow::Result<Verdict> {
 
 /// One after another; one that fails does not keep the others.
 fn act(which: &Which, at: &At, act: &'static str, body: &Value) -> anyhow::Result<Verdict> {
-    if !which.indices.is_empty() && !which.query.is_empty() {
+    let is_query = which.held || !which.query.is_empty();
+    if !which.indices.is_empty() && is_query {
         return Err(Usage("give indices or a query, not both".into()).into());
     }
-    if which.indices.is_empty() && which.query.is_empty() {
+    if which.indices.is_empty() && !is_query {
         return Err(Usage("name the messages: their indices, or a query such as --feed lab".into()).into());
     }
     let (client, mut out, mut indices) = (Client::of(at)?, out::stdout(), which.indices.clone());
     if indices.is_empty() {
-        client.walk(&which.query, false, |row| {
+        let listed = if which.held || act == "release" { "held=true" } else { "held=false" };
+        client.walk(&which.query, listed, |row| {
             indices.extend(row["index"].as_u64());
             Ok(())
         })?;
         if !which.yes && body["dry_run"] != true {
-            eprintln!("{} open ones are found; with --yes they are worked on", indices.len());
+            eprintln!("{} of them are found; with --yes they are worked on", indices.len());
             return Ok(Verdict::Wrong);
         }
     }

@@ -20,6 +20,7 @@ mod replay;
 mod run;
 mod send;
 mod simulate;
+mod sink;
 mod site;
 mod test;
 mod validate;
@@ -70,6 +71,8 @@ enum Command {
     Password(password::Command),
     #[command(subcommand)]
     Site(site::Command),
+    #[command(subcommand)]
+    Sink(sink::Command),
 }
 
 impl Command {
@@ -93,6 +96,7 @@ impl Command {
             Command::Patient(command) => patient::execute(&command),
             Command::Password(command) => password::execute(&command),
             Command::Site(command) => site::execute(&command),
+            Command::Sink(command) => sink::execute(&command),
         }
     }
 

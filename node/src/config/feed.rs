@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use super::check;
 use super::http::{read_tls, read_tls_ca};
 use super::table::{Spot, Table};
 use super::types::{Ack, Feed, FeedKind, OnError};
+use super::{check, refusal};
 
 /// DESIGN §5: at most 64 MiB a message.
 /// `max_message_bytes` goes no higher.
@@ -53,7 +53,8 @@ fn read(
     }
     let icu_wards = table.texts("icu_wards").into_iter().map(|ward| ward.value).collect();
     let ack = read_ack(&table);
-    let on_error = read_on_error(&table);
+    let words = [("dead_letter", OnError::DeadLetter), ("hold", OnError::Hold)];
+    let on_error = refusal::read(&table, "on_error", &words, OnError::Retry);
     let max_message_bytes =
         table.number("max_message_bytes", 1..=MESSAGE_BYTES_MAX).unwrap_or(MESSAGE_BYTES_DEFAULT);
     // With an unknown kind its own fields cannot be told from mistakes.
@@ -81,27 +82,6 @@ fn read_ack(table: &Table) -> Option<Ack> {
         "site" => Some(Ack::Site),
         _ => {
             ack.refuse(table.report(), "value-invalid", "must be \"quorum\" or \"site\"");
-            None
-        }
-    }
-}
-
-fn read_on_error(table: &Table) -> Option<OnError> {
-    if table.is_table("on_error") {
-        let retry = table.table("on_error")?;
-        retry.number("retry", 1..=100);
-        let text =
-            "{ retry = … } is not in this build: a message that cannot be read stays so; use \"dead_letter\"";
-        retry.refuse("not-built", text);
-        retry.finish();
-        return None;
-    }
-    let Some(text) = table.text("on_error") else { return Some(OnError::DeadLetter) };
-    match text.value.as_str() {
-        "dead_letter" => Some(OnError::DeadLetter),
-        "hold" => Some(OnError::Hold),
-        _ => {
-            text.refuse(table.report(), "value-invalid", "must be \"hold\" or \"dead_letter\"");
             None
         }
     }

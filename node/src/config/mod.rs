@@ -9,6 +9,7 @@ mod finding;
 mod http;
 mod load;
 mod master;
+mod refusal;
 mod secret;
 mod sink;
 mod table;
@@ -22,6 +23,6 @@ pub use load::{Place, load, place};
 pub use master::MASTER_TIMEOUT_S;
 pub use secret::Secret;
 pub use types::{
-    Ack, Config, Feed, FeedKind, Http, Log, OnError, Peer, Role, Scoring, Sink, SinkKind, Site, Tls, Token,
-    User,
+    Ack, Config, Feed, FeedKind, Http, Log, OnError, OnNack, Peer, Role, Scoring, Sink, SinkKind, Site, Tls,
+    Token, User,
 };

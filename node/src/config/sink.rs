@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use super::check;
 use super::http::read_tls_ca;
 use super::table::{Spot, Table};
-use super::types::{Peer, Sink, SinkKind};
+use super::types::{OnNack, Peer, Sink, SinkKind};
+use super::{check, refusal};
 
 /// `peers`: as far as they are known.
 pub fn read_all(tables: Vec<Table>, peers: Option<&[Peer]>) -> Option<Vec<Sink>> {
@@ -26,11 +26,13 @@ fn read(table: Table, names: &mut BTreeMap<String, usize>, peers: Option<&[Peer]
             check::no_peer(table.report(), site);
         }
     }
+    let words = [("skip", OnNack::Skip), ("hold", OnNack::Hold)];
+    let on_nack = refusal::read(&table, "on_nack", &words, OnNack::Retry);
     if kind.is_some() {
         table.finish();
     }
     let takeover_for = takeover_for.into_iter().map(|site| site.value).collect();
-    Some(Sink { name: name?.value, kind: kind?, takeover_for })
+    Some(Sink { name: name?.value, kind: kind?, takeover_for, on_nack: on_nack? })
 }
 
 fn read_kind(table: &Table, kind: &Spot<String>) -> Option<SinkKind> {

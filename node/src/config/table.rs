@@ -252,6 +252,10 @@ impl<'a> Table<'a> {
         items.iter().enumerate().filter_map(one).collect()
     }
 
+    pub fn has(&self, key: &str) -> bool {
+        self.map.contains_key(key)
+    }
+
     /// The value is a table, and not a string: `on_error = { retry = 3 }`.
     pub fn is_table(&self, key: &str) -> bool {
         matches!(self.map.get(key).map(Spanned::get_ref), Some(DeValue::Table(_)))

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::finding::Finding;
 use super::load::{load_with, place};
-use super::types::{Ack, Config, FeedKind, OnError, SinkKind};
+use super::types::{Ack, Config, FeedKind, OnError, OnNack, SinkKind};
 
 const RIGHT: &str = r#"
 [site]
@@ -45,12 +45,26 @@ group = "medulla"
 options = { "sasl.password" = "${SASL_PASSWORD}" }
 max_message_bytes = "${BYTES:-1000}"
 ack = "site"
+on_error = { retry = 3 }
 
 [[sink]]
 name = "ehr"
 kind = "webhook"
 url = "https://ehr.example/${SASL_PASSWORD}"
 takeover_for = ["b"]
+on_nack = "hold"
+
+[[sink]]
+name = "pager"
+kind = "mllp"
+address = "pager.example:2576"
+on_nack = { retry = 5 }
+
+[[sink]]
+name = "bus"
+kind = "kafka"
+brokers = "k1:9092"
+topic = "alerts"
 
 [scoring]
 rules = ["news2"]
@@ -95,6 +109,9 @@ fn reads_a_right_file() {
     assert_eq!(config.ledger.peers.len(), 2);
     assert_eq!(config.feeds[0].zone, "Europe/Zurich", "the site's zone is the feed's default");
     assert_eq!(config.feeds[0].on_error, OnError::Hold);
+    assert_eq!(config.feeds[1].on_error, OnError::Retry(3));
+    let on_nack: Vec<OnNack> = config.sinks.iter().map(|sink| sink.on_nack).collect();
+    assert_eq!(on_nack, [OnNack::Hold, OnNack::Retry(5), OnNack::Skip]);
     assert_eq!(config.feeds[1].max_message_bytes, 1000);
     assert_eq!(config.alerts.refractory_h, 12);
     assert_eq!((config.feeds[0].ack, config.feeds[1].ack), (Ack::Quorum, Ack::Site));
@@ -140,7 +157,7 @@ kind = "mllp"
 listen = "0.0.0.0:2575"
 authority = "HOSP"
 ack = "disk"
-on_error = { retry = 3 }
+on_error = { retry = 0 }
 [[feed]]
 name = "adt"
 kind = "kafca"
@@ -158,6 +175,12 @@ max_message_bytes = 99999999999
 name = "ehr"
 kind = "webhook"
 url = "ftp://x/${SASL_PASSWORD}"
+on_nack = "drop"
+[[sink]]
+name = "pager"
+kind = "mllp"
+address = "pager.example:2576"
+on_nack = { times = 3 }
 [scoring]
 rules = ["news3"]
 models = ["models/none"]
@@ -181,7 +204,7 @@ models = ["models/none"]
         19 ledger.peers[2].name duplicate-name
         24 feed[0].listen insecure-listen
         26 feed[0].ack value-invalid
-        27 feed[0].on_error not-built
+        27 feed[0].on_error.retry value-invalid
         29 feed[1].name duplicate-name
         30 feed[1].kind kind-unknown
         31 feed[1].authority value-invalid
@@ -191,9 +214,12 @@ models = ["models/none"]
         39 feed[2].on_error value-invalid
         40 feed[2].max_message_bytes value-invalid
         44 sink[0].url value-invalid
-        46 scoring.rules[0] rule-unknown
-        47 scoring.models[0] model-invalid
-        48 alert unknown-field
+        45 sink[0].on_nack value-invalid
+        50 sink[1].on_nack missing-field
+        50 sink[1].on_nack.times unknown-field
+        52 scoring.rules[0] rule-unknown
+        53 scoring.models[0] model-invalid
+        54 alert unknown-field
         "#,
     );
     let all = format!("{findings:?}");

@@ -146,6 +146,17 @@ pub enum OnError {
     /// It waits in the ledger for a person.
     Hold,
     DeadLetter,
+    /// It is read again by itself at a start that brings another way to read it, at most so often.
+    Retry(u8),
+}
+
+/// What becomes of an alert that its receiver refuses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnNack {
+    Skip,
+    /// Nothing follows it until a person lets it go.
+    Hold,
+    Retry(u8),
 }
 
 /// The point before which no positive answer leaves.
@@ -209,6 +220,7 @@ pub struct Sink {
     pub kind: SinkKind,
     /// Sites whose alerts it also gets while this site stands in for them.
     pub takeover_for: Vec<String>,
+    pub on_nack: OnNack,
 }
 
 #[derive(Clone, Debug)]

@@ -68,6 +68,21 @@ impl Identity {
     }
 }
 
+/// One who may work on feeds and messages. What comes in a request is looked at after that.
+#[derive(Clone, Debug)]
+pub struct Operator(pub Identity);
+
+impl FromRequest for Operator {
+    type Error = ApiError;
+    type Future = std::future::Ready<Result<Operator, ApiError>>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let identity = Identity::from_request(request, payload).into_inner();
+        let operator = identity.and_then(|who| who.must_see_operations().map(|()| Operator(who)));
+        std::future::ready(operator)
+    }
+}
+
 impl FromRequest for Identity {
     type Error = ApiError;
     type Future = std::future::Ready<Result<Identity, ApiError>>;

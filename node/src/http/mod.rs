@@ -19,6 +19,6 @@ mod tests;
 pub use client::{AdminClient, ClientError};
 pub use closing::Closing;
 pub use guard::Access;
-pub use identity::Identity;
+pub use identity::{Identity, Operator};
 pub use server::{Extra, Server};
 pub use socket::{listen as socket_listen, path as socket_path};

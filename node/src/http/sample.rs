@@ -1,9 +1,10 @@
 //! Answers of a small site, for tests.
 
-use actors::entry::Contribution;
+use actors::entry::{Contribution, Format};
 use actors::{
-    AlertExplained, AlertRow, Evidence, FeedStatus, ModelDetail, ModelRow, ModelStepRow, PatientRow, RiskNow,
-    ShadowAgainst, ShadowAgreement, ShadowReport, ShadowThreshold,
+    AlertExplained, AlertRow, ErrorRow, ErrorState, Evidence, FeedStatus, HeldAlert, ModelDetail, ModelRow,
+    ModelStepRow, PatientRow, RiskNow, ShadowAgainst, ShadowAgreement, ShadowReport, ShadowThreshold,
+    SinkStatus,
 };
 use clinical::Time;
 use ml_scoring::features::Group;
@@ -105,6 +106,37 @@ pub fn feed() -> FeedStatus {
         oldest_s: 0.0,
         lag: 0,
         last_error: None,
+    }
+}
+
+/// It stands at a refusal.
+pub fn sink() -> SinkStatus {
+    SinkStatus {
+        name: "pager".into(),
+        kind: "mllp".into(),
+        state: "held".into(),
+        on_nack: "hold".into(),
+        delivered: 3,
+        refused: 0,
+        last_error: Some("refused by the receiver: AE".into()),
+        held: Some(HeldAlert { alert: "a1".into(), index: 7, reason: "AE".into(), since: Time(5) }),
+    }
+}
+
+pub fn error_row() -> ErrorRow {
+    ErrorRow {
+        index: 4,
+        feed: "adt".into(),
+        format: Format::Hl7v2,
+        code: "patient-id-missing".into(),
+        control_id: "C1".into(),
+        position: "127.0.0.1:1 #1".into(),
+        received_time_ms: 5,
+        state: ErrorState::Held,
+        refused_again: 1,
+        retried_by_itself: 0,
+        partial: false,
+        became: Vec::new(),
     }
 }
 

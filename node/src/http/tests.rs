@@ -4,10 +4,12 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use actors::entry::Release;
 use actors::{
-    AlertExplained, AlertRow, ErrorDetail, Errors, ExplainError, FeedStatus, Found, ModelDecision,
+    AlertExplained, AlertRow, ErrorDetail, Errors, ExplainError, FeedStatus, Found, Listed, ModelDecision,
     ModelDetail, ModelsListed, PatientDetail, PatientRow, PatientShredded, Promotion, RegistryError,
-    RepairError, Repairs, Replay, Replays, Retried, Search, ShadowReport, SinkStatus, Tried, View,
+    ReleaseError, RepairError, Repairs, Replay, Replays, Retried, Search, ShadowReport, SinkStatus, Tried,
+    View,
 };
 use argon2::password_hash::{PasswordHasher, SaltString};
 use async_trait::async_trait;
@@ -66,7 +68,25 @@ impl Site for Sample {
         vec![sample::feed()]
     }
     fn sinks(&self) -> Vec<SinkStatus> {
-        Vec::new()
+        vec![sample::sink()]
+    }
+    async fn release_sink(
+        &self,
+        name: &str,
+        index: Option<u64>,
+        how: Release,
+        by: &str,
+        reason: &str,
+    ) -> Result<u64, ReleaseError> {
+        let sink = sample::sink();
+        if name != sink.name {
+            return Err(ReleaseError::UnknownSink(name.into()));
+        }
+        if let Some(named) = index.filter(|named| *named != 7) {
+            return Err(ReleaseError::Another { sink: sink.name, held: 7, named });
+        }
+        self.answers.lock().unwrap().push((by.into(), format!("{how:?} {reason}")));
+        Ok(9)
     }
     fn board(&self) -> (Vec<PatientRow>, u64) {
         (vec![sample::patient()], self.kept.lock().unwrap().len() as u64)
@@ -139,8 +159,9 @@ impl Site for Sample {
         let entries = self.entries(search.from, search.limit).unwrap();
         Ok(Found { as_of: 8, entries, next: Some((None, search.from + 1)) })
     }
-    fn errors(&self, _: &Search, _: Option<&str>, _: bool) -> Result<Errors, LedgerError> {
-        Ok(Errors { as_of: 8, rows: Vec::new(), next: None })
+    fn errors(&self, _: &Search, _: Option<&str>, listed: Listed) -> Result<Errors, LedgerError> {
+        let rows = if listed == Listed::Open { vec![] } else { vec![sample::error_row()] };
+        Ok(Errors { as_of: 8, rows, next: None })
     }
     fn error(&self, index: u64) -> Result<ErrorDetail, RepairError> {
         Err(RepairError::Unknown(index))
@@ -156,8 +177,8 @@ impl Site for Sample {
             Err(RepairError::Unknown(*index))
         })
     }
-    async fn retry_error(&self, index: u64, _: Repairs, _: &str) -> Result<Retried, RepairError> {
-        Err(RepairError::Closed(index))
+    async fn retry_error(&self, index: u64, how: Repairs, _: &str) -> Result<Retried, RepairError> {
+        Err(if how.release { RepairError::NotHeld(index) } else { RepairError::Closed(index) })
     }
     async fn discard_error(&self, index: u64, reason: &str, by: &str) -> Result<u64, RepairError> {
         self.answers.lock().unwrap().push((by.into(), reason.into()));
@@ -360,6 +381,57 @@ async fn answers_carry_the_signed_in_name() {
 
     client.post(format!("{base}/logout")).header("Cookie", &cookie).send().await.unwrap();
     assert_eq!(answer().header("Cookie", &cookie).send().await.unwrap().status(), StatusCode::UNAUTHORIZED);
+    running.server.stop().await;
+}
+
+/// What was sent is not even read of one who may not do it.
+#[actix_web::test]
+async fn who_may_not_repair_is_told_so_before_anything_is_read() {
+    let (_, mut tokens) = people();
+    tokens.push(Token { name: "board".into(), token_hash: hash("ward"), roles: vec![Role::Care] });
+    let running = start(vec![], tokens).await;
+    let (client, base) = (client(), &running.base);
+    for path in ["errors/4/retry", "errors/4/release", "errors/4/discard", "sinks/pager/release"] {
+        let post = |token: &str, body: &'static str| {
+            let post = client.post(format!("{base}/api/{path}")).bearer_auth(token);
+            post.header("Content-Type", "application/json").body(body).send()
+        };
+        assert_eq!(post("ward", "no json").await.unwrap().status(), StatusCode::FORBIDDEN, "{path}");
+        assert_eq!(post("t0ken", "no json").await.unwrap().status(), StatusCode::BAD_REQUEST, "{path}");
+    }
+    running.server.stop().await;
+}
+
+#[actix_web::test]
+async fn what_is_held_is_listed_and_let_go() {
+    let (_, tokens) = people();
+    let running = start(vec![], tokens).await;
+    let (client, base) = (client(), &running.base);
+    let get = |path: &str| client.get(format!("{base}{path}")).bearer_auth("t0ken").send();
+    let errors = async |query: &str| {
+        let answer = get(&format!("/api/errors{query}")).await.unwrap();
+        (answer.status(), answer.json::<Value>().await.unwrap()["errors"].clone())
+    };
+    assert_eq!(errors("").await.1[0]["state"], "held");
+    assert_eq!(errors("?held=true").await.1[0]["state"], "held");
+    assert_eq!(errors("?held=false").await, (StatusCode::OK, json!([])));
+    assert_eq!(errors("?held=true&all=true").await.0, StatusCode::BAD_REQUEST);
+    let ready = get("/readyz").await.unwrap().text().await.unwrap();
+    assert!(ready.ends_with("sinks held: pager\n"), "{ready}");
+    for (path, body, status, code) in [
+        ("errors/4/release", json!({}), 409, "not-held"),
+        ("sinks/nobody/release", json!({"how": "retry"}), 404, "not-found"),
+        ("sinks/pager/release", json!({"how": "retry", "index": 8}), 409, "another-held"),
+        ("sinks/pager/release", json!({"how": "skip"}), 400, "reason-invalid"),
+        ("sinks/pager/release", json!({"how": "skip", "index": 7, "reason": "told"}), 200, "null"),
+    ] {
+        let answer = client.post(format!("{base}/api/{path}")).bearer_auth("t0ken").json(&body).send();
+        let answer = answer.await.unwrap();
+        assert_eq!(answer.status(), status, "{path} {body}");
+        let answer: Value = answer.json().await.unwrap();
+        assert_eq!(answer["code"].as_str().unwrap_or("null"), code, "{path} {body}");
+    }
+    assert_eq!(*running.site.answers.lock().unwrap(), [("prom".to_owned(), "Skip told".to_owned())]);
     running.server.stop().await;
 }
 

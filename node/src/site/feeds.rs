@@ -32,6 +32,7 @@ pub async fn start(configured: &[Feed], ledger: &Ledger) -> anyhow::Result<Feeds
             on_error: match feed.on_error {
                 OnError::Hold => actors::OnError::Hold,
                 OnError::DeadLetter => actors::OnError::DeadLetter,
+                OnError::Retry(retries) => actors::OnError::Retry(retries),
             },
             ack: match feed.ack {
                 Ack::Quorum => actors::Ack::Quorum,

@@ -6,9 +6,10 @@ use std::sync::Arc;
 use actors::SinkForm;
 use anyhow::Context;
 use clinical::hl7::ack;
-use connectors::{Outbound, SinkError, amqp, kafka, mllp, webhook};
+use connectors::mllp::Answered;
+use connectors::{Outbound, amqp, kafka, mllp, webhook};
 
-use crate::config::{Secret, Sink, SinkKind};
+use crate::config::{OnNack, Secret, Sink, SinkKind};
 
 /// HL7 v2.5.1 ch. 2: MSH-10 has at most 20 characters; the alert's id is longer.
 const CONTROL_ID_CHARS: usize = 20;
@@ -41,7 +42,12 @@ pub fn make(sink: &Sink, site: &str) -> anyhow::Result<actors::Sink> {
         }
     };
     let takeover_for = sink.takeover_for.clone();
-    Ok(actors::Sink { name: sink.name.clone(), kind, sink: made, form, takeover_for })
+    let on_nack = match sink.on_nack {
+        OnNack::Skip => actors::OnNack::Skip,
+        OnNack::Hold => actors::OnNack::Hold,
+        OnNack::Retry(times) => actors::OnNack::Retry(times),
+    };
+    Ok(actors::Sink { name: sink.name.clone(), kind, sink: made, form, takeover_for, on_nack })
 }
 
 fn oru(site: &str) -> SinkForm {
@@ -53,17 +59,20 @@ fn secrets(values: &BTreeMap<String, Secret>) -> BTreeMap<String, connectors::Se
 }
 
 /// What an answer means: MSA-2 must be our MSH-10, MSA-1 says whether it was taken.
-fn judge(message: &Outbound, answer: &[u8]) -> Result<(), SinkError> {
-    let ack = ack::read(answer).map_err(|error| SinkError::Unreachable(error.to_string()))?;
+fn judge(message: &Outbound, answer: &[u8]) -> Answered {
+    let ack = match ack::read(answer) {
+        Ok(ack) => ack,
+        Err(error) => return Answered::Unreadable(error.to_string()),
+    };
     let control_id = message.id.get(..CONTROL_ID_CHARS).unwrap_or(&message.id);
     if ack.control_id != control_id {
-        return Err(SinkError::Unreachable("the answer is to another message (MSA-2)".into()));
+        return Answered::Other;
     }
     if ack.code.is_positive() {
-        return Ok(());
+        return Answered::Taken;
     }
     // MSA-3 is the receiver's free text and may quote the message: only the code is passed on.
-    Err(SinkError::Refused(ack.code.text().into()))
+    Answered::Refused(ack.code.text().into())
 }
 
 #[cfg(test)]
@@ -78,9 +87,14 @@ mod tests {
         let message = Outbound { id, key: String::new(), content_type: "", body: Bytes::new() };
         let answer = |code, id| format!("MSH|^~\\&|A|B|C|D|20240101||ACK|1|P|2.5\rMSA|{code}|{id}\r");
         let judged = |code, id| judge(&message, answer(code, id).as_bytes());
-        assert!(judged("AA", "0123456789abcdef0123").is_ok());
-        assert!(matches!(judged("AE", "0123456789abcdef0123"), Err(SinkError::Refused(_))));
-        assert!(matches!(judged("AA", "other"), Err(SinkError::Unreachable(_))));
-        assert!(matches!(judge(&message, b"noise"), Err(SinkError::Unreachable(_))));
+        for taken in ["AA", "CA"] {
+            assert_eq!(judged(taken, "0123456789abcdef0123"), Answered::Taken, "{taken}");
+        }
+        for refused in ["AE", "AR", "CE", "CR"] {
+            assert_eq!(judged(refused, "0123456789abcdef0123"), Answered::Refused(refused.into()));
+            assert_eq!(judged(refused, "other"), Answered::Other);
+        }
+        assert_eq!(judged("AA", ""), Answered::Other, "an answer that names none is none to ours");
+        assert!(matches!(judge(&message, b"noise"), Answered::Unreadable(_)));
     }
 }

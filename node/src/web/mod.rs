@@ -1,4 +1,4 @@
-//! The pages for people: care board, feeds, messages, ledger. Plain files compiled into the program, no build
+//! The pages for people: care board, feeds, messages, errors, ledger. Plain files compiled into the program, no build
 //! step, nothing from elsewhere; what they show comes from `/api`.
 
 use actix_web::http::header;
@@ -26,10 +26,11 @@ macro_rules! asset {
 }
 
 /// Path, content type, content. The guard asks for a sign-in before pages; assets are open and hold no data.
-const FILES: [(&str, &str, &str); 27] = [
+const FILES: [(&str, &str, &str); 31] = [
     page!("/", "board.html"),
     page!("/feeds", "feeds.html"),
     page!("/messages", "messages.html"),
+    page!("/errors", "errors.html"),
     page!("/ledger", "ledger.html"),
     asset!("base.css", CSS),
     asset!("alerts.css", CSS),
@@ -53,6 +54,9 @@ const FILES: [(&str, &str, &str); 27] = [
     asset!("feeds.js", JS),
     asset!("entries.js", JS),
     asset!("messages.js", JS),
+    asset!("wire.js", JS),
+    asset!("errors.js", JS),
+    asset!("repair.js", JS),
     asset!("ledger.js", JS),
     asset!("trace.js", JS),
 ];

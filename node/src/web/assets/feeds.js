@@ -53,13 +53,16 @@ function feed(row, now) {
   ]);
 }
 
+const SINK_STATES = { running: "green", waiting: "amber", held: "red" };
+
 function sink(row, now) {
   return card(`sink ${row.name}`, [
-    el("h3", { class: "card-name" }, row.name, " ", el("small", {}, row.kind)),
+    el("h3", { class: "card-name" }, row.name, " ", el("small", {}, row.kind), " ", el("span", { class: `pill ${SINK_STATES[row.state] ?? ""}` }, row.state)),
     el("dl", { class: "numbers" },
       number("Rate", perSecond(rate(`sink ${row.name}`, row.delivered, now))),
       number("Delivered", count(row.delivered)),
       number("Refused", count(row.refused), row.refused > 0)),
+    row.held ? el("p", { class: "last-error" }, el("a", { href: "/errors" }, `Holds the alert of entry #${row.held.index}`), `: ${row.held.reason}`) : null,
     lastError(row.last_error),
   ]);
 }

@@ -3,11 +3,10 @@
 import { get } from "./api.js";
 import { entryList, foundList } from "./entries.js";
 import { byId, el } from "./dom.js";
-import { count, fullTime } from "./format.js";
+import { count } from "./format.js";
 import { showConnection, showPage, showStatus } from "./shell.js";
 import { trace } from "./trace.js";
-
-const fact = (name, ...value) => el("div", {}, el("dt", {}, name), el("dd", {}, value));
+import { fact, issues, shownTime, wire } from "./wire.js";
 
 function facts(entry) {
   const content = entry.content ?? {};
@@ -21,31 +20,6 @@ function facts(entry) {
     fact("Message time", shownTime(entry.message_time_ms)),
     fact("Received", shownTime(entry.received_time_ms)),
     fact("From site", `${entry.site}, epoch ${entry.epoch}, number ${count(entry.site_seq)}`));
-}
-
-const shownTime = (ms) => (ms ? fullTime(ms) : "–");
-
-function issues(list) {
-  const line = (issue) => el("li", { class: issue.severity }, el("strong", {}, issue.code), ` ${issue.location ? `${issue.location}: ` : ""}${issue.text}`);
-  return el("section", {}, el("h2", {}, "Issues"), el("ul", { class: "issues" }, list.map(line)));
-}
-
-/** HL7 v2 by segments, JSON indented, anything else as it is. */
-function wire(raw) {
-  const lines = /^(MSH|FHS|BHS)/.test(raw) ? raw.split(/\r\n|\r|\n/).filter((line) => line !== "") : [pretty(raw)];
-  const segment = (line) => {
-    const name = /^[A-Z][A-Z0-9]{2}(?=.)/.exec(line)?.[0] ?? "";
-    return el("span", { class: "segment" }, name ? el("b", {}, name) : null, line.slice(name.length));
-  };
-  return el("section", {}, el("h2", {}, "On the wire"), el("pre", { class: "wire", tabindex: 0 }, lines.map(segment)));
-}
-
-function pretty(text) {
-  try {
-    return JSON.stringify(JSON.parse(text), null, 2);
-  } catch {
-    return text;
-  }
 }
 
 function readAs(content) {
