@@ -20,6 +20,7 @@ mod clock;
 mod committer;
 mod compression;
 mod delivery;
+mod drift;
 pub mod entry;
 mod errors;
 mod explain;
@@ -45,7 +46,8 @@ mod ticker;
 mod told;
 mod window;
 
-pub use board::{AlertRow, BoardEvent, PatientDetail, PatientRow, RiskNow, RiskPoint};
+pub use board::{AlertRow, AlertsRested, BoardEvent, PatientDetail, PatientRow, RiskNow, RiskPoint};
+pub use drift::{DriftFinding, DriftReport, DriftStatus};
 pub use errors::{ErrorDetail, ErrorRow, ErrorState, Errors, RepairError, Repairs, Retried, Tried, View};
 pub use explain::{AlertExplained, Evidence, ExplainError};
 pub use handle::{AcknowledgeError, FeedStatus, Handle, SinkStatus};

@@ -1,4 +1,4 @@
-//! The pages for people: care board, feeds, messages, ledger. Plain files compiled into the program, no build
+//! The pages for people: care board, feeds, messages, models, ledger. Plain files compiled into the program, no build
 //! step, nothing from elsewhere; what they show comes from `/api`.
 
 use actix_web::http::header;
@@ -26,16 +26,18 @@ macro_rules! asset {
 }
 
 /// Path, content type, content. The guard asks for a sign-in before pages; assets are open and hold no data.
-const FILES: [(&str, &str, &str); 27] = [
+const FILES: [(&str, &str, &str); 31] = [
     page!("/", "board.html"),
     page!("/feeds", "feeds.html"),
     page!("/messages", "messages.html"),
+    page!("/models", "models.html"),
     page!("/ledger", "ledger.html"),
     asset!("base.css", CSS),
     asset!("alerts.css", CSS),
     asset!("patients.css", CSS),
     asset!("detail.css", CSS),
     asset!("operations.css", CSS),
+    asset!("models.css", CSS),
     asset!("mark.svg", SVG),
     asset!("dom.js", JS),
     asset!("format.js", JS),
@@ -53,6 +55,8 @@ const FILES: [(&str, &str, &str); 27] = [
     asset!("feeds.js", JS),
     asset!("entries.js", JS),
     asset!("messages.js", JS),
+    asset!("drift.js", JS),
+    asset!("models.js", JS),
     asset!("ledger.js", JS),
 ];
 
