@@ -4,10 +4,11 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use clinical::{AlertFacts, Time};
+use clinical::Time;
+use ml_scoring::{ReasonGroup, Shares};
 use serde::Serialize;
 
-use crate::entry::{Acknowledged, Delivered};
+use crate::entry::{Acknowledged, Alert, Delivered};
 
 /// Events kept for readers that reconnect; one that was away for longer is told to load the board again.
 const EVENTS_KEPT: usize = 4096;
@@ -47,6 +48,10 @@ pub struct RiskNow {
     pub at: Time,
     /// The largest contributions in words, largest first.
     pub reasons: Vec<String>,
+    /// The same by what they speak of, greatest share first.
+    pub by_group: Vec<ReasonGroup>,
+    /// More than half of what speaks for the risk is how care is done, and not the patient.
+    pub rests_on_care_process: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -84,6 +89,8 @@ pub struct AlertRow {
     pub risk: f64,
     pub threshold: f64,
     pub reasons: Vec<String>,
+    /// More than half of what speaks for the risk is how care is done, and not the patient.
+    pub rests_on_care_process: bool,
     /// Ledger indices; the trigger is last.
     pub evidence: Vec<u64>,
     pub delivered_to: BTreeSet<String>,
@@ -98,6 +105,11 @@ pub struct Answer {
     pub by: String,
     pub reason: String,
     pub at: Time,
+    /// No further alert of the patient by this scorer for so many hours.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub snooze_h: Option<u32>,
+    /// The patient has what the alert warned of.
+    pub confirmed: bool,
 }
 
 /// One change, as the server-sent event stream carries it.
@@ -127,11 +139,52 @@ impl Change {
     }
 }
 
+/// What a model's alerts rested on, of those that this site can read: mean shares of the weight that spoke for the risk.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct AlertsRested {
+    pub alerts: u64,
+    pub physiology: f64,
+    pub trend: f64,
+    pub care_process: f64,
+    /// Alerts of which more than half was the care process.
+    pub resting: u64,
+}
+
+#[derive(Default)]
+struct Rested {
+    sum: Shares,
+    alerts: u64,
+    resting: u64,
+}
+
+impl Rested {
+    fn add(&mut self, shares: Shares) {
+        self.sum.physiology += shares.physiology;
+        self.sum.trend += shares.trend;
+        self.sum.care_process += shares.care_process;
+        self.alerts += 1;
+        self.resting += u64::from(shares.rests_on_care_process());
+    }
+
+    fn mean(&self) -> AlertsRested {
+        let alerts = self.alerts.max(1) as f64;
+        AlertsRested {
+            alerts: self.alerts,
+            physiology: self.sum.physiology / alerts,
+            trend: self.sum.trend / alerts,
+            care_process: self.sum.care_process / alerts,
+            resting: self.resting,
+        }
+    }
+}
+
 pub(crate) struct Board {
     patients: BTreeMap<String, PatientRow>,
     changed: BTreeSet<String>,
     alerts: BTreeMap<u64, AlertRow>,
     index_of: BTreeMap<String, u64>,
+    /// By the model's hash.
+    rested: BTreeMap<String, Rested>,
     events: VecDeque<BoardEvent>,
     /// In `events`.
     rows: usize,
@@ -149,6 +202,7 @@ impl Board {
             changed: BTreeSet::new(),
             alerts: BTreeMap::new(),
             index_of: BTreeMap::new(),
+            rested: BTreeMap::new(),
             events: VecDeque::new(),
             rows: 0,
             covered: BTreeSet::new(),
@@ -222,12 +276,15 @@ impl Board {
         kept_at: Time,
         patient: String,
         origin: Option<String>,
-        facts: &AlertFacts,
+        alert: &Alert,
     ) {
+        let facts = &alert.facts;
         // The site itself told of what was told on its behalf: the first stands.
         if self.index_of.contains_key(&facts.id) {
             return;
         }
+        let shares = Shares::of(alert.contributions.iter().map(|c| (c.group, c.weight)));
+        self.rested.entry(facts.model_hash.clone()).or_default().add(shares);
         let row = AlertRow {
             id: facts.id.clone(),
             index,
@@ -244,6 +301,7 @@ impl Board {
             risk: facts.risk,
             threshold: facts.threshold,
             reasons: facts.reasons.clone(),
+            rests_on_care_process: shares.rests_on_care_process(),
             evidence: facts.indices.clone(),
             delivered_to: BTreeSet::new(),
             acknowledged: None,
@@ -273,8 +331,13 @@ impl Board {
             let first = row.acknowledged.is_none();
             if first {
                 kept_at = Some(row.kept_at);
-                row.acknowledged =
-                    Some(Answer { by: answer.by.clone(), reason: answer.reason.clone(), at: answer.at });
+                row.acknowledged = Some(Answer {
+                    by: answer.by.clone(),
+                    reason: answer.reason.clone(),
+                    at: answer.at,
+                    snooze_h: answer.snooze_h,
+                    confirmed: answer.confirmed,
+                });
             }
             first
         });
@@ -308,6 +371,17 @@ impl Board {
 
     pub fn alert(&self, id: &str) -> Option<&AlertRow> {
         self.alerts.get(self.index_of.get(id)?).filter(|row| self.shows(row.origin.as_ref()))
+    }
+
+    /// What the alerts of the model with this hash rested on.
+    pub fn rested(&self, hash: &str) -> Option<AlertsRested> {
+        self.rested.get(hash).map(Rested::mean)
+    }
+
+    /// Whom an alert is about, and the hash of who made it.
+    pub fn about(&self, id: &str) -> Option<(String, String)> {
+        let row = self.alerts.get(self.index_of.get(id)?)?;
+        Some((row.patient.clone(), row.model_hash.clone()))
     }
 
     /// The newest event number: what a reader that has loaded the board now goes on from.
@@ -356,10 +430,12 @@ impl Board {
 
 #[cfg(test)]
 mod tests {
+    use clinical::AlertFacts;
+
     use super::*;
 
-    fn facts(id: &str) -> AlertFacts {
-        AlertFacts {
+    fn alert(id: &str) -> Alert {
+        let facts = AlertFacts {
             id: id.into(),
             patient: clinical::PatientId { authority: "H".into(), id: "1".into() },
             visit: None,
@@ -375,16 +451,17 @@ mod tests {
             indices: vec![1],
             site: "a".into(),
             takeover_for: None,
-        }
+        };
+        Alert { facts, contributions: vec![], received_at: Time(5), again: false }
     }
 
     #[test]
     fn a_reader_that_comes_back_gets_what_it_missed_and_no_more() {
         let mut board = Board::new(Time(1));
         let start = board.seq();
-        board.add_alert(7, Time(5), "p".into(), None, &facts("a"));
+        board.add_alert(7, Time(5), "p".into(), None, &alert("a"));
         let after_first = board.seq();
-        board.add_alert(8, Time(6), "p".into(), None, &facts("b"));
+        board.add_alert(8, Time(6), "p".into(), None, &alert("b"));
         let seqs = |from| board.subscribe(from).0.iter().map(|e| e.seq).collect::<Vec<_>>();
         assert_eq!(seqs(start), [start + 1, start + 2]);
         assert_eq!(seqs(after_first), [start + 2]);
@@ -440,8 +517,8 @@ mod tests {
         let start = board.seq();
         board.set_patient(row("p"));
         board.set_patient(row("q"));
-        board.add_alert(7, Time(5), "p".into(), None, &facts("a"));
-        board.add_alert(8, Time(6), "q".into(), None, &facts("b"));
+        board.add_alert(7, Time(5), "p".into(), None, &alert("a"));
+        board.add_alert(8, Time(6), "q".into(), None, &alert("b"));
         board.forget(&["p".into()], &[7]);
         board.flush();
         assert_eq!(board.patients().iter().map(|row| row.key.as_str()).collect::<Vec<_>>(), ["q"]);
@@ -459,7 +536,7 @@ mod tests {
         let row = PatientRow { origin: Some("z".into()), ..row("p") };
         board.set_patient(row);
         board.flush();
-        board.add_alert(7, Time(5), "p".into(), Some("z".into()), &facts("a"));
+        board.add_alert(7, Time(5), "p".into(), Some("z".into()), &alert("a"));
         let hidden = |board: &Board| {
             board.patients().is_empty() && board.alerts().count() == 0 && board.alert("a").is_none()
         };
@@ -480,9 +557,15 @@ mod tests {
     #[test]
     fn the_first_answer_stands() {
         let mut board = Board::new(Time(1));
-        board.add_alert(7, Time(5), "p".into(), None, &facts("a"));
-        let answer =
-            |by: &str| Acknowledged { alert: "a".into(), by: by.into(), reason: "r".into(), at: Time(9) };
+        board.add_alert(7, Time(5), "p".into(), None, &alert("a"));
+        let answer = |by: &str| Acknowledged {
+            alert: "a".into(),
+            by: by.into(),
+            reason: "r".into(),
+            at: Time(9),
+            snooze_h: None,
+            confirmed: false,
+        };
         assert_eq!(board.acknowledged(&answer("first")), Some(Time(5)));
         assert_eq!(board.acknowledged(&answer("second")), None);
         assert_eq!(board.alert("a").unwrap().acknowledged.as_ref().unwrap().by, "first");

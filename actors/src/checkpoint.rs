@@ -7,6 +7,7 @@ use clinical::Merges;
 use ml_scoring::WardBudgets;
 use raft_ledger::{Entry, Ledger, LedgerError};
 
+use crate::drift::Windows;
 use crate::entry::Kind;
 use crate::patient::Patient;
 use crate::shadow::Tallies;
@@ -15,6 +16,7 @@ const CURSOR: &[u8] = b"tail/cursor";
 const MERGED: &[u8] = b"tail/merged";
 const BUDGETS: &[u8] = b"tail/budgets";
 const SHADOW: &[u8] = b"tail/shadow";
+const DRIFT: &[u8] = b"tail/drift";
 const PATIENT: &str = "patient-state/";
 /// States that an earlier build kept in the clear.
 const CLEAR: &[u8] = b"patient/";
@@ -75,6 +77,12 @@ pub(crate) fn load_tallies(ledger: &Ledger, cursor: u64) -> Tallies {
     stored.and_then(|bytes| rmp_serde::from_slice(&bytes).ok()).unwrap_or_default()
 }
 
+/// What was counted of this site's patients before `cursor`, for drift; nothing where that cannot be read.
+pub(crate) fn load_windows(ledger: &Ledger, cursor: u64) -> Windows {
+    let stored = ledger.site_get(DRIFT).ok().flatten().filter(|_| cursor > 0);
+    stored.and_then(|bytes| rmp_serde::from_slice(&bytes).ok()).unwrap_or_default()
+}
+
 /// Takes a patient's state off the disk: what was saved while the patient was being shredded may be sealed under the
 /// key that came after.
 pub(crate) fn forget(ledger: &Ledger, key: &str) {
@@ -89,13 +97,15 @@ pub(crate) struct State {
     pub encoded: Vec<u8>,
 }
 
-/// All at once: cursor, merges, budgets, what was counted of models in shadow, and the patients that changed; `None` is one that is gone.
+/// All at once: cursor, merges, budgets, what was counted of models in shadow and for drift, and the patients that changed;
+/// `None` is one that is gone.
 pub(crate) fn save(
     ledger: &Ledger,
     cursor: u64,
     merges: &Merges<String>,
     budgets: &WardBudgets,
     tallies: &Tallies,
+    windows: &Windows,
     changed: Vec<(String, Option<State>)>,
 ) {
     let mut writes = vec![
@@ -103,6 +113,7 @@ pub(crate) fn save(
         (MERGED.to_vec(), Some(rmp_serde::to_vec_named(merges).unwrap_or_default())),
         (BUDGETS.to_vec(), Some(rmp_serde::to_vec_named(budgets).unwrap_or_default())),
         (SHADOW.to_vec(), Some(rmp_serde::to_vec_named(tallies).unwrap_or_default())),
+        (DRIFT.to_vec(), Some(rmp_serde::to_vec_named(windows).unwrap_or_default())),
     ];
     let mut sealed = changed.into_iter().map(|(key, state)| {
         let place = format!("{PATIENT}{key}").into_bytes();

@@ -10,7 +10,7 @@ use std::fmt;
 
 use bytes::Bytes;
 use clinical::{AlertFacts, Event, Issue, Time};
-use ml_scoring::Card;
+use ml_scoring::{Answered, Card};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -297,6 +297,22 @@ pub struct Acknowledged {
     pub by: String,
     pub reason: String,
     pub at: Time,
+    /// No further alert of the patient by this scorer for so many hours.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub snooze_h: Option<u32>,
+    /// The patient has what the alert warned of.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub confirmed: bool,
+}
+
+impl Acknowledged {
+    pub(crate) fn answered(&self) -> Answered {
+        match self.snooze_h {
+            _ if self.confirmed => Answered::Confirmed,
+            Some(hours) => Answered::Snoozed { hours },
+            None => Answered::Seen,
+        }
+    }
 }
 
 /// The site's clock: hours close for patients who send nothing.

@@ -4,7 +4,7 @@
 pub(crate) mod replay;
 
 use clinical::{AlertFacts, Time};
-use ml_scoring::Scorer;
+use ml_scoring::{Scorer, Thresholds};
 use raft_ledger::{Entry, Ledger, LedgerError, Payload};
 use serde::Serialize;
 
@@ -12,7 +12,6 @@ use self::replay::{About, Replay};
 use crate::entry::{self, Alert, Contribution, Kind};
 use crate::handle::Handle;
 use crate::patient;
-use crate::registry::standing::Thresholds;
 
 /// Entries with an alert's tag: itself, its takeover's, and the answers to it.
 pub(crate) const OF_ALERT_MAX: usize = 1_000;

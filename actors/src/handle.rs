@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use actix::prelude::*;
 use connectors::{SourceState, SourceStatus};
-use ml_scoring::Scorer;
+use ml_scoring::{Answered, Scorer};
 use raft_ledger::{
     AppendError, Ledger, LedgerError, MemberChange, MemberStatus, OutboxState, OutboxStatus, Payload, Role,
 };
@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::board::{AlertRow, Board, BoardEvent, PatientDetail, PatientRow};
 use crate::delivery::{Held, Progress};
+use crate::drift::Windows;
 use crate::entry::{self, Acknowledged, Kind, MembersChanged};
 use crate::errors::Unconfirmed;
 use crate::metrics::Metrics;
@@ -41,11 +42,14 @@ pub(crate) struct Inner {
     pub scorers: Arc<Vec<Scorer>>,
     pub configured: Arc<Configured>,
     pub tallies: Arc<Mutex<Tallies>>,
+    pub windows: Arc<Mutex<Windows>>,
     pub feeds: Vec<RunningFeed>,
     pub sinks: Vec<RunningSink>,
     pub metrics: Metrics,
     /// One act on the error queue at a time: what one finds open no other one closes meanwhile.
     pub repairing: tokio::sync::Mutex<Unconfirmed>,
+    /// Held while a decision about a model is checked against the former ones and written.
+    pub deciding: tokio::sync::Mutex<()>,
     /// The index before which everything is folded and every alert of it is in the ledger.
     pub settled: watch::Receiver<u64>,
     pub stop_feeds: CancellationToken,
@@ -199,11 +203,27 @@ impl Handle {
     }
 
     /// A person's answer: in the ledger when this returns. `by` comes from the sign-in.
-    pub async fn acknowledge(&self, alert: &str, by: &str, reason: &str) -> Result<u64, AcknowledgeError> {
+    pub async fn acknowledge(
+        &self,
+        alert: &str,
+        by: &str,
+        reason: &str,
+        then: Answered,
+    ) -> Result<u64, AcknowledgeError> {
         let ledger = &self.inner.ledger;
         let row = self.alert(alert).ok_or_else(|| AcknowledgeError::UnknownAlert(alert.to_owned()))?;
         let at = clock::now();
-        let answer = Acknowledged { alert: row.id.clone(), by: by.to_owned(), reason: reason.to_owned(), at };
+        let answer = Acknowledged {
+            alert: row.id.clone(),
+            by: by.to_owned(),
+            reason: reason.to_owned(),
+            at,
+            snooze_h: match then {
+                Answered::Snoozed { hours } => Some(hours),
+                Answered::Seen | Answered::Confirmed => None,
+            },
+            confirmed: then == Answered::Confirmed,
+        };
         let subject =
             self.subject_of(row.index).ok_or_else(|| AcknowledgeError::UnknownAlert(row.id.clone()))?;
         let mut draft =
@@ -344,6 +364,7 @@ impl Handle {
         metrics.keys_not_at_partner.set(status.keys.not_at_partner as i64);
         self.refresh_outbox();
         crate::shadow::show(metrics, &self.inner.scorers, &self.inner.tallies);
+        crate::drift::show(metrics, &self.inner.scorers, &self.inner.windows);
         // Only a leader knows its peers' lag: what it said before it lost that role no longer holds.
         metrics.raft_lag.reset();
         for (peer, lag) in &status.lag {

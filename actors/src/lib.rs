@@ -20,6 +20,7 @@ mod clock;
 mod committer;
 mod compression;
 mod delivery;
+mod drift;
 pub mod entry;
 mod errors;
 mod explain;
@@ -46,7 +47,8 @@ mod told;
 mod trace;
 mod window;
 
-pub use board::{AlertRow, BoardEvent, PatientDetail, PatientRow, RiskNow, RiskPoint};
+pub use board::{AlertRow, AlertsRested, BoardEvent, PatientDetail, PatientRow, RiskNow, RiskPoint};
+pub use drift::{DriftFinding, DriftReport, DriftStatus};
 pub use delivery::ReleaseError;
 pub use errors::{
     ErrorDetail, ErrorRow, ErrorState, Errors, Listed, RepairError, Repairs, Retried, Tried, View,

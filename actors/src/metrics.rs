@@ -35,6 +35,11 @@ pub struct Metrics {
     pub shadow_alerts: IntGaugeVec,
     /// And by who reached its threshold (`both`, `only_live`, `only_shadow`, `neither`).
     pub shadow_agreement: IntGaugeVec,
+    /// Population stability index against a model's training data: by model, the beginning of its hash, column, and whether
+    /// of values or of how often they are measured. At most two a column and model; absent until there are enough patients.
+    pub drift_psi: GaugeVec,
+    /// Stays in the window that is compared.
+    pub drift_stays: IntGaugeVec,
     /// Receipt of the trigger to the alert's commit.
     pub alert_seconds: Histogram,
     pub acknowledge_seconds: Histogram,
@@ -118,6 +123,16 @@ impl Metrics {
                 "shadow_agreement_hours",
                 "patients' hours by who reached its threshold",
                 &["model", "hash", "agreement"],
+            )?,
+            drift_psi: make.float_gauges(
+                "model_drift_psi",
+                "population stability index against the training data, 0.1 warns, 0.25 alarms",
+                &["model", "hash", "feature", "kind"],
+            )?,
+            drift_stays: make.gauges(
+                "model_drift_stays",
+                "patients' stays in the window that is compared with the training data",
+                &["model", "hash"],
             )?,
             alert_seconds: make.histogram(
                 "alert_seconds",

@@ -5,14 +5,18 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex};
 
 use clinical::{AlertFacts, Event, EventKind, PatientId, PatientState, Time};
-use ml_scoring::{AlertPolicy, Assessment, Insufficient, PolicyState, Scorer, Tier, WardBudgets};
+use ml_scoring::{
+    AlertPolicy, Answered, Assessment, Insufficient, PolicyState, ReasonGroup, Scorer, Thresholds, Tier,
+    WardBudgets,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::board::{PatientDetail, PatientRow, RiskNow, RiskPoint};
 use crate::checkpoint::State;
+use crate::drift::{ClosedHour, Counted};
 use crate::entry::Again;
 use crate::metrics::Metrics;
-use crate::registry::standing::{self, Place, Places, Role, Thresholds};
+use crate::registry::standing::{self, Place, Places, Role};
 use crate::shadow::{Live, ShadowSaid, ShadowSeen};
 use crate::{entry, reading};
 
@@ -39,6 +43,9 @@ pub(crate) struct Patient {
     /// What models in shadow would have done.
     #[serde(default)]
     shadows: BTreeMap<String, ShadowSeen>,
+    /// Which of his hours were counted for drift.
+    #[serde(default)]
+    counted: Counted,
     evidence: VecDeque<u64>,
     /// The site that the newest message came in at, and its index; absent in a checkpoint of an older release.
     #[serde(default)]
@@ -60,6 +67,10 @@ struct RiskSeen {
     threshold: f64,
     at: Time,
     reasons: Vec<String>,
+    #[serde(default)]
+    by_group: Vec<ReasonGroup>,
+    #[serde(default)]
+    rests_on_care_process: bool,
     curve: VecDeque<(Time, Option<f64>)>,
 }
 
@@ -73,6 +84,7 @@ pub(crate) struct Proposal {
 pub(crate) struct Assessed {
     pub proposals: Vec<Proposal>,
     pub shadow: Vec<ShadowSaid>,
+    pub closed: Vec<ClosedHour>,
 }
 
 /// What has a patient scored: the entry at `index`.
@@ -196,6 +208,7 @@ impl Patient {
             // The survivor's refractory times count, where it has any: nobody is alerted twice for a merge.
             self.policies.entry(scorer.clone()).or_insert_with(|| policy.clone());
         }
+        self.counted.absorb(&other.counted);
         for (scorer, seen) in &other.shadows {
             self.shadows.entry(scorer.clone()).or_insert_with(|| seen.clone());
         }
@@ -278,6 +291,8 @@ impl RiskSeen {
             threshold: self.threshold,
             at: self.at,
             reasons: self.reasons.clone(),
+            by_group: self.by_group.clone(),
+            rests_on_care_process: self.rests_on_care_process,
         }
     }
 
@@ -289,6 +304,8 @@ impl RiskSeen {
         self.threshold = assessment.threshold;
         self.at = at;
         self.reasons = assessment.reasons(REASONS_MAX);
+        self.by_group = assessment.reasons_by_group(REASONS_MAX);
+        self.rests_on_care_process = assessment.rests_on_care_process;
         match self.curve.back_mut() {
             Some(last) if at.0 < last.0.0 + CURVE_STEP_MS => last.1 = assessment.risk,
             _ => self.curve.push_back((at, assessment.risk)),
@@ -342,6 +359,12 @@ impl Assessor {
         }
     }
 
+    /// Whether any model that scores here has a baseline to be compared with.
+    fn compares(&self) -> bool {
+        let scoring = self.having(Role::Live).chain(self.having(Role::Shadow));
+        scoring.filter_map(|at| self.scorers[at].card()).any(|card| card.drift.is_some())
+    }
+
     /// Positions of the scorers that have this role.
     fn having(&self, role: Role) -> impl Iterator<Item = usize> {
         let all = self.places.iter().enumerate();
@@ -381,8 +404,20 @@ impl Assessor {
         // What is counted is this site's own patients.
         if origin.is_none() && !trigger.quiet {
             assessed.shadow = self.shadow(patient, &live, (trigger.index, at, &ward));
+            if self.compares() {
+                let trigger = (trigger.index, trigger.received_at);
+                assessed.closed = patient.counted.close(&patient.state, at, trigger);
+            }
         }
         assessed
+    }
+
+    /// A person has answered this scorer's alert about the patient. Whether it asked for anything.
+    pub fn answered(&self, patient: &mut Patient, hash: &str, answer: Answered) -> bool {
+        let Some(at) = patient.state.latest().filter(|_| answer != Answered::Seen) else { return false };
+        let Some(policy) = patient.policies.get_mut(hash) else { return false };
+        self.policy.answered(policy, answer, at);
+        true
     }
 
     fn shadow(&self, patient: &mut Patient, live: &[Live], place: (u64, Time, &str)) -> Vec<ShadowSaid> {
@@ -392,10 +427,7 @@ impl Assessor {
                 continue;
             };
             let scorer = &self.scorers[scorer_at];
-            let mut assessment = scorer.score(&patient.state, place.1);
-            if let Some(thresholds) = thresholds {
-                thresholds.put_on(&mut assessment);
-            }
+            let assessment = held_to(thresholds, scorer.score(&patient.state, place.1));
             let beside = standing::beside(&self.scorers, &self.places, scorer.task());
             let beside = beside.into_iter().fold(Live::default(), |sum, at| sum.and(live[at]));
             let seen = patient.shadows.entry(self.hashes[scorer_at].clone()).or_default();
@@ -413,15 +445,17 @@ pub(crate) fn judge(
     state: &PatientState,
     at: Time,
 ) -> Assessment {
-    let with_thresholds = |mut assessment: Assessment| {
-        if let Some(thresholds) = thresholds {
-            thresholds.put_on(&mut assessment);
-        }
-        assessment
-    };
-    let scored = with_thresholds(scorer.score(state, at));
+    let scored = held_to(thresholds, scorer.score(state, at));
     let near = scored.risk.is_some_and(|risk| risk >= scored.threshold * EXPLAINED_FROM);
-    if near { with_thresholds(scorer.assess(state, at)) } else { scored }
+    if near { held_to(thresholds, scorer.assess(state, at)) } else { scored }
+}
+
+/// The site's own, where it has any.
+fn held_to(thresholds: Option<Thresholds>, said: Assessment) -> Assessment {
+    match thresholds {
+        Some(thresholds) => said.at_thresholds(thresholds),
+        None => said,
+    }
 }
 
 /// As an alert's entry keeps them.

@@ -15,6 +15,7 @@ use crate::checkpoint;
 use crate::clock;
 use crate::committer::Committer;
 use crate::delivery::{Delivery, Progress};
+use crate::drift::Windows;
 use crate::handle::{Endings, Handle, Inner, RunningFeed, RunningSink, Threads};
 use crate::intake::Intake;
 use crate::metrics::Metrics;
@@ -79,6 +80,7 @@ impl Pipeline {
         let scorers = Arc::new(scorers);
         let budgets = Arc::new(Mutex::new(checkpoint::load_budgets(&ledger)));
         let tallies = Arc::new(Mutex::new(Tallies::default()));
+        let windows = Arc::new(Mutex::new(Windows::default()));
         let mut threads = Threads::default();
         let shards: Vec<Addr<Shard>> = (0..SHARDS)
             .map(|_| {
@@ -100,6 +102,7 @@ impl Pipeline {
             configured: configured.clone(),
             policy,
             tallies: tallies.clone(),
+            windows: windows.clone(),
             metrics: metrics.clone(),
             alerts: alerts_sender,
             settled: settled_sender,
@@ -165,10 +168,12 @@ impl Pipeline {
                 scorers,
                 configured,
                 tallies,
+                windows,
                 feeds: running,
                 sinks,
                 metrics,
                 repairing: tokio::sync::Mutex::default(),
+                deciding: tokio::sync::Mutex::default(),
                 settled,
                 stop_feeds,
                 stop_tail,

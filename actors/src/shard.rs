@@ -6,9 +6,11 @@ use std::sync::Arc;
 
 use actix::prelude::*;
 use clinical::{Event, Time};
+use ml_scoring::Answered;
 
 use crate::board::{PatientDetail, PatientRow};
 use crate::checkpoint::State;
+use crate::drift::ClosedHour;
 use crate::entry::Again;
 use crate::patient::{Assessed, Assessor, Duty, Patient, Proposal, Trigger, begins_with};
 use crate::registry::standing::Places;
@@ -53,6 +55,15 @@ pub(crate) struct Cover {
 #[rtype(result = "Done")]
 pub(crate) struct Stand(pub Places);
 
+/// A person has answered an alert of the scorer with this hash.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct Quiet {
+    pub key: String,
+    pub hash: String,
+    pub answer: Answered,
+}
+
 /// A40, first half: gives the patient away.
 #[derive(Message)]
 #[rtype(result = "Option<Box<Patient>>")]
@@ -94,12 +105,14 @@ pub(crate) struct Done {
     pub rows: Vec<PatientRow>,
     pub proposals: Vec<Proposal>,
     pub shadow: Vec<ShadowSaid>,
+    pub closed: Vec<ClosedHour>,
 }
 
 impl Done {
-    fn add(&mut self, Assessed { proposals, shadow }: Assessed) {
+    fn add(&mut self, Assessed { proposals, shadow, closed }: Assessed) {
         self.proposals.extend(proposals);
         self.shadow.extend(shadow);
+        self.closed.extend(closed);
     }
 }
 
@@ -207,6 +220,17 @@ impl Handler<Stand> for Shard {
     }
 }
 
+impl Handler<Quiet> for Shard {
+    type Result = ();
+
+    fn handle(&mut self, Quiet { key, hash, answer }: Quiet, _: &mut Self::Context) {
+        let Some(patient) = self.patients.get_mut(&key) else { return };
+        if self.assessor.answered(patient, &hash, answer) {
+            self.dirty.insert(key);
+        }
+    }
+}
+
 impl Handler<Take> for Shard {
     type Result = Option<Box<Patient>>;
 
@@ -281,5 +305,7 @@ impl Handler<Detail> for Shard {
     }
 }
 
+#[cfg(test)]
+mod evaluated;
 #[cfg(test)]
 mod tests;

@@ -179,7 +179,7 @@ mod tests {
         let budgets = WardBudgets::default();
         let tallies = crate::shadow::Tallies::default();
         let (merges, states) = (clinical::Merges::default(), vec![state("1"), state("2")]);
-        checkpoint::save(&ledger, 4, &merges, &budgets, &tallies, states);
+        checkpoint::save(&ledger, 4, &merges, &budgets, &tallies, &crate::drift::Windows::default(), states);
         let kept = ledger.site_scan(b"patient-state/").unwrap();
         let in_the_clear = |value: &[u8]| value.windows(encoded.len()).any(|part| part == encoded);
         assert!(kept.len() == 2 && !kept.iter().any(|(_, value)| in_the_clear(value)));

@@ -16,15 +16,18 @@ use tokio_util::sync::CancellationToken;
 use crate::alerter::{self, Alerter};
 use crate::board::Board;
 use crate::checkpoint::{self, Checkpoint};
+use crate::drift::{ClosedHour, Windows};
 use crate::entry::{self, Acknowledged, Alert, Delivered, Kind, Message, Tick};
 use crate::keeping::Keeping;
 use crate::metrics::Metrics;
 use crate::patient::{Duty, Proposal};
 use crate::reading;
 use crate::registry::notes::{self, Note};
-use crate::registry::standing::{Configured, Standing, model_hashes};
+use crate::registry::standing::{Configured, Role, Standing, model_hashes};
 use crate::shadow::Tallies;
-use crate::shard::{Absorb, Close, Cover, Done, Fold, Forget, IsMeant, Restore, Shard, Stand, Take, Work};
+use crate::shard::{
+    Absorb, Close, Cover, Done, Fold, Forget, IsMeant, Quiet, Restore, Shard, Stand, Take, Work,
+};
 use crate::{clock, told};
 
 const PAGE: usize = 512;
@@ -47,6 +50,7 @@ pub(crate) struct TailParts {
     pub configured: Arc<Configured>,
     pub policy: AlertPolicy,
     pub tallies: Arc<Mutex<Tallies>>,
+    pub windows: Arc<Mutex<Windows>>,
     pub metrics: Metrics,
     /// Raised to the index of each committed alert of this site.
     pub alerts: watch::Sender<u64>,
@@ -240,6 +244,8 @@ impl Follower {
                 }
             }
             Some(Kind::Acknowledged) => {
+                self.fold(drain(work)).await;
+                self.quiet(payload).await;
                 if let Some(waited_ms) = self.show(&entry, payload)
                     && own
                 {
@@ -253,6 +259,18 @@ impl Follower {
         }
     }
 
+    /// What a person who answered wants of the alerts to come counts from here on.
+    async fn quiet(&self, payload: &Bytes) {
+        // What cannot be read is told of where the board shows it.
+        let Ok((answer, _)) = entry::decode::<Acknowledged>(payload) else { return };
+        let about = self.board(|board| board.about(&answer.alert));
+        if let Some((key, hash)) = about {
+            let key = self.merges.survivor(&key).clone();
+            let shard = &self.parts.shards[self.shard_of(&key)];
+            let _ = shard.send(Quiet { key, hash, answer: answer.answered() }).await;
+        }
+    }
+
     /// What the board shows of alerts. For a first answer: how long the alert had waited for it.
     fn show(&self, entry: &Entry, payload: &Bytes) -> Option<i64> {
         let shown = match Kind::from_u16(entry.kind) {
@@ -261,7 +279,7 @@ impl Follower {
                 let kept_at = Time(entry.received_time_ms);
                 let home = told::home(&alert.facts);
                 let origin = (home != self.duty.own).then(|| home.to_owned());
-                self.board(|board| board.add_alert(entry.index, kept_at, key, origin, &alert.facts));
+                self.board(|board| board.add_alert(entry.index, kept_at, key, origin, &alert));
                 None
             }),
             Some(Kind::Delivered) => entry::decode::<Delivered>(payload).map(|(delivered, _)| {
@@ -318,13 +336,15 @@ impl Follower {
     async fn fold(&mut self, work: Vec<Vec<Work>>) {
         let folded = self.parts.shards.iter().zip(work).filter(|(_, work)| !work.is_empty());
         let folded = futures_util::future::join_all(folded.map(|(shard, work)| shard.send(Fold(work))));
-        let mut shadow = Vec::new();
+        let (mut shadow, mut closed) = (Vec::new(), Vec::new());
         for done in folded.await {
             let mut done = done.unwrap_or_default();
             shadow.append(&mut done.shadow);
+            closed.append(&mut done.closed);
             self.finish(done).await;
         }
         self.tallies(|tallies, _| tallies.count(shadow));
+        self.count_closed(closed);
     }
 
     async fn close(&mut self, index: u64, at: Time) {
@@ -377,8 +397,18 @@ impl Follower {
     }
 
     async fn obey(&mut self, note: &Note) {
+        let alerting = self.alerting();
         self.standing.take(note);
+        for task in alerting.difference(&self.alerting()) {
+            tracing::error!(task, index = note.index, "from this entry on nothing alerts for this task here");
+        }
         self.stand((note.index, note.at)).await;
+    }
+
+    /// Tasks for which something alerts here.
+    fn alerting(&self) -> BTreeSet<String> {
+        let live = self.parts.scorers.iter().filter(|scorer| self.standing.role(scorer) == Role::Live);
+        live.map(|scorer| scorer.task().to_owned()).collect()
     }
 
     /// What entries about models say, however often it takes to read them: without it a retired model might alert.
@@ -404,6 +434,7 @@ impl Follower {
         self.tallies(|tallies, parts| {
             tallies.stand(&parts.scorers, &mut places, &self.standing, &parts.policy, now);
         });
+        self.parts.windows.lock().expect("windows lock").stand(&self.parts.scorers, &places);
         for shard in self.parts.shards.clone() {
             self.finish(shard.send(Stand(places.clone())).await.unwrap_or_default()).await;
         }
@@ -413,9 +444,14 @@ impl Follower {
         change(&mut self.parts.tallies.lock().expect("tallies lock"), &self.parts)
     }
 
+    fn count_closed(&self, hours: Vec<ClosedHour>) {
+        self.parts.windows.lock().expect("windows lock").count(&self.parts.scorers, hours);
+    }
+
     /// Shows what changed and has the alerts kept.
     async fn finish(&mut self, done: Done) {
         self.tallies(|tallies, _| tallies.count(done.shadow));
+        self.count_closed(done.closed);
         self.board(|board| done.rows.into_iter().for_each(|row| board.set_patient(row)));
         let alerts: Vec<Alert> = done.proposals.into_iter().map(|proposal| self.identify(proposal)).collect();
         self.keeping.add(alerts).await;
@@ -504,6 +540,8 @@ impl Follower {
         self.standing = Standing::after(self.parts.configured.clone(), before);
         self.standing.await_promotions(&notes);
         self.tallies(|tallies, parts| *tallies = checkpoint::load_tallies(&parts.ledger, cursor));
+        *self.parts.windows.lock().expect("windows lock") =
+            checkpoint::load_windows(&self.parts.ledger, cursor);
         self.stand((cursor, clock::now())).await;
         // Before there are patients: those were scored when the lease began.
         match self.covered_before(cursor) {
@@ -538,7 +576,16 @@ impl Follower {
         }
         let budgets = self.parts.budgets.lock().expect("budgets lock").clone();
         let tallies = self.tallies(|tallies, _| tallies.clone());
-        checkpoint::save(&self.parts.ledger, self.cursor, &self.merges, &budgets, &tallies, changed);
+        let windows = self.parts.windows.lock().expect("windows lock").clone();
+        checkpoint::save(
+            &self.parts.ledger,
+            self.cursor,
+            &self.merges,
+            &budgets,
+            &tallies,
+            &windows,
+            changed,
+        );
     }
 }
 

@@ -3,6 +3,8 @@
 //! Population stability index over ten bins of the training values and nine of the measurement rate: below 0.1 the
 //! same, from 0.25 on another population (the usual reading of the PSI).
 
+use std::sync::LazyLock;
+
 use clinical::{COLUMNS, COLUMNS_2019};
 use serde::{Deserialize, Serialize};
 
@@ -62,18 +64,24 @@ pub struct Finding {
     pub status: Status,
 }
 
-/// Counts hours as they come and compares them with a baseline. Bounded: a few hundred counters.
+/// Counts hours as they come and compares them with a baseline.
 #[derive(Clone, Debug)]
 pub struct Drift<'a> {
     baseline: &'a Baseline,
-    places: Vec<Places>,
-    tallies: Vec<Tally>,
+    counts: Counts,
 }
 
-#[derive(Clone, Debug, Default)]
+/// Hours by the bins of one baseline, which every call must name again. Bounded: a few hundred counters.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counts {
+    pub hours: u64,
+    columns: Vec<Tally>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Tally {
     values: Vec<u64>,
-    rate: [u64; RATE_EDGES.len() + 1],
+    rate: Vec<u64>,
 }
 
 /// Where a column's features stand in a full row.
@@ -83,6 +91,9 @@ struct Places {
     age_h: usize,
     count: usize,
 }
+
+/// In the order of [`clinical::COLUMNS`].
+static PLACES: LazyLock<Vec<Places>> = LazyLock::new(Places::all);
 
 impl Places {
     fn all() -> Vec<Places> {
@@ -109,10 +120,9 @@ impl Places {
 impl Baseline {
     /// `rows` are full rows of features; they are gone through twice.
     pub fn of<'a, I: Iterator<Item = &'a [f32]>>(rows: impl Fn() -> I) -> Baseline {
-        let places = Places::all();
-        let mut values: Vec<Vec<f32>> = vec![Vec::new(); places.len()];
+        let mut values: Vec<Vec<f32>> = vec![Vec::new(); PLACES.len()];
         for row in rows() {
-            for (values, place) in values.iter_mut().zip(&places) {
+            for (values, place) in values.iter_mut().zip(PLACES.iter()) {
                 values.extend(place.measured(row));
             }
         }
@@ -125,7 +135,7 @@ impl Baseline {
         let mut baseline = Baseline { columns: COLUMNS.iter().zip(values).map(column).collect() };
         let mut drift = Drift::new(&baseline);
         rows().for_each(|row| drift.observe(row));
-        let tallies = drift.tallies;
+        let tallies = drift.counts.columns;
         for (column, tally) in baseline.columns.iter_mut().zip(tallies) {
             (column.values, column.rate) = (shares(&tally.values), shares(&tally.rate));
         }
@@ -153,48 +163,76 @@ fn shares(counts: &[u64]) -> Vec<f64> {
 
 impl<'a> Drift<'a> {
     pub fn new(baseline: &'a Baseline) -> Drift<'a> {
-        let tally =
-            |column: &ColumnBaseline| Tally { values: vec![0; column.edges.len() + 1], ..Tally::default() };
-        Drift { baseline, places: Places::all(), tallies: baseline.columns.iter().map(tally).collect() }
+        Drift { baseline, counts: Counts::new(baseline) }
     }
 
     /// Counts one closed hour; `row` is [`crate::Features::values`].
     pub fn observe(&mut self, row: &[f32]) {
-        let columns = self.baseline.columns.iter().zip(&mut self.tallies);
-        for ((column, tally), place) in columns.zip(&self.places) {
-            if let Some(value) = place.measured(row) {
-                let bin = column.edges.partition_point(|edge| *edge <= value);
-                if let Some(count) = tally.values.get_mut(bin) {
-                    *count += 1;
-                }
-            }
-            let rate = place.rate(row);
-            if rate.is_finite() {
-                tally.rate[RATE_EDGES.partition_point(|edge| *edge < rate)] += 1;
-            }
-        }
+        self.counts.observe(self.baseline, row);
     }
 
     /// The greatest first. A measure with too few observations is left out.
     pub fn findings(&self) -> Vec<Finding> {
+        self.counts.findings(self.baseline)
+    }
+}
+
+impl Counts {
+    pub fn new(baseline: &Baseline) -> Counts {
+        let tally = |column: &ColumnBaseline| Tally {
+            values: vec![0; column.edges.len() + 1],
+            rate: vec![0; RATE_EDGES.len() + 1],
+        };
+        Counts { hours: 0, columns: baseline.columns.iter().map(tally).collect() }
+    }
+
+    /// Whether these were counted by the bins of this baseline.
+    pub fn are_of(&self, baseline: &Baseline) -> bool {
+        let same = |(tally, column): (&Tally, &ColumnBaseline)| {
+            tally.values.len() == column.edges.len() + 1 && tally.rate.len() == RATE_EDGES.len() + 1
+        };
+        self.columns.len() == baseline.columns.len() && self.columns.iter().zip(&baseline.columns).all(same)
+    }
+
+    pub fn observe(&mut self, baseline: &Baseline, row: &[f32]) {
+        self.hours += 1;
+        let columns = baseline.columns.iter().zip(&mut self.columns);
+        for ((column, tally), place) in columns.zip(PLACES.iter()) {
+            if let Some(value) = place.measured(row) {
+                let bin = column.edges.partition_point(|edge| *edge <= value);
+                tally.values.get_mut(bin).into_iter().for_each(|count| *count += 1);
+            }
+            let rate = place.rate(row);
+            if rate.is_finite() {
+                let bin = RATE_EDGES.partition_point(|edge| *edge < rate);
+                tally.rate.get_mut(bin).into_iter().for_each(|count| *count += 1);
+            }
+        }
+    }
+
+    /// Both together; of the same baseline.
+    pub fn add(&mut self, other: &Counts) {
+        self.hours += other.hours;
+        for (tally, more) in self.columns.iter_mut().zip(&other.columns) {
+            tally.values.iter_mut().zip(&more.values).for_each(|(count, more)| *count += more);
+            tally.rate.iter_mut().zip(&more.rate).for_each(|(count, more)| *count += more);
+        }
+    }
+
+    /// See [`Drift::findings`].
+    pub fn findings(&self, baseline: &Baseline) -> Vec<Finding> {
         let mut findings = Vec::new();
-        for (column, tally) in self.baseline.columns.iter().zip(&self.tallies) {
+        for (column, tally) in baseline.columns.iter().zip(&self.columns) {
             let measures = [
-                (Measure::Values, &column.values, &tally.values[..]),
-                (Measure::Rate, &column.rate, &tally.rate[..]),
+                (Measure::Values, &column.values, &tally.values),
+                (Measure::Rate, &column.rate, &tally.rate),
             ];
             for (measure, expected, counts) in measures {
-                if expected.len() == counts.len()
-                    && counts.len() > 1
-                    && counts.iter().sum::<u64>() >= VALUES_MIN
-                {
+                let is_enough = counts.iter().sum::<u64>() >= VALUES_MIN;
+                if expected.len() == counts.len() && counts.len() > 1 && is_enough {
                     let psi = psi(expected, &shares(counts));
-                    findings.push(Finding {
-                        column: column.column.clone(),
-                        measure,
-                        psi,
-                        status: status(psi),
-                    });
+                    let column = column.column.clone();
+                    findings.push(Finding { column, measure, psi, status: status(psi) });
                 }
             }
         }

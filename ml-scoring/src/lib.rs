@@ -16,13 +16,13 @@ mod task;
 #[cfg(feature = "train")]
 pub mod train;
 
-pub use assessment::{Assessment, Contribution, Insufficient};
+pub use assessment::{Assessment, Contribution, Insufficient, ReasonGroup, Shares, Thresholds};
 pub use bedside::{Bedside, Part, Score};
 pub use features::Features;
 pub use model::{
     Beside, CARD_FORMAT, Calibration, Card, CardFeature, DataFile, Ensemble, Figures, Golden, GoldenRow,
     Model, ModelError, Objective, Setting, Subgroup, Threshold, TrainingData,
 };
-pub use policy::{AlertPolicy, Decision, PolicyState, Tier, WardBudgets};
+pub use policy::{AlertPolicy, Answered, Decision, PolicyState, Tier, WardBudgets};
 pub use scorer::Scorer;
 pub use task::{Task, TaskError, Truth};

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, VecDeque};
 use clinical::Time;
 use serde::{Deserialize, Serialize};
 
-use crate::Assessment;
 use crate::assessment::reaches;
+use crate::{Assessment, Thresholds};
 
 /// How loudly an alert speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -41,11 +41,18 @@ pub struct AlertPolicy {
     pub rearm_below: f64,
     /// Interruptive alerts of a ward in 24 h; further ones only join the watch list.
     pub per_ward_budget_per_day: u32,
+    /// Once somebody has confirmed what a scorer warned of, it says nothing more of the patient for so long.
+    pub quiet_after_confirmation_h: u32,
 }
 
 impl Default for AlertPolicy {
     fn default() -> AlertPolicy {
-        AlertPolicy { refractory_h: 12, rearm_below: 0.8, per_ward_budget_per_day: 10 }
+        AlertPolicy {
+            refractory_h: 12,
+            rearm_below: 0.8,
+            per_ward_budget_per_day: 10,
+            quiet_after_confirmation_h: 72,
+        }
     }
 }
 
@@ -56,6 +63,22 @@ pub struct PolicyState {
     standing: Option<Tier>,
     last_watch: Option<Time>,
     last_interruptive: Option<Time>,
+    /// A person asked for it.
+    #[serde(default)]
+    quiet_until: Option<Time>,
+}
+
+/// What a person who answered an alert wants of those to come, of the same patient and scorer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Answered {
+    /// Nothing.
+    #[default]
+    Seen,
+    Snoozed {
+        hours: u32,
+    },
+    /// The patient has it: no need to be told again.
+    Confirmed,
 }
 
 impl PolicyState {
@@ -75,12 +98,35 @@ impl AlertPolicy {
     /// Rising edge: a tier alerts when it is reached, and again only after it was left. An edge within the
     /// refractory time waits for its end. `insufficient data` neither alerts nor changes anything.
     pub fn decide(&self, state: &mut PolicyState, assessment: &Assessment, at: Time) -> Option<Decision> {
-        let risk = assessment.risk?;
-        let reached = tier_of(assessment, risk, 1.0);
-        let not_left = tier_of(assessment, risk, self.rearm_below);
+        let tier = self.step(state, assessment.risk, assessment.thresholds(), at)?;
+        Some(Decision { tier })
+    }
+
+    /// The same of a risk: evaluation has no more.
+    pub(crate) fn step(
+        &self,
+        state: &mut PolicyState,
+        risk: Option<f64>,
+        thresholds: Thresholds,
+        at: Time,
+    ) -> Option<Tier> {
+        let risk = risk?;
+        let reached = tier_of(thresholds, risk, 1.0);
+        let not_left = tier_of(thresholds, risk, self.rearm_below);
         state.standing = state.standing.min(not_left);
         let tier = reached.filter(|tier| Some(*tier) > state.standing)?;
-        self.fire(state, tier, at).then_some(Decision { tier })
+        self.fire(state, tier, at).then_some(tier)
+    }
+
+    /// `at`: the patient's newest hour, in event time. A risk that is still high when the quiet ends is told of then.
+    pub fn answered(&self, state: &mut PolicyState, answer: Answered, at: Time) {
+        let hours = match answer {
+            Answered::Seen => return,
+            Answered::Snoozed { hours } => hours,
+            Answered::Confirmed => self.quiet_after_confirmation_h,
+        };
+        let until = Time(at.0.saturating_add(i64::from(hours) * Time::HOUR_MS));
+        state.quiet_until = state.quiet_until.max(Some(until));
     }
 
     /// Like [`AlertPolicy::decide`]; an interruptive alert beyond the ward's budget becomes one of the watch list.
@@ -102,14 +148,6 @@ impl AlertPolicy {
         if spent { Tier::Watch } else { tier }
     }
 
-    /// The same edge and refractory time for a plain yes or no.
-    pub(crate) fn edge(&self, state: &mut PolicyState, alarm: bool, at: Time) -> bool {
-        if !alarm {
-            state.standing = None;
-        }
-        alarm && state.standing.is_none() && self.fire(state, Tier::Watch, at)
-    }
-
     fn fire(&self, state: &mut PolicyState, tier: Tier, at: Time) -> bool {
         let refractory_ms = i64::from(self.refractory_h) * Time::HOUR_MS;
         // An interruptive alert has said whatever a watch-list alert would say.
@@ -117,7 +155,8 @@ impl AlertPolicy {
             Tier::Watch => state.last_watch.max(state.last_interruptive),
             Tier::Interruptive => state.last_interruptive,
         };
-        if last.is_some_and(|last| at.0.saturating_sub(last.0) < refractory_ms) {
+        let is_refractory = last.is_some_and(|last| at.0.saturating_sub(last.0) < refractory_ms);
+        if is_refractory || state.quiet_until.is_some_and(|until| at < until) {
             return false;
         }
         state.standing = Some(tier);
@@ -130,11 +169,11 @@ impl AlertPolicy {
 }
 
 /// The tier at thresholds multiplied by `share`.
-fn tier_of(assessment: &Assessment, risk: f64, share: f64) -> Option<Tier> {
-    if reaches(risk, assessment.interruptive_threshold * share) {
+fn tier_of(thresholds: Thresholds, risk: f64, share: f64) -> Option<Tier> {
+    if reaches(risk, thresholds.interruptive * share) {
         Some(Tier::Interruptive)
     } else {
-        reaches(risk, assessment.threshold * share).then_some(Tier::Watch)
+        reaches(risk, thresholds.watch * share).then_some(Tier::Watch)
     }
 }
 
@@ -197,6 +236,34 @@ mod tests {
     fn insufficient_data_never_alerts_and_a_late_event_does_not_either() {
         assert_eq!(run(&[(0, None), (1, Some(f64::NAN)), (2, None)]), []);
         assert_eq!(run(&[(9, Some(0.6)), (10, Some(0.1)), (3, Some(0.6))]), [(9, Tier::Watch)]);
+    }
+
+    #[test]
+    fn who_was_answered_is_quiet_for_a_while_and_then_tells_of_what_is_still_so() {
+        let policy = AlertPolicy { quiet_after_confirmation_h: 48, ..AlertPolicy::default() };
+        let first = |answer: Answered| {
+            let mut state = PolicyState::default();
+            policy.answered(&mut state, answer, Time(0));
+            let kept = serde_json::to_string(&state).unwrap();
+            assert_eq!(serde_json::from_str::<PolicyState>(&kept).unwrap(), state);
+            let risk = |hour| if hour == 2 { 0.1 } else { 0.9 };
+            (0..60).find(|hour| {
+                let at = Time(hour * Time::HOUR_MS);
+                policy.step(&mut state, Some(risk(*hour)), Thresholds::only(0.5), at).is_some()
+            })
+        };
+        assert_eq!(first(Answered::Seen), Some(0));
+        assert_eq!(first(Answered::Snoozed { hours: 5 }), Some(5));
+        assert_eq!(first(Answered::Confirmed), Some(48));
+        let mut state = PolicyState::default();
+        policy.answered(&mut state, Answered::Confirmed, Time(0));
+        policy.answered(&mut state, Answered::Snoozed { hours: 1 }, Time(0));
+        let after = Time(Time::HOUR_MS);
+        assert_eq!(
+            policy.step(&mut state, Some(0.9), Thresholds::only(0.5), after),
+            None,
+            "the longer one holds"
+        );
     }
 
     #[test]

@@ -5,7 +5,7 @@ use clinical::{PatientState, Time};
 use crate::bedside::{Bedside, Score};
 use crate::eval::{Hour, Prediction, Predictor};
 use crate::features::{self, Features, Group};
-use crate::{Assessment, Card, Contribution, Insufficient, Model, ModelError, Setting};
+use crate::{Assessment, Card, Contribution, Insufficient, Model, ModelError, Setting, Thresholds};
 
 /// Judges a patient at a time. Cheap to share: it holds no state of patients.
 pub struct Scorer(Inner);
@@ -18,9 +18,6 @@ enum Inner {
         columns: Vec<usize>,
     },
 }
-
-/// Above every risk, also by the share of it at which a tier is left: where a score has no limit to interrupt at.
-const NEVER: f64 = 2.0;
 
 impl Scorer {
     /// A bedside score. Its "risk" is the total as a share of the highest one, with NEWS2's single parameter in the red
@@ -69,6 +66,16 @@ impl Scorer {
         }
     }
 
+    /// Its own: a site may have set others.
+    pub fn thresholds(&self) -> Thresholds {
+        match &self.0 {
+            Inner::Bedside(score) => of_rule(*score),
+            Inner::Model { model, .. } => {
+                Thresholds { watch: model.threshold(), interruptive: model.interruptive_threshold() }
+            }
+        }
+    }
+
     /// A model's card; rules have none.
     pub fn card(&self) -> Option<&Card> {
         match &self.0 {
@@ -93,7 +100,8 @@ impl Scorer {
             task: self.task().to_owned(),
             model_hash: self.hash(),
             ..Assessment::default()
-        };
+        }
+        .at_thresholds(self.thresholds());
         match &self.0 {
             Inner::Bedside(score) => of_bedside(assessment, *score, score.score(state, at)),
             Inner::Model { model, columns } => of_model(assessment, model, columns, state, at, explained),
@@ -101,15 +109,20 @@ impl Scorer {
     }
 }
 
+fn of_rule(rule: Bedside) -> Thresholds {
+    let share = |total: u8| rule.share(f64::from(total));
+    Thresholds {
+        watch: share(rule.watch()),
+        interruptive: rule.interruptive().map_or(Thresholds::NEVER, share),
+    }
+}
+
 fn of_bedside(mut assessment: Assessment, rule: Bedside, score: Option<Score>) -> Assessment {
-    let share = |total: u8| f64::from(total) / f64::from(rule.max());
-    assessment.threshold = share(rule.watch());
-    assessment.interruptive_threshold = rule.interruptive().map_or(NEVER, share);
     let Some(score) = score else {
         assessment.insufficient = Some(Insufficient::TooFewMeasurements);
         return assessment;
     };
-    assessment.risk = Some(share(score.level));
+    assessment.risk = Some(rule.share(f64::from(score.level)));
     assessment.total = Some(score.total);
     let parts = score.parts.into_iter().map(|part| Contribution {
         feature: part.name.to_owned(),
@@ -130,8 +143,6 @@ fn of_model(
     at: Time,
     explained: bool,
 ) -> Assessment {
-    assessment.threshold = model.threshold();
-    assessment.interruptive_threshold = model.interruptive_threshold();
     if model.card().setting == Some(Setting::IntensiveCare) && !state.stay().in_icu(at) {
         assessment.insufficient = Some(Insufficient::NotInIntensiveCare);
         return assessment;
@@ -150,7 +161,7 @@ fn of_model(
             .zip(&weights)
             .filter_map(|(index, weight)| contribution(*index, *weight, &features));
         assessment.contributions = strongest_first(all.collect());
-        assessment.rests_on_care_process = rests_on_care_process(&assessment.contributions);
+        assessment.rests_on_care_process = assessment.shares().rests_on_care_process();
     }
     assessment
 }
@@ -176,18 +187,6 @@ fn strongest_first(mut all: Vec<Contribution>) -> Vec<Contribution> {
     all
 }
 
-fn rests_on_care_process(contributions: &[Contribution]) -> bool {
-    let for_risk = |c: &&Contribution| c.weight > 0.0;
-    let sum: f64 = contributions.iter().filter(for_risk).map(|c| c.weight).sum();
-    let care: f64 = contributions
-        .iter()
-        .filter(for_risk)
-        .filter(|c| c.group == Group::CareProcess)
-        .map(|c| c.weight)
-        .sum();
-    care * 2.0 > sum
-}
-
 /// On the 2019 set, a scorer judges as it does on the stream: `insufficient data` raises no alarm. All hours of the set
 /// are in intensive care.
 impl Predictor for Scorer {
@@ -202,5 +201,9 @@ impl Predictor for Scorer {
                 Prediction::of_model(p, model.threshold(), hour.features.sufficient())
             }
         }
+    }
+
+    fn thresholds(&self) -> Thresholds {
+        Scorer::thresholds(self)
     }
 }

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
 use ml_scoring::dataset::{self, HEADER, INTERNAL_TEST};
-use ml_scoring::eval::{self, Hour, Prediction, Predictor, Report, Rule, StayModel};
+use ml_scoring::eval::{self, At, Hour, Prediction, Predictor, Report, Rule, StayModel};
 use ml_scoring::stays;
 use ml_scoring::train::{self, Options, Progress, Settings};
 use ml_scoring::{Card, Figures, Model, Scorer, Setting, Task};
@@ -302,17 +302,15 @@ fn the_card_says_what_evaluation_finds_of_the_written_model() {
         let group = report.groups.iter().find(|group| group.group == "male").unwrap();
         assert_eq!((subgroup.model.utility, subgroup.model.ppv), (group.utility, group.ppv));
     }
-    let at = |threshold: f64, needs: bool| {
-        let scorer = &scorer;
-        move |hour: &Hour<'_>| {
-            let p = scorer.predict(hour).p;
-            Prediction { p, alarm: p >= threshold && (hour.features.sufficient() || !needs) }
-        }
-    };
     let interruptive = card.held_out_interruptive.as_ref().unwrap();
-    check(interruptive, &evaluate(&text, &at(card.interruptive_threshold.value, true)));
+    let at = At { scorer: &scorer, threshold: card.interruptive_threshold.value };
+    check(interruptive, &evaluate(&text, &at));
     // The data tell the difference: an alarm in spite of too little data would have made other figures.
-    let careless = evaluate(&text, &at(card.threshold.value, false));
+    let careless = |hour: &Hour<'_>| {
+        let p = scorer.predict(hour).p;
+        Prediction::yes_or_no(p, p >= card.threshold.value)
+    };
+    let careless = evaluate(&text, &careless);
     assert_ne!(careless.utility, report.utility);
     std::fs::remove_dir_all(folder).unwrap();
 }

@@ -60,6 +60,15 @@ fn warn_of_decisions(standing: &Standing, configured: &Configured, scorers: &[Sc
             (true, Role::Shadow) | (false, Role::Live) => {}
         }
     }
+    for (one, other) in alerting_under_one_name(standing, scorers) {
+        tracing::warn!(
+            model = one.name(),
+            hash = hex::encode(one.hash()),
+            other = hex::encode(other.hash()),
+            "two models alert here under one name: patients are alerted by both; retire one, or promote one in place of \
+             the other"
+        );
+    }
     let named = model_hashes(scorers);
     for (hash, decided) in standing.promoted_hashes().filter(|(hash, _)| !named.contains(*hash)) {
         tracing::error!(
@@ -69,6 +78,14 @@ fn warn_of_decisions(standing: &Standing, configured: &Configured, scorers: &[Sc
              took; name it in models, or promote another one"
         );
     }
+}
+
+fn alerting_under_one_name<'s>(standing: &Standing, scorers: &'s [Scorer]) -> Vec<(&'s Scorer, &'s Scorer)> {
+    let is_live = |scorer: &&Scorer| scorer.card().is_some() && standing.role(scorer) == Role::Live;
+    let live: Vec<&Scorer> = scorers.iter().filter(is_live).collect();
+    let pairs =
+        live.iter().enumerate().flat_map(|(at, one)| live[at + 1..].iter().map(|other| (*one, *other)));
+    pairs.filter(|(one, other)| one.name() == other.name()).collect()
 }
 
 fn steps(notes: &[Note], configured: &Configured, scorers: &[Scorer]) -> Vec<ModelRegistered> {
@@ -111,6 +128,15 @@ mod tests {
     fn note(site: &str, step: ModelStep) -> Note {
         let model = ModelRegistered { name: "m".into(), hash: "ab".into(), step, ..Default::default() };
         Note { index: 0, site: site.into(), at: Time(0), said: Said::Whole(Box::new(model)) }
+    }
+
+    #[test]
+    fn two_that_alert_under_one_name_are_told_of() {
+        use crate::registry::sample::model;
+        let scorers = || vec![model("m", "1"), Scorer::news2(), model("m", "2"), model("other", "1")];
+        let standing = |shadow: &[Scorer]| Standing::new(crate::registry::configured("a", shadow));
+        assert_eq!(alerting_under_one_name(&standing(&[]), &scorers()).len(), 1);
+        assert!(alerting_under_one_name(&standing(&[model("m", "2")]), &scorers()).is_empty());
     }
 
     #[test]

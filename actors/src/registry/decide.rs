@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use ml_scoring::{Card, Scorer};
+use ml_scoring::{Card, Scorer, Setting, Thresholds};
 use raft_ledger::{AppendError, LedgerError};
 
 use super::notes::{self, Note};
-use super::standing::{Role, Standing, Thresholds, model_hash, model_hashes};
+use super::standing::{Role, Standing, model_hash, model_hashes};
 use crate::blocking;
 use crate::entry::{ModelRegistered, ModelStep, Replaced};
 use crate::handle::Handle;
@@ -60,6 +60,8 @@ impl Handle {
         why: &str,
     ) -> Result<u64, RegistryError> {
         let ledger = &self.inner.ledger;
+        // Two at once would each be checked against a ledger without the other.
+        let _deciding = self.inner.deciding.lock().await;
         // As of now: what another site decided meanwhile counts.
         ledger.catch_up().await?;
         let (end, known) = (ledger.size(), model_hashes(&self.inner.scorers));
@@ -100,6 +102,13 @@ fn register(hash: String, card: String, notes: &[Note]) -> Result<ModelRegistere
     }
     let read: Card = serde_json::from_str(&card)
         .map_err(|error| RegistryError::Refused(format!("card.json is not read: {error}")))?;
+    if read.setting == Some(Setting::EndOfHour48) {
+        let text = format!(
+            "a model of {} judges whole stays, once, when 48 hours have closed: no site can score with it on its stream",
+            read.task
+        );
+        return Err(RegistryError::Refused(text));
+    }
     Ok(ModelRegistered::with_card(ModelStep::Registered, hash, &read, card))
 }
 
@@ -198,6 +207,16 @@ mod tests {
 
     fn note(index: u64, model: ModelRegistered) -> Note {
         Note { index, site: "a".into(), at: Time(0), said: Said::Whole(Box::new(model)) }
+    }
+
+    #[test]
+    fn what_no_stream_can_score_is_not_registered() {
+        let mut card = sample::for_intensive_care().card().unwrap().clone();
+        let registered = |card: &Card| register("ab".into(), serde_json::to_string(card).unwrap(), &[]);
+        assert!(registered(&card).is_ok());
+        card.setting = Some(Setting::EndOfHour48);
+        let refused = registered(&card).err().map(|error| error.to_string()).unwrap_or_default();
+        assert!(refused.contains("whole stays"), "{refused}");
     }
 
     #[test]

@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use super::notes::{self, Note};
 use super::standing::{Role, Standing, model_hash, model_hashes};
+use crate::board::AlertsRested;
 use crate::entry::{ModelRegistered, ModelStep};
 use crate::handle::Handle;
 
@@ -71,6 +72,8 @@ pub struct ModelDetail {
     pub history: Vec<ModelStepRow>,
     /// `card.json`, where this site can read it.
     pub card: Option<serde_json::Value>,
+    /// What its alerts rested on; absent where this site knows of none.
+    pub contributions: Option<AlertsRested>,
 }
 
 impl Handle {
@@ -88,7 +91,8 @@ impl Handle {
     pub fn model(&self, hash: &str) -> Result<Option<ModelDetail>, LedgerError> {
         let (_, notes) = self.notes()?;
         let row = self.rows(&notes).into_iter().find(|row| row.hash == hash);
-        Ok(row.map(|model| detail(model, &notes)))
+        let contributions = self.lock().rested(hash);
+        Ok(row.map(|model| ModelDetail { contributions, ..detail(model, &notes) }))
     }
 
     fn rows(&self, notes: &[Note]) -> Vec<ModelRow> {
@@ -186,7 +190,7 @@ fn detail(model: ModelRow, notes: &[Note]) -> ModelDetail {
     let of_it = || notes.iter().filter(|note| note.step().is_some_and(|(hash, _)| hash == model.hash));
     let card = |note: &Note| serde_json::from_str(&note.whole()?.card).ok();
     let (history, card) = (of_it().filter_map(step_row).collect(), of_it().rev().find_map(card));
-    ModelDetail { model, history, card }
+    ModelDetail { model, history, card, contributions: None }
 }
 
 #[cfg(test)]

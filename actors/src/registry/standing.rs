@@ -3,8 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use ml_scoring::{Assessment, Scorer};
-use serde::{Deserialize, Serialize};
+use ml_scoring::{Scorer, Thresholds};
 
 use super::notes::Note;
 use crate::entry::{ModelStep, ReplacedThen};
@@ -18,13 +17,6 @@ pub(crate) enum Role {
     Off,
     /// Neither scores nor alerts, at any site. Alerts that it has made are still explained.
     Retired,
-}
-
-/// Risks from which a model alerts.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Thresholds {
-    pub watch: f64,
-    pub interruptive: f64,
 }
 
 /// One scorer's.
@@ -67,18 +59,6 @@ pub(crate) struct Decided {
     pub index: u64,
 }
 
-impl Thresholds {
-    /// As the scorer says them.
-    pub fn of(assessment: &Assessment) -> Thresholds {
-        Thresholds { watch: assessment.threshold, interruptive: assessment.interruptive_threshold }
-    }
-
-    pub fn put_on(self, assessment: &mut Assessment) {
-        assessment.threshold = self.watch;
-        assessment.interruptive_threshold = self.interruptive;
-    }
-}
-
 impl Place {
     pub const LIVE: Place = Place { role: Role::Live, thresholds: None, counted_since: None };
 }
@@ -117,12 +97,21 @@ impl Standing {
         let Some((hash, step)) = note.step() else { return };
         let own = note.site == self.configured.site;
         match step {
-            ModelStep::Retired => drop(self.retired.insert(hash.to_owned())),
+            ModelStep::Retired => self.retire(hash),
             ModelStep::Registered => drop(self.retired.remove(hash)),
             ModelStep::Shadow if own => drop(self.noted.insert(hash.to_owned())),
             ModelStep::Loaded | ModelStep::Unloaded if own => drop(self.noted.remove(hash)),
-            ModelStep::Promoted if own => self.promoted(note),
+            // Whose it is stands in the cold file: it may be this one's.
+            ModelStep::Promoted if own || note.site.is_empty() => self.promoted(note),
             _ => {}
+        }
+    }
+
+    fn retire(&mut self, hash: &str) {
+        self.retired.insert(hash.to_owned());
+        // Registered again it may meet another one in its place: it alerts again once that is decided.
+        if let Some(decided) = self.decided.get_mut(hash).filter(|decided| decided.role == Role::Live) {
+            decided.role = Role::Shadow;
         }
     }
 
@@ -133,7 +122,12 @@ impl Standing {
         });
         let Some((model, thresholds)) = promotion else {
             // Whoever alerted before goes on: loud and wrong is better than silent.
-            tracing::error!(index = note.index, "a promotion of this site cannot be read and does not count");
+            let whose = if note.site.is_empty() { "some site's, perhaps this one's," } else { "this site's" };
+            tracing::error!(
+                index = note.index,
+                "a promotion, {whose} cannot be read and does not count until it can and the site starts again; \
+                 `medulla model promote` decides anew"
+            );
             return;
         };
         let index = note.index;
@@ -288,6 +282,21 @@ mod tests {
         let unread = Said::Step { hash: "new".into(), step: ModelStep::Promoted };
         let unread = Note { index: 4, site: "a".into(), at: Time(0), said: unread };
         assert!(standing(&[unread]).decided("new").is_none(), "without its thresholds it does not count");
+    }
+
+    #[test]
+    fn who_was_promoted_and_retired_comes_back_in_shadow() {
+        let configured = Arc::new(Configured { site: "a".into(), ..Default::default() });
+        let step = |step| Note { site: "b".into(), ..note(step) };
+        let mut notes = vec![promotion("a", 2, "ab", 0.1, None), step(ModelStep::Retired)];
+        notes.push(promotion("a", 4, "other", 0.1, None));
+        notes.push(step(ModelStep::Registered));
+        let standing = Standing::after(configured.clone(), &notes);
+        assert_eq!(standing.decided("ab").map(|decided| decided.role), Some(Role::Shadow));
+        assert_eq!(standing.promoted_hashes().map(|(hash, _)| hash).collect::<Vec<_>>(), ["other"]);
+        notes.push(promotion("a", 6, "ab", 0.2, None));
+        let standing = Standing::after(configured, &notes);
+        assert_eq!(standing.decided("ab").map(|decided| decided.role), Some(Role::Live));
     }
 
     #[test]

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use clinical::{PatientState, Time};
+use clinical::Time;
 use ml_scoring::{AlertPolicy, Scorer};
 
 use super::tally::{Against, Setting, Tallies};
-use crate::registry::standing::{Place, Role, Standing, Thresholds, beside, model_hash};
+use crate::registry::standing::{Place, Role, Standing, beside, model_hash};
 
 impl Tallies {
     /// At this place in the ledger, `now`, the scorers have these places. Those in shadow are counted from their tally's
@@ -37,9 +37,7 @@ impl Tallies {
 
 /// What the figures of the model at this position depend on.
 fn setting(scorers: &[Scorer], places: &[Place], at: usize, policy: &AlertPolicy) -> Setting {
-    // A scorer says its own thresholds with every answer.
-    let own = |scorer: &Scorer| Thresholds::of(&scorer.score(&PatientState::default(), Time::default()));
-    let of = |at: usize| places[at].thresholds.unwrap_or_else(|| own(&scorers[at]));
+    let of = |at: usize| places[at].thresholds.unwrap_or_else(|| scorers[at].thresholds());
     let against = beside(scorers, places, scorers[at].task()).into_iter().map(|live| Against {
         model: scorers[live].name().to_owned(),
         hash: hex::encode(scorers[live].hash()),

@@ -8,7 +8,7 @@ use super::Tallies;
 use crate::metrics::Metrics;
 
 /// Enough to tell two models of one name apart.
-const HASH_DIGITS: usize = 12;
+pub(crate) const HASH_DIGITS: usize = 12;
 
 pub(crate) fn show(metrics: &Metrics, scorers: &[Scorer], tallies: &Mutex<Tallies>) {
     // One that was promoted or is gone is counted no longer.

@@ -10,7 +10,7 @@ mod report;
 mod seen;
 mod tally;
 
-pub(crate) use gauges::show;
+pub(crate) use gauges::{HASH_DIGITS, show};
 pub use report::{ShadowAgainst, ShadowAgreement, ShadowReport, ShadowThreshold};
 pub(crate) use seen::{Live, ShadowSaid, ShadowSeen};
 pub(crate) use tally::Tallies;

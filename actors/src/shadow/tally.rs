@@ -4,11 +4,10 @@
 use std::collections::BTreeMap;
 
 use clinical::Time;
-use ml_scoring::{AlertPolicy, Insufficient, Tier, WardBudgets};
+use ml_scoring::{AlertPolicy, Insufficient, Thresholds, Tier, WardBudgets};
 use serde::{Deserialize, Serialize};
 
 use super::seen::{BINS, GRID, HourSaid, Said, ShadowSaid};
-use crate::registry::standing::Thresholds;
 
 /// By the model's hash.
 #[derive(Clone, Default, Serialize, Deserialize)]
@@ -183,9 +182,8 @@ mod tests {
 
     fn assessment(risk: Option<f64>, threshold: f64) -> Assessment {
         let insufficient = risk.is_none().then_some(Insufficient::TooFewMeasurements);
-        let mut assessment = Assessment { risk, insufficient, model_hash: [7; 32], ..Assessment::default() };
-        Thresholds { watch: threshold, interruptive: THRESHOLDS.interruptive }.put_on(&mut assessment);
-        assessment
+        let assessment = Assessment { risk, insufficient, model_hash: [7; 32], ..Assessment::default() };
+        assessment.at_thresholds(Thresholds { watch: threshold, ..THRESHOLDS })
     }
 
     /// (minute, risk of the one in shadow, risk of what alerts at 0.5) of one patient.

@@ -6,12 +6,12 @@ use clinical::{
     Code, CodeSystem, Encounter, EncounterChange, EventKind, Observation, ObservationStatus, PatientId,
     Precision, Value,
 };
-use ml_scoring::{AlertPolicy, Scorer, WardBudgets};
+use ml_scoring::{AlertPolicy, Scorer, Thresholds, WardBudgets};
 
 use super::*;
 use crate::metrics::Metrics;
 use crate::registry::sample;
-use crate::registry::standing::{Place, Role, Thresholds};
+use crate::registry::standing::{Place, Role};
 
 /// LOINC code, unit, a value that alarms and one that does not.
 const VITAL_SIGNS: [(&str, &str, f64, f64); 5] = [
@@ -219,4 +219,26 @@ async fn a_checkpoint_that_knew_scorers_by_name_goes_on() {
     let done = second.send(Fold(vec![work("p", 2, "b", true)])).await.unwrap();
     assert!(alerts(&done).is_empty(), "nobody is alerted twice for an upgrade");
     assert_eq!(done.rows[0].risks.len(), 1);
+}
+
+#[actix::test]
+async fn whoever_answers_can_have_a_patient_left_alone_for_a_while() {
+    let told = async |answer: Answered| {
+        let shard = shard();
+        let mut indices = Vec::new();
+        for (index, is_sick) in [(1, true), (2, false), (800, true), (801, false), (1600, true)] {
+            if index == 800 {
+                let hash = hex::encode(Scorer::news2().hash());
+                shard.send(Quiet { key: "p".into(), hash, answer }).await.unwrap();
+                let other = Quiet { key: "nobody".into(), hash: String::new(), answer };
+                shard.send(other).await.unwrap();
+            }
+            let done = shard.send(Fold(vec![work("p", index, "b", is_sick)])).await.unwrap();
+            indices.extend(alerts(&done).into_iter().map(|(_, index, _)| index));
+        }
+        indices
+    };
+    assert_eq!(told(Answered::Seen).await, [1, 800, 1600]);
+    assert_eq!(told(Answered::Snoozed { hours: 24 }).await, [1, 1600]);
+    assert_eq!(told(Answered::Confirmed).await, [1]);
 }

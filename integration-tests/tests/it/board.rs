@@ -150,7 +150,7 @@ async fn an_acknowledgement_reaches_the_ledger() -> anyhow::Result<()> {
         acknowledge(browser).await?;
         let answer = browser.driver.find(By::Css("#answered-alerts .answer")).await?;
         let shown: String = answer.prop("textContent").await?.context("the answer's text")?;
-        ensure!(shown.starts_with("n.meier") && shown.contains("antibiotics given"), "{shown}");
+        ensure!(shown.starts_with("n.meier") && shown.contains("antibiotics given · snoozed for 12 h"), "{shown}");
         ensure!(site.ledger_status()?["size"].as_u64() > size_before, "an acknowledgement is an entry");
         check_entry(browser, &site).await
     })
@@ -180,6 +180,7 @@ async fn acknowledge(browser: &Browser) -> anyhow::Result<()> {
     ensure!(form.text().await?.contains("n.meier"), "the form says as whom one answers");
     form.find(By::Css("input[value='Assessed, treatment started']")).await?.click().await?;
     form.find(By::Css("textarea")).await?.send_keys("antibiotics given").await?;
+    form.find(By::Css("select")).await?.send_keys("Snooze for 12 h").await?;
     form.find(By::Css("button[type=submit]")).await?.click().await?;
     let folded = "return document.querySelector('#answered-alerts [data-alert-id]') \
                   && !document.querySelector('#open-alerts [data-alert-id]')";
@@ -233,6 +234,7 @@ async fn every_page_fits_a_phone() -> anyhow::Result<()> {
             ("/feeds", ".card"),
             ("/messages", ".entries"),
             ("/messages?index=0", ".wire"),
+            ("/models", ".model .numbers, #no-models:not([hidden])"),
             ("/ledger", ".facts dd"),
         ] {
             browser.open_live(&site.url(page)).await?;

@@ -10,6 +10,7 @@ mod brokers;
 mod cold;
 mod constant_model;
 mod dashboards;
+mod drift;
 mod errors;
 mod explain;
 mod faults;

@@ -102,6 +102,11 @@ impl Bedside {
         self.spec().interruptive
     }
 
+    /// A total as a share of the highest one: what stands for a risk.
+    pub(crate) fn share(self, total: f64) -> f64 {
+        total / f64::from(self.max())
+    }
+
     /// The score at `at`; `None` is `insufficient data`.
     pub fn score(self, state: &PatientState, at: Time) -> Option<Score> {
         (self.spec().of)(state, at)

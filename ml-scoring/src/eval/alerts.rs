@@ -3,7 +3,8 @@
 use clinical::Time;
 
 use super::cohort::{Cohort, Person, Prediction};
-use crate::policy::{AlertPolicy, PolicyState};
+use crate::Thresholds;
+use crate::policy::{AlertPolicy, PolicyState, Tier};
 use crate::task::Task;
 
 /// Sums over patients.
@@ -55,35 +56,64 @@ fn ratio(part: u64, whole: u64) -> Option<f64> {
     (whole > 0).then(|| part as f64 / whole as f64)
 }
 
-/// Adds one patient; the answer is the lead in hours, if the event came and was found before it.
-///
-/// Alarms pass the policy's rising edge and refractory time as they do on the stream; there are no wards here, so
-/// no budget. Rows that the task cannot judge raise no alarm.
+/// What was said of one person, row by row.
+#[derive(Clone, Copy)]
+pub struct Said<'a> {
+    pub person: &'a Person,
+    pub predictions: &'a [Prediction],
+    pub thresholds: Thresholds,
+}
+
+/// One alert.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Alerted {
+    /// Of the person's, from 0.
+    pub row: usize,
+    /// Since intensive care began, from 1.
+    pub hour: i64,
+    /// Before a ward's budget.
+    pub tier: Tier,
+}
+
+/// The person's alerts, decided on by the code that decides on the stream, as each hour closes. Rows that the task cannot
+/// judge raise none.
+pub fn alerts(policy: &AlertPolicy, cohort: &Cohort, said: &Said<'_>) -> Vec<Alerted> {
+    let mut state = PolicyState::default();
+    let rows = said.person.rows.clone().zip(said.predictions).enumerate();
+    let judgeable = rows.filter(|(_, (row, _))| cohort.judgeable[*row]);
+    let alert = |(i, (row, prediction)): (usize, (usize, &Prediction))| {
+        let hour = i64::from(cohort.iculos[row]);
+        let at = Time(hour * Time::HOUR_MS);
+        let tier = policy.step(&mut state, prediction.risk(), said.thresholds, at)?;
+        Some(Alerted { row: i, hour, tier })
+    };
+    judgeable.filter_map(alert).collect()
+}
+
+/// Whether an alert at the person's row `i` was one.
+pub(super) fn is_right(cohort: &Cohort, person: &Person, i: usize) -> bool {
+    match cohort.task {
+        Task::Sepsis => person.hours_from_onset(i).is_some_and(|d| d <= 3),
+        _ => cohort.labels.get(person.rows.start + i).copied().unwrap_or(false),
+    }
+}
+
+/// Adds one patient with his [`alerts`]; the answer is the lead in hours, if the event came and was found before it.
 pub fn alerting(
     sum: &mut Alerting,
-    policy: &AlertPolicy,
     cohort: &Cohort,
-    person: &Person,
-    predictions: &[Prediction],
+    Said { person, predictions, .. }: &Said<'_>,
+    alerts: &[Alerted],
 ) -> Option<i64> {
-    let mut state = PolicyState::default();
     let mut found = Found::default();
-    let alerts_before = sum.alerts;
-    let rows = person.rows.clone().zip(predictions);
+    let rows = person.rows.clone().zip(*predictions);
     for (i, (row, prediction)) in rows.enumerate().filter(|(_, (row, _))| cohort.judgeable[*row]) {
         sum.hours += cohort.task.hours_per_row();
-        let (from_onset, positive) = (person.hours_from_onset(i), cohort.labels[row]);
-        let at = Time(i64::from(cohort.iculos[row]) * Time::HOUR_MS);
-        if policy.edge(&mut state, prediction.alarm, at) {
-            sum.alerts += 1;
-            sum.true_alerts += u64::from(match cohort.task {
-                Task::Sepsis => from_onset.is_some_and(|d| d <= 3),
-                _ => positive,
-            });
-        }
-        found.see(cohort.task, prediction.alarm, from_onset, positive);
+        found.see(cohort.task, prediction.alarm, person.hours_from_onset(i), cohort.labels[row]);
     }
-    sum.patients_alerted += u64::from(sum.alerts > alerts_before);
+    sum.alerts += alerts.len() as u64;
+    sum.true_alerts += alerts.iter().filter(|alert| is_right(cohort, person, alert.row)).count() as u64;
+    sum.patients_alerted += u64::from(!alerts.is_empty());
     let lead = found.first_alarm.filter(|d| *d <= 0).map(|d| -d);
     let (came, before) = match cohort.task {
         Task::Sepsis => (person.onset.is_some(), lead.is_some()),
@@ -138,10 +168,11 @@ mod tests {
             judgeable: vec![true; 48],
             ..Cohort::default()
         };
-        let predictions: Vec<_> =
-            (0..48).map(|i| Prediction { p: 0.0, alarm: alarms.contains(&i) }).collect();
+        let predictions: Vec<_> = (0..48).map(|i| Prediction::yes_or_no(0.0, alarms.contains(&i))).collect();
         let mut sum = Alerting::default();
-        let lead = alerting(&mut sum, &AlertPolicy::default(), &cohort, &person, &predictions);
+        let said = Said { person: &person, predictions: &predictions, thresholds: Thresholds::YES };
+        let told = alerts(&AlertPolicy::default(), &cohort, &said);
+        let lead = alerting(&mut sum, &cohort, &said, &told);
         (sum, lead)
     }
 

@@ -1,13 +1,14 @@
 //! One predictor on some of a cohort's people: its figures, and the same ones of a bootstrap sample of them.
 
-use super::alerts::{Alerting, alerting};
+use super::alerts::{Alerted, Alerting, Said, alerting, alerts};
 use super::calibration::Sums;
 use super::cohort::{Cohort, Person};
 use super::ranking::Ranking;
 use super::utility::{Utility, utility};
-use crate::Figures;
+use super::wards::{self, Interruptive};
 use crate::policy::AlertPolicy;
 use crate::task::Task;
+use crate::{Figures, Thresholds};
 
 /// In the order of [`Judged::ranking`].
 pub(super) const RANKING: [&str; 3] = ["utility", "auroc", "auprc"];
@@ -30,6 +31,7 @@ pub(super) struct Judged<'a> {
     cohort: &'a Cohort,
     judge: usize,
     people: Vec<&'a Person>,
+    thresholds: Vec<Thresholds>,
     labels: Vec<bool>,
     /// Place in `people` of each row.
     person_of: Vec<u32>,
@@ -41,14 +43,17 @@ pub(super) struct Judged<'a> {
 }
 
 /// What a ward would see, person by person.
+#[derive(Default)]
 pub(super) struct Seen {
     each: Vec<Alerting>,
+    alerts: Vec<Vec<Alerted>>,
     /// Hours from a person's first alarm to the event, and his place; shortest first.
     leads: Vec<(i64, usize)>,
 }
 
 impl<'a> Judged<'a> {
     pub fn new(cohort: &'a Cohort, judge: usize, people: &[usize]) -> Judged<'a> {
+        let thresholds = people.iter().map(|i| cohort.thresholds_of(judge, *i)).collect();
         let people: Vec<&Person> = people.iter().map(|i| &cohort.people[*i]).collect();
         let (mut p, mut labels, mut person_of) = (Vec::new(), Vec::new(), Vec::new());
         let mut utilities = Vec::with_capacity(people.len());
@@ -71,7 +76,18 @@ impl<'a> Judged<'a> {
             });
         }
         let ranking = Ranking::new(&p);
-        Judged { cohort, judge, people, labels, person_of, utilities, calibration, overall, ranking }
+        Judged {
+            cohort,
+            judge,
+            people,
+            thresholds,
+            labels,
+            person_of,
+            utilities,
+            calibration,
+            overall,
+            ranking,
+        }
     }
 
     pub fn rows(&self) -> usize {
@@ -136,16 +152,23 @@ impl<'a> Judged<'a> {
     }
 
     pub fn seen(&self, policy: &AlertPolicy) -> Seen {
-        let mut seen = Seen { each: Vec::with_capacity(self.people.len()), leads: Vec::new() };
-        for (i, person) in self.people.iter().enumerate() {
+        let mut seen = Seen::default();
+        for (i, (person, thresholds)) in self.people.iter().zip(&self.thresholds).enumerate() {
             let predictions = &self.cohort.judged[self.judge][person.rows.clone()];
-            let mut alerts = Alerting::default();
-            let lead = alerting(&mut alerts, policy, self.cohort, person, predictions);
-            seen.each.push(alerts);
+            let said = Said { person: *person, predictions, thresholds: *thresholds };
+            let (mut sum, alerts) = (Alerting::default(), alerts(policy, self.cohort, &said));
+            let lead = alerting(&mut sum, self.cohort, &said, &alerts);
+            seen.each.push(sum);
+            seen.alerts.push(alerts);
             seen.leads.extend(lead.map(|lead| (lead, i)));
         }
         seen.leads.sort_unstable();
         seen
+    }
+
+    /// Of those people, in a ward of so many beds.
+    pub fn interruptive(&self, seen: &Seen, policy: &AlertPolicy, beds: u32) -> Interruptive {
+        wards::within_budget(policy, beds, self.cohort, &self.people, &seen.alerts)
     }
 }
 
@@ -189,12 +212,12 @@ mod tests {
 
     #[test]
     fn a_median_counts_people_as_often_as_they_are_drawn() {
-        let seen = Seen { each: Vec::new(), leads: vec![(1, 2), (3, 0), (8, 1), (20, 3)] };
+        let seen = Seen { leads: vec![(1, 2), (3, 0), (8, 1), (20, 3)], ..Seen::default() };
         assert_eq!(seen.median_lead_h(None), Some(5.5));
         assert_eq!(seen.median_lead_h(Some(&[1.0, 1.0, 1.0, 0.0])), Some(3.0));
         assert_eq!(seen.median_lead_h(Some(&[0.0, 0.0, 2.0, 2.0])), Some(10.5));
         assert_eq!(seen.median_lead_h(Some(&[0.0, 3.0, 2.0, 0.0])), Some(8.0));
         assert_eq!(seen.median_lead_h(Some(&[0.0; 4])), None);
-        assert_eq!(Seen { each: Vec::new(), leads: Vec::new() }.median_lead_h(None), None);
+        assert_eq!(Seen::default().median_lead_h(None), None);
     }
 }

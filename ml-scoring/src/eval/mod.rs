@@ -12,12 +12,17 @@ mod report;
 mod rule;
 mod stays;
 mod utility;
+mod wards;
 
-pub use alerts::{Alerting, alerting};
-pub use cohort::{Cohort, Hour, Person, Prediction, Predictor, judge};
+pub use alerts::{Alerted, Alerting, Said, alerting, alerts};
+pub use cohort::{At, Cohort, Hour, Person, Prediction, Predictor, judge};
 pub use csv::write_csv;
 pub use ranking::{auprc, auroc};
-pub use report::{Baseline, Difference, GroupReport, Options, Report, against, figures, report};
+pub use report::{
+    Baseline, Difference, GroupReport, InterruptiveReport, Options, PolicyReport, Report, against, figures,
+    report,
+};
 pub use rule::{BASELINES, Rule, RuleError};
 pub use stays::{StayModel, StayPredictor, StayRule, judge_stays};
 pub use utility::{Utility, utility};
+pub use wards::{admissions, told};

@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use super::bootstrap;
 use super::cohort::{Cohort, Person};
-use super::judged::{FIGURES, Judged, RANKING};
+use super::judged::{FIGURES, Judged, RANKING, Seen};
+use super::wards::BEDS;
 use crate::Figures;
 use crate::policy::AlertPolicy;
 use crate::task::Task;
@@ -43,8 +44,34 @@ pub struct Report {
     /// By rule.
     pub baselines: BTreeMap<String, Baseline>,
     pub groups: Vec<GroupReport>,
+    /// That the alerts are of, both tiers counted alike.
+    #[serde(default)]
+    pub policy: PolicyReport,
+    /// Those of them that interrupt somebody, within the ward's budget.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub interruptive: Option<InterruptiveReport>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub against: Option<Difference>,
+}
+
+/// As a site's `[alerts]` has it. Nobody answers alerts here.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct PolicyReport {
+    pub refractory_h: u32,
+    pub rearm_below: f64,
+    pub per_ward_budget_per_day: u32,
+    /// The data name no wards: their patients lie in one of so many beds, one after the other.
+    pub ward_beds: u32,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct InterruptiveReport {
+    pub alerts_per_100_patient_days: Option<f64>,
+    pub ppv: Option<f64>,
+    /// Septic patients with such an alert at any time up to onset.
+    pub sensitivity: Option<f64>,
+    /// Alerts that came when the budget was spent, and joined the watch list.
+    pub beyond_budget: u64,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -83,6 +110,7 @@ pub struct Options {
     /// Names of the cohort's predictors after the first: they become `baselines`.
     pub baselines: Vec<String>,
     pub policy: AlertPolicy,
+    pub ward_beds: u32,
     /// 0 = no intervals.
     pub bootstrap_samples: usize,
     pub seed: u64,
@@ -94,6 +122,7 @@ impl Default for Options {
             threshold: None,
             baselines: Vec::new(),
             policy: AlertPolicy::default(),
+            ward_beds: BEDS,
             bootstrap_samples: 200,
             seed: 2019,
         }
@@ -126,7 +155,26 @@ pub fn report(cohort: &Cohort, options: &Options, progress: impl FnMut(usize, us
         ci95: intervals(everyone.len(), &FIGURES, options, progress, |times| judged.sample(&seen, times)),
         baselines: baselines(cohort, options, &everyone),
         groups: groups(cohort, &options.policy),
+        policy: PolicyReport {
+            refractory_h: options.policy.refractory_h,
+            rearm_below: options.policy.rearm_below,
+            per_ward_budget_per_day: options.policy.per_ward_budget_per_day,
+            ward_beds: options.ward_beds,
+        },
+        interruptive: (cohort.task != Task::Mortality).then(|| interruptive(&judged, &seen, options)),
         against: None,
+    }
+}
+
+fn interruptive(judged: &Judged<'_>, seen: &Seen, options: &Options) -> InterruptiveReport {
+    let loud = judged.interruptive(seen, &options.policy, options.ward_beds);
+    let ratio = |part: u64, whole: u64| (whole > 0).then(|| part as f64 / whole as f64);
+    let all = seen.alerts(None);
+    InterruptiveReport {
+        alerts_per_100_patient_days: ratio(loud.alerts * 2400, all.hours),
+        ppv: ratio(loud.true_alerts, loud.alerts),
+        sensitivity: ratio(loud.found, all.septic),
+        beyond_budget: loud.beyond_budget,
     }
 }
 

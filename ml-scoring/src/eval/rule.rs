@@ -3,6 +3,7 @@
 use std::str::FromStr;
 
 use super::cohort::{Hour, Prediction, Predictor};
+use crate::Thresholds;
 use crate::bedside::Bedside;
 
 /// Reported beside every model, as `--rule` takes them.
@@ -52,18 +53,25 @@ impl FromStr for Rule {
 impl Predictor for Rule {
     fn predict(&self, hour: &Hour<'_>) -> Prediction {
         let at_least = |value: f64, limit: f64, scale: f64| match value.is_nan() {
-            true => Prediction { p: 0.0, alarm: false },
-            false => Prediction { p: (value / scale).min(1.0), alarm: value >= limit },
+            true => Prediction::yes_or_no(0.0, false),
+            false => Prediction::yes_or_no((value / scale).min(1.0), value >= limit),
         };
         match *self {
-            Rule::Always => Prediction { p: 1.0, alarm: true },
-            Rule::Never => Prediction { p: 0.0, alarm: false },
+            Rule::Always => Prediction::yes_or_no(1.0, true),
+            Rule::Never => Prediction::yes_or_no(0.0, false),
             Rule::IculosAtLeast(limit) => at_least(f64::from(hour.row.iculos), limit, 500.0),
             Rule::HrNowAtLeast(limit) => at_least(hour.row.values[0], limit, 300.0),
             Rule::TotalAtLeast(score, limit) => {
                 let total = score.score(hour.state, hour.at()).map(|score| score.total);
                 Prediction::of_bedside(score, total, limit)
             }
+        }
+    }
+
+    fn thresholds(&self) -> Thresholds {
+        match *self {
+            Rule::TotalAtLeast(score, limit) => Thresholds::only(score.share(limit)),
+            Rule::Always | Rule::Never | Rule::IculosAtLeast(_) | Rule::HrNowAtLeast(_) => Thresholds::YES,
         }
     }
 }

@@ -5,19 +5,28 @@ use super::rule::Rule;
 use crate::dataset::{self, DatasetError};
 use crate::stays::{Close, HOURS, Stay};
 use crate::task::Task;
-use crate::{Model, ModelError};
+use crate::{Model, ModelError, Thresholds};
 
 /// Anything that judges a stay.
 pub trait StayPredictor {
     fn predict(&self, close: &Close<'_>) -> Prediction;
+
+    /// See [`Predictor::thresholds`].
+    fn thresholds(&self) -> Thresholds {
+        Thresholds::YES
+    }
 }
 
 impl StayPredictor for Rule {
     fn predict(&self, close: &Close<'_>) -> Prediction {
-        let silent = Prediction { p: 0.0, alarm: false };
+        let silent = Prediction::yes_or_no(0.0, false);
         close.stay.patient.rows.last().map_or(silent, |row| {
             Predictor::predict(self, &Hour { row, state: &close.state, features: &close.features })
         })
+    }
+
+    fn thresholds(&self) -> Thresholds {
+        Predictor::thresholds(self)
     }
 }
 
@@ -51,7 +60,7 @@ impl StayPredictor for StayRule {
         };
         // A rank and no more; not 0, which the ranking would leave out. All three stay below 150.
         let p = (points.max(0.0) + 1.0) / 150.0;
-        Prediction { p, alarm: false }
+        Prediction::yes_or_no(p, false)
     }
 }
 
@@ -78,6 +87,10 @@ impl StayPredictor for StayModel {
         let risk = self.model.score(&row).unwrap_or(0.0);
         Prediction::of_model(risk, self.model.threshold(), close.features.sufficient())
     }
+
+    fn thresholds(&self) -> Thresholds {
+        Thresholds { watch: self.model.threshold(), interruptive: self.model.interruptive_threshold() }
+    }
 }
 
 /// Lets every predictor judge every stay; `progress` hears the number of stays done. A stay without an outcome is
@@ -87,11 +100,13 @@ pub fn judge_stays(
     predictors: &[&dyn StayPredictor],
     mut progress: impl FnMut(usize),
 ) -> Result<Cohort, DatasetError> {
-    let (task, judged) = (Task::Mortality, vec![Vec::new(); predictors.len()]);
-    let mut cohort = Cohort { task, judged, ..Cohort::default() };
+    let mut cohort = Cohort::of(Task::Mortality, predictors.len());
     for stay in stays {
         let stay = stay?;
         cohort.push_stay(&stay);
+        for (table, predictor) in cohort.thresholds.iter_mut().zip(predictors) {
+            table.push(predictor.thresholds());
+        }
         let close = stay.close();
         for (table, predictor) in cohort.judged.iter_mut().zip(predictors) {
             table.push(predictor.predict(&close));

@@ -74,7 +74,7 @@ mod tests {
     }
 
     fn all(alarm: bool, rows: usize) -> Vec<Prediction> {
-        vec![Prediction { p: 0.0, alarm }; rows]
+        vec![Prediction::yes_or_no(0.0, alarm); rows]
     }
 
     #[test]
@@ -90,7 +90,7 @@ mod tests {
     fn best_is_one_silence_zero_and_false_alarms_cost() {
         // First label at row 14: onset at row 20, the window worth an alarm is rows 8 to 23.
         let septic = person(Some(14));
-        let best: Vec<_> = (0..24).map(|i| Prediction { p: 0.0, alarm: (8..=23).contains(&i) }).collect();
+        let best: Vec<_> = (0..24).map(|i| Prediction::yes_or_no(0.0, (8..=23).contains(&i))).collect();
         assert_eq!(utility(&septic, &best).normalised(), Some(1.0));
         assert_eq!(utility(&septic, &all(false, 24)).normalised(), Some(0.0));
         let healthy = utility(&person(None), &all(true, 24));

@@ -13,6 +13,10 @@ pub enum Group {
     CareProcess,
 }
 
+impl Group {
+    pub const ALL: [Group; 3] = [Group::Physiology, Group::Trend, Group::CareProcess];
+}
+
 /// What is computed of a column. Windows hold the last n rows, the scored one included; a row's value is the last
 /// one observed in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -137,7 +137,7 @@ pub struct Figures {
     pub ece: Option<f64>,
     /// Rows at or above the threshold with enough data for a model to speak.
     pub alarm_rows: u64,
-    /// After rising edge and refractory time, both tiers counted alike.
+    /// After the alert policy, both tiers counted alike.
     pub alerts_per_100_patient_days: Option<f64>,
     /// With at least one alert.
     #[serde(default)]

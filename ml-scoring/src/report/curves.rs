@@ -1,6 +1,7 @@
 //! What the charts draw, from a judged cohort.
 
-use crate::eval::{Alerting, Cohort, Prediction, alerting, utility};
+use crate::Thresholds;
+use crate::eval::{Alerting, Cohort, Person, Prediction, Said, alerting, alerts, utility};
 use crate::policy::AlertPolicy;
 use crate::task::Task;
 
@@ -73,21 +74,22 @@ pub(super) struct Run {
     pub alerts: Alerting,
 }
 
-/// The policy run at each of the thresholds. A row that raised no alarm for want of data raises none here either.
-pub(super) fn runs(cohort: &Cohort, thresholds: &[f64], own: f64) -> Vec<Run> {
+/// The policy run at each of the thresholds. A row of too little data raises no alarm here either.
+pub(super) fn runs(cohort: &Cohort, thresholds: &[f64]) -> Vec<Run> {
     let Some(said) = cohort.judged.first() else { return Vec::new() };
     let policy = AlertPolicy::default();
     let run = |threshold: &f64| {
-        let (mut sum, mut alerts) = (crate::eval::Utility::default(), Alerting::default());
+        let (mut sum, mut alerting_at) = (crate::eval::Utility::default(), Alerting::default());
         for person in &cohort.people {
-            let at = |p: &Prediction| Prediction { alarm: p.p >= *threshold && (p.alarm || p.p < own), ..*p };
+            let at = |p: &Prediction| p.at(*threshold);
             let said: Vec<Prediction> = said[person.rows.clone()].iter().map(at).collect();
             if cohort.task == Task::Sepsis {
                 sum.add(&utility(person, &said), 1.0);
             }
-            alerting(&mut alerts, &policy, cohort, person, &said);
+            let said = Said { person, predictions: &said, thresholds: Thresholds::only(*threshold) };
+            alerting(&mut alerting_at, cohort, &said, &alerts(&policy, cohort, &said));
         }
-        Run { threshold: *threshold, utility: sum.normalised(), alerts }
+        Run { threshold: *threshold, utility: sum.normalised(), alerts: alerting_at }
     };
     thresholds.iter().map(run).collect()
 }
@@ -97,6 +99,10 @@ pub(super) fn leads(cohort: &Cohort) -> Vec<i64> {
     let Some(said) = cohort.judged.first() else { return Vec::new() };
     let policy = AlertPolicy::default();
     let mut sum = Alerting::default();
-    let lead = |person| alerting(&mut sum, &policy, cohort, person, &said[person.rows.clone()]);
-    cohort.people.iter().filter_map(lead).collect()
+    let lead = |(place, person): (usize, &Person)| {
+        let thresholds = cohort.thresholds_of(0, place);
+        let said = Said { person, predictions: &said[person.rows.clone()], thresholds };
+        alerting(&mut sum, cohort, &said, &alerts(&policy, cohort, &said))
+    };
+    cohort.people.iter().enumerate().filter_map(lead).collect()
 }

@@ -67,7 +67,7 @@ fn charts(card: &Card, cohort: &Cohort) -> Vec<String> {
         chart("precision by recall", &recall, "precision", pr, false),
         chart(&tenths, "mean risk", &positive, ranked.calibration(), false),
     ];
-    let runs = runs(cohort, &ranked.thresholds(), card.threshold.value);
+    let runs = runs(cohort, &ranked.thresholds());
     let marks = vec![(card.threshold.value, "watch"), (card.interruptive_threshold.value, "interrupt")];
     if cohort.task == Task::Mortality {
         all.push(by_threshold(&runs, marks));

@@ -35,7 +35,7 @@ mod tests {
                 rows: 0..60,
                 onset: first_label.map(|first| first + 6),
             };
-            let silent = vec![Prediction { p: 0.0, alarm: false }; 60];
+            let silent = vec![Prediction::yes_or_no(0.0, false); 60];
             let best: f64 = (0..60).map(|row| gain(first_label, row).max(0.0)).sum();
             let sums = utility(&person, &silent);
             assert!((sums.best - sums.silent - best).abs() < 1e-9);

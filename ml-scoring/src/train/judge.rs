@@ -8,13 +8,13 @@ use super::choose::{self, Platt};
 use super::table::Table;
 use crate::dataset::{Patient, Row};
 use crate::eval::{
-    Alerting, BASELINES, Cohort, Hour, Person, Prediction, Predictor, Rule, StayRule, alerting, figures,
-    judge,
+    Alerting, At, BASELINES, Cohort, Hour, Person, Prediction, Predictor, Rule, Said, StayRule, alerting,
+    alerts, figures, judge,
 };
 use crate::features::Features;
 use crate::policy::AlertPolicy;
 use crate::task::Task;
-use crate::{Beside, Card, Figures, Scorer, Subgroup};
+use crate::{Beside, Card, Figures, Scorer, Subgroup, Thresholds};
 
 /// Alerts that a ward can bear; the interruptive threshold keeps to it.
 pub(super) const ALERTS_PER_100_PATIENT_DAYS_MAX: f64 = 10.0;
@@ -40,19 +40,26 @@ pub(super) struct OutOfFold {
     pub choice: Choice,
     watch: Vec<Prediction>,
     interruptive: Vec<Prediction>,
+    /// Of each person, by his fold.
+    thresholds: Vec<Thresholds>,
 }
 
 pub(super) fn out_of_fold(table: &Table, margins: &[f32], folds: &[u32], count: u32) -> Result<OutOfFold> {
     let choice = choose_on(table, margins, |_| true)?;
-    let silent = Prediction { p: 0.0, alarm: false };
-    let mut judged =
-        OutOfFold { choice, watch: vec![silent; folds.len()], interruptive: vec![silent; folds.len()] };
+    let silent = vec![Prediction::yes_or_no(0.0, false); folds.len()];
+    let people = &table.cohort.people;
+    let thresholds = vec![Thresholds::YES; people.len()];
+    let mut judged = OutOfFold { choice, watch: silent.clone(), interruptive: silent, thresholds };
     for fold in 0..count {
         let others = choose_on(table, margins, |row| folds[row] != fold)?;
         for row in (0..folds.len()).filter(|row| folds[*row] == fold) {
             let (risk, sufficient) = (others.calibration.risk(margins[row]), table.sufficient[row]);
             judged.watch[row] = Prediction::of_model(risk, others.threshold, sufficient);
             judged.interruptive[row] = Prediction::of_model(risk, others.interruptive, sufficient);
+        }
+        let of_fold = people.iter().zip(&mut judged.thresholds);
+        for (_, own) in of_fold.filter(|(person, _)| folds.get(person.rows.start) == Some(&fold)) {
+            *own = Thresholds { watch: others.threshold, interruptive: others.interruptive };
         }
     }
     Ok(judged)
@@ -90,13 +97,15 @@ fn choose_on(table: &Table, margins: &[f32], belongs: impl Fn(usize) -> bool) ->
 
 fn alerts_per_100_patient_days(table: &Table, people: &[&Person], risks: &[f64], threshold: f64) -> f64 {
     let policy = AlertPolicy::default();
-    let mut alerts = Alerting::default();
+    let mut sum = Alerting::default();
     for person in people {
         let said = |row| Prediction::of_model(risks[row], threshold, table.sufficient[row]);
-        let said: Vec<Prediction> = person.rows.clone().map(said).collect();
-        alerting(&mut alerts, &policy, &table.cohort, person, &said);
+        let predictions: Vec<Prediction> = person.rows.clone().map(said).collect();
+        let said =
+            Said { person: *person, predictions: &predictions, thresholds: Thresholds::only(threshold) };
+        alerting(&mut sum, &table.cohort, &said, &alerts(&policy, &table.cohort, &said));
     }
-    alerts.alerts_per_100_patient_days().unwrap_or(0.0)
+    sum.alerts_per_100_patient_days().unwrap_or(0.0)
 }
 
 /// Fills in the card's figures from predictions out of fold.
@@ -109,6 +118,9 @@ pub(super) fn cross_validated(card: &mut Card, table: &mut Table, judged: OutOfF
     };
     let clock = table.cohort.iculos.iter().map(of_clock).collect();
     table.cohort.judged = vec![judged.watch, judged.interruptive, clock];
+    let only = |thresholds: &Thresholds| Thresholds::only(thresholds.interruptive);
+    let interruptive = judged.thresholds.iter().map(only).collect();
+    table.cohort.thresholds = vec![judged.thresholds, interruptive];
     let stays = table.cohort.task == Task::Mortality;
     if stays {
         table.cohort.judged.extend(std::mem::take(&mut table.beside));
@@ -140,9 +152,7 @@ pub(super) fn held_out(
     progress: &dyn Progress,
 ) -> Result<Cohort> {
     let clock: Rule = CLOCK.parse()?;
-    let threshold = card.interruptive_threshold.value;
-    let interruptive =
-        |hour: &Hour<'_>| Prediction::of_model(scorer.predict(hour).p, threshold, hour.features.sufficient());
+    let interruptive = At { scorer, threshold: card.interruptive_threshold.value };
     let cohort = judge(test.into_iter().map(Ok), task, &[scorer, &interruptive, &clock], |done| {
         progress.at(done as u64, "");
     })?;

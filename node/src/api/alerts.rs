@@ -1,6 +1,7 @@
 use actix_web::http::StatusCode;
 use actix_web::{get, post, web};
 use actors::{AlertExplained, AlertRow, ExplainError};
+use ml_scoring::Answered;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
@@ -10,6 +11,8 @@ use crate::http::Identity;
 /// Kept in the ledger: long enough for a sentence, short enough for a leaf.
 pub(super) const REASON_CHARS_MAX: usize = 500;
 const LIMIT_DEFAULT: usize = 200;
+/// A shift or two, and a weekend.
+const SNOOZE_H: std::ops::RangeInclusive<u32> = 1..=72;
 
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
@@ -36,6 +39,12 @@ pub async fn alerts(
 pub struct Acknowledgement {
     /// Why, in the person's own words.
     reason: String,
+    /// 1 to 72: no further alert of this patient by the same scorer for so many hours. What is so still is told of then.
+    #[serde(default)]
+    snooze_h: Option<u32>,
+    /// The patient has what the alert warned of: the same for `quiet_after_confirmation_h` of `[alerts]`.
+    #[serde(default)]
+    confirmed: bool,
 }
 
 #[derive(Serialize, ToSchema)]
@@ -63,7 +72,17 @@ pub async fn acknowledge(
         let text = format!("give a reason of 1 to {REASON_CHARS_MAX} characters");
         return Err(ApiError::new(StatusCode::BAD_REQUEST, "reason-invalid", text));
     }
-    let index = site.acknowledge(&id, who.name(), reason).await.map_err(|error| match error {
+    let then = match body.snooze_h {
+        Some(hours) if body.confirmed || !SNOOZE_H.contains(&hours) => {
+            let (from, to) = (SNOOZE_H.start(), SNOOZE_H.end());
+            let text = format!("snooze for {from} to {to} hours, or say that it is confirmed");
+            return Err(ApiError::new(StatusCode::BAD_REQUEST, "snooze-invalid", text));
+        }
+        Some(hours) => Answered::Snoozed { hours },
+        None if body.confirmed => Answered::Confirmed,
+        None => Answered::Seen,
+    };
+    let index = site.acknowledge(&id, who.name(), reason, then).await.map_err(|error| match error {
         AcknowledgeError::NotFound => ApiError::not_found("alert"),
         AcknowledgeError::Unavailable(_) => {
             ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", error.to_string())

@@ -98,6 +98,8 @@ pub struct MessageRow {
     control_id: Option<String>,
     /// Of a refused message: its stable code.
     code: Option<String>,
+    /// Of an alert, its delivery and its answer: the alert's id.
+    alert: Option<String>,
     /// SHA-256 of the raw bytes, for whoever may open them.
     sha256: Option<String>,
 }
@@ -158,9 +160,16 @@ fn row(entry: Entry) -> MessageRow {
         type_: text("type"),
         control_id: text("control_id"),
         code: text("code"),
+        alert: alert_id(shown.content.as_ref()),
         sha256: (is_message && shown.content.is_some()).then(|| hex::encode(Sha256::digest(&shown.raw))),
         site: entry.site,
     }
+}
+
+fn alert_id(content: Option<&serde_json::Value>) -> Option<String> {
+    let content = content?;
+    let id = content.pointer("/facts/id").or_else(|| content.get("alert"))?;
+    id.as_str().map(str::to_owned)
 }
 
 struct Shown {

@@ -55,6 +55,7 @@ pub fn routes(config: &mut web::ServiceConfig) {
             .service(models::retire)
             .service(models::promote)
             .service(models::shadow)
+            .service(models::drift)
             .service(models::model)
             .service(errors::errors)
             .service(errors::show)

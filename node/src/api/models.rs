@@ -3,7 +3,7 @@
 use actix_web::http::StatusCode;
 use actix_web::{get, post, web};
 use actors::entry::{Replaced, ReplacedThen};
-use actors::{ModelDecision, ModelDetail, ModelsListed, Promotion, RegistryError, ShadowReport};
+use actors::{DriftReport, ModelDecision, ModelDetail, ModelsListed, Promotion, RegistryError, ShadowReport};
 use raft_ledger::LedgerError;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -60,6 +60,24 @@ pub async fn shadow(
     site.shadow(&hash).map(web::Json).ok_or_else(|| {
         let text = "no model with this hash is in shadow at this site; shadow_models of [scoring] names those that are";
         ApiError::new(StatusCode::NOT_FOUND, "not-in-shadow", text)
+    })
+}
+
+/// What this site has brought in, beside what a model that scores here was trained on: population stability index a column,
+/// of its values and of how often it is measured, over the last stays. 0.1 warns, 0.25 alarms; too few stays say nothing.
+#[utoipa::path(path = "/api/models/{hash}/drift", tag = "models", params(("hash" = String, Path)),
+    responses((status = 200, body = schemas::DriftReport), (status = 403, body = ApiError),
+        (status = 404, body = ApiError)))]
+#[get("/models/{hash}/drift")]
+pub async fn drift(
+    site: SiteData,
+    who: Identity,
+    hash: web::Path<String>,
+) -> Result<web::Json<DriftReport>, ApiError> {
+    who.must_see_operations()?;
+    site.drift(&hash).map(web::Json).ok_or_else(|| {
+        let text = "no model with this hash scores at this site";
+        ApiError::new(StatusCode::NOT_FOUND, "not-scoring", text)
     })
 }
 

@@ -5,14 +5,12 @@ use std::time::Duration;
 
 use actors::entry::Release;
 use actors::{
-    AlertExplained, AlertRow, ErrorDetail, Errors, ExplainError, FeedStatus, Found, Handle, Listed,
-    ModelDecision, ModelDetail, ModelsListed, PatientDetail, PatientRow, PatientShredded, RegistryError,
-    ReleaseError, RepairError, Repairs, Replay, Replays, Retried, Search, ShadowReport, SinkStatus, Trace, Tried,
-    View,
+    AlertExplained, AlertRow, DriftReport, ErrorDetail, Errors, ExplainError, FeedStatus, Found, Handle, Listed, ModelDecision, ModelDetail, ModelsListed, PatientDetail, PatientRow, PatientShredded, RegistryError, ReleaseError, RepairError, Repairs, Replay, Replays, Retried, Search, ShadowReport, SinkStatus, Trace, Tried, View,
 };
 use async_trait::async_trait;
 use clinical::PatientId;
 use futures_util::StreamExt;
+use ml_scoring::Answered;
 use raft_ledger::{
     Archived, Backup, CosignedCheckpoint, Entry, KeyBackup, KeysRotated, Lease, LedgerError, MemberChange,
     MemberStatus, OutboxStatus, Report, Status,
@@ -74,8 +72,14 @@ impl Site for Handle {
         Handle::alerts(self, limit)
     }
 
-    async fn acknowledge(&self, alert: &str, by: &str, reason: &str) -> Result<u64, AcknowledgeError> {
-        Handle::acknowledge(self, alert, by, reason).await.map_err(|error| match error {
+    async fn acknowledge(
+        &self,
+        alert: &str,
+        by: &str,
+        reason: &str,
+        then: Answered,
+    ) -> Result<u64, AcknowledgeError> {
+        Handle::acknowledge(self, alert, by, reason, then).await.map_err(|error| match error {
             actors::AcknowledgeError::UnknownAlert(_) => AcknowledgeError::NotFound,
             actors::AcknowledgeError::Ledger(error) => AcknowledgeError::Unavailable(error.to_string()),
         })
@@ -99,6 +103,10 @@ impl Site for Handle {
 
     fn shadow(&self, hash: &str) -> Option<ShadowReport> {
         Handle::shadow(self, hash)
+    }
+
+    fn drift(&self, hash: &str) -> Option<DriftReport> {
+        Handle::drift(self, hash)
     }
 
     async fn decide_model(&self, decision: ModelDecision, by: &str, why: &str) -> Result<u64, RegistryError> {

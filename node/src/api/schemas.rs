@@ -121,6 +121,31 @@ pub struct RiskNow {
     at: i64,
     /// The largest contributions in words, largest first.
     reasons: Vec<String>,
+    /// The same by what they speak of, greatest share first.
+    by_group: Vec<ReasonGroup>,
+    /// More than half of what speaks for the risk is how care is done, and not the patient.
+    rests_on_care_process: bool,
+}
+
+#[derive(ToSchema)]
+pub struct ReasonGroup {
+    /// `physiology`, `trend` or `care-process`.
+    group: String,
+    /// Of the weight that speaks for the risk.
+    share: f64,
+    /// In words, strongest first.
+    reasons: Vec<String>,
+}
+
+/// What a model's alerts rested on, of those that this site can read: mean shares of the weight that spoke for the risk.
+#[derive(ToSchema)]
+pub struct AlertsRested {
+    alerts: u64,
+    physiology: f64,
+    trend: f64,
+    care_process: f64,
+    /// Alerts of which more than half was the care process.
+    resting: u64,
 }
 
 #[derive(ToSchema)]
@@ -157,6 +182,8 @@ pub struct AlertRow {
     risk: f64,
     threshold: f64,
     reasons: Vec<String>,
+    /// More than half of what speaks for the risk is how care is done, and not the patient.
+    rests_on_care_process: bool,
     /// Ledger indices; the trigger is last.
     evidence: Vec<u64>,
     delivered_to: BTreeSet<String>,
@@ -231,6 +258,10 @@ pub struct Answer {
     by: String,
     reason: String,
     at: i64,
+    /// No further alert of the patient by this scorer for so many hours.
+    snooze_h: Option<u32>,
+    /// The patient has what the alert warned of.
+    confirmed: bool,
 }
 
 #[derive(ToSchema)]
@@ -466,6 +497,40 @@ pub struct ModelStepRow {
     replaces: Option<String>,
 }
 
+/// What a site has brought in, beside what a model was trained on.
+#[derive(ToSchema)]
+pub struct DriftReport {
+    model: String,
+    /// SHA-256, lowercase hex.
+    hash: String,
+    task: String,
+    /// The loudest of the findings, `quiet`, `warn` or `alarm`; else `too-few` stays, or the card has `no-baseline`.
+    status: String,
+    /// Of patients, that began in the window.
+    stays: u64,
+    /// Fewer say nothing.
+    stays_min: u64,
+    /// Patients' hours that have closed, of those that the model speaks of.
+    hours: u64,
+    /// Ledger index that the window begins with; absent while it is empty.
+    since_index: Option<u64>,
+    /// When that came in, in milliseconds since the Unix epoch.
+    since: Option<i64>,
+    /// The greatest first; a measure with too few values is left out.
+    findings: Vec<DriftFinding>,
+}
+
+#[derive(ToSchema)]
+pub struct DriftFinding {
+    column: String,
+    /// `values` as they were measured, or `rate`: how often.
+    measure: String,
+    /// Population stability index.
+    psi: f64,
+    /// `quiet`, `warn` from 0.1 on, `alarm` from 0.25 on.
+    status: String,
+}
+
 /// What a model in shadow would have done at one site.
 #[derive(ToSchema)]
 pub struct ShadowReport {
@@ -545,6 +610,8 @@ pub struct ModelDetail {
     history: Vec<ModelStepRow>,
     /// `card.json`, where this site can read it.
     card: Option<serde_json::Value>,
+    /// What its alerts rested on; absent where this site knows of none.
+    contributions: Option<AlertsRested>,
 }
 
 #[cfg(test)]
@@ -575,6 +642,8 @@ mod tests {
         );
         check("PatientRow", &row);
         check("RiskNow", &row.risks[0]);
+        check("ReasonGroup", &row.risks[0].by_group[0]);
+        check("AlertsRested", &crate::http::sample::model().contributions);
         check("AlertRow", &crate::http::sample::alert());
         let explained = crate::http::sample::explained();
         check("AlertExplained", &explained);
@@ -601,6 +670,9 @@ mod tests {
         check("ModelRow", &model.model);
         check("ModelStepRow", &model.history[0]);
         check("ModelDetail", &model);
+        let drift = crate::http::sample::drifted();
+        check("DriftReport", &drift);
+        check("DriftFinding", &drift.findings[0]);
         let shadow = crate::http::sample::shadow();
         check("ShadowReport", &shadow);
         check("ShadowAgreement", &shadow.live);

@@ -5,13 +5,12 @@ use std::time::Duration;
 
 use actors::entry::Release;
 use actors::{
-    AlertExplained, AlertRow, ErrorDetail, Errors, ExplainError, FeedStatus, Found, Listed, ModelDecision,
-    ModelDetail, ModelsListed, PatientDetail, PatientRow, PatientShredded, RegistryError, ReleaseError,
-    RepairError, Repairs, Replay, Replays, Retried, Search, ShadowReport, SinkStatus, Trace, Tried, View,
+    AlertExplained, AlertRow, DriftReport, ErrorDetail, Errors, ExplainError, FeedStatus, Found, Listed, ModelDecision, ModelDetail, ModelsListed, PatientDetail, PatientRow, PatientShredded, RegistryError, ReleaseError, RepairError, Repairs, Replay, Replays, Retried, Search, ShadowReport, SinkStatus, Trace, Tried, View,
 };
 use async_trait::async_trait;
 use clinical::PatientId;
 use futures_util::stream::BoxStream;
+use ml_scoring::Answered;
 use raft_ledger::{
     Archived, Backup, CosignedCheckpoint, Entry, KeyBackup, KeysRotated, Lease, LedgerError, MemberChange,
     MemberStatus, OutboxStatus, Report, Status,
@@ -82,7 +81,13 @@ pub trait Site: Send + Sync + 'static {
     fn alerts(&self, limit: usize) -> Vec<AlertRow>;
 
     /// In the ledger when this returns, at the given index.
-    async fn acknowledge(&self, alert: &str, by: &str, reason: &str) -> Result<u64, AcknowledgeError>;
+    async fn acknowledge(
+        &self,
+        alert: &str,
+        by: &str,
+        reason: &str,
+        then: Answered,
+    ) -> Result<u64, AcknowledgeError>;
 
     /// The alert's score computed again from the ledger. Blocks.
     fn explain(&self, alert: &str) -> Result<AlertExplained, ExplainError>;
@@ -100,6 +105,9 @@ pub trait Site: Send + Sync + 'static {
     async fn decide_model(&self, decision: ModelDecision, by: &str, why: &str) -> Result<u64, RegistryError>;
     /// `None`: it is not in shadow here.
     fn shadow(&self, hash: &str) -> Option<ShadowReport>;
+
+    /// `None`: it does not score here.
+    fn drift(&self, hash: &str) -> Option<DriftReport>;
 
     /// Entries from a ledger index on, at most so many; none beyond the end.
     fn entries(&self, from: u64, limit: usize) -> Result<Vec<Entry>, LedgerError>;

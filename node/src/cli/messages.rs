@@ -21,6 +21,7 @@ const PAGE: usize = 1000;
     medulla messages --type 'ORU^R01' --code unit-mismatch --since 2026-11-23T08:00:00+01:00\n  \
     medulla messages --index 17 --linearizable\n  \
     medulla messages --index 17 --trace\n\n\
+    The last column is a refused message's code, or the id of the alert that an entry is about.\n\
     What is printed is as of the ledger's size at this site; it says which. With --linearizable nothing is missing \
     that any site had committed before, and without a majority of the sites there is no answer."
 )]
@@ -150,7 +151,7 @@ fn show(out: &mut out::Out, entry: &Value, as_of: u64, as_json: bool) -> anyhow:
         text("feed"),
         type_,
         text("control_id"),
-        entry["code"].as_str().unwrap_or_default(),
+        entry["code"].as_str().or(entry["alert"].as_str()).unwrap_or_default(),
     )?;
     Ok(())
 }

@@ -96,6 +96,11 @@ pub fn place(file: &Path) -> Result<Place, Vec<Finding>> {
     })
 }
 
+/// The alert policy alone, for who evaluates it elsewhere than at the site.
+pub fn alerts(file: &Path) -> Result<Alerts, Vec<Finding>> {
+    with_file(file, &|name| std::env::var(name).ok(), |root| Some(read_alerts(root.table("alerts"))))
+}
+
 fn read(root: Table) -> Option<Config> {
     let site = root.required_table("site").and_then(read_site);
     let zone = site.as_ref().map_or("UTC", |site| &site.zone).to_owned();
@@ -258,7 +263,7 @@ fn read_scoring(table: Option<Table>, icu_wards: bool) -> Option<Scoring> {
 }
 
 fn read_alerts(table: Option<Table>) -> Alerts {
-    let defaults = Alerts { per_ward_budget_per_day: 10, refractory_h: 12 };
+    let defaults = Alerts::default();
     let Some(table) = table else { return defaults };
     let number = |key, default: u32, range| {
         table.number(key, range).and_then(|number| u32::try_from(number).ok()).unwrap_or(default)
@@ -270,6 +275,12 @@ fn read_alerts(table: Option<Table>) -> Alerts {
             0..=10_000,
         ),
         refractory_h: number("refractory_h", defaults.refractory_h, 0..=168),
+        rearm_below_percent: number("rearm_below_percent", defaults.rearm_below_percent, 1..=100),
+        quiet_after_confirmation_h: number(
+            "quiet_after_confirmation_h",
+            defaults.quiet_after_confirmation_h,
+            0..=720,
+        ),
     };
     table.finish();
     alerts

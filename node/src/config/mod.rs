@@ -19,7 +19,7 @@ mod types;
 mod tests;
 
 pub use feed::MESSAGE_BYTES_MAX;
-pub use load::{Place, load, place};
+pub use load::{Place, alerts, load, place};
 pub use master::MASTER_TIMEOUT_S;
 pub use secret::Secret;
 pub use types::{

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use ml_scoring::AlertPolicy;
 use raft_ledger::MasterKey;
 
 use super::Secret;
@@ -251,4 +252,31 @@ pub struct Alerts {
     pub per_ward_budget_per_day: u32,
     /// Event time during which a patient's further crossings are silent.
     pub refractory_h: u32,
+    /// Share of its threshold below which a risk must fall before it alerts again.
+    pub rearm_below_percent: u32,
+    /// How long further alerts of the same scorer are silent once a person has confirmed one.
+    pub quiet_after_confirmation_h: u32,
+}
+
+impl Alerts {
+    /// As the stream and evaluation run it.
+    pub fn policy(&self) -> AlertPolicy {
+        AlertPolicy {
+            refractory_h: self.refractory_h,
+            rearm_below: f64::from(self.rearm_below_percent) / 100.0,
+            per_ward_budget_per_day: self.per_ward_budget_per_day,
+            quiet_after_confirmation_h: self.quiet_after_confirmation_h,
+        }
+    }
+}
+
+impl Default for Alerts {
+    fn default() -> Alerts {
+        Alerts {
+            per_ward_budget_per_day: 10,
+            refractory_h: 12,
+            rearm_below_percent: 80,
+            quiet_after_confirmation_h: 72,
+        }
+    }
 }

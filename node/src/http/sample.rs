@@ -2,11 +2,11 @@
 
 use actors::entry::{Contribution, Format};
 use actors::{
-    AlertExplained, AlertRow, ErrorRow, ErrorState, Evidence, FeedStatus, HeldAlert, ModelDetail, ModelRow,
-    ModelStepRow, PatientRow, RiskNow, ShadowAgainst, ShadowAgreement, ShadowReport, ShadowThreshold,
-    SinkStatus,
+    AlertExplained, AlertRow, AlertsRested, DriftFinding, DriftReport, DriftStatus, ErrorRow, ErrorState, Evidence, FeedStatus, HeldAlert, ModelDetail, ModelRow, ModelStepRow, PatientRow, RiskNow, ShadowAgainst, ShadowAgreement, ShadowReport, ShadowThreshold, SinkStatus,
 };
 use clinical::Time;
+use ml_scoring::ReasonGroup;
+use ml_scoring::drift;
 use ml_scoring::features::Group;
 use raft_ledger::{
     Backup, CosignedCheckpoint, KeyBackup, KeyCopies, KeysRotated, Lease, MemberRole, MemberStatus,
@@ -28,6 +28,8 @@ pub fn patient() -> PatientRow {
             threshold: 0.2,
             at: Time(5),
             reasons: Vec::new(),
+            by_group: vec![ReasonGroup { group: Group::Trend, share: 1.0, reasons: vec!["pulse up".into()] }],
+            rests_on_care_process: false,
         }],
         data_at: Time(5),
         discharged: false,
@@ -52,6 +54,7 @@ pub fn alert() -> AlertRow {
         risk: 0.5,
         threshold: 0.2,
         reasons: vec!["lactate 4.1 mmol/L".into()],
+        rests_on_care_process: false,
         evidence: vec![3, 6],
         delivered_to: Default::default(),
         acknowledged: None,
@@ -165,7 +168,29 @@ pub fn model() -> ModelDetail {
         promoted: None,
         retired: None,
     };
-    ModelDetail { model, history: vec![step], card: None }
+    let contributions =
+        AlertsRested { alerts: 4, physiology: 0.6, trend: 0.3, care_process: 0.1, resting: 0 };
+    ModelDetail { model, history: vec![step], card: None, contributions: Some(contributions) }
+}
+
+pub fn drifted() -> DriftReport {
+    DriftReport {
+        model: "sepsis".into(),
+        hash: "00".repeat(32),
+        task: "sepsis".into(),
+        status: DriftStatus::Warn,
+        stays: 240,
+        stays_min: 200,
+        hours: 9_000,
+        since_index: Some(7),
+        since: Some(Time(9)),
+        findings: vec![DriftFinding {
+            column: "Lactate".into(),
+            measure: drift::Measure::Rate,
+            psi: 0.17,
+            status: drift::Status::Warn,
+        }],
+    }
 }
 
 pub fn shadow() -> ShadowReport {

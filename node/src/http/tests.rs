@@ -6,15 +6,14 @@ use std::time::Duration;
 
 use actors::entry::Release;
 use actors::{
-    AlertExplained, AlertRow, ErrorDetail, Errors, ExplainError, FeedStatus, Found, Listed, ModelDecision,
-    ModelDetail, ModelsListed, PatientDetail, PatientRow, PatientShredded, Promotion, RegistryError,
-    ReleaseError, RepairError, Repairs, Replay, Replays, Retried, Search, ShadowReport, SinkStatus, Tried,
+    AlertExplained, AlertRow, DriftReport, ErrorDetail, Errors, ExplainError, FeedStatus, Found, Listed, ModelDecision, ModelDetail, ModelsListed, PatientDetail, PatientRow, PatientShredded, Promotion, RegistryError, ReleaseError, RepairError, Repairs, Replay, Replays, Retried, Search, ShadowReport, SinkStatus, Tried,
     View,
 };
 use argon2::password_hash::{PasswordHasher, SaltString};
 use async_trait::async_trait;
 use clinical::PatientId;
 use futures_util::StreamExt;
+use ml_scoring::Answered;
 use raft_ledger::{
     Archived, Backup, CosignedCheckpoint, Entry, KeyBackup, KeysRotated, LedgerError, MemberChange,
     MemberStatus, Payload, Report, Status,
@@ -32,6 +31,7 @@ struct Sample {
     events: broadcast::Sender<BoardEvent>,
     kept: Mutex<Vec<BoardEvent>>,
     answers: Mutex<Vec<(String, String)>>,
+    wanted: Mutex<Vec<Answered>>,
 }
 
 impl Sample {
@@ -40,6 +40,7 @@ impl Sample {
             events: broadcast::channel(64).0,
             kept: Mutex::default(),
             answers: Mutex::default(),
+            wanted: Mutex::default(),
         })
     }
 
@@ -106,10 +107,17 @@ impl Site for Sample {
             _ => Err(LedgerError::Unavailable("no quorum".into())),
         }
     }
-    async fn acknowledge(&self, alert: &str, by: &str, reason: &str) -> Result<u64, AcknowledgeError> {
+    async fn acknowledge(
+        &self,
+        alert: &str,
+        by: &str,
+        reason: &str,
+        then: Answered,
+    ) -> Result<u64, AcknowledgeError> {
         if alert != "a1" {
             return Err(AcknowledgeError::NotFound);
         }
+        self.wanted.lock().unwrap().push(then);
         self.answers.lock().unwrap().push((by.into(), reason.into()));
         Ok(9)
     }
@@ -132,6 +140,9 @@ impl Site for Sample {
     }
     fn shadow(&self, hash: &str) -> Option<ShadowReport> {
         Some(sample::shadow()).filter(|report| report.hash == hash)
+    }
+    fn drift(&self, hash: &str) -> Option<DriftReport> {
+        Some(sample::drifted()).filter(|report| report.hash == hash)
     }
     async fn decide_model(&self, decision: ModelDecision, by: &str, why: &str) -> Result<u64, RegistryError> {
         let hash = match decision {
@@ -367,6 +378,22 @@ async fn answers_carry_the_signed_in_name() {
     assert_eq!(kept, json!({"index": 9, "by": "n.meier"}));
     assert_eq!(*running.site.answers.lock().unwrap(), [("n.meier".to_owned(), "seen".to_owned())]);
 
+    let snoozed = |wanted: Value| client.post(&url).json(&wanted).header("Cookie", &cookie).send();
+    for wanted in [json!({"reason": "r", "snooze_h": 4}), json!({"reason": "r", "confirmed": true})] {
+        assert_eq!(snoozed(wanted).await.unwrap().status(), StatusCode::OK);
+    }
+    let wanted = running.site.wanted.lock().unwrap().clone();
+    assert_eq!(wanted, [Answered::Seen, Answered::Snoozed { hours: 4 }, Answered::Confirmed]);
+    for wanted in [
+        json!({"reason": "r", "snooze_h": 0}),
+        json!({"reason": "r", "snooze_h": 73}),
+        json!({"reason": "r", "snooze_h": 4, "confirmed": true}),
+    ] {
+        let refused = snoozed(wanted).await.unwrap();
+        assert_eq!(refused.status(), StatusCode::BAD_REQUEST);
+        assert_eq!(refused.json::<Value>().await.unwrap()["code"], "snooze-invalid");
+    }
+
     let foreign =
         answer().header("Cookie", &cookie).header("Origin", "https://evil.example").send().await.unwrap();
     assert_eq!(foreign.status(), StatusCode::FORBIDDEN, "a form on another site's page");
@@ -564,6 +591,11 @@ async fn the_command_line_speaks_over_the_unix_socket() {
     assert_eq!((&report["live"]["only_live"], &report["hours_scored"]), (&json!(1), &json!(48)));
     let elsewhere = client.get::<Value>(&shadow("11")).await.unwrap_err().to_string();
     assert!(elsewhere.contains("[not-in-shadow]"), "{elsewhere}");
+    let drift = |digits: &str| format!("/api/models/{}/drift", digits.repeat(32));
+    let report: Value = client.get(&drift("00")).await.unwrap();
+    assert_eq!((&report["status"], &report["findings"][0]["measure"]), (&json!("warn"), &json!("rate")));
+    let elsewhere = client.get::<Value>(&drift("11")).await.unwrap_err().to_string();
+    assert!(elsewhere.contains("[not-scoring]"), "{elsewhere}");
     for (path, body, code) in [
         (retire("00"), json!({"why": " "}), "why-invalid"),
         (retire("11"), json!({"why": "drifts"}), "not-found"),

@@ -15,7 +15,6 @@ use actix_web::web;
 use actors::{Handle, Parts, Pipeline};
 use anyhow::Context;
 use connectors::fhir_rest;
-use ml_scoring::AlertPolicy;
 use raft_ledger::{Ledger, PeerConfig};
 
 use self::healing::Healing;
@@ -43,11 +42,6 @@ impl RunningSite {
         let feeds = feeds::start(&config.feeds, &ledger).await?;
         let sinks =
             config.sinks.iter().map(|sink| sinks::make(sink, &config.site.name)).collect::<Result<_, _>>()?;
-        let policy = AlertPolicy {
-            refractory_h: config.alerts.refractory_h,
-            per_ward_budget_per_day: config.alerts.per_ward_budget_per_day,
-            ..AlertPolicy::default()
-        };
         let parts = Parts {
             site: config.site.name.clone(),
             ledger: ledger.clone(),
@@ -55,7 +49,7 @@ impl RunningSite {
             sinks,
             scorers,
             shadow_scorers,
-            policy,
+            policy: config.alerts.policy(),
             tick: TICK,
         };
         let handle = Pipeline::start(parts).await.context("the pipeline does not start")?;

@@ -1,5 +1,5 @@
-//! The pages for people: care board, feeds, messages, errors, ledger. Plain files compiled into the program, no build
-//! step, nothing from elsewhere; what they show comes from `/api`.
+//! The pages for people: care board, feeds, messages, errors, models, ledger. Plain files compiled into the program, no
+//! build step, nothing from elsewhere; what they show comes from `/api`.
 
 use actix_web::http::header;
 use actix_web::{HttpResponse, web};
@@ -26,17 +26,19 @@ macro_rules! asset {
 }
 
 /// Path, content type, content. The guard asks for a sign-in before pages; assets are open and hold no data.
-const FILES: [(&str, &str, &str); 31] = [
+const FILES: [(&str, &str, &str); 36] = [
     page!("/", "board.html"),
     page!("/feeds", "feeds.html"),
     page!("/messages", "messages.html"),
     page!("/errors", "errors.html"),
+    page!("/models", "models.html"),
     page!("/ledger", "ledger.html"),
     asset!("base.css", CSS),
     asset!("alerts.css", CSS),
     asset!("patients.css", CSS),
     asset!("detail.css", CSS),
     asset!("operations.css", CSS),
+    asset!("models.css", CSS),
     asset!("mark.svg", SVG),
     asset!("dom.js", JS),
     asset!("format.js", JS),
@@ -57,6 +59,8 @@ const FILES: [(&str, &str, &str); 31] = [
     asset!("wire.js", JS),
     asset!("errors.js", JS),
     asset!("repair.js", JS),
+    asset!("drift.js", JS),
+    asset!("models.js", JS),
     asset!("ledger.js", JS),
     asset!("trace.js", JS),
 ];

@@ -74,23 +74,9 @@ pub fn judge_files(
     predictors: &[&dyn Predictor],
     bar: &ProgressBar,
 ) -> anyhow::Result<Cohort> {
-    let mut all = Cohort { task, judged: vec![Vec::new(); predictors.len()], ..Cohort::default() };
+    let mut all = Cohort::of(task, predictors.len());
     for file in files {
-        append(&mut all, judge_file(file, task, patients, predictors, bar)?);
+        all.append(judge_file(file, task, patients, predictors, bar)?);
     }
     Ok(all)
-}
-
-fn append(all: &mut Cohort, more: Cohort) {
-    let offset = all.labels.len();
-    all.people.extend(more.people.into_iter().map(|mut person| {
-        person.rows = person.rows.start + offset..person.rows.end + offset;
-        person
-    }));
-    all.iculos.extend(more.iculos);
-    all.labels.extend(more.labels);
-    all.judgeable.extend(more.judgeable);
-    for (table, rows) in all.judged.iter_mut().zip(more.judged) {
-        table.extend(rows);
-    }
 }

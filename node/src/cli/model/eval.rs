@@ -3,17 +3,17 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use indicatif::ProgressBar;
 use ml_scoring::eval::{
     self, BASELINES, Cohort, Options, Predictor, Report, Rule, StayModel, StayPredictor, StayRule,
 };
-use ml_scoring::{Scorer, Task};
+use ml_scoring::{AlertPolicy, Scorer, Task};
 
 use super::data::{self, Patients};
 use super::stays::{self, Stays};
 use crate::cli::{Usage, Verdict, out, progress};
-use crate::models;
+use crate::{config, models};
 
 /// Evaluate a model or a rule: utility, ranking, calibration, alerts, subgroups, baselines
 #[derive(clap::Args)]
@@ -21,7 +21,12 @@ use crate::models;
     after_help = "Examples:\n  medulla model eval --model models/sepsis --data cinc2019_B_dev.csv.zst --json\n  \
     medulla model eval --model models/mine --data cinc2019_A_dev.csv.zst cinc2019_B_dev.csv.zst --held-out\n  \
     medulla model eval --rule 'ICULOS>=53' --data cinc2019_B_dev.csv.zst\n  \
+    medulla model eval --model models/mine --data cinc2019_A_dev.csv.zst --policy site.toml --ward-beds 12\n  \
     medulla model eval --model models/mortality --data cinc2012_ab_long.csv.zst cinc2012_outcomes_b.csv\n\n\
+    Alerts are those of the code that alerts on the stream, at each hour's close: rising edge, hysteresis, refractory \
+    time, and for interruptive ones the ward's budget. alerts_per_100_patient_days and ppv count both tiers alike; \
+    sensitivity and lead are of the first alert, sensitivity_in_window of hours above the \
+    threshold.\n\
     Rules: always, never, or ICULOS, HR_now, NEWS2, SIRS, qSOFA, SOFA, KDIGO with >= and a number."
 )]
 #[group(skip)]
@@ -44,6 +49,12 @@ pub struct Args {
     /// Only patients that training leaves out (buckets 70 to 79 of the patient's hash)
     #[arg(long)]
     held_out: bool,
+    /// The alert policy to evaluate: [alerts] of a site's configuration; without it a site's defaults
+    #[arg(long, value_name = "FILE")]
+    policy: Option<PathBuf>,
+    /// Beds of the ward whose budget interruptive alerts share: the data name none, so patients lie in them in turn
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    ward_beds: u32,
     /// Patient bootstrap samples of the 95 % intervals; 0 = none
     #[arg(long, value_name = "N", default_value_t = 200)]
     bootstrap: usize,
@@ -95,6 +106,8 @@ pub fn execute(args: &Args) -> anyhow::Result<Verdict> {
         threshold: judge.threshold,
         baselines,
         bootstrap_samples: args.bootstrap,
+        policy: args.policy.as_deref().map(policy).transpose()?.unwrap_or_default(),
+        ward_beds: args.ward_beds,
         ..Options::default()
     };
     let bar = progress::counter("bootstrap samples");
@@ -147,6 +160,14 @@ fn judged(
         }
     };
     Ok((cohort, names))
+}
+
+fn policy(file: &Path) -> anyhow::Result<AlertPolicy> {
+    let alerts = config::alerts(file).map_err(|findings| {
+        let all: Vec<String> = findings.iter().map(ToString::to_string).collect();
+        anyhow!("{}", all.join("\n"))
+    })?;
+    Ok(alerts.policy())
 }
 
 fn model(folder: &Path) -> anyhow::Result<Judge> {
@@ -202,6 +223,7 @@ fn show(report: &Report, json: bool) -> anyhow::Result<()> {
             let interval = report.ci95.get(name).map(|[low, high]| format!("  [{low:.4}, {high:.4}]"));
             writeln!(out, "{name:<30}{}{}", figure(value), interval.unwrap_or_default())?;
         }
+        show_policy(&mut out, report)?;
         for (name, baseline) in &report.baselines {
             let (utility, auroc) = (figure(baseline.utility), figure(baseline.auroc));
             writeln!(out, "beside it {name:<20}utility {utility}  auroc {auroc}")?;
@@ -212,5 +234,26 @@ fn show(report: &Report, json: bool) -> anyhow::Result<()> {
         }
     }
     out.flush()?;
+    Ok(())
+}
+
+fn show_policy(out: &mut impl Write, report: &Report) -> anyhow::Result<()> {
+    let Some(loud) = &report.interruptive else { return Ok(()) };
+    let policy = &report.policy;
+    let share =
+        |value: Option<f64>| value.map_or_else(|| "-".to_owned(), |value| format!("{:.1} %", value * 100.0));
+    let rate = loud.alerts_per_100_patient_days.map_or_else(|| "-".to_owned(), |rate| format!("{rate:.1}"));
+    writeln!(
+        out,
+        "policy                        refractory {} h, left below {} of a threshold, {} interruptive alerts a day for {} beds",
+        policy.refractory_h, policy.rearm_below, policy.per_ward_budget_per_day, policy.ward_beds
+    )?;
+    writeln!(
+        out,
+        "interruptive                  {rate} per 100 patient-days, ppv {}, sensitivity {}; {} beyond the budget",
+        share(loud.ppv),
+        share(loud.sensitivity),
+        loud.beyond_budget
+    )?;
     Ok(())
 }

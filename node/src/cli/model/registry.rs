@@ -141,7 +141,8 @@ pub fn retire(args: &Retire) -> anyhow::Result<Verdict> {
     let at = &args.decision.at;
     let (client, runtime) = ledger::connect_to(&at.config)?;
     runtime.block_on(async {
-        let hash = find(&client, &args.name, None).await?.hash;
+        let Row { hash, here, .. } = find(&client, &args.name, None).await?;
+        let was_live = here == "live";
         let body = json!({ "why": args.decision.why });
         let row = decide(&client, &format!("/api/models/{hash}/retire"), &body, &hash, at).await?;
         let naming = [row.loaded_by, row.shadow_at].concat();
@@ -149,8 +150,16 @@ pub fn retire(args: &Retire) -> anyhow::Result<Verdict> {
             let sites = naming.join(", ");
             eprintln!("it no longer scores, and [scoring] of these sites still names it: {sites}");
         }
+        if was_live && !alerts_for(&client, &row.task).await? {
+            eprintln!("no model alerts for {} at this site any longer", row.task);
+        }
         Ok(Verdict::Fine)
     })
+}
+
+async fn alerts_for(client: &AdminClient, task: &str) -> anyhow::Result<bool> {
+    let listed: Listed = client.get("/api/models").await?;
+    Ok(listed.models.iter().any(|model| model["task"] == task && model["here"] == "live"))
 }
 
 pub fn list(args: &List) -> anyhow::Result<Verdict> {

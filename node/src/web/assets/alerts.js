@@ -2,7 +2,7 @@
 
 import { acknowledgeForm } from "./acknowledge.js";
 import { arrange, byId, el, setText } from "./dom.js";
-import { age, fullTime, isoTime, plural, risk, scorerName, time } from "./format.js";
+import { CARE_PROCESS, age, answerOf, fullTime, isoTime, plural, risk, scorerName } from "./format.js";
 
 const HASH_SHOWN = 12;
 /** On the card; the others stand with the evidence. */
@@ -46,8 +46,7 @@ export class Alerts {
     const answer = card.querySelector(".answer");
     answer.hidden = !alert.acknowledged;
     if (alert.acknowledged) {
-      const { by, reason, at } = alert.acknowledged;
-      setText(answer, `${by}, ${time(at)}: ${reason}`);
+      setText(answer, answerOf(alert.acknowledged));
       card.querySelector(".alert-open")?.remove();
     }
     return card;
@@ -64,6 +63,7 @@ export class Alerts {
       el("h3", { class: "alert-who", id: title }, el("a", { href: `#patient=${encodeURIComponent(alert.patient)}` }), el("span")),
       riskLine(alert),
       reasons(alert.reasons.slice(0, REASONS_SHOWN)),
+      alert.rests_on_care_process ? el("p", { class: "caution" }, CARE_PROCESS) : null,
       el("p", { class: "answer", hidden: true }),
       this.foot(alert));
     this.cards.set(alert.id, card);

@@ -4,7 +4,7 @@
 import { get } from "./api.js";
 import { curve } from "./chart.js";
 import { byId, el, setText } from "./dom.js";
-import { age, fullTime, insufficient, level, risk, scorerName, time } from "./format.js";
+import { CARE_PROCESS, GROUPS, age, answerOf, fullTime, insufficient, level, risk, scorerName, time } from "./format.js";
 
 const ADDRESS = /^#patient=(.+)$/;
 
@@ -99,14 +99,25 @@ function scorer(now, points, alerts) {
       el("span", { class: `big ${level(now.risk, now.threshold)}` }, silent ? insufficient(now) : risk(now.risk, now.scorer)),
       el("span", { class: "limit" }, `threshold ${risk(now.threshold, now.scorer)}, ${silent ? "asked" : "scored"} ${age(now.at)}`)),
     readout, chart,
-    now.reasons.length ? el("h3", {}, "Why") : null,
-    el("ul", { class: "reasons" }, now.reasons.map((reason) => el("li", {}, reason))));
+    why(now));
   const own = alerts.filter((alert) => alert.model === now.scorer);
   panel.drawCurve = () => {
     const drawn = curve(points, now.threshold, now.scorer, own, Math.max(240, chart.clientWidth), (text) => setText(readout, text));
     chart.replaceChildren(points.some((p) => p.risk !== null) ? drawn : el("p", { class: "calm" }, `No curve yet: ${now.insufficient ?? "no score so far"}.`));
   };
   return panel;
+}
+
+/** What speaks for the risk, by what it speaks of. A bedside score's parts are all of one kind. */
+function why(now) {
+  if (!now.reasons.length) return null;
+  const list = (reasons) => el("ul", { class: "reasons" }, reasons.map((reason) => el("li", {}, reason)));
+  const groups = now.by_group.filter((group) => group.reasons.length);
+  const grouped = ({ group, share, reasons }) => [el("h4", { class: "group" }, `${GROUPS[group] ?? group} · ${(share * 100).toFixed(0)} %`), list(reasons)];
+  return el("div", {},
+    el("h3", {}, "Why"),
+    now.rests_on_care_process ? el("p", { class: "caution" }, CARE_PROCESS) : null,
+    groups.length > 1 || now.rests_on_care_process ? groups.map(grouped) : list(now.reasons));
 }
 
 function alertHistory(alerts) {
@@ -116,7 +127,7 @@ function alertHistory(alerts) {
       el("strong", {}, `${scorerName(alert.model, alert.task)} ${risk(alert.risk, alert.model)}`),
       el("span", {}, alert.reasons.join(" · ")),
       alert.acknowledged
-        ? el("span", { class: "answer" }, `${alert.acknowledged.by}, ${time(alert.acknowledged.at)}: ${alert.acknowledged.reason}`)
+        ? el("span", { class: "answer" }, answerOf(alert.acknowledged))
         : el("span", { class: "when" }, "not acknowledged"));
   return el("section", { class: "panel" }, el("h3", {}, "Alerts"),
     alerts.length ? el("ol", { class: "history" }, alerts.map(line)) : el("p", {}, "None so far."));

@@ -18,6 +18,14 @@ export function time(ms) {
   return at.toDateString() === new Date().toDateString() ? text : `${day.format(at)} ${text}`;
 }
 
+/** Who answered an alert, when and how. */
+export const answerOf = ({ by, at, reason, snooze_h: hours, confirmed }) =>
+  `${by}, ${time(at)}: ${reason}${confirmed ? " · confirmed" : hours ? ` · snoozed for ${hours} h` : ""}`;
+
+/** Kinds of reasons. */
+export const GROUPS = { physiology: "Physiology", trend: "Trend", "care-process": "Care process" };
+export const CARE_PROCESS = "Rests mostly on the care process: on how often and when things were measured, not on the patient.";
+
 export const clockTime = (ms) => clock.format(new Date(ms));
 export const fullTime = (ms) => full.format(new Date(ms));
 export const isoTime = (ms) => new Date(ms).toISOString();

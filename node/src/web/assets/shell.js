@@ -7,7 +7,7 @@ import { clockTime } from "./format.js";
 const WORDS = { connecting: "connecting", live: "live", lost: "connection lost" };
 
 /** The role that each page's data need; an administrator has all. */
-const ROLES = { "/": "care", "/feeds": "engineer", "/messages": "engineer", "/errors": "engineer", "/ledger": "engineer" };
+const ROLES = { "/": "care", "/feeds": "engineer", "/messages": "engineer", "/errors": "engineer", "/models": "engineer", "/ledger": "engineer" };
 
 let lastGood = null;
 
