@@ -19,6 +19,7 @@ mod site;
 mod sites;
 mod status;
 mod stream;
+mod tap;
 
 use actix_web::web;
 
@@ -42,6 +43,7 @@ pub fn routes(config: &mut web::ServiceConfig) {
             .route("/openapi.json", web::get().to(openapi::document))
             .service(status::status)
             .service(feeds::feeds)
+            .service(tap::tap)
             .service(patients::patients)
             .service(patients::shred)
             .service(patients::patient)

@@ -3,7 +3,9 @@
 use actix_web::HttpResponse;
 use utoipa::OpenApi;
 
-use super::{alerts, errors, feeds, keys, ledger, messages, models, patients, replay, sites, status, stream};
+use super::{
+    alerts, errors, feeds, keys, ledger, messages, models, patients, replay, sites, status, stream, tap,
+};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -14,6 +16,7 @@ use super::{alerts, errors, feeds, keys, ledger, messages, models, patients, rep
     paths(
         status::status,
         feeds::feeds,
+        tap::tap,
         patients::patients,
         patients::patient,
         patients::shred,
@@ -80,6 +83,7 @@ mod tests {
                 "/api/errors/{index}/discard",
                 "/api/errors/{index}/retry",
                 "/api/feeds",
+                "/api/feeds/{feed}/tap",
                 "/api/keys/backup",
                 "/api/keys/rotate",
                 "/api/ledger",

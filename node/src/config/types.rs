@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use actors::Silence;
 use raft_ledger::MasterKey;
 
 use super::Secret;
@@ -138,6 +139,7 @@ pub struct Feed {
     pub icu_wards: Vec<String>,
     pub on_error: OnError,
     pub ack: Ack,
+    pub silence: Silence,
     pub max_message_bytes: usize,
 }
 

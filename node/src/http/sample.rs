@@ -2,8 +2,8 @@
 
 use actors::entry::Contribution;
 use actors::{
-    AlertExplained, AlertRow, Evidence, FeedStatus, ModelDetail, ModelRow, ModelStepRow, PatientRow, RiskNow,
-    ShadowAgainst, ShadowAgreement, ShadowReport, ShadowThreshold,
+    AlertExplained, AlertRow, Evidence, FeedSilent, FeedStatus, ModelDetail, ModelRow, ModelStepRow,
+    PatientRow, RiskNow, ShadowAgainst, ShadowAgreement, ShadowReport, ShadowThreshold,
 };
 use clinical::Time;
 use ml_scoring::features::Group;
@@ -104,6 +104,9 @@ pub fn feed() -> FeedStatus {
         in_flight: 0,
         oldest_s: 0.0,
         lag: 0,
+        silence: "15m".into(),
+        last_message_ms: Some(5),
+        silent: Some(FeedSilent { since: Time(5), why: "no message for 15m".into() }),
         last_error: None,
     }
 }

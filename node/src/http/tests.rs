@@ -7,7 +7,7 @@ use std::time::Duration;
 use actors::{
     AlertExplained, AlertRow, ErrorDetail, Errors, ExplainError, FeedStatus, Found, ModelDecision,
     ModelDetail, ModelsListed, PatientDetail, PatientRow, PatientShredded, Promotion, RegistryError,
-    RepairError, Repairs, Replay, Replays, Retried, Search, ShadowReport, SinkStatus, Tried, View,
+    RepairError, Repairs, Replay, Replays, Retried, Search, ShadowReport, SinkStatus, Tapped, Tried, View,
 };
 use argon2::password_hash::{PasswordHasher, SaltString};
 use async_trait::async_trait;
@@ -28,6 +28,7 @@ use crate::config::{Http, Role, Secret, Token, User};
 
 struct Sample {
     events: broadcast::Sender<BoardEvent>,
+    tapped: broadcast::Sender<Arc<Tapped>>,
     kept: Mutex<Vec<BoardEvent>>,
     answers: Mutex<Vec<(String, String)>>,
 }
@@ -36,6 +37,7 @@ impl Sample {
     fn new() -> Arc<Sample> {
         Arc::new(Sample {
             events: broadcast::channel(64).0,
+            tapped: broadcast::channel(4).0,
             kept: Mutex::default(),
             answers: Mutex::default(),
         })
@@ -64,6 +66,9 @@ impl Site for Sample {
     }
     fn feeds(&self) -> Vec<FeedStatus> {
         vec![sample::feed()]
+    }
+    fn tap(&self) -> broadcast::Receiver<Arc<Tapped>> {
+        self.tapped.subscribe()
     }
     fn sinks(&self) -> Vec<SinkStatus> {
         Vec::new()
