@@ -114,6 +114,8 @@ impl Command {
             Command::Run(_) => "info,openraft=warn",
             // Sites that start and stop together miss each other for a moment: not what is looked for.
             Command::Bench(_) => "error",
+            // What fails has a line of its own.
+            Command::DryRun(_) => "error",
             _ => "warn",
         }
     }

@@ -12,6 +12,10 @@ use super::disk::writable;
 use super::site::listener;
 use crate::config::{self, Feed, FeedKind, Sink, SinkKind};
 
+const LOOK_AT_BROKER: &str = "the broker is not as configured; look at url, network, sign-in and names";
+const LOOK_AT_RECEIVER: &str =
+    "the receiver is not as configured; look at its address, network and certificate";
+
 /// A feed, and where what it refuses goes.
 pub fn feed(feed: &Feed, data: &Path, wait: Duration) -> Check {
     let name = format!("feed {}", feed.name);
@@ -31,7 +35,7 @@ pub fn feed(feed: &Feed, data: &Path, wait: Duration) -> Check {
                 let queue = (!declare).then_some(amqp::Wanted::Queue(&queue));
                 let exchange = exchange.as_deref().filter(|_| !declare).map(amqp::Wanted::Exchange);
                 let wanted: Vec<amqp::Wanted<'_>> = queue.into_iter().chain(exchange).collect();
-                Ok(amqp::probe(&url, ca.as_deref(), &wanted).await?)
+                amqp::probe(&url, ca.as_deref(), &wanted).await.context(LOOK_AT_BROKER)
             })
         }
         FeedKind::Http => Check::new(name, async { Ok("comes by the http listener".into()) }),
@@ -47,7 +51,7 @@ pub fn sink(sink: &Sink, wait: Duration) -> Check {
     match &sink.kind {
         SinkKind::Webhook { url, tls_ca, .. } => {
             let (url, ca) = (secret(url), tls_ca.clone());
-            Check::new(name, async move { Ok(greet_url(&url, ca.as_deref()).await?) })
+            Check::new(name, async move { greet_url(&url, ca.as_deref()).await.context(LOOK_AT_RECEIVER) })
         }
         SinkKind::Kafka { brokers, topic, options } => {
             broker(name, brokers, vec![topic.clone()], options, wait)
@@ -61,14 +65,14 @@ pub fn sink(sink: &Sink, wait: Duration) -> Check {
                     "" => amqp::Wanted::Queue(&key),
                     exchange => amqp::Wanted::Exchange(exchange),
                 };
-                Ok(amqp::probe(&url, ca.as_deref(), &[wanted]).await?)
+                amqp::probe(&url, ca.as_deref(), &[wanted]).await.context(LOOK_AT_BROKER)
             })
         }
         SinkKind::Mllp { address } => {
             let config = mllp::ClientConfig::new(address.clone());
             Check::new(name, async move {
                 let connected = mllp::Client::connect(&config).await;
-                connected.context("the receiver is not there; look at address and network")?;
+                connected.context(LOOK_AT_RECEIVER)?;
                 Ok(format!("{} answers", config.address))
             })
         }

@@ -103,9 +103,20 @@ async fn run(check: Check, wait: Duration) -> Found {
     let ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
     let (ok, text) = match result {
         Ok(text) => (true, text),
-        Err(error) => (false, format!("{error:#}")),
+        Err(error) => (false, whole(&error)),
     };
     Found { check: check.name, ok, text, ms }
+}
+
+/// With its causes, each said once: some errors tell their cause's words themselves.
+fn whole(error: &anyhow::Error) -> String {
+    let mut text = error.to_string();
+    for cause in error.chain().skip(1).map(ToString::to_string) {
+        if !text.contains(&cause) {
+            text.push_str(&format!(": {cause}"));
+        }
+    }
+    text
 }
 
 fn show(out: &mut out::Out, found: &Found, as_json: bool) -> anyhow::Result<()> {
@@ -126,9 +137,14 @@ mod tests {
         let late = Check::new("late", std::future::pending());
         let found = run(late, wait).await;
         assert!(!found.ok && found.text.contains("no answer within"), "{}", found.text);
-        let wrong = Check::blocking("wrong", || Err(anyhow::anyhow!("inner").context("outer")));
+        let wrong = Check::blocking("wrong", || {
+            Err(anyhow::anyhow!("inner").context("outer").context("said before: outer"))
+        });
         let found = run(wrong, Duration::from_secs(60)).await;
-        assert_eq!((found.check.as_str(), found.ok, found.text.as_str()), ("wrong", false, "outer: inner"));
+        assert_eq!(
+            (found.check.as_str(), found.ok, found.text.as_str()),
+            ("wrong", false, "said before: outer: inner")
+        );
         let fine = run(Check::blocking("fine", || Ok("so it is".into())), Duration::from_secs(60)).await;
         assert!(fine.ok && fine.text == "so it is");
     }

@@ -1,5 +1,6 @@
 //! The site's own listeners, and the other sites.
 
+use std::io::ErrorKind;
 use std::net::{SocketAddr, TcpListener};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -21,7 +22,10 @@ pub fn checks(config: &Config) -> Vec<Check> {
         Check::blocking("site certificate", move || {
             Ok(format!("read; {}", expiry(Rehearsal::new(own)?.certificate().expires_at_s)))
         }),
-        listener("ledger listener", config.ledger.listen, None, None, data),
+        Check::blocking("ledger listener", {
+            let (address, socket) = (config.ledger.listen, socket_path(data));
+            move || free(address, &socket)
+        }),
         listener("http listener", config.http.listen, config.http.tls.as_ref(), None, data),
     ];
     checks.extend(
@@ -64,18 +68,19 @@ pub fn listener(
             None => "without TLS".to_owned(),
             Some(files) => expiry(ServerTls::open(files)?.expires_at_s()),
         };
-        match TcpListener::bind(address) {
-            Ok(_) => Ok(format!("{address} is free; {certificate}")),
-            Err(error)
-                if error.kind() == std::io::ErrorKind::AddrInUse && UnixStream::connect(socket).is_ok() =>
-            {
-                Ok(format!("{address} is in use, by the site that runs; {certificate}"))
-            }
-            Err(error) => Err(error).with_context(|| {
-                format!("cannot listen on {address}; choose a free address of this machine")
-            }),
-        }
+        Ok(format!("{}; {certificate}", free(address, &socket)?))
     })
+}
+
+fn free(address: SocketAddr, socket: &Path) -> anyhow::Result<String> {
+    match TcpListener::bind(address) {
+        Ok(_) => Ok(format!("{address} is free")),
+        Err(error) if error.kind() == ErrorKind::AddrInUse && UnixStream::connect(socket).is_ok() => {
+            Ok(format!("{address} is in use, by the site that runs"))
+        }
+        Err(error) => Err(error)
+            .with_context(|| format!("cannot listen on {address}; choose a free address of this machine")),
+    }
 }
 
 fn expiry(at_s: i64) -> String {
