@@ -29,6 +29,8 @@ pub(crate) struct Labels {
     pub feed: std::sync::Arc<str>,
     /// A known message type, or `unknown`: bounded, whatever senders write.
     pub type_: String,
+    /// The sender's: never a label.
+    pub control_id: String,
 }
 
 /// Writes the positive answer, which may name the ledger indices.
@@ -125,6 +127,7 @@ fn settle(prepared: Vec<Prepared>, outcomes: Result<Vec<Outcome>, AppendError>, 
             tracing::warn!(%error, messages = prepared.len(), "not committed; senders are asked to send again");
             for message in prepared {
                 message.count("retry", metrics);
+                message.tell("retry", None, &[], metrics);
                 message.receipt.retry(error.to_string());
             }
         }
@@ -149,14 +152,22 @@ impl Prepared {
         self.labels.count(outcome, self.received, metrics);
     }
 
+    fn tell(&self, outcome: &'static str, code: Option<&str>, outcomes: &[Outcome], metrics: &Metrics) {
+        metrics.tap.tell(&self.labels, self.received, outcome, code, outcomes);
+    }
+
     fn settle(self, outcomes: &[Outcome], metrics: &Metrics) {
         let duplicate = !outcomes.is_empty() && outcomes.iter().all(|outcome| outcome.duplicate);
         match &self.answer {
             Answer::Refuse(refusal, _) | Answer::Hold(refusal, _) => {
                 self.labels.count_refusal(refusal, self.received, metrics);
+                self.tell("rejected", Some(&refusal.code), outcomes, metrics);
             }
-            Answer::Accept(_) if duplicate => self.count("duplicate", metrics),
-            Answer::Accept(_) => self.count("committed", metrics),
+            Answer::Accept(_) => {
+                let outcome = if duplicate { "duplicate" } else { "committed" };
+                self.count(outcome, metrics);
+                self.tell(outcome, None, outcomes, metrics);
+            }
         }
         let mut receipt = self.receipt;
         match self.answer {

@@ -25,6 +25,8 @@ use crate::registry::standing::Configured;
 use crate::search::{Found, Search};
 use crate::shadow::Tallies;
 use crate::shard::{Detail, Shard};
+use crate::silence::{FeedSilent, Watch};
+use crate::tap::Tapped;
 use crate::window::Window;
 use crate::{clock, outgoing, reading};
 
@@ -96,6 +98,7 @@ pub(crate) struct RunningFeed {
     pub kind: &'static str,
     pub ack: Ack,
     pub status: Arc<SourceStatus>,
+    pub silence: Watch,
     pub window: Window,
 }
 
@@ -122,6 +125,12 @@ pub struct FeedStatus {
     pub oldest_s: f64,
     /// Waiting at the sender's side, where the transport can tell.
     pub lag: u64,
+    /// `auto`, `off` or a span such as `15m`.
+    pub silence: String,
+    /// Of the last message since the site began to listen, milliseconds since the Unix epoch.
+    pub last_message_ms: Option<i64>,
+    /// Present while it brings nothing and should.
+    pub silent: Option<FeedSilent>,
     pub last_error: Option<String>,
 }
 
@@ -287,12 +296,22 @@ impl Handle {
         self.inner.feeds.iter().map(RunningFeed::status).collect()
     }
 
+    /// Messages from here on, of all feeds, as they get their answers.
+    pub fn tap(&self) -> broadcast::Receiver<Arc<Tapped>> {
+        self.inner.metrics.tap.listen()
+    }
+
     pub fn outbox(&self) -> OutboxStatus {
         self.inner.ledger.outbox().status()
     }
 
     pub fn sinks(&self) -> Vec<SinkStatus> {
         self.inner.sinks.iter().map(RunningSink::status).collect()
+    }
+
+    /// Metrics of whoever is beside the pipeline.
+    pub fn register(&self, metrics: Box<dyn prometheus::core::Collector>) -> Result<(), prometheus::Error> {
+        self.inner.metrics.registry.register(metrics)
     }
 
     /// Every gauge as of now; the counters keep themselves.
@@ -341,6 +360,8 @@ impl Handle {
             metrics.queue_depth.with_label_values(&labels).set(feed.window.depth() as i64);
             metrics.queue_age_seconds.with_label_values(&labels).set(feed.window.oldest().as_secs_f64());
             metrics.feed_lag.with_label_values(&labels).set(feed.status.lag.load(Ordering::Relaxed) as i64);
+            let silent = i64::from(feed.silence.silent().is_some());
+            metrics.feed_silent.with_label_values(&labels).set(silent);
             let up = feed.status.get().0 == SourceState::Running;
             metrics.feed_up.with_label_values(&[feed.name.as_str(), feed.kind]).set(i64::from(up));
         }
@@ -423,6 +444,9 @@ impl RunningFeed {
             in_flight: self.window.depth(),
             oldest_s: self.window.oldest().as_secs_f64(),
             lag: self.status.lag.load(Ordering::Relaxed),
+            silence: self.silence.setting().text(),
+            last_message_ms: self.silence.last_message().map(|at| at.0),
+            silent: self.silence.silent(),
             last_error,
         }
     }

@@ -5,10 +5,14 @@ use prometheus::{
     Registry,
 };
 
+use crate::tap::Tap;
+
 /// Every metric of a site, registered under `medulla_…`.
 #[derive(Clone)]
 pub struct Metrics {
     pub registry: Registry,
+    /// Hears of each message where it is counted.
+    pub(crate) tap: Tap,
     /// By feed, type and outcome (`committed`, `stored`, `duplicate`, `rejected`, `retry`).
     pub messages: IntCounterVec,
     /// By feed and stable code.
@@ -23,6 +27,8 @@ pub struct Metrics {
     pub queue_age_seconds: GaugeVec,
     /// Messages waiting at the sender's side, where the transport can tell.
     pub feed_lag: IntGaugeVec,
+    /// 1 while the feed brings nothing and should.
+    pub feed_silent: IntGaugeVec,
     /// 1 while the feed runs.
     pub feed_up: IntGaugeVec,
     /// By scorer and outcome (`scored`, `insufficient`).
@@ -106,6 +112,11 @@ impl Metrics {
                 &["feed"],
             )?,
             feed_lag: make.gauges("feed_lag", "messages waiting at the sender's side", &["feed"])?,
+            feed_silent: make.gauges(
+                "feed_silent",
+                "1 while the feed brings nothing and should",
+                &["feed"],
+            )?,
             feed_up: make.gauges("feed_up", "1 while the feed runs", &["feed", "kind"])?,
             scores: make.counters("scores_total", "assessments by outcome", &["scorer", "outcome"])?,
             alerts: make.counters("alerts_total", "alerts kept in the ledger", &["scorer", "tier"])?,
@@ -187,6 +198,7 @@ impl Metrics {
             raft_term: make.gauge("raft_term", "raft term")?,
             raft_lag: make.gauges("raft_lag", "raft entries a peer has yet to receive", &["peer"])?,
             peers_connected: make.float_gauge("peers_connected", "peers with a live connection")?,
+            tap: Tap::default(),
             registry: make.0,
         })
     }

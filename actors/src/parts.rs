@@ -5,6 +5,8 @@ use std::time::Duration;
 use ml_scoring::{AlertPolicy, Scorer};
 use raft_ledger::Ledger;
 
+use crate::silence::Silence;
+
 pub struct Parts {
     pub site: String,
     pub ledger: Ledger,
@@ -27,6 +29,7 @@ pub struct Feed {
     pub limits: clinical::hl7::Limits,
     pub on_error: OnError,
     pub ack: Ack,
+    pub silence: Silence,
 }
 
 /// The point before which no positive answer leaves.

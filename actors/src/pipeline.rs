@@ -26,6 +26,7 @@ use crate::reading::Reader;
 use crate::registry;
 use crate::shadow::Tallies;
 use crate::shard::Shard;
+use crate::silence::{Sitter, Watch};
 use crate::storer::Storer;
 use crate::tail::{Tail, TailParts};
 use crate::ticker::Ticker;
@@ -126,16 +127,20 @@ impl Pipeline {
         let stop_feeds = CancellationToken::new();
         let mut running = Vec::new();
         let mut feed_endings = Vec::new();
+        let mut watched = Vec::new();
         for feed in feeds {
             let window = Window::new();
             let (finished, ending) = oneshot::channel();
             let status = feed.source.status();
+            let silence = Watch::new(&feed.name, feed.silence, &feed.reader.zone, &ledger);
+            watched.push((silence.clone(), status.clone()));
             running.push(RunningFeed {
                 reader: Reader::new(&feed, ledger.index_key()),
                 name: feed.name.clone(),
                 kind: feed.kind,
                 ack: feed.ack,
                 status,
+                silence,
                 window: window.clone(),
             });
             feed_endings.push(ending);
@@ -156,6 +161,9 @@ impl Pipeline {
                 Intake::new(feed.source, window, normaliser, stop, finished)
             });
         }
+
+        let sitter = Sitter { ledger: ledger.clone(), feeds: watched };
+        actix::spawn(stop_feeds.clone().run_until_cancelled_owned(sitter.run()));
 
         let endings = Endings { feeds: feed_endings, tail: tail_ending, threads };
         let stop_retries = stop_feeds.clone();

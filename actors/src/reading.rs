@@ -40,6 +40,7 @@ pub(crate) struct Reader {
 struct Read {
     drafts: Vec<Draft>,
     type_: String,
+    control_id: String,
     outcome: Outcome,
 }
 
@@ -80,7 +81,7 @@ impl Reader {
                 OnError::DeadLetter => Answer::Refuse(refusal, reply),
             },
         };
-        let labels = Labels { feed: self.feed.clone(), type_: read.type_ };
+        let labels = Labels { feed: self.feed.clone(), type_: read.type_, control_id: read.control_id };
         Prepared { drafts: read.drafts, receipt: inbound.receipt, answer, labels, received, _place: place }
     }
 
@@ -115,7 +116,8 @@ impl Reader {
         };
         let read = self.read(&inbound, Some(again));
         if let Outcome::Accepted(_) = read.outcome {
-            return Ok((read.drafts, Labels { feed: self.feed.clone(), type_: read.type_ }));
+            let labels = Labels { feed: self.feed.clone(), type_: read.type_, control_id: read.control_id };
+            return Ok((read.drafts, labels));
         }
         let refused = read.drafts.iter().filter(|draft| draft.kind == Kind::Rejected as u16);
         let issues = refused.filter_map(|draft| entry::decode::<Rejected>(&draft.payload).ok());
@@ -161,6 +163,7 @@ impl Reader {
         Read {
             drafts: vec![draft],
             type_: "unknown".into(),
+            control_id: String::new(),
             outcome: Outcome::Refused(refusal(&issues), reply),
         }
     }

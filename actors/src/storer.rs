@@ -153,6 +153,7 @@ impl Waiting {
         let Some(receipt) = self.receipt.take() else { return };
         tracing::warn!(%reason, feed = &*self.labels.feed, "not stored; the sender is asked to send again");
         self.labels.count("retry", self.received, metrics);
+        metrics.tap.tell(&self.labels, self.received, "retry", None, &[]);
         receipt.retry(reason.to_string());
     }
 
@@ -161,8 +162,12 @@ impl Waiting {
         match &self.answer {
             Answer::Refuse(refusal, _) | Answer::Hold(refusal, _) => {
                 self.labels.count_refusal(refusal, self.received, metrics);
+                metrics.tap.tell(&self.labels, self.received, "rejected", Some(&refusal.code), &[]);
             }
-            Answer::Accept(_) => self.labels.count("stored", self.received, metrics),
+            Answer::Accept(_) => {
+                self.labels.count("stored", self.received, metrics);
+                metrics.tap.tell(&self.labels, self.received, "stored", None, &[]);
+            }
         }
         match self.answer {
             Answer::Accept(write) => match shows.now_and_later(write(&[])) {

@@ -234,6 +234,51 @@ async fn the_sink_asks_its_judge_and_never_uses_a_late_answer() {
     receiver.await.unwrap();
 }
 
+#[tokio::test]
+async fn new_certificates_are_for_new_connections_and_open_ones_go_on() {
+    use rcgen::{CertificateParams, KeyPair};
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name);
+    // A certificate that is its own authority, put in place whole.
+    let identity = || {
+        let key = KeyPair::generate().unwrap();
+        let cert = CertificateParams::new(vec!["localhost".to_owned()]).unwrap().self_signed(&key).unwrap();
+        for (name, text) in [("cert.pem", cert.pem()), ("key.pem", key.serialize_pem())] {
+            let beside = pem(dir.path(), "new", text);
+            std::fs::rename(beside, path(name)).unwrap();
+        }
+        cert.pem()
+    };
+    let former = pem(dir.path(), "former-ca.pem", identity());
+    let (mut source, mut config) = listen(|config| {
+        (config.tls_cert, config.tls_key) = (Some(path("cert.pem")), Some(path("key.pem")));
+    })
+    .await;
+    config.tls_name = Some("localhost".into());
+    config.tls_ca = Some(former);
+    let server = tokio::spawn(async move {
+        while let Some(inbound) = source.next().await {
+            inbound.receipt.committed(reply("ok"));
+        }
+    });
+    let mut open = Client::connect(&config).await.unwrap();
+    assert_eq!(open.send(b"MSH|1").await.unwrap(), "ok");
+    let latter =
+        ClientConfig { tls_ca: Some(pem(dir.path(), "latter-ca.pem", identity())), ..config.clone() };
+    let began = Instant::now();
+    let mut fresh = loop {
+        match Client::connect(&latter).await {
+            Ok(client) => break client,
+            Err(error) => assert!(began.elapsed() < Duration::from_secs(60), "{error}"),
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    };
+    assert_eq!(fresh.send(b"MSH|2").await.unwrap(), "ok");
+    assert_eq!(open.send(b"MSH|3").await.unwrap(), "ok", "an open connection goes on");
+    assert!(Client::connect(&config).await.is_err(), "the former certificate is shown no more");
+    server.abort();
+}
+
 fn pem(dir: &Path, name: &str, text: String) -> std::path::PathBuf {
     let path = dir.join(name);
     std::fs::write(&path, text).unwrap();

@@ -17,7 +17,7 @@ use crate::founding::{address_of, configured, contacts, founders, own_node, tell
 use crate::keys::{IndexKey, SiteKeys};
 use crate::keystore::{KeyStore, STORE_FILE};
 use crate::membership::{self, Membership};
-use crate::network::{Identity, Network, Peers, Served, Service, Tls, listen};
+use crate::network::{Identity, Network, Peers, Reload, Served, Service, Tls, listen};
 use crate::observer::Observer;
 use crate::outbox::{self, Outbox};
 use crate::packer::Packer;
@@ -39,8 +39,8 @@ use crate::tasks::Tasks;
 use crate::types::OWN_KINDS;
 use crate::writer::{Drafts, Writer};
 use crate::{
-    AppendError, Draft, Healing, LedgerError, Outcome, PeerStatus, Role, Status, Subject, Tag, blocking,
-    cold, heal, high_water, housekeeping, scrub,
+    AppendError, CertificateStatus, Draft, Healing, LedgerError, Outcome, PeerStatus, Role, Status, Subject,
+    Tag, blocking, cold, heal, high_water, housekeeping, scrub,
 };
 
 /// Calls that wait for the writer, beside the limit in bytes.
@@ -79,6 +79,7 @@ pub(crate) struct Inner {
     space_low: Arc<AtomicBool>,
     calls: Mutex<Option<mpsc::Sender<Drafts>>>,
     written: Mutex<Option<oneshot::Receiver<()>>>,
+    tls: Tls,
     tasks: Tasks,
 }
 
@@ -114,6 +115,7 @@ impl Ledger {
         let log = LogStore::open(&data.join("raftdb"))?;
         let newest = Arc::new(Newest::open(site_db.clone(), &keys)?);
         let (tls, tasks) = (Tls::new(&keys)?, Tasks::default());
+        tasks.spawn(Reload::new(&tls, &config.keys, &keys).run());
         let peers = || {
             // Before the ledger is there the configuration is all that is known of the members.
             let node = own_node(&log, &founders, &config.site, None)?;
@@ -193,7 +195,7 @@ impl Ledger {
                 passing_on: passing_on.clone(),
                 tasks: tasks.clone(),
             };
-            tasks.spawn(listen(listener, Service { served, identity, tls }));
+            tasks.spawn(listen(listener, Service { served, identity, tls: tls.clone() }));
         }
         if config.initialise && is_founder && !raft.is_initialized().await.map_err(consensus)? {
             raft.initialize(founders.clone()).await.map_err(consensus)?;
@@ -309,6 +311,7 @@ impl Ledger {
             space_low,
             calls: Mutex::new(Some(calls)),
             written: Mutex::new(Some(written)),
+            tls,
             tasks,
         };
         Ok(Ledger { inner: Arc::new(inner) })
@@ -411,6 +414,11 @@ impl Ledger {
     /// Makes the keys of [`Ledger::tag`], [`Ledger::subject`] and [`Ledger::keyed_hash`] without the ledger.
     pub fn index_key(&self) -> IndexKey {
         self.inner.keys.index.clone()
+    }
+
+    /// What this site shows the others.
+    pub fn certificate(&self) -> CertificateStatus {
+        self.inner.tls.status()
     }
 
     pub fn status(&self) -> Status {

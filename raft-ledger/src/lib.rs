@@ -40,6 +40,7 @@ mod random;
 mod read_index;
 mod reads;
 mod record;
+mod rehearsal;
 #[cfg(test)]
 mod rolling;
 mod roster;
@@ -72,8 +73,9 @@ pub use ledger::Ledger;
 pub use membership::{MemberChange, MemberRole, MemberStatus};
 pub use outbox::{Outbox, OutboxState, OutboxStatus, Stored};
 pub use record::MAX_TAGS;
+pub use rehearsal::Rehearsal;
 pub use types::{
-    AppendError, CosignedCheckpoint, Draft, Entry, KeyCopies, Lease, LedgerError, Outcome, Payload,
-    PeerStatus, Role, SHRED, Shredded, Status, Subject, TAKEOVER, Tag,
+    AppendError, CertificateStatus, CosignedCheckpoint, Draft, Entry, KeyCopies, Lease, LedgerError, Outcome,
+    Payload, PeerStatus, Role, SHRED, Shredded, Status, Subject, TAKEOVER, Tag,
 };
 pub use verify::{Finding, Report, verify_export};

@@ -236,6 +236,15 @@ pub struct Status {
     pub cold: ColdStatus,
 }
 
+/// Of the certificate that this site shows the others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CertificateStatus {
+    /// In seconds of Unix time.
+    pub expires_at_s: i64,
+    /// How often changed files could not be used.
+    pub failed_reloads: u64,
+}
+
 /// Subjects' keys: this site's, and those that it holds for others.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct KeyCopies {

@@ -60,7 +60,7 @@ impl Reader {
                 last_at_quorum: false,
             }
         }));
-        Read { drafts: vec![draft], type_, outcome: accept }
+        Read { drafts: vec![draft], type_, control_id: id, outcome: accept }
     }
 
     fn refuse_fhir(&self, seen: &Seen, id: &str, status: u16, issues: Vec<Issue>) -> Read {
@@ -69,6 +69,7 @@ impl Reader {
         Read {
             drafts: vec![draft],
             type_: "unknown".into(),
+            control_id: id.to_owned(),
             outcome: Outcome::Refused(refusal(&issues), reply),
         }
     }

@@ -38,7 +38,9 @@ impl Reader {
         // A batch is answered once: with its first fault, else for its last message.
         let speaker = read.iter().position(|one| !one.faults.is_empty()).unwrap_or(read.len() - 1);
         let speaker = read.swap_remove(speaker);
-        Read { drafts, type_: speaker.type_.clone(), outcome: answer(speaker) }
+        let control_id = speaker.message.as_ref().map(|message| message.control_id().into_owned());
+        let (type_, control_id) = (speaker.type_.clone(), control_id.unwrap_or_default());
+        Read { drafts, type_, control_id, outcome: answer(speaker) }
     }
 
     fn read_one(&self, seen: &Seen, raw: Bytes) -> One {

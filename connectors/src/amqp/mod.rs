@@ -3,11 +3,13 @@
 
 mod config;
 mod letter;
+mod probe;
 mod publish;
 mod session;
 mod sink;
 mod source;
 
 pub use config::{Config, SinkConfig};
+pub use probe::{Wanted, probe};
 pub use sink::Sink;
 pub use source::source;

@@ -89,17 +89,7 @@ impl Config {
 
     /// Dead letters travel by the same brokers and sign-in, under a producer's guarantees.
     pub(super) fn producer(&self) -> Result<ClientConfig, ConnectorError> {
-        let shared = |name: &str| {
-            ["security.", "sasl.", "ssl.", "socket.", "client.", "broker.", "enable.ssl", "enable.sasl"]
-                .iter()
-                .any(|prefix| name.starts_with(prefix))
-        };
-        let options = self.options.iter().filter(|(name, _)| shared(name));
-        producer(
-            &self.brokers,
-            &options.map(|(k, v)| (k.clone(), v.clone())).collect(),
-            self.max_message_bytes,
-        )
+        producer(&self.brokers, &shared(&self.options), self.max_message_bytes)
     }
 }
 
@@ -107,6 +97,22 @@ impl SinkConfig {
     pub(super) fn producer(&self) -> Result<ClientConfig, ConnectorError> {
         producer(&self.brokers, &self.options, default_message_bytes())
     }
+
+    /// Neither reads nor writes.
+    pub(super) fn connection(&self) -> Result<ClientConfig, ConnectorError> {
+        build(&self.brokers, &[], &[], &self.options)
+    }
+}
+
+/// Options of the connection itself.
+pub(super) fn shared(options: &BTreeMap<String, Secret>) -> BTreeMap<String, Secret> {
+    let is_shared = |name: &str| {
+        ["security.", "sasl.", "ssl.", "socket.", "client.", "broker.", "enable.ssl", "enable.sasl"]
+            .iter()
+            .any(|prefix| name.starts_with(prefix))
+    };
+    let shared = options.iter().filter(|(name, _)| is_shared(name));
+    shared.map(|(name, value)| (name.clone(), value.clone())).collect()
 }
 
 fn producer(

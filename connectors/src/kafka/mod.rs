@@ -5,10 +5,12 @@ mod config;
 mod context;
 mod dead_letter;
 mod partitions;
+mod probe;
 mod reader;
 mod sink;
 mod source;
 
 pub use config::{Config, SinkConfig};
+pub use probe::probe;
 pub use sink::Sink;
 pub use source::source;

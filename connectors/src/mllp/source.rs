@@ -14,7 +14,7 @@ use tokio_util::task::TaskTracker;
 
 use super::connection::{self, Shared};
 use super::stream::{BoxedStream, tune};
-use crate::{ConnectorError, Inbound, SourceState, SourceStatus, tls};
+use crate::{ConnectorError, Inbound, ServerTls, SourceState, SourceStatus, TlsFiles};
 
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -76,10 +76,11 @@ impl Config {
         }
     }
 
-    fn acceptor(&self) -> Result<Option<TlsAcceptor>, ConnectorError> {
+    fn tls(&self) -> Result<Option<ServerTls>, ConnectorError> {
         match (&self.tls_cert, &self.tls_key) {
             (Some(cert), Some(key)) => {
-                Ok(Some(TlsAcceptor::from(tls::server(cert, key, self.tls_client_ca.as_ref())?)))
+                let (cert, key, client_ca) = (cert.clone(), key.clone(), self.tls_client_ca.clone());
+                Ok(Some(ServerTls::open(TlsFiles { cert, key, client_ca })?))
             }
             (None, None) if self.tls_client_ca.is_none() => Ok(None),
             _ => Err(ConnectorError::config("tls_cert", "give tls_cert and tls_key together")),
@@ -90,6 +91,7 @@ impl Config {
 pub struct Source {
     inbound: mpsc::Receiver<Inbound>,
     address: std::net::SocketAddr,
+    tls: Option<ServerTls>,
     status: Arc<SourceStatus>,
     stop: CancellationToken,
     tasks: TaskTracker,
@@ -97,7 +99,7 @@ pub struct Source {
 
 impl Source {
     pub async fn listen(config: Config) -> Result<Source, ConnectorError> {
-        let acceptor = config.acceptor()?;
+        let tls = config.tls()?;
         let unusable = |source| ConnectorError::Listen { address: config.listen.clone(), source };
         let listener = TcpListener::bind(&config.listen).await.map_err(unusable)?;
         let address = listener.local_addr().map_err(unusable)?;
@@ -114,13 +116,18 @@ impl Source {
             bytes: Arc::new(Semaphore::new(config.max_in_flight_bytes.clamp(1, Semaphore::MAX_PERMITS))),
             config,
         });
-        tasks.spawn(accept(listener, acceptor, shared, tasks.clone()));
-        Ok(Source { inbound, address, status, stop, tasks })
+        tasks.spawn(accept(listener, tls.clone(), shared, tasks.clone()));
+        Ok(Source { inbound, address, tls, status, stop, tasks })
     }
 
     /// Where it listens: the port that was found, if the configuration said 0.
     pub fn address(&self) -> std::net::SocketAddr {
         self.address
+    }
+
+    /// Its certificate, if it has one.
+    pub fn tls(&self) -> Option<&ServerTls> {
+        self.tls.as_ref()
     }
 }
 
@@ -154,7 +161,7 @@ impl crate::Source for Source {
     }
 }
 
-async fn accept(listener: TcpListener, tls: Option<TlsAcceptor>, shared: Arc<Shared>, tasks: TaskTracker) {
+async fn accept(listener: TcpListener, tls: Option<ServerTls>, shared: Arc<Shared>, tasks: TaskTracker) {
     let slots = Arc::new(Semaphore::new(shared.config.max_connections.clamp(1, Semaphore::MAX_PERMITS)));
     loop {
         let accepted = tokio::select! {
@@ -174,7 +181,8 @@ async fn accept(listener: TcpListener, tls: Option<TlsAcceptor>, shared: Arc<Sha
             shared.status.fault("too many connections; raise max_connections");
             continue;
         };
-        let (tls, shared) = (tls.clone(), shared.clone());
+        let tls = tls.as_ref().map(|tls| TlsAcceptor::from(tls.config()));
+        let shared = shared.clone();
         tasks.spawn(async move {
             match open(stream, tls).await {
                 Ok(stream) => connection::serve(stream, peer, shared).await,

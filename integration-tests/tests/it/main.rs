@@ -22,6 +22,7 @@ mod keys;
 mod members;
 mod model_cli;
 mod model_replay;
+mod operating;
 mod outbox;
 mod proofs;
 mod reads;

@@ -20,6 +20,7 @@ mod site;
 mod sites;
 mod status;
 mod stream;
+mod tap;
 mod trace;
 
 use actix_web::web;
@@ -44,6 +45,7 @@ pub fn routes(config: &mut web::ServiceConfig) {
             .route("/openapi.json", web::get().to(openapi::document))
             .service(status::status)
             .service(feeds::feeds)
+            .service(tap::tap)
             .service(patients::patients)
             .service(patients::shred)
             .service(patients::patient)

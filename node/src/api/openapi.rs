@@ -4,7 +4,7 @@ use actix_web::HttpResponse;
 use utoipa::OpenApi;
 
 use super::{
-    alerts, errors, feeds, keys, ledger, messages, models, patients, replay, sinks, sites, status, stream, trace,
+    alerts, errors, feeds, keys, ledger, messages, models, patients, replay, sinks, sites, status, stream, tap, trace,
 };
 
 #[derive(OpenApi)]
@@ -16,6 +16,7 @@ use super::{
     paths(
         status::status,
         feeds::feeds,
+        tap::tap,
         patients::patients,
         patients::patient,
         patients::shred,
@@ -87,6 +88,7 @@ mod tests {
                 "/api/errors/{index}/release",
                 "/api/errors/{index}/retry",
                 "/api/feeds",
+                "/api/feeds/{feed}/tap",
                 "/api/keys/backup",
                 "/api/keys/rotate",
                 "/api/ledger",

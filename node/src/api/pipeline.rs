@@ -1,11 +1,12 @@
 //! The running pipeline as the API's site.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use actors::entry::Release;
 use actors::{
-    AlertExplained, AlertRow, DriftReport, ErrorDetail, Errors, ExplainError, FeedStatus, Found, Handle, Listed, ModelDecision, ModelDetail, ModelsListed, PatientDetail, PatientRow, PatientShredded, RegistryError, ReleaseError, RepairError, Repairs, Replay, Replays, Retried, Search, ShadowReport, SinkStatus, Trace, Tried, View,
+    AlertExplained, AlertRow, DriftReport, ErrorDetail, Errors, ExplainError, FeedStatus, Found, Handle, Listed, ModelDecision, ModelDetail, ModelsListed, PatientDetail, PatientRow, PatientShredded, RegistryError, ReleaseError, RepairError, Repairs, Replay, Replays, Retried, Search, ShadowReport, SinkStatus, Tapped, Trace, Tried, View,
 };
 use async_trait::async_trait;
 use clinical::PatientId;
@@ -15,6 +16,7 @@ use raft_ledger::{
     Archived, Backup, CosignedCheckpoint, Entry, KeyBackup, KeysRotated, Lease, LedgerError, MemberChange,
     MemberStatus, OutboxStatus, Report, Status,
 };
+use tokio::sync::broadcast::Receiver;
 use tokio_stream::wrappers::BroadcastStream;
 
 use super::site::{AcknowledgeError, BoardEvent, BoardStream, Lagged, Site};
@@ -39,6 +41,10 @@ impl Site for Handle {
 
     fn feeds(&self) -> Vec<FeedStatus> {
         Handle::feeds(self)
+    }
+
+    fn tap(&self) -> Receiver<Arc<Tapped>> {
+        Handle::tap(self)
     }
 
     fn sinks(&self) -> Vec<SinkStatus> {

@@ -21,7 +21,21 @@ pub struct FeedStatus {
     oldest_s: f64,
     /// Waiting at the sender's side, where the transport can tell.
     lag: u64,
+    /// What silence is out of the ordinary: `auto`, `off` or a span such as `15m`.
+    silence: String,
+    /// Of the last message since the site began to listen, milliseconds since the Unix epoch.
+    last_message_ms: Option<i64>,
+    /// Present while it brings nothing and should.
+    silent: Option<FeedSilent>,
     last_error: Option<String>,
+}
+
+#[derive(ToSchema)]
+pub struct FeedSilent {
+    /// Its last message, or when the site began to listen; milliseconds since the Unix epoch.
+    since: i64,
+    /// In words.
+    why: String,
 }
 
 /// Where messages of feeds with `ack = "site"` wait for a quorum.
@@ -654,6 +668,7 @@ mod tests {
         check("SinkStatus", &sink);
         check("HeldAlert", &sink.held);
         check("ErrorRow", &crate::http::sample::error_row());
+        check("FeedSilent", &crate::http::sample::feed().silent);
         check("OutboxStatus", &raft_ledger::OutboxStatus::default());
         let (status, leases) = (crate::http::sample::ledger(), crate::http::sample::leases());
         check("LedgerStatus", &super::super::ledger::LedgerNow { status, leases });

@@ -1,11 +1,12 @@
 //! What the API needs of a running site.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use actors::entry::Release;
 use actors::{
-    AlertExplained, AlertRow, DriftReport, ErrorDetail, Errors, ExplainError, FeedStatus, Found, Listed, ModelDecision, ModelDetail, ModelsListed, PatientDetail, PatientRow, PatientShredded, RegistryError, ReleaseError, RepairError, Repairs, Replay, Replays, Retried, Search, ShadowReport, SinkStatus, Trace, Tried, View,
+    AlertExplained, AlertRow, DriftReport, ErrorDetail, Errors, ExplainError, FeedStatus, Found, Listed, ModelDecision, ModelDetail, ModelsListed, PatientDetail, PatientRow, PatientShredded, RegistryError, ReleaseError, RepairError, Repairs, Replay, Replays, Retried, Search, ShadowReport, SinkStatus, Tapped, Trace, Tried, View,
 };
 use async_trait::async_trait;
 use clinical::PatientId;
@@ -15,6 +16,7 @@ use raft_ledger::{
     Archived, Backup, CosignedCheckpoint, Entry, KeyBackup, KeysRotated, Lease, LedgerError, MemberChange,
     MemberStatus, OutboxStatus, Report, Status,
 };
+use tokio::sync::broadcast::Receiver;
 
 /// One event of the care board, ready to be sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,6 +58,9 @@ pub trait Site: Send + Sync + 'static {
     fn metrics(&self) -> Vec<prometheus::proto::MetricFamily>;
 
     fn feeds(&self) -> Vec<FeedStatus>;
+
+    /// Messages of all feeds from here on.
+    fn tap(&self) -> Receiver<Arc<Tapped>>;
 
     fn sinks(&self) -> Vec<SinkStatus>;
 

@@ -5,7 +5,9 @@
 mod alert;
 mod at;
 mod bench;
+mod dry_run;
 mod errors;
+mod graph;
 mod hl7;
 mod judge;
 mod keys;
@@ -22,7 +24,9 @@ mod send;
 mod simulate;
 mod sink;
 mod site;
+mod tap;
 mod test;
+mod top;
 mod validate;
 
 use std::process::ExitCode;
@@ -45,6 +49,10 @@ struct Cli {
 enum Command {
     Run(run::Args),
     Validate(validate::Args),
+    DryRun(dry_run::Args),
+    Graph(graph::Args),
+    Tap(tap::Args),
+    Top(top::Args),
     #[command(subcommand)]
     Hl7(hl7::Command),
     #[command(subcommand)]
@@ -80,6 +88,10 @@ impl Command {
         match self {
             Command::Run(args) => run::execute(&args),
             Command::Validate(args) => validate::execute(&args),
+            Command::DryRun(args) => dry_run::execute(&args),
+            Command::Graph(args) => graph::execute(&args),
+            Command::Tap(args) => tap::execute(&args),
+            Command::Top(args) => top::execute(&args),
             Command::Hl7(command) => hl7::execute(&command),
             Command::Model(command) => model::execute(&command),
             Command::Ledger(command) => ledger::execute(&command),
@@ -106,6 +118,8 @@ impl Command {
             Command::Run(_) => "info,openraft=warn",
             // Sites that start and stop together miss each other for a moment: not what is looked for.
             Command::Bench(_) => "error",
+            // What fails has a line of its own.
+            Command::DryRun(_) => "error",
             _ => "warn",
         }
     }

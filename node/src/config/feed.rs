@@ -1,6 +1,9 @@
 //! `[[feed]]`: where messages come from, and how they are read.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
+
+use actors::Silence;
 
 use super::http::{read_tls, read_tls_ca};
 use super::table::{Spot, Table};
@@ -10,6 +13,7 @@ use super::{check, refusal};
 /// DESIGN §5: at most 64 MiB a message.
 /// `max_message_bytes` goes no higher.
 pub const MESSAGE_BYTES_MAX: u64 = 64 << 20;
+const SILENCE_MAX_S: u64 = 30 * 24 * 3_600;
 const MESSAGE_BYTES_DEFAULT: u64 = 16 << 20;
 
 pub fn read_all(tables: Vec<Table>, site_zone: &str) -> Option<Vec<Feed>> {
@@ -55,6 +59,7 @@ fn read(
     let ack = read_ack(&table);
     let words = [("dead_letter", OnError::DeadLetter), ("hold", OnError::Hold)];
     let on_error = refusal::read(&table, "on_error", &words, OnError::Retry);
+    let silence = read_silence(&table, kind.as_ref());
     let max_message_bytes =
         table.number("max_message_bytes", 1..=MESSAGE_BYTES_MAX).unwrap_or(MESSAGE_BYTES_DEFAULT);
     // With an unknown kind its own fields cannot be told from mistakes.
@@ -71,6 +76,7 @@ fn read(
         icu_wards,
         on_error: on_error?,
         ack: ack?,
+        silence: silence?,
         max_message_bytes: usize::try_from(max_message_bytes).ok()?,
     })
 }
@@ -85,6 +91,40 @@ fn read_ack(table: &Table) -> Option<Ack> {
             None
         }
     }
+}
+
+/// `auto`, `off`, or a span. A file that is read once falls silent by its nature.
+fn read_silence(table: &Table, kind: Option<&FeedKind>) -> Option<Silence> {
+    let Some(silence) = table.text("silence") else {
+        let is_read_once = matches!(kind, Some(FeedKind::File { watch: false, .. }));
+        return Some(if is_read_once { Silence::Off } else { Silence::Auto });
+    };
+    match silence.value.as_str() {
+        "auto" => Some(Silence::Auto),
+        "off" => Some(Silence::Off),
+        text => {
+            let span = span(text);
+            if span.is_none() {
+                let text = "must be \"auto\", \"off\" or a span from 1s to 30d, such as \"15m\"";
+                silence.refuse(table.report(), "value-invalid", text);
+            }
+            span.map(Silence::After)
+        }
+    }
+}
+
+/// A whole number and its unit: `90s`, `15m`, `2h`, `1d`.
+fn span(text: &str) -> Option<Duration> {
+    let (number, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
+    let unit_s = match unit {
+        "s" => 1,
+        "m" => 60,
+        "h" => 3_600,
+        "d" => 24 * 3_600,
+        _ => return None,
+    };
+    let s = number.parse::<u64>().ok()?.checked_mul(unit_s)?;
+    (1..=SILENCE_MAX_S).contains(&s).then(|| Duration::from_secs(s))
 }
 
 fn read_kind(table: &Table, kind: &Spot<String>) -> Option<FeedKind> {

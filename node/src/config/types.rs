@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use actors::Silence;
 use ml_scoring::AlertPolicy;
 use raft_ledger::MasterKey;
 
@@ -139,6 +140,7 @@ pub struct Feed {
     pub icu_wards: Vec<String>,
     pub on_error: OnError,
     pub ack: Ack,
+    pub silence: Silence,
     pub max_message_bytes: usize,
 }
 

@@ -19,6 +19,33 @@ pub enum ClientError {
     Broken(#[from] reqwest::Error),
 }
 
+/// A stream of server-sent events (WHATWG HTML §9.2), as this site writes them.
+pub struct Events {
+    response: Response,
+    received: Vec<u8>,
+}
+
+impl Events {
+    /// Name and data of the next event; `None`: the site has ended the stream.
+    pub async fn next(&mut self) -> Result<Option<(String, String)>, ClientError> {
+        loop {
+            while let Some(end) = self.received.windows(2).position(|two| two == b"\n\n") {
+                let event: Vec<u8> = self.received.drain(..end + 2).collect();
+                let event = String::from_utf8_lossy(&event);
+                let field = |name: &str| event.lines().find_map(|line| line.strip_prefix(name));
+                // A comment keeps the connection open and says nothing.
+                if let (Some(name), Some(data)) = (field("event: "), field("data: ")) {
+                    return Ok(Some((name.to_owned(), data.to_owned())));
+                }
+            }
+            match self.response.chunk().await? {
+                Some(chunk) => self.received.extend_from_slice(&chunk),
+                None => return Ok(None),
+            }
+        }
+    }
+}
+
 pub struct AdminClient {
     client: reqwest::Client,
     socket: PathBuf,
@@ -33,6 +60,15 @@ impl AdminClient {
 
     pub async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
         Ok(self.request(Method::GET, path, None).await?.json().await?)
+    }
+
+    /// Server-sent events from here on.
+    pub async fn events(&self, path: &str) -> Result<Events, ClientError> {
+        Ok(Events { response: self.request(Method::GET, path, None).await?, received: Vec::new() })
+    }
+
+    pub async fn text(&self, path: &str) -> Result<String, ClientError> {
+        Ok(self.request(Method::GET, path, None).await?.text().await?)
     }
 
     pub async fn post<T: DeserializeOwned>(

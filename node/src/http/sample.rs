@@ -2,7 +2,7 @@
 
 use actors::entry::{Contribution, Format};
 use actors::{
-    AlertExplained, AlertRow, AlertsRested, DriftFinding, DriftReport, DriftStatus, ErrorRow, ErrorState, Evidence, FeedStatus, HeldAlert, ModelDetail, ModelRow, ModelStepRow, PatientRow, RiskNow, ShadowAgainst, ShadowAgreement, ShadowReport, ShadowThreshold, SinkStatus,
+    AlertExplained, AlertRow, AlertsRested, DriftFinding, DriftReport, DriftStatus, ErrorRow, ErrorState, Evidence, FeedSilent, FeedStatus, HeldAlert, ModelDetail, ModelRow, ModelStepRow, PatientRow, RiskNow, ShadowAgainst, ShadowAgreement, ShadowReport, ShadowThreshold, SinkStatus,
 };
 use clinical::Time;
 use ml_scoring::ReasonGroup;
@@ -108,6 +108,9 @@ pub fn feed() -> FeedStatus {
         in_flight: 0,
         oldest_s: 0.0,
         lag: 0,
+        silence: "15m".into(),
+        last_message_ms: Some(5),
+        silent: Some(FeedSilent { since: Time(5), why: "no message for 15m".into() }),
         last_error: None,
     }
 }

@@ -8,6 +8,7 @@ use actix_web::dev::ServerHandle;
 use actix_web::middleware::{DefaultHeaders, from_fn};
 use actix_web::{App, HttpServer, web};
 use anyhow::Context;
+use connectors::ServerTls;
 use tokio::sync::watch;
 
 use super::auth::Auth;
@@ -56,6 +57,7 @@ macro_rules! app {
 /// The running listeners of a site.
 pub struct Server {
     pub address: SocketAddr,
+    pub tls: Option<ServerTls>,
     socket: PathBuf,
     closing: watch::Sender<bool>,
     handles: Vec<ServerHandle>,
@@ -79,8 +81,9 @@ impl Server {
         let common = (site, extra, seen);
         let auth = Access::Tcp(Auth::new(&http.users, &http.tokens));
         let on_tcp = app!(common.clone(), auth);
-        let on_tcp = match &http.tls {
-            Some(files) => on_tcp.listen_rustls_0_23(tcp, tls::server(files)?)?,
+        let tls = http.tls.as_ref().map(tls::open).transpose()?;
+        let on_tcp = match &tls {
+            Some(tls) => on_tcp.listen_rustls_0_23(tcp, tls.following()?)?,
             None => on_tcp.listen(tcp)?,
         };
         let on_unix = app!(common, Access::Socket).workers(1).listen_uds(unix)?;
@@ -89,7 +92,7 @@ impl Server {
             actix_web::rt::spawn(server);
             handle
         });
-        Ok(Server { address, socket, closing, handles: handles.into() })
+        Ok(Server { address, tls, socket, closing, handles: handles.into() })
     }
 
     /// Takes no more requests, ends the streams, and waits for what is under way.

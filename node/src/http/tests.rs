@@ -6,8 +6,7 @@ use std::time::Duration;
 
 use actors::entry::Release;
 use actors::{
-    AlertExplained, AlertRow, DriftReport, ErrorDetail, Errors, ExplainError, FeedStatus, Found, Listed, ModelDecision, ModelDetail, ModelsListed, PatientDetail, PatientRow, PatientShredded, Promotion, RegistryError, ReleaseError, RepairError, Repairs, Replay, Replays, Retried, Search, ShadowReport, SinkStatus, Tried,
-    View,
+    AlertExplained, AlertRow, DriftReport, ErrorDetail, Errors, ExplainError, FeedStatus, Found, Listed, ModelDecision, ModelDetail, ModelsListed, PatientDetail, PatientRow, PatientShredded, Promotion, RegistryError, ReleaseError, RepairError, Repairs, Replay, Replays, Retried, Search, ShadowReport, SinkStatus, Tapped, Tried, View,
 };
 use argon2::password_hash::{PasswordHasher, SaltString};
 use async_trait::async_trait;
@@ -29,6 +28,7 @@ use crate::config::{Http, Role, Secret, Token, User};
 
 struct Sample {
     events: broadcast::Sender<BoardEvent>,
+    tapped: broadcast::Sender<Arc<Tapped>>,
     kept: Mutex<Vec<BoardEvent>>,
     answers: Mutex<Vec<(String, String)>>,
     wanted: Mutex<Vec<Answered>>,
@@ -38,6 +38,7 @@ impl Sample {
     fn new() -> Arc<Sample> {
         Arc::new(Sample {
             events: broadcast::channel(64).0,
+            tapped: broadcast::channel(4).0,
             kept: Mutex::default(),
             answers: Mutex::default(),
             wanted: Mutex::default(),
@@ -67,6 +68,9 @@ impl Site for Sample {
     }
     fn feeds(&self) -> Vec<FeedStatus> {
         vec![sample::feed()]
+    }
+    fn tap(&self) -> broadcast::Receiver<Arc<Tapped>> {
+        self.tapped.subscribe()
     }
     fn sinks(&self) -> Vec<SinkStatus> {
         vec![sample::sink()]

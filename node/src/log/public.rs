@@ -6,6 +6,7 @@ use actix_web::dev::ServerHandle;
 use actix_web::middleware::DefaultHeaders;
 use actix_web::{App, HttpServer};
 use anyhow::Context;
+use connectors::ServerTls;
 use raft_ledger::Ledger;
 
 use crate::config::Log;
@@ -17,6 +18,7 @@ const SHUTDOWN_S: u64 = 1;
 
 pub struct PublicLog {
     pub address: SocketAddr,
+    pub tls: Option<ServerTls>,
     handle: ServerHandle,
 }
 
@@ -35,14 +37,15 @@ impl PublicLog {
         .max_connections(CONNECTIONS_MAX)
         .shutdown_timeout(SHUTDOWN_S)
         .disable_signals();
-        let server = match &log.tls {
-            Some(files) => server.listen_rustls_0_23(tcp, tls::server(files)?)?,
+        let tls = log.tls.as_ref().map(tls::open).transpose()?;
+        let server = match &tls {
+            Some(tls) => server.listen_rustls_0_23(tcp, tls.following()?)?,
             None => server.listen(tcp)?,
         };
         let server = server.run();
         let handle = server.handle();
         actix_web::rt::spawn(server);
-        Ok(PublicLog { address, handle })
+        Ok(PublicLog { address, tls, handle })
     }
 
     pub async fn stop(self) {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use anyhow::Context;
 use clinical::CodeTable;
 use clinical::hl7::Limits;
-use connectors::{Secret, Source, amqp, fhir_rest, file, kafka, mllp};
+use connectors::{Secret, ServerTls, Source, amqp, fhir_rest, file, kafka, mllp};
 use raft_ledger::Ledger;
 
 use super::lookup::Lookup;
@@ -16,12 +16,14 @@ pub struct Feeds {
     pub feeds: Vec<actors::Feed>,
     /// Of the http feed, for the web server.
     pub endpoint: Option<fhir_rest::Endpoint>,
+    /// Of the listeners, by `feed NAME`.
+    pub certificates: Vec<(String, ServerTls)>,
 }
 
 pub async fn start(configured: &[Feed], ledger: &Ledger) -> anyhow::Result<Feeds> {
-    let mut all = Feeds { feeds: Vec::new(), endpoint: None };
+    let mut all = Feeds { feeds: Vec::new(), endpoint: None, certificates: Vec::new() };
     for feed in configured {
-        let source = source(feed, ledger, &mut all.endpoint);
+        let source = source(feed, ledger, &mut all);
         let source = source.await.with_context(|| format!("feed {} does not start", feed.name))?;
         all.feeds.push(actors::Feed {
             name: feed.name.clone(),
@@ -38,6 +40,7 @@ pub async fn start(configured: &[Feed], ledger: &Ledger) -> anyhow::Result<Feeds
                 Ack::Quorum => actors::Ack::Quorum,
                 Ack::Site => actors::Ack::Site,
             },
+            silence: feed.silence,
         });
     }
     Ok(all)
@@ -63,11 +66,7 @@ fn reader(feed: &Feed) -> anyhow::Result<clinical::Feed> {
     })
 }
 
-async fn source(
-    feed: &Feed,
-    ledger: &Ledger,
-    endpoint: &mut Option<fhir_rest::Endpoint>,
-) -> anyhow::Result<Box<dyn Source>> {
+async fn source(feed: &Feed, ledger: &Ledger, all: &mut Feeds) -> anyhow::Result<Box<dyn Source>> {
     let max_message_bytes = feed.max_message_bytes;
     Ok(match &feed.kind {
         FeedKind::Mllp { listen, tls, tls_client_ca } => {
@@ -76,7 +75,9 @@ async fn source(
             config.tls_key = tls.as_ref().map(|tls| tls.key.clone());
             config.tls_client_ca = tls_client_ca.clone();
             config.max_message_bytes = max_message_bytes;
-            Box::new(mllp::Source::listen(config).await?)
+            let source = mllp::Source::listen(config).await?;
+            all.certificates.extend(source.tls().map(|tls| (format!("feed {}", feed.name), tls.clone())));
+            Box::new(source)
         }
         FeedKind::Kafka { brokers, topics, group, dead_letter_topic, options } => {
             let topics: Vec<&str> = topics.iter().map(String::as_str).collect();
@@ -100,7 +101,7 @@ async fn source(
             let config = fhir_rest::Config { max_message_bytes, ..fhir_rest::Config::default() };
             let lookup = Arc::new(Lookup::new(ledger.clone()));
             let (source, made) = fhir_rest::Source::new(config, lookup);
-            *endpoint = Some(made);
+            all.endpoint = Some(made);
             Box::new(source)
         }
         FeedKind::File { path, watch } => {

@@ -38,7 +38,7 @@ impl Healing {
         let unix = socket_listen(&socket)?;
         let open = HttpServer::new(|| App::new().configure(open_routes)).workers(1).disable_signals();
         let open = match &http.tls {
-            Some(files) => open.listen_rustls_0_23(tcp, tls::server(files)?)?,
+            Some(files) => open.listen_rustls_0_23(tcp, tls::open(files)?.following()?)?,
             None => open.listen(tcp)?,
         };
         let inside = HttpServer::new(move || {

@@ -1,5 +1,6 @@
 //! One running site: the parts that the configuration names, started in order and stopped in the other.
 
+mod certificates;
 mod feeds;
 mod healing;
 mod lookup;
@@ -17,6 +18,7 @@ use anyhow::Context;
 use connectors::fhir_rest;
 use raft_ledger::{Ledger, PeerConfig};
 
+use self::certificates::Certificates;
 use self::healing::Healing;
 use crate::config::Config;
 use crate::http::{Extra, Server};
@@ -56,6 +58,10 @@ impl RunningSite {
         let extra = routes(feeds.endpoint, &ledger);
         let server = Server::start(&config.http, &config.site.data, Arc::new(handle.clone()), extra).await?;
         let log = config.log.as_ref().map(|log| PublicLog::start(log, ledger.clone())).transpose()?;
+        let mut certificates = feeds.certificates;
+        certificates.extend(server.tls.clone().map(|tls| ("http".to_owned(), tls)));
+        certificates.extend(log.as_ref().and_then(|log| log.tls.clone()).map(|tls| ("log".to_owned(), tls)));
+        handle.register(Box::new(Certificates::new(certificates, ledger.clone())?))?;
         Ok(RunningSite { server, log, handle, ledger })
     }
 

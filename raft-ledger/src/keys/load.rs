@@ -174,6 +174,12 @@ pub(crate) fn certificate_names(certificate: &[u8]) -> Option<Vec<String>> {
     Some(names.collect())
 }
 
+/// In seconds of Unix time. `None` if it cannot be read.
+pub(crate) fn certificate_expiry(certificate: &[u8]) -> Option<i64> {
+    let (_, parsed) = x509_parser::parse_x509_certificate(certificate).ok()?;
+    Some(parsed.validity().not_after.timestamp())
+}
+
 pub(super) struct Files<'a>(pub(super) &'a Path);
 
 impl Files<'_> {

@@ -47,7 +47,7 @@ pub use self::public::VerifierKeys;
 #[cfg(test)]
 pub(crate) use self::admission::authority_of;
 pub(crate) use self::admission::{parse as parse_admission, requested};
-pub(crate) use self::load::certificate_names;
+pub(crate) use self::load::{certificate_expiry, certificate_names};
 pub(crate) use self::public::{SitePublic, vkey};
 pub(crate) use self::ring::KeyRing;
 pub(crate) use self::secret::Secret;

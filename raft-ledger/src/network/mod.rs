@@ -18,6 +18,7 @@ mod signers;
 pub(crate) mod simulated;
 mod snapshot;
 mod tls;
+mod tls_reload;
 
 pub(crate) use client::Network;
 pub(crate) use hello::{Hello, Identity};
@@ -26,3 +27,4 @@ pub(crate) use peers::{Peer, Peers};
 pub(crate) use server::{Served, Service, listen};
 pub(crate) use snapshot::Landing;
 pub(crate) use tls::Tls;
+pub(crate) use tls_reload::Reload;

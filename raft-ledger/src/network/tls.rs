@@ -1,6 +1,7 @@
 //! mTLS: a site is whom the consortium's authority says it is, by the name in its certificate.
 
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
 
 use rustls::pki_types::ServerName;
 use rustls::server::WebPkiClientVerifier;
@@ -9,16 +10,29 @@ use tokio::net::TcpStream;
 use tokio_rustls::{TlsAcceptor, TlsConnector, client, server};
 
 use crate::LedgerError;
-use crate::keys::{SiteKeys, certificate_names};
+use crate::keys::{SiteKeys, certificate_expiry, certificate_names};
+use crate::types::CertificateStatus;
 
+/// The site's certificate and whom it trusts; `tls_reload` exchanges them under way.
 #[derive(Clone)]
 pub(crate) struct Tls {
-    acceptor: TlsAcceptor,
-    connector: TlsConnector,
+    shared: Arc<Shared>,
 }
 
-impl Tls {
-    pub(crate) fn new(keys: &SiteKeys) -> Result<Tls, LedgerError> {
+struct Shared {
+    ends: RwLock<Ends>,
+    failed_reloads: AtomicU64,
+}
+
+#[derive(Clone)]
+pub(super) struct Ends {
+    acceptor: TlsAcceptor,
+    connector: TlsConnector,
+    pub(super) expires_at_s: i64,
+}
+
+impl Ends {
+    pub(super) fn new(keys: &SiteKeys) -> Result<Ends, LedgerError> {
         let bad = |e: &dyn std::fmt::Display| LedgerError::Keys(format!("tls: {e}"));
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let mut roots = RootCertStore::empty();
@@ -40,11 +54,39 @@ impl Tls {
             .with_root_certificates(roots)
             .with_client_auth_cert(chain, keys.tls_key.clone_key())
             .map_err(|e| bad(&e))?;
-        Ok(Tls { acceptor: Arc::new(server).into(), connector: Arc::new(client).into() })
+        let expires_at_s = certificate_expiry(&keys.tls_cert).unwrap_or_default();
+        Ok(Ends { acceptor: Arc::new(server).into(), connector: Arc::new(client).into(), expires_at_s })
+    }
+}
+
+impl Tls {
+    pub(crate) fn new(keys: &SiteKeys) -> Result<Tls, LedgerError> {
+        let shared = Shared { ends: RwLock::new(Ends::new(keys)?), failed_reloads: AtomicU64::new(0) };
+        Ok(Tls { shared: Arc::new(shared) })
+    }
+
+    fn ends(&self) -> Ends {
+        self.shared.ends.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Connections from here on are made with these; open ones go on.
+    pub(super) fn exchange(&self, ends: Ends) {
+        *self.shared.ends.write().unwrap_or_else(PoisonError::into_inner) = ends;
+    }
+
+    pub(super) fn count_failed_reload(&self) {
+        self.shared.failed_reloads.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn status(&self) -> CertificateStatus {
+        CertificateStatus {
+            expires_at_s: self.ends().expires_at_s,
+            failed_reloads: self.shared.failed_reloads.load(Ordering::Relaxed),
+        }
     }
 
     /// Connects to `address`, which must show a certificate of the site `name`.
-    pub(super) async fn connect(
+    pub(crate) async fn connect(
         &self,
         address: &str,
         name: &str,
@@ -52,7 +94,7 @@ impl Tls {
         let server_name = ServerName::try_from(name.to_owned()).map_err(std::io::Error::other)?;
         let stream = TcpStream::connect(address).await?;
         stream.set_nodelay(true)?;
-        self.connector.connect(server_name, stream).await
+        self.ends().connector.connect(server_name, stream).await
     }
 
     /// Accepts a client; returns the names its certificate bears.
@@ -61,7 +103,7 @@ impl Tls {
         stream: TcpStream,
     ) -> std::io::Result<(server::TlsStream<TcpStream>, Vec<String>)> {
         stream.set_nodelay(true)?;
-        let stream = self.acceptor.accept(stream).await?;
+        let stream = self.ends().acceptor.accept(stream).await?;
         let certificate = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
         let names = certificate.and_then(|certificate| certificate_names(certificate)).unwrap_or_default();
         Ok((stream, names))

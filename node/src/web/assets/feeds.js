@@ -42,13 +42,14 @@ const lastError = (text) => (text ? el("p", { class: "last-error" }, `Last error
 
 function feed(row, now) {
   return card(`feed ${row.name}`, [
-    el("h3", { class: "card-name" }, row.name, " ", el("small", {}, row.ack === "site" ? `${row.kind}, ack at site` : row.kind), " ", el("span", { class: `pill ${STATES[row.state] ?? ""}` }, row.state)),
+    el("h3", { class: "card-name" }, row.name, " ", el("small", {}, row.ack === "site" ? `${row.kind}, ack at site` : row.kind), " ", el("span", { class: `pill ${STATES[row.state] ?? ""}` }, row.state), row.silent ? el("span", { class: "pill red" }, "silent") : ""),
     el("dl", { class: "numbers" },
       number("Rate", perSecond(rate(`feed ${row.name}`, row.received, now))),
       number("Received", count(row.received)),
       number("Lag", count(row.lag), row.lag > 0),
       number("In flight", count(row.in_flight)),
       number("Oldest", row.in_flight > 0 ? span(row.oldest_s * 1000) : "–", row.oldest_s > 5)),
+    row.silent ? el("p", { class: "last-error" }, `Silent since ${new Date(row.silent.since).toLocaleString()}: ${row.silent.why}`) : null,
     lastError(row.last_error),
   ]);
 }

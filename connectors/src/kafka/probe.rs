@@ -1,0 +1,73 @@
+//! Whether brokers, sign-in and topics are as configured. Joins no group, reads and writes nothing.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use rdkafka::client::ClientContext;
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+
+use super::{SinkConfig, config, context};
+use crate::{ConnectorError, Secret};
+
+/// Keeps what librdkafka says of its connections: the answer to a question only says that there was none.
+#[derive(Default)]
+struct Listening(Mutex<Option<String>>);
+
+impl ClientContext for Listening {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        context::log(level, facility, message);
+    }
+
+    fn error(&self, _: KafkaError, reason: &str) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(reason.to_owned());
+    }
+}
+
+impl ConsumerContext for Listening {}
+
+/// What was found, in words. Blocks for up to `wait`.
+///
+/// # Errors
+/// Brokers that do not answer, a sign-in that is refused, a topic that is not there.
+pub fn probe(
+    brokers: &str,
+    topics: &[&str],
+    options: &BTreeMap<String, Secret>,
+    wait: Duration,
+) -> Result<String, ConnectorError> {
+    let failed = |text: String| ConnectorError::Kafka(text);
+    let topic = String::new();
+    let shared = SinkConfig { brokers: brokers.to_owned(), topic, options: config::shared(options) };
+    let client: BaseConsumer<Listening> = shared
+        .connection()?
+        .create_with_context(Listening::default())
+        .map_err(|error| failed(format!("unusable options: {error}")))?;
+    let mut found = Vec::new();
+    for topic in topics {
+        // librdkafka's pattern: whatever matches is read, also what comes later.
+        let named = (!topic.starts_with('^')).then_some(*topic);
+        let metadata = client.fetch_metadata(named, wait).map_err(|error| {
+            // Errors are handed out while it polls.
+            let _ = client.poll(Duration::from_millis(100));
+            let heard = client.context().0.lock().unwrap_or_else(PoisonError::into_inner).take();
+            failed(format!("{}: {}; look at brokers, network and sign-in", error, heard.unwrap_or_default()))
+        })?;
+        let Some(named) = named else {
+            found.push(format!("{topic}: a pattern"));
+            continue;
+        };
+        let described = metadata.topics().iter().find(|described| described.name() == named);
+        let error = described.and_then(|described| described.error()).map(RDKafkaErrorCode::from);
+        match (error, described.map_or(0, |described| described.partitions().len())) {
+            (None, partitions) if partitions > 0 => found.push(format!("{named}: {partitions} partitions")),
+            (Some(RDKafkaErrorCode::TopicAuthorizationFailed), _) => {
+                return Err(failed(format!("no right to topic {named}; ask the broker's operator")));
+            }
+            _ => return Err(failed(format!("there is no topic {named}; make it, or correct its name"))),
+        }
+    }
+    Ok(found.join(", "))
+}

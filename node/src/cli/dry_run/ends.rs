@@ -1,0 +1,115 @@
+//! Where messages come from, and where alerts go.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::Context;
+use connectors::{Secret, amqp, greet_url, kafka, mllp};
+
+use super::Check;
+use super::disk::writable;
+use super::site::listener;
+use crate::config::{self, Feed, FeedKind, Sink, SinkKind};
+
+const LOOK_AT_BROKER: &str = "the broker is not as configured; look at url, network, sign-in and names";
+const LOOK_AT_RECEIVER: &str =
+    "the receiver is not as configured; look at its address, network and certificate";
+
+/// A feed, and where what it refuses goes.
+pub fn feed(feed: &Feed, data: &Path, wait: Duration) -> Check {
+    let name = format!("feed {}", feed.name);
+    match &feed.kind {
+        FeedKind::Mllp { listen, tls, tls_client_ca } => {
+            listener(name, *listen, tls.as_ref(), tls_client_ca.as_ref(), data)
+        }
+        FeedKind::Kafka { brokers, topics, dead_letter_topic, options, .. } => {
+            let topics = topics.iter().chain(dead_letter_topic).cloned().collect();
+            broker(name, brokers, topics, options, wait)
+        }
+        FeedKind::Amqp { url, tls_ca, queue, dead_letter_exchange, declare, .. } => {
+            let (url, ca) = (secret(url), tls_ca.clone());
+            let (queue, exchange, declare) = (queue.clone(), dead_letter_exchange.clone(), *declare);
+            Check::new(name, async move {
+                // What is declared at the start need not be there before.
+                let queue = (!declare).then_some(amqp::Wanted::Queue(&queue));
+                let exchange = exchange.as_deref().filter(|_| !declare).map(amqp::Wanted::Exchange);
+                let wanted: Vec<amqp::Wanted<'_>> = queue.into_iter().chain(exchange).collect();
+                amqp::probe(&url, ca.as_deref(), &wanted).await.context(LOOK_AT_BROKER)
+            })
+        }
+        FeedKind::Http => Check::new(name, async { Ok("comes by the http listener".into()) }),
+        FeedKind::File { path, watch } => {
+            let (path, watch) = (path.clone(), *watch);
+            Check::blocking(name, move || file(&path, watch))
+        }
+    }
+}
+
+pub fn sink(sink: &Sink, wait: Duration) -> Check {
+    let name = format!("sink {}", sink.name);
+    match &sink.kind {
+        SinkKind::Webhook { url, tls_ca, .. } => {
+            let (url, ca) = (secret(url), tls_ca.clone());
+            Check::new(name, async move { greet_url(&url, ca.as_deref()).await.context(LOOK_AT_RECEIVER) })
+        }
+        SinkKind::Kafka { brokers, topic, options } => {
+            broker(name, brokers, vec![topic.clone()], options, wait)
+        }
+        SinkKind::Amqp { url, tls_ca, exchange, routing_key } => {
+            let (url, ca) = (secret(url), tls_ca.clone());
+            let (exchange, key) = (exchange.clone(), routing_key.clone());
+            Check::new(name, async move {
+                // The default exchange needs no declaration; its routing key is a queue.
+                let wanted = match exchange.as_str() {
+                    "" => amqp::Wanted::Queue(&key),
+                    exchange => amqp::Wanted::Exchange(exchange),
+                };
+                amqp::probe(&url, ca.as_deref(), &[wanted]).await.context(LOOK_AT_BROKER)
+            })
+        }
+        SinkKind::Mllp { address } => {
+            let config = mllp::ClientConfig::new(address.clone());
+            Check::new(name, async move {
+                let connected = mllp::Client::connect(&config).await;
+                connected.context(LOOK_AT_RECEIVER)?;
+                Ok(format!("{} answers", config.address))
+            })
+        }
+    }
+}
+
+fn broker(
+    name: String,
+    brokers: &str,
+    topics: Vec<String>,
+    options: &BTreeMap<String, config::Secret>,
+    wait: Duration,
+) -> Check {
+    let brokers = brokers.to_owned();
+    let options = options.iter().map(|(name, value)| (name.clone(), secret(value))).collect();
+    // Its own words about what does not answer, before the check's time is over.
+    let patience = wait.mul_f64(0.8);
+    Check::blocking(name, move || {
+        let topics: Vec<&str> = topics.iter().map(String::as_str).collect();
+        Ok(kafka::probe(&brokers, &topics, &options, patience)?)
+    })
+}
+
+fn file(path: &Path, watch: bool) -> anyhow::Result<String> {
+    let shown = path.display();
+    if !watch {
+        std::fs::File::open(path).with_context(|| format!("cannot read {shown}; give its user the right"))?;
+        return Ok(format!("{shown} can be read"));
+    }
+    let waiting =
+        std::fs::read_dir(path).with_context(|| format!("cannot read {shown}; give its user the right"))?;
+    let waiting = waiting.flatten().filter(|entry| entry.path().is_file()).count();
+    // What was read moves into folders of it.
+    writable(path)?;
+    Ok(format!("{shown} can be read and written; {waiting} files wait"))
+}
+
+fn secret(text: &config::Secret) -> Secret {
+    Secret::new(text.expose())
+}
