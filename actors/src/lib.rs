@@ -50,8 +50,8 @@ mod trace;
 mod window;
 
 pub use board::{AlertRow, AlertsRested, BoardEvent, PatientDetail, PatientRow, RiskNow, RiskPoint};
-pub use drift::{DriftFinding, DriftReport, DriftStatus};
 pub use delivery::ReleaseError;
+pub use drift::{DriftFinding, DriftReport, DriftStatus};
 pub use errors::{
     ErrorDetail, ErrorRow, ErrorState, Errors, Listed, RepairError, Repairs, Retried, Tried, View,
 };

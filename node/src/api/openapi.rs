@@ -4,7 +4,8 @@ use actix_web::HttpResponse;
 use utoipa::OpenApi;
 
 use super::{
-    alerts, errors, feeds, keys, ledger, messages, models, patients, replay, sinks, sites, status, stream, tap, trace,
+    alerts, errors, feeds, keys, ledger, messages, models, patients, replay, sinks, sites, status, stream,
+    tap, trace,
 };
 
 #[derive(OpenApi)]

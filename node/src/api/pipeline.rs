@@ -6,7 +6,10 @@ use std::time::Duration;
 
 use actors::entry::Release;
 use actors::{
-    AlertExplained, AlertRow, DriftReport, ErrorDetail, Errors, ExplainError, FeedStatus, Found, Handle, Listed, ModelDecision, ModelDetail, ModelsListed, PatientDetail, PatientRow, PatientShredded, RegistryError, ReleaseError, RepairError, Repairs, Replay, Replays, Retried, Search, ShadowReport, SinkStatus, Tapped, Trace, Tried, View,
+    AlertExplained, AlertRow, DriftReport, ErrorDetail, Errors, ExplainError, FeedStatus, Found, Handle,
+    Listed, ModelDecision, ModelDetail, ModelsListed, PatientDetail, PatientRow, PatientShredded,
+    RegistryError, ReleaseError, RepairError, Repairs, Replay, Replays, Retried, Search, ShadowReport,
+    SinkStatus, Tapped, Trace, Tried, View,
 };
 use async_trait::async_trait;
 use clinical::PatientId;

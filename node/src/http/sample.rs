@@ -2,7 +2,9 @@
 
 use actors::entry::{Contribution, Format};
 use actors::{
-    AlertExplained, AlertRow, AlertsRested, DriftFinding, DriftReport, DriftStatus, ErrorRow, ErrorState, Evidence, FeedSilent, FeedStatus, HeldAlert, ModelDetail, ModelRow, ModelStepRow, PatientRow, RiskNow, ShadowAgainst, ShadowAgreement, ShadowReport, ShadowThreshold, SinkStatus,
+    AlertExplained, AlertRow, AlertsRested, DriftFinding, DriftReport, DriftStatus, ErrorRow, ErrorState,
+    Evidence, FeedSilent, FeedStatus, HeldAlert, ModelDetail, ModelRow, ModelStepRow, PatientRow, RiskNow,
+    ShadowAgainst, ShadowAgreement, ShadowReport, ShadowThreshold, SinkStatus,
 };
 use clinical::Time;
 use ml_scoring::ReasonGroup;
