@@ -26,7 +26,7 @@ macro_rules! asset {
 }
 
 /// Path, content type, content. The guard asks for a sign-in before pages; assets are open and hold no data.
-const FILES: [(&str, &str, &str); 27] = [
+const FILES: [(&str, &str, &str); 28] = [
     page!("/", "board.html"),
     page!("/feeds", "feeds.html"),
     page!("/messages", "messages.html"),
