@@ -154,7 +154,7 @@ pub(crate) type Unconfirmed = BTreeMap<u64, usize>;
 
 /// Where the entries about one message are.
 pub(crate) struct Traces {
-    acts: Vec<u64>,
+    pub acts: Vec<u64>,
     /// Messages that it became, or later readings of it.
     pub became: Vec<u64>,
 }

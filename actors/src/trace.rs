@@ -11,7 +11,6 @@ use crate::explain::replay::{About, Replay};
 use crate::explain::{ExplainError, OF_ALERT_MAX, read};
 use crate::handle::Handle;
 use crate::patient;
-use crate::reading::subject_key;
 use crate::search::Search;
 
 /// Patients of one message that are scored.

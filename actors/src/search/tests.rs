@@ -76,7 +76,8 @@ fn expected(entries: u64, search: &Search) -> Vec<u64> {
     let named = search.patient.is_some() || search.control_id.is_some();
     let sorted =
         search.feed.is_some() || search.kind.is_some() || search.type_.is_some() || search.code.is_some();
-    if !named && !(sorted && search.in_ledger_order) && (search.since.is_some() || search.until.is_some()) {
+    let in_ledger_order = named || (sorted && search.in_ledger_order);
+    if !in_ledger_order && (search.since.is_some() || search.until.is_some()) {
         found.sort_by_key(|n| (properties(*n).4, *n));
     }
     found

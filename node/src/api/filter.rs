@@ -73,6 +73,7 @@ impl Filter {
             kind: self.kind.as_deref().map(kind).transpose()?,
             type_: self.type_.clone(),
             code: self.code.clone(),
+            in_ledger_order: false,
             since: self.since.as_deref().map(|text| time("since", text)).transpose()?,
             until: self.until.as_deref().map(|text| time("until", text)).transpose()?,
         })

@@ -160,6 +160,7 @@ impl Query {
             // Also of entries whose tags do not tell: `Replay` looks into them.
             type_: None,
             code: None,
+            in_ledger_order: false,
         })
     }
 }

@@ -149,8 +149,10 @@ async fn fill(sites: &Sites, size: u64, bytes: usize, say: &mut impl FnMut(&str)
     }
 }
 
+type Ask = fn(Search, Time) -> Search;
+
 /// What callers know, and what they ask then, of a message anywhere in the ledger.
-const BY: [(&str, fn(Search, Time) -> Search); 11] = [
+const BY: [(&str, Ask); 11] = [
     ("control id", |known, _| Search { control_id: known.control_id, ..page() }),
     ("control id that is not there", |known, _| Search {
         control_id: known.control_id.map(|id| format!("{id}X")),
