@@ -347,6 +347,69 @@ impl<'a> Json<'a> {
     }
 }
 
+/// Writes the members of an object one by one, where a tree would be built to be written once.
+pub(super) struct Members<'o> {
+    out: &'o mut Vec<u8>,
+    is_first: bool,
+}
+
+impl<'o> Members<'o> {
+    /// Without the braces.
+    pub(super) fn of(out: &'o mut Vec<u8>) -> Self {
+        Members { out, is_first: true }
+    }
+
+    /// With them.
+    pub(super) fn object(out: &mut Vec<u8>, write: impl FnOnce(&mut Members<'_>)) {
+        out.push(b'{');
+        write(&mut Members::of(out));
+        out.push(b'}');
+    }
+
+    /// Writes a name, which holds nothing to escape, and then what `write` does.
+    pub(super) fn with(&mut self, key: &'static str, write: impl FnOnce(&mut Vec<u8>)) {
+        let begin = if self.is_first { "\"" } else { ",\"" };
+        self.is_first = false;
+        self.out.reserve(key.len() + 4);
+        [begin, key, "\":"].iter().for_each(|part| self.out.extend_from_slice(part.as_bytes()));
+        write(self.out);
+    }
+
+    /// Unless it is empty.
+    pub(super) fn text(&mut self, key: &'static str, text: &str) {
+        if !text.is_empty() {
+            self.with(key, |out| write_string(text, out));
+        }
+    }
+
+    /// Unless it is empty.
+    pub(super) fn tree<'u>(&mut self, key: &'static str, tree: &Json<'_>, url: &impl Fn(usize) -> &'u str) {
+        if !is_empty(tree) {
+            self.with(key, |out| tree.write(out, url));
+        }
+    }
+
+    /// Unless there is no item.
+    pub(super) fn array<T>(
+        &mut self,
+        key: &'static str,
+        items: impl IntoIterator<Item = T>,
+        write: impl Fn(T, &mut Vec<u8>),
+    ) {
+        let mut items = items.into_iter();
+        let Some(first) = items.next() else { return };
+        self.with(key, |out| {
+            out.push(b'[');
+            write(first, out);
+            for item in items {
+                out.push(b',');
+                write(item, out);
+            }
+            out.push(b']');
+        });
+    }
+}
+
 pub(super) fn write_string(text: &str, out: &mut Vec<u8>) {
     out.push(b'"');
     let special = |b: &u8| matches!(*b, b'"' | b'\\' | 0..=0x1f);

@@ -1,5 +1,7 @@
 //! Builds a message's index: one pass over the bytes, four bytes a field.
 
+use std::sync::OnceLock;
+
 use bytes::Bytes;
 
 use super::charset::{self, Charset, Decision, Wide};
@@ -63,7 +65,16 @@ pub(super) fn index(bytes: Bytes, limits: &Limits, fallback: Option<&str>) -> Re
     }
     account(&mut segments, bytes.len());
     let Decision { charset, issue } = decision;
-    Ok(Message { bytes, delimiters, segments, stops, charset, charset_issue: issue, wide })
+    Ok(Message {
+        bytes,
+        delimiters,
+        segments,
+        stops,
+        charset,
+        charset_issue: issue,
+        wide,
+        plain: OnceLock::new(),
+    })
 }
 
 struct Indexer<'b> {

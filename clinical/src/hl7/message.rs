@@ -2,8 +2,10 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::sync::OnceLock;
 
 use bytes::Bytes;
+use bytestring::ByteString;
 
 use super::charset::{Charset, Wide};
 use super::index::{Span, index};
@@ -29,6 +31,8 @@ pub struct Message {
     pub(super) charset: Charset,
     pub(super) charset_issue: Option<Issue>,
     pub(super) wide: Option<Wide>,
+    /// See [`plain`](Message::plain).
+    pub(super) plain: OnceLock<Option<ByteString>>,
 }
 
 impl Message {
@@ -165,6 +169,24 @@ impl Message {
     /// MSH: the parser makes no message without it.
     pub(crate) fn header(&self) -> Segment<'_> {
         Segment::new(self, 0)
+    }
+
+    /// The message as text where that is all there is to its values: UTF-8, and nothing escaped. Looked at once, so
+    /// that a part need not be.
+    #[inline]
+    pub(super) fn plain(&self) -> Option<&str> {
+        self.plain.get_or_init(|| self.find_plain()).as_deref()
+    }
+
+    fn find_plain(&self) -> Option<ByteString> {
+        if self.charset != Charset::UTF_8 {
+            return None;
+        }
+        // MSH-2 names the escape character.
+        let named = self.header().field(2).map_or(0, |encoding| encoding.raw().len());
+        let values = self.bytes.get(self.header().offset() + 4 + named..).unwrap_or_default();
+        let escaped = self.delimiters.escape.is_some_and(|escape| memchr::memchr(escape, values).is_some());
+        if escaped { None } else { ByteString::try_from(self.bytes.clone()).ok() }
     }
 
     pub(super) fn slice(&self, from: u32, to: u32) -> &[u8] {

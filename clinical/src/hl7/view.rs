@@ -40,7 +40,7 @@ impl<'m> Segment<'m> {
 
     /// The name as it is written; three capital letters or digits in a good message.
     pub fn name(&self) -> Cow<'m, str> {
-        self.message.charset.decode(self.name_bytes())
+        self.part(self.name_bytes(), Level::Literal).text()
     }
 
     pub(super) fn name_bytes(&self) -> &'m [u8] {
@@ -147,8 +147,11 @@ impl<'m> Segment<'m> {
 
     /// One without a separator has no field that would count otherwise.
     fn is_header(&self, span: &Span, stops: &[u32]) -> bool {
-        let three = stops.first().is_some_and(|stop| *stop == span.start + 3);
-        three && matches!(self.message.slice(span.start, span.start + 3), b"MSH" | b"FHS" | b"BHS")
+        // Asked with every field: of most segments the first letter tells.
+        let may_be = matches!(self.message.bytes.get(span.start as usize), Some(b'M' | b'F' | b'B'));
+        may_be
+            && stops.first().is_some_and(|stop| *stop == span.start + 3)
+            && matches!(self.message.slice(span.start, span.start + 3), b"MSH" | b"FHS" | b"BHS")
     }
 
     fn part(&self, raw: &'m [u8], level: Level) -> Part<'m> {
@@ -163,7 +166,17 @@ impl<'m> Part<'m> {
     }
 
     /// Decoded and unescaped.
+    #[inline]
     pub fn text(&self) -> Cow<'m, str> {
+        if let Some(plain) = self.message.plain() {
+            // Where the part stands in the message's bytes; one that has none is empty.
+            let from = self.raw.as_ptr().addr().wrapping_sub(plain.as_ptr().addr());
+            return Cow::Borrowed(plain.get(from..from.wrapping_add(self.raw.len())).unwrap_or_default());
+        }
+        self.decoded()
+    }
+
+    fn decoded(&self) -> Cow<'m, str> {
         match self.level {
             Level::Literal => self.message.charset.decode(self.raw),
             _ => escape::decode(self.raw, &self.message.delimiters, self.message.charset),

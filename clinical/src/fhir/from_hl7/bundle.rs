@@ -36,10 +36,17 @@ impl<'m> Writer<'m> {
         if touched.len() > SEGMENTS_MAX || touched.iter().any(|(_, of)| *of != place) {
             return;
         }
-        let mut body = std::mem::take(&mut self.entries[place].body);
-        repair::repair("Observation", &mut body);
+        let entry = &mut self.entries[place];
+        let (mut body, plain) = (std::mem::take(&mut entry.body), entry.plain.take());
+        let said = match &plain {
+            Some(plain) => plain.said(),
+            None => {
+                repair::repair("Observation", &mut body);
+                Said::of(&body)
+            }
+        };
         let mut kept = Vec::new();
-        let (said, envelope) = ([(place, Said::of(&body))], Said::default());
+        let (said, envelope) = ([(place, said)], Said::default());
         let finder = Finder { writer: self, said: &said, envelope: &envelope };
         for (at, one) in touched.iter().zip(touched.chunks(1)) {
             if let Some(segment) = self.message.segment(at.0) {
@@ -47,7 +54,7 @@ impl<'m> Writer<'m> {
             }
         }
         drop(said);
-        self.entries[place].body = body;
+        (self.entries[place].body, self.entries[place].plain) = (body, plain);
         self.kept.extend(kept);
         if self.settled.is_empty() {
             self.settled.reserve(self.message.bytes().len() * 14);
@@ -56,15 +63,15 @@ impl<'m> Writer<'m> {
         let from = out.len();
         self.write_entry(place, &mut out);
         let entry = &mut self.entries[place];
-        (entry.written, entry.body.members) = (Some(from..out.len()), Vec::new());
+        (entry.written, entry.body.members, entry.plain) = (Some(from..out.len()), Vec::new(), None);
         self.settled = out;
     }
 
     /// One entry of the Bundle, with the comma before it.
     fn write_entry(&self, place: usize, out: &mut Vec<u8>) {
-        let Some(Entry { id, type_, body, .. }) = self.entries.get(place) else { return };
+        let Some(Entry { id, type_, body, plain, .. }) = self.entries.get(place) else { return };
         let (id, comma) = (id.as_str(), if place > 0 { "," } else { "" });
-        let more = if body.members.is_empty() { "" } else { "," };
+        let more = if body.members.is_empty() && plain.is_none() { "" } else { "," };
         let begin = [
             comma,
             "{\"fullUrl\":\"urn:uuid:",
@@ -77,7 +84,10 @@ impl<'m> Writer<'m> {
             more,
         ];
         begin.iter().for_each(|part| out.extend_from_slice(part.as_bytes()));
-        body.write_members(out, &|place| self.url(place));
+        match plain {
+            Some(plain) => plain.write_members(out, &|place| self.url(place)),
+            None => body.write_members(out, &|place| self.url(place)),
+        }
         let end = ["},\"request\":{\"method\":\"PUT\",\"url\":\"", type_, "/", id, "\"}}"];
         end.iter().for_each(|part| out.extend_from_slice(part.as_bytes()));
     }

@@ -2,16 +2,18 @@
 
 use std::borrow::Cow;
 
+use super::codeable::Codeable;
+use super::quantity::Quantity;
 use super::tables;
 use super::time::Clock;
+use crate::Feed;
 use crate::fhir::common::{coding, identifier, oid, system};
 use crate::fhir::json::{Json, array, object, trim};
 use crate::fhir::{json, schema};
 use crate::hl7::Part;
-use crate::{Feed, units};
 
 pub(super) const LOINC: &str = "http://loinc.org";
-const UCUM: &str = "http://unitsofmeasure.org";
+pub(super) const UCUM: &str = "http://unitsofmeasure.org";
 const IDENTIFIER_TYPES: &str = "http://terminology.hl7.org/CodeSystem/v2-0203";
 
 /// A component's text; HL7's null and nothing are both empty.
@@ -25,15 +27,19 @@ pub(super) fn first<'m>(of: Part<'m>, component: usize) -> Cow<'m, str> {
     first.filter(Part::has_value).map(|p| p.text()).unwrap_or_default()
 }
 
-/// FHIR's strings hold no control characters but tab and line ends (R4 §2.24.0.1).
+/// As [`clean`].
 pub(super) fn text<'a>(text: impl Into<Cow<'a, str>>) -> Json<'a> {
-    let text = text.into();
+    Json::String(clean(text.into()))
+}
+
+/// FHIR's strings hold no control characters but tab and line ends (R4 §2.24.0.1), and no white space around them.
+pub(super) fn clean(text: Cow<'_, str>) -> Cow<'_, str> {
     // Controls of Latin-1 begin with 0xC2 in UTF-8. Without a branch many bytes are looked at at a time.
     let doubtful = |b: u8| b < b' ' || b == 0x7F || b == 0xC2;
     if text.bytes().fold(false, |found, b| found | doubtful(b)) && text.contains(is_forbidden) {
-        return json::text(text.replace(is_forbidden, " "));
+        return trim(Cow::Owned(text.replace(is_forbidden, " ")));
     }
-    json::text(text)
+    trim(text)
 }
 
 pub(super) fn is_forbidden(c: char) -> bool {
@@ -191,38 +197,13 @@ pub(super) fn xtn(xtn: Part<'_>) -> Json<'_> {
     object([("system", text(system)), ("value", text(value)), ("use", text(use_.unwrap_or_default()))])
 }
 
-/// CWE, CE to CodeableConcept: what the feed's table knows it as, then both triples as sent.
+/// CWE, CE to CodeableConcept.
 pub(super) fn cwe<'m>(cwe: Part<'m>, feed: &'m Feed) -> Json<'m> {
-    let parts = cwe.all_below::<9>();
-    let part = |n: usize| match parts[n - 1] {
-        Some(part) if part.has_value() => trim(part.text()),
-        _ => Cow::Borrowed(""),
-    };
-    let triples = [1, 4].map(|n| (part(n), part(n + 1), code_system(part(n + 2))));
-    let mut codings = Vec::with_capacity(1);
-    let has_loinc = triples.iter().any(|(code, _, system)| !code.is_empty() && system == LOINC);
-    if !has_loinc && !feed.codes.is_empty() {
-        let mapped = [1, 4].into_iter().find_map(|n| feed.codes.map(&part(n), &part(n + 2)));
-        codings.extend(mapped.map(|mapped| coding(LOINC, &*mapped.loinc, &*mapped.display)));
-    }
-    let words = [part(9), triples[0].1.clone(), triples[1].1.clone(), triples[0].0.clone()];
-    for (at, (code, words, system)) in triples.into_iter().enumerate() {
-        let code = single_blanks(code);
-        if !code.is_empty() {
-            codings.push(object([
-                ("system", text(system)),
-                ("version", text(part(7 + at))),
-                ("code", text(code)),
-                ("display", text(words)),
-            ]));
-        }
-    }
-    let words = words.into_iter().find(|w| !w.is_empty()).unwrap_or_default();
-    object([("coding", Json::Array(codings)), ("text", text(words))])
+    Codeable::read(cwe, feed).into_json()
 }
 
 /// A code has single blanks at most (R4 §2.24.0.1).
-fn single_blanks(code: Cow<'_, str>) -> Cow<'_, str> {
+pub(super) fn single_blanks(code: Cow<'_, str>) -> Cow<'_, str> {
     if code.bytes().all(|b| b.is_ascii_graphic()) {
         return code;
     }
@@ -238,8 +219,7 @@ pub(super) fn array_of_one(item: Json<'_>) -> Json<'_> {
 
 /// As [`cwe`] for an element that FHIR requires: where the sender left it out, that is said.
 pub(super) fn required_cwe<'m>(code: Option<Part<'m>>, feed: &'m Feed) -> Json<'m> {
-    let found = code.map_or(Json::Null, |c| cwe(c, feed));
-    if json::is_empty(&found) { object([("text", text("not named in the message"))]) } else { found }
+    Codeable::required(code, feed).into_json()
 }
 
 /// What table 0396 and senders call the systems that have an address of their own.
@@ -278,30 +258,13 @@ pub(super) fn code_system<'m>(name: impl Into<Cow<'m, str>>) -> Cow<'m, str> {
     known_system(&name).map_or_else(|| system(name), Cow::Borrowed)
 }
 
-/// A number with OBX-6's unit; the coded form only where the unit is known to be UCUM.
+/// A number with OBX-6's unit.
 pub(super) fn quantity<'m>(
     digits: Cow<'m, str>,
     unit: Option<Part<'m>>,
     comparator: impl Into<Cow<'m, str>>,
 ) -> Json<'m> {
-    let Some(digits) = decimal(digits) else { return Json::Null };
-    let [unit, words] = [1, 2].map(|n| unit.map(|u| part(u, n)).unwrap_or_default());
-    let (unit, words) = if unit.trim().is_empty() { (words, Cow::Borrowed("")) } else { (unit, words) };
-    let ucum = match &unit {
-        Cow::Borrowed(unit) => units::normalise(unit),
-        Cow::Owned(unit) => Cow::Owned(units::normalise(unit).into_owned()),
-    };
-    let known = units::is_known(&ucum);
-    let (system, code) = if known { (UCUM, ucum) } else { ("", Cow::Borrowed("")) };
-    // Words for people stand beside a code alone: without one, the unit as sent is all there is.
-    let shown = if known && !words.trim().is_empty() { words } else { unit };
-    object([
-        ("value", Json::Number(digits)),
-        ("comparator", text(comparator)),
-        ("unit", text(shown)),
-        ("system", text(system)),
-        ("code", text(code)),
-    ])
+    Quantity::read(digits, unit, comparator.into()).map_or(Json::Null, Quantity::into_json)
 }
 
 /// NM's digits as JSON writes them, none lost: `+5` → `5`, `.50` → `0.50`, `007.` → `7`.

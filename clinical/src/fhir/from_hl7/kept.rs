@@ -140,13 +140,13 @@ impl<'w, 'm> Spot<'w, 'm> {
         if self.ordinals == [0, 0] {
             return see(0, self.segment.whole());
         }
-        for (number, field) in self.segment.fields().filter(|(_, field)| field.has_value()) {
+        self.segment.fields().filter(|(_, field)| field.has_value()).for_each(|(number, field)| {
             let delimiters = number <= 2 && self.segment.position() == 0;
             let counts = number == 1 && counts_only(field, self.ordinals);
             if !delimiters && !counts {
                 see(number, field);
             }
-        }
+        });
     }
 }
 
@@ -181,9 +181,14 @@ pub(super) struct Said<'w> {
 
 impl<'w> Said<'w> {
     pub(super) fn of(body: &'w Object<'_>) -> Self {
-        let mut said = Said { words: Vec::with_capacity(40), ..Said::default() };
+        let mut said = Said::with_room();
         listen(body, &mut said);
         said
+    }
+
+    /// Of nothing yet.
+    pub(super) fn with_room() -> Self {
+        Said { words: Vec::with_capacity(40), ..Said::default() }
     }
 
     /// What the Bundle says of the message.
@@ -194,13 +199,29 @@ impl<'w> Said<'w> {
         said
     }
 
-    fn add(&mut self, word: impl Into<Cow<'w, str>>) {
+    pub(super) fn add(&mut self, word: impl Into<Cow<'w, str>>) {
         self.words.push(word.into());
+    }
+
+    pub(super) fn hear(&mut self, value: &'w Json<'_>) {
+        hear(value, self);
+    }
+
+    pub(super) fn hear_words(&mut self, words: &'w str) {
+        if words.is_empty() {
+            return;
+        }
+        self.add(words);
+        if self.texts.len() < TEXTS_MAX && has_parts(words) {
+            self.texts.push(words);
+        }
     }
 
     fn has(&self, word: &str) -> bool {
         if self.words.len() <= FEW {
-            return self.words.iter().any(|w| w == word);
+            // What is of one length mostly differs in its last letter: that is seen without a call.
+            let may_be = |w: &str| w.len() == word.len() && w.as_bytes().last() == word.as_bytes().last();
+            return self.words.iter().any(|w| may_be(w) && w == word);
         }
         self.set.get_or_init(|| self.words.iter().cloned().collect()).contains(word)
     }
@@ -297,12 +318,7 @@ fn hear<'w>(value: &'w Json<'_>, said: &mut Said<'w>) {
         Json::Null | Json::Entry(_) => {}
         Json::Bool(yes) => said.add(if *yes { "Y" } else { "N" }),
         Json::Number(digits) => said.add(&**digits),
-        Json::String(words) => {
-            said.add(&**words);
-            if said.texts.len() < TEXTS_MAX && has_parts(words) {
-                said.texts.push(words);
-            }
-        }
+        Json::String(words) => said.hear_words(words),
         Json::Array(items) => items.iter().for_each(|item| hear(item, said)),
         Json::Object(object) => listen(object, said),
     }

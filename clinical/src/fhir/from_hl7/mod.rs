@@ -8,6 +8,7 @@ mod actors;
 mod appointment;
 mod bundle;
 mod clinical;
+mod codeable;
 mod convert;
 mod coverage;
 mod datatypes;
@@ -20,7 +21,9 @@ mod medication;
 mod observation;
 mod order;
 mod patient;
+mod quantity;
 mod repair;
+mod result;
 mod specimen;
 mod table;
 mod tables;
@@ -39,6 +42,7 @@ use super::common::{NAMESPACE, Scope, Uuid, identifier};
 use super::json::{self, Json, Object, members_of, object, text};
 use crate::hl7::{Message, Segment};
 use crate::{Feed, Time};
+use result::Plain;
 use time::Clock;
 
 /// One transaction Bundle of what the message says, each resource a `PUT` under a stable id.
@@ -67,8 +71,6 @@ struct Writer<'m> {
     ordinals: Vec<kept::Ordinals>,
     /// Place in `entries` by resource id.
     places: HashMap<Uuid, usize>,
-    /// How often each Observation's id was asked for.
-    copies: HashMap<Uuid, usize>,
     has_specimens: bool,
     /// The segment being read, and which entries (second) a segment (first) has had a part in.
     at: usize,
@@ -105,8 +107,21 @@ struct Entry<'m> {
     id: Uuid,
     type_: &'static str,
     body: Object<'m>,
+    /// A result to which nothing is added yet, instead of its body.
+    plain: Option<Box<Plain<'m>>>,
+    /// Results that asked for its id after it.
+    copies: usize,
     /// Where it stands in [`Writer::settled`].
     written: Option<Range<usize>>,
+}
+
+impl Entry<'_> {
+    /// Makes its body a tree that can be added to.
+    fn unfold(&mut self) {
+        if let Some(plain) = self.plain.take() {
+            self.body = plain.into_object();
+        }
+    }
 }
 
 #[derive(Clone)]
@@ -139,7 +154,6 @@ impl<'m> Writer<'m> {
             kept: Vec::new(),
             ordinals: kept::ordinals(message),
             places: HashMap::with_capacity(segments + 8),
-            copies: HashMap::new(),
             has_specimens: message.first("SPM").is_some(),
             at: 0,
             touched: Vec::with_capacity(segments + 8),
@@ -168,6 +182,7 @@ impl<'m> Writer<'m> {
         self.finish_appointment();
         self.finish_documents();
         for entry in self.entries.iter_mut().filter(|entry| entry.written.is_none()) {
+            entry.unfold();
             repair::repair(entry.type_, &mut entry.body);
         }
         self.touched.sort_unstable();
@@ -223,7 +238,7 @@ impl<'m> Writer<'m> {
         let at = match self.places.entry(id) {
             Place::Occupied(place) => *place.get(),
             Place::Vacant(place) => {
-                self.entries.push(Entry { id, type_, body, written: None });
+                self.entries.push(Entry { id, type_, body, plain: None, copies: 0, written: None });
                 *place.insert(self.entries.len() - 1)
             }
         };
@@ -241,6 +256,7 @@ impl<'m> Writer<'m> {
     /// Adds to an entry what a map makes of the segment.
     fn extend(&mut self, at: usize, segment: Segment<'m>, name: &'static str) {
         let Some(entry) = self.entries.get_mut(at) else { return };
+        entry.unfold();
         let (type_, mut body) = (entry.type_, std::mem::take(&mut entry.body));
         self.fill(&mut body, segment, name, type_);
         self.entries[at].body = body;
@@ -250,6 +266,7 @@ impl<'m> Writer<'m> {
     /// Adds an item to a repeating element of an entry.
     fn push(&mut self, at: usize, element: &'static str, item: Json<'m>) {
         let Some(entry) = self.entries.get_mut(at).filter(|_| !json::is_empty(&item)) else { return };
+        entry.unfold();
         if let Json::Array(items) = entry.body.member(element, Json::Array(vec![])) {
             items.push(item);
         }

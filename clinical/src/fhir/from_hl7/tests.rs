@@ -78,6 +78,26 @@ fn results_keep_digits_codes_and_statuses() {
 }
 
 /// What our two readers make of one message, directly and through FHIR.
+/// A result with a note is built as a tree, one without is written as it stands.
+#[test]
+fn a_note_changes_nothing_else() {
+    let more = "OBX|7|NR|R^Range^L||2^4|mmol/L|<5 mg|H^high~A~ZZ^odd\r\
+         OBX|8|DT|W^When^L||20260702|||||F|||20260701|||METH^Method^L\r\
+         OBX|9|NM|E^Empty^L||||||||F\rOBX|10|SN|S^Span^L||^1^-^2|mmol/L|||||F\rOBX|11|NM|||no number||||||D\r\
+         OBX|12|TX|Q^\"quoted\"^L|1|tab\there  |{odd}|||||X|||||1001^Ada|\rOBX|13|NM|T^Temp^LAB||5|bpm||||X\r";
+    let plain = format!("{ORU}{more}OBR|2|P2|F2|X^Y^L\r");
+    let with_notes = |line: &str| match line.strip_prefix("OBX|") {
+        Some(_) => format!("{line}\rNTE|||remarkable\r"),
+        None => format!("{line}\r"),
+    };
+    let noted: String = plain.split_terminator('\r').map(with_notes).collect();
+    let write = |text: &str| String::from_utf8(from_hl7(&message(text), &feed(), Time(0))).unwrap();
+    let (plain, noted) = (write(&plain), write(&noted));
+    let note = r#","note":[{"text":"remarkable"}]"#;
+    assert_eq!(noted.matches(note).count(), 13);
+    assert_eq!(noted.replace(note, ""), plain);
+}
+
 #[test]
 fn both_ways_lead_to_the_same_facts() {
     let facts = |events: Vec<Event>| -> Vec<_> {

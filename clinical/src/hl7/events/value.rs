@@ -63,7 +63,7 @@ fn numeric<'m>(
         None => {
             let told = "NM holds no number; the value was taken as text";
             context.tell_at(Severity::Warning, "number-invalid", obx, 5, told);
-            Value::Text(text)
+            Value::Text(text.into_owned())
         }
     }
 }
@@ -105,17 +105,17 @@ fn text_or_number<'m>(
         Some(number) if !unit.is_empty() || number.comparator.is_some() || what.mapped.is_some() => {
             quantity(context, obx, number, what.mapped, unit)
         }
-        _ => Value::Text(text),
+        _ => Value::Text(text.into_owned()),
     }
 }
 
 /// Repetitions are lines.
-fn whole_text(field: Part<'_>) -> String {
+fn whole_text(field: Part<'_>) -> Cow<'_, str> {
     if field.repetitions().nth(1).is_none() {
-        return field.trimmed().into_owned();
+        return field.trimmed();
     }
     let lines: Vec<_> = field.repetitions().map(|line| line.text()).collect();
-    lines.join("\n").trim().to_owned()
+    Cow::Owned(lines.join("\n").trim().to_owned())
 }
 
 fn coded<'m>(context: &mut Context<'m>, obx: Segment<'m>, field: Part<'m>) -> Value {

@@ -1,0 +1,120 @@
+//! CWE and CE to CodeableConcept (v2.9 ch. 2A §2.A.13).
+
+use std::borrow::Cow;
+
+use super::datatypes::{LOINC, clean, code_system, single_blanks};
+use super::kept::Said;
+use crate::Feed;
+use crate::fhir::json::{Json, Members, object, text, trim};
+use crate::hl7::Part;
+
+/// A CodeableConcept before it is JSON; what is empty in it is not written.
+#[derive(Default)]
+pub(super) struct Codeable<'m> {
+    codings: Vec<Coding<'m>>,
+    text: Cow<'m, str>,
+}
+
+struct Coding<'m> {
+    system: Cow<'m, str>,
+    version: Cow<'m, str>,
+    code: Cow<'m, str>,
+    display: Cow<'m, str>,
+}
+
+impl<'m> Codeable<'m> {
+    /// What the feed's table knows it as, then both triples as sent.
+    pub(super) fn read(cwe: Part<'m>, feed: &'m Feed) -> Self {
+        let parts = cwe.all_below::<9>();
+        let part = |n: usize| match parts[n - 1] {
+            Some(part) if part.has_value() => trim(part.text()),
+            _ => Cow::Borrowed(""),
+        };
+        let triples = [1, 4].map(|n| (part(n), part(n + 1), code_system(part(n + 2))));
+        let mut codings = Vec::with_capacity(1);
+        let has_loinc = triples.iter().any(|(code, _, system)| !code.is_empty() && system == LOINC);
+        if !has_loinc && !feed.codes.is_empty() {
+            let mapped = [1, 4].into_iter().find_map(|n| feed.codes.map(&part(n), &part(n + 2)));
+            codings.extend(mapped.map(|mapped| Coding {
+                system: Cow::Borrowed(LOINC),
+                version: Cow::Borrowed(""),
+                code: trim(Cow::Borrowed(&mapped.loinc)),
+                display: trim(Cow::Borrowed(&mapped.display)),
+            }));
+        }
+        let words = [part(9), triples[0].1.clone(), triples[1].1.clone(), triples[0].0.clone()];
+        for (at, (code, words, system)) in triples.into_iter().enumerate() {
+            let code = single_blanks(code);
+            if !code.is_empty() {
+                let (system, version) = (clean(system), clean(part(7 + at)));
+                codings.push(Coding { system, version, code: clean(code), display: clean(words) });
+            }
+        }
+        let words = words.into_iter().find(|w| !w.is_empty()).unwrap_or_default();
+        Codeable { codings, text: clean(words) }
+    }
+
+    /// As [`read`](Codeable::read) for an element that FHIR requires: where the sender left it out, that is said.
+    pub(super) fn required(code: Option<Part<'m>>, feed: &'m Feed) -> Self {
+        let found = code.map(|code| Codeable::read(code, feed)).unwrap_or_default();
+        if found.is_empty() { Codeable::words(Cow::Borrowed("not named in the message")) } else { found }
+    }
+
+    /// One coding, and words for it.
+    pub(super) fn of(
+        system: &'static str,
+        code: Cow<'m, str>,
+        display: Cow<'m, str>,
+        words: Cow<'m, str>,
+    ) -> Self {
+        let (system, version) = (Cow::Borrowed(system), Cow::Borrowed(""));
+        Codeable { codings: vec![Coding { system, version, code, display }], text: words }
+    }
+
+    /// Words alone.
+    pub(super) fn words(text: Cow<'m, str>) -> Self {
+        Codeable { codings: Vec::new(), text }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.codings.is_empty() && self.text.is_empty()
+    }
+
+    pub(super) fn into_json(self) -> Json<'m> {
+        let codings = self.codings.into_iter().map(|coding| {
+            object([
+                ("system", text(coding.system)),
+                ("version", text(coding.version)),
+                ("code", text(coding.code)),
+                ("display", text(coding.display)),
+            ])
+        });
+        object([("coding", Json::Array(codings.collect())), ("text", text(self.text))])
+    }
+
+    /// The bytes of [`into_json`](Codeable::into_json).
+    pub(super) fn write(&self, out: &mut Vec<u8>) {
+        Members::object(out, |members| {
+            members.array("coding", &self.codings, |coding, out| {
+                Members::object(out, |members| {
+                    coding.each(|key, value| members.text(key, value));
+                });
+            });
+            members.text("text", &self.text);
+        });
+    }
+
+    pub(super) fn say<'s>(&'s self, said: &mut Said<'s>) {
+        self.codings.iter().for_each(|coding| coding.each(|_, value| said.hear_words(value)));
+        said.hear_words(&self.text);
+    }
+}
+
+impl Coding<'_> {
+    fn each<'c>(&'c self, mut see: impl FnMut(&'static str, &'c str)) {
+        see("system", &self.system);
+        see("version", &self.version);
+        see("code", &self.code);
+        see("display", &self.display);
+    }
+}

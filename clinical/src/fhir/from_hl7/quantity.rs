@@ -1,0 +1,73 @@
+//! A number with its unit to Quantity.
+
+use std::borrow::Cow;
+
+use super::datatypes::{UCUM, clean, decimal, part};
+use super::kept::Said;
+use crate::fhir::json::{Json, Members, object, text};
+use crate::hl7::Part;
+use crate::units;
+
+/// A Quantity before it is JSON; what is empty in it is not written.
+pub(super) struct Quantity<'m> {
+    digits: Cow<'m, str>,
+    comparator: Cow<'m, str>,
+    unit: Cow<'m, str>,
+    /// Empty where the unit is not known to be UCUM; so is the code.
+    system: &'static str,
+    code: Cow<'m, str>,
+}
+
+impl<'m> Quantity<'m> {
+    /// A number with OBX-6's unit; the coded form only where the unit is known to be UCUM.
+    pub(super) fn read(
+        digits: Cow<'m, str>,
+        unit: Option<Part<'m>>,
+        comparator: Cow<'m, str>,
+    ) -> Option<Self> {
+        let digits = decimal(digits)?;
+        let [unit, words] = [1, 2].map(|n| unit.map(|u| part(u, n)).unwrap_or_default());
+        let (unit, words) = if unit.trim().is_empty() { (words, Cow::Borrowed("")) } else { (unit, words) };
+        let ucum = match &unit {
+            Cow::Borrowed(unit) => units::normalise(unit),
+            Cow::Owned(unit) => Cow::Owned(units::normalise(unit).into_owned()),
+        };
+        let known = units::is_known(&ucum);
+        let (system, code) = if known { (UCUM, ucum) } else { ("", Cow::Borrowed("")) };
+        // Words for people stand beside a code alone: without one, the unit as sent is all there is.
+        let shown = if known && !words.trim().is_empty() { words } else { unit };
+        let (comparator, unit, code) = (clean(comparator), clean(shown), clean(code));
+        Some(Quantity { digits, comparator, unit, system, code })
+    }
+
+    pub(super) fn into_json(self) -> Json<'m> {
+        object([
+            ("value", Json::Number(self.digits)),
+            ("comparator", text(self.comparator)),
+            ("unit", text(self.unit)),
+            ("system", text(self.system)),
+            ("code", text(self.code)),
+        ])
+    }
+
+    /// The bytes of [`into_json`](Quantity::into_json).
+    pub(super) fn write(&self, out: &mut Vec<u8>) {
+        Members::object(out, |members| {
+            members.with("value", |out| out.extend_from_slice(self.digits.as_bytes()));
+            self.each(|key, value| members.text(key, value));
+        });
+    }
+
+    pub(super) fn say<'s>(&'s self, said: &mut Said<'s>) {
+        said.add(&*self.digits);
+        self.each(|_, value| said.hear_words(value));
+    }
+
+    /// All but the number.
+    fn each<'q>(&'q self, mut see: impl FnMut(&'static str, &'q str)) {
+        see("comparator", &self.comparator);
+        see("unit", &self.unit);
+        see("system", self.system);
+        see("code", &self.code);
+    }
+}
