@@ -252,6 +252,10 @@ fn every_command_explains_itself() {
     for command in [
         &["run"][..],
         &["validate"],
+        &["dry-run"],
+        &["graph"],
+        &["tap"],
+        &["top"],
         &["hl7", "cat"],
         &["hl7", "get"],
         &["hl7", "check"],

@@ -35,7 +35,6 @@ authority = "HOSP"
 charset = "windows-1252"
 icu_wards = ["ICU*", "MICU"]
 ack = "quorum"
-silence = "15m"
 on_error = "hold"
 
 [[feed]]
@@ -119,8 +118,6 @@ fn reads_a_right_file() {
     assert_eq!(config.feeds[1].max_message_bytes, 1000);
     assert_eq!(config.alerts.refractory_h, 12);
     assert_eq!((config.feeds[0].ack, config.feeds[1].ack), (Ack::Quorum, Ack::Site));
-    let silences = (config.feeds[0].silence, config.feeds[1].silence);
-    assert_eq!(silences, (Silence::After(Duration::from_secs(900)), Silence::Auto));
     assert_eq!(config.ledger.outbox_max_bytes, 100_000_000);
     assert_eq!(config.ledger.retention.after_days, Some(365));
     assert!(config.ledger.retention.dir.as_ref().is_some_and(|dir| dir.is_absolute()));
@@ -367,7 +364,15 @@ fn finds_keys_that_cannot_be_had() {
 #[test]
 fn a_silence_is_a_span_or_a_word() {
     let folder = tempfile::tempdir().expect("folder");
-    let read = |silence: &str| load(&RIGHT.replace("\"15m\"", &format!("\"{silence}\"")), folder.path());
+    let read = |silence: &str| {
+        let text = RIGHT.replace("ack = \"quorum\"", &format!("ack = \"quorum\"\nsilence = \"{silence}\""));
+        load(&text, folder.path())
+    };
+    let default = load(RIGHT, folder.path()).expect("no findings").feeds[0].silence;
+    assert_eq!(
+        (default, read("auto").expect("no findings").feeds[0].silence),
+        (Silence::Auto, Silence::Auto)
+    );
     for (text, s) in [("1s", 1), ("90s", 90), ("2h", 7_200), ("30d", 2_592_000)] {
         let silence = read(text).expect("no findings").feeds[0].silence;
         assert_eq!(silence, Silence::After(Duration::from_secs(s)), "{text}");
@@ -386,5 +391,5 @@ fn a_silence_is_a_span_or_a_word() {
 #[test]
 fn finds_mistakes_of_the_public_log() {
     let text = RIGHT.replace("\"0.0.0.0:8090\"", "\"127.0.0.1:7001\"\ntls_key = \"key.pem\"\nport = 1");
-    check(&text, "52 log.listen duplicate-listen\n53 log.tls_key missing-field\n54 log.port unknown-field");
+    check(&text, "51 log.listen duplicate-listen\n52 log.tls_key missing-field\n53 log.port unknown-field");
 }

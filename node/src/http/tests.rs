@@ -627,3 +627,32 @@ async fn the_command_line_speaks_over_the_unix_socket() {
     let gone = client.get::<Value>("/api/ledger").await.unwrap_err();
     assert!(gone.to_string().contains("medulla run"), "{gone}");
 }
+
+#[actix_web::test]
+async fn a_tap_shows_its_feed_alone_to_those_who_operate() {
+    let (users, tokens) = people();
+    let running = start(users, tokens).await;
+    let tapped = |feed: &str, control_id: &str| {
+        let (feed, control_id) = (feed.to_owned(), control_id.to_owned());
+        let (type_, outcome) = ("ADT^A01".to_owned(), "rejected");
+        let (code, index) = (Some("x".to_owned()), Some(7));
+        Arc::new(Tapped { feed, at_ms: 5, type_, control_id, outcome, code, index, ms: 1.5 })
+    };
+    let (client, url) = (client(), format!("{}/api/feeds/adt/tap", running.base));
+    assert_eq!(client.get(&url).send().await.unwrap().status(), StatusCode::UNAUTHORIZED);
+    assert_eq!(client.get(&url).bearer_auth("t0ken").send().await.unwrap().status(), StatusCode::OK);
+
+    let local = AdminClient::new(&socket_path(running.data.path())).unwrap();
+    let unknown = local.events("/api/feeds/lab/tap").await.err().unwrap();
+    assert!(unknown.to_string().contains("not-found"), "{unknown}");
+    let mut events = local.events("/api/feeds/adt/tap").await.unwrap();
+    for (feed, control_id) in [("lab", "0"), ("adt", "1")] {
+        running.site.tapped.send(tapped(feed, control_id)).unwrap();
+    }
+    let (name, data) = events.next().await.unwrap().unwrap();
+    let expected = json!({"feed": "adt", "at_ms": 5, "type": "ADT^A01", "control_id": "1", "outcome": "rejected",
+        "code": "x", "index": 7, "ms": 1.5});
+    assert_eq!((name.as_str(), serde_json::from_str::<Value>(&data).unwrap()), ("message", expected));
+    running.server.stop().await;
+    assert!(events.next().await.is_ok_and(|event| event.is_none()), "the end of the site ends it");
+}
