@@ -103,7 +103,8 @@ impl Site {
             raft: free_port(),
             program: program(),
             process: None,
-            client: reqwest::Client::new(),
+            // A kept connection may be one that the server is about to close.
+            client: reqwest::Client::builder().pool_max_idle_per_host(0).build().expect("a client"),
         }
     }
 

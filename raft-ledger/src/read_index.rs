@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use openraft::Raft;
 use openraft::async_runtime::WatchReceiver;
+use openraft::errors::{LinearizableReadError, RaftError};
 use openraft::raft::ReadPolicy;
 
 use crate::LedgerError;
@@ -47,5 +48,11 @@ impl Ledger {
 /// Asks the majority, so this site must lead.
 pub(crate) async fn read_index(raft: &Raft<Types, StateMachine>) -> Result<u64, String> {
     let confirmed = raft.ensure_linearizable(ReadPolicy::ReadIndex).await;
-    confirmed.map(|read| read.index()).map_err(|e| e.to_string())
+    confirmed.map(|read| read.index()).map_err(|error| match error {
+        RaftError::APIError(LinearizableReadError::QuorumNotEnough(_)) => {
+            "no majority of the sites answers".to_owned()
+        }
+        RaftError::APIError(LinearizableReadError::ForwardToLeader(_)) => "no site leads".to_owned(),
+        RaftError::Fatal(fatal) => fatal.to_string(),
+    })
 }

@@ -85,9 +85,10 @@ fn wrapped_keys(file: &Path) -> Vec<(u8, Vec<u8>)> {
     const RECORD: usize = 109;
     let bytes = std::fs::read(file).unwrap();
     let (mut found, mut at) = (Vec::new(), 24);
-    while at < bytes.len() {
-        let len = u32::from_be_bytes(bytes[at + 4..at + 8].try_into().unwrap()) as usize;
-        let body = &bytes[at + 16..at + 16 + len];
+    // A frame that is still being appended is none yet.
+    while let Some(len) = bytes.get(at + 4..at + 8) {
+        let len = u32::from_be_bytes(len.try_into().unwrap()) as usize;
+        let Some(body) = bytes.get(at + 16..at + 16 + len) else { break };
         found.extend(body.chunks(RECORD).map(|record| (record[1], record[61..].to_vec())));
         at += 16 + len;
     }

@@ -84,6 +84,42 @@ async fn a_site_that_heals_is_not_ready_and_says_why() -> anyhow::Result<()> {
     c.stop()
 }
 
+/// It came back from a backup as a new node: its raft log begins behind what the ledger held then.
+#[tokio::test]
+async fn a_ledger_that_the_log_cannot_bring_back_is_fetched_from_a_peer() -> anyhow::Result<()> {
+    let folder = tempfile::tempdir()?;
+    let mut sites = Consortium::start(folder.path(), |_| SiteOptions::default()).await?;
+    send(&sites.sites[0], "1")?;
+    sites.agree().await?;
+    let backup = folder.path().join("backup");
+    back_up(&sites.sites[0], &backup)?;
+    let c = &mut sites.sites[2];
+    c.stop()?;
+    for name in ["raftdb", "sitedb", "ledgerdb"] {
+        std::fs::remove_dir_all(c.data().join("ledger").join(name))?;
+    }
+    restore(c, &backup, &[])?;
+    c.start()?;
+    c.up().await?;
+    let config = text(&sites.sites[0].config())?;
+    for step in ["add", "promote"] {
+        let done = async || medulla(&["site", step, "c", "--config", &config]).ok();
+        eventually("site c as a member", Duration::from_secs(60), done).await?;
+    }
+    let before = sites.agree().await?;
+
+    let c = &mut sites.sites[2];
+    c.ready().await?;
+    c.stop()?;
+    damage(c)?;
+    c.start()?;
+    c.ready().await?;
+    ensure!(c.process().has_said("fetching the ledger from a peer"), "{}", c.process().tail());
+    ensure!(set_aside(c) == 1, "the damaged database is kept");
+    ensure!(sites.agree().await? == before, "what was there is there");
+    whole(&sites).await
+}
+
 /// Also while it waits for a disk.
 #[tokio::test]
 async fn a_site_that_heals_ends_when_it_is_told_to() -> anyhow::Result<()> {

@@ -54,7 +54,8 @@ pub struct AdminClient {
 impl AdminClient {
     /// Nothing is connected yet.
     pub fn new(socket: &Path) -> Result<AdminClient, ClientError> {
-        let client = reqwest::Client::builder().unix_socket(socket).build()?;
+        // None is kept between requests: the server closes idle ones, which may cross with the next request.
+        let client = reqwest::Client::builder().unix_socket(socket).pool_max_idle_per_host(0).build()?;
         Ok(AdminClient { client, socket: socket.to_path_buf() })
     }
 

@@ -216,8 +216,15 @@ pub(super) async fn fetch(
             if piece_of(&mut piece).map_err(local)? != (number, offset) || piece.is_empty() {
                 return Err(local("the peer sent another piece than was asked for".into()));
             }
-            blocking::in_place(|| arrival.piece(number, offset, &piece)).map_err(local)?;
-            offset += piece.len() as u64;
+            let bytes = piece.len() as u64;
+            // Not in place: a start, which fetches before consensus begins, may run where that is forbidden.
+            let keep = move || {
+                let kept = arrival.piece(number, offset, &piece);
+                (kept, arrival)
+            };
+            let (kept, back) = blocking::run(keep).await.map_err(|e| local(e.to_string()))?;
+            (arrival, offset) = (back, offset + bytes);
+            kept.map_err(local)?;
         }
     }
     let finished = blocking::run(move || arrival.finish(path, check)).await;

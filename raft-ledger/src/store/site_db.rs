@@ -29,7 +29,15 @@ impl SiteDb {
         options.set_keep_log_file_num(4);
         let family = ColumnFamilyDescriptor::new(FAMILY, Options::default());
         let opened = Db::open(&options, path, [family]);
-        Ok(SiteDb { db: opened.map_err(|e| e.reading(&path.display().to_string()))? })
+        let db = opened.map_err(|error| match error.reading(&path.display().to_string()) {
+            LedgerError::Damaged(what) => LedgerError::Damaged(format!(
+                "{what}: keep a copy of the directory, move it away and start again: what is derived from the ledger is \
+                 made anew, alerts that were delivered last are sent again; of messages that waited in the outbox the \
+                 senders must be asked again"
+            )),
+            error => error,
+        })?;
+        Ok(SiteDb { db })
     }
 
     pub(crate) fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, LedgerError> {
