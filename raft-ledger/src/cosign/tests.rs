@@ -331,5 +331,7 @@ async fn a_majority_convicts_and_one_site_does_not() {
     let keys = ledger_verifier::Keys::parse(&disk.keys[0].verifier_keys()).unwrap();
     let evidence = ledger_verifier::judge_evidence(&file, &keys, None).unwrap();
     assert_eq!(evidence.against().len(), 1);
-    assert!(disk.keys[2].log.verifier().vkey().starts_with(&evidence.against()[0]), "{evidence}");
+    let (key, site) = evidence.against()[0].split_once(' ').unwrap();
+    assert!(disk.keys[2].log.verifier().vkey().starts_with(key), "{evidence}");
+    assert_eq!(site, "(site c)");
 }

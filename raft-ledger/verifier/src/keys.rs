@@ -26,6 +26,8 @@ pub struct Keys {
     present: BTreeSet<String>,
     /// Consortium to the key that admits its further sites, type 0xff "medulla-authority-v1".
     authorities: BTreeMap<String, VerifyingKey>,
+    /// The last line was a log's key.
+    follows_log: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -33,6 +35,9 @@ pub(crate) struct Key {
     pub(crate) name: String,
     pub(crate) id: [u8; 4],
     pub(crate) key: VerifyingKey,
+    /// Of a log key, whose name is that of the log: the site of the cosigner's key on the line that follows, as
+    /// `medulla ledger keys` writes them.
+    site: Option<String>,
 }
 
 const LOG: &[u8] = &[0x01];
@@ -76,7 +81,8 @@ impl Keys {
         if !self.present.is_empty() && !self.present.contains(&new.consortium) {
             return Ok(Some(new.site));
         }
-        let log = Key::named(format!("{}/group/{}", new.consortium, new.group_id), LOG, new.log_key);
+        let mut log = Key::named(format!("{}/group/{}", new.consortium, new.group_id), LOG, new.log_key);
+        log.site = Some(new.site.clone());
         let cosigner =
             Key::named(format!("{}/site/{}", new.consortium, new.site), COSIGNER, new.cosigner_key);
         // They may have been brought as keys, too.
@@ -105,13 +111,21 @@ impl Keys {
         }
         let (kind, key) = typed.split_last_chunk::<32>().ok_or("the key is too short")?;
         let key = VerifyingKey::from_bytes(key).map_err(|_| "not an Ed25519 key")?;
-        let named = || Key { name: name.to_owned(), id: own_id, key };
+        let named = || Key { name: name.to_owned(), id: own_id, key, site: None };
+        let follows_log = std::mem::replace(&mut self.follows_log, kind == LOG);
         match kind {
             LOG => {
                 self.present.extend(name.rsplit_once("/group/").map(|(consortium, _)| consortium.to_owned()));
                 self.logs.push(named());
             }
-            COSIGNER => self.cosigners.push(named()),
+            COSIGNER => {
+                self.cosigners.push(named());
+                if let (true, Some(log), Some((_, site))) =
+                    (follows_log, self.logs.last_mut(), name.rsplit_once("/site/"))
+                {
+                    log.site = Some(site.to_owned());
+                }
+            }
             BATCH => {
                 let (consortium, site) = name.rsplit_once("/site/").ok_or("a batch key names no site")?;
                 let of_site = self.batches.entry(site.to_owned()).or_default();
@@ -134,12 +148,18 @@ impl Keys {
 impl Key {
     fn named(name: String, kind: &[u8], key: VerifyingKey) -> Key {
         let id = key_id(&name, &[kind, key.as_bytes()].concat());
-        Key { name, id, key }
+        Key { name, id, key, site: None }
     }
 
     /// Name and key id: what tells it from others.
     pub(crate) fn label(&self) -> String {
         format!("{}+{}", self.name, hex::encode(self.id))
+    }
+
+    /// Whose key it is, where that is known.
+    pub(crate) fn owner(&self) -> String {
+        let site = self.site.as_ref().map(|site| format!(" (site {site})"));
+        self.label() + &site.unwrap_or_default()
     }
 
     /// Whether the signature says that it is by this key; it may be wrong.

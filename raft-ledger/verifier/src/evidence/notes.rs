@@ -42,7 +42,7 @@ pub(super) fn outvoted(value: Value, keys: &Keys, votes: Option<usize>) -> Resul
     if found < needed {
         return Err(Refusal::TooFewCosigners { found, needed });
     }
-    let against = logs.iter().filter(|key| signed(key, alone)).map(|key| key.label()).collect();
+    let against = logs.iter().filter(|key| signed(key, alone)).map(|key| key.owner()).collect();
     let against = proven(against, "no key that you brought signed the first checkpoint")?;
     Ok(Evidence::Outvoted { origin: two.origin.into(), size: two.size, roots: two.hex(), against })
 }
@@ -73,7 +73,7 @@ pub(super) fn signed_both(keys: &Keys, origin: &str, notes: &[Note; 2]) -> Resul
     let signed = |key: &&Key| key.name == origin && notes.iter().all(|note| signed(key, note));
     let cosigned = |key: &&Key| notes.iter().all(|note| cosigned(key, note));
     let logs = keys.logs.iter().filter(signed);
-    let against = logs.chain(keys.cosigners.iter().filter(cosigned)).map(Key::label).collect();
+    let against = logs.chain(keys.cosigners.iter().filter(cosigned)).map(Key::owner).collect();
     proven(against, "no key that you brought signed both checkpoints")
 }
 
@@ -90,7 +90,7 @@ mod tests {
     use ed25519_dalek::SigningKey;
     use serde_json::json;
 
-    use super::super::signing::{ORIGIN, id, keys, note as note_of};
+    use super::super::signing::{ORIGIN, cosigner_key, id, keys, log_key, note as note_of};
     use super::*;
     use crate::judge_evidence;
 
@@ -100,6 +100,16 @@ mod tests {
 
     fn judged(kind: &str, notes: [String; 2], keys: &Keys) -> Result<Evidence, Refusal> {
         judge_evidence(json!({ "evidence": kind, "notes": notes }).to_string().as_bytes(), keys, None)
+    }
+
+    #[test]
+    fn a_log_key_names_the_site_whose_cosigner_follows_it() {
+        let (a, b) = (SigningKey::from_bytes(&[1; 32]), SigningKey::from_bytes(&[2; 32]));
+        let text = [log_key(&a), cosigner_key("x", &a), log_key(&b)].concat();
+        let brought = Keys::parse(&text).unwrap();
+        let of = |key: &SigningKey| judged("split-view", [note(&[key], 7, 1), note(&[key], 7, 2)], &brought);
+        assert_eq!(of(&a).unwrap().against(), [format!("{ORIGIN}+{} (site x)", hex::encode(id(&a)))]);
+        assert_eq!(of(&b).unwrap().against(), [format!("{ORIGIN}+{}", hex::encode(id(&b)))]);
     }
 
     #[test]

@@ -14,12 +14,20 @@ pub(super) fn id(key: &SigningKey) -> Vec<u8> {
     Sha256::digest([ORIGIN.as_bytes(), b"\n", &typed].concat())[..4].to_vec()
 }
 
+pub(super) fn log_key(key: &SigningKey) -> String {
+    let typed = STANDARD.encode([&[1], key.verifying_key().as_bytes().as_slice()].concat());
+    format!("{ORIGIN}+{}+{typed}\n", hex::encode(id(key)))
+}
+
+pub(super) fn cosigner_key(site: &str, key: &SigningKey) -> String {
+    let (name, typed) =
+        (format!("c/site/{site}"), [&[4], key.verifying_key().as_bytes().as_slice()].concat());
+    let id = Sha256::digest([name.as_bytes(), b"\n", &typed].concat());
+    format!("{name}+{}+{}\n", hex::encode(&id[..4]), STANDARD.encode(typed))
+}
+
 pub(super) fn keys(signers: &[&SigningKey]) -> Keys {
-    let line = |key: &&SigningKey| {
-        let typed = STANDARD.encode([&[1], key.verifying_key().as_bytes().as_slice()].concat());
-        format!("{ORIGIN}+{}+{typed}\n", hex::encode(id(key)))
-    };
-    Keys::parse(&signers.iter().map(line).collect::<String>()).unwrap()
+    Keys::parse(&signers.iter().map(|key| log_key(key)).collect::<String>()).unwrap()
 }
 
 /// Of sites of one consortium.
