@@ -61,6 +61,8 @@ fn the_report_has_the_documented_keys_and_true_figures() {
         "ci95",
         "baselines",
         "groups",
+        "policy",
+        "interruptive",
     ];
     keys.sort_unstable();
     documented.sort_unstable();

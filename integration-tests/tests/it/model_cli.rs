@@ -8,7 +8,7 @@ use integration_tests::{medulla, run, shared, skip, workspace_root};
 use ml_scoring::dataset::{HEADER, INTERNAL_TEST, bucket};
 use serde_json::Value;
 
-const KEYS: [&str; 17] = [
+const KEYS: [&str; 19] = [
     "task",
     "patients",
     "rows",
@@ -26,6 +26,8 @@ const KEYS: [&str; 17] = [
     "ci95",
     "baselines",
     "groups",
+    "policy",
+    "interruptive",
 ];
 const PATIENTS: usize = 60;
 const HOURS: usize = 20;

@@ -20,6 +20,8 @@ const cards = new Map();
 const number = (name, value, warn = false) => el("div", { class: warn ? "warn" : null }, el("dt", {}, name), el("dd", {}, value));
 const entry = (index) => el("a", { href: `/messages?index=${index}` }, `entry #${index}`);
 const rate = (value) => (value === null || value === undefined ? "–" : value.toFixed(1));
+/** The ledger has every digit; people set two or three. */
+const threshold = (value) => (value === null || value === undefined ? "–" : String(Number(value.toPrecision(3))));
 const percent = (share) => `${(share * 100).toFixed(0)} %`;
 
 /** Absent where the site says that there is none. */
@@ -65,8 +67,8 @@ function model({ row, detail, drift, shadow }) {
     el("h2", { class: "card-name" }, row.name || "(sealed)", " ", el("small", { class: "mono" }, row.hash.slice(0, 12)), " ", el("span", { class: `pill ${color}` }, here)),
     el("dl", { class: "numbers" },
       number("Task", row.task || "–"),
-      number("Watch list from", own.threshold ?? "–"),
-      number("Interruptive from", own.interruptive_threshold ?? "–"),
+      number("Watch list from", threshold(own.threshold)),
+      number("Interruptive from", threshold(own.interruptive_threshold)),
       number("Drift", driftPill(drift)),
       shadow ? number("Would alert, per 100 patient-days", rate(shadow.alerts_per_100_patient_days)) : null),
     part("drift", "Drift", drift ? driftPart(drift) : null, open),
@@ -91,7 +93,7 @@ function table(heads, rows) {
 
 function shadowPart(report) {
   const { live } = report;
-  const beside = live ? live.against.map((other) => `${other.model} ${other.hash.slice(0, 12)}, from ${other.threshold}`).join("; ") : "nothing alerts for this task here";
+  const beside = live ? live.against.map((other) => `${other.model} ${other.hash.slice(0, 12)}, from ${threshold(other.threshold)}`).join("; ") : "nothing alerts for this task here";
   return el("div", {},
     el("p", {}, `Since ${fullTime(report.since)} (`, entry(report.since_index), `), ${plural(report.patients, "patient")}, ${plural(report.hours_scored, "hour")} with a risk; insufficient data in ${plural(report.hours_too_few_measurements + report.hours_not_in_intensive_care, "hour")}.`),
     el("p", {}, `It would have alerted ${plural(report.alerts, "time")}: ${count(report.watch)} for the watch list, ${count(report.interruptive)} interruptive. Beside it: ${beside}.`),
@@ -111,7 +113,7 @@ function groupsPart(contributions) {
 
 function history(row, steps) {
   const why = (step) => [step.by, step.why].filter(Boolean).join(": ");
-  const thresholds = (step) => (step.threshold === null || step.threshold === undefined ? "" : `from ${step.threshold}, interruptive from ${step.interruptive_threshold}`);
+  const thresholds = (step) => (step.threshold === null || step.threshold === undefined ? "" : `from ${threshold(step.threshold)}, interruptive from ${threshold(step.interruptive_threshold)}`);
   const naming = [row.loaded_by.length ? `models of ${row.loaded_by.join(", ")}` : "", row.shadow_at.length ? `shadow_models of ${row.shadow_at.join(", ")}` : ""].filter(Boolean);
   return el("div", {},
     el("p", {}, row.registered ? null : "Registered by nobody yet. ", naming.length ? `Named in ${naming.join(" and ")}.` : "Named by no site."),
