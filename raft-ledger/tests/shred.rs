@@ -11,11 +11,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use common::kill::{as_child, config, founded, lives, run_and_kill, tell};
-use common::{Consortium, append, close, draft, holders, wait_for_size};
+use common::{Consortium, add, append, close, draft, holders, promote, wait_for_size};
 use ledger_verifier::{Keys, judge_export, judge_receipt};
 use raft_ledger::keys::SiteKeys;
 use raft_ledger::{
-    AppendError, Config, Draft, Entry, Ledger, LedgerError, Payload, SHRED, Shredded, Subject,
+    AppendError, Config, Draft, Entry, Ledger, LedgerError, Payload, SHRED, Shredded, Subject, restore,
 };
 
 /// What no disk may hold in the clear.
@@ -170,12 +170,14 @@ fn of_with_200(n: u64) -> u8 {
     if n == 200 { 3 } else { of(n) }
 }
 
-/// Backups: of the key store alone, and of everything that a site has.
+/// Backups: of the key store alone, of everything that a site has, and of the ledger beside that key store.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn no_old_image_brings_a_key_back() {
     let sites = Consortium::new(&["a", "b", "c"]);
     let ledgers = sites.open_all().await;
     append(&ledgers[0], (0..14).map(|n| secret(n, of(n))).collect()).await;
+    let backup = sites.dir.path().join("backup");
+    ledgers[0].backup(&backup, &mut |_, _| ()).unwrap();
     for ledger in ledgers {
         close(ledger).await;
     }
@@ -209,10 +211,31 @@ async fn no_old_image_brings_a_key_back() {
     assert_eq!(readable(&ledgers[0]), 12);
     append(&ledgers[0], vec![secret(17, 3)]).await;
     assert_eq!(readable(&ledgers[0]), 13, "and what comes in afterwards is kept");
+    let size = ledgers[0].size();
     for ledger in ledgers {
         close(ledger).await;
     }
     assert_eq!(holders(&data, &gone), Vec::<String>::new());
+
+    let unreadable = [gone.clone(), vec![SECRET.as_bytes().to_vec()]].concat();
+    assert_eq!(holders(&backup, &unreadable), Vec::<String>::new());
+    std::fs::remove_dir_all(&data).unwrap();
+    restore(&backup, &sites.config(0), false, &mut |_, _| ()).unwrap();
+    std::fs::copy(image.join("subjects.keys"), &store).unwrap();
+    let (b, c, a) = (sites.open(1).await, sites.open(2).await, sites.open(0).await);
+    add(&b, "a", None).await.unwrap();
+    promote(&b, "a").await;
+    wait_for_size(&[&a], size).await;
+    // The key of what came in afterwards is in no backup: it comes back from whoever holds it, and no other does.
+    let is_sealed = |entry: &Entry| entry.site == "a" && matches!(entry.payload, Payload::Sealed);
+    while entries(&a).iter().any(is_sealed) {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert_eq!(readable(&a), 13);
+    for ledger in [a, b, c] {
+        close(ledger).await;
+    }
+    assert_eq!(holders(&data, &unreadable), Vec::<String>::new());
 }
 
 fn copy(from: &Path, to: &Path) {
