@@ -48,26 +48,12 @@ group = "medulla"
 options = { "sasl.password" = "${SASL_PASSWORD}" }
 max_message_bytes = "${BYTES:-1000}"
 ack = "site"
-on_error = { retry = 3 }
 
 [[sink]]
 name = "ehr"
 kind = "webhook"
 url = "https://ehr.example/${SASL_PASSWORD}"
 takeover_for = ["b"]
-on_nack = "hold"
-
-[[sink]]
-name = "pager"
-kind = "mllp"
-address = "pager.example:2576"
-on_nack = { retry = 5 }
-
-[[sink]]
-name = "bus"
-kind = "kafka"
-brokers = "k1:9092"
-topic = "alerts"
 
 [scoring]
 rules = ["news2"]
@@ -112,9 +98,8 @@ fn reads_a_right_file() {
     assert_eq!(config.ledger.peers.len(), 2);
     assert_eq!(config.feeds[0].zone, "Europe/Zurich", "the site's zone is the feed's default");
     assert_eq!(config.feeds[0].on_error, OnError::Hold);
-    assert_eq!(config.feeds[1].on_error, OnError::Retry(3));
-    let on_nack: Vec<OnNack> = config.sinks.iter().map(|sink| sink.on_nack).collect();
-    assert_eq!(on_nack, [OnNack::Hold, OnNack::Retry(5), OnNack::Skip]);
+    assert_eq!(config.feeds[1].on_error, OnError::DeadLetter);
+    assert_eq!(config.sinks[0].on_nack, OnNack::Skip);
     assert_eq!(config.feeds[1].max_message_bytes, 1000);
     assert_eq!(config.alerts.refractory_h, 12);
     assert_eq!((config.feeds[0].ack, config.feeds[1].ack), (Ack::Quorum, Ack::Site));
@@ -130,6 +115,22 @@ fn reads_a_right_file() {
     let SinkKind::Webhook { url, .. } = &config.sinks[0].kind else { panic!("webhook sink") };
     assert_eq!(url.expose(), "https://ehr.example/hunter2-hunter2");
     assert!(!format!("{config:?}").contains("hunter2"), "secrets are never shown");
+}
+
+#[test]
+fn reads_what_follows_a_refusal() {
+    let folder = tempfile::tempdir().expect("folder");
+    let retried = RIGHT.replace("ack = \"site\"\n", "ack = \"site\"\non_error = { retry = 3 }\n");
+    let sink = |name: &str, on_nack: &str| {
+        format!(
+            "[[sink]]\nname = \"{name}\"\nkind = \"mllp\"\naddress = \"pager:2576\"\non_nack = {on_nack}\n"
+        )
+    };
+    let sinks = sink("pager", "\"hold\"") + &sink("bus", "{ retry = 5 }") + &sink("old", "\"skip\"");
+    let config = load(&(retried + &sinks), folder.path()).expect("no findings");
+    assert_eq!(config.feeds[1].on_error, OnError::Retry(3));
+    let on_nack: Vec<OnNack> = config.sinks.iter().map(|sink| sink.on_nack).collect();
+    assert_eq!(on_nack, [OnNack::Skip, OnNack::Hold, OnNack::Retry(5), OnNack::Skip]);
 }
 
 #[test]
