@@ -27,11 +27,11 @@ pub fn draw(plan: &Plan) -> String {
     let (places, heads, width, height) = arrange(plan);
     let mut svg = String::new();
     let title = escape(&format!("Medulla, site {}", plan.site));
-    let _ = write!(
+    let _ = writeln!(
         svg,
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width} {height}\" width=\"{width}\" \
          height=\"{height}\" role=\"img\" font-family=\"system-ui, sans-serif\" font-size=\"13\">\n\
-         <title>{title}</title>\n<rect width=\"100%\" height=\"100%\" fill=\"#ffffff\"/>\n"
+         <title>{title}</title>\n<rect width=\"100%\" height=\"100%\" fill=\"#ffffff\"/>"
     );
     for (column, x) in heads {
         let _ = writeln!(
