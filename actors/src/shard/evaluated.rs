@@ -103,7 +103,7 @@ fn evaluated(cohort: &Cohort, judge: usize, policy: &AlertPolicy, beds: u32) -> 
     let of = |(place, person): (usize, &&eval::Person)| {
         let predictions = &cohort.judged[judge][person.rows.clone()];
         let thresholds = cohort.thresholds[judge][place];
-        eval::alerts(policy, cohort, &Said { person: *person, predictions, thresholds })
+        eval::alerts(policy, cohort, &Said { person, predictions, thresholds })
     };
     let alerts: Vec<Vec<Alerted>> = people.iter().enumerate().map(of).collect();
     let told = eval::told(policy, beds, cohort, &people, &alerts);

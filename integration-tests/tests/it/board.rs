@@ -150,7 +150,10 @@ async fn an_acknowledgement_reaches_the_ledger() -> anyhow::Result<()> {
         acknowledge(browser).await?;
         let answer = browser.driver.find(By::Css("#answered-alerts .answer")).await?;
         let shown: String = answer.prop("textContent").await?.context("the answer's text")?;
-        ensure!(shown.starts_with("n.meier") && shown.contains("antibiotics given · snoozed for 12 h"), "{shown}");
+        ensure!(
+            shown.starts_with("n.meier") && shown.contains("antibiotics given · snoozed for 12 h"),
+            "{shown}"
+        );
         ensure!(site.ledger_status()?["size"].as_u64() > size_before, "an acknowledgement is an entry");
         check_entry(browser, &site).await
     })

@@ -155,7 +155,7 @@ impl<'a> Judged<'a> {
         let mut seen = Seen::default();
         for (i, (person, thresholds)) in self.people.iter().zip(&self.thresholds).enumerate() {
             let predictions = &self.cohort.judged[self.judge][person.rows.clone()];
-            let said = Said { person: *person, predictions, thresholds: *thresholds };
+            let said = Said { person, predictions, thresholds: *thresholds };
             let (mut sum, alerts) = (Alerting::default(), alerts(policy, self.cohort, &said));
             let lead = alerting(&mut sum, self.cohort, &said, &alerts);
             seen.each.push(sum);
