@@ -101,8 +101,7 @@ fn alerts_per_100_patient_days(table: &Table, people: &[&Person], risks: &[f64],
     for person in people {
         let said = |row| Prediction::of_model(risks[row], threshold, table.sufficient[row]);
         let predictions: Vec<Prediction> = person.rows.clone().map(said).collect();
-        let said =
-            Said { person: *person, predictions: &predictions, thresholds: Thresholds::only(threshold) };
+        let said = Said { person, predictions: &predictions, thresholds: Thresholds::only(threshold) };
         alerting(&mut sum, &table.cohort, &said, &alerts(&policy, &table.cohort, &said));
     }
     sum.alerts_per_100_patient_days().unwrap_or(0.0)
