@@ -95,6 +95,8 @@ impl Site {
         CRYPTO.call_once(|| {
             let _ = rustls::crypto::ring::default_provider().install_default();
         });
+        // A test that runs commands meanwhile does not see that the site has closed an idle connection.
+        let client = reqwest::Client::builder().pool_max_idle_per_host(0).build().expect("an HTTP client");
         Site {
             name: name.to_owned(),
             folder: folder.to_owned(),
@@ -103,7 +105,7 @@ impl Site {
             raft: free_port(),
             program: program(),
             process: None,
-            client: reqwest::Client::new(),
+            client,
         }
     }
 
