@@ -97,7 +97,7 @@ async fn a_held_message_waits_for_a_person() -> anyhow::Result<()> {
     let (_, told, said) = desk.ask(&["errors", "retry", "--feed", "adt", "--yes"])?;
     ensure!(told.is_empty() && said.contains("0 of 0 done"), "{said}");
     let (fine, rows, said) = desk.ask(&["replay", "--kind", "rejected", "--dry-run"])?;
-    ensure!(fine && rows.is_empty(), "{said}");
+    ensure!(fine && rows.len() == 1 && rows[0]["messages"] == 0, "its totals alone: {said}");
     let (fine, told, said) = desk.ask(&["errors", "retry", "--held", "--yes"])?;
     ensure!(
         !fine && told.len() == 3 && desk.states()? == ["held"; 3],
