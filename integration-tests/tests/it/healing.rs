@@ -65,10 +65,7 @@ async fn a_site_that_heals_is_not_ready_and_says_why() -> anyhow::Result<()> {
         site.stop()?;
     }
     let c = &mut sites.sites[2];
-    for name in ["raftdb", "sitedb", "ledgerdb"] {
-        std::fs::remove_dir_all(c.data().join("ledger").join(name))?;
-    }
-    restore(c, &backup, &[])?;
+    restore_over(c, &backup)?;
     c.start()?;
     c.up().await?;
     c.kill_9()?;
@@ -95,10 +92,7 @@ async fn a_ledger_that_the_log_cannot_bring_back_is_fetched_from_a_peer() -> any
     back_up(&sites.sites[0], &backup)?;
     let c = &mut sites.sites[2];
     c.stop()?;
-    for name in ["raftdb", "sitedb", "ledgerdb"] {
-        std::fs::remove_dir_all(c.data().join("ledger").join(name))?;
-    }
-    restore(c, &backup, &[])?;
+    restore_over(c, &backup)?;
     c.start()?;
     c.up().await?;
     let config = text(&sites.sites[0].config())?;
@@ -197,6 +191,14 @@ fn send(site: &Site, seed: &str) -> anyhow::Result<()> {
 fn back_up(site: &Site, folder: &Path) -> anyhow::Result<Value> {
     let args = ["ledger", "backup", &text(folder)?, "--config", &text(&site.config())?, "--json"];
     Ok(serde_json::from_str(&medulla(&args)?)?)
+}
+
+/// In the place of what the site had.
+fn restore_over(site: &Site, folder: &Path) -> anyhow::Result<Value> {
+    for name in ["raftdb", "sitedb", "ledgerdb"] {
+        std::fs::remove_dir_all(site.data().join("ledger").join(name))?;
+    }
+    restore(site, folder, &[])
 }
 
 fn restore(site: &Site, folder: &Path, more: &[&str]) -> anyhow::Result<Value> {
