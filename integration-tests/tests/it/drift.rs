@@ -56,7 +56,9 @@ async fn another_population_fires_at_a_running_site() -> anyhow::Result<()> {
         let (_, report) = told(&site).ok()?;
         let indices = indices(&site).await?;
         let greatest = indices.iter().copied().fold(0.0, f64::max);
-        (report["findings"][0]["psi"].as_f64() == Some(greatest) && indices.len() <= 68).then_some(())
+        let told = report["findings"][0]["psi"].as_f64()?;
+        // What is read from JSON can be the next number.
+        ((told - greatest).abs() < 1e-9 && indices.len() <= 68).then_some(())
     })
     .await?;
 
