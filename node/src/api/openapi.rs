@@ -104,6 +104,7 @@ mod tests {
                 "/api/ledger/verify",
                 "/api/messages",
                 "/api/messages/{index}",
+                "/api/messages/{index}/trace",
                 "/api/models",
                 "/api/models/{hash}",
                 "/api/models/{hash}/drift",

@@ -8,9 +8,9 @@ use crate::load::{Load, seed};
 use crate::nemesis::{World, others};
 use crate::site::{copy_dir, until};
 
-const EIO: i32 = 5;
-const ENOSPC: i32 = 28;
-const EROFS: i32 = 30;
+pub const EIO: i32 = 5;
+pub const ENOSPC: i32 = 28;
+pub const EROFS: i32 = 30;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_disk_that_fails_ends_the_process_and_takes_nothing_acknowledged() {

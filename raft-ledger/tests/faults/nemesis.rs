@@ -10,6 +10,7 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha12Rng;
 
 use crate::common::free_addresses;
+use crate::disk::{EIO, ENOSPC, EROFS};
 use crate::load::{Load, Sites, is_long, seed};
 use crate::namespaces::{self, Namespaces};
 use crate::roads::Roads;
@@ -159,9 +160,10 @@ enum Fault {
     Lead,
     Leave,
     Clock,
+    Disk,
 }
 
-const FAULTS: [Fault; 11] = [
+const FAULTS: [Fault; 12] = [
     Fault::Kill,
     Fault::KillAll,
     Fault::Stop,
@@ -173,6 +175,7 @@ const FAULTS: [Fault; 11] = [
     Fault::Lead,
     Fault::Leave,
     Fault::Clock,
+    Fault::Disk,
 ];
 
 struct Nemesis<'w> {
@@ -258,6 +261,18 @@ impl Nemesis<'_> {
                 let off = *[-86_400, -61, -1, 0, 1, 61, 86_400].choose(&mut self.rng).unwrap();
                 if let Some(shim) = shims.get(n) {
                     shim.clock_is_off(off);
+                }
+            }
+            Fault::Disk => {
+                if let Some(shim) = shims.get(n) {
+                    let failing = [(EIO, "s"), (EIO, "ws"), (EIO, "r"), (EROFS, "ws"), (ENOSPC, "w")];
+                    let (errno, operations) = *failing.choose(&mut self.rng).unwrap();
+                    shim.disk_fails(errno, operations);
+                    self.rest(100..3_000).await;
+                    shim.disk_works();
+                    // As whoever replaces the disk: it may have ended by itself, or not have met the fault.
+                    sites[n].kill_9();
+                    sites[n].start();
                 }
             }
         }
