@@ -114,16 +114,17 @@ impl Run {
                 return;
             }
             for index in indices {
-                self.deliver(index).await;
+                let rest = self.deliver(index).await;
                 cursor = index + 1;
                 self.store_cursor(cursor);
+                tokio::time::sleep(rest).await;
             }
         }
     }
 
-    /// Returns when the alert needs no more sending.
-    async fn deliver(&mut self, index: u64) {
-        let Some(alert) = self.read_patiently(index).await else { return };
+    /// Returns when the alert needs no more sending, with how long to wait before the next one.
+    async fn deliver(&mut self, index: u64) -> Duration {
+        let Some(alert) = self.read_patiently(index).await else { return Duration::ZERO };
         let (message, mut refusals) = (self.write(&alert), 0);
         let refused = loop {
             let error = match self.sink.sink.deliver(&message).await {
@@ -146,7 +147,7 @@ impl Run {
             }
             if self.is_gone(index) {
                 tracing::info!(sink = %self.sink.name, index, "alert not delivered: its patient was shredded");
-                return;
+                return Duration::ZERO;
             }
         };
         self.count(if refused.is_some() { "refused" } else { "delivered" });
@@ -155,10 +156,11 @@ impl Run {
         self.mark(&alert, refused).await;
         match was_refused {
             // A receiver that refuses everything is not sent one after the other in a moment.
-            true if self.breaker.is_open() => tokio::time::sleep(self.breaker.pause()).await,
+            true if self.breaker.is_open() => return self.breaker.pause(),
             true => {}
             false => self.breaker.taken(),
         }
+        Duration::ZERO
     }
 
     /// How long to wait before the next try.

@@ -205,8 +205,7 @@ impl Patient {
         evidence.dedup();
         self.evidence = evidence.split_off(evidence.len().saturating_sub(EVIDENCE_MAX)).into();
         for (scorer, policy) in &other.policies {
-            // The survivor's refractory times count, where it has any: nobody is alerted twice for a merge.
-            self.policies.entry(scorer.clone()).or_insert_with(|| policy.clone());
+            self.policies.entry(scorer.clone()).or_default().absorb(policy);
         }
         self.counted.absorb(&other.counted);
         for (scorer, seen) in &other.shadows {
@@ -414,9 +413,13 @@ impl Assessor {
 
     /// A person has answered this scorer's alert about the patient. Whether it asked for anything.
     pub fn answered(&self, patient: &mut Patient, hash: &str, answer: Answered) -> bool {
-        let Some(at) = patient.state.latest().filter(|_| answer != Answered::Seen) else { return false };
-        let Some(policy) = patient.policies.get_mut(hash) else { return false };
-        self.policy.answered(policy, answer, at);
+        if answer == Answered::Seen {
+            return false;
+        }
+        // A tick scores later than the newest event. Whoever stands in for the site has not scored yet, and hears it, too.
+        let scored = patient.risks.get(hash).map(|risk| risk.at);
+        let Some(at) = scored.max(patient.state.latest()) else { return false };
+        self.policy.answered(patient.policies.entry(hash.to_owned()).or_default(), answer, at);
         true
     }
 

@@ -82,6 +82,14 @@ pub enum Answered {
 }
 
 impl PolicyState {
+    /// Of two numbers that are one patient: nobody is alerted twice for a merge, and what was asked for still holds.
+    pub fn absorb(&mut self, other: &PolicyState) {
+        self.standing = self.standing.max(other.standing);
+        self.last_watch = self.last_watch.max(other.last_watch);
+        self.last_interruptive = self.last_interruptive.max(other.last_interruptive);
+        self.quiet_until = self.quiet_until.max(other.quiet_until);
+    }
+
     /// Who reported the tier speaks no longer: the next one that is reached is an edge again. Whether there was any.
     pub fn leave(&mut self) -> bool {
         self.standing.take().is_some()
@@ -118,7 +126,8 @@ impl AlertPolicy {
         self.fire(state, tier, at).then_some(tier)
     }
 
-    /// `at`: the patient's newest hour, in event time. A risk that is still high when the quiet ends is told of then.
+    /// `at`: when the patient was last scored, in event time. A risk that is still high when the quiet ends is told of
+    /// then: it is an edge, and the refractory time of what was answered is over.
     pub fn answered(&self, state: &mut PolicyState, answer: Answered, at: Time) {
         let hours = match answer {
             Answered::Seen => return,
@@ -126,7 +135,8 @@ impl AlertPolicy {
             Answered::Confirmed => self.quiet_after_confirmation_h,
         };
         let until = Time(at.0.saturating_add(i64::from(hours) * Time::HOUR_MS));
-        state.quiet_until = state.quiet_until.max(Some(until));
+        let quiet_until = state.quiet_until.max(Some(until));
+        *state = PolicyState { quiet_until, ..PolicyState::default() };
     }
 
     /// Like [`AlertPolicy::decide`]; an interruptive alert beyond the ward's budget becomes one of the watch list.
@@ -264,6 +274,22 @@ mod tests {
             None,
             "the longer one holds"
         );
+    }
+
+    #[test]
+    fn what_is_still_so_when_the_quiet_ends_is_told_of_then() {
+        let policy = AlertPolicy::default();
+        let mut state = PolicyState::default();
+        let told = |state: &mut PolicyState, hour: i64| {
+            policy.step(state, Some(0.9), Thresholds::only(0.5), Time(hour * Time::HOUR_MS)).is_some()
+        };
+        assert!(told(&mut state, 0));
+        policy.answered(&mut state, Answered::Snoozed { hours: 4 }, Time(Time::HOUR_MS));
+        assert_eq!([2, 3, 4, 5, 6].map(|hour| told(&mut state, hour)), [false, false, false, true, false]);
+        let mut survivor = PolicyState::default();
+        policy.answered(&mut state, Answered::Confirmed, Time(6 * Time::HOUR_MS));
+        survivor.absorb(&state);
+        assert!(!told(&mut survivor, 20), "a merge keeps what was asked for");
     }
 
     #[test]

@@ -15,7 +15,7 @@ const LIMIT_MAX: usize = 1000;
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub struct Filter {
-    /// The first ledger index
+    /// The first ledger index; in the order of event times (as `next` has it), the first at the very time `since`
     #[serde(default)]
     from: u64,
     /// At most 1000

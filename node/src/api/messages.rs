@@ -116,8 +116,8 @@ pub struct Page {
     next: Option<String>,
 }
 
-/// Entries in the ledger's order, all or those that have in common what is asked for. By time alone they come in
-/// the order of their event times.
+/// Entries in the ledger's order, all or those that have in common what is asked for. Of a time, and not
+/// of one patient, visit or control id, they come in the order of their event times.
 #[utoipa::path(path = "/api/messages", tag = "ledger", params(Filter),
     responses((status = 200, body = Page), (status = 400, body = ApiError), (status = 503, body = ApiError)))]
 #[get("/messages")]

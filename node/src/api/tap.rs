@@ -59,10 +59,13 @@ impl Listener {
         if !std::mem::replace(&mut self.said_hello, true) {
             return Some(Bytes::from_static(b": medulla\n\n"));
         }
+        // Once for all of the other feeds' messages: they say nothing to this caller.
+        let heartbeat = tokio::time::sleep(HEARTBEAT);
+        tokio::pin!(heartbeat);
         loop {
             tokio::select! {
                 () = self.closing.wait() => return None,
-                () = tokio::time::sleep(HEARTBEAT) => return Some(Bytes::from_static(b": alive\n\n")),
+                () = &mut heartbeat => return Some(Bytes::from_static(b": alive\n\n")),
                 came = self.coming.recv() => match came {
                     Ok(tapped) if tapped.feed == self.feed => return Some(event("message", &json!(*tapped))),
                     Ok(_) => {}

@@ -10,7 +10,8 @@ use crate::http::Identity;
 /// A message of this site from its entry on: later readings of it (`became`) and what was done with it (`acts`), what
 /// its patients were scored then (`scores`, computed now from the entries up to it), the `alerts` that rest on it, and
 /// of each its `deliveries` and who has `acknowledged` it, all with their ledger indices. `left_out` counts patients and
-/// alerts that were too many to look into.
+/// alerts that were too many to look into. Scores are for the care team alone. What is known under another id that the
+/// patient's was merged into is not in it: neither its history in the scores, nor its alerts.
 #[utoipa::path(path = "/api/messages/{index}/trace", tag = "ledger", params(("index" = u64, Path)),
     responses((status = 200, body = Object), (status = 404, body = ApiError), (status = 409, body = ApiError)))]
 #[get("/messages/{index}/trace")]
@@ -25,5 +26,10 @@ pub async fn trace(
         ExplainError::Ledger(error) => ApiError::reading(error),
         error => ApiError::new(StatusCode::CONFLICT, "trace-unreadable", error.to_string()),
     })?;
-    traced.map(web::Json).ok_or_else(|| ApiError::not_found("message of this site that can be opened"))
+    let mut traced = traced.ok_or_else(|| ApiError::not_found("message of this site that can be opened"))?;
+    // Risks are the care team's, also of patients without an alert.
+    if who.must_see_patients().is_err() {
+        traced.scores.clear();
+    }
+    Ok(web::Json(traced))
 }

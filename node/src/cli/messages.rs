@@ -50,7 +50,7 @@ pub struct Args {
 
 #[derive(clap::Args, Serialize)]
 struct Filter {
-    /// The first ledger index
+    /// The first ledger index; of a time, and of no patient, visit or control id, the first at the very time --since
     #[arg(long, value_name = "INDEX", default_value_t = 0)]
     from: u64,
     /// Assigning authority and number, as in PID-3

@@ -68,7 +68,7 @@ export async function repair(index, tell) {
   const reason = el("input", { name: "reason", autocomplete: "off" });
   const view = el("div", {});
   const place = el("div", {});
-  const again = async () => place.replaceChildren(...(await repair(index, tell)).children);
+  const again = async () => place.replaceWith(await repair(index, tell));
   const act = async (path, body, words) => {
     try {
       const answer = await post(`/api/errors/${index}/${path}`, { ...body, reason: reason.value }, 40_000);
