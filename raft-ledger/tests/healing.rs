@@ -25,8 +25,18 @@ impl Sites {
     async fn heal(&self, n: usize) -> (Ledger, Vec<String>) {
         let told = Mutex::new(Vec::new());
         let tell = |now: Healing<'_>| told.lock().unwrap().push(now.damage.to_owned());
-        let ledger = Ledger::open_telling(self.config(n), tell).await.unwrap();
-        (ledger, told.into_inner().unwrap())
+        loop {
+            match Ledger::open_telling(self.config(n), tell).await {
+                Ok(ledger) => return (ledger, told.into_inner().unwrap()),
+                // A read that was under way when the site was closed may hold the database for a moment: of two
+                // processes the second would find no lock.
+                Err(error) if error.to_string().contains("lock hold by current process") => {
+                    told.lock().unwrap().clear();
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+                Err(error) => panic!("{error}"),
+            }
+        }
     }
 
     fn ledgerdb(&self, n: usize) -> PathBuf {
