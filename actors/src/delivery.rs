@@ -154,13 +154,11 @@ impl Run {
         self.note(refused.as_deref());
         let was_refused = refused.is_some();
         self.mark(&alert, refused).await;
-        match was_refused {
-            // A receiver that refuses everything is not sent one after the other in a moment.
-            true if self.breaker.is_open() => return self.breaker.pause(),
-            true => {}
-            false => self.breaker.taken(),
+        if !was_refused {
+            self.breaker.taken();
         }
-        Duration::ZERO
+        // A receiver that refuses everything is not sent one after the other in a moment.
+        if self.breaker.is_open() { self.breaker.pause() } else { Duration::ZERO }
     }
 
     /// How long to wait before the next try.

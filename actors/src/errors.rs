@@ -173,7 +173,8 @@ pub(crate) struct Found {
     traces: Traces,
     /// What was done with it last. An act that closes it is followed by none.
     last: Option<Last>,
-    retried_by_itself: u8,
+    /// `None`: it was not read again by itself, or was taken then.
+    tries: Option<by_itself::Tries>,
 }
 
 struct Last {
@@ -207,7 +208,7 @@ impl Found {
             received_time_ms: self.entry.received_time_ms,
             state,
             refused_again: self.traces.acts.len() - closing,
-            retried_by_itself: self.retried_by_itself,
+            retried_by_itself: self.tries.as_ref().map_or(0, |tries| tries.count),
             partial: self.rejected.partial,
             became: self.traces.became.clone(),
         }
@@ -288,11 +289,11 @@ impl Handle {
         let traces = traces(self.ledger(), entry.index)?;
         let last = traces.acts.last().map(|at| self.act(*at)).transpose()?.flatten();
         let last = last.map(|done| Last { act: done.act, released: done.released });
-        let retried_by_itself = match rejected.read_by.is_empty() {
-            true => 0,
+        let tries = match rejected.read_by.is_empty() {
+            true => None,
             false => by_itself::tries(self.ledger(), entry.index)?,
         };
-        Ok(Some(Found { entry, rejected, raw, traces, last, retried_by_itself }))
+        Ok(Some(Found { entry, rejected, raw, traces, last, tries }))
     }
 
     fn act(&self, index: u64) -> Result<Option<Repaired>, LedgerError> {

@@ -56,10 +56,12 @@ impl Search {
         let mut page =
             Page { as_of: ledger.size(), limit: self.limit, entries: Vec::new(), bytes: 0, looks: 0 };
         let tags = self.tags(ledger);
-        let next = match tags.is_empty() {
-            _ if self.is_by_time() => self.by_time(ledger, &tags, &mut page)?,
-            true => self.by_place(ledger, &mut page)?,
-            false => self.by_tags(ledger, &tags, &mut page)?,
+        let next = if self.is_by_time() {
+            self.by_time(ledger, &tags, &mut page)?
+        } else if tags.is_empty() {
+            self.by_place(ledger, &mut page)?
+        } else {
+            self.by_tags(ledger, &tags, &mut page)?
         };
         Ok(Found { as_of: page.as_of, entries: page.entries, next })
     }

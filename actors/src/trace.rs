@@ -2,15 +2,14 @@
 
 use clinical::{PatientId, Time};
 use raft_ledger::{Entry, Ledger, LedgerError, Payload};
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 
 use crate::entry::{self, Acknowledged, Alert, Delivered, Kind, Message};
 use crate::errors;
 use crate::explain::replay::{About, Replay};
 use crate::explain::{ExplainError, OF_ALERT_MAX, read};
 use crate::handle::Handle;
-use crate::patient;
 use crate::search::Search;
 
 /// Patients of one message that are scored.
@@ -19,7 +18,7 @@ const PATIENTS_MAX: usize = 8;
 const ALERTS_MAX: usize = 500;
 
 /// What followed from a message of this site.
-#[derive(Clone, Serialize)]
+#[derive(Clone, Serialize, Deserialize)]
 pub struct Trace {
     pub index: u64,
     /// The ledger's size then: what came later is not in it.
@@ -38,7 +37,7 @@ pub struct Trace {
 }
 
 /// One patient by one scorer.
-#[derive(Clone, Serialize)]
+#[derive(Clone, Serialize, Deserialize)]
 pub struct Scored {
     /// Among the patients of the message.
     pub patient: PatientId,
@@ -52,7 +51,7 @@ pub struct Scored {
 }
 
 /// An alert that names the message among what it rests on.
-#[derive(Clone, Serialize)]
+#[derive(Clone, Serialize, Deserialize)]
 pub struct Alerted {
     pub index: u64,
     pub id: String,
@@ -66,7 +65,7 @@ pub struct Alerted {
     pub acknowledged: Vec<Answered>,
 }
 
-#[derive(Clone, Serialize)]
+#[derive(Clone, Serialize, Deserialize)]
 pub struct Delivery {
     pub index: u64,
     pub sink: String,
@@ -75,7 +74,7 @@ pub struct Delivery {
     pub refused: Option<String>,
 }
 
-#[derive(Clone, Serialize)]
+#[derive(Clone, Serialize, Deserialize)]
 pub struct Answered {
     pub index: u64,
     pub by: String,
@@ -83,8 +82,9 @@ pub struct Answered {
 }
 
 impl Handle {
-    /// `None`: no message that this site can open. Blocks for as long as reading the patients' entries takes.
-    pub fn trace(&self, index: u64) -> Result<Option<Trace>, ExplainError> {
+    /// `None`: no message that this site can open. Blocks; `with_scores` for as long as reading the patients' entries
+    /// takes.
+    pub fn trace(&self, index: u64, with_scores: bool) -> Result<Option<Trace>, ExplainError> {
         let ledger = self.ledger();
         let as_of = ledger.size();
         let Some(entry) = read(ledger, index)? else { return Ok(None) };
@@ -107,24 +107,30 @@ impl Handle {
         let patients = patients(&message);
         trace.left_out = patients.len().saturating_sub(PATIENTS_MAX);
         for (patient, at) in patients.into_iter().take(PATIENTS_MAX) {
-            let about = About { patient: &patient, site: self.site(), indices: &[index] };
-            let state = Replay::run(ledger, &about, index)?.state_of(&patient);
-            trace.scores.extend(self.inner.scorers.iter().map(|scorer| {
-                let judged = patient::judge(scorer, None, &state, at);
-                Scored {
-                    patient: patient.clone(),
-                    at,
-                    model: scorer.name().to_owned(),
-                    task: judged.task,
-                    risk: judged.risk,
-                    threshold: judged.threshold,
-                }
-            }));
+            if with_scores {
+                trace.scores.extend(self.scored(&patient, at, index)?);
+            }
             trace.add_alerts(ledger, &patient)?;
         }
         trace.alerts.sort_by_key(|alert| alert.index);
-        trace.alerts.dedup_by_key(|alert| alert.index);
         Ok(Some(trace))
+    }
+
+    fn scored(&self, patient: &PatientId, at: Time, index: u64) -> Result<Vec<Scored>, ExplainError> {
+        let about = About { patient, site: self.site(), indices: &[index] };
+        let state = Replay::run(self.ledger(), &about, index)?.state_of(patient);
+        let scored = self.inner.scorers.iter().map(|scorer| {
+            let assessment = scorer.score(&state, at);
+            Scored {
+                patient: patient.clone(),
+                at,
+                model: scorer.name().to_owned(),
+                task: assessment.task,
+                risk: assessment.risk,
+                threshold: assessment.threshold,
+            }
+        });
+        Ok(scored.collect())
     }
 }
 

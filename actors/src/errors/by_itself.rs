@@ -2,7 +2,6 @@
 //! the same refusal until the feed's configuration, its code table or the release changes, all of which a start brings. So
 //! a start is when it is tried, once for each way in which the feed has read since, and N times at most.
 
-use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use raft_ledger::{AppendError, Ledger, LedgerError};
@@ -24,15 +23,14 @@ const PAGE: usize = 100;
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// What was tried of one message: how often to no avail, and how its feed read then.
-struct Tries {
-    count: u8,
+pub(super) struct Tries {
+    pub count: u8,
     reads_by: String,
 }
 
-/// How often the message was read again by itself, to no avail. Blocks.
-pub(super) fn tries(ledger: &Ledger, index: u64) -> Result<u8, LedgerError> {
-    let kept = ledger.site_get(key(index).as_bytes())?;
-    Ok(kept.as_deref().and_then(Tries::read).map_or(0, |tries| tries.count))
+/// Blocks.
+pub(super) fn tries(ledger: &Ledger, index: u64) -> Result<Option<Tries>, LedgerError> {
+    Ok(ledger.site_get(key(index).as_bytes())?.as_deref().and_then(Tries::read))
 }
 
 /// In the order of the indices.
@@ -89,8 +87,6 @@ impl Handle {
     /// One page of refused messages that may be read otherwise now, and where the next begins. Blocks.
     fn due(&self, feed: usize, from: u64) -> Result<(Vec<u64>, Option<u64>), LedgerError> {
         let Some(feed) = self.inner.feeds.get(feed) else { return Ok((Vec::new(), None)) };
-        let kept: BTreeMap<Vec<u8>, Vec<u8>> =
-            self.ledger().site_scan(KEYS.as_bytes())?.into_iter().collect();
         let search = Search {
             from,
             limit: PAGE,
@@ -101,11 +97,11 @@ impl Handle {
         let (page, mut due) = (search.run(self.ledger())?, Vec::new());
         for entry in page.entries {
             let Some(found) = self.opened(entry)? else { continue };
-            let tries = kept.get(key(found.entry.index).as_bytes());
-            let tries = tries.and_then(|tries| Tries::read(tries));
-            match is_due(&found, tries.as_ref(), feed.reader.reads_by(), feed.reader.retries()) {
+            match is_due(&found, feed.reader.reads_by(), feed.reader.retries()) {
                 true => due.push(found.entry.index),
-                false if tries.is_some() && !found.state().is_waiting() => self.forget(found.entry.index)?,
+                false if found.tries.is_some() && !found.state().is_waiting() => {
+                    self.forget(found.entry.index)?
+                }
                 false => {}
             }
         }
@@ -161,7 +157,8 @@ impl Handle {
 
     fn note_try(&self, index: u64, feed: usize) -> Result<(), LedgerError> {
         let Some(feed) = self.inner.feeds.get(feed) else { return Ok(()) };
-        let count = tries(self.ledger(), index)?.saturating_add(1);
+        let tried = tries(self.ledger(), index)?.map_or(0, |tries| tries.count);
+        let count = tried.saturating_add(1);
         if count >= feed.reader.retries() {
             tracing::warn!(feed = %feed.name, index, count, "a refused message is not retried by itself any more");
         }
@@ -175,8 +172,8 @@ impl Handle {
 }
 
 /// Whether it waits in the error queue, may be tried, and its feed reads otherwise than when it last was.
-fn is_due(found: &Found, tries: Option<&Tries>, reads_by: &str, retries: u8) -> bool {
-    let rejected = &found.rejected;
+fn is_due(found: &Found, reads_by: &str, retries: u8) -> bool {
+    let (rejected, tries) = (&found.rejected, found.tries.as_ref());
     found.state() == ErrorState::Open
         && !rejected.partial
         && !rejected.read_by.is_empty()
@@ -218,7 +215,7 @@ mod tests {
         };
         let traces = Traces { acts: Vec::new(), became: Vec::new() };
         let last = last.map(|(act, released)| Last { act, released });
-        Found { entry, rejected, raw: Bytes::new(), traces, last, retried_by_itself: 0 }
+        Found { entry, rejected, raw: Bytes::new(), traces, last, tries: None }
     }
 
     #[test]
@@ -237,19 +234,19 @@ mod tests {
     #[test]
     fn a_message_is_tried_once_for_each_way_to_read_it_and_so_often() {
         let tried = |count, reads_by: &str| Some(Tries { count, reads_by: reads_by.into() });
-        let due = |found: &Found, tries: Option<Tries>| is_due(found, tries.as_ref(), "b", 2);
-        let open = found("a", false, None);
-        assert!(due(&open, None));
-        assert!(!due(&found("b", false, None), None), "it was refused as its feed reads now");
-        assert!(due(&open, tried(1, "a")) && !due(&open, tried(1, "b")) && !due(&open, tried(2, "a")));
-        assert!(!due(&found("", false, None), None), "its feed did not retry then");
+        let due = |found: Found, tries: Option<Tries>| is_due(&Found { tries, ..found }, "b", 2);
+        let open = || found("a", false, None);
+        assert!(due(open(), None));
+        assert!(!due(found("b", false, None), None), "it was refused as its feed reads now");
+        assert!(due(open(), tried(1, "a")) && !due(open(), tried(1, "b")) && !due(open(), tried(2, "a")));
+        assert!(!due(found("", false, None), None), "its feed did not retry then");
         assert!(
-            !due(&found("a", true, None), None)
-                && !due(&found("a", false, Some((Act::Discarded, false))), None)
+            !due(found("a", true, None), None)
+                && !due(found("a", false, Some((Act::Discarded, false))), None)
         );
-        let mut part = found("a", false, None);
+        let mut part = open();
         part.rejected.partial = true;
-        assert!(!due(&part, None));
+        assert!(!due(part, None));
     }
 
     #[test]

@@ -55,12 +55,7 @@ async fn a_damaged_ledger_heals_at_the_start_and_while_the_site_runs() -> anyhow
 #[tokio::test]
 async fn a_site_that_heals_is_not_ready_and_says_why() -> anyhow::Result<()> {
     let folder = tempfile::tempdir()?;
-    let mut sites = Consortium::start(folder.path(), |_| SiteOptions::default()).await?;
-    send(&sites.sites[0], "1")?;
-    sites.agree().await?;
-    // A ledger from a backup is behind its raft log's beginning, so the log alone cannot bring it back.
-    let backup = folder.path().join("backup");
-    back_up(&sites.sites[0], &backup)?;
+    let (mut sites, backup) = backed_up(folder.path()).await?;
     for site in &mut sites.sites {
         site.stop()?;
     }
@@ -85,11 +80,7 @@ async fn a_site_that_heals_is_not_ready_and_says_why() -> anyhow::Result<()> {
 #[tokio::test]
 async fn a_ledger_that_the_log_cannot_bring_back_is_fetched_from_a_peer() -> anyhow::Result<()> {
     let folder = tempfile::tempdir()?;
-    let mut sites = Consortium::start(folder.path(), |_| SiteOptions::default()).await?;
-    send(&sites.sites[0], "1")?;
-    sites.agree().await?;
-    let backup = folder.path().join("backup");
-    back_up(&sites.sites[0], &backup)?;
+    let (mut sites, backup) = backed_up(folder.path()).await?;
     let c = &mut sites.sites[2];
     c.stop()?;
     restore_over(c, &backup)?;
@@ -172,6 +163,16 @@ async fn a_new_consortium_goes_on_where_a_lost_one_was_backed_up() -> anyhow::Re
     let before = next.ledger_status()?["size"].as_u64();
     ensure!(before > Some(size), "nothing new was committed");
     next.stop()
+}
+
+/// A ledger from the backup is behind its raft log's beginning, so the log alone cannot bring it back.
+async fn backed_up(folder: &Path) -> anyhow::Result<(Consortium, PathBuf)> {
+    let sites = Consortium::start(folder, |_| SiteOptions::default()).await?;
+    send(&sites.sites[0], "1")?;
+    sites.agree().await?;
+    let backup = folder.join("backup");
+    back_up(&sites.sites[0], &backup)?;
+    Ok((sites, backup))
 }
 
 async fn whole(sites: &Consortium) -> anyhow::Result<()> {

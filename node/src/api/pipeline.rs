@@ -98,8 +98,8 @@ impl Site for Handle {
         Handle::explain(self, alert)
     }
 
-    fn trace(&self, index: u64) -> Result<Option<Trace>, ExplainError> {
-        Handle::trace(self, index)
+    fn trace(&self, index: u64, with_scores: bool) -> Result<Option<Trace>, ExplainError> {
+        Handle::trace(self, index, with_scores)
     }
 
     fn models(&self) -> Result<ModelsListed, LedgerError> {

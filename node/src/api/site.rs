@@ -101,7 +101,7 @@ pub trait Site: Send + Sync + 'static {
     fn explain(&self, alert: &str) -> Result<AlertExplained, ExplainError>;
 
     /// What followed from a message. `None`: no message that this site can open. Blocks.
-    fn trace(&self, index: u64) -> Result<Option<Trace>, ExplainError>;
+    fn trace(&self, index: u64, with_scores: bool) -> Result<Option<Trace>, ExplainError>;
 
     /// The models that the ledger knows. Blocks.
     fn models(&self) -> Result<ModelsListed, LedgerError>;

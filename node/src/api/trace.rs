@@ -21,15 +21,12 @@ pub async fn trace(
     index: web::Path<u64>,
 ) -> Result<web::Json<Trace>, ApiError> {
     who.must_see_entries()?;
-    let traced = web::block(move || site.trace(*index)).await.map_err(ApiError::internal)?;
+    // Risks are the care team's, also of patients without an alert.
+    let with_scores = who.must_see_patients().is_ok();
+    let traced = web::block(move || site.trace(*index, with_scores)).await.map_err(ApiError::internal)?;
     let traced = traced.map_err(|error| match error {
         ExplainError::Ledger(error) => ApiError::reading(error),
         error => ApiError::new(StatusCode::CONFLICT, "trace-unreadable", error.to_string()),
     })?;
-    let mut traced = traced.ok_or_else(|| ApiError::not_found("message of this site that can be opened"))?;
-    // Risks are the care team's, also of patients without an alert.
-    if who.must_see_patients().is_err() {
-        traced.scores.clear();
-    }
-    Ok(web::Json(traced))
+    traced.map(web::Json).ok_or_else(|| ApiError::not_found("message of this site that can be opened"))
 }

@@ -14,7 +14,7 @@ use serde::Serialize;
 use tokio::task::JoinSet;
 
 use super::histogram::percentile;
-use super::ledger::{Removed, Sites, sizes};
+use super::ledger::{Removed, Sites, filled, sizes};
 
 /// Callers at once, and what each appends in one call.
 const CALLERS: usize = 8;
@@ -137,16 +137,7 @@ async fn fill(sites: &Sites, size: u64, bytes: usize, say: &mut impl FnMut(&str)
             anyhow::Ok(())
         });
     }
-    let mut every = tokio::time::interval(std::time::Duration::from_secs(5));
-    loop {
-        tokio::select! {
-            done = callers.join_next() => match done {
-                Some(done) => done??,
-                None => return Ok(()),
-            },
-            _ = every.tick() => say(&format!("{} of {size} messages", sites.first().size())),
-        }
-    }
+    filled(callers, sites.first(), size, say).await
 }
 
 type Ask = fn(Search, Time) -> Search;

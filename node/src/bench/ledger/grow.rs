@@ -133,6 +133,16 @@ async fn fill(sites: &Sites, size: u64, bytes: usize, say: &mut impl FnMut(&str)
             anyhow::Ok(())
         });
     }
+    filled(callers, sites.first(), size, say).await
+}
+
+/// Waits for all who fill the ledger, and says every now and then how far it is.
+pub async fn filled(
+    mut callers: JoinSet<anyhow::Result<()>>,
+    ledger: &Ledger,
+    size: u64,
+    say: &mut impl FnMut(&str),
+) -> anyhow::Result<()> {
     let mut every = tokio::time::interval(Duration::from_secs(5));
     loop {
         tokio::select! {
@@ -140,7 +150,7 @@ async fn fill(sites: &Sites, size: u64, bytes: usize, say: &mut impl FnMut(&str)
                 Some(done) => done??,
                 None => return Ok(()),
             },
-            _ = every.tick() => say(&format!("{} of {size} entries", sites.first().size())),
+            _ = every.tick() => say(&format!("{} of {size} entries", ledger.size())),
         }
     }
 }

@@ -9,8 +9,8 @@ mod report;
 mod sites;
 mod steps;
 
-pub(super) use grow::sizes;
 pub use grow::{Growth, run as run_growth};
+pub(super) use grow::{filled, sizes};
 pub(super) use sites::Sites;
 pub(super) use steps::Removed;
 pub use steps::{Plan, run as run_steps};

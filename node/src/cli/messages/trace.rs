@@ -2,58 +2,7 @@
 
 use std::io::{self, Write};
 
-use clinical::Time;
-use serde::Deserialize;
-
-#[derive(Deserialize)]
-pub struct Trace {
-    index: u64,
-    as_of: u64,
-    first: Option<u64>,
-    became: Vec<u64>,
-    acts: Vec<u64>,
-    scores: Vec<Scored>,
-    alerts: Vec<Alerted>,
-    left_out: usize,
-}
-
-#[derive(Deserialize)]
-struct Scored {
-    patient: clinical::PatientId,
-    at: Time,
-    model: String,
-    task: String,
-    risk: Option<f64>,
-    threshold: f64,
-}
-
-#[derive(Deserialize)]
-struct Alerted {
-    index: u64,
-    id: String,
-    task: String,
-    model: String,
-    tier: String,
-    at: Time,
-    is_trigger: bool,
-    deliveries: Vec<Delivery>,
-    acknowledged: Vec<Answered>,
-}
-
-#[derive(Deserialize)]
-struct Delivery {
-    index: u64,
-    sink: String,
-    at: Time,
-    refused: Option<String>,
-}
-
-#[derive(Deserialize)]
-struct Answered {
-    index: u64,
-    by: String,
-    at: Time,
-}
+use actors::Trace;
 
 pub fn show(out: &mut impl Write, trace: &Trace) -> io::Result<()> {
     writeln!(out, "entry {}, traced as of size {}", trace.index, trace.as_of)?;
@@ -66,25 +15,26 @@ pub fn show(out: &mut impl Write, trace: &Trace) -> io::Result<()> {
             writeln!(out, "{what}: {}", indices.join(", "))?;
         }
     }
-    for Scored { patient, at, model, task, risk, threshold } in &trace.scores {
-        let risk = risk.map_or("insufficient data".to_owned(), |risk| format!("{risk:.4}"));
-        let (at, id) = (at.to_rfc3339(), format!("{}|{}", patient.authority, patient.id));
+    for score in &trace.scores {
+        let risk = score.risk.map_or("insufficient data".to_owned(), |risk| format!("{risk:.4}"));
+        let (at, id) = (score.at.to_rfc3339(), format!("{}|{}", score.patient.authority, score.patient.id));
+        let (model, task, threshold) = (&score.model, &score.task, score.threshold);
         writeln!(out, "score   {id} {at}  {model} ({task}) {risk}, threshold {threshold}")?;
     }
     for alert in &trace.alerts {
-        let Alerted { index, id, task, model, tier, .. } = alert;
+        let (index, id, task, model, tier) = (alert.index, &alert.id, &alert.task, &alert.model, &alert.tier);
         let how = if alert.is_trigger { "raised by it" } else { "rests on it, too" };
         writeln!(
             out,
             "alert   entry {index}, {}: {task} by {model}, {tier}, {how}; {id}",
             alert.at.to_rfc3339()
         )?;
-        for Delivery { index, sink, at, refused } in &alert.deliveries {
-            let how = refused.as_ref().map_or("delivered".to_owned(), |why| format!("refused ({why})"));
-            writeln!(out, "  to {sink}: {how}, {}, entry {index}", at.to_rfc3339())?;
+        for done in &alert.deliveries {
+            let how = done.refused.as_ref().map_or("delivered".to_owned(), |why| format!("refused ({why})"));
+            writeln!(out, "  to {}: {how}, {}, entry {}", done.sink, done.at.to_rfc3339(), done.index)?;
         }
-        for Answered { index, by, at } in &alert.acknowledged {
-            writeln!(out, "  acknowledged by {by}, {}, entry {index}", at.to_rfc3339())?;
+        for done in &alert.acknowledged {
+            writeln!(out, "  acknowledged by {}, {}, entry {}", done.by, done.at.to_rfc3339(), done.index)?;
         }
     }
     if trace.alerts.is_empty() {
