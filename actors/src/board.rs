@@ -5,10 +5,12 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use clinical::Time;
-use ml_scoring::{ReasonGroup, Shares};
+use ml_scoring::{Answered, ReasonGroup};
+use raft_ledger::Subject;
 use serde::Serialize;
 
 use crate::entry::{Acknowledged, Alert, Delivered};
+use crate::rested::{self, AlertsRested, Rested};
 
 /// Events kept for readers that reconnect; one that was away for longer is told to load the board again.
 const EVENTS_KEPT: usize = 4096;
@@ -16,6 +18,8 @@ const EVENTS_KEPT: usize = 4096;
 const ROWS_KEPT: usize = 50_000;
 /// Alerts kept on the board, newest; all of them stay in the ledger.
 const ALERTS_KEPT: usize = 2000;
+/// Later answers shown of one alert, newest.
+const LATER_KEPT: usize = 8;
 
 /// One patient's line on the board.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -95,6 +99,9 @@ pub struct AlertRow {
     pub evidence: Vec<u64>,
     pub delivered_to: BTreeSet<String>,
     pub acknowledged: Option<Answer>,
+    /// Later answers that ask for silence: it counts as well, the longest of all.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub later: Vec<Answer>,
     /// The site that the patient belongs to and that this one stands in for; absent: this one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub origin: Option<String>,
@@ -139,52 +146,12 @@ impl Change {
     }
 }
 
-/// What a model's alerts rested on, of those that this site can read: mean shares of the weight that spoke for the risk.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-pub struct AlertsRested {
-    pub alerts: u64,
-    pub physiology: f64,
-    pub trend: f64,
-    pub care_process: f64,
-    /// Alerts of which more than half was the care process.
-    pub resting: u64,
-}
-
-#[derive(Default)]
-struct Rested {
-    sum: Shares,
-    alerts: u64,
-    resting: u64,
-}
-
-impl Rested {
-    fn add(&mut self, shares: Shares) {
-        self.sum.physiology += shares.physiology;
-        self.sum.trend += shares.trend;
-        self.sum.care_process += shares.care_process;
-        self.alerts += 1;
-        self.resting += u64::from(shares.rests_on_care_process());
-    }
-
-    fn mean(&self) -> AlertsRested {
-        let alerts = self.alerts.max(1) as f64;
-        AlertsRested {
-            alerts: self.alerts,
-            physiology: self.sum.physiology / alerts,
-            trend: self.sum.trend / alerts,
-            care_process: self.sum.care_process / alerts,
-            resting: self.resting,
-        }
-    }
-}
-
 pub(crate) struct Board {
     patients: BTreeMap<String, PatientRow>,
     changed: BTreeSet<String>,
     alerts: BTreeMap<u64, AlertRow>,
     index_of: BTreeMap<String, u64>,
-    /// By the model's hash.
-    rested: BTreeMap<String, Rested>,
+    rested: Rested,
     events: VecDeque<BoardEvent>,
     /// In `events`.
     rows: usize,
@@ -202,7 +169,7 @@ impl Board {
             changed: BTreeSet::new(),
             alerts: BTreeMap::new(),
             index_of: BTreeMap::new(),
-            rested: BTreeMap::new(),
+            rested: Rested::default(),
             events: VecDeque::new(),
             rows: 0,
             covered: BTreeSet::new(),
@@ -240,8 +207,9 @@ impl Board {
     }
 
     /// What was shredded: patients by their keys, alerts by their indices. What readers could still ask for goes, too:
-    /// they load the board again.
-    pub fn forget(&mut self, patients: &[String], alerts: &[u64]) {
+    /// they load the board again. `by`: the site that shredded, and whom.
+    pub fn forget(&mut self, patients: &[String], alerts: &[u64], by: (&str, &[Subject])) {
+        self.rested.forget(by.0, by.1);
         for key in patients {
             self.patients.remove(key);
             self.changed.remove(key);
@@ -276,6 +244,7 @@ impl Board {
         kept_at: Time,
         patient: String,
         origin: Option<String>,
+        subject: Subject,
         alert: &Alert,
     ) {
         let facts = &alert.facts;
@@ -283,14 +252,14 @@ impl Board {
         if self.index_of.contains_key(&facts.id) {
             return;
         }
-        let shares = Shares::of(alert.contributions.iter().map(|c| (c.group, c.weight)));
-        self.rested.entry(facts.model_hash.clone()).or_default().add(shares);
+        let shares = rested::shares_of(alert);
+        self.rested.add(subject, alert, shares);
         let row = AlertRow {
             id: facts.id.clone(),
             index,
             name: self.patients.get(&patient).map(|row| row.name.clone()).unwrap_or_default(),
             patient,
-            patient_id: facts.patient.id.clone(),
+            patient_id: facts.patient.id.to_string(),
             ward: facts.ward.clone(),
             at: facts.at,
             kept_at,
@@ -305,6 +274,7 @@ impl Board {
             evidence: facts.indices.clone(),
             delivered_to: BTreeSet::new(),
             acknowledged: None,
+            later: Vec::new(),
             origin,
         };
         self.index_of.insert(row.id.clone(), index);
@@ -323,23 +293,29 @@ impl Board {
         }
     }
 
-    /// The first answer stands; later ones are in the ledger beside it. Returns when the alert was kept when it is
-    /// the first.
+    /// The first answer stands; of later ones, which are in the ledger beside it, those are shown that silence further
+    /// alerts. Returns when the alert was kept when it is the first.
     pub fn acknowledged(&mut self, answer: &Acknowledged) -> Option<Time> {
         let mut kept_at = None;
         self.change_alert(&answer.alert, |row| {
-            let first = row.acknowledged.is_none();
-            if first {
+            let told = Answer {
+                by: answer.by.clone(),
+                reason: answer.reason.clone(),
+                at: answer.at,
+                snooze_h: answer.snooze_h,
+                confirmed: answer.confirmed,
+            };
+            if row.acknowledged.is_none() {
                 kept_at = Some(row.kept_at);
-                row.acknowledged = Some(Answer {
-                    by: answer.by.clone(),
-                    reason: answer.reason.clone(),
-                    at: answer.at,
-                    snooze_h: answer.snooze_h,
-                    confirmed: answer.confirmed,
-                });
+                row.acknowledged = Some(told);
+                return true;
             }
-            first
+            let silences = answer.answered() != Answered::Seen;
+            if silences {
+                row.later.push(told);
+                row.later.drain(..row.later.len().saturating_sub(LATER_KEPT));
+            }
+            silences
         });
         kept_at
     }
@@ -375,7 +351,7 @@ impl Board {
 
     /// What the alerts of the model with this hash rested on.
     pub fn rested(&self, hash: &str) -> Option<AlertsRested> {
-        self.rested.get(hash).map(Rested::mean)
+        self.rested.of(hash)
     }
 
     /// Whom an alert is about, and the hash of who made it.
@@ -459,9 +435,9 @@ mod tests {
     fn a_reader_that_comes_back_gets_what_it_missed_and_no_more() {
         let mut board = Board::new(Time(1));
         let start = board.seq();
-        board.add_alert(7, Time(5), "p".into(), None, &alert("a"));
+        board.add_alert(7, Time(5), "p".into(), None, Subject([7; 32]), &alert("a"));
         let after_first = board.seq();
-        board.add_alert(8, Time(6), "p".into(), None, &alert("b"));
+        board.add_alert(8, Time(6), "p".into(), None, Subject([8; 32]), &alert("b"));
         let seqs = |from| board.subscribe(from).0.iter().map(|e| e.seq).collect::<Vec<_>>();
         assert_eq!(seqs(start), [start + 1, start + 2]);
         assert_eq!(seqs(after_first), [start + 2]);
@@ -517,9 +493,13 @@ mod tests {
         let start = board.seq();
         board.set_patient(row("p"));
         board.set_patient(row("q"));
-        board.add_alert(7, Time(5), "p".into(), None, &alert("a"));
-        board.add_alert(8, Time(6), "q".into(), None, &alert("b"));
-        board.forget(&["p".into()], &[7]);
+        board.add_alert(7, Time(5), "p".into(), None, Subject([7; 32]), &alert("a"));
+        board.add_alert(8, Time(6), "q".into(), None, Subject([8; 32]), &alert("b"));
+        assert_eq!(board.rested("00").map(|rested| rested.alerts), Some(2));
+        board.forget(&["p".into()], &[7], ("b", &[Subject([7; 32])]));
+        assert_eq!(board.rested("00").map(|rested| rested.alerts), Some(2), "another site has other keys");
+        board.forget(&["p".into()], &[7], ("a", &[Subject([7; 32]), Subject([9; 32])]));
+        assert_eq!(board.rested("00").map(|rested| rested.alerts), Some(1));
         board.flush();
         assert_eq!(board.patients().iter().map(|row| row.key.as_str()).collect::<Vec<_>>(), ["q"]);
         assert_eq!(board.alerts().map(|alert| alert.index).collect::<Vec<_>>(), [8]);
@@ -536,7 +516,7 @@ mod tests {
         let row = PatientRow { origin: Some("z".into()), ..row("p") };
         board.set_patient(row);
         board.flush();
-        board.add_alert(7, Time(5), "p".into(), Some("z".into()), &alert("a"));
+        board.add_alert(7, Time(5), "p".into(), Some("z".into()), Subject([7; 32]), &alert("a"));
         let hidden = |board: &Board| {
             board.patients().is_empty() && board.alerts().count() == 0 && board.alert("a").is_none()
         };
@@ -555,9 +535,9 @@ mod tests {
     }
 
     #[test]
-    fn the_first_answer_stands() {
+    fn the_first_answer_stands_and_later_silence_is_shown() {
         let mut board = Board::new(Time(1));
-        board.add_alert(7, Time(5), "p".into(), None, &alert("a"));
+        board.add_alert(7, Time(5), "p".into(), None, Subject([7; 32]), &alert("a"));
         let answer = |by: &str| Acknowledged {
             alert: "a".into(),
             by: by.into(),
@@ -568,6 +548,15 @@ mod tests {
         };
         assert_eq!(board.acknowledged(&answer("first")), Some(Time(5)));
         assert_eq!(board.acknowledged(&answer("second")), None);
-        assert_eq!(board.alert("a").unwrap().acknowledged.as_ref().unwrap().by, "first");
+        let snoozed = |by: &str| Acknowledged { snooze_h: Some(12), ..answer(by) };
+        let before = board.seq();
+        assert_eq!(board.acknowledged(&snoozed("third")), None);
+        assert_eq!(board.seq(), before + 1, "readers hear of it");
+        let row = board.alert("a").unwrap();
+        assert_eq!(row.acknowledged.as_ref().unwrap().by, "first");
+        let later: Vec<_> = row.later.iter().map(|answer| (answer.by.as_str(), answer.snooze_h)).collect();
+        assert_eq!(later, [("third", Some(12))]);
+        (0..20).for_each(|_| assert_eq!(board.acknowledged(&snoozed("again")), None));
+        assert_eq!(board.alert("a").unwrap().later.len(), LATER_KEPT);
     }
 }

@@ -6,6 +6,7 @@
 use clinical::Merges;
 use ml_scoring::WardBudgets;
 use raft_ledger::{Entry, Ledger, LedgerError};
+use serde::de::DeserializeOwned;
 
 use crate::drift::Windows;
 use crate::entry::Kind;
@@ -73,14 +74,20 @@ pub(crate) fn load_budgets(ledger: &Ledger) -> WardBudgets {
 
 /// What was counted of models in shadow before `cursor`; nothing where that cannot be read.
 pub(crate) fn load_tallies(ledger: &Ledger, cursor: u64) -> Tallies {
-    let stored = ledger.site_get(SHADOW).ok().flatten().filter(|_| cursor > 0);
-    stored.and_then(|bytes| rmp_serde::from_slice(&bytes).ok()).unwrap_or_default()
+    load_counts(ledger, SHADOW, cursor, "what was counted of models in shadow")
 }
 
 /// What was counted of this site's patients before `cursor`, for drift; nothing where that cannot be read.
 pub(crate) fn load_windows(ledger: &Ledger, cursor: u64) -> Windows {
-    let stored = ledger.site_get(DRIFT).ok().flatten().filter(|_| cursor > 0);
-    stored.and_then(|bytes| rmp_serde::from_slice(&bytes).ok()).unwrap_or_default()
+    load_counts(ledger, DRIFT, cursor, "what was counted for drift")
+}
+
+/// A later release may have written them: fields that this one does not know are passed over.
+fn load_counts<T: Default + DeserializeOwned>(ledger: &Ledger, place: &[u8], cursor: u64, what: &str) -> T {
+    let stored = ledger.site_get(place).ok().flatten().filter(|_| cursor > 0);
+    let read = stored.map(|bytes| rmp_serde::from_slice(&bytes)).transpose();
+    let read = read.inspect_err(|error| tracing::warn!(%error, "{what} cannot be read and begins anew"));
+    read.ok().flatten().unwrap_or_default()
 }
 
 /// Takes a patient's state off the disk: what was saved while the patient was being shredded may be sealed under the
@@ -129,19 +136,33 @@ pub(crate) fn save(
     }
 }
 
-/// The alerts before `cursor`, their deliveries and their answers, in this order.
-pub(crate) fn answered_alerts(ledger: &Ledger, cursor: u64) -> Vec<Entry> {
-    let mut found = Vec::new();
+/// The alerts before `cursor`, their deliveries and their answers, in this order. What cannot be read is told of and left
+/// out.
+pub(crate) fn for_each_answered_alert(ledger: &Ledger, cursor: u64, mut visit: impl FnMut(Entry)) {
     for kind in [Kind::Alert, Kind::Delivered, Kind::Acknowledged] {
-        let tag = ledger.tag("kind", kind.tag());
-        let mut from = 0;
-        loop {
-            let page = ledger.by_tag(tag, from, PAGE).unwrap_or_default();
-            let Some(last) = page.last().copied() else { break };
-            let before = page.into_iter().filter(|index| *index < cursor);
-            found.extend(before.filter_map(|index| ledger.read_from(index, 1).ok()?.into_iter().next()));
-            from = last + 1;
+        if let Err(error) = for_each_of(ledger, kind, cursor, &mut visit) {
+            tracing::error!(%error, ?kind, "the board lacks what cannot be read of the entries of this kind");
         }
     }
-    found
+}
+
+/// Of this kind before `end`.
+fn for_each_of(
+    ledger: &Ledger,
+    kind: Kind,
+    end: u64,
+    visit: &mut impl FnMut(Entry),
+) -> Result<(), LedgerError> {
+    let (tag, mut from) = (ledger.tag("kind", kind.tag()), 0);
+    loop {
+        let page = ledger.by_tag(tag, from, PAGE)?;
+        let Some(last) = page.last().copied() else { return Ok(()) };
+        for index in page.into_iter().filter(|index| *index < end) {
+            match ledger.read_from(index, 1) {
+                Ok(entries) => entries.into_iter().for_each(&mut *visit),
+                Err(error) => tracing::error!(%error, index, "an alert or an answer is not shown"),
+            }
+        }
+        from = last + 1;
+    }
 }

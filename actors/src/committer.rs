@@ -90,7 +90,7 @@ impl Handler<Commit> for Committer {
     }
 }
 
-/// A feed may have been `ack = "site"` before the restart: what it left in the outbox goes first.
+/// A feed may have been `ack = "site"` before a restart or a reload: what it left in the outbox goes first.
 async fn after_left_over(ledger: &Ledger, prepared: &[Prepared]) -> Result<(), AppendError> {
     let Some(oldest) = prepared.first() else { return Ok(()) };
     let until = tokio::time::Instant::from_std(oldest.received + ANSWER_WAIT);

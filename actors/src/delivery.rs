@@ -1,7 +1,6 @@
 //! Brings kept alerts to one sink, in order, until its receiver has confirmed each.
 
 mod after;
-mod breaker;
 mod hold;
 
 use std::sync::{Arc, Mutex};
@@ -12,12 +11,13 @@ use bytes::Bytes;
 use clinical::{AlertFacts, Parties};
 use connectors::{Outbound, SinkError};
 use raft_ledger::{Entry, Ledger, LedgerError, Payload};
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
+use tokio_util::sync::CancellationToken;
 
 use self::after::{After, after};
-use self::breaker::Breaker;
 pub(crate) use self::hold::Held;
 pub use self::hold::ReleaseError;
+use crate::breaker::Breaker;
 use crate::entry::{self, Alert, Delivered, Kind, Release};
 use crate::metrics::Metrics;
 use crate::parts::{Sink, SinkForm};
@@ -41,27 +41,34 @@ pub(crate) struct Progress {
 }
 
 pub(crate) struct Delivery {
-    sink: Option<Sink>,
-    ledger: Ledger,
-    told: Told,
-    site: String,
-    /// Raised by the tail whenever an alert of this site was committed.
-    alerts: watch::Receiver<u64>,
+    /// What its run takes along.
+    sink: Option<(Sink, oneshot::Sender<()>)>,
+    common: Common,
     progress: Arc<Mutex<Progress>>,
-    metrics: Metrics,
+    stop: CancellationToken,
+}
+
+/// What the deliveries of all sinks need.
+#[derive(Clone)]
+pub(crate) struct Common {
+    pub ledger: Ledger,
+    pub told: Told,
+    pub site: String,
+    /// Raised by the tail whenever an alert of this site was committed.
+    pub alerts: watch::Receiver<u64>,
+    pub metrics: Metrics,
 }
 
 impl Delivery {
+    /// `ended` fires after `stop`, once nothing is sent any more.
     pub fn new(
         sink: Sink,
-        ledger: Ledger,
-        told: Told,
-        site: String,
-        alerts: watch::Receiver<u64>,
+        common: Common,
         progress: Arc<Mutex<Progress>>,
-        metrics: Metrics,
+        stop: CancellationToken,
+        ended: oneshot::Sender<()>,
     ) -> Delivery {
-        Delivery { sink: Some(sink), ledger, told, site, alerts, progress, metrics }
+        Delivery { sink: Some((sink, ended)), common, progress, stop }
     }
 }
 
@@ -69,24 +76,34 @@ impl Actor for Delivery {
     type Context = Context<Self>;
 
     fn started(&mut self, context: &mut Self::Context) {
-        let Some(sink) = self.sink.take() else { return };
+        let Some((sink, ended)) = self.sink.take() else { return };
+        let Common { ledger, told, site, alerts, metrics } = self.common.clone();
         let run = Run {
-            cursor_key: format!("sink/{}/cursor", sink.name),
+            cursor_key: cursor_key(&sink.name),
             sink,
-            ledger: self.ledger.clone(),
-            told: self.told.clone(),
-            site: self.site.clone(),
+            ledger,
+            told,
+            site,
             progress: self.progress.clone(),
-            metrics: self.metrics.clone(),
+            metrics,
             breaker: Breaker::default(),
+            stop: self.stop.clone(),
         };
-        let alerts = self.alerts.clone();
-        context.spawn(run.run(alerts).into_actor(self));
+        let run = async move {
+            run.run(alerts).await;
+            drop(ended);
+        };
+        context.spawn(run.into_actor(self));
     }
 }
 
+/// Where it is kept what a sink of this name sends next.
+pub(crate) fn cursor_key(sink: &str) -> Vec<u8> {
+    format!("sink/{sink}/cursor").into_bytes()
+}
+
 struct Run {
-    cursor_key: String,
+    cursor_key: Vec<u8>,
     sink: Sink,
     ledger: Ledger,
     told: Told,
@@ -94,6 +111,8 @@ struct Run {
     progress: Arc<Mutex<Progress>>,
     metrics: Metrics,
     breaker: Breaker,
+    /// Ends every wait but that for an answer.
+    stop: CancellationToken,
 }
 
 impl Run {
@@ -110,21 +129,34 @@ impl Run {
                 self.note_error(error.to_string());
                 Vec::new()
             });
-            if indices.is_empty() && alerts.changed().await.is_err() {
+            if indices.is_empty()
+                && !matches!(self.stop.run_until_cancelled(alerts.changed()).await, Some(Ok(())))
+            {
                 return;
             }
             for index in indices {
-                let rest = self.deliver(index).await;
+                let Some(rest) = self.deliver(index).await else { return };
                 cursor = index + 1;
                 self.store_cursor(cursor);
-                tokio::time::sleep(rest).await;
+                self.pause(rest).await;
+                if self.stop.is_cancelled() {
+                    return;
+                }
             }
         }
     }
 
-    /// Returns when the alert needs no more sending, with how long to wait before the next one.
-    async fn deliver(&mut self, index: u64) -> Duration {
-        let Some(alert) = self.read_patiently(index).await else { return Duration::ZERO };
+    /// Shorter where the sink is told to stop.
+    async fn pause(&self, pause: Duration) {
+        let _ = self.stop.run_until_cancelled(tokio::time::sleep(pause)).await;
+    }
+
+    /// Returns when the alert needs no more sending, with how long to wait before the next one. `None`: the sink stops
+    /// and has still to send it.
+    async fn deliver(&mut self, index: u64) -> Option<Duration> {
+        let Some(alert) = self.read_patiently(index).await else {
+            return (!self.stop.is_cancelled()).then_some(Duration::ZERO);
+        };
         let (message, mut refusals) = (self.write(&alert), 0);
         let refused = loop {
             let error = match self.sink.sink.deliver(&message).await {
@@ -136,7 +168,7 @@ impl Run {
                 After::Again { refused } => {
                     self.count("retry");
                     refusals += u8::from(refused);
-                    tokio::time::sleep(pause).await;
+                    self.pause(pause).await;
                 }
                 After::Skip(reason) => break Some(reason),
                 After::Hold(reason) => match self.hold(index, &alert, &reason).await {
@@ -145,9 +177,12 @@ impl Run {
                     None => {}
                 },
             }
+            if self.stop.is_cancelled() {
+                return None;
+            }
             if self.is_gone(index) {
                 tracing::info!(sink = %self.sink.name, index, "alert not delivered: its patient was shredded");
-                return Duration::ZERO;
+                return Some(Duration::ZERO);
             }
         };
         self.count(if refused.is_some() { "refused" } else { "delivered" });
@@ -158,7 +193,7 @@ impl Run {
             self.breaker.taken();
         }
         // A receiver that refuses everything is not sent one after the other in a moment.
-        if self.breaker.is_open() { self.breaker.pause() } else { Duration::ZERO }
+        Some(if self.breaker.is_open() { self.breaker.pause() } else { Duration::ZERO })
     }
 
     /// How long to wait before the next try.
@@ -182,7 +217,10 @@ impl Run {
                 Ok(found) => return found,
                 Err(error) => self.note_error(error.to_string()),
             }
-            tokio::time::sleep(READ_PAUSE).await;
+            self.pause(READ_PAUSE).await;
+            if self.stop.is_cancelled() {
+                return None;
+            }
         }
         self.count("unreadable");
         tracing::error!(sink = %self.sink.name, index, "alert not delivered: the ledger cannot read it");
@@ -256,13 +294,13 @@ impl Run {
     }
 
     fn load_cursor(&self) -> Option<u64> {
-        let stored = self.ledger.site_get(self.cursor_key.as_bytes()).ok().flatten()?;
+        let stored = self.ledger.site_get(&self.cursor_key).ok().flatten()?;
         stored.as_slice().try_into().ok().map(u64::from_be_bytes)
     }
 
     /// Not synced: after a crash the alert is sent again, and its receiver knows it by its id.
     fn store_cursor(&self, cursor: u64) {
-        if let Err(error) = self.ledger.site_put(self.cursor_key.as_bytes(), &cursor.to_be_bytes(), false) {
+        if let Err(error) = self.ledger.site_put(&self.cursor_key, &cursor.to_be_bytes(), false) {
             self.note_error(error.to_string());
         }
     }

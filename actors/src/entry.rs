@@ -41,10 +41,11 @@ pub enum Kind {
     MembersChanged = 16,
     Repaired = 17,
     Released = 18,
+    Reloaded = 19,
 }
 
 impl Kind {
-    pub const ALL: [Kind; 10] = [
+    pub const ALL: [Kind; 11] = [
         Kind::Message,
         Kind::Rejected,
         Kind::Alert,
@@ -55,6 +56,7 @@ impl Kind {
         Kind::MembersChanged,
         Kind::Repaired,
         Kind::Released,
+        Kind::Reloaded,
     ];
 
     /// `None` for kinds of a later release: they are kept and passed over.
@@ -75,6 +77,7 @@ impl Kind {
             Kind::MembersChanged => b"members",
             Kind::Repaired => b"repaired",
             Kind::Released => b"released",
+            Kind::Reloaded => b"reloaded",
         }
     }
 }
@@ -277,6 +280,21 @@ pub struct Released {
     pub reason: String,
     /// The receiver's refusal that it was held for.
     pub refused: String,
+}
+
+/// A person has the running site take over a changed configuration. Written before anything changes; where that failed,
+/// a second one says why the former configuration stayed.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Reloaded {
+    /// From the sign-in, or `SIGHUP`.
+    pub by: String,
+    pub at: Time,
+    /// SHA-256 of the file, lowercase hex.
+    pub sha256: String,
+    /// In words and names, without values: `feed adt changed: authority`.
+    pub changes: Vec<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failed: Option<String>,
 }
 
 /// What becomes of an alert that a sink holds.

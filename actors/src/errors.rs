@@ -5,6 +5,7 @@ mod by_itself;
 mod retry;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use clinical::hl7::Message as Hl7;
@@ -17,6 +18,7 @@ pub use retry::{Repairs, Retried, Tried};
 
 use crate::entry::{self, Act, Format, Kind, Rejected, Repaired};
 use crate::handle::Handle;
+use crate::reading::Reader;
 use crate::search::Search;
 
 /// Found under a message's index: what was done with it, and the messages it became.
@@ -268,9 +270,9 @@ impl Handle {
         }
     }
 
-    pub(crate) fn reader(&self, feed: &str) -> Result<&crate::reading::Reader, RepairError> {
-        let running = self.inner.feeds.iter().find(|running| running.name == feed);
-        running.map(|running| &running.reader).ok_or_else(|| RepairError::UnknownFeed(feed.to_owned()))
+    pub(crate) fn reader(&self, feed: &str) -> Result<Arc<Reader>, RepairError> {
+        let running = self.inner.feeds.get(feed);
+        running.map(|running| running.reader.clone()).ok_or_else(|| RepairError::UnknownFeed(feed.to_owned()))
     }
 
     fn found(&self, index: u64) -> Result<Found, RepairError> {

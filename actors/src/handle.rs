@@ -1,33 +1,30 @@
 //! What the program may ask of a running pipeline.
 
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use actix::prelude::*;
-use connectors::{SourceState, SourceStatus};
-use ml_scoring::{Answered, Scorer};
+use ml_scoring::{AlertPolicy, Answered, Scorer};
 use raft_ledger::{
-    AppendError, Ledger, LedgerError, MemberChange, MemberStatus, OutboxState, OutboxStatus, Payload, Role,
+    AppendError, Draft, Ledger, LedgerError, MemberChange, MemberStatus, OutboxState, OutboxStatus, Payload,
+    Role,
 };
-use serde::Serialize;
 use tokio::sync::{broadcast, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::board::{AlertRow, Board, BoardEvent, PatientDetail, PatientRow};
-use crate::delivery::{Held, Progress};
 use crate::drift::Windows;
-use crate::entry::{self, Acknowledged, Kind, MembersChanged};
+use crate::entry::{self, Acknowledged, Kind, MembersChanged, Reloaded};
 use crate::errors::Unconfirmed;
+use crate::feeds::{FeedStatus, Feeds};
 use crate::metrics::Metrics;
-use crate::parts::{Ack, OnNack};
-use crate::reading::Reader;
+use crate::parts::{Feed, Sink};
 use crate::registry::standing::Configured;
 use crate::search::{Found, Search};
 use crate::shadow::Tallies;
 use crate::shard::{Detail, Shard};
-use crate::silence::{FeedSilent, Watch};
+use crate::sinks::{SinkStatus, Sinks};
 use crate::tap::Tapped;
-use crate::window::Window;
 use crate::{clock, outgoing, reading};
 
 #[derive(Clone)]
@@ -45,8 +42,9 @@ pub(crate) struct Inner {
     pub configured: Arc<Configured>,
     pub tallies: Arc<Mutex<Tallies>>,
     pub windows: Arc<Mutex<Windows>>,
-    pub feeds: Vec<RunningFeed>,
-    pub sinks: Vec<RunningSink>,
+    pub feeds: Arc<Feeds>,
+    pub sinks: Sinks,
+    pub policy: watch::Sender<AlertPolicy>,
     pub metrics: Metrics,
     /// One act on the error queue at a time: what one finds open no other one closes meanwhile.
     pub repairing: tokio::sync::Mutex<Unconfirmed>,
@@ -54,14 +52,12 @@ pub(crate) struct Inner {
     pub deciding: tokio::sync::Mutex<()>,
     /// The index before which everything is folded and every alert of it is in the ledger.
     pub settled: watch::Receiver<u64>,
-    pub stop_feeds: CancellationToken,
     pub stop_tail: CancellationToken,
     pub endings: Mutex<Option<Endings>>,
 }
 
 /// What a graceful stop waits for.
 pub(crate) struct Endings {
-    pub feeds: Vec<oneshot::Receiver<()>>,
     pub tail: oneshot::Receiver<()>,
     pub threads: Threads,
 }
@@ -79,8 +75,12 @@ impl Threads {
         handle
     }
 
+    pub fn add(&mut self, others: Threads) {
+        self.0.extend(others.0);
+    }
+
     /// Drops the actors and waits until their threads have ended. Blocks.
-    fn end(self) {
+    pub fn end(self) {
         for arbiter in &self.0 {
             arbiter.stop();
         }
@@ -91,74 +91,10 @@ impl Threads {
     }
 }
 
-pub(crate) struct RunningFeed {
-    pub name: String,
-    /// Reads its refused messages again.
-    pub reader: Reader,
-    pub kind: &'static str,
-    pub ack: Ack,
-    pub status: Arc<SourceStatus>,
-    pub silence: Watch,
-    pub window: Window,
-}
-
-pub(crate) struct RunningSink {
-    pub name: String,
-    pub kind: &'static str,
-    pub on_nack: OnNack,
-    pub progress: Arc<Mutex<Progress>>,
-    /// One person at a time: what one lets go no other one does.
-    pub releasing: tokio::sync::Mutex<()>,
-}
-
-#[derive(Clone, Debug, Serialize)]
-pub struct FeedStatus {
-    pub name: String,
-    pub kind: String,
-    /// `quorum` or `site`.
-    pub ack: String,
-    /// `connecting`, `running`, `paused` or `stopped`.
-    pub state: String,
-    pub received: u64,
-    /// Received and not answered yet.
-    pub in_flight: usize,
-    pub oldest_s: f64,
-    /// Waiting at the sender's side, where the transport can tell.
-    pub lag: u64,
-    /// `auto`, `off` or a span such as `15m`.
-    pub silence: String,
-    /// Of the last message since the site began to listen, milliseconds since the Unix epoch.
-    pub last_message_ms: Option<i64>,
-    /// Present while it brings nothing and should.
-    pub silent: Option<FeedSilent>,
-    pub last_error: Option<String>,
-}
-
-#[derive(Clone, Debug, Serialize)]
-pub struct SinkStatus {
-    pub name: String,
-    pub kind: String,
-    /// `running`; `waiting` after several failures in a row, to be tried again at growing intervals; or `held`.
-    pub state: String,
-    /// `skip`, `hold` or `retry N`.
-    pub on_nack: String,
-    pub delivered: u64,
-    pub refused: u64,
-    pub last_error: Option<String>,
-    /// The alert that it stands at until a person lets it go.
-    pub held: Option<HeldAlert>,
-}
-
-/// An alert that its receiver refused, and that nothing follows.
-#[derive(Clone, Debug, Serialize)]
-pub struct HeldAlert {
-    pub alert: String,
-    /// The alert's ledger index.
-    pub index: u64,
-    /// What the receiver answered.
-    pub reason: String,
-    pub since: clinical::Time,
-}
+/// Nothing is started any more.
+#[derive(Debug, thiserror::Error)]
+#[error("the site stops")]
+pub struct Stopping;
 
 #[derive(Debug, thiserror::Error)]
 pub enum AcknowledgeError {
@@ -270,6 +206,29 @@ impl Handle {
         self.inner.ledger.upgrade().await
     }
 
+    /// Writes down that the site takes over another configuration. The entry's index.
+    pub async fn note_reload(&self, reload: &Reloaded) -> Result<u64, AppendError> {
+        let outcomes = self.inner.ledger.append(vec![self.reload_draft(reload)]).await?;
+        Ok(outcomes.first().map(|outcome| outcome.index).unwrap_or_default())
+    }
+
+    /// Writes down that it did not, however long it takes: until then the ledger may say that it did.
+    pub async fn note_failed_reload(&self, reload: &Reloaded) {
+        let kept = outgoing::append(&self.inner.ledger, self.reload_draft(reload)).await;
+        if kept.is_none() {
+            tracing::error!("the ledger does not say that the configuration was not taken over");
+        }
+    }
+
+    fn reload_draft(&self, reload: &Reloaded) -> Draft {
+        let ledger = &self.inner.ledger;
+        let payload = entry::encode(reload, b"");
+        // Another try makes no second entry.
+        let dedupe = ledger.keyed_hash("reloaded", &[&payload]);
+        let draft = outgoing::draft(ledger, Kind::Reloaded, b"configuration", payload, reload.at);
+        Draft { dedupe: Some(dedupe), ..draft }
+    }
+
     async fn asked_for(&self, change: &str, site: &str, by: &str) -> Result<(), LedgerError> {
         let (ledger, at) = (&self.inner.ledger, clock::now());
         let asked = MembersChanged { change: change.into(), site: site.into(), by: by.to_owned(), at };
@@ -280,7 +239,7 @@ impl Handle {
     }
 
     /// Whether, within `wait`, everything before the entry at `upto` was folded and its alerts were kept.
-    pub(crate) async fn has_settled(&self, upto: u64, wait: std::time::Duration) -> bool {
+    pub(crate) async fn has_settled(&self, upto: u64, wait: Duration) -> bool {
         let mut settled = self.inner.settled.clone();
         tokio::time::timeout(wait, settled.wait_for(|index| *index >= upto))
             .await
@@ -293,7 +252,55 @@ impl Handle {
     }
 
     pub fn feeds(&self) -> Vec<FeedStatus> {
-        self.inner.feeds.iter().map(RunningFeed::status).collect()
+        self.inner.feeds.all().iter().map(|feed| feed.status()).collect()
+    }
+
+    /// Sets feeds to work beside those that run; one takes the place of a former one of its name, which must have ended.
+    /// Must be called inside an actix system.
+    ///
+    /// # Errors
+    /// The site stops.
+    pub async fn start_feeds(&self, feeds: Vec<Feed>) -> Result<(), Stopping> {
+        for feed in self.inner.feeds.start(feeds).await? {
+            actix::spawn(self.clone().retry_by_itself(feed));
+        }
+        Ok(())
+    }
+
+    /// Has feeds take no more, and waits until what they took is settled and answered; the names of those that have not
+    /// ended in time. They go on ending: nothing may take the place of one before this has found it ended. They are shown as
+    /// stopped.
+    ///
+    /// # Errors
+    /// The site stops.
+    pub async fn end_feeds(&self, names: &[String]) -> Result<Vec<String>, Stopping> {
+        self.inner.feeds.end(names).await
+    }
+
+    /// Shows the feeds of these names, in this order. The others must have ended.
+    pub fn arrange_feeds<'a>(&self, names: impl Iterator<Item = &'a str>) {
+        self.inner.feeds.arrange(names);
+    }
+
+    /// As [`Handle::start_feeds`]: a sink goes on where the former one of its name was.
+    pub async fn start_sinks(&self, sinks: Vec<Sink>) -> Result<(), Stopping> {
+        self.inner.sinks.start(sinks).await
+    }
+
+    /// Has sinks send no more, once the alert that they are at was taken or refused. A sink that holds ends at once: its
+    /// alert comes first again. As [`Handle::end_feeds`], and `wait` is how long a receiver may take.
+    pub async fn end_sinks(&self, names: &[String], wait: Duration) -> Result<Vec<String>, Stopping> {
+        self.inner.sinks.end(names, wait).await
+    }
+
+    /// As [`Handle::arrange_feeds`].
+    pub fn arrange_sinks<'a>(&self, names: impl Iterator<Item = &'a str>) {
+        self.inner.sinks.arrange(names);
+    }
+
+    /// Decides about alerts from the place in the ledger on that is scored next, as after a restart with it.
+    pub fn set_policy(&self, policy: AlertPolicy) {
+        self.inner.policy.send_replace(policy);
     }
 
     /// Messages from here on, of all feeds, as they get their answers.
@@ -306,7 +313,7 @@ impl Handle {
     }
 
     pub fn sinks(&self) -> Vec<SinkStatus> {
-        self.inner.sinks.iter().map(RunningSink::status).collect()
+        self.inner.sinks.all().iter().map(|sink| sink.status()).collect()
     }
 
     /// Metrics of whoever is beside the pipeline.
@@ -330,14 +337,14 @@ impl Handle {
     pub async fn stop(&self) {
         let endings = self.inner.endings.lock().expect("endings lock").take();
         let Some(endings) = endings else { return };
-        self.inner.stop_feeds.cancel();
-        let settled = futures_util::future::join_all(endings.feeds);
-        if tokio::time::timeout(SETTLE_MAX, settled).await.is_err() {
-            tracing::warn!("without a quorum messages stay unanswered; their senders send them again");
-        }
+        let feeds = self.inner.feeds.end_all().await;
         self.inner.stop_tail.cancel();
         let _ = endings.tail.await;
-        let _ = tokio::task::spawn_blocking(move || endings.threads.end()).await;
+        let sinks = self.inner.sinks.leave().await;
+        let mut threads = endings.threads;
+        threads.add(feeds);
+        threads.add(sinks);
+        let _ = tokio::task::spawn_blocking(move || threads.end()).await;
     }
 
     /// The alert's own subject: its answer is about the same patient. `None` if it was shredded meanwhile.
@@ -355,16 +362,7 @@ impl Handle {
 
     fn refresh(&self) {
         let (metrics, status) = (&self.inner.metrics, self.inner.ledger.status());
-        for feed in &self.inner.feeds {
-            let labels = [feed.name.as_str()];
-            metrics.queue_depth.with_label_values(&labels).set(feed.window.depth() as i64);
-            metrics.queue_age_seconds.with_label_values(&labels).set(feed.window.oldest().as_secs_f64());
-            metrics.feed_lag.with_label_values(&labels).set(feed.status.lag.load(Ordering::Relaxed) as i64);
-            let silent = i64::from(feed.silence.silent().is_some());
-            metrics.feed_silent.with_label_values(&labels).set(silent);
-            let up = feed.status.get().0 == SourceState::Running;
-            metrics.feed_up.with_label_values(&[feed.name.as_str(), feed.kind]).set(i64::from(up));
-        }
+        self.inner.feeds.show();
         for (role, name) in ROLES {
             metrics.raft_role.with_label_values(&[name]).set(i64::from(status.role == role));
         }
@@ -415,9 +413,6 @@ impl Handle {
     }
 }
 
-/// What is in flight has a quorum by then, or gets none.
-const SETTLE_MAX: std::time::Duration = std::time::Duration::from_secs(35);
-
 const ROLES: [(Role, &str); 5] = [
     (Role::Leader, "leader"),
     (Role::Follower, "follower"),
@@ -425,50 +420,3 @@ const ROLES: [(Role, &str); 5] = [
     (Role::Learner, "learner"),
     (Role::Stopped, "stopped"),
 ];
-
-impl RunningFeed {
-    fn status(&self) -> FeedStatus {
-        let (state, last_error) = self.status.get();
-        FeedStatus {
-            name: self.name.clone(),
-            kind: self.kind.to_owned(),
-            ack: self.ack.as_str().to_owned(),
-            state: match state {
-                SourceState::Connecting => "connecting",
-                SourceState::Running => "running",
-                SourceState::Paused => "paused",
-                SourceState::Stopped => "stopped",
-            }
-            .to_owned(),
-            received: self.status.received.load(Ordering::Relaxed),
-            in_flight: self.window.depth(),
-            oldest_s: self.window.oldest().as_secs_f64(),
-            lag: self.status.lag.load(Ordering::Relaxed),
-            silence: self.silence.setting().text(),
-            last_message_ms: self.silence.last_message().map(|at| at.0),
-            silent: self.silence.silent(),
-            last_error,
-        }
-    }
-}
-
-impl RunningSink {
-    fn status(&self) -> SinkStatus {
-        let progress = self.progress.lock().expect("progress lock").clone();
-        SinkStatus {
-            name: self.name.clone(),
-            kind: self.kind.to_owned(),
-            state: match (&progress.held, progress.waits) {
-                (Some(_), _) => "held",
-                (None, true) => "waiting",
-                (None, false) => "running",
-            }
-            .to_owned(),
-            on_nack: self.on_nack.text(),
-            delivered: progress.delivered,
-            refused: progress.refused,
-            last_error: progress.last_error,
-            held: progress.held.map(|Held { alert, .. }| alert),
-        }
-    }
-}

@@ -1,5 +1,7 @@
 //! Reads one feed's source as long as its window has room.
 
+use std::sync::Arc;
+
 use actix::prelude::*;
 use connectors::{Inbound, Source};
 use tokio::sync::{mpsc, oneshot};
@@ -16,17 +18,17 @@ pub(crate) struct Intake {
     window: Window,
     normaliser: Addr<Normaliser>,
     stop: CancellationToken,
-    finished: Option<oneshot::Sender<()>>,
+    finished: Option<Arc<oneshot::Sender<()>>>,
 }
 
 impl Intake {
-    /// `finished` fires when the last receipt has reached its sender: at the source's end, or after `stop`.
+    /// `finished` is dropped when the last receipt has reached its sender: at the source's end, or after `stop`.
     pub fn new(
         source: Box<dyn Source>,
         window: Window,
         normaliser: Addr<Normaliser>,
         stop: CancellationToken,
-        finished: oneshot::Sender<()>,
+        finished: Arc<oneshot::Sender<()>>,
     ) -> Intake {
         Intake { source: Some(source), window, normaliser, stop, finished: Some(finished) }
     }
@@ -40,7 +42,7 @@ impl Actor for Intake {
         let (window, normaliser, stop) = (self.window.clone(), self.normaliser.clone(), self.stop.clone());
         let run = async move {
             read(source, window, normaliser, stop).await;
-            let _ = finished.send(());
+            drop(finished);
         };
         context.spawn(run.into_actor(self));
     }
@@ -76,7 +78,9 @@ async fn gather(
                 None => break,
             },
         };
-        let place = window.enter(inbound.payload.len()).await;
+        // Told to stop while the window is full, what is in hand gets no place: its receipt, dropped, asks for a resend.
+        let entered = stop.run_until_cancelled(window.enter(inbound.payload.len())).await;
+        let Some(place) = entered else { break };
         if gathered.send((inbound, place)).await.is_err() {
             break;
         }
@@ -93,5 +97,38 @@ async fn hand_on(mut gathering: mpsc::Receiver<(Inbound, Place)>, normaliser: Ad
         }
         // A normaliser that is gone drops the receipts, and so asks for a resend.
         let _ = normaliser.send(Normalise(batch)).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::sync::atomic::Ordering;
+    use std::time::Duration;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_full_window_does_not_keep_a_feed_from_ending() {
+        let source = connectors::mllp::Source::listen(connectors::mllp::Config::new("127.0.0.1:0"));
+        let source = source.await.expect("listens");
+        let (address, status) = (source.address(), source.status());
+        let window = Window::new();
+        let _full = window.enter(usize::MAX).await;
+        let ((gathered, _gathering), stop) = (mpsc::channel(1), CancellationToken::new());
+        let send_and_stop = async {
+            let mut sender = std::net::TcpStream::connect(address).expect("connects");
+            sender.write_all(b"\x0bMSH|^~\\&|A|B|C|D|20240101||ADT^A01|1|P|2.5\r\x1c\r").expect("sends");
+            while status.received.load(Ordering::Relaxed) == 0 {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+            // On its way to the window.
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            stop.cancel();
+        };
+        let (mut source, ()) =
+            tokio::join!(gather(Box::new(source), &window, gathered, stop.clone()), send_and_stop);
+        source.finish().await;
+        assert!(std::net::TcpStream::connect(address).is_err(), "it listens no more");
     }
 }

@@ -13,8 +13,10 @@
 //! ([`reading`](self), `patient`, `board`). `pipeline.rs` wires them, last to first, on one page.
 
 mod alerter;
+mod application_acks;
 mod blocking;
 mod board;
+mod breaker;
 mod checkpoint;
 mod clock;
 mod committer;
@@ -24,6 +26,7 @@ mod drift;
 pub mod entry;
 mod errors;
 mod explain;
+mod feeds;
 mod handle;
 mod intake;
 mod keeping;
@@ -36,11 +39,13 @@ mod pipeline;
 mod reading;
 mod registry;
 mod replay;
+mod rested;
 mod search;
 mod shadow;
 mod shard;
 mod shredding;
 mod silence;
+mod sinks;
 mod storer;
 mod tail;
 mod tap;
@@ -48,15 +53,17 @@ mod ticker;
 mod told;
 mod trace;
 mod window;
+mod workers;
 
-pub use board::{AlertRow, AlertsRested, BoardEvent, PatientDetail, PatientRow, RiskNow, RiskPoint};
+pub use board::{AlertRow, BoardEvent, PatientDetail, PatientRow, RiskNow, RiskPoint};
 pub use delivery::ReleaseError;
 pub use drift::{DriftFinding, DriftReport, DriftStatus};
 pub use errors::{
     ErrorDetail, ErrorRow, ErrorState, Errors, Listed, RepairError, Repairs, Retried, Tried, View,
 };
 pub use explain::{AlertExplained, Evidence, ExplainError};
-pub use handle::{AcknowledgeError, FeedStatus, Handle, HeldAlert, SinkStatus};
+pub use feeds::FeedStatus;
+pub use handle::{AcknowledgeError, Handle, Stopping};
 pub use metrics::Metrics;
 pub use parts::{Ack, Feed, OnError, OnNack, Parts, Sink, SinkForm};
 pub use pipeline::Pipeline;
@@ -64,9 +71,11 @@ pub use registry::{
     ModelDecision, ModelDetail, ModelRow, ModelStepRow, ModelsListed, Promotion, RegistryError,
 };
 pub use replay::{Difference, Replay, ReplayOutcome, ReplayRow, Replays, Said};
+pub use rested::AlertsRested;
 pub use search::{Found, Search};
 pub use shadow::{ShadowAgainst, ShadowAgreement, ShadowReport, ShadowThreshold};
 pub use shredding::PatientShredded;
 pub use silence::{FeedSilent, Silence};
+pub use sinks::{HeldAlert, SinkStatus};
 pub use tap::Tapped;
 pub use trace::Trace;

@@ -27,6 +27,8 @@ pub struct Metrics {
     pub queue_age_seconds: GaugeVec,
     /// Messages waiting at the sender's side, where the transport can tell.
     pub feed_lag: IntGaugeVec,
+    /// Bad frames, lost connections: survived.
+    pub feed_faults: IntCounterVec,
     /// 1 while the feed brings nothing and should.
     pub feed_silent: IntGaugeVec,
     /// 1 while the feed runs.
@@ -51,6 +53,9 @@ pub struct Metrics {
     pub acknowledge_seconds: Histogram,
     /// By sink and outcome (`delivered`, `refused`, `retry`).
     pub deliveries: IntCounterVec,
+    /// Of HL7 enhanced mode that are messages of their own, by feed and outcome (`delivered`, `refused`, `retry`,
+    /// `unanswered`, `unreadable`).
+    pub application_acks: IntCounterVec,
     /// 1 while a sink stands at an alert that its receiver refused, until a person lets it go.
     pub sink_held: IntGaugeVec,
     /// Entries committed and not scored yet, and alerts decided and not committed yet.
@@ -112,6 +117,11 @@ impl Metrics {
                 &["feed"],
             )?,
             feed_lag: make.gauges("feed_lag", "messages waiting at the sender's side", &["feed"])?,
+            feed_faults: make.counters(
+                "feed_faults_total",
+                "bad frames and lost connections that were survived",
+                &["feed"],
+            )?,
             feed_silent: make.gauges(
                 "feed_silent",
                 "1 while the feed brings nothing and should",
@@ -156,6 +166,11 @@ impl Metrics {
                 &PEOPLE,
             )?,
             deliveries: make.counters("deliveries_total", "alerts handed to sinks", &["sink", "outcome"])?,
+            application_acks: make.counters(
+                "application_acks_total",
+                "application answers to addresses of their own by outcome",
+                &["feed", "outcome"],
+            )?,
             sink_held: make.gauges(
                 "sink_held",
                 "1 while the sink stands at an alert that its receiver refused",

@@ -1,5 +1,7 @@
 //! Reads a feed's messages, one actor a feed: order within the feed is kept, feeds run in parallel.
 
+use std::sync::Arc;
+
 use actix::prelude::*;
 use connectors::Inbound;
 
@@ -13,13 +15,13 @@ use crate::window::Place;
 pub(crate) struct Normalise(pub Vec<(Inbound, Place)>);
 
 pub(crate) struct Normaliser {
-    reader: Reader,
+    reader: Arc<Reader>,
     /// The feed's ack point: the committer, or its storer.
     committer: Recipient<Commit>,
 }
 
 impl Normaliser {
-    pub fn new(reader: Reader, committer: Recipient<Commit>) -> Normaliser {
+    pub fn new(reader: Arc<Reader>, committer: Recipient<Commit>) -> Normaliser {
         Normaliser { reader, committer }
     }
 }

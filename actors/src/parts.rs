@@ -29,6 +29,9 @@ pub struct Feed {
     pub limits: clinical::hl7::Limits,
     pub on_error: OnError,
     pub ack: Ack,
+    /// Where HL7 enhanced mode's application answers go as messages of their own; without it they follow the first ones
+    /// on the connection that brought the message.
+    pub application_acks: Option<Box<dyn connectors::Sink>>,
     pub silence: Silence,
 }
 
@@ -56,7 +59,7 @@ impl Ack {
 pub enum OnError {
     /// Acknowledged; it waits in the ledger for a person.
     Hold,
-    /// The same, and it is read again by itself when the site starts and the feed reads otherwise, at most so often.
+    /// The same, and it is read again by itself when the feed starts and reads otherwise, at most so often.
     Retry(u8),
     /// Published to the feed's dead-letter topic or exchange, then acknowledged.
     DeadLetter,

@@ -44,7 +44,7 @@ pub(crate) struct Patient {
     #[serde(default)]
     shadows: BTreeMap<String, ShadowSeen>,
     /// Which of his hours were counted for drift.
-    #[serde(default)]
+    #[serde(default = "Counted::of_an_earlier_release")]
     counted: Counted,
     evidence: VecDeque<u64>,
     /// The site that the newest message came in at, and its index; absent in a checkpoint of an older release.
@@ -149,7 +149,7 @@ impl Patient {
         for event in events {
             self.id.get_or_insert_with(|| event.patient.clone());
             if event.visit.is_some() && !is_old {
-                self.visit.clone_from(&event.visit);
+                self.visit = event.visit.as_deref().map(str::to_owned);
             }
             self.state.apply_received(event, received_at);
         }
@@ -236,7 +236,7 @@ impl Patient {
         PatientRow {
             key: key.to_owned(),
             name: self.state.name().unwrap_or_default().to_owned(),
-            id: self.id.as_ref().map(|id| id.id.clone()).unwrap_or_default(),
+            id: self.id.as_ref().map(|id| id.id.to_string()).unwrap_or_default(),
             ward: location.map(|l| l.ward.clone()).unwrap_or_default(),
             bed: location.map(|l| l.bed.clone()).unwrap_or_default(),
             risks,
@@ -269,7 +269,9 @@ impl Patient {
     }
 
     pub fn decode(bytes: &[u8]) -> Result<Patient, rmp_serde::decode::Error> {
-        rmp_serde::from_slice(bytes)
+        let mut patient: Patient = rmp_serde::from_slice(bytes)?;
+        patient.counted.read_with(patient.state.latest());
+        Ok(patient)
     }
 }
 
@@ -327,8 +329,8 @@ impl Assessor {
         Assessor { scorers, hashes, places, policy, budgets, metrics }
     }
 
-    pub fn stand(&mut self, places: Places) {
-        self.places = places;
+    pub fn stand(&mut self, places: Places, policy: AlertPolicy) {
+        (self.places, self.policy) = (places, policy);
     }
 
     /// Takes off the patient what scorers said that no longer speak. Whether there was anything.

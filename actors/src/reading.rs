@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
-use clinical::{Event, Issue, PatientId, Severity, Time};
+use clinical::{Event, EventKind, Issue, PatientId, Severity, Time};
 use connectors::{Inbound, Receipt, Refusal, Reply};
 use raft_ledger::{Draft, IndexKey, Ledger, Subject, Tag};
 use sha2::{Digest, Sha256};
@@ -17,10 +17,10 @@ use crate::clock;
 use crate::committer::{Answer, Labels, Prepared, WriteAnswer};
 use crate::entry::{self, Again, Format, Kind, Message, Rejected};
 use crate::parts::{Ack, Feed, OnError};
-use crate::search::{CODE_TAG, TYPE_TAG};
+use crate::search::{CODE_TAG, MERGED_TAG, TYPE_TAG};
 use crate::window::Place;
 
-/// Five tags are ours, the rest name patients, and codes of issues where room is left.
+/// Five tags are ours, the rest name patients, and ids that were merged and codes of issues where room is left.
 const PATIENT_TAGS_MAX: usize = raft_ledger::MAX_TAGS - 5;
 
 /// Reads one feed's messages.
@@ -33,6 +33,8 @@ pub(crate) struct Reader {
     /// Names what it reads by: what is read alike has no other outcome.
     reads_by: String,
     ack: Ack,
+    /// HL7 enhanced mode's application answers do not go by the connection that brought the message.
+    acks_elsewhere: bool,
     keys: IndexKey,
 }
 
@@ -67,6 +69,7 @@ impl Reader {
             on_error: feed.on_error,
             reads_by: reads_by(feed),
             ack: feed.ack,
+            acks_elsewhere: feed.application_acks.is_some(),
             keys,
         }
     }
@@ -193,6 +196,13 @@ impl Reader {
         }
         let patients = patients.iter().take(PATIENT_TAGS_MAX);
         tags.extend(patients.map(|patient| self.keys.tag("patient", &subject_key(patient))));
+        for event in &message.events {
+            let EventKind::Merged { from } = &event.kind else { continue };
+            // The last place may become that of a resource, or of the message that this one stands for.
+            if tags.len() < raft_ledger::MAX_TAGS - 1 {
+                tags.push(self.keys.tag(MERGED_TAG, &subject_key(from)));
+            }
+        }
         self.add_codes(&mut tags, &message.issues);
         let happened_at = newest(&message.events).or(message_at).unwrap_or(seen.received_at);
         Draft {

@@ -30,7 +30,7 @@ const PUSHBACKS_MAX: u32 = 2000;
 #[derive(Clone, Default)]
 pub struct Replay {
     /// In the place of a search.
-    pub indices: Vec<u64>,
+    pub indices: BTreeSet<u64>,
     pub search: Search,
     /// MSH-9 or the resource's type, as the entry has it.
     pub type_: Option<String>,
@@ -128,10 +128,8 @@ impl Handle {
     fn sought(&self, how: &Replay) -> Result<(u64, Vec<Entry>, Next), LedgerError> {
         let ledger = self.ledger();
         if !how.indices.is_empty() {
-            let unique: BTreeSet<u64> = how.indices.iter().copied().collect();
-            let read = unique.into_iter().map(|index| ledger.read_from(index, 1));
-            let entries: Result<Vec<_>, _> = read.collect();
-            return Ok((ledger.size(), entries?.into_iter().flatten().collect(), None));
+            let found = Search::at(ledger, &how.indices, how.search.from)?;
+            return Ok((found.as_of, found.entries, found.next));
         }
         let search = how.narrowed();
         let found = search.run(ledger)?;

@@ -1,5 +1,7 @@
 //! Finding entries: by their place in the ledger, by what their tags say, by event time.
 
+use std::collections::BTreeSet;
+
 use clinical::{PatientId, Time};
 use raft_ledger::{Entry, Ledger, LedgerError, Payload, Tag};
 
@@ -13,6 +15,8 @@ const BYTES_MAX: usize = 32 << 20;
 const SCAN_MAX: usize = 1_000;
 pub(crate) const TYPE_TAG: &str = "type";
 pub(crate) const CODE_TAG: &str = "code";
+/// Of an id that the message merges into another one.
+pub(crate) const MERGED_TAG: &str = "merged";
 
 /// What all entries sought have in common. `None` stands for anything.
 #[derive(Clone, Default)]
@@ -51,10 +55,23 @@ pub struct Found {
 }
 
 impl Search {
+    /// The entries at these indices, from `from` on: as many bytes as of any page. Blocks.
+    pub(crate) fn at(ledger: &Ledger, indices: &BTreeSet<u64>, from: u64) -> Result<Found, LedgerError> {
+        let mut page = Page::of(ledger, usize::MAX);
+        let mut next = None;
+        for index in indices.range(from..) {
+            if page.is_full() {
+                next = Some((None, *index));
+                break;
+            }
+            page.add(ledger, *index, |_| true)?;
+        }
+        Ok(Found { as_of: page.as_of, entries: page.entries, next })
+    }
+
     /// Blocks.
     pub fn run(&self, ledger: &Ledger) -> Result<Found, LedgerError> {
-        let mut page =
-            Page { as_of: ledger.size(), limit: self.limit, entries: Vec::new(), bytes: 0, looks: 0 };
+        let mut page = Page::of(ledger, self.limit);
         let tags = self.tags(ledger);
         let next = if self.is_by_time() {
             self.by_time(ledger, &tags, &mut page)?
@@ -176,6 +193,10 @@ struct Page {
 }
 
 impl Page {
+    fn of(ledger: &Ledger, limit: usize) -> Page {
+        Page { as_of: ledger.size(), limit, entries: Vec::new(), bytes: 0, looks: 0 }
+    }
+
     fn is_full(&self) -> bool {
         self.entries.len() >= self.limit || self.bytes >= BYTES_MAX
     }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use actix::prelude::*;
 use clinical::{Event, Time};
-use ml_scoring::Answered;
+use ml_scoring::{AlertPolicy, Answered};
 
 use crate::board::{PatientDetail, PatientRow};
 use crate::checkpoint::State;
@@ -53,7 +53,7 @@ pub(crate) struct Cover {
 /// From here on the scorers have these places; the rows that change by it.
 #[derive(Message)]
 #[rtype(result = "Done")]
-pub(crate) struct Stand(pub Places);
+pub(crate) struct Stand(pub Places, pub AlertPolicy);
 
 /// A person has answered an alert of the scorer with this hash.
 #[derive(Message)]
@@ -207,8 +207,8 @@ impl Handler<Cover> for Shard {
 impl Handler<Stand> for Shard {
     type Result = Done;
 
-    fn handle(&mut self, Stand(places): Stand, _: &mut Self::Context) -> Done {
-        self.assessor.stand(places);
+    fn handle(&mut self, Stand(places, policy): Stand, _: &mut Self::Context) -> Done {
+        self.assessor.stand(places, policy);
         let mut done = Done::default();
         for (key, patient) in &mut self.patients {
             if self.assessor.hush(patient) {

@@ -48,7 +48,8 @@ pub(crate) struct TailParts {
     pub budgets: Arc<Mutex<WardBudgets>>,
     pub scorers: Arc<Vec<Scorer>>,
     pub configured: Arc<Configured>,
-    pub policy: AlertPolicy,
+    /// Changed by a reload of the configuration.
+    pub policy: watch::Receiver<AlertPolicy>,
     pub tallies: Arc<Mutex<Tallies>>,
     pub windows: Arc<Mutex<Windows>>,
     pub metrics: Metrics,
@@ -94,7 +95,12 @@ async fn run(parts: TailParts) {
         return;
     }
     let mut saved = (Instant::now(), follower.cursor);
+    let mut policy = follower.parts.policy.clone();
     loop {
+        if policy.has_changed().unwrap_or_default() {
+            policy.mark_unchanged();
+            follower.stand((follower.cursor, clock::now())).await;
+        }
         let applied = *size.borrow_and_update();
         let lag = applied.saturating_sub(follower.cursor) + follower.keeping.len() as u64;
         follower.parts.metrics.tail_lag.set(lag as i64);
@@ -105,6 +111,8 @@ async fn run(parts: TailParts) {
             tokio::select! {
                 () = follower.parts.stop.cancelled() => break,
                 changed = size.changed() => if changed.is_err() { break },
+                // Looked at above. Whoever sets it is there as long as the site is.
+                Ok(()) = policy.changed() => policy.mark_changed(),
                 () = follower.keeping.next(), if follower.keeping.len() > 0 => {}
                 () = tokio::time::sleep(CHECKPOINT_EVERY) => {}
             }
@@ -279,7 +287,8 @@ impl Follower {
                 let kept_at = Time(entry.received_time_ms);
                 let home = told::home(&alert.facts);
                 let origin = (home != self.duty.own).then(|| home.to_owned());
-                self.board(|board| board.add_alert(entry.index, kept_at, key, origin, &alert));
+                let subject = self.parts.ledger.subject(&reading::subject_key(&alert.facts.patient));
+                self.board(|board| board.add_alert(entry.index, kept_at, key, origin, subject, &alert));
                 None
             }),
             Some(Kind::Delivered) => entry::decode::<Delivered>(payload).map(|(delivered, _)| {
@@ -431,12 +440,13 @@ impl Follower {
     /// `now`: the place in the ledger.
     async fn stand(&mut self, now: (u64, Time)) {
         let mut places = self.standing.places(&self.parts.scorers);
+        let policy = self.parts.policy.borrow().clone();
         self.tallies(|tallies, parts| {
-            tallies.stand(&parts.scorers, &mut places, &self.standing, &parts.policy, now);
+            tallies.stand(&parts.scorers, &mut places, &self.standing, &policy, now);
         });
         self.parts.windows.lock().expect("windows lock").stand(&self.parts.scorers, &places);
         for shard in self.parts.shards.clone() {
-            self.finish(shard.send(Stand(places.clone())).await.unwrap_or_default()).await;
+            self.finish(shard.send(Stand(places.clone(), policy.clone())).await.unwrap_or_default()).await;
         }
     }
 
@@ -479,7 +489,7 @@ impl Follower {
             read.first().is_some_and(|entry| matches!(entry.payload, Payload::Shredded))
         };
         let alerts: Vec<u64> = alerts.into_iter().filter(is_shredded).collect();
-        self.board(|board| board.forget(&gone, &alerts));
+        self.board(|board| board.forget(&gone, &alerts, (site, subjects)));
     }
 
     fn identify(&self, Proposal { trigger, mut alert }: Proposal) -> Alert {
@@ -559,11 +569,11 @@ impl Follower {
                 self.board(|board| board.set_patient(row));
             }
         }
-        for entry in checkpoint::answered_alerts(&self.parts.ledger, cursor) {
+        checkpoint::for_each_answered_alert(&self.parts.ledger, cursor, |entry| {
             if let Payload::Open(payload) | Payload::Entrusted(payload) = &entry.payload {
                 self.show(&entry, payload);
             }
-        }
+        });
         true
     }
 

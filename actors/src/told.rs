@@ -5,22 +5,24 @@
 //! time.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use clinical::{AlertFacts, Time};
-use ml_scoring::Tier;
+use ml_scoring::{AlertPolicy, Tier};
 use raft_ledger::{Ledger, LedgerError, Tag};
+use tokio::sync::watch;
 
 use crate::reading;
 
 const PAGE: usize = 256;
+const HOUR_MS: i64 = 3_600_000;
 
 #[derive(Clone)]
 pub(crate) struct Told {
     ledger: Ledger,
-    refractory_ms: i64,
+    policy: watch::Receiver<AlertPolicy>,
     /// Sites for which some sink of this one delivers.
-    stands_for: BTreeSet<String>,
+    stands_for: Arc<RwLock<BTreeSet<String>>>,
 }
 
 /// An alert of the same task about the same patient, by what everybody can read of it.
@@ -33,15 +35,20 @@ struct Earlier {
 }
 
 impl Told {
-    pub fn new(ledger: Ledger, refractory: Duration, stands_for: BTreeSet<String>) -> Told {
-        let refractory_ms = i64::try_from(refractory.as_millis()).unwrap_or(i64::MAX);
-        Told { ledger, refractory_ms, stands_for }
+    pub fn new(ledger: Ledger, policy: watch::Receiver<AlertPolicy>) -> Told {
+        Told { ledger, policy, stands_for: Arc::default() }
+    }
+
+    /// For this and all clones of it.
+    pub fn stand_for(&self, sites: BTreeSet<String>) {
+        *self.stands_for.write().unwrap_or_else(PoisonError::into_inner) = sites;
     }
 
     /// What finds an alert again without opening it. One that no sink delivers must not silence the site that it was
     /// kept for, so it has none.
     pub fn tag(&self, facts: &AlertFacts) -> Option<Tag> {
-        let is_delivered = facts.takeover_for.as_ref().is_none_or(|home| self.stands_for.contains(home));
+        let stands_for = self.stands_for.read().unwrap_or_else(PoisonError::into_inner);
+        let is_delivered = facts.takeover_for.as_ref().is_none_or(|home| stands_for.contains(home));
         is_delivered.then(|| self.tag_of(facts, &facts.tier))
     }
 
@@ -106,9 +113,10 @@ impl Told {
     }
 
     fn is_silenced(&self, alert: &Earlier, by: &[Earlier]) -> bool {
+        let refractory_ms = i64::from(self.policy.borrow().refractory_h) * HOUR_MS;
         let silences = |earlier: &Earlier| {
             let apart_ms = earlier.at.0.saturating_sub(alert.at.0).saturating_abs();
-            earlier.site != alert.site && earlier.tier >= alert.tier && apart_ms < self.refractory_ms
+            earlier.site != alert.site && earlier.tier >= alert.tier && apart_ms < refractory_ms
         };
         by.iter().any(silences)
     }

@@ -1,6 +1,6 @@
 //! One message from its place in the ledger on: later readings, scores, the alerts that rest on it, and who was told.
 
-use clinical::{PatientId, Time};
+use clinical::{EventKind, PatientId, Time};
 use raft_ledger::{Entry, Ledger, LedgerError, Payload};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -10,12 +10,17 @@ use crate::errors;
 use crate::explain::replay::{About, Replay};
 use crate::explain::{ExplainError, OF_ALERT_MAX, read};
 use crate::handle::Handle;
-use crate::search::Search;
+use crate::reading::subject_key;
+use crate::search::{MERGED_TAG, Search};
 
 /// Patients of one message that are scored.
 const PATIENTS_MAX: usize = 8;
 /// Alerts of one patient after the message that are looked into.
 const ALERTS_MAX: usize = 500;
+/// Entries with merges of one id that are followed, resends among them.
+const MERGES_MAX: usize = 64;
+/// Patients and those whom they were merged into.
+const SURVIVORS_MAX: usize = 32;
 
 /// What followed from a message of this site.
 #[derive(Clone, Serialize, Deserialize)]
@@ -32,7 +37,7 @@ pub struct Trace {
     /// What the patients were scored then, at the newest event time in it. Computed now, from the entries up to it.
     pub scores: Vec<Scored>,
     pub alerts: Vec<Alerted>,
-    /// Patients, or alerts after it, that were too many to look into.
+    /// Patients, merges of them, or alerts after it, that were too many to look into.
     pub left_out: usize,
 }
 
@@ -106,11 +111,16 @@ impl Handle {
         trace.first = message.again.as_ref().map(|again| again.of).filter(|first| *first != index);
         let patients = patients(&message);
         trace.left_out = patients.len().saturating_sub(PATIENTS_MAX);
+        let mut alerted = Vec::new();
         for (patient, at) in patients.into_iter().take(PATIENTS_MAX) {
             if with_scores {
                 trace.scores.extend(self.scored(&patient, at, index)?);
             }
-            trace.add_alerts(ledger, &patient)?;
+            alerted.push(patient);
+        }
+        trace.left_out += add_survivors(ledger, &mut alerted)?;
+        for patient in &alerted {
+            trace.add_alerts(ledger, patient)?;
         }
         trace.alerts.sort_by_key(|alert| alert.index);
         Ok(Some(trace))
@@ -166,6 +176,30 @@ impl Trace {
         }
         Ok(())
     }
+}
+
+/// Whom these patients were merged into, and so on: alerts that rest on their messages name those. How many ids, or
+/// entries with merges of one, were left out.
+fn add_survivors(ledger: &Ledger, patients: &mut Vec<PatientId>) -> Result<usize, LedgerError> {
+    let (mut next, mut left_out) = (0, 0);
+    while let Some(patient) = patients.get(next).cloned() {
+        next += 1;
+        let tag = ledger.tag(MERGED_TAG, &subject_key(&patient));
+        let indices = ledger.by_tag(tag, 0, MERGES_MAX + 1)?;
+        left_out += indices.len().saturating_sub(MERGES_MAX);
+        for index in indices.into_iter().take(MERGES_MAX) {
+            let message = read(ledger, index)?.and_then(|entry| opened::<Message>(&entry, Kind::Message));
+            for event in message.into_iter().flat_map(|message| message.events) {
+                let is_merge = matches!(&event.kind, EventKind::Merged { from } if *from == patient);
+                match is_merge && !patients.contains(&event.patient) {
+                    true if patients.len() < SURVIVORS_MAX => patients.push(event.patient),
+                    true => left_out += 1,
+                    false => {}
+                }
+            }
+        }
+    }
+    Ok(left_out)
 }
 
 /// In the message's order, each with its newest event time.

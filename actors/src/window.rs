@@ -7,8 +7,14 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use crate::committer::ANSWER_WAIT;
+
 const MESSAGES_MAX: usize = 4096;
 const KIB_MAX: usize = 32 * 1024;
+
+/// How long a feed that was told to end may take: every message has its answer after [`ANSWER_WAIT`], and the source tells the
+/// sender.
+pub(crate) const END_MAX: Duration = ANSWER_WAIT.saturating_add(Duration::from_secs(70));
 
 #[derive(Clone)]
 pub(crate) struct Window {

@@ -235,7 +235,7 @@ mod tests {
     proptest! {
         #[test]
         fn any_text_comes_through(reason in "\\PC{0,40}|[|^&~\\\\\r\n]{0,8}", id in "[A-Z0-9|^&~\\\\]{1,12}") {
-            let facts = AlertFacts { reasons: vec![reason.clone()], patient: PatientId { authority: "H".into(), id: id.clone() }, ..facts() };
+            let facts = AlertFacts { reasons: vec![reason.clone()], patient: PatientId { authority: "H".into(), id: id.as_str().into() }, ..facts() };
             let message = Message::parse(alert_oru(&facts, Time(0), "C1", &parties()), &Limits::default()).unwrap();
             let id = message.get("PID-3.1").map(std::borrow::Cow::into_owned);
             prop_assert_eq!(id.as_deref(), Some(facts.patient.id.as_str()));

@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 
 use sha2::{Digest, Sha256};
+use smol_str::SmolStr;
 
 use crate::units;
 
@@ -29,23 +30,23 @@ pub struct Mapped {
 impl Mapped {
     /// Brings a value in `sent_unit` (as written; may be empty) to the table's unit. `None`: the units
     /// do not fit each other, so the value must keep the unit it came with.
-    pub fn convert(&self, number: f64, sent_unit: &str) -> Option<(f64, String)> {
+    pub fn convert(&self, number: f64, sent_unit: &str) -> Option<(f64, SmolStr)> {
         let sent = units::normalise(sent_unit);
         let local = units::normalise(&self.local_unit);
         let sent_is_local = sent.is_empty() || local.is_empty() || sent == local;
         if let (Some(factor), true) = (self.factor, sent_is_local) {
-            let unit = if self.ucum.is_empty() { sent.into_owned() } else { self.ucum.clone() };
+            let unit = if self.ucum.is_empty() { sent.into() } else { self.ucum.as_str().into() };
             return Some((number * factor, unit));
         }
         let from = if sent.is_empty() { local } else { sent };
         if self.ucum.is_empty() || from == self.ucum {
-            return Some((number, from.into_owned()));
+            return Some((number, from.into()));
         }
         if from.is_empty() {
-            return Some((number, self.ucum.clone()));
+            return Some((number, self.ucum.as_str().into()));
         }
         let value = units::convert(number, &from, &self.ucum, &self.loinc)?;
-        Some((value, self.ucum.clone()))
+        Some((value, self.ucum.as_str().into()))
     }
 }
 

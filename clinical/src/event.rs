@@ -6,14 +6,15 @@
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+use smol_str::SmolStr;
 
 use crate::{Precision, Time};
 
 /// (assigning authority, id): HL7 v2 PID-3.4 and PID-3.1, FHIR `Patient.identifier` system and value.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct PatientId {
-    pub authority: String,
-    pub id: String,
+    pub authority: SmolStr,
+    pub id: SmolStr,
 }
 
 impl fmt::Debug for PatientId {
@@ -28,7 +29,7 @@ pub struct Event {
     pub patient: PatientId,
     /// Visit number: PV1-19, or the FHIR Encounter's identifier or id.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub visit: Option<String>,
+    pub visit: Option<SmolStr>,
     /// When it happened to the patient, not when it was sent or received.
     pub at: Time,
     #[serde(default)]
@@ -158,9 +159,9 @@ impl fmt::Debug for Observation {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Code {
     pub system: CodeSystem,
-    pub code: String,
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub display: String,
+    pub code: SmolStr,
+    #[serde(default, skip_serializing_if = "SmolStr::is_empty")]
+    pub display: SmolStr,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -169,7 +170,7 @@ pub enum CodeSystem {
     Loinc,
     Snomed,
     /// The sender's own: OBX-3.3 or the FHIR `system`, as written; may be empty.
-    Other(String),
+    Other(SmolStr),
 }
 
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
@@ -178,8 +179,8 @@ pub enum Value {
     /// `number` in `unit` (UCUM after the feed's table); `text` keeps the digits that were sent.
     Quantity {
         number: f64,
-        text: String,
-        unit: String,
+        text: SmolStr,
+        unit: SmolStr,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         comparator: Option<Comparator>,
     },

@@ -16,7 +16,7 @@ pub(crate) fn trim(text: Cow<'_, str>) -> Cow<'_, str> {
 #[inline]
 pub(crate) fn trimmed(text: &str) -> &str {
     match (text.as_bytes().first(), text.as_bytes().last()) {
-        (Some(b'!'..=b'~'), Some(b'!'..=b'~')) => text,
+        (Some(b'!'..=b'~'), Some(b'!'..=b'~')) | (None, _) => text,
         _ => text.trim(),
     }
 }

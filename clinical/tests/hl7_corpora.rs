@@ -65,7 +65,10 @@ fn every_message_is_reported_and_answered() {
         for piece in split(bytes.clone()).filter(|p| p.kind == PieceKind::Message) {
             let answer = match Message::parse(piece.bytes.clone(), &Limits::default()) {
                 Ok(message) => ack::accept(&message, ack::Mode::Application, NOW, "1"),
-                Err(error) => ack::reject_bytes(&piece.bytes, &[error.to_issue()], NOW, "1"),
+                Err(error) => match ack::refuse_bytes(&piece.bytes, &[error.to_issue()], NOW, "1") {
+                    Some(answer) => answer,
+                    None => continue,
+                },
             };
             ack::read(&answer).unwrap_or_else(|e| panic!("{} at {}: {e}", path.display(), piece.offset));
         }

@@ -11,7 +11,8 @@ use tokio_util::sync::CancellationToken;
 use crate::ahead::{self, Queue};
 use crate::{Inbound, Source, SourceState, SourceStatus};
 
-const FINISH_WAIT: Duration = Duration::from_secs(60);
+/// Between two words about a reader that is waited for.
+const FINISH_TELL: Duration = Duration::from_secs(60);
 
 /// What the feed holds of it.
 pub struct Background {
@@ -67,10 +68,10 @@ impl Source for Background {
     async fn finish(&mut self) {
         self.stop().await;
         self.finish.cancel();
-        let Some(ended) = self.ended.take() else { return };
-        if tokio::time::timeout(FINISH_WAIT, ended).await.is_err() {
-            let (transport, waited_s) = (self.transport, FINISH_WAIT.as_secs());
-            tracing::warn!(transport, waited_s, "reading did not end in time, leaving it");
+        let Some(mut ended) = self.ended.take() else { return };
+        // Whoever takes its place must not read beside it: it is not for this to leave it.
+        while tokio::time::timeout(FINISH_TELL, &mut ended).await.is_err() {
+            tracing::warn!(transport = self.transport, "reading has not ended yet, waiting for it");
         }
         self.status.set(SourceState::Stopped);
     }

@@ -1,7 +1,6 @@
 //! A listener's side of TLS. Its files are read again when they change: the next connection sees the new ones, open
 //! connections go on.
 
-use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -42,15 +41,20 @@ struct Inner {
 struct Loaded {
     config: Arc<ServerConfig>,
     certified: Arc<CertifiedKey>,
+    valid_from_s: i64,
     expires_at_s: i64,
 }
 
-/// What tells one version of the files from another.
-type Stamp = [Option<(SystemTime, u64, u64)>; 3];
+/// What tells one version of the files from another: change time, inode, length. The change time, because mended
+/// permissions leave the time of modification as it was.
+type Stamp = [Option<([i64; 2], u64, u64)>; 3];
 
 struct Looks {
     last: Stamp,
     read: Stamp,
+    /// What could not be used, and why. It is tried again at each look, because reasons pass (permissions, a date to
+    /// come), and told once.
+    refused: Option<(Stamp, String)>,
 }
 
 impl ServerTls {
@@ -65,7 +69,7 @@ impl ServerTls {
         // Taken first: what changes meanwhile is then read again.
         let stamp = stamp(&files);
         let current = RwLock::new(load(&files)?);
-        let looks = Mutex::new(Looks { last: stamp, read: stamp });
+        let looks = Mutex::new(Looks { last: stamp, read: stamp, refused: None });
         Ok(ServerTls { inner: Arc::new(Inner { files, current, looks, failed: AtomicU64::new(0) }) })
     }
 
@@ -99,7 +103,7 @@ async fn look_after(inner: Weak<Inner>) {
         tokio::time::sleep(LOOK_EVERY).await;
         let Some(inner) = inner.upgrade() else { return };
         // A disk that hangs must hold up nobody else.
-        if tokio::task::spawn_blocking(move || inner.look()).await.is_err() {
+        if tokio::task::spawn_blocking(move || inner.look(now_s())).await.is_err() {
             return;
         }
     }
@@ -110,23 +114,26 @@ impl Inner {
         self.current.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    fn look(&self) {
+    fn look(&self, now_s: i64) {
         let now = stamp(&self.files);
-        {
-            let mut looks = self.looks.lock().unwrap_or_else(PoisonError::into_inner);
-            let is_still_written = std::mem::replace(&mut looks.last, now) != now;
-            if is_still_written || looks.read == now {
-                return;
-            }
-            looks.read = now;
+        let mut looks = self.looks.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_still_written = std::mem::replace(&mut looks.last, now) != now;
+        if is_still_written || looks.read == now {
+            return;
         }
         let cert = self.files.cert.display();
-        match load(&self.files).and_then(|loaded| refuse_expired(loaded, &self.files.cert)) {
+        match load(&self.files).and_then(|loaded| refuse_invalid(loaded, now_s, &self.files.cert)) {
             Ok(loaded) => {
                 tracing::info!(%cert, expires_at_s = loaded.expires_at_s, "certificate read again; new connections use it");
                 *self.current.write().unwrap_or_else(PoisonError::into_inner) = loaded;
+                (looks.read, looks.refused) = (now, None);
             }
             Err(error) => {
+                let refused = Some((now, error.to_string()));
+                if looks.refused == refused {
+                    return;
+                }
+                looks.refused = refused;
                 self.failed.fetch_add(1, Ordering::Relaxed);
                 tracing::warn!(
                     %error, listener_certificate = %cert,
@@ -154,9 +161,9 @@ fn load(files: &TlsFiles) -> Result<Loaded, ConnectorError> {
     let TlsFiles { cert, key, client_ca } = files;
     let provider: tls::Provider = tls::provider();
     let chain = tls::certificates(cert)?;
-    let expires_at_s = chain.first().and_then(|leaf| expiry(leaf));
-    let expires_at_s =
-        expires_at_s.ok_or_else(|| ConnectorError::file(cert, "holds no readable X.509 certificate"))?;
+    let validity = chain.first().and_then(|leaf| validity(leaf));
+    let (valid_from_s, expires_at_s) =
+        validity.ok_or_else(|| ConnectorError::file(cert, "holds no readable X.509 certificate"))?;
     let certified = CertifiedKey::from_der(chain, tls::private_key(key)?, &provider).map_err(|error| {
         ConnectorError::file(key, format!("{error}; it must be the key of {}", cert.display()))
     })?;
@@ -173,28 +180,37 @@ fn load(files: &TlsFiles) -> Result<Loaded, ConnectorError> {
         }
     };
     let config = builder.with_cert_resolver(Arc::new(SingleCertAndKey::from(certified.clone())));
-    Ok(Loaded { config: Arc::new(config), certified, expires_at_s })
+    Ok(Loaded { config: Arc::new(config), certified, valid_from_s, expires_at_s })
 }
 
 /// A start goes on with an expired certificate, because there is no better one; a reload does not.
-fn refuse_expired(loaded: Loaded, cert: &Path) -> Result<Loaded, ConnectorError> {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-    if loaded.expires_at_s <= i64::try_from(now).unwrap_or(i64::MAX) {
+fn refuse_invalid(loaded: Loaded, now_s: i64, cert: &Path) -> Result<Loaded, ConnectorError> {
+    if loaded.expires_at_s <= now_s {
         return Err(ConnectorError::file(cert, "the certificate has expired"));
+    }
+    if loaded.valid_from_s > now_s {
+        return Err(ConnectorError::file(cert, "the certificate is not valid yet; it is taken once it is"));
     }
     Ok(loaded)
 }
 
-fn expiry(certificate: &[u8]) -> Option<i64> {
+fn now_s() -> i64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    i64::try_from(now).unwrap_or(i64::MAX)
+}
+
+/// From when, and until when, in seconds of Unix time.
+fn validity(certificate: &[u8]) -> Option<(i64, i64)> {
     let (_, parsed) = x509_parser::parse_x509_certificate(certificate).ok()?;
-    Some(parsed.validity().not_after.timestamp())
+    let validity = parsed.validity();
+    Some((validity.not_before.timestamp(), validity.not_after.timestamp()))
 }
 
 fn stamp(files: &TlsFiles) -> Stamp {
     // Follows links: where a mounted secret is swapped, the link's target changes.
     let of = |path: &Path| {
-        let found: Option<Metadata> = std::fs::metadata(path).ok();
-        found.map(|found| (found.modified().unwrap_or(UNIX_EPOCH), found.ino(), found.len()))
+        let found = std::fs::metadata(path).ok()?;
+        Some(([found.ctime(), found.ctime_nsec()], found.ino(), found.len()))
     };
     [of(&files.cert), of(&files.key), files.client_ca.as_deref().and_then(of)]
 }
@@ -228,6 +244,7 @@ mod tests {
         }
     }
 
+    const YEAR_2085_S: i64 = 3_629_059_200;
     const YEAR_2090_S: i64 = 3_786_912_000;
     const YEAR_2095_S: i64 = 3_944_678_400;
 
@@ -248,16 +265,16 @@ mod tests {
         let files = folder.files();
         let (cert, key) = folder.identity(2095);
         folder.put(&files.cert, &cert);
-        tls.inner.look();
+        tls.inner.look(now_s());
         folder.put(&files.key, &key);
-        tls.inner.look();
+        tls.inner.look(now_s());
         assert_eq!((tls.expires_at_s(), tls.failed_reloads()), (YEAR_2090_S, 0), "it may still be written");
         let before = tls.config();
-        tls.inner.look();
+        tls.inner.look(now_s());
         assert_eq!((tls.expires_at_s(), tls.failed_reloads()), (YEAR_2095_S, 0));
         assert!(!Arc::ptr_eq(&before, &tls.config()));
         let used = tls.config();
-        tls.inner.look();
+        tls.inner.look(now_s());
         assert!(Arc::ptr_eq(&used, &tls.config()), "nothing changed, nothing is read");
     }
 
@@ -278,14 +295,63 @@ mod tests {
         ];
         for (times, break_it) in (1..).zip(bad) {
             break_it();
-            (0..4).for_each(|_| tls.inner.look());
+            (0..4).for_each(|_| tls.inner.look(now_s()));
             assert_eq!((tls.expires_at_s(), tls.failed_reloads()), (YEAR_2090_S, times));
         }
         let (cert, key) = folder.identity(2095);
         folder.put(&files.cert, &cert);
         folder.put(&files.key, &key);
-        (0..2).for_each(|_| tls.inner.look());
+        (0..2).for_each(|_| tls.inner.look(now_s()));
         assert_eq!(tls.expires_at_s(), YEAR_2095_S);
+    }
+
+    #[test]
+    fn a_certificate_of_tomorrow_is_taken_tomorrow() {
+        let (folder, tls) = opened();
+        let files = folder.files();
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+        (params.not_before, params.not_after) = (date_time_ymd(2085, 1, 1), date_time_ymd(2095, 1, 1));
+        folder.put(&files.cert, &params.self_signed(&key).unwrap().pem());
+        folder.put(&files.key, &key.serialize_pem());
+        (0..4).for_each(|_| tls.inner.look(now_s()));
+        assert_eq!((tls.expires_at_s(), tls.failed_reloads()), (YEAR_2090_S, 1));
+        // Without a change of the files.
+        tls.inner.look(YEAR_2085_S);
+        assert_eq!((tls.expires_at_s(), tls.failed_reloads()), (YEAR_2095_S, 1));
+    }
+
+    #[test]
+    fn what_could_not_be_read_for_a_time_is_read_then() {
+        let (folder, tls) = opened();
+        let files = folder.files();
+        let (cert, key) = folder.identity(2095);
+        folder.put(&files.cert, &cert);
+        folder.put(&files.key, &key);
+        // Whoever runs the tests may be root, whom permissions do not stop: a folder in the way does.
+        let aside = files.key.with_extension("aside");
+        std::fs::rename(&files.key, &aside).unwrap();
+        std::fs::create_dir(&files.key).unwrap();
+        (0..4).for_each(|_| tls.inner.look(now_s()));
+        assert_eq!((tls.expires_at_s(), tls.failed_reloads()), (YEAR_2090_S, 1));
+        std::fs::remove_dir(&files.key).unwrap();
+        std::fs::rename(&aside, &files.key).unwrap();
+        (0..2).for_each(|_| tls.inner.look(now_s()));
+        assert_eq!((tls.expires_at_s(), tls.failed_reloads()), (YEAR_2095_S, 1));
+    }
+
+    #[test]
+    fn mended_permissions_are_a_change() {
+        let (folder, _) = opened();
+        let files = folder.files();
+        let before = stamp(&files);
+        let mode = |bits| std::os::unix::fs::PermissionsExt::from_mode(bits);
+        std::fs::set_permissions(&files.key, mode(0o600)).unwrap();
+        // Change times are as coarse as the kernel's tick.
+        while stamp(&files) == before {
+            std::thread::sleep(Duration::from_millis(1));
+            std::fs::set_permissions(&files.key, mode(0o640)).unwrap();
+        }
     }
 
     #[test]

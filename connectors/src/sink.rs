@@ -26,6 +26,9 @@ pub enum SinkError {
     /// The receiver is away or busy: try again later, in order.
     #[error("{0}; it is sent again until it is taken")]
     Unreachable(String),
+    /// The receiver took the bytes, and no answer to them that can be read came in time. It may never give one.
+    #[error("unanswered: {0}")]
+    Unanswered(String),
     /// The receiver answered that it does not want this message; sending it again will not help.
     #[error("refused by the receiver: {0}")]
     Refused(String),

@@ -7,7 +7,7 @@ use std::time::Duration;
 use actix_web::dev::ServerHandle;
 use actix_web::{App, HttpServer, web};
 use async_trait::async_trait;
-use connectors::fhir_rest::{Config, Lookup, Source, routes};
+use connectors::fhir_rest::{Config, Door, Lookup, Source, routes};
 use connectors::{
     Format, Inbound, Outbound, Refusal, Reply, Secret, Sink as _, SinkError, Source as _, webhook,
 };
@@ -37,6 +37,7 @@ fn reply(status: u16, body: &str) -> Reply {
 
 struct Site {
     source: Source,
+    door: Door,
     client: Client,
     url: String,
     server: ServerHandle,
@@ -46,14 +47,17 @@ async fn site(change: impl FnOnce(&mut Config)) -> Site {
     let mut config = Config::default();
     change(&mut config);
     let (source, endpoint) = Source::new(config, Arc::new(Fixed));
-    let app = move || App::new().app_data(web::Data::new(endpoint.clone())).configure(routes);
+    let door = Door::default();
+    door.open(endpoint);
+    let behind = door.clone();
+    let app = move || App::new().app_data(web::Data::new(behind.clone())).configure(routes);
     let server = HttpServer::new(app).workers(1).disable_signals().bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", server.addrs()[0]);
     let server = server.run();
     let handle = server.handle();
     tokio::spawn(server);
     let _ = rustls::crypto::ring::default_provider().install_default();
-    Site { source, client: Client::new(), url, server: handle }
+    Site { source, door, client: Client::new(), url, server: handle }
 }
 
 impl Site {
@@ -212,4 +216,32 @@ async fn the_webhook_delivers_what_is_taken() {
     let error = nobody.deliver(&out).await.unwrap_err().to_string();
     assert!(!error.contains("secret-token"), "{error}");
     assert!(webhook::Sink::new(webhook::Config::new("ftp://x")).is_err());
+}
+
+#[actix_web::test]
+async fn a_feed_is_exchanged_while_the_server_goes_on() {
+    let mut site = site(|_| {}).await;
+    let later = site.client.post(format!("{}/fhir", site.url)).header("prefer", "respond-async").body("{}");
+    let accepted = later.send().await.unwrap();
+    let url = accepted.headers()["content-location"].to_str().unwrap().to_owned();
+    let taken = site.next().await;
+    let (source, endpoint) = Source::new(Config::default(), Arc::new(Fixed));
+    site.source = source;
+    site.door.open(endpoint);
+    let answer = site.post("/hl7", "MSH|^~\\&|");
+    site.next().await.receipt.committed(reply(200, "AA"));
+    assert_eq!(answer.await.unwrap().text().await.unwrap(), "AA");
+    // What the former one took is answered where it was asked for.
+    taken.receipt.committed(reply(200, "kept"));
+    let kept = loop {
+        let answer = site.client.get(&url).send().await.unwrap();
+        if answer.status() != StatusCode::ACCEPTED {
+            break answer;
+        }
+    };
+    assert_eq!((kept.status(), kept.text().await.unwrap()), (StatusCode::OK, "kept".into()));
+    site.door.close();
+    for path in ["/hl7", "/fhir", "/fhir/Patient"] {
+        assert_eq!(site.post(path, "{}").await.unwrap().status(), StatusCode::NOT_FOUND, "{path}");
+    }
 }

@@ -147,8 +147,28 @@ async fn framing_faults_are_survived_and_counted() {
     let mut other = TcpStream::connect(&config.address).await.unwrap();
     other.write_all(b"\x0bhal").await.unwrap();
     other.shutdown().await.unwrap();
-    assert!(drain(&mut other, Duration::from_secs(2)).await.1, "a frame cut short ends with its connection");
+    let cut = source.next().await.unwrap();
+    assert_eq!((cut.payload.len(), cut.fault.as_ref().map(|f| f.code.clone())), (3, code("mllp-cut-short")));
+    cut.receipt.committed(reply("refused"));
+    let (bytes, closed) = drain(&mut other, Duration::from_secs(2)).await;
+    assert!(bytes == b"\x0brefused\x1c\r" && closed, "a sender that only ended its side hears of it");
     assert_eq!(source.status().faults.load(Ordering::Relaxed), 6);
+}
+
+#[tokio::test]
+async fn what_a_broken_connection_leaves_is_kept_too() {
+    let (mut source, config) = listen(|_| ()).await;
+    let mut stream = TcpStream::connect(&config.address).await.unwrap();
+    stream.write_all(b"\x0bone\x1c\r\x0bhal").await.unwrap();
+    let one = source.next().await.unwrap();
+    one.receipt.committed(reply("done"));
+    // What is closed with an answer unread is reset, not ended.
+    let mut first = [0; 1];
+    stream.read_exact(&mut first).await.unwrap();
+    drop(stream);
+    let cut = source.next().await.unwrap();
+    assert_eq!((cut.payload.len(), cut.fault.as_ref().map(|f| f.code.as_str())), (3, Some("mllp-cut-short")));
+    cut.receipt.committed(reply("refused"));
 }
 
 #[tokio::test]
@@ -228,7 +248,7 @@ async fn the_sink_asks_its_judge_and_never_uses_a_late_answer() {
         source.next().await.unwrap().receipt.committed(reply("AE"));
     });
     sink.deliver(&message("a")).await.unwrap();
-    assert!(matches!(sink.deliver(&message("b")).await, Err(SinkError::Unreachable(_))));
+    assert!(matches!(sink.deliver(&message("b")).await, Err(SinkError::Unanswered(_))));
     sink.deliver(&message("b")).await.unwrap();
     assert!(matches!(sink.deliver(&message("c")).await, Err(SinkError::Refused(text)) if text == "AE"));
     receiver.await.unwrap();

@@ -1,7 +1,9 @@
 #!/usr/bin/env bash
 # Runs one Apache Kafka (KRaft, without Docker) for the tests, on ports and folders of its own.
 #   eval "$(integration-tests/brokers/kafka.sh start)"   installs what is missing, exports KAFKA_BROKERS and, for the
-#                                                        listener with TLS and SCRAM, KAFKA_SASL_BROKERS and KAFKA_CA
+#                                                        listener with TLS and SCRAM, KAFKA_SASL_BROKERS and KAFKA_CA;
+#                                                        KAFKA_LINKED=LISTENS:SAYS, a listener to be reached through a
+#                                                        forwarder at the port that it says
 #   kafka.sh stop | restart | kill | wipe                kill = SIGKILL; wipe = stop and forget all data
 # When KAFKA_BROKERS is set already, that broker is used and nothing is started.
 set -euo pipefail
@@ -11,6 +13,9 @@ dir=$state_root/kafka
 port=${MEDULLA_KAFKA_PORT:-19092}
 controller_port=$((port + 1))
 sasl_port=$((port + 2))
+# A listener that tells its clients another port than its own: where a test forwards it.
+linked_port=$((port + 3))
+linked_says=$((port + 4))
 data=$dir/data-with-users
 
 install() {
@@ -30,10 +35,10 @@ configure() {
 process.roles=broker,controller
 node.id=1
 controller.quorum.voters=1@127.0.0.1:$controller_port
-listeners=PLAINTEXT://127.0.0.1:$port,CONTROLLER://127.0.0.1:$controller_port,SASL_SSL://127.0.0.1:$sasl_port
-advertised.listeners=PLAINTEXT://127.0.0.1:$port,SASL_SSL://localhost:$sasl_port
+listeners=PLAINTEXT://127.0.0.1:$port,CONTROLLER://127.0.0.1:$controller_port,SASL_SSL://127.0.0.1:$sasl_port,LINKED://127.0.0.1:$linked_port
+advertised.listeners=PLAINTEXT://127.0.0.1:$port,SASL_SSL://localhost:$sasl_port,LINKED://127.0.0.1:$linked_says
 controller.listener.names=CONTROLLER
-listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,SASL_SSL:SASL_SSL
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,SASL_SSL:SASL_SSL,LINKED:PLAINTEXT
 sasl.enabled.mechanisms=SCRAM-SHA-512
 listener.name.sasl_ssl.scram-sha-512.sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule required;
 ssl.keystore.type=PEM
@@ -77,6 +82,7 @@ start)
     start
     echo "export KAFKA_BROKERS=127.0.0.1:$port"
     echo "export KAFKA_SASL_BROKERS=localhost:$sasl_port KAFKA_CA=$dir/ca.pem"
+    echo "export KAFKA_LINKED=$linked_port:$linked_says"
     ;;
 stop) signal TERM 30 ;;
 kill) signal KILL 5 ;;

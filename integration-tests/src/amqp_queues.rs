@@ -1,7 +1,9 @@
 //! One test's queues on a real RabbitMQ.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
+use anyhow::Context;
 use lapin::options::{
     BasicGetOptions, BasicPublishOptions, ConfirmSelectOptions, ExchangeDeclareOptions, QueueBindOptions,
     QueueDeclareOptions,
@@ -10,6 +12,9 @@ use lapin::types::{AMQPValue, FieldTable};
 use lapin::{BasicProperties, Channel, Connection, ConnectionProperties, ExchangeKind};
 
 use crate::letter::Letter;
+
+const PAUSE: Duration = Duration::from_millis(300);
+const WAIT: Duration = Duration::from_secs(10);
 
 /// `NAME` for the feed, the exchange `NAME-dlx` with the queue `NAME-dead` for what it refuses, `NAME-alerts` for
 /// the sink.
@@ -107,6 +112,11 @@ impl AmqpQueues {
         Ok(queue.message_count())
     }
 
+    /// Puts one after the other onto the feed's queue.
+    pub fn sender(&self) -> AmqpSender<'_> {
+        AmqpSender { queues: self, open: None }
+    }
+
     /// Puts these onto the feed's queue, persistent and confirmed.
     pub async fn produce(&self, bodies: impl Iterator<Item = Vec<u8>>) -> anyhow::Result<()> {
         let (connection, channel) = self.open().await?;
@@ -119,6 +129,42 @@ impl AmqpQueues {
             anyhow::ensure!(confirmed.is_ack(), "not confirmed");
         }
         connection.close(200, "sent".into()).await?;
+        Ok(())
+    }
+}
+
+pub struct AmqpSender<'q> {
+    queues: &'q AmqpQueues,
+    open: Option<(Connection, Channel)>,
+}
+
+impl AmqpSender<'_> {
+    /// Returns when the broker has it, however long that is away. What was not confirmed may be there twice.
+    pub async fn send(&mut self, body: &str) {
+        while self.attempt(body).await.is_err() {
+            self.open = None;
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+
+    async fn attempt(&mut self, body: &str) -> anyhow::Result<()> {
+        if self.open.is_none() {
+            let (connection, channel) = self.queues.open().await?;
+            channel.confirm_select(ConfirmSelectOptions::default()).await?;
+            self.open = Some((connection, channel));
+        }
+        let (_, channel) = self.open.as_ref().context("a channel")?;
+        let properties = BasicProperties::default().with_delivery_mode(2);
+        let queue = self.queues.name.as_str().into();
+        let sent = channel.basic_publish(
+            "".into(),
+            queue,
+            BasicPublishOptions::default(),
+            body.as_bytes(),
+            properties,
+        );
+        let confirmed = tokio::time::timeout(WAIT, async { sent.await?.await }).await??;
+        anyhow::ensure!(confirmed.is_ack(), "not confirmed");
         Ok(())
     }
 }

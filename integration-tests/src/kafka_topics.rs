@@ -111,6 +111,27 @@ impl KafkaTopics {
         Ok(left)
     }
 
+    /// Puts one after the other onto the feed's topic, in order for each key.
+    pub fn sender(&self) -> anyhow::Result<KafkaSender> {
+        let producer =
+            self.client().set("enable.idempotence", "true").set("message.timeout.ms", "300000").create()?;
+        Ok(KafkaSender { producer, topic: self.name.clone() })
+    }
+
+    /// A member of the feed's group that reads and never says how far.
+    pub fn stray(&self) -> anyhow::Result<BaseConsumer> {
+        let consumer: BaseConsumer = self
+            .client()
+            .set("group.id", &self.name)
+            .set("enable.auto.commit", "false")
+            .set("auto.offset.reset", "earliest")
+            .set("partition.assignment.strategy", "cooperative-sticky")
+            .set("session.timeout.ms", "6000")
+            .create()?;
+        consumer.subscribe(&[self.name.as_str()])?;
+        Ok(consumer)
+    }
+
     /// Puts these onto the feed's topic, spread over its partitions.
     pub async fn produce(&self, bodies: impl Iterator<Item = Vec<u8>>) -> anyhow::Result<()> {
         let producer: FutureProducer =
@@ -120,6 +141,19 @@ impl KafkaTopics {
             producer.send(record, WAIT).await.map_err(|(error, _)| error)?;
         }
         Ok(())
+    }
+}
+
+pub struct KafkaSender {
+    producer: FutureProducer,
+    topic: String,
+}
+
+impl KafkaSender {
+    /// Returns when the broker has it, however long that is away.
+    pub async fn send(&self, key: &str, body: &str) -> anyhow::Result<()> {
+        let record = FutureRecord::to(&self.topic).key(key).payload(body);
+        self.producer.send(record, WAIT).await.map(drop).map_err(|(error, _)| error.into())
     }
 }
 

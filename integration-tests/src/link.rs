@@ -1,4 +1,4 @@
-//! The network between two sites, where a test can cut it or make it slow.
+//! The network between two processes, where a test can cut it, make it slow or break its connections.
 
 use std::io;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 /// Forwards one port of loopback to another. Cut, it is a black hole: connections stay, nothing passes, in neither
-/// direction; healed, what was under way goes on, as a retransmission would.
+/// direction; healed, what was under way goes on, as a retransmission would. Broken, connections end and none is made.
 pub struct Link {
     pub port: u16,
     way: watch::Sender<Way>,
@@ -22,13 +22,19 @@ enum Way {
     /// What is sent waits so long.
     Open(Duration),
     Cut,
+    Broken,
 }
 
 const AT_ONCE: Way = Way::Open(Duration::ZERO);
 
 impl Link {
     pub async fn to(target: u16) -> anyhow::Result<Link> {
-        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        Link::from(0, target).await
+    }
+
+    /// From a port that somebody else names.
+    pub async fn from(port: u16, target: u16) -> anyhow::Result<Link> {
+        let listener = TcpListener::bind(("127.0.0.1", port)).await?;
         let port = listener.local_addr()?.port();
         let (way, watched) = watch::channel(AT_ONCE);
         let task = tokio::spawn(async move {
@@ -41,6 +47,10 @@ impl Link {
 
     pub fn cut(&self) {
         self.way.send_replace(Way::Cut);
+    }
+
+    pub fn break_off(&self) {
+        self.way.send_replace(Way::Broken);
     }
 
     pub fn slow(&self, delay: Duration) {
@@ -59,8 +69,16 @@ impl Drop for Link {
 }
 
 async fn join(near: TcpStream, target: u16, mut way: watch::Receiver<Way>) {
+    let mut broken = way.clone();
+    tokio::select! {
+        () = carry(near, target, &mut way) => {}
+        _ = broken.wait_for(|way| *way == Way::Broken) => {}
+    }
+}
+
+async fn carry(near: TcpStream, target: u16, way: &mut watch::Receiver<Way>) {
     // While it is cut, a new connection reaches nobody.
-    if pass(&mut way).await.is_err() {
+    if pass(way).await.is_err() {
         return;
     }
     let Ok(far) = TcpStream::connect(("127.0.0.1", target)).await else { return };
@@ -68,7 +86,7 @@ async fn join(near: TcpStream, target: u16, mut way: watch::Receiver<Way>) {
     // Either end: an error or a goodbye ends both directions.
     tokio::select! {
         _ = forward(near_in, far_out, way.clone()) => {}
-        _ = forward(far_in, near_out, way) => {}
+        _ = forward(far_in, near_out, way.clone()) => {}
     }
 }
 

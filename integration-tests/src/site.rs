@@ -59,6 +59,8 @@ pub struct Site {
     pub raft: u16,
     /// What it is started as: another release, perhaps.
     pub program: PathBuf,
+    /// Further variables of its environment.
+    pub environment: BTreeMap<String, String>,
     process: Option<Process>,
     client: reqwest::Client,
 }
@@ -102,6 +104,7 @@ impl Site {
             mllp: free_port(),
             raft: free_port(),
             program: program(),
+            environment: BTreeMap::new(),
             process: None,
             // A kept connection may be one that the server is about to close.
             client: reqwest::Client::builder().pool_max_idle_per_host(0).build().expect("a client"),
@@ -143,13 +146,8 @@ impl Site {
     }
 
     pub fn start(&mut self) -> anyhow::Result<()> {
-        self.start_with(&BTreeMap::new())
-    }
-
-    /// With further environment variables.
-    pub fn start_with(&mut self, environment: &BTreeMap<String, String>) -> anyhow::Result<()> {
         let mut command = Command::new(&self.program);
-        command.args(["run", "--config", text(&self.config())]).envs(environment);
+        command.args(["run", "--config", text(&self.config())]).envs(&self.environment);
         self.process = Some(Process::spawn(&mut command, &self.folder.join(format!("{}.log", self.name)))?);
         Ok(())
     }

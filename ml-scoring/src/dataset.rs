@@ -1,6 +1,8 @@
 //! The PhysioNet/CinC Challenge 2019 set as patients, and patients as states: training rows are computed by the
 //! code that scores the stream.
 
+mod moments;
+
 use std::io::BufRead;
 
 use clinical::{
@@ -10,6 +12,8 @@ use clinical::{
 use sha2::{Digest, Sha256};
 
 use crate::Features;
+
+pub use moments::{Hears, Moment, Source};
 
 /// `pid`, the challenge's 40 columns, `SepsisLabel`.
 pub const HEADER: &str = "pid,HR,O2Sat,Temp,SBP,MAP,DBP,Resp,EtCO2,BaseExcess,HCO3,FiO2,pH,PaCO2,SaO2,AST,BUN,\
@@ -251,8 +255,8 @@ impl Patient {
     /// Who he is and his admission, as the events that messages would bring.
     pub fn admission(&self) -> Vec<Event> {
         let event = |kind| Event {
-            patient: PatientId { authority: "cinc2019".into(), id: self.pid.clone() },
-            visit: Some(self.pid.clone()),
+            patient: PatientId { authority: "cinc2019".into(), id: self.pid.as_str().into() },
+            visit: Some(self.pid.as_str().into()),
             at: Patient::ADMITTED,
             precision: Precision::Second,
             kind,

@@ -8,6 +8,9 @@ use serde::{Deserialize, Serialize};
 use crate::assessment::reaches;
 use crate::{Assessment, Thresholds};
 
+/// Wards times scorers, of which budgets are kept: more than any house has.
+const PLACES_MAX: usize = 4096;
+
 /// How loudly an alert speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -33,14 +36,18 @@ pub struct Decision {
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(default)]
 pub struct AlertPolicy {
     /// No second alert of a tier within it.
     pub refractory_h: u32,
     /// A tier is left only below this share of its threshold: a risk that trembles around it alerts once.
     pub rearm_below: f64,
-    /// Interruptive alerts of a ward in 24 h; further ones only join the watch list.
+    /// Interruptive alerts of one scorer in a ward in 24 h; further ones only join the watch list. Each has its own, so that
+    /// none spends what another one needs, and evaluated alone it alerts as beside others.
     pub per_ward_budget_per_day: u32,
+    /// Another one for scorers of these names.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub scorer_budgets: BTreeMap<String, u32>,
     /// Once somebody has confirmed what a scorer warned of, it says nothing more of the patient for so long.
     pub quiet_after_confirmation_h: u32,
 }
@@ -51,6 +58,7 @@ impl Default for AlertPolicy {
             refractory_h: 12,
             rearm_below: 0.8,
             per_ward_budget_per_day: 10,
+            scorer_budgets: BTreeMap::new(),
             quiet_after_confirmation_h: 72,
         }
     }
@@ -96,11 +104,21 @@ impl PolicyState {
     }
 }
 
-/// Interruptive alerts per ward, for [`AlertPolicy::decide_within`]. Bounded: a ward never holds more than its budget.
+/// Interruptive alerts per ward and scorer, for [`AlertPolicy::decide_within`]. Bounded by their budgets and `PLACES_MAX`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WardBudgets(BTreeMap<String, VecDeque<Time>>);
 
 impl AlertPolicy {
+    /// What concerns the scorer of this name, and no other.
+    pub fn of_scorer(&self, name: &str) -> AlertPolicy {
+        let per_ward_budget_per_day = self.budget_of(name);
+        AlertPolicy { per_ward_budget_per_day, scorer_budgets: BTreeMap::new(), ..self.clone() }
+    }
+
+    fn budget_of(&self, scorer: &str) -> u32 {
+        self.scorer_budgets.get(scorer).copied().unwrap_or(self.per_ward_budget_per_day)
+    }
+
     /// Whether the assessment of `at` is a new alert.
     ///
     /// Rising edge: a tier alerts when it is reached, and again only after it was left. An edge within the
@@ -139,7 +157,8 @@ impl AlertPolicy {
         *state = PolicyState { quiet_until, ..PolicyState::default() };
     }
 
-    /// Like [`AlertPolicy::decide`]; an interruptive alert beyond the ward's budget becomes one of the watch list.
+    /// Like [`AlertPolicy::decide`]; an interruptive alert beyond the scorer's budget in the ward becomes one of the watch
+    /// list.
     pub fn decide_within(
         &self,
         budgets: &mut WardBudgets,
@@ -149,12 +168,12 @@ impl AlertPolicy {
         at: Time,
     ) -> Option<Decision> {
         let decision = self.decide(state, assessment, at)?;
-        Some(Decision { tier: self.afford(budgets, ward, decision.tier, at) })
+        Some(Decision { tier: self.afford(budgets, ward, &assessment.scorer, decision.tier, at) })
     }
 
-    /// The tier that the ward's budget leaves of one that was decided on.
-    pub fn afford(&self, budgets: &mut WardBudgets, ward: &str, tier: Tier, at: Time) -> Tier {
-        let spent = tier == Tier::Interruptive && !budgets.spend(ward, at, self.per_ward_budget_per_day);
+    /// The tier that the scorer's budget in the ward leaves of one that was decided on.
+    pub fn afford(&self, budgets: &mut WardBudgets, ward: &str, scorer: &str, tier: Tier, at: Time) -> Tier {
+        let spent = tier == Tier::Interruptive && !budgets.spend((ward, scorer), at, self.budget_of(scorer));
         if spent { Tier::Watch } else { tier }
     }
 
@@ -188,14 +207,42 @@ fn tier_of(thresholds: Thresholds, risk: f64, share: f64) -> Option<Tier> {
 }
 
 impl WardBudgets {
-    fn spend(&mut self, ward: &str, at: Time, per_day: u32) -> bool {
-        let spent = self.0.entry(ward.to_owned()).or_default();
-        spent.retain(|then| at.0.saturating_sub(then.0) < 24 * Time::HOUR_MS);
-        let left = spent.len() < per_day as usize;
+    fn spend(&mut self, (ward, scorer): (&str, &str), at: Time, per_day: u32) -> bool {
+        // A ward's name may have line breaks (HL7 v2 can write them). No scorer's has, so its own, standing last, keeps two
+        // places apart.
+        let own = format!("{ward}\n{scorer}");
+        let mut spent = self.spent_in(&own, at);
+        if !ward.contains('\n') {
+            // By all scorers together, as an earlier release counted it: it is over in a day.
+            spent += self.spent_in(ward, at);
+        }
+        let left = spent < per_day as usize;
         if left {
-            spent.push_back(at);
+            self.0.entry(own).or_default().push_back(at);
+            self.keep_within(PLACES_MAX);
         }
         left
+    }
+
+    /// In the 24 h before `at`; what is older is dropped.
+    fn spent_in(&mut self, place: &str, at: Time) -> usize {
+        let Some(spent) = self.0.get_mut(place) else { return 0 };
+        spent.retain(|then| at.0.saturating_sub(then.0) < 24 * Time::HOUR_MS);
+        let left = spent.len();
+        if left == 0 {
+            self.0.remove(place);
+        }
+        left
+    }
+
+    /// Wards go on in their own event time, so that one's day is over says nothing of another's: only where there are too
+    /// many, the one that was silent for longest goes.
+    fn keep_within(&mut self, places_max: usize) {
+        while self.0.len() > places_max {
+            let silent = self.0.iter().min_by_key(|(_, spent)| spent.iter().max().copied());
+            let Some(place) = silent.map(|(place, _)| place.clone()) else { return };
+            self.0.remove(&place);
+        }
     }
 }
 
@@ -310,5 +357,50 @@ mod tests {
         let (loud, quiet) = (Some(Tier::Interruptive), Some(Tier::Watch));
         assert_eq!([tier("W1", 0), tier("W1", 1), tier("W1", 2), tier("W2", 2)], [loud, loud, quiet, loud]);
         assert_eq!(tier("W1", 24), loud);
+    }
+
+    #[test]
+    fn no_scorer_spends_what_another_one_needs() {
+        let scorer_budgets = [("news2".to_owned(), 1)].into();
+        let policy = AlertPolicy { per_ward_budget_per_day: 2, scorer_budgets, ..AlertPolicy::default() };
+        let tiers = |policy: &AlertPolicy, scorers: &[&str]| -> Vec<Tier> {
+            let mut budgets = WardBudgets::default();
+            let mut tier =
+                |scorer| policy.afford(&mut budgets, "W1", scorer, Tier::Interruptive, Time(Time::HOUR_MS));
+            scorers.iter().map(|scorer| tier(*scorer)).collect()
+        };
+        use Tier::{Interruptive, Watch};
+        let beside = tiers(&policy, &["news2", "news2", "news2", "sepsis", "sepsis", "sepsis"]);
+        assert_eq!(beside, [Interruptive, Watch, Watch, Interruptive, Interruptive, Watch]);
+        let alone = policy.of_scorer("news2");
+        assert_eq!((alone.per_ward_budget_per_day, alone.scorer_budgets.len()), (1, 0));
+        assert_eq!(tiers(&alone, &["news2", "news2"]), beside[..2]);
+    }
+
+    #[test]
+    fn what_an_earlier_release_counted_by_ward_alone_counts_for_each_scorer_and_is_over_in_a_day() {
+        let mut budgets: WardBudgets =
+            serde_json::from_value(serde_json::json!({ "W1": [0, Time::HOUR_MS] })).unwrap();
+        let mut spend = |scorer, hour| budgets.spend(("W1", scorer), Time(hour * Time::HOUR_MS), 3);
+        assert_eq!([spend("news2", 2), spend("news2", 2)], [true, false]);
+        assert_eq!([spend("sepsis", 3), spend("sepsis", 3)], [true, false]);
+        assert!(spend("sepsis", 25) && spend("sepsis", 25), "both of the former are over");
+        assert!(!budgets.0.contains_key("W1"));
+    }
+
+    #[test]
+    fn what_is_kept_of_budgets_is_bounded() {
+        let mut budgets = WardBudgets::default();
+        assert!(!budgets.spend(("W0", "news2"), Time(0), 0) && budgets.0.is_empty(), "nothing was spent");
+        for ward in 0..3_i64 {
+            assert!(budgets.spend((&format!("W{ward}"), "news2"), Time(ward * 100 * Time::HOUR_MS), 1));
+        }
+        assert_eq!(budgets.0.len(), 3, "a ward that is far ahead spends nobody's day");
+        budgets.keep_within(2);
+        assert_eq!(budgets.0.keys().collect::<Vec<_>>(), ["W1\nnews2", "W2\nnews2"]);
+        assert!(
+            !budgets.spend(("W1", "news2"), Time(101 * Time::HOUR_MS), 1),
+            "those that are left still hold"
+        );
     }
 }

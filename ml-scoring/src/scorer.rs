@@ -206,4 +206,8 @@ impl Predictor for Scorer {
     fn thresholds(&self) -> Thresholds {
         Scorer::thresholds(self)
     }
+
+    fn on_stream(&self) -> Option<&Scorer> {
+        Some(self)
+    }
 }

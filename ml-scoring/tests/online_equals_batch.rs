@@ -31,13 +31,17 @@ impl Random {
 
 fn observed(patient: &Patient, at: Time, column: usize, number: f64, status: ObservationStatus) -> Event {
     let column = COLUMNS[column];
-    let code = Code { system: CodeSystem::Loinc, code: column.loinc().into(), display: String::new() };
-    let value =
-        Value::Quantity { number, text: number.to_string(), unit: column.unit().into(), comparator: None };
+    let code = Code { system: CodeSystem::Loinc, code: column.loinc().into(), display: "".into() };
+    let value = Value::Quantity {
+        number,
+        text: number.to_string().into(),
+        unit: column.unit().into(),
+        comparator: None,
+    };
     let source_id = format!("{}/{}", column.name(), at.0);
     Event {
-        patient: PatientId { authority: "cinc2019".into(), id: patient.pid.clone() },
-        visit: Some(patient.pid.clone()),
+        patient: PatientId { authority: "cinc2019".into(), id: patient.pid.as_str().into() },
+        visit: Some(patient.pid.as_str().into()),
         at,
         precision: Precision::Second,
         kind: EventKind::Observed(Observation { code, value, status, source_id }),

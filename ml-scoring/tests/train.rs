@@ -266,7 +266,7 @@ fn evaluate(text: &str, judge: &dyn Predictor) -> Report {
         patient.as_ref().is_ok_and(|patient| INTERNAL_TEST.contains(&dataset::bucket(&patient.pid)))
     });
     let clock: Rule = "ICULOS>=53".parse().unwrap();
-    let cohort = eval::judge(held_out, Task::Sepsis, &[judge, &clock], |_| {}).unwrap();
+    let cohort = eval::judge_as_stream(held_out, Task::Sepsis, &[judge, &clock], |_| {}).unwrap();
     let options =
         eval::Options { baselines: vec!["clock".into()], bootstrap_samples: 0, ..eval::Options::default() };
     eval::report(&cohort, &options, |_, _| {})

@@ -62,7 +62,7 @@ mod types;
 mod verify;
 mod writer;
 
-pub use backup::{Backup, Restored, backup_stopped, restore};
+pub use backup::{Backup, Restored, Watch, backup_stopped, restore};
 pub use cold::{Archived, ColdStatus};
 pub use config::{Config, PeerConfig};
 pub use export::Progress;

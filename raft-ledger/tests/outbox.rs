@@ -92,6 +92,12 @@ async fn without_a_quorum_it_waits_and_drains_in_order() {
     let last = tokio::time::timeout(Duration::from_millis(500), last.unwrap().committed()).await;
     assert!(last.is_err(), "nothing is committed without a quorum");
     assert_eq!(a.outbox().status().entries, 299);
+    // What came in since the start is waited for once whoever put it puts no more.
+    let before = tokio::time::timeout(Duration::from_millis(500), a.outbox().left_over_committed()).await;
+    assert!(before.is_ok(), "nothing was left over");
+    a.outbox().leave_over();
+    let left = tokio::time::timeout(Duration::from_millis(500), a.outbox().left_over_committed()).await;
+    assert!(left.is_err(), "it is overtaken");
     let waits = a.outbox().find(draft(7).dedupe.unwrap()[..16].try_into().unwrap()).unwrap().unwrap();
     assert_eq!(waits.payload, draft(7).payload);
     // What waits already is not put twice, however often its sender sends it.

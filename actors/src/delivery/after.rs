@@ -20,7 +20,7 @@ pub(super) enum After {
 /// `refusals`: how often this alert was refused before.
 pub(super) fn after(on_nack: OnNack, error: SinkError, refusals: u8) -> After {
     match (error, on_nack) {
-        (SinkError::Unreachable(_), _) => After::Again { refused: false },
+        (SinkError::Unreachable(_) | SinkError::Unanswered(_), _) => After::Again { refused: false },
         // A queue that nobody has bound yet: what was not asked for is not thrown away.
         (SinkError::Unroutable(_), OnNack::Skip) => After::Again { refused: false },
         (SinkError::Refused(reason) | SinkError::Unroutable(reason), OnNack::Hold) => After::Hold(reason),

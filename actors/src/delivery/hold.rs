@@ -7,7 +7,8 @@ use tokio::sync::mpsc;
 
 use super::Run;
 use crate::entry::{self, Alert, Kind, Release, Released};
-use crate::handle::{Handle, HeldAlert, RunningSink};
+use crate::handle::Handle;
+use crate::sinks::{HeldAlert, RunningSink};
 use crate::{clock, outgoing};
 
 /// Between two looks whether the alert can still be read.
@@ -32,7 +33,8 @@ pub enum ReleaseError {
 }
 
 impl Run {
-    /// Until a person lets it go; `None` where its patient was shredded meanwhile. A restart sends it once more.
+    /// Until a person lets it go; `None` where its patient was shredded meanwhile, or the sink is told to stop. A restart
+    /// sends it once more, as does a reload that exchanges the sink.
     pub(super) async fn hold(&self, index: u64, alert: &Alert, reason: &str) -> Option<Release> {
         let (release, mut released) = mpsc::channel(1);
         let held = HeldAlert {
@@ -48,10 +50,13 @@ impl Run {
             Some(Held { alert: held, release: release.clone() });
         tracing::error!(sink = %self.sink.name, index, reason, "the sink holds: `medulla sink release` lets it go");
         let how = loop {
-            match tokio::time::timeout(LOOK, released.recv()).await {
-                Ok(how) => break how,
-                Err(_) if self.is_gone(index) => break None,
-                Err(_) => {}
+            let look = tokio::time::timeout(LOOK, released.recv());
+            match self.stop.run_until_cancelled(look).await {
+                Some(Ok(how)) => break how,
+                Some(Err(_)) if self.is_gone(index) => break None,
+                Some(Err(_)) => {}
+                // What was let go in this moment is let go: the ledger says so.
+                None => break released.try_recv().ok(),
             }
         };
         self.progress.lock().expect("progress lock").held = None;
@@ -71,11 +76,11 @@ impl Handle {
         by: &str,
         reason: &str,
     ) -> Result<u64, ReleaseError> {
-        let sink = self.inner.sinks.iter().find(|sink| sink.name == name);
+        let sink = self.inner.sinks.get(name);
         let sink = sink.ok_or_else(|| ReleaseError::UnknownSink(name.to_owned()))?;
         let _one = sink.releasing.lock().await;
         let not_held = || ReleaseError::NotHeld(name.to_owned());
-        let held = held(sink).ok_or_else(not_held)?;
+        let held = held(&sink).ok_or_else(not_held)?;
         if let Some(named) = index.filter(|named| *named != held.alert.index) {
             return Err(ReleaseError::Another { sink: name.to_owned(), held: held.alert.index, named });
         }

@@ -1,22 +1,24 @@
 //! `on_error = { retry = N }`: what a feed refused is read again by itself. A reader is deterministic: the same bytes come to
-//! the same refusal until the feed's configuration, its code table or the release changes, all of which a start brings. So
-//! a start is when it is tried, once for each way in which the feed has read since, and N times at most.
+//! the same refusal until the feed's configuration, its code table or the release changes, all of which a start of the feed
+//! brings, with its site or by a reload. So that is when it is tried, once for each way in which the feed has read since,
+//! and N times at most.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use raft_ledger::{AppendError, Ledger, LedgerError};
-use tokio_util::sync::CancellationToken;
 
 use super::{ErrorState, Found, RepairError};
 use crate::blocking;
 use crate::entry::Kind;
 use crate::errors::Repairs;
+use crate::feeds::RunningFeed;
 use crate::handle::Handle;
 use crate::search::Search;
 
 /// Who did it, as the ledger tells.
 const BY: &str = "medulla (on_error)";
-const REASON: &str = "its feed reads otherwise since the site started";
+const REASON: &str = "its feed reads otherwise now";
 const KEYS: &str = "retried/";
 const PAGE: usize = 100;
 /// Between two looks whether the site can commit.
@@ -50,43 +52,41 @@ impl Tries {
 }
 
 impl Handle {
-    /// Goes through the refused messages of every feed that retries. Ends with `stop`.
-    pub(crate) async fn retry_by_itself(self, stop: CancellationToken) {
+    /// Goes through the refused messages of a feed that retries. Ends with the feed.
+    pub(crate) async fn retry_by_itself(self, feed: Arc<RunningFeed>) {
+        if feed.reader.retries() == 0 {
+            return;
+        }
         tokio::select! {
-            () = stop.cancelled() => {}
-            done = self.retry_all() => if let Err(error) = done {
-                tracing::error!(%error, "refused messages are not retried; the next start tries again");
+            () = feed.stop.cancelled() => {}
+            done = self.retry_all(&feed) => if let Err(error) = done {
+                tracing::error!(feed = %feed.name, %error, "refused messages are not retried; the next start tries again");
             }
         }
     }
 
-    async fn retry_all(&self) -> Result<(), RepairError> {
+    async fn retry_all(&self, feed: &Arc<RunningFeed>) -> Result<(), RepairError> {
         while !self.is_ready() {
             tokio::time::sleep(PAUSE).await;
         }
-        for (number, feed) in
-            self.inner.feeds.iter().enumerate().filter(|(_, feed)| feed.reader.retries() > 0)
-        {
-            let (mut taken, mut tried, mut next) = (0, 0, Some(0));
-            while let Some(from) = next {
-                let handle = self.clone();
-                let (due, then) = blocking::read(move || handle.due(number, from)).await?;
-                next = then;
-                for index in due {
-                    tried += 1;
-                    taken += usize::from(self.retry_one(index, number).await?);
-                }
+        let (mut taken, mut tried, mut next) = (0, 0, Some(0));
+        while let Some(from) = next {
+            let (handle, of) = (self.clone(), feed.clone());
+            let (due, then) = blocking::read(move || handle.due(&of, from)).await?;
+            next = then;
+            for index in due {
+                tried += 1;
+                taken += usize::from(self.retry_one(index, feed).await?);
             }
-            if tried > 0 {
-                tracing::info!(feed = %feed.name, tried, taken, "refused messages were read again");
-            }
+        }
+        if tried > 0 {
+            tracing::info!(feed = %feed.name, tried, taken, "refused messages were read again");
         }
         Ok(())
     }
 
     /// One page of refused messages that may be read otherwise now, and where the next begins. Blocks.
-    fn due(&self, feed: usize, from: u64) -> Result<(Vec<u64>, Option<u64>), LedgerError> {
-        let Some(feed) = self.inner.feeds.get(feed) else { return Ok((Vec::new(), None)) };
+    fn due(&self, feed: &RunningFeed, from: u64) -> Result<(Vec<u64>, Option<u64>), LedgerError> {
         let search = Search {
             from,
             limit: PAGE,
@@ -109,7 +109,7 @@ impl Handle {
     }
 
     /// Whether it was taken.
-    async fn retry_one(&self, index: u64, feed: usize) -> Result<bool, RepairError> {
+    async fn retry_one(&self, index: u64, feed: &Arc<RunningFeed>) -> Result<bool, RepairError> {
         loop {
             match self.read_one(index).await {
                 Ok(true) => {
@@ -132,8 +132,8 @@ impl Handle {
                     tokio::time::sleep(PAUSE).await;
                 }
                 Ok(false) | Err(_) => {
-                    let handle = self.clone();
-                    blocking::read(move || handle.note_try(index, feed)).await?;
+                    let (handle, feed) = (self.clone(), feed.clone());
+                    blocking::read(move || handle.note_try(index, &feed)).await?;
                     return Ok(false);
                 }
             }
@@ -155,8 +155,7 @@ impl Handle {
         Ok(true)
     }
 
-    fn note_try(&self, index: u64, feed: usize) -> Result<(), LedgerError> {
-        let Some(feed) = self.inner.feeds.get(feed) else { return Ok(()) };
+    fn note_try(&self, index: u64, feed: &RunningFeed) -> Result<(), LedgerError> {
         let tried = tries(self.ledger(), index)?.map_or(0, |tries| tries.count);
         let count = tried.saturating_add(1);
         if count >= feed.reader.retries() {

@@ -31,11 +31,11 @@ fn measured(id: &str, at: Time, signs: &[Sign]) -> Vec<Event> {
     let of = |(code, unit, number): &Sign| {
         let value = Value::Quantity {
             number: *number,
-            text: number.to_string(),
+            text: number.to_string().into(),
             unit: (*unit).into(),
             comparator: None,
         };
-        let code = Code { system: CodeSystem::Loinc, code: (*code).into(), display: String::new() };
+        let code = Code { system: CodeSystem::Loinc, code: (*code).into(), display: "".into() };
         let status = ObservationStatus::Final;
         event(id, at, EventKind::Observed(Observation { code, value, status, source_id: String::new() }))
     };

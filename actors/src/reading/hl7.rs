@@ -40,7 +40,7 @@ impl Reader {
         let speaker = read.swap_remove(speaker);
         let control_id = speaker.message.as_ref().map(|message| message.control_id().into_owned());
         let (type_, control_id) = (speaker.type_.clone(), control_id.unwrap_or_default());
-        Read { drafts, type_, control_id, outcome: answer(speaker) }
+        Read { drafts, type_, control_id, outcome: answer(speaker, self.acks_elsewhere) }
     }
 
     fn read_one(&self, seen: &Seen, raw: Bytes) -> One {
@@ -92,17 +92,19 @@ impl Reader {
     }
 }
 
-fn answer(one: One) -> Outcome {
+/// `elsewhere`: the feed's application answers are messages of their own, made of what is in the ledger.
+fn answer(one: One, elsewhere: bool) -> Outcome {
     let now = clock::now();
-    let own_id = control_id(now);
     let Some(message) = &one.message else {
         return Outcome::Refused(refusal(&one.faults), reject_reply(&one.raw, &one.faults));
     };
     let asked = ack::asked(message);
+    let here = |mode| mode == ack::Mode::Commit || !(elsewhere && asked.enhanced);
     if one.faults.is_empty() {
-        let commit = asked.accept.wants(true).then(|| ack::accept(message, ack::Mode::Commit, now, &own_id));
-        let application =
-            asked.application.wants(true).then(|| ack::accept(message, ack::Mode::Application, now, &own_id));
+        let accept = |mode| ack::accept(message, mode, now, &control_id(now));
+        let commit = asked.accept.wants(true).then(|| accept(ack::Mode::Commit));
+        let application = (asked.application.wants(true) && here(ack::Mode::Application))
+            .then(|| accept(ack::Mode::Application));
         let enhanced = asked.enhanced;
         return Outcome::Accepted(Box::new(move |_| match (commit, application) {
             (Some(first), Some(last)) => {
@@ -114,22 +116,15 @@ fn answer(one: One) -> Outcome {
             }
         }));
     }
-    // What cannot be read is refused at once; the application never sees it, so one answer is all there is.
-    let mode = if asked.enhanced && asked.accept.wants(false) {
-        Some(ack::Mode::Commit)
-    } else if asked.application.wants(false) {
-        Some(ack::Mode::Application)
-    } else {
-        None
-    };
-    let body = mode.map(|mode| ack::error(message, mode, &one.faults, now, &own_id)).unwrap_or_default();
-    Outcome::Refused(refusal(&one.faults), reply(422, body))
+    let mode = asked.refusal().filter(|mode| here(*mode));
+    let body = mode.map(|mode| ack::refuse(message, mode, &one.faults, now, &control_id(now)));
+    Outcome::Refused(refusal(&one.faults), reply(422, body.unwrap_or_default()))
 }
 
-/// AR to bytes whose header may not be readable.
+/// To bytes whose header may not be readable.
 pub(super) fn reject_reply(raw: &[u8], faults: &[Issue]) -> Reply {
     let now = clock::now();
-    reply(400, ack::reject_bytes(raw, faults, now, &control_id(now)))
+    reply(400, ack::refuse_bytes(raw, faults, now, &control_id(now)).unwrap_or_default())
 }
 
 fn reply(status: u16, body: Bytes) -> Reply {

@@ -7,7 +7,7 @@ use ml_scoring::Scorer;
 use raft_ledger::{Ledger, LedgerError};
 
 use super::notes::{self, Note};
-use super::standing::{Configured, Role, Standing, model_hash, model_hashes};
+use super::standing::{Configured, Role, Standing, Why, model_hash, model_hashes};
 use crate::entry::{ModelRegistered, ModelStep};
 use crate::outgoing;
 
@@ -37,27 +37,11 @@ fn warn_of_decisions(standing: &Standing, configured: &Configured, scorers: &[Sc
     for scorer in scorers {
         let Some(hash) = model_hash(scorer) else { continue };
         let (model, place) = (scorer.name(), standing.place(scorer));
-        let entry = standing.decided(&hash).map_or(0, |decided| decided.index);
-        match (configured.in_shadow.contains(&hash), place.role) {
-            (_, Role::Retired) => tracing::warn!(
-                model,
-                hash,
-                "is named in [scoring] and retired: it does not score; `medulla model show` says who retired it and why"
-            ),
-            (true, Role::Live) => tracing::warn!(
-                model,
-                hash,
-                entry,
-                threshold = place.thresholds.map(|thresholds| thresholds.watch),
-                "is named in shadow_models and promoted by this entry: it alerts; name it in models"
-            ),
-            (false, Role::Shadow | Role::Off) | (true, Role::Off) => tracing::warn!(
-                model,
-                hash,
-                entry,
-                "is named in [scoring], and by this entry another model took its place: it alerts nobody"
-            ),
-            (true, Role::Shadow) | (false, Role::Live) => {}
+        let decided = standing.decided(&hash);
+        let entry = decided.map_or(0, |decided| decided.index);
+        let threshold = place.thresholds.map(|thresholds| thresholds.watch);
+        if let Some(differs) = differs(standing, configured, scorer, &hash) {
+            tracing::warn!(model, hash, entry, threshold, "{differs}");
         }
     }
     for (one, other) in alerting_under_one_name(standing, scorers) {
@@ -77,6 +61,43 @@ fn warn_of_decisions(standing: &Standing, configured: &Configured, scorers: &[Sc
             "a model that this site promoted is not named in [scoring]: it does not alert, nor does one whose place it \
              took; name it in models, or promote another one"
         );
+    }
+}
+
+/// What to tell of a model whose configuration says something else than the entry that decided.
+fn differs(
+    standing: &Standing,
+    configured: &Configured,
+    scorer: &Scorer,
+    hash: &str,
+) -> Option<&'static str> {
+    let why = standing.decided(hash).map(|decided| &decided.why);
+    match (configured.in_shadow.contains(hash), standing.role(scorer), why) {
+        (_, Role::Retired, _) => Some(
+            "is named in [scoring] and retired: it does not score; `medulla model show` says who retired it and why",
+        ),
+        (true, Role::Live, _) => {
+            Some("is named in shadow_models and promoted by this entry: it alerts; name it in models")
+        }
+        (false, Role::Shadow, Some(Why::Retired)) => Some(
+            "is named in models and was retired by this entry after it had been promoted here: registered again it is in \
+             shadow and alerts nobody until it is promoted again",
+        ),
+        (_, Role::Off, Some(Why::Replaced(by))) | (false, Role::Shadow, Some(Why::Replaced(by))) => {
+            Some(match standing.is_retired(by) {
+                false => {
+                    "is named in [scoring], and by this entry another model took its place: it alerts nobody"
+                }
+                true => {
+                    "is named in [scoring], and by this entry another model took its place, which is retired by now: \
+                     neither alerts; promote one of them, or another one"
+                }
+            })
+        }
+        (false, Role::Shadow | Role::Off, _) | (true, Role::Off, _) => {
+            Some("is named in [scoring] and alerts nobody by this entry")
+        }
+        (true, Role::Shadow, _) | (false, Role::Live, _) => None,
     }
 }
 
@@ -137,6 +158,49 @@ mod tests {
         let standing = |shadow: &[Scorer]| Standing::new(crate::registry::configured("a", shadow));
         assert_eq!(alerting_under_one_name(&standing(&[]), &scorers()).len(), 1);
         assert!(alerting_under_one_name(&standing(&[model("m", "2")]), &scorers()).is_empty());
+    }
+
+    #[test]
+    fn what_is_told_of_a_model_is_what_was_decided() {
+        use crate::entry::{Replaced, ReplacedThen};
+        use crate::registry::sample::model;
+        let (old, new) = (model("m", "1"), model("m", "2"));
+        let [old_hash, new_hash] = [&old, &new].map(|scorer| hex::encode(scorer.hash()));
+        let step = |hash: &str, step| Note {
+            index: 3,
+            site: "b".into(),
+            at: Time(0),
+            said: Said::Step { hash: hash.into(), step },
+        };
+        let promoted = |replaces: Option<&str>| {
+            let replaces = replaces.map(|hash| Replaced { hash: hash.into(), then: ReplacedThen::Shadow });
+            let (threshold, interruptive_threshold) = (Some(0.1), Some(0.5));
+            let model = ModelRegistered {
+                hash: new_hash.clone(),
+                step: ModelStep::Promoted,
+                threshold,
+                interruptive_threshold,
+                replaces,
+                ..Default::default()
+            };
+            Note { index: 2, site: "a".into(), at: Time(0), said: Said::Whole(Box::new(model)) }
+        };
+        let told = |notes: &[Note], scorer: &Scorer, hash: &str| {
+            let configured = crate::registry::configured("a", &[]);
+            let standing = Standing::after(configured.clone(), notes);
+            differs(&standing, &configured, scorer, hash).unwrap_or_default()
+        };
+        let retired = |hash: &str| step(hash, ModelStep::Retired);
+        let again = |hash: &str| step(hash, ModelStep::Registered);
+        assert_eq!(told(&[retired(&old_hash), again(&old_hash)], &old, &old_hash), "", "it alerts as before");
+        let back = [promoted(None), retired(&new_hash), again(&new_hash)];
+        let said = told(&back, &new, &new_hash);
+        assert!(said.contains("registered again") && !said.contains("took its place"), "{said}");
+        let replaced = [promoted(Some(&old_hash))];
+        assert!(told(&replaced, &old, &old_hash).contains("took its place: it alerts nobody"));
+        let gone = [promoted(Some(&old_hash)), retired(&new_hash)];
+        assert!(told(&gone, &old, &old_hash).contains("neither alerts"));
+        assert!(told(&gone, &new, &new_hash).contains("is named in [scoring] and retired"));
     }
 
     #[test]

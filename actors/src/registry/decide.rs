@@ -1,9 +1,10 @@
 //! What people decide about models: each decision is an entry before it counts anywhere.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use ml_scoring::{Card, Scorer, Setting, Thresholds};
-use raft_ledger::{AppendError, LedgerError};
+use raft_ledger::{AppendError, Ledger, LedgerError};
 
 use super::notes::{self, Note};
 use super::standing::{Role, Standing, model_hash, model_hashes};
@@ -27,6 +28,15 @@ pub enum ModelDecision {
     Promote(Promotion),
 }
 
+impl ModelDecision {
+    fn hash(&self) -> &str {
+        match self {
+            ModelDecision::Register { hash, .. } | ModelDecision::Retire { hash } => hash,
+            ModelDecision::Promote(promotion) => &promotion.hash,
+        }
+    }
+}
+
 /// A model alerts at this site from now on, from the site's own thresholds.
 pub struct Promotion {
     pub hash: String,
@@ -45,6 +55,12 @@ pub enum RegistryError {
     Refused(String),
     #[error("not confirmed, it may still be kept: {0}; `medulla model show` says so once there is a quorum")]
     Unconfirmed(AppendError),
+    /// By the time it could be looked at, the ledger had it.
+    #[error(
+        "entry {index} is in the ledger, and whether it is this decision and counts cannot be read now: {error}; \
+         `medulla model show` says so"
+    )]
+    Unread { index: u64, error: LedgerError },
     #[error("not kept: {0}")]
     Unavailable(AppendError),
     #[error(transparent)]
@@ -60,31 +76,23 @@ impl Handle {
         why: &str,
     ) -> Result<u64, RegistryError> {
         let ledger = &self.inner.ledger;
-        // Two at once would each be checked against a ledger without the other.
+        // Two at once would each be checked against a ledger without the other. Of two sites' the ledger's order decides.
         let _deciding = self.inner.deciding.lock().await;
         // As of now: what another site decided meanwhile counts.
         ledger.catch_up().await?;
-        let (end, known) = (ledger.size(), model_hashes(&self.inner.scorers));
-        let notes = {
-            let ledger = ledger.clone();
-            blocking::read(move || notes::all(&ledger, end, &known)).await?
-        };
-        let mut model = match decision {
-            ModelDecision::Register { hash, card } => register(hash, card, &notes),
-            ModelDecision::Retire { hash } => retire(hash, &notes),
-            ModelDecision::Promote(promotion) => {
-                let standing = Standing::after(self.inner.configured.clone(), &notes);
-                promote(&promotion, &standing, &self.inner.scorers)
-            }
-        }?;
+        let notes = self.notes_before(ledger.size(), decision.hash()).await?;
+        let mut model = self.checked(&decision, &notes)?;
         model.by = by.to_owned();
         model.why = why.to_owned();
-        let kept = ledger.append(vec![notes::draft(ledger, self.site(), &model)]).await;
-        let outcomes = kept.map_err(|error| match error {
-            AppendError::Unavailable { .. } => RegistryError::Unconfirmed(error),
-            error => RegistryError::Unavailable(error),
-        })?;
-        let index = outcomes.first().map(|outcome| outcome.index).unwrap_or_default();
+        let last = decided(&model.hash, &notes).map(|(_, index)| index);
+        let index = keep(ledger, self.site(), &model, last).await?;
+        let notes = self.notes_before(index, decision.hash()).await;
+        let notes = notes.map_err(|error| RegistryError::Unread { index, error })?;
+        if let Err(error) = self.checked(&decision, &notes) {
+            let text =
+                format!("{error}; entry {index} has what was decided here too late and counts for nothing");
+            return Err(RegistryError::Refused(text));
+        }
         if !self.has_settled(index + 1, SETTLE_WAIT).await {
             tracing::warn!(
                 index,
@@ -93,14 +101,85 @@ impl Handle {
         }
         Ok(index)
     }
+
+    async fn notes_before(&self, end: u64, hash: &str) -> Result<Vec<Note>, LedgerError> {
+        let (ledger, known) = (self.inner.ledger.clone(), known(&self.inner.scorers, hash));
+        blocking::read(move || notes::all(&ledger, end, &known)).await
+    }
+
+    /// Whether the decision can be made where this is what the ledger says.
+    fn checked(&self, decision: &ModelDecision, notes: &[Note]) -> Result<ModelRegistered, RegistryError> {
+        match decision {
+            ModelDecision::Register { hash, card } => register(hash, card, notes),
+            ModelDecision::Retire { hash } => retire(hash, notes),
+            ModelDecision::Promote(promotion) => {
+                let standing = Standing::after(self.inner.configured.clone(), notes);
+                promote(promotion, &standing, &self.inner.scorers)
+            }
+        }
+    }
+}
+
+/// Also the one that is decided on: this site need not load it, and what other sites sealed about it is told by tags alone.
+fn known(scorers: &[Scorer], hash: &str) -> BTreeSet<String> {
+    let mut known = model_hashes(scorers);
+    known.insert(hash.to_owned());
+    known
+}
+
+/// `last`: the entry that last decided whether the model may score anywhere. Of two sites that decide anew after the same
+/// one, the first in the ledger has decided, and the other one's is kept nowhere.
+async fn keep(
+    ledger: &Ledger,
+    site: &str,
+    model: &ModelRegistered,
+    last: Option<u64>,
+) -> Result<u64, RegistryError> {
+    let mut draft = notes::draft(ledger, site, model);
+    // What a site promotes concerns that site alone, and its own decisions come one after the other.
+    if model.step != ModelStep::Promoted {
+        let after = last.unwrap_or(u64::MAX).to_be_bytes();
+        draft.dedupe = Some(ledger.keyed_hash("model-decided", &[model.hash.as_bytes(), &after]));
+    }
+    let kept = ledger.append(vec![draft]).await.map_err(|error| match error {
+        AppendError::Unavailable { .. } => RegistryError::Unconfirmed(error),
+        error => RegistryError::Unavailable(error),
+    })?;
+    let Some(outcome) = kept.first().copied() else { return Ok(0) };
+    let index = outcome.index;
+    if !outcome.duplicate {
+        return Ok(index);
+    }
+    let (reader, known) = (ledger.clone(), [model.hash.clone()].into());
+    let first = blocking::read(move || {
+        let entry = reader.read_from(index, 1)?.into_iter().next();
+        entry.map(|entry| notes::of(&reader, &entry, &known)).transpose()
+    });
+    let first = first.await.map_err(|error| RegistryError::Unread { index, error })?;
+    // The same, given again because the first answer was lost.
+    let is_this = |note: &Note| {
+        let same = |kept: &ModelRegistered| {
+            let said = |of: &ModelRegistered| (of.step, of.by.clone(), of.why.clone(), of.card.clone());
+            said(kept) == said(model)
+        };
+        note.site == site && note.whole().is_some_and(same)
+    };
+    if first.as_ref().is_some_and(is_this) {
+        return Ok(index);
+    }
+    let step = first.as_ref().and_then(Note::step).map_or("decided", |(_, step)| step.as_str());
+    let site = first.as_ref().map_or("another", |note| note.site.as_str());
+    Err(RegistryError::Refused(format!(
+        "site {site} came first: entry {index}, {step}; nothing was kept of this, look at it and decide again"
+    )))
 }
 
 /// Once, and once more after it was retired: the later one takes that back.
-fn register(hash: String, card: String, notes: &[Note]) -> Result<ModelRegistered, RegistryError> {
-    if let Some((ModelStep::Registered, index)) = decided(&hash, notes) {
+fn register(hash: &str, card: &str, notes: &[Note]) -> Result<ModelRegistered, RegistryError> {
+    if let Some((ModelStep::Registered, index)) = decided(hash, notes) {
         return Err(RegistryError::Refused(format!("the model is registered already, by entry {index}")));
     }
-    let read: Card = serde_json::from_str(&card)
+    let read: Card = serde_json::from_str(card)
         .map_err(|error| RegistryError::Refused(format!("card.json is not read: {error}")))?;
     if read.setting == Some(Setting::EndOfHour48) {
         let text = format!(
@@ -109,15 +188,15 @@ fn register(hash: String, card: String, notes: &[Note]) -> Result<ModelRegistere
         );
         return Err(RegistryError::Refused(text));
     }
-    Ok(ModelRegistered::with_card(ModelStep::Registered, hash, &read, card))
+    Ok(ModelRegistered::with_card(ModelStep::Registered, hash.to_owned(), &read, card.to_owned()))
 }
 
-fn retire(hash: String, notes: &[Note]) -> Result<ModelRegistered, RegistryError> {
-    if let Some((ModelStep::Retired, index)) = decided(&hash, notes) {
+fn retire(hash: &str, notes: &[Note]) -> Result<ModelRegistered, RegistryError> {
+    if let Some((ModelStep::Retired, index)) = decided(hash, notes) {
         return Err(RegistryError::Refused(format!("the model is retired already, by entry {index}")));
     }
     let known = notes.iter().filter_map(Note::whole).rfind(|model| model.hash == hash);
-    let known = known.ok_or_else(|| RegistryError::Unknown(hash.clone()))?;
+    let known = known.ok_or_else(|| RegistryError::Unknown(hash.to_owned()))?;
     Ok(known.step_on(ModelStep::Retired))
 }
 
@@ -195,9 +274,12 @@ fn decided(hash: &str, notes: &[Note]) -> Option<(ModelStep, u64)> {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
     use std::sync::Arc;
 
+    use bytes::Bytes;
     use clinical::Time;
+    use raft_ledger::Draft;
 
     use super::super::notes::Said;
     use super::super::sample;
@@ -212,11 +294,77 @@ mod tests {
     #[test]
     fn what_no_stream_can_score_is_not_registered() {
         let mut card = sample::for_intensive_care().card().unwrap().clone();
-        let registered = |card: &Card| register("ab".into(), serde_json::to_string(card).unwrap(), &[]);
+        let registered = |card: &Card| register("ab", &serde_json::to_string(card).unwrap(), &[]);
         assert!(registered(&card).is_ok());
         card.setting = Some(Setting::EndOfHour48);
         let refused = registered(&card).err().map(|error| error.to_string()).unwrap_or_default();
         assert!(refused.contains("whole stays"), "{refused}");
+    }
+
+    async fn ledger(dir: &Path) -> Ledger {
+        let keys = raft_ledger::keys::init(&dir.join("keys"), &[("a", "127.0.0.1")]).unwrap();
+        let mut config = raft_ledger::Config::new("a", dir.join("data"), &keys[0]);
+        (config.initialise, config.free_space_reserve_bytes) = (true, 1 << 20);
+        Ledger::open(config).await.unwrap()
+    }
+
+    #[actix::test]
+    async fn what_others_sealed_about_a_model_that_is_not_loaded_counts_where_it_is_decided_on() {
+        let dir = tempfile::tempdir().unwrap();
+        let ledger = ledger(dir.path()).await;
+        let step = |step| ModelRegistered { hash: "ab".into(), step, ..Default::default() };
+        let mut last = 0;
+        for of in [ModelStep::Registered, ModelStep::Retired] {
+            // Nothing of it is read here but its tags, as of what another site sealed.
+            let draft = Draft { payload: Bytes::from_static(b"?"), ..notes::draft(&ledger, "b", &step(of)) };
+            last = ledger.append(vec![draft]).await.unwrap()[0].index;
+        }
+        let read = |known: &BTreeSet<String>| notes::all(&ledger, ledger.size(), known).unwrap();
+        assert_eq!(
+            decided("ab", &read(&known(&[], "cd"))),
+            None,
+            "no tag tells of a hash that is not asked about"
+        );
+        let notes = read(&known(&[], "ab"));
+        assert_eq!(decided("ab", &notes), Some((ModelStep::Retired, last)));
+        let card = serde_json::to_string(sample::model("sepsis", "2026").card().unwrap()).unwrap();
+        let again = register("ab", &card, &notes).unwrap();
+        let kept = keep(&ledger, "a", &again, Some(last)).await.map_err(|error| error.to_string());
+        assert!(
+            kept.as_ref().is_ok_and(|index| *index > last),
+            "what was retired is registered again: {kept:?}"
+        );
+        ledger.close().await.unwrap();
+    }
+
+    #[actix::test]
+    async fn of_two_who_decide_after_the_same_the_first_in_the_ledger_has_decided() {
+        let dir = tempfile::tempdir().unwrap();
+        let ledger = ledger(dir.path()).await;
+        let decision = |step, by: &str| ModelRegistered {
+            hash: "ab".into(),
+            step,
+            by: by.into(),
+            why: "minutes".into(),
+            ..Default::default()
+        };
+        let keep = async |step, by: &str, last| {
+            let kept = keep(&ledger, "a", &decision(step, by), last).await;
+            kept.map_err(|error| error.to_string())
+        };
+        let registered = keep(ModelStep::Registered, "ada", None).await.unwrap();
+        let size = ledger.size();
+        let late = keep(ModelStep::Retired, "bob", None).await.unwrap_err();
+        let said = format!("site a came first: entry {registered}, registered");
+        assert!(late.contains(&said), "{late}");
+        assert_eq!(keep(ModelStep::Registered, "ada", None).await, Ok(registered), "a lost answer");
+        let other = ModelRegistered { card: "another".into(), ..decision(ModelStep::Registered, "ada") };
+        let other = super::keep(&ledger, "a", &other, None).await.unwrap_err().to_string();
+        assert!(other.contains(&said), "with another card it is no lost answer: {other}");
+        assert_eq!(ledger.size(), size, "nothing more was kept");
+        let retired = keep(ModelStep::Retired, "bob", Some(registered)).await.unwrap();
+        assert!(retired > registered);
+        ledger.close().await.unwrap();
     }
 
     #[test]

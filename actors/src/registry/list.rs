@@ -9,9 +9,9 @@ use serde::Serialize;
 
 use super::notes::{self, Note};
 use super::standing::{Role, Standing, model_hash, model_hashes};
-use crate::board::AlertsRested;
 use crate::entry::{ModelRegistered, ModelStep};
 use crate::handle::Handle;
+use crate::rested::AlertsRested;
 
 #[derive(Clone, Serialize)]
 pub struct ModelsListed {

@@ -52,11 +52,21 @@ pub(crate) struct Standing {
 }
 
 /// What this site decided about a model, and the entry that says so.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Decided {
     pub role: Role,
     pub thresholds: Option<Thresholds>,
     pub index: u64,
+    pub why: Why,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Why {
+    Promoted,
+    /// By the model with this hash.
+    Replaced(String),
+    /// After it was promoted. Registered again it is in shadow.
+    Retired,
 }
 
 impl Place {
@@ -78,12 +88,17 @@ impl Standing {
     /// Tells of entries to come, all of them from the first on: a ledger that is folded again must not alert before the
     /// decision to, nor keep silent where it did alert.
     pub fn await_promotions<'n>(&mut self, notes: impl IntoIterator<Item = &'n Note>) {
-        let mut live = BTreeSet::new();
-        for note in notes.into_iter().filter(|note| note.site == self.configured.site) {
+        let (mut live, mut retired) = (BTreeSet::new(), BTreeSet::new());
+        for note in notes {
+            let own = note.site == self.configured.site;
             match note.step() {
-                Some((hash, ModelStep::Loaded)) => drop(live.insert(hash)),
-                Some((hash, ModelStep::Shadow | ModelStep::Unloaded)) => drop(live.remove(hash)),
-                Some((hash, ModelStep::Promoted)) if note.whole().is_some() && !live.contains(hash) => {
+                Some((hash, ModelStep::Retired)) => drop(retired.insert(hash)),
+                Some((hash, ModelStep::Registered)) => drop(retired.remove(hash)),
+                Some((hash, ModelStep::Loaded)) if own => drop(live.insert(hash)),
+                Some((hash, ModelStep::Shadow | ModelStep::Unloaded)) if own => drop(live.remove(hash)),
+                Some((hash, ModelStep::Promoted))
+                    if own && note.whole().is_some() && !live.contains(hash) && !retired.contains(hash) =>
+                {
                     self.awaited.insert(hash.to_owned());
                 }
                 _ => {}
@@ -97,7 +112,7 @@ impl Standing {
         let Some((hash, step)) = note.step() else { return };
         let own = note.site == self.configured.site;
         match step {
-            ModelStep::Retired => self.retire(hash),
+            ModelStep::Retired => self.retire(hash, note.index),
             ModelStep::Registered => drop(self.retired.remove(hash)),
             ModelStep::Shadow if own => drop(self.noted.insert(hash.to_owned())),
             ModelStep::Loaded | ModelStep::Unloaded if own => drop(self.noted.remove(hash)),
@@ -107,11 +122,11 @@ impl Standing {
         }
     }
 
-    fn retire(&mut self, hash: &str) {
+    fn retire(&mut self, hash: &str, index: u64) {
         self.retired.insert(hash.to_owned());
         // Registered again it may meet another one in its place: it alerts again once that is decided.
         if let Some(decided) = self.decided.get_mut(hash).filter(|decided| decided.role == Role::Live) {
-            decided.role = Role::Shadow;
+            (decided.role, decided.index, decided.why) = (Role::Shadow, index, Why::Retired);
         }
     }
 
@@ -131,7 +146,16 @@ impl Standing {
             return;
         };
         let index = note.index;
-        let live = Decided { role: Role::Live, thresholds: Some(thresholds), index };
+        if self.retired.contains(&model.hash) {
+            // Two sites at once: the first in the ledger has decided, and what this one would replace goes on.
+            tracing::warn!(
+                index,
+                hash = model.hash,
+                "a model was retired before this entry promotes it: it counts for nothing"
+            );
+            return;
+        }
+        let live = Decided { role: Role::Live, thresholds: Some(thresholds), index, why: Why::Promoted };
         self.decided.insert(model.hash.clone(), live);
         if let Some(replaced) = &model.replaces {
             let role = match replaced.then {
@@ -139,12 +163,17 @@ impl Standing {
                 ReplacedThen::Off => Role::Off,
             };
             let thresholds = self.decided(&replaced.hash).and_then(|decided| decided.thresholds);
-            self.decided.insert(replaced.hash.clone(), Decided { role, thresholds, index });
+            let why = Why::Replaced(model.hash.clone());
+            self.decided.insert(replaced.hash.clone(), Decided { role, thresholds, index, why });
         }
     }
 
     pub fn decided(&self, hash: &str) -> Option<&Decided> {
         self.decided.get(hash)
+    }
+
+    pub fn is_retired(&self, hash: &str) -> bool {
+        self.retired.contains(hash)
     }
 
     /// Models that this site's decisions have alert.
@@ -272,12 +301,14 @@ mod tests {
         let mut notes = vec![promotion("a", 2, "new", 0.1, Some(("old", ReplacedThen::Shadow)))];
         let here = standing(&notes);
         let thresholds = Some(Thresholds { watch: 0.1, interruptive: 0.5 });
-        assert_eq!(here.decided("new"), Some(&Decided { role: Role::Live, thresholds, index: 2 }));
-        assert_eq!(here.decided("old"), Some(&Decided { role: Role::Shadow, thresholds: None, index: 2 }));
+        let decided = |role, thresholds, index, why| Decided { role, thresholds, index, why };
+        assert_eq!(here.decided("new"), Some(&decided(Role::Live, thresholds, 2, Why::Promoted)));
+        let replaced = |by: &str| Why::Replaced(by.into());
+        assert_eq!(here.decided("old"), Some(&decided(Role::Shadow, None, 2, replaced("new"))));
         assert!(here.is_noted("old") && !here.is_noted("new"));
         notes.push(promotion("a", 3, "old", 0.2, Some(("new", ReplacedThen::Off))));
         let back = standing(&notes);
-        assert_eq!(back.decided("new"), Some(&Decided { role: Role::Off, thresholds, index: 3 }));
+        assert_eq!(back.decided("new"), Some(&decided(Role::Off, thresholds, 3, replaced("old"))));
         assert_eq!(back.promoted_hashes().map(|(hash, _)| hash).collect::<Vec<_>>(), ["old"]);
         let unread = Said::Step { hash: "new".into(), step: ModelStep::Promoted };
         let unread = Note { index: 4, site: "a".into(), at: Time(0), said: unread };
@@ -292,11 +323,26 @@ mod tests {
         notes.push(promotion("a", 4, "other", 0.1, None));
         notes.push(step(ModelStep::Registered));
         let standing = Standing::after(configured.clone(), &notes);
-        assert_eq!(standing.decided("ab").map(|decided| decided.role), Some(Role::Shadow));
+        let decided = standing.decided("ab").map(|decided| (decided.role, decided.why.clone()));
+        assert_eq!(decided, Some((Role::Shadow, Why::Retired)));
         assert_eq!(standing.promoted_hashes().map(|(hash, _)| hash).collect::<Vec<_>>(), ["other"]);
         notes.push(promotion("a", 6, "ab", 0.2, None));
         let standing = Standing::after(configured, &notes);
         assert_eq!(standing.decided("ab").map(|decided| decided.role), Some(Role::Live));
+    }
+
+    /// Another site retired it at the same time, and came first.
+    #[test]
+    fn who_was_retired_before_is_not_promoted_and_what_it_would_replace_goes_on() {
+        let configured = Arc::new(Configured { site: "a".into(), ..Default::default() });
+        let promoted = || promotion("a", 4, "ab", 0.1, Some(("old", ReplacedThen::Off)));
+        let notes = [note(ModelStep::Retired), promoted(), note(ModelStep::Registered)];
+        let mut standing = Standing::after(configured.clone(), &notes);
+        assert!(standing.decided("ab").is_none() && standing.decided("old").is_none());
+        standing.await_promotions(&notes);
+        assert!(standing.awaited.is_empty());
+        let standing = Standing::after(configured, &[note(ModelStep::Registered), promoted()]);
+        assert_eq!(standing.decided("old").map(|decided| decided.role), Some(Role::Off));
     }
 
     #[test]

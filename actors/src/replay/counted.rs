@@ -42,17 +42,17 @@ mod tests {
     use super::*;
 
     fn seen(id: &str, code: &str, source_id: &str, at: i64, number: f64) -> Event {
-        let system = if code.contains('-') { CodeSystem::Loinc } else { CodeSystem::Other(String::new()) };
+        let system = if code.contains('-') { CodeSystem::Loinc } else { CodeSystem::Other("".into()) };
         Event {
             patient: PatientId { authority: "H".into(), id: id.into() },
             visit: None,
             at: Time(at),
             precision: Precision::Second,
             kind: EventKind::Observed(Observation {
-                code: Code { system, code: code.into(), display: String::new() },
+                code: Code { system, code: code.into(), display: "".into() },
                 value: Value::Quantity {
                     number,
-                    text: number.to_string(),
+                    text: number.to_string().into(),
                     unit: "/min".into(),
                     comparator: None,
                 },

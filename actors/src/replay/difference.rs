@@ -151,7 +151,8 @@ fn about(event: &Event) -> String {
 fn said_then(event: &Event) -> String {
     let EventKind::Observed(Observation { value, .. }) = &event.kind else { return about(event) };
     let sent = match value {
-        Value::Quantity { text, .. } | Value::Text(text) => text,
+        Value::Quantity { text, .. } => text,
+        Value::Text(text) => text.as_str(),
         Value::Coded(code) => &code.code,
         Value::Absent => "",
     };

@@ -6,7 +6,7 @@ use raft_ledger::{Config, Draft};
 use super::*;
 
 fn patient(n: u64) -> PatientId {
-    PatientId { authority: "HOSP".into(), id: n.to_string() }
+    PatientId { authority: "HOSP".into(), id: n.to_string().into() }
 }
 
 /// Entry `n` of the ledger, and what a search may ask of it.
@@ -17,35 +17,54 @@ fn properties(n: u64) -> (PatientId, [&'static str; 3], Kind, String, Time) {
     (patient(n % 7), [feed, type_, code], kind, format!("C{}", n / 2), Time(500 - (n as i64 * 37) % 101))
 }
 
+fn draft(ledger: &Ledger, n: u64) -> Draft {
+    let (patient, [feed, type_, code], kind, control_id, at) = properties(n);
+    let subject = subject_key(&patient);
+    Draft {
+        kind: kind as u16,
+        subject: ledger.subject(&subject),
+        tags: vec![
+            ledger.tag("kind", kind.tag()),
+            ledger.tag("feed", feed.as_bytes()),
+            ledger.tag("patient", &subject),
+            ledger.tag("control", control_id.as_bytes()),
+            ledger.tag(TYPE_TAG, type_.as_bytes()),
+            ledger.tag(CODE_TAG, code.as_bytes()),
+        ],
+        dedupe: None,
+        event_time_ms: at.0,
+        message_time_ms: 0,
+        received_time_ms: 0,
+        payload: Bytes::from_static(b"payload"),
+    }
+}
+
 async fn filled(dir: &std::path::Path, entries: u64) -> Ledger {
     let keys = raft_ledger::keys::init(&dir.join("keys"), &[("a", "127.0.0.1")]).unwrap();
     let mut config = Config::new("a", dir.join("data"), &keys[0]);
     config.initialise = true;
     config.free_space_reserve_bytes = 1 << 20;
     let ledger = Ledger::open(config).await.unwrap();
-    let draft = |n| {
-        let (patient, [feed, type_, code], kind, control_id, at) = properties(n);
-        let subject = subject_key(&patient);
-        Draft {
-            kind: kind as u16,
-            subject: ledger.subject(&subject),
-            tags: vec![
-                ledger.tag("kind", kind.tag()),
-                ledger.tag("feed", feed.as_bytes()),
-                ledger.tag("patient", &subject),
-                ledger.tag("control", control_id.as_bytes()),
-                ledger.tag(TYPE_TAG, type_.as_bytes()),
-                ledger.tag(CODE_TAG, code.as_bytes()),
-            ],
-            dedupe: None,
-            event_time_ms: at.0,
-            message_time_ms: 0,
-            received_time_ms: 0,
-            payload: Bytes::from_static(b"payload"),
-        }
-    };
-    ledger.append((0..entries).map(draft).collect()).await.unwrap();
+    ledger.append((0..entries).map(|n| draft(&ledger, n)).collect()).await.unwrap();
     ledger
+}
+
+#[actix::test]
+async fn indices_come_in_pages_of_bounded_bytes() {
+    let dir = tempfile::tempdir().unwrap();
+    let ledger = filled(dir.path(), 5).await;
+    let large = Draft { payload: vec![7; BYTES_MAX / 2 + 1].into(), ..draft(&ledger, 5) };
+    for _ in 0..3 {
+        ledger.append(vec![large.clone()]).await.unwrap();
+    }
+    let asked = BTreeSet::from([1, 3, 5, 6, 7, 99]);
+    let found_from = |from| {
+        let found = Search::at(&ledger, &asked, from).unwrap();
+        (found.entries.iter().map(|entry| entry.index).collect::<Vec<_>>(), found.next)
+    };
+    assert_eq!(found_from(0), (vec![1, 3, 5, 6], Some((None, 7))));
+    assert_eq!(found_from(7), (vec![7], None));
+    ledger.close().await.unwrap();
 }
 
 /// All pages' indices.

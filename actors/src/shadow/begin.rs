@@ -43,7 +43,8 @@ fn setting(scorers: &[Scorer], places: &[Place], at: usize, policy: &AlertPolicy
         hash: hex::encode(scorers[live].hash()),
         thresholds: of(live),
     });
-    Setting { thresholds: of(at), against: against.collect(), policy: policy.clone() }
+    let policy = policy.of_scorer(scorers[at].name());
+    Setting { thresholds: of(at), against: against.collect(), policy }
 }
 
 #[cfg(test)]
@@ -89,5 +90,19 @@ mod tests {
         // NEWS2 alerts for another task.
         assert_eq!(since(Some(note(12, &old, ModelStep::Retired)), 12), (Some(12), vec![]));
         assert_eq!(since(Some(note(15, &new, ModelStep::Retired)), 15), (None, vec![]));
+    }
+
+    /// What earlier releases refuse is written only where somebody has asked for it, so that they go on, too: of budgets by
+    /// scorer, a tally needs its own and no others.
+    #[test]
+    fn an_earlier_release_meets_no_field_that_it_does_not_know() {
+        let scorers = [sample::model("new", "2027")];
+        let scorer_budgets = [("new".to_owned(), 3), ("old".to_owned(), 4)].into();
+        let policy = AlertPolicy { scorer_budgets, ..AlertPolicy::default() };
+        let places = [Place { role: Role::Shadow, ..Place::LIVE }];
+        let written = serde_json::to_value(setting(&scorers, &places, 0, &policy).policy).unwrap();
+        let known = ["per_ward_budget_per_day", "quiet_after_confirmation_h", "rearm_below", "refractory_h"];
+        assert_eq!(written.as_object().unwrap().keys().collect::<Vec<_>>(), known);
+        assert_eq!(written["per_ward_budget_per_day"], 3);
     }
 }

@@ -112,7 +112,7 @@ impl Tally {
         self.patients += u64::from(seen.is_new);
         self.live_alerts += said.live_alerts;
         if let Some(tier) = seen.tier {
-            match self.setting.policy.afford(&mut self.budgets, &said.ward, tier, said.at) {
+            match self.setting.policy.afford(&mut self.budgets, &said.ward, "", tier, said.at) {
                 Tier::Watch => self.watch += 1,
                 Tier::Interruptive => self.interruptive += 1,
             }
@@ -264,6 +264,24 @@ mod tests {
         assert_eq!(encoded(&one), encoded(&other));
         let again: Tally = rmp_serde::from_slice(&encoded(&one)).unwrap();
         assert_eq!(encoded(&again), encoded(&one), "also from a checkpoint");
+    }
+
+    /// Who goes back to this release from a later one goes on counting.
+    #[test]
+    fn what_a_later_release_adds_to_a_tally_is_passed_over() {
+        let tally = run(&[&[(0, Some(0.7), None), (60, Some(0.1), None)]]);
+        let tallies = Tallies([(hash(), tally)].into());
+        let mut kept: serde_json::Value =
+            rmp_serde::from_slice(&rmp_serde::to_vec_named(&tallies).unwrap()).unwrap();
+        let of_tally = format!("/{}", hash());
+        for place in ["", "/setting", "/setting/policy", "/setting/thresholds", "/hours"] {
+            let fields =
+                kept.pointer_mut(&format!("{of_tally}{place}")).and_then(|part| part.as_object_mut());
+            fields.unwrap().insert("later".into(), serde_json::json!({ "new": 1 }));
+        }
+        let mut read: Tallies = rmp_serde::from_slice(&rmp_serde::to_vec_named(&kept).unwrap()).unwrap();
+        assert_eq!(read.begin(&hash(), setting(), (9, Time(1))), 3, "it goes on");
+        assert_eq!(read.get(&hash()).unwrap().interruptive, 1);
     }
 
     #[test]

@@ -1,13 +1,12 @@
-//! `medulla model eval` counts the alerts that the stream makes: the same patients, as rows and as messages.
+//! `medulla model eval` counts the alerts that the stream makes: the same patients, as rows, and as messages and ticks.
 
-use std::collections::BTreeMap;
 use std::sync::Mutex;
 
 use clinical::{
     Code, CodeSystem, Column, EventKind, Observation, ObservationStatus, PatientId, Precision, Value,
 };
-use ml_scoring::dataset::{Patient, Row};
-use ml_scoring::eval::{self, Alerted, Cohort, Said};
+use ml_scoring::dataset::{Hears, Moment, Patient, Row, Source};
+use ml_scoring::eval::{self, Alerted, Cohort};
 use ml_scoring::{AlertPolicy, Scorer, Task, Tier, WardBudgets};
 
 use super::*;
@@ -61,19 +60,18 @@ fn only_temperature() -> [f64; Row::EMPTY.len()] {
     values
 }
 
-fn observed(patient: &Patient, row: &Row, later_ms: i64) -> Vec<Event> {
-    let at = Time(Patient::time_of(row).0 + later_ms);
-    let measured = clinical::COLUMNS.iter().zip(row.values).filter(|(_, value)| !value.is_nan());
-    let event = |(column, number): (&Column, f64)| Event {
-        patient: PatientId { authority: "cinc2019".into(), id: patient.pid.clone() },
+fn observed(patient: &Patient, row: &Row, source: Source, later_ms: i64) -> Vec<Event> {
+    let at = Time(source.time_in(row).0 + later_ms);
+    let event = |(column, number): (Column, f64)| Event {
+        patient: PatientId { authority: "cinc2019".into(), id: patient.pid.as_str().into() },
         visit: None,
         at,
         precision: Precision::Second,
         kind: EventKind::Observed(Observation {
-            code: Code { system: CodeSystem::Loinc, code: column.loinc().into(), display: String::new() },
+            code: Code { system: CodeSystem::Loinc, code: column.loinc().into(), display: "".into() },
             value: Value::Quantity {
                 number,
-                text: number.to_string(),
+                text: number.to_string().into(),
                 unit: column.unit().into(),
                 comparator: None,
             },
@@ -81,7 +79,7 @@ fn observed(patient: &Patient, row: &Row, later_ms: i64) -> Vec<Event> {
             source_id: format!("{}/{}", column.name(), row.iculos),
         }),
     };
-    measured.map(event).collect()
+    source.values_in(row).map(event).collect()
 }
 
 fn admitted(patient: &Patient, later_ms: i64) -> Vec<Event> {
@@ -95,51 +93,76 @@ fn admitted(patient: &Patient, later_ms: i64) -> Vec<Event> {
     events
 }
 
-/// (patient, row from 0, tier), in the order of time.
-type Alerts = Vec<(usize, usize, Tier)>;
+/// (patient, minutes in intensive care, tier), in the order of time.
+type Alerts = Vec<(usize, i64, Tier)>;
 
 fn evaluated(cohort: &Cohort, judge: usize, policy: &AlertPolicy, beds: u32) -> Alerts {
     let people: Vec<_> = cohort.people.iter().collect();
-    let of = |(place, person): (usize, &&eval::Person)| {
-        let predictions = &cohort.judged[judge][person.rows.clone()];
-        let thresholds = cohort.thresholds[judge][place];
-        eval::alerts(policy, cohort, &Said { person, predictions, thresholds })
-    };
-    let alerts: Vec<Vec<Alerted>> = people.iter().enumerate().map(of).collect();
+    let of = |place: usize| eval::alerts(policy, cohort, &cohort.said(judge, place));
+    let alerts: Vec<Vec<Alerted>> = (0..people.len()).map(of).collect();
     let told = eval::told(policy, beds, cohort, &people, &alerts);
-    told.into_iter().map(|(place, alert)| (place, alert.row, alert.tier)).collect()
+    told.into_iter().map(|(place, alert)| (place, alert.at.0 / 60_000, alert.tier)).collect()
 }
 
-/// Each row as a message when it was observed, the patients' in turn, through a shard.
+/// What a site meets, in this order at one time.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Met {
+    /// The bed is free.
+    Gone(usize),
+    Tick,
+    /// The patient, and the place among his moments.
+    Message(usize, usize),
+}
+
+fn met(patients: &[Patient], moments: &[Vec<Moment>], from_h: &[i64]) -> BTreeSet<(Time, Met)> {
+    let mut all = BTreeSet::new();
+    for (place, patient) in patients.iter().enumerate() {
+        let later_ms = from_h[place] * Time::HOUR_MS;
+        for (number, moment) in moments[place].iter().enumerate() {
+            let is_tick = moment.hears == Hears::Tick;
+            let met = if is_tick { Met::Tick } else { Met::Message(place, number) };
+            all.insert((Time(moment.at.0 + later_ms), met));
+        }
+        let last = patient.rows.last().map_or(0, |row| i64::from(row.iculos));
+        let end = Time(Patient::ADMITTED.0 + later_ms + last * Time::HOUR_MS);
+        all.insert((end, Met::Gone(place)));
+    }
+    all
+}
+
+/// Messages as `medulla model replay` writes them and the site's ticks, through a shard.
 async fn streamed(patients: &[Patient], from_h: &[i64], scorer: Scorer, policy: &AlertPolicy) -> Alerts {
     let budgets: Arc<Mutex<WardBudgets>> = Arc::default();
     let assessor = Assessor::new(Arc::new(vec![scorer]), policy.clone(), budgets, Metrics::new().unwrap());
     let shard = Shard::new(assessor, "a".into()).start();
-    let mut due: BTreeMap<(i64, usize), usize> = BTreeMap::new();
-    for (place, patient) in patients.iter().enumerate() {
-        due.extend(
-            patient
-                .rows
-                .iter()
-                .enumerate()
-                .map(|(i, row)| ((from_h[place] + i64::from(row.iculos), place), i)),
-        );
-    }
-    let (mut alerts, mut index) = (Vec::new(), 0);
-    for ((_, place), row) in due {
-        let (patient, later_ms) = (&patients[place], from_h[place] * Time::HOUR_MS);
-        let mut events = if row == 0 { admitted(patient, later_ms) } else { Vec::new() };
-        events.extend(observed(patient, &patient.rows[row], later_ms));
-        index += 1;
-        let received_at = events[events.len() - 1].at;
-        let work =
-            Work { key: patient.pid.clone(), index, site: "a".into(), received_at, events, again: None };
-        let done = shard.send(Fold(vec![work])).await.unwrap();
+    let moments: Vec<Vec<Moment>> = patients.iter().map(Patient::moments).collect();
+    let mut alerts = Vec::new();
+    for ((at, met), index) in met(patients, &moments, from_h).into_iter().zip(1..) {
+        let done = match met {
+            Met::Gone(place) => {
+                assert!(shard.send(Take(patients[place].pid.clone())).await.unwrap().is_some());
+                continue;
+            }
+            Met::Tick => shard.send(Close { index, at }).await.unwrap(),
+            Met::Message(place, number) => {
+                let (patient, moment) = (&patients[place], moments[place][number]);
+                let later_ms = from_h[place] * Time::HOUR_MS;
+                let events = match moment.hears {
+                    Hears::Message(source) => observed(patient, &patient.rows[moment.row], source, later_ms),
+                    Hears::Admission | Hears::Tick => admitted(patient, later_ms),
+                };
+                let (key, site) = (patient.pid.clone(), "a".to_owned());
+                let work = Work { key, index, site, received_at: at, events, again: None };
+                shard.send(Fold(vec![work])).await.unwrap()
+            }
+        };
         for Proposal { alert, .. } in done.proposals {
             assert_eq!(alert.facts.ward, WARD);
+            let place = patients.iter().position(|patient| patient.pid == alert.facts.patient.id).unwrap();
+            let since = alert.facts.at.0 - Patient::ADMITTED.0 - from_h[place] * Time::HOUR_MS;
             let tier = [Tier::Watch, Tier::Interruptive];
             let tier = tier.into_iter().find(|tier| tier.as_str() == alert.facts.tier).unwrap();
-            alerts.push((place, row, tier));
+            alerts.push((place, since / 60_000, tier));
         }
     }
     alerts
@@ -151,7 +174,7 @@ async fn evaluation_counts_the_alerts_that_the_stream_makes() {
     let scorers = || [Scorer::news2(), sample::model("sepsis", "2026")];
     let [news2, model] = scorers();
     let read = patients.iter().cloned().map(Ok);
-    let cohort = eval::judge(read, Task::Sepsis, &[&news2, &model], |_| {}).unwrap();
+    let cohort = eval::judge_as_stream(read, Task::Sepsis, &[&news2, &model], |_| {}).unwrap();
     let people: Vec<_> = cohort.people.iter().collect();
     let default = AlertPolicy::default();
     let policies = [
@@ -160,7 +183,7 @@ async fn evaluation_counts_the_alerts_that_the_stream_makes() {
         (AlertPolicy { per_ward_budget_per_day: 0, refractory_h: 4, ..default.clone() }, 1),
         (AlertPolicy { rearm_below: 1.0, refractory_h: 0, ..default }, 9),
     ];
-    let mut counts = Vec::new();
+    let (mut counts, mut minutes) = (Vec::new(), BTreeSet::new());
     for (policy, beds) in &policies {
         let from_h = eval::admissions(&cohort, &people, *beds);
         for (judge, scorer) in scorers().into_iter().enumerate() {
@@ -169,6 +192,7 @@ async fn evaluation_counts_the_alerts_that_the_stream_makes() {
             assert_eq!(told, expected, "scorer {judge}, {policy:?}");
             let loud = told.iter().filter(|(.., tier)| *tier == Tier::Interruptive).count();
             counts.push((told.len(), loud));
+            minutes.extend(told.iter().map(|(_, minute, _)| minute % 60));
         }
     }
     // The policies tell the patients' alerts apart, so that equal ones mean something.
@@ -178,4 +202,5 @@ async fn evaluation_counts_the_alerts_that_the_stream_makes() {
     assert!(all == same && 0 < few && few < loud, "a budget changes the tier and no more: {counts:?}");
     assert!(often > all && all > PATIENTS && model_often > 0, "{counts:?}");
     assert_eq!(counts[4].1, 0, "no budget");
+    assert_eq!(minutes, [0, 15, 40].into(), "with the clock, vital signs and laboratory values");
 }

@@ -30,7 +30,7 @@ fn work(patient: &str, index: u64, site: &str, is_sick: bool) -> Work {
         at,
         precision: Precision::Second,
         kind: EventKind::Observed(Observation {
-            code: Code { system: CodeSystem::Loinc, code: code.into(), display: String::new() },
+            code: Code { system: CodeSystem::Loinc, code: code.into(), display: "".into() },
             value,
             status: ObservationStatus::Final,
             source_id: format!("{code}/{index}"),
@@ -39,7 +39,12 @@ fn work(patient: &str, index: u64, site: &str, is_sick: bool) -> Work {
     let sign = |(code, unit, sick, well): &(&str, &str, f64, f64)| {
         let number = if is_sick { *sick } else { *well };
         event(
-            Value::Quantity { number, text: number.to_string(), unit: (*unit).into(), comparator: None },
+            Value::Quantity {
+                number,
+                text: number.to_string().into(),
+                unit: (*unit).into(),
+                comparator: None,
+            },
             code,
         )
     };
@@ -67,7 +72,7 @@ fn cover(sites: &[&str]) -> Cover {
 fn alerts(done: &Done) -> Vec<(String, u64, Option<String>)> {
     let alert = |proposal: &Proposal| {
         let facts = &proposal.alert.facts;
-        (facts.patient.id.clone(), proposal.trigger, facts.takeover_for.clone())
+        (facts.patient.id.to_string(), proposal.trigger, facts.takeover_for.clone())
     };
     done.proposals.iter().map(alert).collect()
 }
@@ -154,7 +159,8 @@ async fn what_another_site_shreds_goes_where_it_was_heard_of() {
 const LOW: Option<Thresholds> = Some(Thresholds { watch: 1e-9, interruptive: 1.0 });
 
 fn places(all: [(Role, Option<u64>); 2]) -> Stand {
-    Stand(all.map(|(role, counted_since)| Place { role, thresholds: LOW, counted_since }).to_vec())
+    let places = all.map(|(role, counted_since)| Place { role, thresholds: LOW, counted_since });
+    Stand(places.to_vec(), AlertPolicy::default())
 }
 
 /// Hashes of the models that alerted, and from which threshold on; how often a model in shadow spoke.
@@ -219,6 +225,32 @@ async fn a_checkpoint_that_knew_scorers_by_name_goes_on() {
     let done = second.send(Fold(vec![work("p", 2, "b", true)])).await.unwrap();
     assert!(alerts(&done).is_empty(), "nobody is alerted twice for an upgrade");
     assert_eq!(done.rows[0].risks.len(), 1);
+}
+
+/// A release that compared no model with the site's patients kept nothing of it.
+#[actix::test]
+async fn who_lies_here_at_an_upgrade_is_no_stay_that_begins() {
+    let upgraded = async |forget: bool| {
+        let scorers = || vec![sample::for_intensive_care()];
+        let first = shard_of(scorers());
+        first.send(Fold(vec![work("p", 1, "b", false)])).await.unwrap();
+        let kept = first.send(Dirty).await.unwrap().remove(0).1.unwrap().encoded;
+        let mut kept: serde_json::Value = rmp_serde::from_slice(&kept).unwrap();
+        if forget {
+            kept.as_object_mut().unwrap().remove("counted").unwrap();
+        }
+        let second = shard_of(scorers());
+        let patient = Patient::decode(&rmp_serde::to_vec_named(&kept).unwrap()).unwrap();
+        second.send(Restore(vec![("p".into(), patient)])).await.unwrap();
+        let mut hours = Vec::new();
+        for index in [200, 300] {
+            let done = second.send(Fold(vec![work("p", index, "b", false)])).await.unwrap();
+            hours.push(done.closed.iter().map(|hour| hour.is_first).collect::<Vec<_>>());
+        }
+        hours
+    };
+    assert_eq!(upgraded(false).await, [vec![true, false, false], vec![false]]);
+    assert_eq!(upgraded(true).await, [vec![], vec![false]]);
 }
 
 #[actix::test]

@@ -5,7 +5,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use clinical::Time;
-use connectors::SourceStatus;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use raft_ledger::Ledger;
@@ -13,6 +12,7 @@ use raft_ledger::Ledger;
 use super::rhythm::{HOURS, Rhythm};
 use super::{FeedSilent, Silence, span};
 use crate::clock;
+use crate::feeds::{Feeds, RunningFeed};
 
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 const MINUTE_MS: i64 = 60_000;
@@ -168,7 +168,7 @@ fn place(feed: &str) -> Vec<u8> {
 /// Watches over all feeds of a site.
 pub(crate) struct Sitter {
     pub ledger: Ledger,
-    pub feeds: Vec<(Watch, Arc<SourceStatus>)>,
+    pub feeds: Arc<Feeds>,
 }
 
 impl Sitter {
@@ -179,18 +179,19 @@ impl Sitter {
             second.tick().await;
             let now = clock::now();
             let mut is_over = false;
-            for (watch, status) in &self.feeds {
-                is_over |= watch.look(now, status.received.load(Ordering::Relaxed));
+            let feeds = self.feeds.all();
+            for feed in &feeds {
+                is_over |= feed.silence.look(now, feed.status.received.load(Ordering::Relaxed));
             }
             if is_over {
-                self.keep().await;
+                self.keep(&feeds).await;
             }
         }
     }
 
-    async fn keep(&self) {
+    async fn keep(&self, feeds: &[Arc<RunningFeed>]) {
         let (ledger, kept) =
-            (self.ledger.clone(), self.feeds.iter().map(|(watch, _)| watch.kept()).collect::<Vec<_>>());
+            (self.ledger.clone(), feeds.iter().map(|feed| feed.silence.kept()).collect::<Vec<_>>());
         let kept = tokio::task::spawn_blocking(move || ledger.site_write(kept)).await;
         if let Ok(Err(error)) = kept {
             tracing::warn!(%error, "what feeds usually do was not kept; a restart would know less of it");

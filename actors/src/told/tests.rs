@@ -1,12 +1,12 @@
 //! Three sites, one of which goes: who delivers.
 
+use std::time::Duration;
+
 use clinical::PatientId;
 use raft_ledger::{Config, Draft, PeerConfig};
 
 use super::*;
 use crate::entry::{self, Kind};
-
-const HOUR: Duration = Duration::from_secs(3600);
 
 fn config(dir: &std::path::Path, ports: &[u16], n: usize) -> Config {
     let names = ["a", "b", "c"];
@@ -49,7 +49,9 @@ async fn is_told(ledger: &Ledger, facts: AlertFacts) -> bool {
 /// The same where some sink delivers for these sites.
 async fn is_told_where(ledger: &Ledger, stands_for: &[&str], facts: AlertFacts) -> bool {
     let stands_for = stands_for.iter().map(|site| (*site).to_owned()).collect();
-    let told = Told::new(ledger.clone(), HOUR, stands_for);
+    let policy = AlertPolicy { refractory_h: 1, ..AlertPolicy::default() };
+    let told = Told::new(ledger.clone(), watch::channel(policy).1);
+    told.stand_for(stands_for);
     let draft = Draft {
         kind: Kind::Alert as u16,
         subject: ledger.subject(&reading::subject_key(&facts.patient)),

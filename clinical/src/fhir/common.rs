@@ -97,6 +97,10 @@ impl Uuid {
         Scope::default().uuid(parts)
     }
 
+    pub(super) fn as_bytes(&self) -> &[u8; 36] {
+        &self.0
+    }
+
     pub(super) fn as_str(&self) -> &str {
         std::str::from_utf8(&self.0).unwrap_or_default()
     }

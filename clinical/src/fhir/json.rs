@@ -262,7 +262,7 @@ impl<'a> Object<'a> {
     }
 
     /// Writes the members, without the braces; `url` gives the address of an entry.
-    pub(super) fn write_members<'u>(&self, out: &mut Vec<u8>, url: &impl Fn(usize) -> &'u str) {
+    pub(super) fn write_members<'u>(&self, out: &mut Vec<u8>, url: &impl Fn(usize) -> &'u [u8]) {
         for (at, (key, value)) in self.members.iter().enumerate() {
             if at > 0 {
                 out.push(b',');
@@ -311,7 +311,7 @@ impl<'a> Json<'a> {
     }
 
     /// `url` gives the address of an entry.
-    pub(super) fn write<'u>(&self, out: &mut Vec<u8>, url: &impl Fn(usize) -> &'u str) {
+    pub(super) fn write<'u>(&self, out: &mut Vec<u8>, url: &impl Fn(usize) -> &'u [u8]) {
         match self {
             Json::Null => out.extend_from_slice(b"null"),
             Json::Bool(value) => out.extend_from_slice(if *value { b"true" } else { b"false" }),
@@ -332,50 +332,48 @@ impl<'a> Json<'a> {
                 object.write_members(out, url);
                 out.push(b'}');
             }
-            Json::Entry(place) => {
-                out.extend_from_slice(b"{\"reference\":\"urn:uuid:");
-                out.extend_from_slice(url(*place).as_bytes());
-                out.extend_from_slice(b"\"}");
-            }
+            Json::Entry(place) => write_reference(url(*place), out),
         }
     }
 
     pub(super) fn to_bytes(&self) -> Vec<u8> {
         let mut out = Vec::new();
-        self.write(&mut out, &|_| "");
+        self.write(&mut out, &|_| &[]);
         out
     }
 }
 
-/// Writes the members of an object one by one, where a tree would be built to be written once.
+/// Writes the members of an object one by one, where a tree would be built to be written once. Each ends with a
+/// comma; the object's end takes the last one's place.
 pub(super) struct Members<'o> {
     out: &'o mut Vec<u8>,
-    is_first: bool,
 }
 
 impl<'o> Members<'o> {
-    /// Without the braces.
+    /// Without the braces; [`end`] writes the second one.
     pub(super) fn of(out: &'o mut Vec<u8>) -> Self {
-        Members { out, is_first: true }
+        Members { out }
     }
 
     /// With them.
+    #[inline]
     pub(super) fn object(out: &mut Vec<u8>, write: impl FnOnce(&mut Members<'_>)) {
         out.push(b'{');
         write(&mut Members::of(out));
-        out.push(b'}');
+        end(out, b'}');
     }
 
     /// Writes a name, which holds nothing to escape, and then what `write` does.
+    #[inline]
     pub(super) fn with(&mut self, key: &'static str, write: impl FnOnce(&mut Vec<u8>)) {
-        let begin = if self.is_first { "\"" } else { ",\"" };
-        self.is_first = false;
-        self.out.reserve(key.len() + 4);
-        [begin, key, "\":"].iter().for_each(|part| self.out.extend_from_slice(part.as_bytes()));
+        self.out.reserve(key.len() + 3);
+        ["\"", key, "\":"].iter().for_each(|part| self.out.extend_from_slice(part.as_bytes()));
         write(self.out);
+        self.out.push(b',');
     }
 
     /// Unless it is empty.
+    #[inline]
     pub(super) fn text(&mut self, key: &'static str, text: &str) {
         if !text.is_empty() {
             self.with(key, |out| write_string(text, out));
@@ -383,31 +381,47 @@ impl<'o> Members<'o> {
     }
 
     /// Unless it is empty.
-    pub(super) fn tree<'u>(&mut self, key: &'static str, tree: &Json<'_>, url: &impl Fn(usize) -> &'u str) {
-        if !is_empty(tree) {
-            self.with(key, |out| tree.write(out, url));
+    pub(super) fn tree<'u>(&mut self, key: &'static str, tree: &Json<'_>, url: &impl Fn(usize) -> &'u [u8]) {
+        match tree {
+            Json::Entry(place) => self.with(key, |out| write_reference(url(*place), out)),
+            tree if !is_empty(tree) => self.with(key, |out| tree.write(out, url)),
+            _ => {}
         }
     }
 
     /// Unless there is no item.
+    #[inline]
     pub(super) fn array<T>(
         &mut self,
         key: &'static str,
         items: impl IntoIterator<Item = T>,
         write: impl Fn(T, &mut Vec<u8>),
     ) {
-        let mut items = items.into_iter();
-        let Some(first) = items.next() else { return };
+        let mut items = items.into_iter().peekable();
+        if items.peek().is_none() {
+            return;
+        }
         self.with(key, |out| {
             out.push(b'[');
-            write(first, out);
-            for item in items {
-                out.push(b',');
+            items.for_each(|item| {
                 write(item, out);
-            }
-            out.push(b']');
+                out.push(b',');
+            });
+            end(out, b']');
         });
     }
+}
+
+/// Ends an object or array whose last part ends with a comma, unless it has none.
+pub(super) fn end(out: &mut Vec<u8>, bracket: u8) {
+    match out.last_mut() {
+        Some(last) if *last == b',' => *last = bracket,
+        _ => out.push(bracket),
+    }
+}
+
+pub(super) fn write_reference(url: &[u8], out: &mut Vec<u8>) {
+    [b"{\"reference\":\"urn:uuid:", url, b"\"}"].iter().for_each(|part| out.extend_from_slice(part));
 }
 
 pub(super) fn write_string(text: &str, out: &mut Vec<u8>) {

@@ -51,6 +51,7 @@ impl Step {
     }
 
     /// What stands before and after the first character of its own that `ends`.
+    #[inline]
     pub(super) fn split(self, bytes: &[u8], ends: impl Fn(u8) -> bool) -> Option<(&[u8], &[u8])> {
         let mut walk = Walk::new(self);
         let at = match self {

@@ -2,9 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::index::Span;
 use super::message::Message;
-use super::scan::Step;
 use super::{Delimiters, escape};
 use crate::text;
 
@@ -13,6 +11,12 @@ use crate::text;
 pub struct Segment<'m> {
     message: &'m Message,
     at: usize,
+    start: u32,
+    end: u32,
+    /// Places of its field separators.
+    stops: &'m [u32],
+    /// MSH, FHS or BHS, whose separator is a field.
+    is_header: bool,
 }
 
 /// A field, or a repetition, component or subcomponent of one.
@@ -34,8 +38,16 @@ enum Level {
 }
 
 impl<'m> Segment<'m> {
+    /// Looked up once, for every field is asked for. A place that the message does not have is an empty segment.
     pub(super) fn new(message: &'m Message, at: usize) -> Self {
-        Segment { message, at }
+        let Some(span) = message.segments.get(at) else {
+            return Segment { message, at, start: 0, end: 0, stops: &[], is_header: false };
+        };
+        let stops = message.stops_of(span);
+        // One without a separator has no field that would count otherwise.
+        let is_header = stops.first().is_some_and(|stop| *stop == span.start + 3)
+            && matches!(message.slice(span.start, span.start + 3), b"MSH" | b"FHS" | b"BHS");
+        Segment { message, at, start: span.start, end: span.end, stops, is_header }
     }
 
     /// The name as it is written; three capital letters or digits in a good message.
@@ -44,9 +56,7 @@ impl<'m> Segment<'m> {
     }
 
     pub(super) fn name_bytes(&self) -> &'m [u8] {
-        let Some(span) = self.message.segments.get(self.at) else { return &[] };
-        let end = self.message.stops_of(span).first().copied().unwrap_or(span.end);
-        self.message.slice(span.start, end)
+        self.message.slice(self.start, self.stops.first().copied().unwrap_or(self.end))
     }
 
     /// Whether the name is that of HL7: three characters, a letter first.
@@ -74,8 +84,7 @@ impl<'m> Segment<'m> {
 
     /// The segment's bytes without what ends it.
     pub fn raw(&self) -> &'m [u8] {
-        let span = self.message.segments.get(self.at);
-        span.map_or(&[], |span| self.message.slice(span.start, span.end))
+        self.message.slice(self.start, self.end)
     }
 
     /// The whole segment as one text, its name and separators included.
@@ -85,14 +94,12 @@ impl<'m> Segment<'m> {
 
     /// Offset of the segment's first byte in the message's bytes.
     pub fn offset(&self) -> usize {
-        self.message.segments.get(self.at).map_or(0, |span| span.start as usize)
+        self.start as usize
     }
 
     /// How many fields are written. MSH, FHS and BHS count their separator as field 1.
     pub fn len(&self) -> usize {
-        let Some(span) = self.message.segments.get(self.at) else { return 0 };
-        let stops = self.message.stops_of(span);
-        stops.len() + usize::from(self.is_header(span, stops))
+        self.stops.len() + usize::from(self.is_header)
     }
 
     pub fn is_empty(&self) -> bool {
@@ -101,32 +108,25 @@ impl<'m> Segment<'m> {
 
     /// Field `number`, from 1. `None`: the segment ends before it.
     pub fn field(&self, number: usize) -> Option<Part<'m>> {
-        let span = self.message.segments.get(self.at)?;
-        let stops = self.message.stops_of(span);
-        let header = self.is_header(span, stops);
-        let nth = number.checked_sub(if header { 2 } else { 1 });
-        let Some(nth) = nth else {
+        let Some(nth) = number.checked_sub(if self.is_header { 2 } else { 1 }) else {
             // MSH-1 is the separator itself.
-            let at = *stops.first().filter(|_| header && number == 1)?;
+            let at = *self.stops.first().filter(|_| self.is_header && number == 1)?;
             return Some(self.part(self.message.slice(at, at + 1), Level::Literal));
         };
-        let from = stops.get(nth)? + 1;
-        let to = stops.get(nth + 1).copied().unwrap_or(span.end);
-        let level = if header && number == 2 { Level::Literal } else { Level::Field };
+        let from = self.stops.get(nth)? + 1;
+        let to = self.stops.get(nth + 1).copied().unwrap_or(self.end);
+        let level = if self.is_header && number == 2 { Level::Literal } else { Level::Field };
         Some(self.part(self.message.slice(from, to), level))
     }
 
-    /// Every field with its number. One step a field, where `field` looks the segment up again.
+    /// Every field with its number. One step a field, where `field` finds its place anew.
     pub fn fields(&self) -> impl Iterator<Item = (usize, Part<'m>)> + use<'m> {
         let segment = *self;
-        let span = self.message.segments.get(self.at);
-        let stops = span.map_or(&[][..], |span| self.message.stops_of(span));
-        let header = span.is_some_and(|span| self.is_header(span, stops));
-        let ends = stops.iter().skip(1).copied().chain(span.map(|span| span.end));
-        let separator = header.then(|| segment.field(1)).flatten().map(|part| (1, part));
-        let rest = stops.iter().zip(ends).enumerate().map(move |(nth, (&stop, end))| {
-            let number = nth + if header { 2 } else { 1 };
-            let level = if header && number == 2 { Level::Literal } else { Level::Field };
+        let separator = self.is_header.then(|| segment.field(1)).flatten().map(|part| (1, part));
+        let rest = self.stops.iter().enumerate().map(move |(nth, &stop)| {
+            let end = segment.stops.get(nth + 1).copied().unwrap_or(segment.end);
+            let number = nth + if segment.is_header { 2 } else { 1 };
+            let level = if segment.is_header && number == 2 { Level::Literal } else { Level::Field };
             (number, segment.part(segment.message.slice(stop + 1, end), level))
         });
         separator.into_iter().chain(rest)
@@ -143,15 +143,6 @@ impl<'m> Segment<'m> {
     /// A field that is neither missing nor empty nor HL7's null.
     pub fn valued(&self, field: usize) -> Option<Part<'m>> {
         self.field(field).filter(Part::has_value)
-    }
-
-    /// One without a separator has no field that would count otherwise.
-    fn is_header(&self, span: &Span, stops: &[u32]) -> bool {
-        // Asked with every field: of most segments the first letter tells.
-        let may_be = matches!(self.message.bytes.get(span.start as usize), Some(b'M' | b'F' | b'B'));
-        may_be
-            && stops.first().is_some_and(|stop| *stop == span.start + 3)
-            && matches!(self.message.slice(span.start, span.start + 3), b"MSH" | b"FHS" | b"BHS")
     }
 
     fn part(&self, raw: &'m [u8], level: Level) -> Part<'m> {
@@ -209,19 +200,20 @@ impl<'m> Part<'m> {
 
     /// Of a field: its repetitions, at least one.
     pub fn repetitions(&self) -> impl Iterator<Item = Part<'m>> + use<'m> {
-        self.split(Level::Repetition, self.message.delimiters.repetition)
+        self.split(Level::Repetition, self.message.delimiters.repetition, None)
     }
 
     /// Of a repetition (a field's first one): its components, at least one.
     pub fn components(&self) -> impl Iterator<Item = Part<'m>> + use<'m> {
-        let of = self.down_to(Level::Repetition);
-        of.split(Level::Component, of.message.delimiters.component)
+        let Delimiters { repetition, component, .. } = self.message.delimiters;
+        self.split(Level::Component, component, repetition.filter(|_| self.level == Level::Field))
     }
 
     /// Of a component (the first one): its subcomponents, at least one.
     pub fn subcomponents(&self) -> impl Iterator<Item = Part<'m>> + use<'m> {
-        let of = self.down_to(Level::Component);
-        of.split(Level::Subcomponent, of.message.delimiters.subcomponent)
+        let of =
+            if self.level < Level::Component { self.components().next().unwrap_or(*self) } else { *self };
+        of.split(Level::Subcomponent, of.message.delimiters.subcomponent, None)
     }
 
     /// Numbers count from 1.
@@ -230,27 +222,7 @@ impl<'m> Part<'m> {
     }
 
     pub fn component(&self, number: usize) -> Option<Part<'m>> {
-        let nth = number.checked_sub(1)?;
-        if self.level >= Level::Component || self.message.charset.step() != Step::Byte {
-            return self.components().nth(nth);
-        }
-        // What is asked most often: one look at each byte up to the component's end.
-        let Delimiters { repetition, component, .. } = self.message.delimiters;
-        let repetition = repetition.filter(|_| self.level == Level::Field);
-        let (mut from, mut seen) = (0, 0);
-        for (at, &byte) in self.raw.iter().enumerate() {
-            let ends_repetition = Some(byte) == repetition;
-            if ends_repetition || Some(byte) == component {
-                if seen == nth {
-                    return Some(self.part(self.raw.get(from..at)?, Level::Component));
-                }
-                if ends_repetition {
-                    return None;
-                }
-                (from, seen) = (at + 1, seen + 1);
-            }
-        }
-        (seen == nth).then(|| self.part(self.raw.get(from..).unwrap_or_default(), Level::Component))
+        self.components().nth(number.checked_sub(1)?)
     }
 
     /// Every subcomponent of every component of every repetition, with its component's number. Where the part holds
@@ -296,43 +268,40 @@ impl<'m> Part<'m> {
 
     /// The first `N` of what [`below`](Part::below) gives, found in one pass.
     pub(crate) fn all_below<const N: usize>(&self) -> [Option<Part<'m>>; N] {
-        let component = self.level < Level::Component;
-        let of = self.down_to(if component { Level::Repetition } else { Level::Component });
-        let delimiters = &self.message.delimiters;
-        let mut parts = match component {
-            true => of.split(Level::Component, delimiters.component),
-            false => of.split(Level::Subcomponent, delimiters.subcomponent),
-        };
-        std::array::from_fn(|_| parts.next())
+        match self.level {
+            Level::Field | Level::Repetition => first_of(self.components()),
+            _ => first_of(self.subcomponents()),
+        }
     }
 
-    /// The first part of each level between this one and `level`.
-    fn down_to(self, level: Level) -> Part<'m> {
-        let mut part = self;
-        if level >= Level::Repetition {
-            part = part.repetitions().next().unwrap_or(part);
-        }
-        if level >= Level::Component {
-            part = part.components().next().unwrap_or(part);
-        }
-        part
-    }
-
-    /// Splits a part of the level above `level`; anything deeper is its own only part.
-    fn split(self, level: Level, delimiter: Option<u8>) -> impl Iterator<Item = Part<'m>> + use<'m> {
-        let delimiter = delimiter.filter(|_| self.level < level);
-        let level = if self.level < level { level } else { self.level };
-        let step = self.message.charset.step();
+    /// Splits a part of the level above `level`, up to the first `end`; anything deeper is its own only part.
+    #[inline]
+    fn split(
+        self,
+        level: Level,
+        delimiter: Option<u8>,
+        end: Option<u8>,
+    ) -> impl Iterator<Item = Part<'m>> + use<'m> {
+        let (above, step) = (self.level < level, self.message.charset.step());
+        let level = self.level.max(level);
+        // One that the message does not use, or that ends nothing here, is no byte.
+        let [delimiter, end] = [delimiter, end].map(|d| d.filter(|_| above).map_or(u16::MAX, u16::from));
         let mut rest = Some(self.raw);
         std::iter::from_fn(move || {
             let bytes = rest?;
-            let at = delimiter.and_then(|d| step.find(bytes, d));
-            let (raw, next) = match at {
-                Some(at) => (bytes.get(..at)?, bytes.get(at + 1..)),
+            let stops = |byte: u8| u16::from(byte) == delimiter || u16::from(byte) == end;
+            let (raw, next) = match step.split(bytes, stops) {
+                Some((raw, next)) => (raw, Some(next)),
                 None => (bytes, None),
             };
-            rest = next;
+            rest = next.filter(|_| bytes.get(raw.len()).map(|b| u16::from(*b)) == Some(delimiter));
             Some(Part { message: self.message, raw, level })
         })
     }
+}
+
+fn first_of<'m, const N: usize>(parts: impl Iterator<Item = Part<'m>>) -> [Option<Part<'m>>; N] {
+    let mut first = [None; N];
+    first.iter_mut().zip(parts).for_each(|(place, part)| *place = Some(part));
+    first
 }

@@ -21,8 +21,9 @@ fn observed(
     source_id: &str,
     status: ObservationStatus,
 ) -> Event {
-    let code = Code { system: CodeSystem::Loinc, code: loinc.into(), display: String::new() };
-    let value = Value::Quantity { number, text: number.to_string(), unit: unit.into(), comparator: None };
+    let code = Code { system: CodeSystem::Loinc, code: loinc.into(), display: "".into() };
+    let value =
+        Value::Quantity { number, text: number.to_string().into(), unit: unit.into(), comparator: None };
     event(minute, EventKind::Observed(Observation { code, value, status, source_id: source_id.into() }))
 }
 

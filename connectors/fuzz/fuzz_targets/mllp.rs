@@ -25,10 +25,13 @@ fn events(bytes: &[u8], piece: usize) -> (Vec<Event>, bool) {
         }
         assert!(decoder.buffer().len() <= MESSAGE_BYTES_MAX + piece.len(), "more is held than a message");
     }
-    let inside = decoder.end().is_some();
     if decoder.lacks_cr() {
         events.extend(decoder.supply_cr());
+        events.extend(std::iter::from_fn(|| decoder.next()));
     }
+    let cut = decoder.end();
+    let inside = cut.is_some();
+    events.extend(cut);
     (events, inside)
 }
 

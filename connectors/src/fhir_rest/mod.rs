@@ -2,11 +2,13 @@
 //! carries the [`routes`]; requests become messages, verdicts become answers.
 
 mod answer;
+mod door;
 mod endpoint;
 mod pending;
 mod routes;
 mod source;
 
+pub use door::Door;
 pub use endpoint::{Endpoint, Lookup};
 pub use routes::routes;
 pub use source::{Config, Source};

@@ -9,6 +9,7 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use bytes::Bytes;
 
 use super::answer;
+use super::door::Door;
 use super::endpoint::{Endpoint, Request, Room};
 use super::pending::Answer;
 use crate::{Format, Reply, Verdict};
@@ -17,7 +18,7 @@ use crate::{Format, Reply, Verdict};
 const BODY_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// `POST /fhir`, `POST /fhir/{Type}`, `PUT` and `GET /fhir/{Type}/{id}`, `GET /fhir/metadata`,
-/// `GET /fhir/$async/{id}`, `POST /hl7`. Needs `app_data(web::Data::new(endpoint))`.
+/// `GET /fhir/$async/{id}`, `POST /hl7`. Needs `app_data(web::Data::new(door))`.
 pub fn routes(config: &mut web::ServiceConfig) {
     config
         .route("/hl7", web::post().to(hl7))
@@ -30,20 +31,16 @@ pub fn routes(config: &mut web::ServiceConfig) {
         .route("/fhir/{type}/{id}", web::get().to(read));
 }
 
-async fn hl7(endpoint: web::Data<Endpoint>, request: HttpRequest, body: web::Payload) -> HttpResponse {
+async fn hl7(endpoint: Endpoint, request: HttpRequest, body: web::Payload) -> HttpResponse {
     take(&endpoint, &request, body, Format::Hl7v2).await
 }
 
-async fn transaction(
-    endpoint: web::Data<Endpoint>,
-    request: HttpRequest,
-    body: web::Payload,
-) -> HttpResponse {
+async fn transaction(endpoint: Endpoint, request: HttpRequest, body: web::Payload) -> HttpResponse {
     take(&endpoint, &request, body, Format::FhirJson).await
 }
 
 async fn create(
-    endpoint: web::Data<Endpoint>,
+    endpoint: Endpoint,
     request: HttpRequest,
     resource_type: web::Path<String>,
     body: web::Payload,
@@ -55,7 +52,7 @@ async fn create(
 }
 
 async fn update(
-    endpoint: web::Data<Endpoint>,
+    endpoint: Endpoint,
     request: HttpRequest,
     name: web::Path<(String, String)>,
     body: web::Payload,
@@ -66,15 +63,11 @@ async fn update(
     }
 }
 
-async fn metadata(endpoint: web::Data<Endpoint>, request: HttpRequest) -> HttpResponse {
+async fn metadata(endpoint: Endpoint, request: HttpRequest) -> HttpResponse {
     answer::reply(&request, endpoint.lookup().metadata().await)
 }
 
-async fn read(
-    endpoint: web::Data<Endpoint>,
-    request: HttpRequest,
-    name: web::Path<(String, String)>,
-) -> HttpResponse {
+async fn read(endpoint: Endpoint, request: HttpRequest, name: web::Path<(String, String)>) -> HttpResponse {
     match is_type(&name.0) && is_id(&name.1) {
         true => answer::reply(&request, endpoint.lookup().read(&name.0, &name.1).await),
         false => not_found("no such resource type, or no valid id"),
@@ -82,8 +75,8 @@ async fn read(
 }
 
 /// The status URL of a `Prefer: respond-async` request: 202 until its answer is there, then the answer.
-async fn poll(endpoint: web::Data<Endpoint>, request: HttpRequest, id: web::Path<String>) -> HttpResponse {
-    match endpoint.pending().get(&id) {
+async fn poll(door: web::Data<Door>, request: HttpRequest, id: web::Path<String>) -> HttpResponse {
+    match door.answer(&id) {
         Answer::Unknown => not_found("no such request, or its answer was given up; send it again"),
         Answer::Unfinished => HttpResponse::Accepted().insert_header(("X-Progress", "waiting")).finish(),
         Answer::Finished(reply) => answer::reply(&request, reply),

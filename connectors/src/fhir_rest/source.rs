@@ -75,7 +75,7 @@ pub struct Source {
 }
 
 impl Source {
-    /// The feed, and what the web server's routes need: `App::new().app_data(web::Data::new(endpoint))`.
+    /// The feed, and what stands behind the [`Door`](super::Door) of the web server's routes.
     pub fn new(config: Config, lookup: Arc<dyn Lookup>) -> (Source, Endpoint) {
         let (sender, inbound) = mpsc::channel(config.max_in_flight.max(1));
         let status = Arc::new(SourceStatus::default());
@@ -83,6 +83,12 @@ impl Source {
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
         let endpoint = Endpoint::new(config, lookup, sender, status.clone(), stop.clone(), tasks.clone());
         (Source { inbound, status, stop, tasks }, endpoint)
+    }
+}
+
+impl Drop for Source {
+    fn drop(&mut self) {
+        self.stop.cancel();
     }
 }
 

@@ -84,29 +84,35 @@ impl Reader<'_> {
                         return Ok(());
                     }
                 }
-                let read = match self.decoder.lacks_cr() {
-                    false => input.read_buf(self.decoder.buffer()).await?,
-                    true => {
-                        match tokio::time::timeout(CR_WAIT, input.read_buf(self.decoder.buffer())).await {
-                            Ok(read) => read?,
-                            Err(_) => {
-                                self.missing_cr().await;
-                                continue;
-                            }
+                let lacks_cr = self.decoder.lacks_cr();
+                let reading = input.read_buf(self.decoder.buffer());
+                let read = match lacks_cr {
+                    false => reading.await,
+                    true => match tokio::time::timeout(CR_WAIT, reading).await {
+                        Ok(read) => read,
+                        Err(_) => {
+                            self.missing_cr().await;
+                            continue;
                         }
-                    }
+                    },
                 };
-                if read == 0 {
-                    if self.decoder.lacks_cr() {
-                        self.missing_cr().await;
-                    } else if let Some(fault) = self.decoder.end() {
-                        self.count_fault(fault);
-                    }
-                    return Ok(());
+                if matches!(read, Ok(1..)) {
+                    continue;
                 }
+                // However it ended, what came is kept. A sender that is gone does not hear the answers; one that has only
+                // ended its side does.
+                if self.decoder.lacks_cr() {
+                    self.missing_cr().await;
+                }
+                if let Some(event) = self.decoder.end() {
+                    self.take(event).await;
+                }
+                return read.map(drop);
             }
         };
         tokio::select! {
+            // A connection that broke is told to the writer, too: what it left comes first.
+            biased;
             ended = work => ended,
             () = stop.cancelled() => Ok(()),
             () = mute.cancelled() => Ok(()),
@@ -115,8 +121,10 @@ impl Reader<'_> {
 
     async fn missing_cr(&mut self) {
         self.count_fault(Fault::MissingCr);
-        if let Some(event) = self.decoder.supply_cr() {
+        let mut coming = self.decoder.supply_cr();
+        while let Some(event) = coming {
             self.take(event).await;
+            coming = self.decoder.next();
         }
     }
 

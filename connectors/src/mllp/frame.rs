@@ -18,10 +18,12 @@ pub(crate) enum Fault {
     Empty,
     /// EB without the CR that belongs to it; the message is whole.
     MissingCr,
+    /// EB twice; the message is whole.
+    DoubledEnd,
     /// The next frame started before this one ended.
     Unterminated,
     TooLarge,
-    /// The sender went away in the middle of a frame: it has no answer and sends again.
+    /// The sender ended the connection in the middle of a frame.
     CutShort,
 }
 
@@ -33,6 +35,7 @@ impl Fault {
             Fault::DoubledStart => "mllp-doubled-start",
             Fault::Empty => "mllp-empty-frame",
             Fault::MissingCr => "mllp-missing-cr",
+            Fault::DoubledEnd => "mllp-doubled-end",
             Fault::Unterminated => "mllp-unterminated",
             Fault::TooLarge => "mllp-too-large",
             Fault::CutShort => "mllp-cut-short",
@@ -43,13 +46,14 @@ impl Fault {
         match self {
             Fault::Noise => "bytes outside a frame were skipped; check that the sender frames by MLLP",
             Fault::DoubledStart => "a frame started twice; the message was taken once",
-            Fault::Empty => "an empty frame was skipped",
+            Fault::Empty => "a frame was empty, and was skipped",
             Fault::MissingCr => "a frame ended without CR; the message was taken",
+            Fault::DoubledEnd => "a frame ended twice; the message was taken",
             Fault::Unterminated => "a frame has no end block (0x1C 0x0D); send the message again",
             Fault::TooLarge => {
                 "the message is larger than this feed takes; raise max_message_bytes or split it"
             }
-            Fault::CutShort => "the sender closed the connection in the middle of a frame",
+            Fault::CutShort => "the connection ended in the middle of the frame; send the message again",
         }
     }
 }
@@ -65,6 +69,8 @@ pub(crate) enum Event {
 
 pub(crate) struct Decoder {
     buffer: BytesMut,
+    /// A message whose frame had a fault, which was told first.
+    whole: Option<Bytes>,
     state: State,
     message_bytes_max: usize,
 }
@@ -94,7 +100,8 @@ enum End {
 
 impl Decoder {
     pub(crate) fn new(message_bytes_max: usize) -> Decoder {
-        Decoder { buffer: BytesMut::new(), state: State::Outside { noisy: false }, message_bytes_max }
+        let state = State::Outside { noisy: false };
+        Decoder { buffer: BytesMut::new(), whole: None, state, message_bytes_max }
     }
 
     /// Where to read into. Never grows beyond the largest message and one read.
@@ -105,6 +112,9 @@ impl Decoder {
 
     /// The next thing in the bytes so far; `None`: more are needed.
     pub(crate) fn next(&mut self) -> Option<Event> {
+        if let Some(message) = self.whole.take() {
+            return Some(Event::Message(message));
+        }
         loop {
             match &mut self.state {
                 State::Outside { noisy } => {
@@ -142,8 +152,8 @@ impl Decoder {
                 });
             }
             match end(&self.buffer, at) {
-                End::Whole => return Some(self.close(at, 2)),
-                End::MissingCr => return Some(self.close(at, 1)),
+                End::Whole => return Some(self.close(at, true)),
+                End::MissingCr => return Some(self.close(at, false)),
                 End::Unknown => {
                     *scanned = at;
                     return self.give_up(at);
@@ -195,40 +205,66 @@ impl Decoder {
         !matches!(self.state, State::Outside { .. }) && self.buffer.last() == Some(&EB)
     }
 
-    /// Takes the missing CR for read.
+    /// Takes the missing CR for read: the caller counts that it is missing.
     pub(crate) fn supply_cr(&mut self) -> Option<Event> {
         self.buffer.extend_from_slice(&[CR]);
         self.next()
     }
 
-    /// The stream ended: whether that was in the middle of a frame.
-    pub(crate) fn end(&self) -> Option<Fault> {
-        match &self.state {
+    /// The stream ended: what came of the frame that it ended in.
+    pub(crate) fn end(&mut self) -> Option<Event> {
+        match std::mem::replace(&mut self.state, State::Outside { noisy: false }) {
             State::Outside { .. } => None,
-            State::Inside { .. } | State::Discarding { .. } => Some(Fault::CutShort),
+            State::Inside { .. } => {
+                let content = std::mem::take(&mut self.buffer);
+                Some(match content.len() {
+                    0 => Event::Fault(Fault::CutShort),
+                    bytes if bytes > self.message_bytes_max => {
+                        Event::Damaged(self.head_of(&content), Fault::TooLarge)
+                    }
+                    _ => Event::Damaged(self.head_of(&content), Fault::CutShort),
+                })
+            }
+            State::Discarding { head } => Some(Event::Damaged(head, Fault::TooLarge)),
         }
     }
 
-    /// A frame whose content ends at `at`, followed by `trailer` bytes that belong to it.
-    fn close(&mut self, at: usize, trailer: usize) -> Event {
+    /// A frame whose content ends at `at`.
+    fn close(&mut self, at: usize, has_cr: bool) -> Event {
         let content = self.buffer.split_to(at).freeze();
-        self.buffer.advance(trailer);
+        self.buffer.advance(if has_cr { 2 } else { 1 });
         self.state = State::Outside { noisy: false };
-        match content.is_empty() {
-            true => Event::Fault(Fault::Empty),
-            false => self.bounded(content, None),
-        }
+        let message = content.strip_suffix(&[EB]).map_or(content.len(), <[u8]>::len);
+        let event = match message {
+            // Some senders keep their connection open by such frames, and wait for no answer.
+            0 => return Event::Fault(Fault::Empty),
+            bytes => self.bounded(content.slice(..bytes), None),
+        };
+        let fault = match (has_cr, message == content.len()) {
+            (true, true) => return event,
+            (false, _) => Fault::MissingCr,
+            (true, false) => Fault::DoubledEnd,
+        };
+        // Damage weighs more, and is told alone.
+        let Event::Message(whole) = event else { return event };
+        self.whole = Some(whole);
+        Event::Fault(fault)
     }
 
     fn bounded(&self, content: Bytes, fault: Option<Fault>) -> Event {
         match fault {
             _ if content.len() > self.message_bytes_max => {
-                let head = content.len().min(TOO_LARGE_HEAD_BYTES).min(self.message_bytes_max);
-                Event::Damaged(content.slice(..head), Fault::TooLarge)
+                Event::Damaged(self.head_of(&content), Fault::TooLarge)
             }
             Some(fault) => Event::Damaged(content, fault),
             None => Event::Message(content),
         }
+    }
+
+    /// A copy: a small piece must not keep all of it in memory.
+    fn head_of(&self, content: &[u8]) -> Bytes {
+        let head = content.len().min(TOO_LARGE_HEAD_BYTES).min(self.message_bytes_max);
+        Bytes::copy_from_slice(content.get(..head).unwrap_or(content))
     }
 
     fn head(&mut self) -> Bytes {
@@ -268,7 +304,7 @@ mod tests {
     use super::*;
 
     /// Feeds `bytes` in chunks of `chunk` and collects what comes out.
-    fn decode(bytes: &[u8], chunk: usize, max: usize) -> (Vec<Event>, Option<Fault>) {
+    fn decode(bytes: &[u8], chunk: usize, max: usize) -> (Vec<Event>, Option<Event>) {
         let mut decoder = Decoder::new(max);
         let mut events = Vec::new();
         for part in bytes.chunks(chunk.max(1)) {
@@ -278,10 +314,10 @@ mod tests {
         (events, decoder.end())
     }
 
-    fn check(bytes: &[u8], expected: &[Event], at_end: Option<Fault>) {
+    fn check(bytes: &[u8], expected: &[Event], at_end: Option<Event>) {
         for chunk in [1, 2, 3, 7, bytes.len()] {
             let (events, end) = decode(bytes, chunk, 16);
-            assert_eq!((events.as_slice(), end), (expected, at_end), "in chunks of {chunk}");
+            assert_eq!((events.as_slice(), &end), (expected, &at_end), "in chunks of {chunk}");
         }
     }
 
@@ -305,9 +341,23 @@ mod tests {
         check(b"GET /\x0bok\x1c\r", &[Event::Fault(Fault::Noise), message("ok")], None);
         check(b"\x0b\x0bok\x1c\r", &[Event::Fault(Fault::DoubledStart), message("ok")], None);
         check(b"\x0b\x1c\r\x0bok\x1c\r", &[Event::Fault(Fault::Empty), message("ok")], None);
+        check(b"\x0b\x1c\x1c\r\x0bok\x1c\r", &[Event::Fault(Fault::Empty), message("ok")], None);
+        check(b"\x0bok\x1c\x1c\r", &[Event::Fault(Fault::DoubledEnd), message("ok")], None);
         check(b"\x0bhalf\x0bok\x1c\r", &[damaged("half", Fault::Unterminated), message("ok")], None);
-        check(b"\x0bok\x1c\x0bok\x1c\r", &[message("ok"), message("ok")], None);
-        check(b"\x0bok\x1c\r\x0bhal", &[message("ok")], Some(Fault::CutShort));
+        check(
+            b"\x0bok\x1c\x0bok\x1c\n\x0bok\x1c\r",
+            &[
+                Event::Fault(Fault::MissingCr),
+                message("ok"),
+                Event::Fault(Fault::MissingCr),
+                message("ok"),
+                message("ok"),
+            ],
+            None,
+        );
+        check(b"\x0bok\x1c\r\x0bhal", &[message("ok")], Some(damaged("hal", Fault::CutShort)));
+        check(b"\x0bok\x1c\r\x0b", &[message("ok")], Some(Event::Fault(Fault::CutShort)));
+        check(b"\x0b0123456789abcdefXYZ", &[], Some(damaged("0123456789abcdef", Fault::TooLarge)));
         check(
             b"\x0b0123456789abcdefXYZ\x1c\r\x0bok\x1c\r",
             &[damaged("0123456789abcdef", Fault::TooLarge), message("ok")],
@@ -318,6 +368,18 @@ mod tests {
             &[damaged("0123456789abcdef", Fault::TooLarge), message("ok")],
             None,
         );
+    }
+
+    /// Of what is cut short only the head is kept, as of what is too large.
+    #[test]
+    fn a_fragment_is_bounded() {
+        let mut decoder = Decoder::new(TOO_LARGE_HEAD_BYTES * 4);
+        let fragment = vec![b'x'; TOO_LARGE_HEAD_BYTES * 2];
+        decoder.buffer().extend_from_slice(b"\x0b");
+        decoder.buffer().extend_from_slice(&fragment);
+        assert_eq!(decoder.next(), None);
+        let head = Bytes::from(vec![b'x'; TOO_LARGE_HEAD_BYTES]);
+        assert_eq!(decoder.end(), Some(Event::Damaged(head, Fault::CutShort)));
     }
 
     /// Found by fuzzing: each EB could have been the frame's end, and the bound was not looked at.

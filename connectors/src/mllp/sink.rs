@@ -26,12 +26,14 @@ pub struct Sink {
     config: ClientConfig,
     judge: Judge,
     client: Option<Client>,
+    /// Which message went out last over `client`.
+    last: String,
 }
 
 impl Sink {
     /// Connects when the first message is delivered.
     pub fn new(config: ClientConfig, judge: Judge) -> Sink {
-        Sink { config, judge, client: None }
+        Sink { config, judge, client: None, last: String::new() }
     }
 }
 
@@ -39,16 +41,26 @@ fn unreachable(error: ConnectorError) -> SinkError {
     SinkError::Unreachable(error.to_string())
 }
 
+/// A connection that ends before the answer tells of a receiver that went away.
+fn unanswered(error: ConnectorError) -> SinkError {
+    match error {
+        ConnectorError::NoAnswer { .. } => SinkError::Unanswered(error.to_string()),
+        error => unreachable(error),
+    }
+}
+
 #[async_trait]
 impl crate::Sink for Sink {
     async fn deliver(&mut self, message: &Outbound) -> Result<(), SinkError> {
-        // Taken out and only put back when all went well: a connection that owes an answer is not used again.
-        let mut client = match self.client.take() {
+        // Taken out and only put back when all went well: a connection that owes an answer is not used again. Nor for a
+        // second try of the same message: MSA-2 does not tell whether an answer is a second one to the first try.
+        let mut client = match self.client.take().filter(|_| self.last != message.id) {
             Some(client) => client,
             None => Client::connect(&self.config).await.map_err(unreachable)?,
         };
+        self.last.clone_from(&message.id);
         let answered = exchange(&mut client, message, &self.config, &self.judge).await;
-        if !matches!(answered, Err(SinkError::Unreachable(_))) {
+        if !matches!(answered, Err(SinkError::Unreachable(_) | SinkError::Unanswered(_))) {
             self.client = Some(client);
         }
         answered
@@ -66,11 +78,11 @@ async fn exchange(
     let mut dropped = 0_u32;
     let answered = async {
         loop {
-            let answer = client.answer().await.map_err(unreachable)?;
+            let answer = client.answer().await.map_err(unanswered)?;
             match judge(message, &answer) {
                 Answered::Taken => return Ok(()),
                 Answered::Refused(reason) => return Err(SinkError::Refused(reason)),
-                Answered::Unreadable(text) => return Err(SinkError::Unreachable(text)),
+                Answered::Unreadable(text) => return Err(SinkError::Unanswered(text)),
                 Answered::Other => dropped += 1,
             }
         }
@@ -83,6 +95,6 @@ async fn exchange(
     }
     answered.unwrap_or_else(|_| {
         let seconds = timeout.as_secs();
-        Err(unreachable(ConnectorError::NoAnswer { address: address.clone(), seconds }))
+        Err(unanswered(ConnectorError::NoAnswer { address: address.clone(), seconds }))
     })
 }

@@ -131,6 +131,13 @@ impl Source {
     }
 }
 
+/// One that never ran, or was given up: it listens no more.
+impl Drop for Source {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
 #[async_trait]
 impl crate::Source for Source {
     async fn next(&mut self) -> Option<Inbound> {

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use integration_tests::{
-    Consortium, Process, SiteOptions, eventually, free_port, program, skip, workspace_root,
+    Consortium, Line, Process, SiteOptions, eventually, free_port, medulla, program, skip, text,
+    workspace_root,
 };
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -92,7 +93,7 @@ async fn every_query_returns_values_that_change() -> anyhow::Result<()> {
     every_metric_exists_and_is_shown(&consortium).await
 }
 
-/// Answers alerts, drops files, kills the leader and brings it back: what an afternoon brings.
+/// Answers alerts, drops files, sends noise, reloads, kills the leader and brings it back: what an afternoon brings.
 async fn disturb(
     consortium: &mut Consortium,
     inbox: &Path,
@@ -105,6 +106,8 @@ async fn disturb(
         0 | 1 => {
             for site in &consortium.sites {
                 answer_alerts(&site.url(""), 4).await?;
+                Line::open(site.mllp).await?.send_bytes(b"no frame").await?;
+                medulla(&["reload", "--config", text(&site.config())])?;
             }
             for number in 0..400 {
                 std::fs::write(inbox.join(format!("{step}-{number}.hl7")), message(step * 400 + number))?;
@@ -241,6 +244,9 @@ async fn every_metric_exists_and_is_shown(consortium: &Consortium) -> anyhow::Re
 fn options(inbox: &Path, webhook: u16, challenger: &Path) -> SiteOptions {
     let mut options = SiteOptions::with_sepsis_model();
     options.scoring.push_str(&format!("shadow_models = [{challenger:?}]\n"));
+    // Nobody asks for one: what is counted of them is there from zero.
+    let acks = "kind = \"mllp\"\napplication_acks = \"127.0.0.1:9\"\n";
+    options.extra = options.extra.replace("kind = \"mllp\"\n", acks);
     options.extra.push_str(&format!(
         "[[feed]]\nname = \"folder\"\nkind = \"file\"\npath = {inbox:?}\nwatch = true\nauthority = \"SIMHOSP\"\n\
          ack = \"site\"\n[[sink]]\nname = \"ehr\"\nkind = \"webhook\"\nurl = \"http://127.0.0.1:{webhook}/\"\n"

@@ -137,7 +137,10 @@ async fn a_score_that_comes_out_otherwise_is_told() -> anyhow::Result<()> {
     ensure!(code == Some(0) && whole["equal"] == true && whole["entries"] == 3, "{whole}");
     let from_first =
         whole["evidence"].as_array().context("evidence")?.iter().find(|value| value["column"] == "HR");
-    ensure!(from_first.context("the pulse")?["value"] == 95.0);
+    let from_first = from_first.context("the pulse")?;
+    ensure!(from_first["value"] == 95.0);
+    let traced = site.get(&format!("/api/messages/{}/trace", from_first["index"])).await?;
+    ensure!(traced["alerts"][0]["id"] == alerts[0]["id"], "the trace goes on with who survived: {traced}");
 
     let config = site.config();
     let config = config.to_str().context("a plain name")?;

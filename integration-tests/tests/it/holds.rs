@@ -6,10 +6,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
-use integration_tests::{Line, Site, SiteOptions, eventually, medulla, run};
+use integration_tests::{Heard, Line, Receiver, Reply, Site, SiteOptions, eventually, medulla, run, text};
 use serde_json::Value;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
 
 use crate::board_browser::{Screen, with_browser};
 use crate::board_patients::send_sick;
@@ -209,13 +207,13 @@ async fn a_refused_message_is_retried_by_itself_when_that_can_help() -> anyhow::
     ensure!(acts.len() == 1 && acts[0][1]["by"] == "medulla (on_error)", "the result alone is told: {shown}");
     ensure!(shown["row"]["became"].as_array().is_some_and(|became| became.len() == 1), "{shown}");
 
-    // Twice and no more; a person still can.
-    restart(&mut site, &options(&feed("THIRD"), "")).await?;
+    // Twice and no more; a person still can. A reload is a start of the feed.
+    reload(&site, &options(&feed("THIRD"), ""))?;
     eventually("the second try", WAIT, async || (tries().ok()? == [0, 2]).then_some(())).await?;
     restart(&mut site, &options(&feed("FOURTH"), "")).await?;
     // Whatever is due is tried before this message, which is refused under the fourth way, is retried under the fifth.
     refused(&site, &[merge("M3").replace("SIMHOSP", "FOURTH")]).await?;
-    restart(&mut site, &options(&feed("FIFTH"), "")).await?;
+    reload(&site, &options(&feed("FIFTH"), ""))?;
     eventually("a later one's first try", WAIT, async || {
         (desk.states().ok()? == ["repaired", "open", "repaired"]).then_some(())
     })
@@ -233,39 +231,51 @@ async fn restart(site: &mut Site, options: &SiteOptions) -> anyhow::Result<()> {
     site.ready().await
 }
 
+/// The same while it runs.
+fn reload(site: &Site, options: &SiteOptions) -> anyhow::Result<()> {
+    site.write_config(&[], true, options)?;
+    medulla(&["reload", "--config", text(&site.config())]).map(drop)
+}
+
 /// An MLLP receiver that answers as it is told to.
-struct Receiver {
-    port: u16,
-    /// MSH-10 of each message, as they came.
-    heard: Arc<Mutex<Vec<String>>>,
+struct Pager {
+    receiver: Receiver,
     answers: Arc<Mutex<Answers>>,
 }
 
-#[derive(Clone, Copy)]
 enum Answers {
     All(&'static str),
     /// The first message is refused however often it comes, the others are taken.
-    FirstRefused,
+    FirstRefused(Option<String>),
 }
 
-impl Receiver {
-    async fn start(answers: Answers) -> anyhow::Result<Receiver> {
-        let listener = TcpListener::bind("127.0.0.1:0").await?;
-        let port = listener.local_addr()?.port();
-        let (heard, answers) = (Arc::new(Mutex::new(Vec::new())), Arc::new(Mutex::new(answers)));
-        let (kept, told) = (heard.clone(), answers.clone());
-        tokio::spawn(async move {
-            while let Ok((stream, _)) = listener.accept().await {
-                tokio::spawn(answer(stream, kept.clone(), told.clone()));
-            }
-        });
-        Ok(Receiver { port, heard, answers })
+impl Answers {
+    fn code(&mut self, id: &str) -> &'static str {
+        match self {
+            Answers::All(code) => code,
+            Answers::FirstRefused(first) => match first.get_or_insert_with(|| id.to_owned()) == id {
+                true => "AR",
+                false => "AA",
+            },
+        }
+    }
+}
+
+impl Pager {
+    async fn start(answers: Answers) -> anyhow::Result<Pager> {
+        let answers = Arc::new(Mutex::new(answers));
+        let told = answers.clone();
+        let answer = move |heard: &Heard| {
+            let code = told.lock().expect("answers").code(heard.control_id());
+            (code.to_owned(), Reply::ack(code, heard.control_id()))
+        };
+        Ok(Pager { receiver: Receiver::start(answer).await?, answers })
     }
 
     fn sink(&self, name: &str, on_nack: &str) -> String {
         format!(
             "[[sink]]\nname = \"{name}\"\nkind = \"mllp\"\naddress = \"127.0.0.1:{}\"\non_nack = {on_nack}\n",
-            self.port
+            self.receiver.port
         )
     }
 
@@ -273,8 +283,9 @@ impl Receiver {
         *self.answers.lock().expect("answers") = answers;
     }
 
+    /// MSH-10 of each message, as they came.
     fn heard(&self) -> Vec<String> {
-        self.heard.lock().expect("heard").clone()
+        self.receiver.heard().iter().map(|heard| heard.control_id().to_owned()).collect()
     }
 
     /// Until so many have come.
@@ -282,34 +293,6 @@ impl Receiver {
         eventually("messages at the receiver", WAIT, async || (self.heard().len() >= count).then_some(()))
             .await?;
         Ok(self.heard())
-    }
-}
-
-async fn answer(mut stream: TcpStream, heard: Arc<Mutex<Vec<String>>>, answers: Arc<Mutex<Answers>>) {
-    let mut bytes = Vec::new();
-    loop {
-        while let Some(end) = bytes.iter().position(|byte| *byte == 0x1c) {
-            let frame: Vec<u8> = bytes.drain(..=end).collect();
-            let text = String::from_utf8_lossy(&frame).into_owned();
-            let id = text.split('|').nth(9).unwrap_or_default().to_owned();
-            let first = {
-                let mut heard = heard.lock().expect("heard");
-                heard.push(id.clone());
-                heard[0].clone()
-            };
-            let code = match *answers.lock().expect("answers") {
-                Answers::All(code) => code,
-                Answers::FirstRefused if id == first => "AR",
-                Answers::FirstRefused => "AA",
-            };
-            let ack = format!("\x0bMSH|^~\\&|EHR||||20260301080000||ACK|1|P|2.5\rMSA|{code}|{id}\r\x1c\r");
-            if stream.write_all(ack.as_bytes()).await.is_err() {
-                return;
-            }
-        }
-        if stream.read_buf(&mut bytes).await.unwrap_or(0) == 0 {
-            return;
-        }
     }
 }
 
@@ -331,8 +314,8 @@ async fn held(site: &Site, name: &str) -> anyhow::Result<u64> {
 #[tokio::test]
 async fn a_sink_holds_until_somebody_lets_it_go() -> anyhow::Result<()> {
     let folder = tempfile::tempdir()?;
-    let pager = Receiver::start(Answers::All("AE")).await?;
-    let ehr = Receiver::start(Answers::FirstRefused).await?;
+    let pager = Pager::start(Answers::All("AE")).await?;
+    let ehr = Pager::start(Answers::FirstRefused(None)).await?;
     let sinks = [pager.sink("pager", "\"hold\""), ehr.sink("ehr", "{ retry = 2 }")].concat();
     let mut site = Site::alone(folder.path(), &options("authority = \"SIMHOSP\"", &sinks)).await?;
     let desk = Desk::of(&site)?;
@@ -407,5 +390,42 @@ async fn a_sink_holds_until_somebody_lets_it_go() -> anyhow::Result<()> {
     }
     let expected = [r#""retry" null"#, r#""retry" "EHR is back""#, r#""skip" "told by telephone""#];
     ensure!(acts == expected, "{acts:?}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_reload_changes_a_sink_and_lets_the_others_be() -> anyhow::Result<()> {
+    let folder = tempfile::tempdir()?;
+    let pager = Pager::start(Answers::All("AE")).await?;
+    let (ehr, board) = (Pager::start(Answers::All("AA")).await?, Pager::start(Answers::All("AA")).await?);
+    let sinks = |on_nack: &str, more: &str| {
+        [&pager.sink("pager", on_nack), &ehr.sink("ehr", "\"skip\""), more].concat()
+    };
+    let feed = "authority = \"SIMHOSP\"";
+    let site = Site::alone(folder.path(), &options(feed, &sinks("\"hold\"", ""))).await?;
+    send_sick(&site, 1..4).await?;
+    let told = ehr.hears(3).await?;
+    held(&site, "pager").await?;
+    ensure!(pager.heard() == told[..1], "{:?}", pager.heard());
+
+    // The sink that held begins with the same alert, under its new rule, and then goes on. A new one hears of what comes.
+    reload(&site, &options(feed, &sinks("{ retry = 1 }", &board.sink("board", "\"skip\""))))?;
+    let twice: Vec<String> = told.iter().flat_map(|id| [id.clone(), id.clone()]).collect();
+    let heard = pager.hears(7).await?;
+    ensure!(heard[1..] == twice, "once, and after the reload each twice: {heard:?}");
+    ensure!(site.metric("medulla_sink_held{sink=\"pager\"}").await? == 0.0);
+    pager.now_answers(Answers::All("AA"));
+    send_sick(&site, 4..5).await?;
+    let (new, all) = (board.hears(1).await?, ehr.hears(4).await?);
+    ensure!(all[..3] == told && all[3..] == new && new.len() == 1, "each once: {all:?}, {new:?}");
+    pager.hears(8).await?;
+
+    // A removed one hears nothing more, and is shown no more.
+    reload(&site, &options(feed, &ehr.sink("ehr", "\"skip\"")))?;
+    send_sick(&site, 5..6).await?;
+    ehr.hears(5).await?;
+    ensure!((pager.heard().len(), board.heard().len()) == (8, 1), "{:?}", pager.heard());
+    ensure!(sink(&site, "pager").await.is_none() && sink(&site, "ehr").await.is_some());
+    ensure!(!site.text("/metrics").await?.contains("medulla_sink_held{sink=\"pager\"}"));
     Ok(())
 }

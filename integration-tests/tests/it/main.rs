@@ -1,6 +1,7 @@
 //! Whole sites, real brokers, faults. One binary: it links once.
 
 mod amqp_flow;
+mod answers;
 mod backpressure;
 mod board;
 mod board_browser;
@@ -26,7 +27,9 @@ mod operating;
 mod outbox;
 mod proofs;
 mod reads;
+mod recovery;
 mod registry;
+mod reload;
 mod replay;
 mod shadow;
 mod shred;

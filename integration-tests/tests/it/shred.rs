@@ -87,6 +87,53 @@ async fn a_shredded_patient_is_unreadable_everywhere_and_nothing_else_is() -> an
     Ok(())
 }
 
+#[tokio::test]
+async fn what_alerts_rested_on_is_the_same_after_a_restart() -> anyhow::Result<()> {
+    let folder = tempfile::tempdir()?;
+    let mut site = Site::alone(folder.path(), &SiteOptions::with_sepsis_model()).await?;
+    let target = site.mllp_target();
+    medulla(&["simulate", "--to", &target, "--patients", "40", "--septic", "0.5", "--seed", "5"])?;
+    let by_model = async || -> anyhow::Result<Vec<Value>> {
+        let alerts = site.get("/api/alerts?limit=1000").await?;
+        let of_model = |alert: &&Value| alert["model"] == "sepsis";
+        Ok(alerts.as_array().context("a list")?.iter().filter(of_model).cloned().collect())
+    };
+    let told = eventually("the last alert of the model", WAIT, async || {
+        let is_enough =
+            |alerts: &Vec<Value>| alerts.iter().any(|alert| alert["patient_id"] != alerts[0]["patient_id"]);
+        let before = by_model().await.ok().filter(is_enough)?;
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        (by_model().await.ok()?.len() == before.len()).then_some(before)
+    });
+    let told = told.await?;
+    let hash = told[0]["model_hash"].as_str().context("a hash")?.to_owned();
+    let shredded = told[0]["patient_id"].as_str().context("an id")?.to_owned();
+    let left = told.iter().filter(|alert| alert["patient_id"] != shredded.as_str()).count();
+    ensure!(0 < left && left < told.len(), "{left} of {} alerts are about others", told.len());
+
+    let config = site.config();
+    let config = config.to_str().context("test folders have plain names")?.to_owned();
+    let shred =
+        ["patient", "shred", "--authority", "SIMHOSP", "--id", &shredded, "--yes", "--config", &config];
+    medulla(&shred)?;
+    let rested = async |site: &Site| {
+        site.get(&format!("/api/models/{hash}")).await.ok()?.get("contributions").cloned()
+    };
+    let counted = async |site: &Site| {
+        eventually("what the alerts that are left rested on", WAIT, async || {
+            rested(site).await.filter(|rested| rested["alerts"] == left)
+        })
+        .await
+    };
+    let before = counted(&site).await?;
+    site.stop()?;
+    site.start()?;
+    site.ready().await?;
+    let after = counted(&site).await?;
+    ensure!(after == before, "{before} before, {after} after a restart");
+    Ok(())
+}
+
 /// What is shredded is so at every site, the other patient is as before, and every proof holds.
 async fn judge(sites: &Consortium, folder: &Path, entries: usize, index: u64) -> anyhow::Result<()> {
     sites.agree().await?;

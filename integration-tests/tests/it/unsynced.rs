@@ -26,14 +26,15 @@ async fn a_power_cut_of_one_site_loses_nothing_acknowledged() -> anyhow::Result<
     let mut site = Site::alone(folder.path(), &SiteOptions::default()).await?;
     site.stop()?;
     let disk = Disk::watch(&site.data(), &shim)?;
-    site.start_with(&disk.environment())?;
+    site.environment = disk.environment();
+    site.start()?;
     let hospital = Hospital::sending_to(&site);
     for cycle in 1..=cycles(5) {
         hospital.load(&mut rng).await?;
         site.kill_9()?;
         let (acknowledged, cut) = (hospital.acknowledged(), disk.cut_power(&mut rng)?);
         ensure!(cut.bytes_cut > 0, "a cut that takes nothing shows nothing");
-        site.start_with(&disk.environment())?;
+        site.start()?;
         site.ready().await.with_context(|| format!("cycle {cycle}: {cut:?}"))?;
         println!("cycle {cycle}: {} acknowledged, {cut:?}", acknowledged.len());
         hospital.rest();
@@ -53,7 +54,10 @@ async fn a_power_cut_of_the_whole_city_loses_nothing_acknowledged() -> anyhow::R
     let mut sites = Consortium::prepare(folder.path(), |_| SiteOptions::default())?.sites;
     let disks: Vec<Disk> =
         sites.iter().map(|site| Disk::watch(&site.data(), &shim)).collect::<anyhow::Result<_>>()?;
-    start(&mut sites, &disks, &[0, 1, 2]).await?;
+    for (site, disk) in sites.iter_mut().zip(&disks) {
+        site.environment = disk.environment();
+    }
+    start(&mut sites, &[0, 1, 2]).await?;
     let hospitals: Vec<Hospital> = sites.iter().map(Hospital::sending_to).collect();
     for cycle in 1..=cycles(4) {
         for hospital in &hospitals {
@@ -70,7 +74,7 @@ async fn a_power_cut_of_the_whole_city_loses_nothing_acknowledged() -> anyhow::R
             println!("cycle {cycle}, site {site}: {} acknowledged, {cut:?}", acknowledged[*site].len());
             ensure!(cut.bytes_cut > 0, "a cut that takes nothing shows nothing");
         }
-        start(&mut sites, &disks, &dark).await.with_context(|| format!("cycle {cycle}, dark: {dark:?}"))?;
+        start(&mut sites, &dark).await.with_context(|| format!("cycle {cycle}, dark: {dark:?}"))?;
         hospitals.iter().for_each(Hospital::rest);
         for (site, acknowledged) in sites.iter().zip(&acknowledged) {
             holds_once(site, acknowledged).await?;
@@ -98,7 +102,8 @@ async fn a_power_cut_takes_nothing_acknowledged_out_of_the_outbox() -> anyhow::R
     options.extra = options.extra.replace("name = \"adt\"", "name = \"adt\"\nack = \"site\"");
     let mut sites = Consortium::prepare(folder.path(), |_| options.clone())?.sites;
     let disk = Disk::watch(&sites[0].data(), &shim)?;
-    sites[0].start_with(&disk.environment())?;
+    sites[0].environment = disk.environment();
+    sites[0].start()?;
     for other in [1, 2] {
         sites[other].start()?;
     }
@@ -115,7 +120,7 @@ async fn a_power_cut_takes_nothing_acknowledged_out_of_the_outbox() -> anyhow::R
         let (acknowledged, cut) = (hospital.acknowledged().len(), disk.cut_power(&mut rng)?);
         println!("cycle {cycle}: {acknowledged} acknowledged, {cut:?}");
         ensure!(cut.bytes_cut > 0, "a cut that takes nothing shows nothing");
-        sites[0].start_with(&disk.environment())?;
+        sites[0].start()?;
         sites[0].up().await.with_context(|| format!("cycle {cycle}: {cut:?}"))?;
     }
     for other in [1, 2] {
@@ -140,13 +145,15 @@ async fn a_sync_that_lies_is_seen() -> anyhow::Result<()> {
     let mut site = Site::alone(folder.path(), &SiteOptions::default()).await?;
     site.stop()?;
     let disk = Disk::watch(&site.data(), &shim)?;
-    site.start_with(&disk.environment_lying_about(".log"))?;
+    site.environment = disk.environment_lying_about(".log");
+    site.start()?;
     let hospital = Hospital::sending_to(&site);
     hospital.load(&mut rng).await?;
     site.kill_9()?;
     let acknowledged = hospital.acknowledged();
     hospital.stop();
     disk.cut_power(&mut rng)?;
+    site.environment.clear();
     site.start()?;
     let begins = eventually("a site that begins or ends", Duration::from_secs(60), async || {
         let is_ready = site.text("/readyz").await.is_ok();
@@ -187,9 +194,9 @@ fn cycles(usual: usize) -> usize {
     std::env::var("MEDULLA_CYCLES").ok().and_then(|cycles| cycles.parse().ok()).unwrap_or(usual)
 }
 
-async fn start(sites: &mut [Site], disks: &[Disk], which: &[usize]) -> anyhow::Result<()> {
+async fn start(sites: &mut [Site], which: &[usize]) -> anyhow::Result<()> {
     for site in which {
-        sites[*site].start_with(&disks[*site].environment())?;
+        sites[*site].start()?;
     }
     for site in which {
         sites[*site].ready().await?;

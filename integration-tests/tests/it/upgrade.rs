@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use integration_tests::{
-    Consortium, Line, Listing, Network, Site, SiteOptions, admission, eventually, medulla, medulla_as,
+    Consortium, Line, Listing, Network, Shim, Site, SiteOptions, admission, eventually, medulla, medulla_as,
     program, run_as, skip, text, workspace_root,
 };
 use rand::seq::SliceRandom;
@@ -20,8 +20,10 @@ use serde_json::Value;
 use tokio::task::JoinHandle;
 
 const LONG: Duration = Duration::from_secs(120);
+/// Errors (EIO, EROFS, ENOSPC) and the operations that meet them: syncs, writes, reads.
+const FAILING: [(i32, &str); 5] = [(5, "s"), (5, "ws"), (5, "r"), (30, "ws"), (28, "w")];
 
-/// `MEDULLA_UPGRADE_SEED` replays order, victims, weather and the learner's release.
+/// `MEDULLA_UPGRADE_SEED` replays order, victims, disks, weather and the learner's release.
 // The network between the sites runs in the test, also while the test waits for a command.
 #[tokio::test(flavor = "multi_thread")]
 async fn sites_of_an_earlier_release_go_on_to_this_one_under_load() -> anyhow::Result<()> {
@@ -38,13 +40,14 @@ async fn sites_of_an_earlier_release_go_on_to_this_one_under_load() -> anyhow::R
     let folder = tempfile::tempdir()?;
     let (mut sites, mut learner, network) = founded(folder.path(), &earlier).await?;
     let kept = Kept::of(&sites, folder.path()).await?;
+    let mut mishaps = Mishaps::to(&mut sites, folder.path()).await?;
     let load = Load::on(&sites);
     let weather = Weather::over(network, ChaCha12Rng::seed_from_u64(seed ^ 1));
 
     let mut order = [0, 1, 2];
     order.shuffle(&mut chance);
     exchange(&mut sites.sites[order[0]], &program(), &load).await?;
-    kill(&mut sites, &mut chance, &load).await?;
+    mishaps.one(&mut sites, &mut chance, &load).await?;
     learner.program = if chance.gen_bool(0.5) { program() } else { earlier.clone() };
     println!("learner d as {}", learner.program.display());
     join(&sites, &mut learner, folder.path()).await?;
@@ -57,15 +60,16 @@ async fn sites_of_an_earlier_release_go_on_to_this_one_under_load() -> anyhow::R
     // Back again, as an operator would who found something wrong with it.
     exchange(&mut sites.sites[order[0]], &earlier, &load).await?;
     exchange(&mut sites.sites[order[1]], &program(), &load).await?;
-    kill(&mut sites, &mut chance, &load).await?;
+    mishaps.one(&mut sites, &mut chance, &load).await?;
     for at in [0, 2] {
         exchange(&mut sites.sites[order[at]], &program(), &load).await?;
-        kill(&mut sites, &mut chance, &load).await?;
+        mishaps.one(&mut sites, &mut chance, &load).await?;
     }
     exchange(&mut learner, &program(), &load).await?;
     sites.sites.push(learner);
 
     let acknowledged = load.end().await?;
+    mishaps.had_all()?;
     // The sites reach one another through it to the end.
     let _network = weather.end().await?;
     holds(&sites, &acknowledged).await?;
@@ -306,15 +310,61 @@ async fn exchange(site: &mut Site, release: &Path, load: &Load) -> anyhow::Resul
     load.more().await
 }
 
-async fn kill(sites: &mut Consortium, chance: &mut ChaCha12Rng, load: &Load) -> anyhow::Result<()> {
-    let victim = chance.gen_range(0..sites.sites.len());
-    let site = &mut sites.sites[victim];
-    tokio::time::sleep(Duration::from_millis(chance.gen_range(0..1_000))).await;
-    println!("site {} is killed", site.name);
-    site.kill_9()?;
-    site.start()?;
-    site.ready().await?;
-    load.more().await
+/// What meets one of the founders, whatever release it is of: kill -9, every second time after its disk has failed.
+struct Mishaps {
+    /// By founder.
+    disks: Vec<Shim>,
+    kills: usize,
+    failures: usize,
+}
+
+impl Mishaps {
+    /// Starts the founders again, on disks that can fail.
+    async fn to(sites: &mut Consortium, folder: &Path) -> anyhow::Result<Mishaps> {
+        let mut disks = Vec::new();
+        for site in &mut sites.sites {
+            let disk = Shim::build(folder, &site.name).map_err(anyhow::Error::msg)?;
+            site.environment = disk.environment(&site.data());
+            site.stop()?;
+            site.start()?;
+            site.ready().await?;
+            disks.push(disk);
+        }
+        Ok(Mishaps { disks, kills: 0, failures: 0 })
+    }
+
+    async fn one(
+        &mut self,
+        sites: &mut Consortium,
+        chance: &mut ChaCha12Rng,
+        load: &Load,
+    ) -> anyhow::Result<()> {
+        let victim = chance.gen_range(0..sites.sites.len());
+        let (site, disk) = (&mut sites.sites[victim], &self.disks[victim]);
+        tokio::time::sleep(Duration::from_millis(chance.gen_range(0..1_000))).await;
+        if self.failures < self.kills {
+            let (errno, operations) = *FAILING.choose(chance).context("a failure")?;
+            disk.disk_fails(errno, operations);
+            tokio::time::sleep(Duration::from_millis(chance.gen_range(100..3_000))).await;
+            disk.disk_works();
+            let ended = if site.process().is_running() { "still runs" } else { "ended by itself" };
+            println!("site {}: its disk failed, error {errno} on {operations}; it {ended}", site.name);
+            self.failures += 1;
+        } else {
+            self.kills += 1;
+        }
+        println!("site {} is killed", site.name);
+        site.kill_9()?;
+        site.start()?;
+        site.ready().await?;
+        load.more().await
+    }
+
+    fn had_all(&self) -> anyhow::Result<()> {
+        println!("{} kills, {} disks that failed", self.kills, self.failures);
+        ensure!(self.kills > 0 && self.failures > 0, "a mishap was missing");
+        Ok(())
+    }
 }
 
 /// From here on it receives everything, the former consortium's part by a snapshot.

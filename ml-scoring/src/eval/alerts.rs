@@ -2,7 +2,7 @@
 
 use clinical::Time;
 
-use super::cohort::{Cohort, Person, Prediction};
+use super::cohort::{Cohort, Heard, Person, Prediction};
 use crate::Thresholds;
 use crate::policy::{AlertPolicy, PolicyState, Tier};
 use crate::task::Task;
@@ -56,12 +56,15 @@ fn ratio(part: u64, whole: u64) -> Option<f64> {
     (whole > 0).then(|| part as f64 / whole as f64)
 }
 
-/// What was said of one person, row by row.
+/// What was said of one person.
 #[derive(Clone, Copy)]
 pub struct Said<'a> {
     pub person: &'a Person,
+    /// Row by row, at the close of each hour.
     pub predictions: &'a [Prediction],
     pub thresholds: Thresholds,
+    /// With each message and tick, for the alert policy; empty where it hears the rows.
+    pub heard: &'a [Heard],
 }
 
 /// One alert.
@@ -69,25 +72,35 @@ pub struct Said<'a> {
 pub struct Alerted {
     /// Of the person's, from 0.
     pub row: usize,
-    /// Since intensive care began, from 1.
-    pub hour: i64,
+    /// Since intensive care began.
+    pub at: Time,
     /// Before a ward's budget.
     pub tier: Tier,
+    /// It comes in a row that the task can judge. Others are made, and silence later ones, as at a site; they count nowhere.
+    pub is_judgeable: bool,
 }
 
-/// The person's alerts, decided on by the code that decides on the stream, as each hour closes. Rows that the task cannot
-/// judge raise none.
+/// The person's alerts, decided on by the code that decides on the stream: with every message and tick, or, where only
+/// rows were judged, as each hour closes.
 pub fn alerts(policy: &AlertPolicy, cohort: &Cohort, said: &Said<'_>) -> Vec<Alerted> {
     let mut state = PolicyState::default();
-    let rows = said.person.rows.clone().zip(said.predictions).enumerate();
-    let judgeable = rows.filter(|(_, (row, _))| cohort.judgeable[*row]);
-    let alert = |(i, (row, prediction)): (usize, (usize, &Prediction))| {
-        let hour = i64::from(cohort.iculos[row]);
-        let at = Time(hour * Time::HOUR_MS);
-        let tier = policy.step(&mut state, prediction.risk(), said.thresholds, at)?;
-        Some(Alerted { row: i, hour, tier })
+    let rows = said.person.rows.clone();
+    let iculos = &cohort.iculos[rows.clone()];
+    let mut decide = |heard: Heard| {
+        let tier = policy.step(&mut state, heard.risk(), said.thresholds, heard.at)?;
+        let is_judgeable = cohort.judgeable[rows.start + heard.row];
+        Some(Alerted { row: heard.row, at: heard.at, tier, is_judgeable })
     };
-    judgeable.filter_map(alert).collect()
+    if said.heard.is_empty() {
+        let closes = said.predictions.iter().zip(iculos).enumerate();
+        return closes
+            .filter_map(|(row, (said, iculos))| decide(Heard::at_close(row, *iculos, said)))
+            .collect();
+    }
+    // An hour that has no row is in no row's place: what came then is neither right nor wrong.
+    let has_row = |alert: &Alerted| alert.at.hours_since(Time(0)) + 1 == i64::from(iculos[alert.row]);
+    let alerts = said.heard.iter().copied().filter_map(decide);
+    alerts.map(|alert| Alerted { is_judgeable: alert.is_judgeable && has_row(&alert), ..alert }).collect()
 }
 
 /// Whether an alert at the person's row `i` was one.
@@ -105,6 +118,7 @@ pub fn alerting(
     Said { person, predictions, .. }: &Said<'_>,
     alerts: &[Alerted],
 ) -> Option<i64> {
+    let alerts: Vec<&Alerted> = alerts.iter().filter(|alert| alert.is_judgeable).collect();
     let mut found = Found::default();
     let rows = person.rows.clone().zip(*predictions);
     for (i, (row, prediction)) in rows.enumerate().filter(|(_, (row, _))| cohort.judgeable[*row]) {
@@ -152,16 +166,20 @@ impl Found {
 mod tests {
     use super::*;
 
-    fn run(first_label: Option<usize>, alarms: &[usize]) -> (Alerting, Option<i64>) {
-        let person = Person {
+    fn nobody() -> Person {
+        Person {
             pid: String::new(),
             hospital: 'A',
             age: 50.0,
             sex: "male",
             unit: "unknown",
-            rows: 0..48,
-            onset: first_label.map(|first| first + 6),
-        };
+            rows: 0..0,
+            onset: None,
+        }
+    }
+
+    fn run(first_label: Option<usize>, alarms: &[usize]) -> (Alerting, Option<i64>) {
+        let person = Person { rows: 0..48, onset: first_label.map(|first| first + 6), ..nobody() };
         let cohort = Cohort {
             iculos: (1..=48).collect(),
             labels: vec![false; 48],
@@ -170,7 +188,8 @@ mod tests {
         };
         let predictions: Vec<_> = (0..48).map(|i| Prediction::yes_or_no(0.0, alarms.contains(&i))).collect();
         let mut sum = Alerting::default();
-        let said = Said { person: &person, predictions: &predictions, thresholds: Thresholds::YES };
+        let said =
+            Said { person: &person, predictions: &predictions, thresholds: Thresholds::YES, heard: &[] };
         let told = alerts(&AlertPolicy::default(), &cohort, &said);
         let lead = alerting(&mut sum, &cohort, &said, &told);
         (sum, lead)
@@ -193,5 +212,48 @@ mod tests {
         let (sum, _) = run(None, &[2, 20]);
         assert_eq!((sum.alerts, sum.patients_alerted, sum.true_alerts, sum.septic), (2, 1, 0, 0));
         assert_eq!(sum.ppv(), Some(0.0));
+    }
+
+    #[test]
+    fn what_comes_before_the_task_can_judge_silences_and_does_not_count() {
+        let person = Person { rows: 0..20, ..nobody() };
+        let mut cohort = Cohort {
+            iculos: (1..=20).collect(),
+            labels: vec![false; 20],
+            judgeable: vec![true; 20],
+            ..Cohort::default()
+        };
+        cohort.judgeable[..3].fill(false);
+        let predictions: Vec<_> =
+            (0..20).map(|i| Prediction::yes_or_no(0.0, [1, 5, 16].contains(&i))).collect();
+        let said =
+            Said { person: &person, predictions: &predictions, thresholds: Thresholds::YES, heard: &[] };
+        let told = alerts(&AlertPolicy::default(), &cohort, &said);
+        let rows: Vec<_> = told.iter().map(|alert| (alert.row, alert.is_judgeable)).collect();
+        assert_eq!(rows, [(1, false), (16, true)], "the one of row 5 is within the refractory time");
+        let mut sum = Alerting::default();
+        alerting(&mut sum, &cohort, &said, &told);
+        assert_eq!((sum.alerts, sum.patients_alerted, sum.hours), (1, 1, 17));
+    }
+
+    #[test]
+    fn what_comes_in_an_hour_without_a_row_counts_nowhere() {
+        let person = Person { rows: 0..2, onset: Some(1), ..nobody() };
+        let cohort = Cohort {
+            iculos: vec![1, 6],
+            labels: vec![true; 2],
+            judgeable: vec![true; 2],
+            ..Cohort::default()
+        };
+        let yes = Prediction::yes_or_no(1.0, true);
+        let is_judged = |hour: u32| {
+            let heard = [Heard::at_close(1, hour, &yes)];
+            let said =
+                Said { person: &person, predictions: &[yes; 2], thresholds: Thresholds::YES, heard: &heard };
+            let told = alerts(&AlertPolicy::default(), &cohort, &said);
+            told.iter().map(|alert| alert.is_judgeable).collect::<Vec<_>>()
+        };
+        assert_eq!(is_judged(3), [false], "a tick in the gap");
+        assert_eq!(is_judged(5), [true], "that of the row's own hour");
     }
 }

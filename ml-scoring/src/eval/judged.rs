@@ -1,14 +1,14 @@
 //! One predictor on some of a cohort's people: its figures, and the same ones of a bootstrap sample of them.
 
-use super::alerts::{Alerted, Alerting, Said, alerting, alerts};
+use super::alerts::{Alerted, Alerting, alerting, alerts};
 use super::calibration::Sums;
 use super::cohort::{Cohort, Person};
 use super::ranking::Ranking;
 use super::utility::{Utility, utility};
 use super::wards::{self, Interruptive};
+use crate::Figures;
 use crate::policy::AlertPolicy;
 use crate::task::Task;
-use crate::{Figures, Thresholds};
 
 /// In the order of [`Judged::ranking`].
 pub(super) const RANKING: [&str; 3] = ["utility", "auroc", "auprc"];
@@ -30,8 +30,9 @@ pub(super) const FIGURES: [&str; 10] = [
 pub(super) struct Judged<'a> {
     cohort: &'a Cohort,
     judge: usize,
+    /// Their places in the cohort.
+    places: Vec<usize>,
     people: Vec<&'a Person>,
-    thresholds: Vec<Thresholds>,
     labels: Vec<bool>,
     /// Place in `people` of each row.
     person_of: Vec<u32>,
@@ -53,7 +54,7 @@ pub(super) struct Seen {
 
 impl<'a> Judged<'a> {
     pub fn new(cohort: &'a Cohort, judge: usize, people: &[usize]) -> Judged<'a> {
-        let thresholds = people.iter().map(|i| cohort.thresholds_of(judge, *i)).collect();
+        let places = people.to_vec();
         let people: Vec<&Person> = people.iter().map(|i| &cohort.people[*i]).collect();
         let (mut p, mut labels, mut person_of) = (Vec::new(), Vec::new(), Vec::new());
         let mut utilities = Vec::with_capacity(people.len());
@@ -76,18 +77,7 @@ impl<'a> Judged<'a> {
             });
         }
         let ranking = Ranking::new(&p);
-        Judged {
-            cohort,
-            judge,
-            people,
-            thresholds,
-            labels,
-            person_of,
-            utilities,
-            calibration,
-            overall,
-            ranking,
-        }
+        Judged { cohort, judge, places, people, labels, person_of, utilities, calibration, overall, ranking }
     }
 
     pub fn rows(&self) -> usize {
@@ -145,6 +135,7 @@ impl<'a> Judged<'a> {
             ece: self.overall.ece(),
             alarm_rows: self.people.iter().map(alarms).sum(),
             alerts_per_100_patient_days: alerts.alerts_per_100_patient_days(),
+            as_stream: self.cohort.is_heard(self.judge),
             patients_alerted: alerts.patients_alerted,
             ppv: alerts.ppv(),
             sensitivity: alerts.sensitivity(),
@@ -153,9 +144,8 @@ impl<'a> Judged<'a> {
 
     pub fn seen(&self, policy: &AlertPolicy) -> Seen {
         let mut seen = Seen::default();
-        for (i, (person, thresholds)) in self.people.iter().zip(&self.thresholds).enumerate() {
-            let predictions = &self.cohort.judged[self.judge][person.rows.clone()];
-            let said = Said { person, predictions, thresholds: *thresholds };
+        for (i, place) in self.places.iter().enumerate() {
+            let said = self.cohort.said(self.judge, *place);
             let (mut sum, alerts) = (Alerting::default(), alerts(policy, self.cohort, &said));
             let lead = alerting(&mut sum, self.cohort, &said, &alerts);
             seen.each.push(sum);

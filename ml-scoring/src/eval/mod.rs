@@ -15,7 +15,7 @@ mod utility;
 mod wards;
 
 pub use alerts::{Alerted, Alerting, Said, alerting, alerts};
-pub use cohort::{At, Cohort, Hour, Person, Prediction, Predictor, judge};
+pub use cohort::{At, Cohort, Heard, Hour, Person, Prediction, Predictor, judge, judge_as_stream};
 pub use csv::write_csv;
 pub use ranking::{auprc, auroc};
 pub use report::{

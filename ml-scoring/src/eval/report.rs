@@ -62,6 +62,9 @@ pub struct PolicyReport {
     pub per_ward_budget_per_day: u32,
     /// The data name no wards: their patients lie in one of so many beds, one after the other.
     pub ward_beds: u32,
+    /// Asked with every message and tick, as at a site; else at the close of each hour.
+    #[serde(default)]
+    pub as_stream: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -160,6 +163,7 @@ pub fn report(cohort: &Cohort, options: &Options, progress: impl FnMut(usize, us
             rearm_below: options.policy.rearm_below,
             per_ward_budget_per_day: options.policy.per_ward_budget_per_day,
             ward_beds: options.ward_beds,
+            as_stream: cohort.is_heard(0),
         },
         interruptive: (cohort.task != Task::Mortality).then(|| interruptive(&judged, &seen, options)),
         against: None,

@@ -49,13 +49,14 @@ pub fn told(
     alerts: &[Vec<Alerted>],
 ) -> Vec<(usize, Alerted)> {
     let mut due = Vec::new();
-    for ((place, from), alerts) in admissions(cohort, people, beds).into_iter().enumerate().zip(alerts) {
-        due.extend(alerts.iter().map(|alert| (from + alert.hour, place, *alert)));
+    for ((place, from_h), alerts) in admissions(cohort, people, beds).into_iter().enumerate().zip(alerts) {
+        let when = |alert: &Alerted| Time(from_h * Time::HOUR_MS + alert.at.0);
+        due.extend(alerts.iter().map(|alert| (when(alert), place, *alert)));
     }
-    due.sort_by_key(|(hour, place, _)| (*hour, *place));
+    due.sort_by_key(|(at, place, _)| (*at, *place));
     let mut budgets = WardBudgets::default();
-    let mut afford = |(hour, place, alert): (i64, usize, Alerted)| {
-        let tier = policy.afford(&mut budgets, "", alert.tier, Time(hour * Time::HOUR_MS));
+    let mut afford = |(at, place, alert): (Time, usize, Alerted)| {
+        let tier = policy.afford(&mut budgets, "", "", alert.tier, at);
         (place, Alerted { tier, ..alert })
     };
     due.into_iter().map(&mut afford).collect()
@@ -69,7 +70,7 @@ pub(super) fn within_budget(
     people: &[&Person],
     alerts: &[Vec<Alerted>],
 ) -> Interruptive {
-    let is_loud = |alert: &&Alerted| alert.tier == Tier::Interruptive;
+    let is_loud = |alert: &&Alerted| alert.tier == Tier::Interruptive && alert.is_judgeable;
     let decided = alerts.iter().flatten().filter(is_loud).count() as u64;
     let mut sum = Interruptive::default();
     let mut found = vec![false; people.len()];
@@ -125,7 +126,12 @@ mod tests {
         let cohort = cohort(&[30, 30, 30]);
         let people: Vec<&Person> = cohort.people.iter().collect();
         let policy = AlertPolicy { per_ward_budget_per_day: 1, ..AlertPolicy::default() };
-        let loud = |row: usize| Alerted { row, hour: row as i64 + 1, tier: Tier::Interruptive };
+        let loud = |row: usize| Alerted {
+            row,
+            at: Time((row as i64 + 1) * Time::HOUR_MS),
+            tier: Tier::Interruptive,
+            is_judgeable: true,
+        };
         let alerts = [vec![loud(3)], vec![loud(2)], vec![loud(27)]];
         let sum = within_budget(&policy, 3, &cohort, &people, &alerts);
         assert_eq!((sum.alerts, sum.beyond_budget), (2, 1), "within 24 h of the second one's");

@@ -139,6 +139,9 @@ pub struct Figures {
     pub alarm_rows: u64,
     /// After the alert policy, both tiers counted alike.
     pub alerts_per_100_patient_days: Option<f64>,
+    /// The policy was asked with every message and tick, as at a site; else at the close of each hour.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub as_stream: bool,
     /// With at least one alert.
     #[serde(default)]
     pub patients_alerted: u64,

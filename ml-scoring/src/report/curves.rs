@@ -1,7 +1,7 @@
 //! What the charts draw, from a judged cohort.
 
 use crate::Thresholds;
-use crate::eval::{Alerting, Cohort, Person, Prediction, Said, alerting, alerts, utility};
+use crate::eval::{Alerting, Cohort, Prediction, Said, alerting, alerts, utility};
 use crate::policy::AlertPolicy;
 use crate::task::Task;
 
@@ -80,13 +80,14 @@ pub(super) fn runs(cohort: &Cohort, thresholds: &[f64]) -> Vec<Run> {
     let policy = AlertPolicy::default();
     let run = |threshold: &f64| {
         let (mut sum, mut alerting_at) = (crate::eval::Utility::default(), Alerting::default());
-        for person in &cohort.people {
+        for (place, person) in cohort.people.iter().enumerate() {
             let at = |p: &Prediction| p.at(*threshold);
             let said: Vec<Prediction> = said[person.rows.clone()].iter().map(at).collect();
             if cohort.task == Task::Sepsis {
                 sum.add(&utility(person, &said), 1.0);
             }
-            let said = Said { person, predictions: &said, thresholds: Thresholds::only(*threshold) };
+            let (thresholds, heard) = (Thresholds::only(*threshold), cohort.heard_of(0, place));
+            let said = Said { person, predictions: &said, thresholds, heard };
             alerting(&mut alerting_at, cohort, &said, &alerts(&policy, cohort, &said));
         }
         Run { threshold: *threshold, utility: sum.normalised(), alerts: alerting_at }
@@ -96,13 +97,14 @@ pub(super) fn runs(cohort: &Cohort, thresholds: &[f64]) -> Vec<Run> {
 
 /// Hours from the first alarm to the event, of patients found before it.
 pub(super) fn leads(cohort: &Cohort) -> Vec<i64> {
-    let Some(said) = cohort.judged.first() else { return Vec::new() };
+    if cohort.judged.is_empty() {
+        return Vec::new();
+    }
     let policy = AlertPolicy::default();
     let mut sum = Alerting::default();
-    let lead = |(place, person): (usize, &Person)| {
-        let thresholds = cohort.thresholds_of(0, place);
-        let said = Said { person, predictions: &said[person.rows.clone()], thresholds };
+    let lead = |place: usize| {
+        let said = cohort.said(0, place);
         alerting(&mut sum, cohort, &said, &alerts(&policy, cohort, &said))
     };
-    cohort.people.iter().enumerate().filter_map(lead).collect()
+    (0..cohort.people.len()).filter_map(lead).collect()
 }

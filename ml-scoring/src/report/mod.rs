@@ -182,6 +182,18 @@ fn summary(html: &mut String, card: &Card) {
         false => card.beside.iter().for_each(|beside| row(html, &beside.name, &beside.figures)),
     }
     html.push_str("</table>");
+    if card.beside.is_empty() {
+        let _ = write!(html, "<p>Alerts and PPV: the model is asked {}.</p>", asked(&card.held_out));
+    }
+}
+
+/// When the alert policy was.
+fn asked(figures: &Figures) -> &'static str {
+    if figures.as_stream {
+        "with every message and at each full hour, as at a site"
+    } else {
+        "at each hour's close"
+    }
 }
 
 fn subgroups(html: &mut String, card: &Card) {

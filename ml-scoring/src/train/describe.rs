@@ -42,8 +42,9 @@ pub(super) fn card(data: &Data, options: &Options, members: &Members, judged: &O
             metric: match task {
                 Task::Mortality => "none: the model interrupts nobody; the watch threshold again".into(),
                 _ => format!(
-                    "lowest with at most {ALERTS_PER_100_PATIENT_DAYS_MAX} alerts per 100 patient-days, after rising edge, \
-                     hysteresis and 12 h refractory time"
+                    "lowest with at most {ALERTS_PER_100_PATIENT_DAYS_MAX} alerts per 100 patient-days at the hours' closes, \
+                     after rising edge, hysteresis and 12 h refractory time; asked with every message, as at a site, the \
+                     model may alert more often"
                 ),
             },
             chosen_on: OUT_OF_FOLD.into(),

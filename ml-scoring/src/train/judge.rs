@@ -9,7 +9,7 @@ use super::table::Table;
 use crate::dataset::{Patient, Row};
 use crate::eval::{
     Alerting, At, BASELINES, Cohort, Hour, Person, Prediction, Predictor, Rule, Said, StayRule, alerting,
-    alerts, figures, judge,
+    alerts, figures, judge_as_stream,
 };
 use crate::features::Features;
 use crate::policy::AlertPolicy;
@@ -101,7 +101,8 @@ fn alerts_per_100_patient_days(table: &Table, people: &[&Person], risks: &[f64],
     for person in people {
         let said = |row| Prediction::of_model(risks[row], threshold, table.sufficient[row]);
         let predictions: Vec<Prediction> = person.rows.clone().map(said).collect();
-        let said = Said { person, predictions: &predictions, thresholds: Thresholds::only(threshold) };
+        let thresholds = Thresholds::only(threshold);
+        let said = Said { person, predictions: &predictions, thresholds, heard: &[] };
         alerting(&mut sum, &table.cohort, &said, &alerts(&policy, &table.cohort, &said));
     }
     sum.alerts_per_100_patient_days().unwrap_or(0.0)
@@ -152,7 +153,7 @@ pub(super) fn held_out(
 ) -> Result<Cohort> {
     let clock: Rule = CLOCK.parse()?;
     let interruptive = At { scorer, threshold: card.interruptive_threshold.value };
-    let cohort = judge(test.into_iter().map(Ok), task, &[scorer, &interruptive, &clock], |done| {
+    let cohort = judge_as_stream(test.into_iter().map(Ok), task, &[scorer, &interruptive, &clock], |done| {
         progress.at(done as u64, "");
     })?;
     fill_in(card, &cohort);

@@ -8,6 +8,8 @@ use raft_ledger::LedgerError;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use crate::config::Finding;
+
 /// Why a request was refused. `code` is stable; `text` says what to do and holds no patient data.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct ApiError {
@@ -16,11 +18,14 @@ pub struct ApiError {
     status: u16,
     pub code: &'static str,
     pub text: String,
+    /// One by one, where a configuration was refused.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub findings: Vec<Finding>,
 }
 
 impl ApiError {
     pub fn new(status: StatusCode, code: &'static str, text: impl Into<String>) -> ApiError {
-        ApiError { status: status.as_u16(), code, text: text.into() }
+        ApiError { status: status.as_u16(), code, text: text.into(), findings: Vec::new() }
     }
 
     pub fn not_found(what: &str) -> ApiError {

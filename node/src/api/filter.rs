@@ -92,7 +92,7 @@ impl Filter {
 pub(super) fn patient(text: &str) -> Result<PatientId, ApiError> {
     match text.split_once('|') {
         Some((authority, id)) if !authority.is_empty() && !id.is_empty() => {
-            Ok(PatientId { authority: authority.to_owned(), id: id.to_owned() })
+            Ok(PatientId { authority: authority.into(), id: id.into() })
         }
         _ => Err(bad("patient is written AUTHORITY|ID, for example HOSP|4711")),
     }

@@ -7,7 +7,7 @@ use raft_ledger::{Archived, Backup, CosignedCheckpoint, Lease, LedgerError, Repo
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::{ApiError, SiteData, schemas};
+use super::{ApiError, SiteData, Works, schemas};
 use crate::http::{Access, Identity};
 
 /// This site's replica: role, term, size and root.
@@ -116,9 +116,16 @@ fn proven(made: Result<String, LedgerError>) -> Result<web::Json<Proof>, ApiErro
 #[utoipa::path(path = "/api/ledger/verify", tag = "ledger",
     responses((status = 200, body = schemas::Report), (status = 403, body = ApiError)))]
 #[post("/ledger/verify")]
-pub async fn verify(site: SiteData, who: Identity) -> Result<web::Json<Report>, ApiError> {
+pub async fn verify(
+    site: SiteData,
+    who: Identity,
+    works: web::Data<Works>,
+) -> Result<web::Json<Report>, ApiError> {
     who.must_administer()?;
-    let report = web::block(move || site.verify()).await.map_err(ApiError::internal)?;
+    let verify = works.begin("verify");
+    let report = web::block(move || site.verify(&mut |what, at| verify.is(what, at)))
+        .await
+        .map_err(ApiError::internal)?;
     report.map(web::Json).map_err(ApiError::internal)
 }
 
@@ -146,12 +153,16 @@ pub async fn export(
     site: SiteData,
     who: Identity,
     access: web::Data<Access>,
+    works: web::Data<Works>,
     body: web::Json<Export>,
 ) -> Result<web::Json<Exported>, ApiError> {
     who.must_administer()?;
     on_the_machine(&access, "exports are made with `medulla ledger export` on the site's machine")?;
     let folder = body.into_inner().folder;
-    let made = web::block(move || site.export(&folder)).await.map_err(ApiError::internal)?;
+    let export = works.begin("export");
+    let made = web::block(move || site.export(&folder, &mut |what, at| export.is(what, at)))
+        .await
+        .map_err(ApiError::internal)?;
     let (size, root) = made.map_err(|error| failed("export-failed", format!("{error:#}")))?;
     Ok(web::Json(Exported { size, root: hex::encode(root) }))
 }
@@ -164,12 +175,16 @@ pub async fn backup(
     site: SiteData,
     who: Identity,
     access: web::Data<Access>,
+    works: web::Data<Works>,
     body: web::Json<Export>,
 ) -> Result<web::Json<Backup>, ApiError> {
     who.must_administer()?;
     on_the_machine(&access, "backups are made with `medulla ledger backup` on the site's machine")?;
     let folder = body.into_inner().folder;
-    let made = web::block(move || site.backup(&folder)).await.map_err(ApiError::internal)?;
+    let backup = works.begin("backup");
+    let made = web::block(move || site.backup(&folder, &mut |what, at| backup.is(what, at)))
+        .await
+        .map_err(ApiError::internal)?;
     made.map(web::Json).map_err(|error| failed("backup-failed", error.to_string()))
 }
 
@@ -222,11 +237,15 @@ pub struct Archive {
 pub async fn archive(
     site: SiteData,
     who: Identity,
+    works: web::Data<Works>,
     body: web::Json<Archive>,
 ) -> Result<web::Json<Archived>, ApiError> {
     who.must_administer()?;
     let older_than = Duration::from_secs(u64::from(body.older_than_days) * 24 * 3_600);
-    let moved = web::block(move || site.archive(older_than)).await.map_err(ApiError::internal)?;
+    let archive = works.begin("archive");
+    let moved = web::block(move || site.archive(older_than, &mut |what, at| archive.is(what, at)))
+        .await
+        .map_err(ApiError::internal)?;
     moved.map(web::Json).map_err(|error| failed("archive-failed", error.to_string()))
 }
 

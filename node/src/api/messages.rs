@@ -233,6 +233,7 @@ pub(super) fn name(kind: Kind) -> &'static str {
         Kind::MembersChanged => "members-changed",
         Kind::Repaired => "repaired",
         Kind::Released => "released",
+        Kind::Reloaded => "reloaded",
     }
 }
 
@@ -249,6 +250,7 @@ fn open(kind: Kind, payload: &Bytes) -> (Option<serde_json::Value>, Bytes) {
         Kind::MembersChanged => decoded::<entry::MembersChanged>(payload),
         Kind::Repaired => decoded::<entry::Repaired>(payload),
         Kind::Released => decoded::<entry::Released>(payload),
+        Kind::Reloaded => decoded::<entry::Reloaded>(payload),
     }
 }
 

@@ -13,6 +13,7 @@ mod models;
 mod openapi;
 mod patients;
 mod pipeline;
+mod reload;
 mod replay;
 mod schemas;
 mod sinks;
@@ -22,13 +23,16 @@ mod status;
 mod stream;
 mod tap;
 mod trace;
+mod work;
 
 use actix_web::web;
 
 pub use error::ApiError;
+pub use reload::{AskReload, Outcome, Reload, ReloadError, Reloaded};
 pub use site::{AcknowledgeError, Site};
 #[cfg(test)]
 pub use site::{BoardEvent, BoardStream, Lagged};
+pub use work::Works;
 
 /// The site behind every handler.
 pub type SiteData = web::Data<dyn Site>;
@@ -74,6 +78,7 @@ pub fn routes(config: &mut web::ServiceConfig) {
             .service(errors::discard)
             .service(sinks::release)
             .service(replay::replay)
+            .service(reload::reload)
             .service(messages::messages)
             .service(messages::message)
             .service(trace::trace)
@@ -82,6 +87,7 @@ pub fn routes(config: &mut web::ServiceConfig) {
             .service(ledger::proof)
             .service(ledger::consistency)
             .service(ledger::verify)
+            .service(work::look)
             .service(ledger::export)
             .service(sites::sites)
             .service(sites::add)

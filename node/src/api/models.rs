@@ -209,7 +209,9 @@ async fn decide(
         match error {
             RegistryError::Unknown(_) => told(StatusCode::NOT_FOUND, "not-found"),
             RegistryError::Refused(_) => told(StatusCode::CONFLICT, "refused"),
-            RegistryError::Unconfirmed(_) => told(StatusCode::SERVICE_UNAVAILABLE, "unconfirmed"),
+            RegistryError::Unconfirmed(_) | RegistryError::Unread { .. } => {
+                told(StatusCode::SERVICE_UNAVAILABLE, "unconfirmed")
+            }
             RegistryError::Unavailable(_) | RegistryError::Ledger(LedgerError::Unavailable(_)) => {
                 told(StatusCode::SERVICE_UNAVAILABLE, "unavailable")
             }

@@ -4,8 +4,8 @@ use actix_web::HttpResponse;
 use utoipa::OpenApi;
 
 use super::{
-    alerts, errors, feeds, keys, ledger, messages, models, patients, replay, sinks, sites, status, stream,
-    tap, trace,
+    alerts, errors, feeds, keys, ledger, messages, models, patients, reload, replay, sinks, sites, status,
+    stream, tap, trace, work,
 };
 
 #[derive(OpenApi)]
@@ -38,6 +38,7 @@ use super::{
         errors::discard,
         sinks::release,
         replay::replay,
+        reload::reload,
         messages::messages,
         messages::message,
         trace::trace,
@@ -46,6 +47,7 @@ use super::{
         ledger::proof,
         ledger::consistency,
         ledger::verify,
+        work::look,
         ledger::export,
         sites::sites,
         sites::add,
@@ -102,6 +104,7 @@ mod tests {
                 "/api/ledger/proof/{index}",
                 "/api/ledger/upgrade",
                 "/api/ledger/verify",
+                "/api/ledger/work",
                 "/api/messages",
                 "/api/messages/{index}",
                 "/api/messages/{index}/trace",
@@ -114,6 +117,7 @@ mod tests {
                 "/api/patients",
                 "/api/patients/shred",
                 "/api/patients/{key}",
+                "/api/reload",
                 "/api/replay",
                 "/api/sinks/{name}/release",
                 "/api/sites",

@@ -66,7 +66,7 @@ pub async fn shred(
         let text = "name the patient by assigning authority and id, as in PID-3";
         return Err(ApiError::new(StatusCode::BAD_REQUEST, "patient-invalid", text));
     }
-    let shredded = site.shred(&PatientId { authority, id }, who.name()).await;
+    let shredded = site.shred(&PatientId { authority: authority.into(), id: id.into() }, who.name()).await;
     let shredded = shredded.map_err(|error| {
         let later = |code| ApiError::new(StatusCode::SERVICE_UNAVAILABLE, code, error.to_string());
         match error {

@@ -17,7 +17,7 @@ use futures_util::StreamExt;
 use ml_scoring::Answered;
 use raft_ledger::{
     Archived, Backup, CosignedCheckpoint, Entry, KeyBackup, KeysRotated, Lease, LedgerError, MemberChange,
-    MemberStatus, OutboxStatus, Report, Status,
+    MemberStatus, OutboxStatus, Report, Status, Watch,
 };
 use tokio::sync::broadcast::Receiver;
 use tokio_stream::wrappers::BroadcastStream;
@@ -203,20 +203,20 @@ impl Site for Handle {
         Handle::ledger(self).prove_consistency(old, new)
     }
 
-    fn verify(&self) -> anyhow::Result<Report> {
-        Ok(Handle::ledger(self).verify(&mut |_| ())?)
+    fn verify(&self, watch: Watch<'_>) -> anyhow::Result<Report> {
+        Ok(Handle::ledger(self).verify(&mut |at| watch("leaves verified", at))?)
     }
 
-    fn export(&self, folder: &Path) -> anyhow::Result<(u64, [u8; 32])> {
-        Ok(Handle::ledger(self).export(folder, &mut |_| ())?)
+    fn export(&self, folder: &Path, watch: Watch<'_>) -> anyhow::Result<(u64, [u8; 32])> {
+        Ok(Handle::ledger(self).export(folder, &mut |at| watch("leaves written", at))?)
     }
 
-    fn backup(&self, folder: &Path) -> Result<Backup, LedgerError> {
-        Handle::ledger(self).backup(folder, &mut |_, _| ())
+    fn backup(&self, folder: &Path, watch: Watch<'_>) -> Result<Backup, LedgerError> {
+        Handle::ledger(self).backup(folder, watch)
     }
 
-    fn archive(&self, older_than: Duration) -> Result<Archived, LedgerError> {
-        Handle::ledger(self).archive(older_than, &mut |_| ())
+    fn archive(&self, older_than: Duration, watch: Watch<'_>) -> Result<Archived, LedgerError> {
+        Handle::ledger(self).archive(older_than, &mut |at| watch("entries are in cold files", at))
     }
 
     fn rotate_keys(&self, subjects: bool) -> Result<KeysRotated, LedgerError> {

@@ -1,5 +1,7 @@
 //! Messages read again as their feeds read now.
 
+use std::collections::BTreeSet;
+
 use actix_web::http::StatusCode;
 use actix_web::{post, web};
 use actors::{Replay, Search};
@@ -18,7 +20,7 @@ const LIMIT_MAX: usize = 200;
 pub struct Asked {
     /// Ledger indices, at most 200, in the place of a query
     #[serde(default)]
-    indices: Vec<u64>,
+    indices: BTreeSet<u64>,
     #[serde(default)]
     query: Query,
     /// As the answer before said in `next`

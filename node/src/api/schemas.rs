@@ -21,6 +21,8 @@ pub struct FeedStatus {
     oldest_s: f64,
     /// Waiting at the sender's side, where the transport can tell.
     lag: u64,
+    /// Of the transport itself, survived: bad frames, lost connections.
+    faults: u64,
     /// What silence is out of the ordinary: `auto`, `off` or a span such as `15m`.
     silence: String,
     /// Of the last message since the site began to listen, milliseconds since the Unix epoch.
@@ -202,6 +204,8 @@ pub struct AlertRow {
     evidence: Vec<u64>,
     delivered_to: BTreeSet<String>,
     acknowledged: Option<Answer>,
+    /// Later answers that ask for silence, absent where there are none: it counts as well, the longest of all.
+    later: Option<Vec<Answer>>,
     /// The site that the patient belongs to and that this one stands in for; absent: this one.
     origin: Option<String>,
 }

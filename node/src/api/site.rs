@@ -17,7 +17,7 @@ use futures_util::stream::BoxStream;
 use ml_scoring::Answered;
 use raft_ledger::{
     Archived, Backup, CosignedCheckpoint, Entry, KeyBackup, KeysRotated, Lease, LedgerError, MemberChange,
-    MemberStatus, OutboxStatus, Report, Status,
+    MemberStatus, OutboxStatus, Report, Status, Watch,
 };
 use tokio::sync::broadcast::Receiver;
 
@@ -177,16 +177,16 @@ pub trait Site: Send + Sync + 'static {
     fn prove_consistency(&self, old: u64, new: u64) -> Result<String, LedgerError>;
 
     /// Recomputes everything that is stored. Blocks for as long as that takes.
-    fn verify(&self) -> anyhow::Result<Report>;
+    fn verify(&self, watch: Watch<'_>) -> anyhow::Result<Report>;
 
     /// Writes the ledger into an empty or new folder: leaves and root. Blocks.
-    fn export(&self, folder: &Path) -> anyhow::Result<(u64, [u8; 32])>;
+    fn export(&self, folder: &Path, watch: Watch<'_>) -> anyhow::Result<(u64, [u8; 32])>;
 
     /// Writes a verified backup into a folder that is new, empty or holds an earlier one. Blocks.
-    fn backup(&self, folder: &Path) -> Result<Backup, LedgerError>;
+    fn backup(&self, folder: &Path, watch: Watch<'_>) -> Result<Backup, LedgerError>;
 
     /// Moves the payloads of entries that are older than this into cold files. Blocks for as long as that takes.
-    fn archive(&self, older_than: Duration) -> Result<Archived, LedgerError>;
+    fn archive(&self, older_than: Duration, watch: Watch<'_>) -> Result<Archived, LedgerError>;
 
     /// Another master key, or new keys for subjects. Blocks.
     fn rotate_keys(&self, subjects: bool) -> Result<KeysRotated, LedgerError>;

@@ -88,7 +88,7 @@ fn known(number: u64) -> Search {
     let (visit, is_refused) = (number / OF_VISIT, number.is_multiple_of(REFUSED));
     let code = is_refused.then(|| CODES[(number / REFUSED % 2) as usize].to_owned());
     Search {
-        patient: Some(PatientId { authority: "BENCH".into(), id: (visit / OF_PATIENT).to_string() }),
+        patient: Some(PatientId { authority: "BENCH".into(), id: (visit / OF_PATIENT).to_string().into() }),
         visit: Some(format!("V{visit}")),
         control_id: Some(format!("M{number}")),
         feed: Some(format!("feed-{}", number % FEEDS)),

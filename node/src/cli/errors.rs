@@ -291,7 +291,7 @@ fn act(which: &Which, at: &At, act: &'static str, body: &Value) -> anyhow::Resul
     for index in &indices {
         let done = match client.post(&format!("/api/errors/{index}/{act}"), body) {
             Ok(done) => done,
-            Err(ClientError::Refused { code, text }) => {
+            Err(ClientError::Refused { code, text, .. }) => {
                 json!({ "accepted": false, "code": code, "text": text })
             }
             Err(error) => return Err(error.into()),

@@ -18,6 +18,7 @@ mod out;
 mod password;
 mod patient;
 mod progress;
+mod reload;
 mod replay;
 mod run;
 mod send;
@@ -49,6 +50,7 @@ struct Cli {
 enum Command {
     Run(run::Args),
     Validate(validate::Args),
+    Reload(reload::Args),
     DryRun(dry_run::Args),
     Graph(graph::Args),
     Tap(tap::Args),
@@ -88,6 +90,7 @@ impl Command {
         match self {
             Command::Run(args) => run::execute(&args),
             Command::Validate(args) => validate::execute(&args),
+            Command::Reload(args) => reload::execute(&args),
             Command::DryRun(args) => dry_run::execute(&args),
             Command::Graph(args) => graph::execute(&args),
             Command::Tap(args) => tap::execute(&args),

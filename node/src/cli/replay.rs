@@ -119,15 +119,18 @@ pub fn execute(args: &Args) -> anyhow::Result<Verdict> {
         run.show(&page.messages)?;
         Ok(page)
     };
-    for indices in args.indices.chunks(CHUNK) {
-        post(&[("indices", json!(indices))])?;
-    }
-    if args.indices.is_empty() {
-        let mut page = post(&[("query", query.clone())])?;
+    // Either may come in several pages.
+    let mut all = |name: &str, of: Value| -> anyhow::Result<()> {
+        let mut page = post(&[(name, of.clone())])?;
         let before = json!(page.as_of);
         while let Some(next) = page.next {
-            page = post(&[("query", query.clone()), ("after", next), ("before", before.clone())])?;
+            page = post(&[(name, of.clone()), ("after", next), ("before", before.clone())])?;
         }
+        Ok(())
+    };
+    match args.indices.as_slice() {
+        [] => all("query", query)?,
+        indices => indices.chunks(CHUNK).try_for_each(|indices| all("indices", json!(indices)))?,
     }
     bar.finish_and_clear();
     run.end(args)

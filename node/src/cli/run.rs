@@ -1,13 +1,14 @@
 //! `medulla run`: one site, until it is told to stop.
 
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::Context;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::{Verdict, validate};
+use crate::api::{AskReload, Reload};
 use crate::config::Config;
 use crate::http::socket_path;
 use crate::site::RunningSite;
@@ -16,7 +17,8 @@ use crate::site::RunningSite;
 #[derive(clap::Args)]
 #[command(
     after_help = "Example:\n  medulla keys init --dir keys --site a\n  medulla run --config site.toml\n\n\
-    A stop is graceful: it stops reading, settles what is in flight and flushes. A second signal ends at once."
+    A stop is graceful: it stops reading, settles what is in flight and flushes. A second signal ends at once.\n\
+    SIGHUP has it take over its changed configuration, as `medulla reload` does."
 )]
 pub struct Args {
     /// The site's configuration
@@ -30,7 +32,7 @@ pub fn execute(args: &Args) -> anyhow::Result<Verdict> {
     let runtime = || tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime().context("cannot start the runtime")?;
     let system = actix::System::with_tokio_rt(move || runtime);
-    match system.block_on(run(&config))? {
+    match system.block_on(run(config, &args.config))? {
         End::Told => Ok(Verdict::Fine),
         End::Outdated | End::Damaged => Err(start_again()),
     }
@@ -72,21 +74,32 @@ async fn end_unstarted([mut terminate, mut interrupt]: [Signal; 2], socket: Path
     signal_hook::low_level::exit(0)
 }
 
-async fn run(config: &Config) -> anyhow::Result<End> {
+async fn run(config: Config, file: &Path) -> anyhow::Result<End> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
+    // From here on: one that comes before the site runs is answered once it does.
+    let mut hangup = signal(SignalKind::hangup())?;
     // A ledger that heals may take long. In a task of its own, because what heals it may hold up this one.
     let signals = [signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?];
     let unstarted = tokio::spawn(end_unstarted(signals, socket_path(&config.site.data)));
-    let site = RunningSite::start(config).await;
+    let name = config.site.name.clone();
+    let site = RunningSite::start(config, file).await;
     unstarted.abort();
     let site = site?;
-    let scheme = if config.http.tls.is_some() { "https" } else { "http" };
+    let scheme = if site.server.tls.is_some() { "https" } else { "http" };
     if let Some(log) = &site.log {
         tracing::info!(address = %log.address, "/log/ is open to everybody");
     }
-    tracing::info!(site = %config.site.name, "running; care board at {scheme}://{}/", site.server.address);
+    tracing::info!(site = %name, "running; care board at {scheme}://{}/", site.server.address);
+    let reloads = async {
+        while hangup.recv().await.is_some() {
+            // Its log says what became of it.
+            let _ = site.reloader.reload(AskReload::default(), "SIGHUP").await;
+        }
+        std::future::pending().await
+    };
     let end = tokio::select! {
+        end = reloads => end,
         _ = terminate.recv() => End::Told,
         _ = interrupt.recv() => End::Told,
         () = site.outdated() => {

@@ -154,8 +154,15 @@ fn pem_text(error: &rustls_pki_types::pem::Error, what: &str) -> String {
 
 /// The model reads, fits its card, reproduces its golden rows, and asks for features that this build computes; and
 /// there are patients whom it may speak of. `seen`: hashes of those before it, and their lines.
-pub fn model(report: &Report, path: &Spot<PathBuf>, icu_wards: bool, seen: &mut BTreeMap<[u8; 32], usize>) {
-    match models::scorer(&path.value) {
+pub fn model(
+    report: &Report,
+    path: &Spot<PathBuf>,
+    icu_wards: bool,
+    seen: &mut BTreeMap<[u8; 32], usize>,
+) -> Option<String> {
+    let loaded = models::scorer(&path.value);
+    let name = loaded.as_ref().ok().map(|scorer| scorer.name().to_owned());
+    match loaded {
         Err(error) => path.refuse(report, "model-invalid", format!("{error:#}")),
         Ok(scorer) if seen.contains_key(&scorer.hash()) => {
             let line = seen.get(&scorer.hash()).copied().unwrap_or_default();
@@ -169,6 +176,7 @@ pub fn model(report: &Report, path: &Spot<PathBuf>, icu_wards: bool, seen: &mut 
         }
         Ok(scorer) => drop(seen.insert(scorer.hash(), path.line)),
     }
+    name
 }
 
 fn is_for_intensive_care(card: &Card) -> bool {

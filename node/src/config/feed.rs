@@ -1,14 +1,16 @@
 //! `[[feed]]`: where messages come from, and how they are read.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use actors::Silence;
 
+use super::contents::Contents;
 use super::http::{read_tls, read_tls_ca};
 use super::table::{Spot, Table};
 use super::types::{Ack, Feed, FeedKind, OnError};
-use super::{check, refusal};
+use super::{check, receiver, refusal};
 
 /// DESIGN §5: at most 64 MiB a message.
 /// `max_message_bytes` goes no higher.
@@ -66,18 +68,27 @@ fn read(
     if kind_name.is_some() && kind.is_some() {
         table.finish();
     }
+    let kind = kind?;
+    let files: Vec<PathBuf> = match &kind {
+        FeedKind::Amqp { tls_ca, .. } => tls_ca.iter().cloned().collect(),
+        FeedKind::Kafka { options, .. } => Contents::files_of_kafka(options).collect(),
+        FeedKind::Mllp { .. } | FeedKind::Http | FeedKind::File { .. } => Vec::new(),
+    };
+    let codes = codes.map(|codes| codes.value);
+    let contents = Contents::of(codes.iter().chain(&files));
     Some(Feed {
         name: name?.value,
-        kind: kind?,
+        kind,
         authority: authority?.value,
         zone,
         charset: charset.map(|charset| charset.value),
-        codes: codes.map(|codes| codes.value),
+        codes,
         icu_wards,
         on_error: on_error?,
         ack: ack?,
         silence: silence?,
         max_message_bytes: usize::try_from(max_message_bytes).ok()?,
+        contents,
     })
 }
 
@@ -156,10 +167,12 @@ fn read_mllp(table: &Table) -> Option<FeedKind> {
                     tls_client_ca, or listen on 127.0.0.1";
         listen.refuse(table.report(), "insecure-listen", text);
     }
+    let application_acks = receiver::read_secure(table, "application_acks");
     Some(FeedKind::Mllp {
         listen: listen?.value,
         tls: tls.ok()?,
         tls_client_ca: tls_client_ca.map(|file| file.value),
+        application_acks: application_acks.ok()?,
     })
 }
 

@@ -6,9 +6,10 @@ use std::net::SocketAddr;
 use std::path::Path;
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
 /// One mistake. The JSON keys and the codes are stable; texts hold no value that an environment variable gave.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, ToSchema)]
 pub struct Finding {
     pub file: String,
     /// 1-based; 0 when the whole file is meant.

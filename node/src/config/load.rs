@@ -5,9 +5,11 @@ use std::path::{Path, PathBuf};
 
 use ml_scoring::Bedside;
 use raft_ledger::MasterKey;
+use sha2::{Digest, Sha256};
 use toml::de::DeTable;
 
 use super::check;
+use super::contents::Contents;
 use super::env::Lookup;
 use super::finding::{Finding, Report};
 use super::table::{Context, Spot, Table, base_of};
@@ -25,6 +27,9 @@ const TAKEOVER_AFTER_S_DEFAULT: u64 = 60;
 const RETENTION_DAYS: std::ops::RangeInclusive<u64> = 1..=36_500;
 const KEY_BACKUP_DAYS: u32 = 7;
 
+/// Alerts of a day.
+const BUDGET: std::ops::RangeInclusive<u64> = 0..=10_000;
+
 /// Reads and checks a configuration with the process's environment.
 ///
 /// # Errors
@@ -38,21 +43,37 @@ pub fn load_with(file: &Path, lookup: Lookup) -> Result<Config, Vec<Finding>> {
     with_file(file, lookup, read)
 }
 
+/// [`load`], and the SHA-256 of the very bytes that were read.
+pub fn load_hashed(file: &Path) -> Result<(Config, [u8; 32]), Vec<Finding>> {
+    let text = read_text(file)?;
+    let config = with_text(file, &text, &|name| std::env::var(name).ok(), read)?;
+    Ok((config, Sha256::digest(&text).into()))
+}
+
 fn with_file<T>(
     file: &Path,
     lookup: Lookup,
     read: impl FnOnce(Table) -> Option<T>,
 ) -> Result<T, Vec<Finding>> {
-    let text = match std::fs::read_to_string(file) {
-        Ok(text) => text,
-        Err(error) => {
-            let report = Report::new(file, "");
-            report.add(0, "", "file-unreadable", format!("cannot be read: {error}"));
-            return Err(report.into_findings());
-        }
-    };
-    let report = Report::new(file, &text);
-    let (tree, errors) = DeTable::parse_recoverable(&text);
+    with_text(file, &read_text(file)?, lookup, read)
+}
+
+fn read_text(file: &Path) -> Result<String, Vec<Finding>> {
+    std::fs::read_to_string(file).map_err(|error| {
+        let report = Report::new(file, "");
+        report.add(0, "", "file-unreadable", format!("cannot be read: {error}"));
+        report.into_findings()
+    })
+}
+
+fn with_text<T>(
+    file: &Path,
+    text: &str,
+    lookup: Lookup,
+    read: impl FnOnce(Table) -> Option<T>,
+) -> Result<T, Vec<Finding>> {
+    let report = Report::new(file, text);
+    let (tree, errors) = DeTable::parse_recoverable(text);
     for error in &errors {
         let line = error.span().map_or(0, |span| report.line_of(span.start));
         report.add(line, "", "toml-syntax", error.message().to_owned());
@@ -98,7 +119,7 @@ pub fn place(file: &Path) -> Result<Place, Vec<Finding>> {
 
 /// The alert policy alone, for who evaluates it elsewhere than at the site.
 pub fn alerts(file: &Path) -> Result<Alerts, Vec<Finding>> {
-    with_file(file, &|name| std::env::var(name).ok(), |root| Some(read_alerts(root.table("alerts"))))
+    with_file(file, &|name| std::env::var(name).ok(), |root| Some(read_alerts(root.table("alerts"), None)))
 }
 
 fn read(root: Table) -> Option<Config> {
@@ -118,8 +139,8 @@ fn read(root: Table) -> Option<Config> {
     let icu_wards = feeds
         .as_ref()
         .is_none_or(|feeds| feeds.is_empty() || feeds.iter().any(|feed| !feed.icu_wards.is_empty()));
-    let scoring = read_scoring(root.table("scoring"), icu_wards);
-    let alerts = read_alerts(root.table("alerts"));
+    let (scoring, scorers) = read_scoring(root.table("scoring"), icu_wards);
+    let alerts = read_alerts(root.table("alerts"), scorers.as_deref());
     root.finish();
     Some(Config {
         site: site?,
@@ -128,7 +149,7 @@ fn read(root: Table) -> Option<Config> {
         log: log?,
         feeds: feeds?,
         sinks: sinks?,
-        scoring: scoring?,
+        scoring,
         alerts,
     })
 }
@@ -238,8 +259,9 @@ fn read_log(table: Table) -> Option<Log> {
     Some(Log { listen: listen?.value, tls: tls.ok()? })
 }
 
-fn read_scoring(table: Option<Table>, icu_wards: bool) -> Option<Scoring> {
-    let Some(table) = table else { return Some(Scoring::default()) };
+/// And the names of the scorers, unless one of them cannot be read.
+fn read_scoring(table: Option<Table>, icu_wards: bool) -> (Scoring, Option<Vec<String>>) {
+    let Some(table) = table else { return (Scoring::default(), Some(Vec::new())) };
     let rules = table.texts("rules");
     for rule in &rules {
         if Bedside::from_name(&rule.value).is_none() {
@@ -250,30 +272,37 @@ fn read_scoring(table: Option<Table>, icu_wards: bool) -> Option<Scoring> {
     }
     let base = table.context.base.clone();
     let mut seen = BTreeMap::new();
+    let mut names: Vec<Option<String>> = rules.iter().map(|rule| Some(rule.value.clone())).collect();
     let mut folders = |key: &'static str| -> Vec<PathBuf> {
         let folders: Vec<Spot<PathBuf>> =
             table.texts(key).into_iter().map(|text| text.map(|path| base.join(path))).collect();
-        folders.iter().for_each(|folder| check::model(table.report(), folder, icu_wards, &mut seen));
+        names.extend(folders.iter().map(|folder| check::model(table.report(), folder, icu_wards, &mut seen)));
         folders.into_iter().map(|spot| spot.value).collect()
     };
     let (models, shadow_models) = (folders("models"), folders("shadow_models"));
     table.finish();
     let rules = rules.into_iter().map(|spot| spot.value).collect();
-    Some(Scoring { rules, models, shadow_models })
+    let contents = Contents::of_models(models.iter().chain(&shadow_models));
+    (Scoring { rules, models, shadow_models, contents }, names.into_iter().collect())
 }
 
-fn read_alerts(table: Option<Table>) -> Alerts {
+/// `scorers`: names of those that have a budget; where they are not known none is refused.
+fn read_alerts(table: Option<Table>, scorers: Option<&[String]>) -> Alerts {
     let defaults = Alerts::default();
     let Some(table) = table else { return defaults };
     let number = |key, default: u32, range| {
         table.number(key, range).and_then(|number| u32::try_from(number).ok()).unwrap_or(default)
     };
+    let own = table.numbers("scorer_budgets", BUDGET);
+    for spot in own.iter().filter(|spot| scorers.is_some_and(|names| !names.contains(&spot.written))) {
+        let names = scorers.unwrap_or_default().join(", ");
+        let text = format!("`{}` is no scorer of [scoring], which has: {names}", spot.written);
+        spot.refuse(table.report(), "scorer-unknown", text);
+    }
+    let own = own.into_iter().map(|spot| spot.value);
     let alerts = Alerts {
-        per_ward_budget_per_day: number(
-            "per_ward_budget_per_day",
-            defaults.per_ward_budget_per_day,
-            0..=10_000,
-        ),
+        per_ward_budget_per_day: number("per_ward_budget_per_day", defaults.per_ward_budget_per_day, BUDGET),
+        scorer_budgets: own.filter_map(|(name, number)| Some((name, u32::try_from(number).ok()?))).collect(),
         refractory_h: number("refractory_h", defaults.refractory_h, 0..=168),
         rearm_below_percent: number("rearm_below_percent", defaults.rearm_below_percent, 1..=100),
         quiet_after_confirmation_h: number(

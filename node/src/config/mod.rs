@@ -1,14 +1,17 @@
 //! One site's configuration file: TOML, unknown fields refused, `${ENV}` filled in, every mistake named.
 //!
-//! `medulla validate` and `medulla run` read it through the same [`load`], so what one accepts the other does.
+//! `medulla validate`, `medulla run` and a reload read it through the same [`load`], so what one accepts the others do.
 
+mod changes;
 mod check;
+mod contents;
 mod env;
 mod feed;
 mod finding;
 mod http;
 mod load;
 mod master;
+mod receiver;
 mod refusal;
 mod secret;
 mod sink;
@@ -18,11 +21,13 @@ mod types;
 #[cfg(test)]
 mod tests;
 
+pub use changes::{Change, Difference, Subject};
 pub use feed::MESSAGE_BYTES_MAX;
-pub use load::{Place, alerts, load, place};
+pub use finding::Finding;
+pub use load::{Place, alerts, load, load_hashed, place};
 pub use master::MASTER_TIMEOUT_S;
 pub use secret::Secret;
 pub use types::{
-    Ack, Config, Feed, FeedKind, Http, Log, OnError, OnNack, Peer, Role, Scoring, Sink, SinkKind, Site, Tls,
-    Token, User,
+    Ack, Config, Feed, FeedKind, Http, Log, OnError, OnNack, Peer, Receiver, ReceiverTls, Role, Scoring,
+    Sink, SinkKind, Site, Tls, Token, User,
 };

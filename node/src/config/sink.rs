@@ -1,11 +1,13 @@
 //! `[[sink]]`: where alerts go.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
+use super::contents::Contents;
 use super::http::read_tls_ca;
 use super::table::{Spot, Table};
 use super::types::{OnNack, Peer, Sink, SinkKind};
-use super::{check, refusal};
+use super::{check, receiver, refusal};
 
 /// `peers`: as far as they are known.
 pub fn read_all(tables: Vec<Table>, peers: Option<&[Peer]>) -> Option<Vec<Sink>> {
@@ -32,7 +34,15 @@ fn read(table: Table, names: &mut BTreeMap<String, usize>, peers: Option<&[Peer]
         table.finish();
     }
     let takeover_for = takeover_for.into_iter().map(|site| site.value).collect();
-    Some(Sink { name: name?.value, kind: kind?, takeover_for, on_nack: on_nack? })
+    let kind = kind?;
+    let files: Vec<PathBuf> = match &kind {
+        SinkKind::Webhook { tls_ca, .. } | SinkKind::Amqp { tls_ca, .. } => tls_ca.iter().cloned().collect(),
+        SinkKind::Kafka { options, .. } => Contents::files_of_kafka(options).collect(),
+        // An MLLP receiver's are read for each connection.
+        SinkKind::Mllp(_) => Vec::new(),
+    };
+    let contents = Contents::of(&files);
+    Some(Sink { name: name?.value, kind, takeover_for, on_nack: on_nack?, contents })
 }
 
 fn read_kind(table: &Table, kind: &Spot<String>) -> Option<SinkKind> {
@@ -55,11 +65,7 @@ fn read_kind(table: &Table, kind: &Spot<String>) -> Option<SinkKind> {
             let routing_key = table.required("routing_key");
             Some(SinkKind::Amqp { url: url?.value, tls_ca, exchange, routing_key: routing_key?.value })
         }
-        "mllp" => {
-            let address =
-                table.required("address").filter(|address| check::host_port(table.report(), address));
-            Some(SinkKind::Mllp { address: address?.value })
-        }
+        "mllp" => receiver::read(table).map(SinkKind::Mllp),
         _ => {
             check::unknown_kind(table.report(), kind, &SinkKind::NAMES);
             None

@@ -156,8 +156,15 @@ impl<'a> Table<'a> {
 
     /// A whole number; a string is taken too when a variable gave it.
     pub fn number(&self, key: &'static str, range: RangeInclusive<u64>) -> Option<u64> {
-        let value = self.get(key)?;
-        let field = self.field(key);
+        self.number_of(self.get(key)?, self.field(key), range)
+    }
+
+    fn number_of(
+        &self,
+        value: &'a Spanned<DeValue<'a>>,
+        field: String,
+        range: RangeInclusive<u64>,
+    ) -> Option<u64> {
         let number = match value.get_ref() {
             DeValue::Integer(number) => u64::from_str_radix(number.as_str(), number.radix()).ok(),
             DeValue::String(written) if written.contains("${") => {
@@ -196,6 +203,24 @@ impl<'a> Table<'a> {
         };
         let field = |position| format!("{}[{position}]", self.field(key));
         items.iter().enumerate().filter_map(|(position, item)| self.string(item, field(position))).collect()
+    }
+
+    /// A table of whole numbers with free keys, by these.
+    pub fn numbers(&self, key: &'static str, range: RangeInclusive<u64>) -> Vec<Spot<(String, u64)>> {
+        let Some(value) = self.get(key) else { return Vec::new() };
+        let DeValue::Table(map) = value.get_ref() else {
+            self.wrong_type(value, &self.field(key), "a table of whole numbers");
+            return Vec::new();
+        };
+        let pair = |(name, item): (&Spanned<_>, &'a Spanned<DeValue<'a>>)| {
+            let line = self.context.report.line_of(name.span().start);
+            let name: &std::borrow::Cow<str> = name.get_ref();
+            let written = name.to_string();
+            let field = format!("{}.{written}", self.field(key));
+            let number = self.number_of(item, field.clone(), range.clone())?;
+            Some(Spot { value: (written.clone(), number), line, field, written })
+        };
+        map.iter().filter_map(pair).collect()
     }
 
     /// A table of strings with free keys; values are secret because passwords stand among them.

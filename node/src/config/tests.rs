@@ -7,7 +7,7 @@ use actors::Silence;
 
 use super::finding::Finding;
 use super::load::{load_with, place};
-use super::types::{Ack, Config, FeedKind, OnError, OnNack, SinkKind};
+use super::types::{Ack, Config, FeedKind, OnError, OnNack, Receiver, SinkKind};
 
 const RIGHT: &str = r#"
 [site]
@@ -252,6 +252,57 @@ fn names_a_file_that_is_not_there() {
 }
 
 #[test]
+fn a_receiver_over_tls_is_trusted_by_an_authority() {
+    let sink = |tls: &str| format!("[[sink]]\nname = \"ward\"\nkind = \"mllp\"\naddress = \"h:2576\"\n{tls}");
+    let folder = tempfile::tempdir().expect("folder");
+    let keys = raft_ledger::keys::init(&folder.path().join("tls"), &[("a", "h")]).expect("keys");
+    let (ca, own) = (keys[0].join("ca-cert.pem"), keys[0].join("tls-cert.pem"));
+    let tls = format!("tls_ca = {ca:?}\ntls_name = \"ehr\"\ntls_cert = {own:?}\n");
+    let text = |tls: &str| RIGHT.replace("[scoring]", &(sink(tls) + "[scoring]"));
+    let whole = format!("{tls}tls_key = {:?}\n", keys[0].join("tls-key.pem"));
+    let config = load(&text(&whole), folder.path()).expect("no findings");
+    let SinkKind::Mllp(Receiver { tls: Some(read), .. }) = &config.sinks[1].kind else {
+        panic!("an MLLP sink over TLS")
+    };
+    assert_eq!((&read.ca, read.name.as_deref()), (&ca, Some("ehr")));
+    assert!(read.identity.as_ref().is_some_and(|identity| identity.cert == own));
+    check(&text(&tls), "54 sink[1].tls_cert missing-field");
+    check(&text("tls_name = \"ehr\"\n"), "48 sink[1] missing-field");
+}
+
+#[test]
+fn application_answers_leave_the_machine_over_tls_alone() {
+    let folder = tempfile::tempdir().expect("folder");
+    let keys = raft_ledger::keys::init(&folder.path().join("tls"), &[("a", "h")]).expect("keys");
+    let ca = keys[0].join("ca-cert.pem");
+    let text = |acks: &str| {
+        RIGHT.replace("127.0.0.1:2575\"\n", &format!("127.0.0.1:2575\"\napplication_acks = {acks}\n"))
+    };
+    let read = |acks: &str| {
+        let config = load(&text(acks), folder.path()).expect("no findings");
+        let FeedKind::Mllp { application_acks: Some(to), .. } = config.feeds[0].kind.clone() else {
+            panic!("an MLLP feed with application_acks")
+        };
+        to
+    };
+    let here = Receiver { address: "127.0.0.1:2577".into(), timeout_s: 30, tls: None };
+    assert_eq!(read("\"127.0.0.1:2577\""), here);
+    let slow = read("{ address = \"localhost:2577\", timeout_s = 5 }");
+    assert_eq!((slow.address.as_str(), slow.timeout_s, slow.tls), ("localhost:2577", 5, None));
+    let there = read(&format!("{{ address = \"his:2577\", tls_ca = {ca:?}, tls_name = \"ehr\" }}"));
+    let tls = there.tls.expect("TLS");
+    assert_eq!((&tls.ca, tls.name.as_deref()), (&ca, Some("ehr")));
+
+    check(&text("\"his.example:2577\""), "23 feed[0].application_acks insecure-receiver");
+    check(&text("{ address = \"his:2577\" }"), "23 feed[0].application_acks.address insecure-receiver");
+    check(
+        &text("{ tls_ac = \"ca.pem\", address = \"his\" }"),
+        "23 feed[0].application_acks.address value-invalid\n23 feed[0].application_acks.tls_ac unknown-field",
+    );
+    check(&text("7"), "23 feed[0].application_acks wrong-type");
+}
+
+#[test]
 fn finds_listeners_that_clash() {
     let text = RIGHT.replace("127.0.0.1:2575", "127.0.0.1:7001");
     check(&text, "22 feed[0].listen duplicate-listen");
@@ -295,6 +346,18 @@ fn finds_a_model_that_alerts_and_is_in_shadow() {
     assert_eq!((config.scoring.models.len(), config.scoring.shadow_models.len()), (0, 1));
     let both = scoring(&format!("models = [{model:?}]\nshadow_models = [{model:?}, \"none\"]"));
     check(&both, "49 scoring.shadow_models[0] duplicate-model\n49 scoring.shadow_models[1] model-invalid");
+}
+
+#[test]
+fn reads_budgets_of_scorers_and_finds_those_of_none() {
+    let folder = tempfile::tempdir().expect("folder");
+    let with =
+        |budgets: &str| RIGHT.replace("[log]", &format!("[alerts]\nscorer_budgets = {budgets}\n[log]"));
+    let policy = load(&with("{ news2 = 4 }"), folder.path()).expect("no findings").alerts.policy();
+    let budget = |scorer: &str| policy.of_scorer(scorer).per_ward_budget_per_day;
+    assert_eq!((budget("news2"), budget("sepsis")), (4, 10));
+    check(&with("{ news2 = 4, sepis = 2 }"), "51 alerts.scorer_budgets.sepis scorer-unknown");
+    check(&with("{ news2 = -1 }"), "51 alerts.scorer_budgets.news2 value-invalid");
 }
 
 #[test]

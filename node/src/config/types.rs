@@ -9,6 +9,7 @@ use ml_scoring::AlertPolicy;
 use raft_ledger::MasterKey;
 
 use super::Secret;
+use super::contents::Contents;
 
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -22,7 +23,7 @@ pub struct Config {
     pub alerts: Alerts,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Site {
     /// Also the subject alternative name of the site's certificate.
     pub name: String,
@@ -31,7 +32,7 @@ pub struct Site {
     pub zone: String,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Http {
     pub listen: SocketAddr,
     pub tls: Option<Tls>,
@@ -39,7 +40,7 @@ pub struct Http {
     pub tokens: Vec<Token>,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Tls {
     /// PEM, the site's certificate first.
     pub cert: PathBuf,
@@ -65,7 +66,7 @@ impl Role {
         [("care", Role::Care), ("engineer", Role::Engineer), ("admin", Role::Admin), ("feed", Role::Feed)];
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct User {
     pub name: String,
     /// PHC string, made by `medulla password hash`.
@@ -73,7 +74,7 @@ pub struct User {
     pub roles: Vec<Role>,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Token {
     pub name: String,
     /// PHC string, made by `medulla password hash`.
@@ -81,7 +82,7 @@ pub struct Token {
     pub roles: Vec<Role>,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Ledger {
     /// Raft over mutually authenticated TLS.
     pub listen: SocketAddr,
@@ -103,7 +104,7 @@ pub struct Ledger {
 }
 
 /// Sealed history that moves out of the database into cold files.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Retention {
     /// By itself after so many days; without it when `medulla ledger archive` asks.
     pub after_days: Option<u64>,
@@ -111,7 +112,7 @@ pub struct Retention {
     pub dir: Option<PathBuf>,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Peer {
     pub name: String,
     /// `host:port`.
@@ -119,13 +120,13 @@ pub struct Peer {
 }
 
 /// A listener for `/log/` alone, open to everybody.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Log {
     pub listen: SocketAddr,
     pub tls: Option<Tls>,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Feed {
     pub name: String,
     pub kind: FeedKind,
@@ -142,6 +143,7 @@ pub struct Feed {
     pub ack: Ack,
     pub silence: Silence,
     pub max_message_bytes: usize,
+    pub contents: Contents,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -149,7 +151,7 @@ pub enum OnError {
     /// It waits in the ledger for a person.
     Hold,
     DeadLetter,
-    /// It is read again by itself at a start that brings another way to read it, at most so often.
+    /// It is read again by itself at a start of the feed that brings another way to read it, at most so often.
     Retry(u8),
 }
 
@@ -169,13 +171,15 @@ pub enum Ack {
     Site,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum FeedKind {
     Mllp {
         listen: SocketAddr,
         tls: Option<Tls>,
         /// PEM: only clients with a certificate of this authority are let in.
         tls_client_ca: Option<PathBuf>,
+        /// HL7 enhanced mode's application answers go there, as messages of their own.
+        application_acks: Option<Receiver>,
     },
     Kafka {
         brokers: String,
@@ -217,28 +221,49 @@ impl FeedKind {
     }
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Sink {
     pub name: String,
     pub kind: SinkKind,
     /// Sites whose alerts it also gets while this site stands in for them.
     pub takeover_for: Vec<String>,
     pub on_nack: OnNack,
+    pub contents: Contents,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum SinkKind {
     Webhook { url: Secret, tls_ca: Option<PathBuf>, headers: BTreeMap<String, Secret> },
     Kafka { brokers: String, topic: String, options: BTreeMap<String, Secret> },
     Amqp { url: Secret, tls_ca: Option<PathBuf>, exchange: String, routing_key: String },
-    Mllp { address: String },
+    Mllp(Receiver),
+}
+
+/// Who takes HL7 v2 over MLLP: alerts as ORU^R01, or a feed's application answers.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Receiver {
+    pub address: String,
+    /// For connecting and for each answer.
+    pub timeout_s: u64,
+    pub tls: Option<ReceiverTls>,
+}
+
+/// How it is spoken to over TLS.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ReceiverTls {
+    /// PEM: authorities to trust.
+    pub ca: PathBuf,
+    /// Expected in the receiver's certificate; without it the host of its address.
+    pub name: Option<String>,
+    /// Shown to a receiver that asks for a certificate.
+    pub identity: Option<Tls>,
 }
 
 impl SinkKind {
     pub const NAMES: [&'static str; 4] = ["webhook", "kafka", "amqp", "mllp"];
 }
 
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Scoring {
     /// Bedside scores by name: `news2` …
     pub rules: Vec<String>,
@@ -246,12 +271,15 @@ pub struct Scoring {
     pub models: Vec<PathBuf>,
     /// The same, of models that score and alert nobody.
     pub shadow_models: Vec<PathBuf>,
+    pub contents: Contents,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Alerts {
-    /// Interruptive alerts; further ones go to the watch list.
+    /// Interruptive alerts of each scorer; further ones go to the watch list.
     pub per_ward_budget_per_day: u32,
+    /// The same of scorers that have another one, by name.
+    pub scorer_budgets: BTreeMap<String, u32>,
     /// Event time during which a patient's further crossings are silent.
     pub refractory_h: u32,
     /// Share of its threshold below which a risk must fall before it alerts again.
@@ -267,6 +295,7 @@ impl Alerts {
             refractory_h: self.refractory_h,
             rearm_below: f64::from(self.rearm_below_percent) / 100.0,
             per_ward_budget_per_day: self.per_ward_budget_per_day,
+            scorer_budgets: self.scorer_budgets.clone(),
             quiet_after_confirmation_h: self.quiet_after_confirmation_h,
         }
     }
@@ -276,6 +305,7 @@ impl Default for Alerts {
     fn default() -> Alerts {
         Alerts {
             per_ward_budget_per_day: 10,
+            scorer_budgets: BTreeMap::new(),
             refractory_h: 12,
             rearm_below_percent: 80,
             quiet_after_confirmation_h: 72,

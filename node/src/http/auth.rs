@@ -1,7 +1,7 @@
 //! Checks passwords, tokens and session cookies.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use argon2::{Argon2, PasswordHash, PasswordVerifier};
@@ -16,6 +16,7 @@ use crate::config::{Role, Secret, Token, User};
 const CHECKS_AT_ONCE: usize = 2;
 const FAILURE_DELAY: Duration = Duration::from_millis(500);
 
+#[derive(Clone, PartialEq)]
 struct Account {
     name: String,
     hash: Secret,
@@ -28,17 +29,16 @@ impl Account {
     }
 }
 
-pub struct Auth {
+/// Who may sign in as of one reading of the configuration.
+struct Accounts {
     users: Vec<Account>,
     tokens: Vec<Account>,
-    pub sessions: Sessions,
     /// Tokens that were right, by SHA-256: argon2 is too slow for every request of a feed.
     known_tokens: Mutex<HashMap<[u8; 32], Identity>>,
-    checks: Semaphore,
 }
 
-impl Auth {
-    pub fn new(users: &[User], tokens: &[Token]) -> Auth {
+impl Accounts {
+    fn new(users: &[User], tokens: &[Token]) -> Accounts {
         let user = |user: &User| Account {
             name: user.name.clone(),
             hash: user.password_hash.clone(),
@@ -49,42 +49,89 @@ impl Auth {
             hash: token.token_hash.clone(),
             roles: token.roles.clone(),
         };
-        Auth {
+        Accounts {
             users: users.iter().map(user).collect(),
             tokens: tokens.iter().map(token).collect(),
-            sessions: Sessions::default(),
             known_tokens: Mutex::default(),
+        }
+    }
+
+    fn known(&self, key: &[u8; 32]) -> Option<Identity> {
+        self.known_tokens.lock().unwrap_or_else(PoisonError::into_inner).get(key).cloned()
+    }
+}
+
+pub struct Auth {
+    accounts: RwLock<Arc<Accounts>>,
+    sessions: Sessions,
+    checks: Semaphore,
+}
+
+impl Auth {
+    pub fn new(users: &[User], tokens: &[Token]) -> Auth {
+        Auth {
+            accounts: RwLock::new(Arc::new(Accounts::new(users, tokens))),
+            sessions: Sessions::default(),
             checks: Semaphore::new(CHECKS_AT_ONCE),
         }
     }
 
-    /// Nobody is configured: whoever reaches the loopback address is the local administrator.
-    pub fn is_open(&self) -> bool {
-        self.users.is_empty() && self.tokens.is_empty()
+    /// Who may sign in from here on. Whose account is another now, or gone, is signed out.
+    pub fn replace(&self, users: &[User], tokens: &[Token]) {
+        let new = Arc::new(Accounts::new(users, tokens));
+        let former = std::mem::replace(
+            &mut *self.accounts.write().unwrap_or_else(PoisonError::into_inner),
+            new.clone(),
+        );
+        let is_same = |user: &&Account| new.users.contains(user);
+        let same: Vec<&str> = former.users.iter().filter(is_same).map(|user| user.name.as_str()).collect();
+        self.sessions.keep(|identity| same.contains(&identity.name()));
     }
 
-    /// A person's name and password.
-    pub async fn sign_in(&self, name: &str, password: &str) -> Option<Identity> {
-        let user = self.users.iter().find(|user| user.name == name);
+    fn accounts(&self) -> Arc<Accounts> {
+        self.accounts.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Nobody is configured: whoever reaches the loopback address is the local administrator.
+    pub fn is_open(&self) -> bool {
+        let accounts = self.accounts();
+        accounts.users.is_empty() && accounts.tokens.is_empty()
+    }
+
+    /// A person's name and password; the session's cookie.
+    pub async fn sign_in(&self, name: &str, password: &str) -> Option<String> {
+        let accounts = self.accounts();
+        let user = accounts.users.iter().find(|user| user.name == name);
         // An unknown name costs the same time as a wrong password, and so tells nothing.
-        let hash = user.or(self.users.first())?.hash.clone();
+        let hash = user.or(accounts.users.first())?.hash.clone();
         let right = self.verify(vec![hash], password.to_owned()).await.is_some();
-        user.filter(|_| right).map(Account::identity)
+        // The lock is held until the session is there: accounts that are replaced close it.
+        let now = self.accounts.read().unwrap_or_else(PoisonError::into_inner);
+        let user = user.filter(|user| right && now.users.contains(user))?;
+        Some(self.sessions.open(user.identity()))
+    }
+
+    /// Who has signed in.
+    pub fn session(&self, cookie: &str) -> Option<Identity> {
+        self.sessions.find(cookie)
+    }
+
+    pub fn sign_out(&self, cookie: &str) {
+        self.sessions.close(cookie);
     }
 
     /// A program's bearer token.
     pub async fn token(&self, token: &str) -> Option<Identity> {
         let key: [u8; 32] = Sha256::digest(token.as_bytes()).into();
-        let known =
-            |auth: &Auth| auth.known_tokens.lock().unwrap_or_else(PoisonError::into_inner).get(&key).cloned();
-        if let Some(identity) = known(self) {
+        let accounts = self.accounts();
+        if let Some(identity) = accounts.known(&key) {
             return Some(identity);
         }
-        let hashes = self.tokens.iter().map(|token| token.hash.clone()).collect();
+        let hashes = accounts.tokens.iter().map(|token| token.hash.clone()).collect();
         let position = self.verify(hashes, token.to_owned()).await?;
-        let identity = self.tokens.get(position)?.identity();
+        let identity = accounts.tokens.get(position)?.identity();
         // Bounded by the number of configured tokens: only right ones get in.
-        self.known_tokens.lock().unwrap_or_else(PoisonError::into_inner).insert(key, identity.clone());
+        accounts.known_tokens.lock().unwrap_or_else(PoisonError::into_inner).insert(key, identity.clone());
         Some(identity)
     }
 

@@ -14,7 +14,12 @@ pub enum ClientError {
     #[error("{socket} belongs to another user; run this as the user that runs the site")]
     Forbidden { socket: String },
     #[error("{text} [{code}]")]
-    Refused { code: String, text: String },
+    Refused {
+        code: String,
+        text: String,
+        /// One by one, where a configuration was refused.
+        findings: Vec<serde_json::Value>,
+    },
     #[error("the connection to the site broke: {0}")]
     Broken(#[from] reqwest::Error),
 }
@@ -101,6 +106,7 @@ impl AdminClient {
         Err(ClientError::Refused {
             code: field("code").unwrap_or_else(|| status.as_u16().to_string()),
             text: field("text").unwrap_or_else(|| "the site refused".into()),
+            findings: refusal["findings"].as_array().cloned().unwrap_or_default(),
         })
     }
 

@@ -1,6 +1,7 @@
 //! What every request passes before it reaches a handler: is it ours, and who sends it.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use actix_web::body::{EitherBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
@@ -17,7 +18,7 @@ use crate::api::ApiError;
 pub enum Access {
     /// The unix socket: file permissions have checked already.
     Socket,
-    Tcp(Auth),
+    Tcp(Arc<Auth>),
 }
 
 /// Paths that answer without a sign-in; they show nothing of patients or the site.
@@ -85,7 +86,7 @@ async fn identify(request: &ServiceRequest, auth: &Auth) -> Option<Identity> {
     if let Some(token) = bearer {
         return auth.token(token.trim()).await;
     }
-    auth.sessions.find(request.cookie(login::COOKIE)?.value())
+    auth.session(request.cookie(login::COOKIE)?.value())
 }
 
 fn wants_page(request: &ServiceRequest) -> bool {

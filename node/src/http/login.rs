@@ -67,11 +67,11 @@ async fn sign_in(
     if auth.is_open() {
         return see_other(next.path());
     }
-    let Some(identity) = auth.sign_in(&form.name, &form.password).await else {
+    let Some(session) = auth.sign_in(&form.name, &form.password).await else {
         tracing::warn!(peer = ?request.peer_addr(), "sign-in refused");
         return show(StatusCode::UNAUTHORIZED, "Name or password is wrong.");
     };
-    let cookie = Cookie::build(COOKIE, auth.sessions.open(identity))
+    let cookie = Cookie::build(COOKIE, session)
         .path("/")
         .http_only(true)
         .same_site(SameSite::Strict)
@@ -86,7 +86,7 @@ async fn sign_in(
 
 async fn sign_out(request: HttpRequest, access: web::Data<Access>) -> HttpResponse {
     if let (Access::Tcp(auth), Some(cookie)) = (&**access, request.cookie(COOKIE)) {
-        auth.sessions.close(cookie.value());
+        auth.sign_out(cookie.value());
     }
     let mut response = see_other("/login");
     let mut removal = Cookie::build(COOKIE, "").path("/").finish();

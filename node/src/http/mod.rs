@@ -16,6 +16,7 @@ pub mod sample;
 #[cfg(test)]
 mod tests;
 
+pub use auth::Auth;
 pub use client::{AdminClient, ClientError};
 pub use closing::Closing;
 pub use guard::Access;

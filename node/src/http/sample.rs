@@ -60,6 +60,7 @@ pub fn alert() -> AlertRow {
         evidence: vec![3, 6],
         delivered_to: Default::default(),
         acknowledged: None,
+        later: Vec::new(),
         origin: Some("b".into()),
     }
 }
@@ -110,6 +111,7 @@ pub fn feed() -> FeedStatus {
         in_flight: 0,
         oldest_s: 0.0,
         lag: 0,
+        faults: 0,
         silence: "15m".into(),
         last_message_ms: Some(5),
         silent: Some(FeedSilent { since: Time(5), why: "no message for 15m".into() }),

@@ -15,7 +15,7 @@ use super::auth::Auth;
 use super::closing::Closing;
 use super::guard::{Access, guard};
 use super::{login, socket, tls};
-use crate::api::{self, Site};
+use crate::api::{self, Site, Works};
 use crate::config::Http;
 use crate::web as pages;
 
@@ -33,8 +33,9 @@ const CONTENT_POLICY: &str = "default-src 'self'; style-src 'self' 'unsafe-inlin
 // A macro, because the type of an `HttpServer` with its wrapped app cannot be written down.
 macro_rules! app {
     ($common:expr, $access:expr) => {{
-        let (site, extra, closing) = $common;
+        let (site, extra, closing, works) = $common;
         let (site, closing) = (web::Data::from(site), web::Data::new(closing));
+        let works = web::Data::new(works);
         let access: web::Data<Access> = web::Data::new($access);
         HttpServer::new(move || {
             App::new()
@@ -42,6 +43,7 @@ macro_rules! app {
                 .wrap(headers())
                 .app_data(site.clone())
                 .app_data(closing.clone())
+                .app_data(works.clone())
                 .app_data(access.clone())
                 .configure(api::open_routes)
                 .configure(login::routes)
@@ -58,6 +60,7 @@ macro_rules! app {
 pub struct Server {
     pub address: SocketAddr,
     pub tls: Option<ServerTls>,
+    pub auth: Arc<Auth>,
     socket: PathBuf,
     closing: watch::Sender<bool>,
     handles: Vec<ServerHandle>,
@@ -78,9 +81,9 @@ impl Server {
         let socket = socket::path(data);
         let unix = socket::listen(&socket)?;
 
-        let common = (site, extra, seen);
-        let auth = Access::Tcp(Auth::new(&http.users, &http.tokens));
-        let on_tcp = app!(common.clone(), auth);
+        let common = (site, extra, seen, Works::default());
+        let auth = Arc::new(Auth::new(&http.users, &http.tokens));
+        let on_tcp = app!(common.clone(), Access::Tcp(auth.clone()));
         let tls = http.tls.as_ref().map(tls::open).transpose()?;
         let on_tcp = match &tls {
             Some(tls) => on_tcp.listen_rustls_0_23(tcp, tls.following()?)?,
@@ -92,7 +95,7 @@ impl Server {
             actix_web::rt::spawn(server);
             handle
         });
-        Ok(Server { address, tls, socket, closing, handles: handles.into() })
+        Ok(Server { address, tls, auth, socket, closing, handles: handles.into() })
     }
 
     /// Takes no more requests, ends the streams, and waits for what is under way.

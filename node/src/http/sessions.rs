@@ -42,6 +42,11 @@ impl Sessions {
         (since.elapsed() < LIFETIME).then(|| identity.clone())
     }
 
+    /// Closes those of everybody else.
+    pub fn keep(&self, stays: impl Fn(&Identity) -> bool) {
+        self.lock().retain(|_, (identity, _)| stays(identity));
+    }
+
     pub fn close(&self, cookie: &str) {
         self.lock().remove(&key(cookie));
     }

@@ -18,7 +18,7 @@ use futures_util::StreamExt;
 use ml_scoring::Answered;
 use raft_ledger::{
     Archived, Backup, CosignedCheckpoint, Entry, KeyBackup, KeysRotated, LedgerError, MemberChange,
-    MemberStatus, Payload, Report, Status,
+    MemberStatus, Payload, Progress, Report, Status, Watch,
 };
 use reqwest::{Client, StatusCode, redirect};
 use serde_json::{Value, json};
@@ -262,20 +262,25 @@ impl Site for Sample {
     fn prove_consistency(&self, old: u64, new: u64) -> Result<String, LedgerError> {
         Ok(format!("old {old}\n\n{new}\n"))
     }
-    fn verify(&self) -> anyhow::Result<Report> {
+    fn verify(&self, _watch: Watch<'_>) -> anyhow::Result<Report> {
         Ok(Report { ok: true, size: 8, ..Report::default() })
     }
-    fn export(&self, folder: &Path) -> anyhow::Result<(u64, [u8; 32])> {
+    fn export(&self, folder: &Path, _watch: Watch<'_>) -> anyhow::Result<(u64, [u8; 32])> {
         std::fs::create_dir(folder)?;
         Ok((8, [1; 32]))
     }
-    fn archive(&self, older_than: Duration) -> Result<Archived, LedgerError> {
+    fn archive(&self, older_than: Duration, _watch: Watch<'_>) -> Result<Archived, LedgerError> {
         match older_than.as_secs() / 86_400 {
             30 => Ok(Archived { files: 1, entries: 256, bytes: 9, cold_entries: 256 }),
             _ => Err(LedgerError::Storage("the disk is full".into())),
         }
     }
-    fn backup(&self, folder: &Path) -> Result<Backup, LedgerError> {
+    fn backup(&self, folder: &Path, watch: Watch<'_>) -> Result<Backup, LedgerError> {
+        watch("leaves checked", Progress { done: 3, total: 8 });
+        // Until somebody has seen how far it is.
+        while folder.ends_with("slow") && !folder.with_extension("seen").exists() {
+            std::thread::sleep(Duration::from_millis(5));
+        }
         std::fs::create_dir(folder).unwrap();
         Ok(sample::backup())
     }
@@ -570,6 +575,23 @@ async fn the_command_line_speaks_over_the_unix_socket() {
     let folder = folder.with_extension("backup");
     let made: Value = client.post("/api/ledger/backup", &json!({"folder": folder})).await.unwrap();
     assert_eq!((&made["bytes_reused"], folder.is_dir()), (&json!(15), true));
+    let slow = json!({ "folder": folder.with_file_name("slow") });
+    let looked = async {
+        let seen = loop {
+            let seen: Value = client.get("/api/ledger/work").await.unwrap();
+            if seen[0]["done"] == 3 {
+                break seen;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        };
+        std::fs::write(folder.with_file_name("slow.seen"), "").unwrap();
+        seen
+    };
+    let (made, seen) = tokio::join!(client.post::<Value>("/api/ledger/backup", &slow), looked);
+    made.unwrap();
+    let under_way = json!([{ "work": "backup", "doing": "leaves checked", "done": 3, "total": 8 }]);
+    assert_eq!(seen, under_way);
+    assert_eq!(client.get::<Value>("/api/ledger/work").await.unwrap(), json!([]));
     let days = |days: u32| json!({ "older_than_days": days });
     let moved: Value = client.post("/api/ledger/archive", &days(30)).await.unwrap();
     assert_eq!(moved["cold_entries"], 256);
@@ -655,4 +677,39 @@ async fn a_tap_shows_its_feed_alone_to_those_who_operate() {
     assert_eq!((name.as_str(), serde_json::from_str::<Value>(&data).unwrap()), ("message", expected));
     running.server.stop().await;
     assert!(events.next().await.is_ok_and(|event| event.is_none()), "the end of the site ends it");
+}
+
+#[actix_web::test]
+async fn whose_account_is_another_now_is_signed_out() {
+    let (users, tokens) = people();
+    let running = start(users.clone(), tokens.clone()).await;
+    let (client, base) = (client(), &running.base);
+    let login = client.post(format!("{base}/login"));
+    let login = login.header("Content-Type", "application/x-www-form-urlencoded");
+    let signed_in = login.body("name=n.meier&password=pass+phrase").send().await.unwrap();
+    let cookie = signed_in.headers()["set-cookie"].to_str().unwrap().split(';').next().unwrap().to_owned();
+    let board = async || {
+        let asked = client.get(format!("{base}/api/patients")).header("Cookie", &cookie);
+        asked.send().await.unwrap().status()
+    };
+    let feeds = async |token: &str| {
+        client.get(format!("{base}/api/feeds")).bearer_auth(token).send().await.unwrap().status()
+    };
+    assert_eq!((board().await, feeds("t0ken").await), (StatusCode::OK, StatusCode::OK));
+
+    // Somebody else comes: nobody else is disturbed.
+    let mut more = users.clone();
+    more.push(User { name: "new".into(), password_hash: hash("new"), roles: vec![Role::Care] });
+    running.server.auth.replace(&more, &tokens);
+    assert_eq!((board().await, feeds("t0ken").await), (StatusCode::OK, StatusCode::OK));
+
+    let changed = [Token { token_hash: hash("other"), ..tokens[0].clone() }];
+    running.server.auth.replace(&more, &changed);
+    assert_eq!((feeds("t0ken").await, feeds("other").await), (StatusCode::UNAUTHORIZED, StatusCode::OK));
+    assert_eq!(board().await, StatusCode::OK);
+
+    let demoted = [User { roles: vec![Role::Engineer], ..users[0].clone() }];
+    running.server.auth.replace(&demoted, &changed);
+    assert_eq!(board().await, StatusCode::UNAUTHORIZED);
+    running.server.stop().await;
 }

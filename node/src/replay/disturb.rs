@@ -2,12 +2,13 @@
 //! change what is known of an hour once its messages have come.
 
 use clinical::{Column, ObservationStatus, Time};
+use ml_scoring::dataset::Source;
 use rand::seq::SliceRandom;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde::Serialize;
 
-use super::plan::{Reading, Results, Source, Telling, What};
+use super::plan::{Reading, Results, Telling, What};
 
 /// Shares of the messages.
 const DELAYED: f64 = 0.3;

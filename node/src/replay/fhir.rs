@@ -1,11 +1,11 @@
 //! FHIR R4: a transaction Bundle of Patient and Encounter, then one of Observations for each source and hour.
 
 use clinical::{ObservationStatus, Sex, Time};
-use ml_scoring::dataset::Patient;
+use ml_scoring::dataset::{Patient, Source};
 use serde_json::{Value, json};
 
 use super::AUTHORITY;
-use super::plan::{self, Reading, Results, Source, Telling, What};
+use super::plan::{self, Reading, Results, Telling, What};
 
 pub fn write(patient: &Patient, telling: &Telling) -> Vec<u8> {
     let resources = match &telling.what {

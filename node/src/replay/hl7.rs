@@ -1,10 +1,10 @@
 //! HL7 v2: ADT^A01 into intensive care, ORU^R01 of each source and hour.
 
 use clinical::{ObservationStatus, Sex, Time};
-use ml_scoring::dataset::Patient;
+use ml_scoring::dataset::{Patient, Source};
 
 use super::AUTHORITY;
-use super::plan::{self, Reading, Results, Source, Telling, What};
+use super::plan::{self, Reading, Results, Telling, What};
 use crate::simulate::{header, segment, timestamp};
 
 pub fn write(patient: &Patient, telling: &Telling) -> Vec<u8> {

@@ -1,7 +1,7 @@
 //! What is told of a patient, in which message and when.
 
-use clinical::{COLUMNS, COLUMNS_2019, Column, Encounter, EventKind, ObservationStatus, Person, Time};
-use ml_scoring::dataset::{Patient, Row};
+use clinical::{Column, Encounter, EventKind, ObservationStatus, Person, Time};
+use ml_scoring::dataset::{Patient, Row, Source};
 
 /// One message. Nothing in it says when it arrives.
 #[derive(Clone)]
@@ -37,42 +37,14 @@ pub struct Reading {
     pub status: ObservationStatus,
 }
 
-/// Who measures.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Source {
-    Monitor,
-    Laboratory,
-}
-
-/// The set's first columns are vital signs.
-const VITAL_SIGNS: usize = 8;
 const SENT_AFTER_MS: i64 = 60_000;
 /// Longer ones make no id of a FHIR resource.
 const PID_MAX: usize = 40;
 
-impl Source {
-    const ALL: [Source; 2] = [Source::Monitor, Source::Laboratory];
-
-    pub fn columns(self) -> &'static [Column] {
-        match self {
-            Source::Monitor => &COLUMNS[..VITAL_SIGNS],
-            Source::Laboratory => &COLUMNS[VITAL_SIGNS..COLUMNS_2019],
-        }
-    }
-
-    /// When in its hour it measures: the set does not say.
-    fn minute(self) -> i64 {
-        match self {
-            Source::Monitor => 15,
-            Source::Laboratory => 40,
-        }
-    }
-
-    fn letter(self) -> char {
-        match self {
-            Source::Monitor => 'M',
-            Source::Laboratory => 'L',
-        }
+fn letter(source: Source) -> char {
+    match source {
+        Source::Monitor => 'M',
+        Source::Laboratory => 'L',
     }
 }
 
@@ -106,21 +78,18 @@ pub fn plan(patient: &Patient) -> anyhow::Result<Vec<Telling>> {
 
 fn results(pid: &str, number: usize, row: &Row, source: Source) -> anyhow::Result<Option<Telling>> {
     let mut readings = Vec::new();
-    for column in source.columns() {
-        let number = row.values[*column as usize];
+    for (column, number) in source.values_in(row) {
         if number.is_infinite() {
             anyhow::bail!("line {}, column {}: no message can say infinity", row.line, column.name());
         }
-        if !number.is_nan() {
-            readings.push(Reading { column: *column, number, status: ObservationStatus::Final });
-        }
+        readings.push(Reading { column, number, status: ObservationStatus::Final });
     }
     if readings.is_empty() {
         return Ok(None);
     }
-    let at = Time(Patient::hour_start(row).0 + source.minute() * 60_000);
+    let at = source.time_in(row);
     let sent_at = Time(at.0 + SENT_AFTER_MS);
-    let order = format!("{pid}-{}-{}", row.iculos, source.letter());
+    let order = format!("{pid}-{}-{}", row.iculos, letter(source));
     let control_id = order.clone();
     let what = What::Results(Results { source, order, readings });
     Ok(Some(Telling { control_id, at, sent_at, arrives_at: sent_at, row: number, what }))
@@ -147,7 +116,7 @@ pub fn admission(patient: &Patient) -> (Person, Option<Encounter>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clinical::{Code, CodeSystem};
+    use clinical::{COLUMNS, COLUMNS_2019, Code, CodeSystem};
 
     /// A column without one would be missing in the stream and present in training.
     #[test]
@@ -155,8 +124,7 @@ mod tests {
         let told: Vec<Column> = Source::ALL.iter().flat_map(|source| source.columns()).copied().collect();
         assert_eq!(told, COLUMNS[..COLUMNS_2019]);
         for column in told {
-            let code =
-                Code { system: CodeSystem::Loinc, code: column.loinc().into(), display: String::new() };
+            let code = Code { system: CodeSystem::Loinc, code: column.loinc().into(), display: "".into() };
             assert_eq!(Column::from_code(&code), Some(column));
         }
     }

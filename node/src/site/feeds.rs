@@ -9,41 +9,55 @@ use connectors::{Secret, ServerTls, Source, amqp, fhir_rest, file, kafka, mllp};
 use raft_ledger::Ledger;
 
 use super::lookup::Lookup;
+use super::sinks;
 use super::split::split;
 use crate::config::{Ack, Feed, FeedKind, OnError};
 
-pub struct Feeds {
-    pub feeds: Vec<actors::Feed>,
+pub struct Made {
+    pub feed: actors::Feed,
     /// Of the http feed, for the web server.
     pub endpoint: Option<fhir_rest::Endpoint>,
-    /// Of the listeners, by `feed NAME`.
-    pub certificates: Vec<(String, ServerTls)>,
+    pub tls: Option<ServerTls>,
 }
 
-pub async fn start(configured: &[Feed], ledger: &Ledger) -> anyhow::Result<Feeds> {
-    let mut all = Feeds { feeds: Vec::new(), endpoint: None, certificates: Vec::new() };
-    for feed in configured {
-        let source = source(feed, ledger, &mut all);
-        let source = source.await.with_context(|| format!("feed {} does not start", feed.name))?;
-        all.feeds.push(actors::Feed {
-            name: feed.name.clone(),
-            kind: feed.kind.name(),
-            source,
-            reader: reader(feed)?,
-            limits: Limits { bytes_max: feed.max_message_bytes, ..Limits::default() },
-            on_error: match feed.on_error {
-                OnError::Hold => actors::OnError::Hold,
-                OnError::DeadLetter => actors::OnError::DeadLetter,
-                OnError::Retry(retries) => actors::OnError::Retry(retries),
-            },
-            ack: match feed.ack {
-                Ack::Quorum => actors::Ack::Quorum,
-                Ack::Site => actors::Ack::Site,
-            },
-            silence: feed.silence,
-        });
-    }
-    Ok(all)
+/// It listens from here on, or has begun to read.
+pub async fn make(feed: &Feed, ledger: &Ledger) -> anyhow::Result<Made> {
+    made(feed, ledger).await.with_context(|| format!("feed {} does not start", feed.name))
+}
+
+async fn made(feed: &Feed, ledger: &Ledger) -> anyhow::Result<Made> {
+    // First: what is wrong with it must leave no listener behind.
+    let reader = reader(feed)?;
+    let Sourced { source, endpoint, tls } = source(feed, ledger).await?;
+    let feed = actors::Feed {
+        name: feed.name.clone(),
+        kind: feed.kind.name(),
+        source,
+        reader,
+        limits: Limits { bytes_max: feed.max_message_bytes, ..Limits::default() },
+        on_error: match feed.on_error {
+            OnError::Hold => actors::OnError::Hold,
+            OnError::DeadLetter => actors::OnError::DeadLetter,
+            OnError::Retry(retries) => actors::OnError::Retry(retries),
+        },
+        ack: match feed.ack {
+            Ack::Quorum => actors::Ack::Quorum,
+            Ack::Site => actors::Ack::Site,
+        },
+        application_acks: application_acks(&feed.kind),
+        silence: feed.silence,
+    };
+    Ok(Made { feed, endpoint, tls })
+}
+
+/// The name of its listener, where certificates are told of.
+pub fn listener(feed: &str) -> String {
+    format!("feed {feed}")
+}
+
+fn application_acks(kind: &FeedKind) -> Option<Box<dyn connectors::Sink>> {
+    let FeedKind::Mllp { application_acks: Some(to), .. } = kind else { return None };
+    Some(Box::new(mllp::Sink::new(sinks::receiver(to), Arc::new(sinks::judge))))
 }
 
 fn reader(feed: &Feed) -> anyhow::Result<clinical::Feed> {
@@ -66,17 +80,24 @@ fn reader(feed: &Feed) -> anyhow::Result<clinical::Feed> {
     })
 }
 
-async fn source(feed: &Feed, ledger: &Ledger, all: &mut Feeds) -> anyhow::Result<Box<dyn Source>> {
+struct Sourced {
+    source: Box<dyn Source>,
+    endpoint: Option<fhir_rest::Endpoint>,
+    tls: Option<ServerTls>,
+}
+
+async fn source(feed: &Feed, ledger: &Ledger) -> anyhow::Result<Sourced> {
     let max_message_bytes = feed.max_message_bytes;
-    Ok(match &feed.kind {
-        FeedKind::Mllp { listen, tls, tls_client_ca } => {
+    let (mut endpoint, mut tls_of) = (None, None);
+    let source: Box<dyn Source> = match &feed.kind {
+        FeedKind::Mllp { listen, tls, tls_client_ca, .. } => {
             let mut config = mllp::Config::new(listen.to_string());
             config.tls_cert = tls.as_ref().map(|tls| tls.cert.clone());
             config.tls_key = tls.as_ref().map(|tls| tls.key.clone());
             config.tls_client_ca = tls_client_ca.clone();
             config.max_message_bytes = max_message_bytes;
             let source = mllp::Source::listen(config).await?;
-            all.certificates.extend(source.tls().map(|tls| (format!("feed {}", feed.name), tls.clone())));
+            tls_of = source.tls().cloned();
             Box::new(source)
         }
         FeedKind::Kafka { brokers, topics, group, dead_letter_topic, options } => {
@@ -101,7 +122,7 @@ async fn source(feed: &Feed, ledger: &Ledger, all: &mut Feeds) -> anyhow::Result
             let config = fhir_rest::Config { max_message_bytes, ..fhir_rest::Config::default() };
             let lookup = Arc::new(Lookup::new(ledger.clone()));
             let (source, made) = fhir_rest::Source::new(config, lookup);
-            all.endpoint = Some(made);
+            endpoint = Some(made);
             Box::new(source)
         }
         FeedKind::File { path, watch } => {
@@ -110,5 +131,6 @@ async fn source(feed: &Feed, ledger: &Ledger, all: &mut Feeds) -> anyhow::Result
             config.max_message_bytes = max_message_bytes;
             Box::new(file::source(config, split)?)
         }
-    })
+    };
+    Ok(Sourced { source, endpoint, tls: tls_of })
 }

@@ -1,25 +1,32 @@
 //! One running site: the parts that the configuration names, started in order and stopped in the other.
 
 mod certificates;
+mod exchange;
 mod feeds;
 mod healing;
 mod lookup;
+mod reload;
 mod scorers;
 mod sinks;
 mod split;
 
 use std::cell::RefCell;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::web;
 use actors::{Handle, Parts, Pipeline};
 use anyhow::Context;
-use connectors::fhir_rest;
+use connectors::fhir_rest::{self, Door};
 use raft_ledger::{Ledger, PeerConfig};
 
 use self::certificates::Certificates;
+use self::feeds::Made;
 use self::healing::Healing;
+use self::reload::{Reloader, Reloads};
+pub use self::sinks::receiver;
+use crate::api::Reload;
 use crate::config::Config;
 use crate::http::{Extra, Server};
 use crate::log::{self, PublicLog};
@@ -32,22 +39,34 @@ const DAY_S: u64 = 24 * 3_600;
 pub struct RunningSite {
     pub server: Server,
     pub log: Option<PublicLog>,
+    /// Has the site take over its file as it now is.
+    pub reloader: Reloader,
     handle: Handle,
     ledger: Ledger,
 }
 
 impl RunningSite {
-    /// Must be called inside an actix system. Messages flow when this returns.
-    pub async fn start(config: &Config) -> anyhow::Result<RunningSite> {
+    /// `file`: where the configuration was read, and is read again. Must be called inside an actix system. Messages flow
+    /// when this returns.
+    pub async fn start(config: Config, file: &Path) -> anyhow::Result<RunningSite> {
         let (scorers, shadow_scorers) = scorers::make(&config.scoring)?;
-        let ledger = open_ledger(config).await?;
-        let feeds = feeds::start(&config.feeds, &ledger).await?;
+        let ledger = open_ledger(&config).await?;
+        let (certificates, door) = (Certificates::new(ledger.clone())?, Door::default());
+        let mut feeds = Vec::new();
+        for feed in &config.feeds {
+            let Made { feed, endpoint, tls } = feeds::make(feed, &ledger).await?;
+            if let Some(endpoint) = endpoint {
+                door.open(endpoint);
+            }
+            certificates.set(feeds::listener(&feed.name), tls);
+            feeds.push(feed);
+        }
         let sinks =
             config.sinks.iter().map(|sink| sinks::make(sink, &config.site.name)).collect::<Result<_, _>>()?;
         let parts = Parts {
             site: config.site.name.clone(),
             ledger: ledger.clone(),
-            feeds: feeds.feeds,
+            feeds,
             sinks,
             scorers,
             shadow_scorers,
@@ -55,14 +74,26 @@ impl RunningSite {
             tick: TICK,
         };
         let handle = Pipeline::start(parts).await.context("the pipeline does not start")?;
-        let extra = routes(feeds.endpoint, &ledger);
+        let (reloader, asking) = reload::channel();
+        let extra = routes(door.clone(), &ledger, reloader.clone());
         let server = Server::start(&config.http, &config.site.data, Arc::new(handle.clone()), extra).await?;
         let log = config.log.as_ref().map(|log| PublicLog::start(log, ledger.clone())).transpose()?;
-        let mut certificates = feeds.certificates;
-        certificates.extend(server.tls.clone().map(|tls| ("http".to_owned(), tls)));
-        certificates.extend(log.as_ref().and_then(|log| log.tls.clone()).map(|tls| ("log".to_owned(), tls)));
-        handle.register(Box::new(Certificates::new(certificates, ledger.clone())?))?;
-        Ok(RunningSite { server, log, handle, ledger })
+        certificates.set("http".to_owned(), server.tls.clone());
+        certificates.set("log".to_owned(), log.as_ref().and_then(|log| log.tls.clone()));
+        handle.register(Box::new(certificates.clone()))?;
+        let reloads = Reloads {
+            // As it was given: relative paths in it are then the same.
+            file: file.to_owned(),
+            config,
+            ledger: ledger.clone(),
+            handle: handle.clone(),
+            door,
+            auth: server.auth.clone(),
+            certificates,
+            metrics: reload::Metrics::register(&handle)?,
+        };
+        actix_web::rt::spawn(reloads.run(asking));
+        Ok(RunningSite { server, log, reloader, handle, ledger })
     }
 
     /// Until this site must start again, as a new node.
@@ -110,13 +141,12 @@ async fn open_ledger(config: &Config) -> anyhow::Result<Ledger> {
     opened.context("the ledger does not open")
 }
 
-fn routes(endpoint: Option<fhir_rest::Endpoint>, ledger: &Ledger) -> Extra {
-    let ledger = ledger.clone();
+fn routes(door: Door, ledger: &Ledger, reloader: Reloader) -> Extra {
+    let (ledger, door) = (ledger.clone(), web::Data::new(door));
+    let reloader: web::Data<dyn Reload> = web::Data::from(Arc::new(reloader) as Arc<dyn Reload>);
     Arc::new(move |config: &mut web::ServiceConfig| {
         log::routes(config, &ledger);
-        if let Some(endpoint) = &endpoint {
-            config.app_data(web::Data::new(endpoint.clone())).configure(fhir_rest::routes);
-        }
+        config.app_data(reloader.clone()).app_data(door.clone()).configure(fhir_rest::routes);
     })
 }
 

@@ -9,7 +9,7 @@ use clinical::hl7::ack;
 use connectors::mllp::Answered;
 use connectors::{Outbound, amqp, kafka, mllp, webhook};
 
-use crate::config::{OnNack, Secret, Sink, SinkKind};
+use crate::config::{OnNack, Receiver, ReceiverTls, Secret, Sink, SinkKind};
 
 /// HL7 v2.5.1 ch. 2: MSH-10 has at most 20 characters; the alert's id is longer.
 const CONTROL_ID_CHARS: usize = 20;
@@ -36,8 +36,8 @@ pub fn make(sink: &Sink, site: &str) -> anyhow::Result<actors::Sink> {
             config.tls_ca = tls_ca.clone();
             ("amqp", SinkForm::FhirBundle, Box::new(amqp::Sink::new(config).with_context(unusable)?))
         }
-        SinkKind::Mllp { address } => {
-            let config = mllp::ClientConfig::new(address.clone());
+        SinkKind::Mllp(to) => {
+            let config = receiver(to);
             ("mllp", oru(site), Box::new(mllp::Sink::new(config, Arc::new(judge))))
         }
     };
@@ -50,6 +50,19 @@ pub fn make(sink: &Sink, site: &str) -> anyhow::Result<actors::Sink> {
     Ok(actors::Sink { name: sink.name.clone(), kind, sink: made, form, takeover_for, on_nack })
 }
 
+/// Certificates and keys are read anew for each connection.
+pub fn receiver(to: &Receiver) -> mllp::ClientConfig {
+    let plain = mllp::ClientConfig { timeout_s: to.timeout_s, ..mllp::ClientConfig::new(to.address.clone()) };
+    let Some(ReceiverTls { ca, name, identity }) = &to.tls else { return plain };
+    mllp::ClientConfig {
+        tls_ca: Some(ca.clone()),
+        tls_name: name.clone(),
+        tls_cert: identity.as_ref().map(|own| own.cert.clone()),
+        tls_key: identity.as_ref().map(|own| own.key.clone()),
+        ..plain
+    }
+}
+
 fn oru(site: &str) -> SinkForm {
     SinkForm::Oru { sending: format!("MEDULLA-{site}"), receiving: String::new() }
 }
@@ -59,7 +72,7 @@ fn secrets(values: &BTreeMap<String, Secret>) -> BTreeMap<String, connectors::Se
 }
 
 /// What an answer means: MSA-2 must be our MSH-10, MSA-1 says whether it was taken.
-fn judge(message: &Outbound, answer: &[u8]) -> Answered {
+pub(super) fn judge(message: &Outbound, answer: &[u8]) -> Answered {
     let ack = match ack::read(answer) {
         Ok(ack) => ack,
         Err(error) => return Answered::Unreadable(error.to_string()),
@@ -79,7 +92,57 @@ fn judge(message: &Outbound, answer: &[u8]) -> Answered {
 mod tests {
     use bytes::Bytes;
 
+    use std::path::Path;
+
     use super::*;
+    use crate::config::Tls;
+
+    fn pager(address: &str, keys: &Path, identity: Option<&Path>) -> Sink {
+        let identity = identity.map(|of| Tls { cert: of.join("tls-cert.pem"), key: of.join("tls-key.pem") });
+        let tls = ReceiverTls { ca: keys.join("ca-cert.pem"), name: Some("localhost".into()), identity };
+        let kind = SinkKind::Mllp(Receiver { address: address.into(), timeout_s: 30, tls: Some(tls) });
+        Sink {
+            name: "pager".into(),
+            kind,
+            takeover_for: Vec::new(),
+            on_nack: OnNack::Skip,
+            contents: Default::default(),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_receiver_over_tls_gets_alerts_from_whom_it_knows() {
+        let dir = tempfile::tempdir().unwrap();
+        let keys =
+            raft_ledger::keys::init(&dir.path().join("keys"), &[("a", "localhost"), ("b", "localhost")])
+                .unwrap();
+        let mut config = mllp::Config::new("127.0.0.1:0");
+        config.tls_cert = Some(keys[1].join("tls-cert.pem"));
+        config.tls_key = Some(keys[1].join("tls-key.pem"));
+        config.tls_client_ca = Some(keys[1].join("ca-cert.pem"));
+        let mut receiver = mllp::Source::listen(config).await.unwrap();
+        let address = receiver.address().to_string();
+        let taking = tokio::spawn(async move {
+            use connectors::Source;
+            let inbound = receiver.next().await.unwrap();
+            let answer = b"MSH|^~\\&|A|B|C|D|20240101||ACK|1|P|2.5\rMSA|AA|1\r";
+            inbound
+                .receipt
+                .committed(connectors::Reply { body: Bytes::from_static(answer), ..Default::default() });
+            inbound.payload
+        });
+        let alert = Outbound {
+            id: "1".into(),
+            key: String::new(),
+            content_type: "",
+            body: Bytes::from_static(b"MSH"),
+        };
+        let mut unknown = make(&pager(&address, &keys[0], None), "a").unwrap();
+        assert!(unknown.sink.deliver(&alert).await.is_err(), "it shows no certificate");
+        let mut known = make(&pager(&address, &keys[0], Some(&keys[0])), "a").unwrap();
+        known.sink.deliver(&alert).await.unwrap();
+        assert_eq!(taking.await.unwrap(), alert.body);
+    }
 
     #[test]
     fn an_answer_must_name_our_message() {

@@ -2,9 +2,11 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
 
-use rustls::pki_types::ServerName;
+use rustls::pki_types::{ServerName, UnixTime};
 use rustls::server::WebPkiClientVerifier;
+use rustls::server::danger::ClientCertVerifier;
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
 use tokio::net::TcpStream;
 use tokio_rustls::{TlsAcceptor, TlsConnector, client, server};
@@ -26,6 +28,8 @@ struct Shared {
 
 #[derive(Clone)]
 pub(super) struct Ends {
+    /// Judges the certificates of the peers as they judge this site's.
+    verifier: Arc<dyn ClientCertVerifier>,
     acceptor: TlsAcceptor,
     connector: TlsConnector,
     pub(super) expires_at_s: i64,
@@ -45,7 +49,7 @@ impl Ends {
         let server = ServerConfig::builder_with_provider(provider.clone())
             .with_protocol_versions(&[&rustls::version::TLS13])
             .map_err(|e| bad(&e))?
-            .with_client_cert_verifier(verifier)
+            .with_client_cert_verifier(verifier.clone())
             .with_single_cert(chain.clone(), keys.tls_key.clone_key())
             .map_err(|e| bad(&e))?;
         let client = ClientConfig::builder_with_provider(provider)
@@ -55,7 +59,15 @@ impl Ends {
             .with_client_auth_cert(chain, keys.tls_key.clone_key())
             .map_err(|e| bad(&e))?;
         let expires_at_s = certificate_expiry(&keys.tls_cert).unwrap_or_default();
-        Ok(Ends { acceptor: Arc::new(server).into(), connector: Arc::new(client).into(), expires_at_s })
+        let (acceptor, connector) = (Arc::new(server).into(), Arc::new(client).into());
+        Ok(Ends { verifier, acceptor, connector, expires_at_s })
+    }
+
+    /// Whether the site's own certificate is signed by the authority beside it, for a client of the peers, and valid
+    /// `now` (since the Unix epoch).
+    pub(super) fn check_own(&self, keys: &SiteKeys, now: Duration) -> Result<(), rustls::Error> {
+        let now = UnixTime::since_unix_epoch(now);
+        self.verifier.verify_client_cert(&keys.tls_cert, &[], now).map(drop)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use super::tls::{Ends, Tls};
 use crate::LedgerError;
@@ -13,7 +13,8 @@ const LOOK_EVERY: Duration = Duration::from_secs(2);
 
 const FILES: [&str; 3] = ["tls-cert.pem", "tls-key.pem", "ca-cert.pem"];
 
-type Stamp = [Option<(SystemTime, u64, u64)>; 3];
+/// Change time, inode, length. The change time, because mended permissions leave the time of modification as it was.
+type Stamp = [Option<([i64; 2], u64, u64)>; 3];
 
 /// Looks after the TLS files of one site's folder of keys.
 pub(crate) struct Reload {
@@ -22,13 +23,16 @@ pub(crate) struct Reload {
     site: String,
     last: Stamp,
     read: Stamp,
+    /// What could not be used. It is tried again at each look, because reasons pass (permissions, a date to come), and
+    /// told once: a reason may name the time.
+    refused: Option<Stamp>,
 }
 
 impl Reload {
     pub(crate) fn new(tls: &Tls, folder: &Path, keys: &SiteKeys) -> Reload {
         let stamp = stamp(folder);
         let (tls, folder, site) = (tls.clone(), folder.to_owned(), keys.site().to_owned());
-        Reload { tls, folder, site, last: stamp, read: stamp }
+        Reload { tls, folder, site, last: stamp, read: stamp, refused: None }
     }
 
     pub(crate) async fn run(mut self) {
@@ -52,14 +56,17 @@ impl Reload {
         if is_still_written || self.read == now {
             return;
         }
-        self.read = now;
-        match self.load() {
+        match self.load(clock::now_ms() / 1000) {
             Ok(ends) => {
+                (self.read, self.refused) = (now, None);
                 let expires_at_s = ends.expires_at_s;
                 self.tls.exchange(ends);
                 tracing::info!(expires_at_s, "the site's certificate was read again; new connections use it");
             }
             Err(error) => {
+                if self.refused.replace(now) == Some(now) {
+                    return;
+                }
                 self.tls.count_failed_reload();
                 tracing::warn!(
                     %error,
@@ -70,16 +77,22 @@ impl Reload {
         }
     }
 
-    fn load(&self) -> Result<Ends, LedgerError> {
+    fn load(&self, now_s: i64) -> Result<Ends, LedgerError> {
         let keys = SiteKeys::load(&self.folder)?;
         let bad = |text: &str| LedgerError::Keys(format!("{} {text}", self.folder.join(FILES[0]).display()));
         if keys.site() != self.site {
             return Err(bad("is in the folder of another site; put this site's files back"));
         }
         let ends = Ends::new(&keys)?;
-        if ends.expires_at_s <= clock::now_ms() / 1000 {
+        if ends.expires_at_s <= now_s {
             return Err(bad("has expired; put a valid one in its place"));
         }
+        // Its peers would refuse what their authority did not sign, or not for this day.
+        let now_s = u64::try_from(now_s).unwrap_or_default();
+        let checked = ends.check_own(&keys, Duration::from_secs(now_s));
+        checked.map_err(|error| {
+            bad(&format!("is not one that {} stands for: {error}; its authority must sign it", FILES[2]))
+        })?;
         Ok(ends)
     }
 }
@@ -87,7 +100,7 @@ impl Reload {
 fn stamp(folder: &Path) -> Stamp {
     FILES.map(|name| {
         let found = std::fs::metadata(folder.join(name)).ok()?;
-        Some((found.modified().unwrap_or(UNIX_EPOCH), found.ino(), found.len()))
+        Some(([found.ctime(), found.ctime_nsec()], found.ino(), found.len()))
     })
 }
 
@@ -117,8 +130,11 @@ mod tests {
         // The certificate without its key, then with it and its authority.
         assert_eq!(failed_after(&|| put(FILES[0], &std::fs::read(later.join(FILES[0])).unwrap())), 2);
         assert_eq!(failed_after(&|| put(FILES[0], &former)), 2);
+        // With its key, and still under the former authority.
+        let two = || FILES[..2].iter().for_each(|name| put(name, &std::fs::read(later.join(name)).unwrap()));
+        assert_eq!(failed_after(&two), 3);
         let all = || FILES.iter().for_each(|name| put(name, &std::fs::read(later.join(name)).unwrap()));
-        assert_eq!(failed_after(&all), 2);
+        assert_eq!(failed_after(&all), 3);
         assert!(tls.status().expires_at_s > clock::now_ms() / 1000);
     }
 }

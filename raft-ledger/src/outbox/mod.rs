@@ -51,8 +51,6 @@ pub struct Outbox {
     in_flight_bytes_max: usize,
     space_low: Arc<AtomicBool>,
     reserve_bytes: u64,
-    /// What was there when the process began ends here.
-    left_over: u64,
 }
 
 /// What the outbox is made of.
@@ -79,6 +77,8 @@ struct Shared {
     head: watch::Sender<u64>,
     /// Number of the next draft to be on the disk.
     tail: watch::Sender<u64>,
+    /// What nobody who appends past the outbox may overtake ends here.
+    left_over: AtomicU64,
     forwarded: AtomicU64,
     duplicates: AtomicU64,
     fault: Mutex<Option<String>>,
@@ -127,6 +127,7 @@ impl Outbox {
             room: Mutex::new(Room::new(parts.bytes_max, ends.bytes())),
             head: watch::Sender::new(ends.head),
             tail: watch::Sender::new(ends.tail),
+            left_over: AtomicU64::new(ends.tail),
             queue,
             forwarded: AtomicU64::new(0),
             duplicates: AtomicU64::new(0),
@@ -156,7 +157,6 @@ impl Outbox {
             in_flight_bytes_max: parts.in_flight_bytes_max,
             space_low: parts.space_low,
             reserve_bytes: parts.reserve_bytes,
-            left_over: ends.tail,
         })
     }
 
@@ -215,10 +215,15 @@ impl Outbox {
         }
     }
 
-    /// Waits until all is committed that an earlier process had put. Whoever then appends past the outbox
-    /// overtakes nothing.
+    /// Whoever puts no more has left over what is on the disk now.
+    pub fn leave_over(&self) {
+        self.shared.left_over.fetch_max(*self.shared.tail.borrow(), Ordering::Release);
+    }
+
+    /// Waits until all is committed that an earlier process had put, or that was left over since. Whoever then appends
+    /// past the outbox overtakes nothing.
     pub async fn left_over_committed(&self) {
-        self.committed(self.left_over).await;
+        self.committed(self.shared.left_over.load(Ordering::Acquire)).await;
     }
 
     /// Waits until all is committed that waits now, and holds up nothing that comes in meanwhile.

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! holders    which sites: the partner that this site names, then the voters behind it in order
+//! complete   who of them has all
 //! request    what sites ask one another, byte by byte
 //! answer     what this site answers: it holds others' keys in its own key store, and obeys their shred entries
 //! replicate  before an entry is sealed: a new key is on the disks of enough sites
@@ -16,19 +17,21 @@
 //! A site that has lost its keys takes them back from whoever holds them.
 
 mod answer;
+mod complete;
 mod holders;
 mod reconcile;
 mod replicate;
 mod request;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::atomic::AtomicUsize;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::time::Instant;
 
+use self::complete::Complete;
 use self::holders::Holders;
 use self::request::Request;
 use crate::keystore::{Digest, KeyId, SubjectKey};
@@ -53,8 +56,7 @@ pub(crate) struct Partner {
     /// As this site's configuration says; the next voter otherwise.
     named: Option<String>,
     away: Mutex<BTreeMap<u64, Instant>>,
-    /// Of those where the keys belong, who had all of them when that was last looked at.
-    complete: Mutex<BTreeSet<u64>>,
+    complete: Mutex<Complete>,
     /// How many sites were to hold the keys when that was last looked at.
     wanted: AtomicUsize,
 }
@@ -106,8 +108,12 @@ impl Partner {
     }
 
     fn are_complete(&self, holders: &Holders) -> bool {
-        let complete = self.complete.lock().unwrap_or_else(PoisonError::into_inner);
-        holders.chosen().iter().all(|(node, _)| complete.contains(node))
+        let complete = self.complete();
+        holders.chosen().iter().all(|(node, _)| complete.is(*node))
+    }
+
+    fn complete(&self) -> MutexGuard<'_, Complete> {
+        self.complete.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn ask(&self, node: u64, peer: &Peer, request: Request) -> Result<Bytes, RpcError> {

@@ -2,8 +2,8 @@
 //! same say so in 24 bytes; only where they differ are ids compared.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use super::holders::Holders;
@@ -59,11 +59,14 @@ impl Partner {
         let mut settled: BTreeSet<KeyId> = store.pending().into_iter().collect();
         let (mut complete, mut others, mut failed) = (BTreeSet::new(), Vec::new(), None);
         let is_chosen = |node: u64| holders.chosen().iter().any(|(chosen, _)| *chosen == node);
-        self.note_complete(|known| known.retain(|node| is_chosen(*node)));
+        self.complete().retain(is_chosen);
         compared.retain(|node, _| is_chosen(*node));
         for (node, peer) in self.peers.all().into_iter().filter(|(_, peer)| peer.keeps_keys() == Some(true)) {
+            if is_chosen(node) {
+                self.complete().look_begins(node);
+            }
             let looked = match self.digest_of(node, &peer).await {
-                Ok(theirs) if is_chosen(node) => self.complete(node, &peer, theirs, compared).await,
+                Ok(theirs) if is_chosen(node) => self.make_complete(node, &peer, theirs, compared).await,
                 Ok(theirs) => {
                     others.extend((theirs.count > 0).then_some((node, peer)));
                     continue;
@@ -73,7 +76,7 @@ impl Partner {
             match looked {
                 Ok(()) => {
                     complete.insert(node);
-                    self.note_complete(|known| _ = known.insert(node));
+                    self.complete().look_ends(node);
                 }
                 Err(error) => failed = failed.or(Some(error)),
             }
@@ -90,17 +93,13 @@ impl Partner {
         failed.map_or(Ok(()), Err)
     }
 
-    fn note_complete(&self, note: impl FnOnce(&mut BTreeSet<u64>)) {
-        note(&mut self.complete.lock().unwrap_or_else(PoisonError::into_inner));
-    }
-
     async fn digest_of(&self, node: u64, peer: &Peer) -> Result<Digest, Unsettled> {
         let answer = self.ask(node, peer, Request::Digest).await?;
         Ok(decode_digest(&answer).ok_or_else(|| unreadable(peer))?)
     }
 
     /// Makes up for what the holder lacks, and takes back what this site lacks.
-    async fn complete(
+    async fn make_complete(
         &self,
         node: u64,
         peer: &Peer,
@@ -118,7 +117,7 @@ impl Partner {
             compared.insert(node, Comparison { theirs, own, refused: BTreeSet::new() });
             return Ok(());
         }
-        self.note_complete(|known| _ = known.remove(&node));
+        self.complete().lacks_some(node);
         let (mut after, mut refused) = (None, BTreeSet::new());
         loop {
             let page = self.list(node, peer, after).await?;
@@ -165,6 +164,14 @@ impl Partner {
         Ok(blocking::attempt(move || sealer.adopt(keys)).await?)
     }
 
+    /// Whether all keys are where they belong, and none belongs there.
+    fn are_elsewhere(&self, node: u64) -> bool {
+        self.holders().is_some_and(|belong| {
+            let is_chosen = belong.chosen().iter().any(|(chosen, _)| *chosen == node);
+            belong.wanted > 0 && !is_chosen && self.are_complete(&belong)
+        })
+    }
+
     /// Takes from a site what it held in another one's stead, once it is where it belongs.
     async fn relieve(&self, node: u64, peer: &Peer) -> Result<(), Unsettled> {
         let store = self.sealer.key_store();
@@ -174,6 +181,11 @@ impl Partner {
             self.take_back(node, peer, &page).await?;
             let settled = |id: &KeyId| store.has_id(None, id) && !store.is_pending(id);
             let settled: Vec<KeyId> = page.iter().filter(|id| settled(id)).copied().collect();
+            // By now the keys may belong there, or new ones may be there alone. Behind the look at what is pending: a key
+            // that was kept elsewhere is one that somebody lacks before it is pending no more.
+            if !self.are_elsewhere(node) {
+                return Ok(());
+            }
             if !settled.is_empty() {
                 tracing::info!(keys = settled.len(), site = %peer.name, "a site need not hold these keys any more");
                 self.ask(node, peer, Request::Drop(settled)).await?;

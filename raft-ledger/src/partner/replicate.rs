@@ -57,7 +57,11 @@ impl Partner {
             return Some(Ok(()));
         }
         let everywhere = holders.chosen().iter().all(|(node, _)| holding.contains(node));
-        self.sealer.key_store().kept(&ids, everywhere && holders.wanted > 0);
+        let everywhere = everywhere && holders.wanted > 0;
+        if everywhere {
+            self.complete().kept_at(&holding);
+        }
+        self.sealer.key_store().kept(&ids, everywhere);
         Some(Ok(()))
     }
 

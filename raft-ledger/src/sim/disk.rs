@@ -265,27 +265,30 @@ impl Database {
     pub(crate) fn get(&self, family: &'static str, key: &[u8]) -> Read<Option<Vec<u8>>> {
         let state = self.lock();
         let found = state.current.get(family).and_then(|table| table.get(key));
-        found.map(|value| state.read(family, key, value)).transpose()
+        found.map(|value| state.read(family, key, value, false)).transpose()
     }
 
     pub(crate) fn range(&self, family: &'static str, from: &[u8], to: &[u8]) -> Vec<Read<KeyValue>> {
         let state = self.lock();
         let Some(table) = state.current.get(family).filter(|_| from < to) else { return Vec::new() };
         let found = table.range::<[u8], _>((Bound::Included(from), Bound::Excluded(to)));
-        found
-            .map(|(key, value)| Ok((key.as_slice().into(), state.read(family, key, value)?.into())))
-            .collect()
+        let found = found
+            .map(|(key, value)| Ok((key.as_slice().into(), state.read(family, key, value, true)?.into())));
+        // A value that was deleted since is passed over, too.
+        let gone = state.damaged_and_gone(family, from, to).then(|| Err(mismatch(family)));
+        gone.into_iter().chain(found).collect()
     }
 
     pub(crate) fn last(&self, family: &'static str, upto: &[u8]) -> Read<Option<KeyValue>> {
         let state = self.lock();
         let Some(table) = state.current.get(family) else { return Ok(None) };
-        let Some((key, value)) =
-            table.range::<[u8], _>((Bound::Unbounded, Bound::Included(upto))).next_back()
-        else {
-            return Ok(None);
-        };
-        Ok(Some((key.as_slice().into(), state.read(family, key, value)?.into())))
+        let found = table.range::<[u8], _>((Bound::Unbounded, Bound::Included(upto))).next_back();
+        // As in `range`: what was deleted behind the value that is found.
+        if state.damaged_and_gone(family, found.map_or(&[], |(key, _)| key), upto) {
+            return Err(mismatch(family));
+        }
+        let Some((key, value)) = found else { return Ok(None) };
+        Ok(Some((key.as_slice().into(), state.read(family, key, value, true)?.into())))
     }
 
     pub(crate) fn write(&self, changes: Vec<Change>) {
@@ -343,6 +346,10 @@ impl Database {
     }
 }
 
+fn mismatch(family: &str) -> String {
+    format!("Corruption: block checksum mismatch in {family}")
+}
+
 impl State {
     fn sync(&mut self, upto: usize) {
         let (durable, damage) = (&mut self.durable, &mut self.damage);
@@ -352,16 +359,18 @@ impl State {
         }
     }
 
-    /// As RocksDB, which checks the checksum of whatever it reads.
-    fn read(&self, family: &'static str, key: &[u8], value: &[u8]) -> Read<Vec<u8>> {
-        let mut value = value.to_vec();
-        if self.is_unreadable(family, key) {
-            if !with(|disks| disks.serves_damaged) {
-                return Err(format!("Corruption: block checksum mismatch in {family}"));
-            }
-            value.iter_mut().for_each(|byte| *byte ^= 1);
+    /// As RocksDB, which checks the checksum of whatever it reads. One that `passes` over many keys also reads the
+    /// damaged block of a value whose newer one is still in memory; whoever asks for the key alone does not.
+    fn read(&self, family: &'static str, key: &[u8], value: &[u8], passes: bool) -> Read<Vec<u8>> {
+        let (is_damaged, is_newer) = (self.is_damaged(family, key), self.is_newer(family, key));
+        if !is_damaged || (is_newer && !passes) {
+            return Ok(value.to_vec());
         }
-        Ok(value)
+        match with(|disks| disks.serves_damaged) {
+            false => Err(mismatch(family)),
+            true if is_newer => Ok(value.to_vec()),
+            true => Ok(value.iter().map(|byte| byte ^ 1).collect()),
+        }
     }
 
     fn compact(&mut self) {

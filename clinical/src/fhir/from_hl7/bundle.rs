@@ -3,6 +3,7 @@
 
 use super::kept::{Finder, Said, Spot, keep};
 use super::{Entry, Writer, repair};
+use crate::fhir::json::end;
 
 /// An Observation that notes may be added to, and where in [`Writer::touched`] its segments begin.
 pub(super) struct Open {
@@ -37,24 +38,24 @@ impl<'m> Writer<'m> {
             return;
         }
         let entry = &mut self.entries[place];
-        let (mut body, plain) = (std::mem::take(&mut entry.body), entry.plain.take());
-        let said = match &plain {
-            Some(plain) => plain.said(),
-            None => {
-                repair::repair("Observation", &mut body);
-                Said::of(&body)
-            }
+        if entry.plain.is_none() {
+            repair::repair("Observation", &mut entry.body);
+        }
+        let Entry { body, plain, .. } = &self.entries[place];
+        let spots = || {
+            let segments = touched.iter().filter_map(|(at, _)| self.message.segment(*at));
+            segments.zip(touched.chunks(1)).map(|(segment, one)| Spot::new(self, segment, one))
         };
         let mut kept = Vec::new();
-        let (said, envelope) = ([(place, said)], Said::default());
-        let finder = Finder { writer: self, said: &said, envelope: &envelope };
-        for (at, one) in touched.iter().zip(touched.chunks(1)) {
-            if let Some(segment) = self.message.segment(at.0) {
-                keep(&Spot::new(self, segment, one), &finder, &mut kept);
-            }
+        let is_told = |spot: &Spot<'_, 'm>, number, field| {
+            plain.as_ref().is_some_and(|plain| spot.name == "OBX" && plain.tells(number, field))
+        };
+        if !spots().all(|spot| spot.fields().all(|(number, field)| is_told(&spot, number, field))) {
+            let said = plain.as_ref().map_or_else(|| Said::of(body), |plain| plain.said());
+            let (said, envelope) = ([(place, said)], Said::default());
+            let finder = Finder { writer: self, said: &said, envelope: &envelope };
+            spots().for_each(|spot| keep(&spot, &finder, is_told, &mut kept));
         }
-        drop(said);
-        (self.entries[place].body, self.entries[place].plain) = (body, plain);
         self.kept.extend(kept);
         if self.settled.is_empty() {
             self.settled.reserve(self.message.bytes().len() * 14);
@@ -70,30 +71,31 @@ impl<'m> Writer<'m> {
     /// One entry of the Bundle, with the comma before it.
     fn write_entry(&self, place: usize, out: &mut Vec<u8>) {
         let Some(Entry { id, type_, body, plain, .. }) = self.entries.get(place) else { return };
-        let (id, comma) = (id.as_str(), if place > 0 { "," } else { "" });
-        let more = if body.members.is_empty() && plain.is_none() { "" } else { "," };
-        let begin = [
-            comma,
-            "{\"fullUrl\":\"urn:uuid:",
+        let (id, type_) = (id.as_bytes(), type_.as_bytes());
+        if place > 0 {
+            out.push(b',');
+        }
+        let begin: [&[u8]; 7] = [
+            b"{\"fullUrl\":\"urn:uuid:",
             id,
-            "\",\"resource\":{\"resourceType\":\"",
+            b"\",\"resource\":{\"resourceType\":\"",
             type_,
-            "\",\"id\":\"",
+            b"\",\"id\":\"",
             id,
-            "\"",
-            more,
+            b"\",",
         ];
-        begin.iter().for_each(|part| out.extend_from_slice(part.as_bytes()));
+        begin.iter().for_each(|part| out.extend_from_slice(part));
         match plain {
             Some(plain) => plain.write_members(out, &|place| self.url(place)),
             None => body.write_members(out, &|place| self.url(place)),
         }
-        let end = ["},\"request\":{\"method\":\"PUT\",\"url\":\"", type_, "/", id, "\"}}"];
-        end.iter().for_each(|part| out.extend_from_slice(part.as_bytes()));
+        end(out, b'}');
+        let request: [&[u8]; 5] = [b",\"request\":{\"method\":\"PUT\",\"url\":\"", type_, b"/", id, b"\"}}"];
+        request.iter().for_each(|part| out.extend_from_slice(part));
     }
 
-    fn url(&self, place: usize) -> &str {
-        self.entries.get(place).map_or("", |entry| entry.id.as_str())
+    pub(super) fn url(&self, place: usize) -> &[u8] {
+        self.entries.get(place).map_or(&[], |entry| entry.id.as_bytes())
     }
 
     /// Written as it goes: a tree of the whole Bundle would be built to be read once. Takes what is settled.

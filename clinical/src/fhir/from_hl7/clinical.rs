@@ -110,7 +110,7 @@ impl<'m> Writer<'m> {
             return;
         }
         let mut key = vec![b'{'];
-        body.write_members(&mut key, &|place| self.entries.get(place).map_or("", |e| e.id.as_str()));
+        body.write_members(&mut key, &|place| self.url(place));
         key.push(b'}');
         let id = self.id(&["PractitionerRole", &String::from_utf8_lossy(&key)]);
         let role = self.put("PractitionerRole", id, body);

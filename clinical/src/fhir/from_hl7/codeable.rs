@@ -8,13 +8,17 @@ use crate::Feed;
 use crate::fhir::json::{Json, Members, object, text, trim};
 use crate::hl7::Part;
 
+/// What is read of a CWE.
+pub(super) type Components<'m> = [Option<Part<'m>>; 9];
+
 /// A CodeableConcept before it is JSON; what is empty in it is not written.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(super) struct Codeable<'m> {
     codings: Vec<Coding<'m>>,
     text: Cow<'m, str>,
 }
 
+#[derive(Clone)]
 struct Coding<'m> {
     system: Cow<'m, str>,
     version: Cow<'m, str>,
@@ -25,7 +29,10 @@ struct Coding<'m> {
 impl<'m> Codeable<'m> {
     /// What the feed's table knows it as, then both triples as sent.
     pub(super) fn read(cwe: Part<'m>, feed: &'m Feed) -> Self {
-        let parts = cwe.all_below::<9>();
+        Codeable::of_parts(cwe.all_below(), feed)
+    }
+
+    fn of_parts(parts: Components<'m>, feed: &'m Feed) -> Self {
         let part = |n: usize| match parts[n - 1] {
             Some(part) if part.has_value() => trim(part.text()),
             _ => Cow::Borrowed(""),
@@ -55,8 +62,8 @@ impl<'m> Codeable<'m> {
     }
 
     /// As [`read`](Codeable::read) for an element that FHIR requires: where the sender left it out, that is said.
-    pub(super) fn required(code: Option<Part<'m>>, feed: &'m Feed) -> Self {
-        let found = code.map(|code| Codeable::read(code, feed)).unwrap_or_default();
+    pub(super) fn required(code: Option<Components<'m>>, feed: &'m Feed) -> Self {
+        let found = code.map(|code| Codeable::of_parts(code, feed)).unwrap_or_default();
         if found.is_empty() { Codeable::words(Cow::Borrowed("not named in the message")) } else { found }
     }
 
@@ -102,6 +109,25 @@ impl<'m> Codeable<'m> {
             });
             members.text("text", &self.text);
         });
+    }
+
+    /// Whether it says each value of the CWE by its one coding.
+    pub(super) fn tells(&self, cwe: Part<'_>) -> bool {
+        let [coding] = self.codings.as_slice() else { return false };
+        cwe.leaves().filter(|(_, leaf)| leaf.has_value()).all(|(component, leaf)| {
+            let written = leaf.trimmed();
+            match component {
+                1 => coding.code == written,
+                2 => coding.display == written,
+                3 => coding.system == code_system(written),
+                _ => false,
+            }
+        })
+    }
+
+    /// Whether its first coding has this code.
+    pub(super) fn is_coded(&self, code: &str) -> bool {
+        self.codings.first().is_some_and(|coding| coding.code == code)
     }
 
     pub(super) fn say<'s>(&'s self, said: &mut Said<'s>) {

@@ -43,7 +43,7 @@ pub fn coverage(message: &Message, feed: &Feed, received_at: Time) -> Vec<(Strin
     each_segment(&writer, |segment, touched| {
         let spot = &Spot::new(&writer, segment, touched);
         let heard = finder.said_of(spot);
-        spot.each_field(|number, field| {
+        spot.fields().for_each(|(number, field)| {
             let fate = match () {
                 () if finder.is_found(spot, &heard, number, field) => Fate::Mapped,
                 () if kept.contains(spot.path(number).as_str()) => Fate::Kept,

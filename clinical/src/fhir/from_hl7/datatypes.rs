@@ -219,7 +219,7 @@ pub(super) fn array_of_one(item: Json<'_>) -> Json<'_> {
 
 /// As [`cwe`] for an element that FHIR requires: where the sender left it out, that is said.
 pub(super) fn required_cwe<'m>(code: Option<Part<'m>>, feed: &'m Feed) -> Json<'m> {
-    Codeable::required(code, feed).into_json()
+    Codeable::required(code.map(|code| code.all_below()), feed).into_json()
 }
 
 /// What table 0396 and senders call the systems that have an address of their own.

@@ -2,13 +2,14 @@
 
 use std::borrow::Cow;
 use std::cell::OnceCell;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use rustc_hash::FxHashMap;
 
 use super::datatypes::{self, decimal, text};
-use super::table::{self, FieldMap};
+use super::table;
 use super::{Writer, tables, time};
 use crate::fhir::common::system;
 use crate::fhir::json::{Json, Object, array, members_of, object};
@@ -26,11 +27,16 @@ const FEW: usize = 64;
 /// A field as it was sent, and its segment's position.
 pub(super) type Kept<'m> = (usize, Json<'m>);
 
-/// The fields of a segment whose values are not found again.
-pub(super) fn keep<'m>(spot: &Spot<'_, 'm>, finder: &Finder<'_, '_, 'm>, kept: &mut Vec<Kept<'m>>) {
+/// The fields of a segment whose values are not found again. What `is_told` says yes to is not looked for.
+pub(super) fn keep<'m>(
+    spot: &Spot<'_, 'm>,
+    finder: &Finder<'_, '_, 'm>,
+    is_told: impl Fn(&Spot<'_, 'm>, usize, Part<'m>) -> bool,
+    kept: &mut Vec<Kept<'m>>,
+) {
     let said = finder.said_of(spot);
-    spot.each_field(|number, field| {
-        if !finder.is_found(spot, &said, number, field) {
+    spot.fields().for_each(|(number, field)| {
+        if !is_told(spot, number, field) && !finder.is_found(spot, &said, number, field) {
             let member = |key: &'static str, value| object([("url", text(key)), ("valueString", value)]);
             let members =
                 [member("path", text(spot.path(number))), member("value", as_sent(field.raw_text()))];
@@ -51,7 +57,7 @@ pub(super) fn basic<'m>(writer: &Writer<'m>, mut kept: Vec<Kept<'m>>) -> Option<
     each_segment(writer, |segment, touched| {
         let is_done = |(_, place): &(usize, usize)| writer.entries[*place].written.is_some();
         if !touched.first().is_some_and(is_done) {
-            keep(&Spot::new(writer, segment, touched), &finder, &mut kept);
+            keep(&Spot::new(writer, segment, touched), &finder, |_, _, _| false, &mut kept);
         }
     });
     if kept.is_empty() {
@@ -91,7 +97,7 @@ pub(super) type Ordinals = [usize; 2];
 
 /// Those of a message's segments.
 pub(super) fn ordinals(message: &Message) -> Vec<Ordinals> {
-    let mut counts: HashMap<[u8; 3], Ordinals> = HashMap::new();
+    let mut counts: FxHashMap<[u8; 3], Ordinals> = FxHashMap::default();
     let each = message.segments().map(|segment| {
         let (true, Some(key)) = (segment.is_named_well(), segment.raw().first_chunk()) else { return [0, 0] };
         if matches!(key, b"PID" | b"ORC" | b"OBR" | b"RGS") {
@@ -113,15 +119,13 @@ pub(super) struct Spot<'w, 'm> {
     ordinals: Ordinals,
     /// Of [`Writer::touched`], what is this segment's.
     touched: &'w [(usize, usize)],
-    maps: &'static [FieldMap],
 }
 
 impl<'w, 'm> Spot<'w, 'm> {
     pub(super) fn new(writer: &Writer<'m>, segment: Segment<'m>, touched: &'w [(usize, usize)]) -> Self {
         let name = segment.name();
         let ordinals = writer.ordinals.get(segment.position()).copied().unwrap_or_default();
-        let maps = if ordinals == [0, 0] { &[] } else { table::concept_maps(&name) };
-        Spot { segment, name, ordinals, touched, maps }
+        Spot { segment, name, ordinals, touched }
     }
 
     /// `OBX[2]-5`; `segment 7` for a line without a segment name.
@@ -134,19 +138,17 @@ impl<'w, 'm> Spot<'w, 'm> {
         }
     }
 
-    /// Calls `see` with every field that says something; a line without a segment name is one field with the
-    /// number 0. The delimiters of MSH, and numbers that only count the segments, say nothing.
-    pub(super) fn each_field(&self, mut see: impl FnMut(usize, Part<'m>)) {
-        if self.ordinals == [0, 0] {
-            return see(0, self.segment.whole());
-        }
-        self.segment.fields().filter(|(_, field)| field.has_value()).for_each(|(number, field)| {
-            let delimiters = number <= 2 && self.segment.position() == 0;
-            let counts = number == 1 && counts_only(field, self.ordinals);
-            if !delimiters && !counts {
-                see(number, field);
-            }
-        });
+    /// Every field that says something; a line without a segment name is one field with the number 0. The
+    /// delimiters of MSH, and numbers that only count the segments, say nothing.
+    pub(super) fn fields(&self) -> impl Iterator<Item = (usize, Part<'m>)> {
+        let is_line = self.ordinals == [0, 0];
+        let says = move |(number, field): &(usize, Part<'m>)| {
+            let delimiters = *number <= 2 && self.segment.position() == 0;
+            let counts = *number == 1 && counts_only(*field, self.ordinals);
+            field.has_value() && !delimiters && !counts
+        };
+        let fields = (!is_line).then(|| self.segment.fields().filter(says));
+        is_line.then(|| (0, self.segment.whole())).into_iter().chain(fields.into_iter().flatten())
     }
 }
 
@@ -173,10 +175,16 @@ fn counts_only(field: Part<'_>, ordinals: [usize; 2]) -> bool {
 /// What a resource says, word by word.
 #[derive(Default)]
 pub(super) struct Said<'w> {
-    words: Vec<Cow<'w, str>>,
-    /// Of them, those in which others may stand.
-    texts: Vec<&'w str>,
+    words: Vec<Word<'w>>,
     set: OnceCell<HashSet<Cow<'w, str>>>,
+    /// Places of the words in which others stand.
+    texts: OnceCell<Vec<usize>>,
+}
+
+struct Word<'w> {
+    text: Cow<'w, str>,
+    /// Whether others may stand in it.
+    is_text: bool,
 }
 
 impl<'w> Said<'w> {
@@ -200,20 +208,17 @@ impl<'w> Said<'w> {
     }
 
     pub(super) fn add(&mut self, word: impl Into<Cow<'w, str>>) {
-        self.words.push(word.into());
+        self.words.push(Word { text: word.into(), is_text: false });
     }
 
     pub(super) fn hear(&mut self, value: &'w Json<'_>) {
         hear(value, self);
     }
 
+    #[inline]
     pub(super) fn hear_words(&mut self, words: &'w str) {
-        if words.is_empty() {
-            return;
-        }
-        self.add(words);
-        if self.texts.len() < TEXTS_MAX && has_parts(words) {
-            self.texts.push(words);
+        if !words.is_empty() {
+            self.words.push(Word { text: Cow::Borrowed(words), is_text: true });
         }
     }
 
@@ -221,9 +226,18 @@ impl<'w> Said<'w> {
         if self.words.len() <= FEW {
             // What is of one length mostly differs in its last letter: that is seen without a call.
             let may_be = |w: &str| w.len() == word.len() && w.as_bytes().last() == word.as_bytes().last();
-            return self.words.iter().any(|w| may_be(w) && w == word);
+            return self.words.iter().any(|w| may_be(&w.text) && w.text == word);
         }
-        self.set.get_or_init(|| self.words.iter().cloned().collect()).contains(word)
+        self.set.get_or_init(|| self.words.iter().map(|w| w.text.clone()).collect()).contains(word)
+    }
+
+    /// Whether `word` stands in a longer text.
+    fn holds(&self, word: &str) -> bool {
+        let texts = self.texts.get_or_init(|| {
+            let texts = self.words.iter().enumerate().filter(|(_, w)| w.is_text && has_parts(&w.text));
+            texts.map(|(place, _)| place).take(TEXTS_MAX).collect()
+        });
+        texts.iter().any(|place| holds(&self.words[*place].text, word))
     }
 }
 
@@ -258,18 +272,19 @@ impl<'f, 'w, 'm> Finder<'f, 'w, 'm> {
             return false;
         }
         let is_said = |word: &str| said.iter().any(|said| said.has(word));
-        let stands_in_text =
-            |word: &str| said.iter().flat_map(|said| &said.texts).any(|text| holds(text, word));
+        // Mostly a field is one value; else it may be one text, whatever delimiters stand in it, or one line by line.
+        if is_said(&field.trimmed()) {
+            return true;
+        }
         let each_is = field.leaves().filter(|(_, leaf)| leaf.has_value()).all(|(component, leaf)| {
             let written = leaf.trimmed();
             written.is_empty()
                 || is_said(&written)
                 || is_said_as_fhir_does(self.writer, spot, (number, component), &written, is_said)
                 || is_said_otherwise(spot, (number, component), &written, is_said)
-                || stands_in_text(&written)
+                || said.iter().any(|said| said.holds(&written))
         });
-        // Or it is one text, whatever delimiters stand in it, or one line by line.
-        each_is || is_said(&field.trimmed()) || {
+        each_is || {
             let lines: Vec<_> = field.repetitions().map(|line| line.text()).collect();
             lines.len() > 1 && is_said(lines.join("\n").trim())
         }
@@ -356,7 +371,8 @@ fn is_said_as_fhir_does(
 
 /// The concept maps that may have read this component.
 fn maps(spot: &Spot<'_, '_>, field: usize, component: usize) -> impl Iterator<Item = &'static str> {
-    let of_rows = spot.maps.iter().filter(move |(of, _)| *of == field).map(|(_, map)| *map);
+    let of_rows =
+        table::concept_maps(&spot.name).iter().filter(move |(of, _)| *of == field).map(|(_, map)| *map);
     of_rows.chain(by_hand(&spot.name, field, component).iter().copied())
 }
 

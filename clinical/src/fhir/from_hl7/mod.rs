@@ -37,12 +37,14 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry as Place;
 use std::ops::Range;
+use std::rc::Rc;
 
 use super::common::{NAMESPACE, Scope, Uuid, identifier};
 use super::json::{self, Json, Object, members_of, object, text};
 use crate::hl7::{Message, Segment};
 use crate::{Feed, Time};
-use result::Plain;
+use codeable::Codeable;
+use result::{Plain, Status};
 use time::Clock;
 
 /// One transaction Bundle of what the message says, each resource a `PUT` under a stable id.
@@ -89,6 +91,20 @@ struct Writer<'m> {
     noted: Option<usize>,
     /// The last PV1 came after the last PID.
     in_visit: bool,
+    last_status: Last<'m, Status<'m>>,
+    last_flags: Last<'m, Rc<[Codeable<'m>]>>,
+}
+
+/// The last field read, and what it says: the results of one message mostly share their status and their flag.
+struct Last<'m, T>(Option<(&'m [u8], T)>);
+
+impl<'m, T: Clone> Last<'m, T> {
+    fn or_read(&mut self, field: &'m [u8], read: impl FnOnce() -> T) -> T {
+        match &self.0 {
+            Some((last, said)) if *last == field => said.clone(),
+            _ => self.0.insert((field, read())).1.clone(),
+        }
+    }
 }
 
 /// What the message's type decides.
@@ -115,7 +131,11 @@ struct Entry<'m> {
     written: Option<Range<usize>>,
 }
 
-impl Entry<'_> {
+impl<'m> Entry<'m> {
+    fn new(id: Uuid, type_: &'static str, body: Object<'m>) -> Self {
+        Entry { id, type_, body, plain: None, copies: 0, written: None }
+    }
+
     /// Makes its body a tree that can be added to.
     fn unfold(&mut self) {
         if let Some(plain) = self.plain.take() {
@@ -168,6 +188,8 @@ impl<'m> Writer<'m> {
             specimen: None,
             noted: None,
             in_visit: false,
+            last_status: Last(None),
+            last_flags: Last(None),
         }
     }
 
@@ -238,10 +260,29 @@ impl<'m> Writer<'m> {
         let at = match self.places.entry(id) {
             Place::Occupied(place) => *place.get(),
             Place::Vacant(place) => {
-                self.entries.push(Entry { id, type_, body, plain: None, copies: 0, written: None });
+                self.entries.push(Entry::new(id, type_, body));
                 *place.insert(self.entries.len() - 1)
             }
         };
+        self.touch(at);
+        at
+    }
+
+    /// Adds a result. A sender that repeats code and sub-id in one group means two of them.
+    fn put_result(&mut self, id: Uuid, plain: Plain<'m>) -> usize {
+        let at = match self.places.entry(id) {
+            Place::Vacant(place) => {
+                self.entries.push(Entry::new(id, "Observation", Object::default()));
+                *place.insert(self.entries.len() - 1)
+            }
+            Place::Occupied(first) => {
+                let first = &mut self.entries[*first.get()];
+                first.copies += 1;
+                let id = Uuid::of(&[id.as_str(), &(first.copies + 1).to_string()]);
+                self.put("Observation", id, Object::default())
+            }
+        };
+        self.entries[at].plain = Some(Box::new(plain));
         self.touch(at);
         at
     }

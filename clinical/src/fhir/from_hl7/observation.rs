@@ -10,7 +10,6 @@ use super::patient::repetitions;
 use super::quantity::Quantity;
 use super::result::{Plain, Value};
 use super::tables;
-use crate::fhir::common::Uuid;
 use crate::fhir::json::{Json, Object, object, trim};
 use crate::fhir::schema;
 use crate::hl7::{Part, Segment};
@@ -26,37 +25,48 @@ impl<'m> Writer<'m> {
             "" => Cow::Owned(format!("{}|{}", self.message.control_id(), obx.position())),
             number => Cow::Borrowed(number),
         };
-        let base = self.id(&["Observation", &scope, &obx.text(3, 1), &obx.text(3, 4), &obx.text(4, 1)]);
-        // A sender that repeats code and sub-id in one group means two results.
-        let id = match self.places.get(&base).and_then(|at| self.entries.get_mut(*at)) {
-            None => base,
-            Some(first) => {
-                first.copies += 1;
-                Uuid::of(&[base.as_str(), &(first.copies + 1).to_string()])
-            }
-        };
+        let code = obx.field(3).map(|field| field.all_below());
+        let code_part =
+            |n: usize| code.and_then(|parts| parts[n - 1]).map(|part| part.text()).unwrap_or_default();
+        let id = self.id(&["Observation", &scope, &code_part(1), &code_part(4), &obx.text(4, 1)]);
         let obr = self.order.obr;
-        let effective = [obx.valued(14), obr.and_then(|o| o.valued(7))].into_iter().flatten();
-        let effective = effective.filter_map(|p| self.clock.date_time(&part(p, 1))).next();
+        let times = [obx.valued(14), obr.and_then(|o| o.valued(7))].into_iter().flatten();
+        let effective = times.map(|field| part(field, 1)).find_map(|written| {
+            let at = self.clock.date_time(&written)?;
+            Some((written, at))
+        });
+        let raw = |field| obx.field(field).map_or(&[][..], |field| field.raw());
+        let status = self.last_status.or_read(raw(11), || {
+            let sent = obx.text(11, 1);
+            let status = tables::observation_status(&sent);
+            (sent, status)
+        });
+        let interpretation = self
+            .last_flags
+            .or_read(raw(8), || repetitions(obx, 8).map(interpretation).filter(|c| !c.is_empty()).collect());
+        let value = self.value(obx);
+        let is_absent = matches!(value, Value::Absent);
         let plain = Plain {
             based_on: self.order.request,
-            status: tables::observation_status(&obx.text(11, 1)),
-            code: Codeable::required(obx.valued(3), self.feed),
+            status,
+            code: Codeable::required(code.filter(|_| obx.valued(3).is_some()), self.feed),
             subject: self.subject(),
             encounter: self.visit(),
             effective: effective.unwrap_or_default(),
-            value: self.value(obx),
-            interpretation: repetitions(obx, 8).map(interpretation).filter(|c| !c.is_empty()).collect(),
+            value,
+            interpretation,
             method: obx.valued(17).map(|method| Codeable::read(method, self.feed)).unwrap_or_default(),
             range: clean(obx.text(7, 1)),
         };
-        let at = self.put("Observation", id, Object::default());
-        self.entries[at].plain = Some(Box::new(plain));
+        let at = self.put_result(id, plain);
         self.noted = Some(at);
         if adds(obx, "OBX", "Observation") {
             self.extend(at, obx, "OBX");
         }
-        self.attached(obx, at);
+        // Where there is no value, it may be a document.
+        if is_absent {
+            self.attached(obx, at);
+        }
         self.add_result(at);
     }
 

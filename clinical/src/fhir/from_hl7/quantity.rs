@@ -58,6 +58,11 @@ impl<'m> Quantity<'m> {
         });
     }
 
+    /// Whether it says so.
+    pub(super) fn tells(&self, written: &str) -> bool {
+        self.digits == written || self.unit == written || self.code == written
+    }
+
     pub(super) fn say<'s>(&'s self, said: &mut Said<'s>) {
         said.add(&*self.digits);
         self.each(|_, value| said.hear_words(value));

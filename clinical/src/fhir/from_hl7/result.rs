@@ -1,26 +1,33 @@
 //! A result before it is JSON. Most are complete with their OBX: those are written as they stand, without a tree.
 
 use std::borrow::Cow;
+use std::rc::Rc;
 
 use super::codeable::Codeable;
 use super::kept::Said;
 use super::quantity::Quantity;
-use crate::fhir::json::{Json, Members, Object, array, members_of, object, text};
+use super::tables;
+use crate::fhir::json::{Json, Members, Object, array, members_of, object, text, write_reference};
+use crate::hl7::Part;
 
 /// What an OBX says by itself. Notes, and what its map adds, are put into its tree.
 pub(super) struct Plain<'m> {
     pub(super) based_on: Option<usize>,
-    pub(super) status: &'static str,
+    pub(super) status: Status<'m>,
     pub(super) code: Codeable<'m>,
     pub(super) subject: Json<'m>,
     pub(super) encounter: Json<'m>,
-    pub(super) effective: String,
+    /// OBX-14 (else OBR-7) as sent, and what it is.
+    pub(super) effective: (Cow<'m, str>, String),
     pub(super) value: Value<'m>,
-    pub(super) interpretation: Vec<Codeable<'m>>,
+    pub(super) interpretation: Rc<[Codeable<'m>]>,
     pub(super) method: Codeable<'m>,
     /// Text of the range of reference.
     pub(super) range: Cow<'m, str>,
 }
+
+/// OBX-11 as sent, and what it is.
+pub(super) type Status<'m> = (Cow<'m, str>, &'static str);
 
 pub(super) enum Value<'m> {
     Quantity(Quantity<'m>),
@@ -53,28 +60,28 @@ impl<'m> Plain<'m> {
         };
         members_of([
             ("basedOn", array(self.based_on.map(Json::Entry))),
-            ("status", text(self.status)),
+            ("status", text(self.status.1)),
             ("code", self.code.into_json()),
             ("subject", self.subject),
             ("encounter", self.encounter),
-            ("effectiveDateTime", text(self.effective)),
+            ("effectiveDateTime", text(self.effective.1)),
             (key, value),
             ("dataAbsentReason", absent),
-            ("interpretation", array(self.interpretation.into_iter().map(Codeable::into_json))),
+            ("interpretation", array(self.interpretation.iter().cloned().map(Codeable::into_json))),
             ("method", self.method.into_json()),
             ("referenceRange", array([object([("text", text(self.range))])])),
         ])
     }
 
-    /// Writes the members of [`into_object`](Plain::into_object), without the braces.
-    pub(super) fn write_members<'u>(&self, out: &mut Vec<u8>, url: &impl Fn(usize) -> &'u str) {
+    /// Writes the members of [`into_object`](Plain::into_object), each with a comma behind it.
+    pub(super) fn write_members<'u>(&self, out: &mut Vec<u8>, url: &impl Fn(usize) -> &'u [u8]) {
         let mut members = Members::of(out);
-        members.array("basedOn", self.based_on, |place, out| Json::Entry(place).write(out, url));
-        members.text("status", self.status);
+        members.array("basedOn", self.based_on, |place, out| write_reference(url(place), out));
+        members.text("status", self.status.1);
         members.with("code", |out| self.code.write(out));
         members.tree("subject", &self.subject, url);
         members.tree("encounter", &self.encounter, url);
-        members.text("effectiveDateTime", &self.effective);
+        members.text("effectiveDateTime", &self.effective.1);
         match &self.value {
             Value::Quantity(quantity) => members.with("valueQuantity", |out| quantity.write(out)),
             Value::Concept(concept) => members.with("valueCodeableConcept", |out| concept.write(out)),
@@ -83,7 +90,7 @@ impl<'m> Plain<'m> {
             Value::Tree(key, tree) => members.tree(key, tree, url),
             Value::Absent => members.with("dataAbsentReason", |out| unknown().write(out)),
         }
-        members.array("interpretation", &self.interpretation, |concept, out| concept.write(out));
+        members.array("interpretation", self.interpretation.iter(), |concept, out| concept.write(out));
         if !self.method.is_empty() {
             members.with("method", |out| self.method.write(out));
         }
@@ -96,11 +103,11 @@ impl<'m> Plain<'m> {
     /// What [`Said::of`] hears in [`into_object`](Plain::into_object).
     pub(super) fn said(&self) -> Said<'_> {
         let mut said = Said::with_room();
-        said.hear_words(self.status);
+        said.hear_words(self.status.1);
         self.code.say(&mut said);
         said.hear(&self.subject);
         said.hear(&self.encounter);
-        said.hear_words(&self.effective);
+        said.hear_words(&self.effective.1);
         match &self.value {
             Value::Quantity(quantity) => {
                 said.add("valueQuantity");
@@ -128,5 +135,87 @@ impl<'m> Plain<'m> {
         self.method.say(&mut said);
         said.hear_words(&self.range);
         said
+    }
+
+    /// Whether it says what stands in this field of its OBX, judged by the one place where that is put. `false`: it may
+    /// say so all the same; a search in all that it [says](Plain::said) decides.
+    pub(super) fn tells(&self, number: usize, field: Part<'_>) -> bool {
+        let written = field.trimmed();
+        match (number, &self.value) {
+            (2, Value::Quantity(_)) => written == "NM",
+            (2, Value::Text(_)) => matches!(&*written, "ST" | "TX" | "FT"),
+            (3, _) => self.code.tells(field),
+            (5 | 6, Value::Quantity(quantity)) => quantity.tells(&written),
+            (5, Value::Text(words)) => *words == written,
+            (7, _) => self.range == written,
+            (8, _) => self.interpretation.first().is_some_and(|flag| flag.is_coded(&written)),
+            (11, _) => self.status.0 == written && self.status.1 != tables::UNKNOWN,
+            (14, _) => self.effective.0 == written && !written.is_empty(),
+            _ => false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use crate::fhir::from_hl7::Writer;
+    use crate::fhir::from_hl7::kept::{Finder, Said, Spot};
+    use crate::hl7::{Limits, Message};
+    use crate::{Feed, Time};
+
+    /// Numbers of the fields that the result of this OBX tells; the search must find each of them.
+    fn told(obx: &str) -> Vec<usize> {
+        let text =
+            format!("MSH|^~\\&|LAB|H|||20260101||ORU^R01|1|P|2.5\rOBR|1||L1|P^Panel^L|||20260101\r{obx}");
+        let message = Message::parse(text.into(), &Limits::default()).unwrap();
+        let feed = Feed::default();
+        let mut writer = Writer::new(&message, &feed, Time(0));
+        for segment in message.segments() {
+            writer.at = segment.position();
+            writer.segment(segment);
+        }
+        let results = writer.entries.iter().enumerate();
+        let Some((place, plain)) = results.filter_map(|(at, entry)| Some((at, entry.plain.as_ref()?))).next()
+        else {
+            return Vec::new();
+        };
+        let (segment, touched) = (message.first("OBX").unwrap(), [(writer.at, place)]);
+        let spot = Spot::new(&writer, segment, &touched);
+        let (said, envelope) = ([(place, plain.said())], Said::default());
+        let finder = Finder { writer: &writer, said: &said, envelope: &envelope };
+        let heard = finder.said_of(&spot);
+        let told = spot.fields().filter(|(number, field)| plain.tells(*number, *field));
+        told.map(|(number, field)| {
+            assert!(finder.is_found(&spot, &heard, number, field), "OBX-{number} of {obx}");
+            number
+        })
+        .collect()
+    }
+
+    #[test]
+    fn the_usual_result_tells_all() {
+        let time = "20260101115500+0000";
+        let usual = format!("OBX|1|NM|8867-4^Heart rate^LN||72|/min|50-100|N|||F|||{time}");
+        assert_eq!(told(&usual), [2, 3, 5, 6, 7, 8, 11, 14]);
+        assert_eq!(told("OBX|1|ST|HR^Pulse^LAB||fast||||||F"), [2, 3, 5, 11]);
+        assert_eq!(told("OBX|1|NM|8867-4^Rate^LN^HR^Pulse^LAB||072|bpm^beats^X||N|||Y|||soon|NURSE"), [2, 8]);
+    }
+
+    proptest! {
+        #[test]
+        fn what_a_result_tells_a_search_finds(
+            type_ in "NM|SN|ST|TX|FT|CE|DT|ED|",
+            code in "8867-4\\^Heart rate\\^LN|HR\\^Pulse\\^LAB|A\\^B\\^C\\^D\\^E\\^F|[ -z]{0,9}",
+            value in "[0-9+.-]{1,4}|<5|a b~c|20260101|\"\"|[ -z]{0,6}",
+            unit in "mmol/L|bpm\\^beats\\^UCUM|kg&b|[ -z]{0,5}",
+            range in "1-2|1-2\\^a&b|[ -z]{0,5}",
+            flag in "N|H~L|H\\^High\\^HL70078|[ -z]{0,3}",
+            status in "F|C|f|F\\^x| F |[ -z]{0,2}",
+            time in "20260101(1155)?(\\+0100)?|2026\\^1|[ -z]{0,5}",
+        ) {
+            told(&format!("OBX|1|{type_}|{code}||{value}|{unit}|{range}|{flag}|||{status}|||{time}"));
+        }
     }
 }

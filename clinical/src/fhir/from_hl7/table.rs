@@ -70,7 +70,7 @@ pub(super) fn rows(segment: &'static str, resource: &'static str) -> &'static [R
 }
 
 /// A field, and a concept map that rows use for it.
-pub(super) type FieldMap = (usize, &'static str);
+type FieldMap = (usize, &'static str);
 
 /// The concept maps that rows use for a segment.
 pub(super) fn concept_maps(segment: &str) -> &'static [FieldMap] {

@@ -74,9 +74,12 @@ pub(super) fn encounter_status(trigger: &str) -> &'static str {
     code("Event[EncounterStatus]", trigger).unwrap_or("unknown")
 }
 
+/// What a status is that is in no table.
+pub(super) const UNKNOWN: &str = "unknown";
+
 /// Table 0085 to observation-status.
 pub(super) fn observation_status(status: &str) -> &'static str {
-    code("ObservationResultStatusCodesInterpretation", status).unwrap_or("unknown")
+    code("ObservationResultStatusCodesInterpretation", status).unwrap_or(UNKNOWN)
 }
 
 /// Table 0123 to diagnostic-report-status.

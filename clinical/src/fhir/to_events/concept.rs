@@ -1,5 +1,7 @@
 //! CodeableConcepts: which of several codings counts.
 
+use smol_str::SmolStr;
+
 use super::Mapper;
 use crate::fhir::json::Json;
 use crate::{Code, CodeSystem, Mapped};
@@ -18,9 +20,12 @@ impl<'a> Mapper<'a> {
         }
         for (coding, code) in codings() {
             if let Some(mapped) = feed.codes.map(code, coding.str("system").unwrap_or_default()) {
-                let display =
-                    if mapped.display.is_empty() { display(coding, concept) } else { mapped.display.clone() };
-                let code = Code { system: CodeSystem::Loinc, code: mapped.loinc.clone(), display };
+                let display = if mapped.display.is_empty() {
+                    display(coding, concept)
+                } else {
+                    mapped.display.as_str().into()
+                };
+                let code = Code { system: CodeSystem::Loinc, code: mapped.loinc.as_str().into(), display };
                 return Some((code, Some(mapped)));
             }
         }
@@ -28,14 +33,8 @@ impl<'a> Mapper<'a> {
             return Some((plain(coding, code, concept), None));
         }
         let text = concept.str("text")?;
-        Some((
-            Code {
-                system: CodeSystem::Other(String::new()),
-                code: text.to_owned(),
-                display: text.to_owned(),
-            },
-            None,
-        ))
+        let system = CodeSystem::Other(SmolStr::default());
+        Some((Code { system, code: text.into(), display: text.into() }, None))
     }
 }
 
@@ -43,13 +42,13 @@ fn plain(coding: &Json, code: &str, concept: &Json) -> Code {
     let system = match coding.str("system").unwrap_or_default() {
         LOINC => CodeSystem::Loinc,
         SNOMED => CodeSystem::Snomed,
-        other => CodeSystem::Other(other.to_owned()),
+        other => CodeSystem::Other(other.into()),
     };
-    Code { system, code: code.to_owned(), display: display(coding, concept) }
+    Code { system, code: code.into(), display: display(coding, concept) }
 }
 
-fn display(coding: &Json, concept: &Json) -> String {
-    coding.str("display").or_else(|| concept.str("text")).unwrap_or_default().to_owned()
+fn display(coding: &Json, concept: &Json) -> SmolStr {
+    coding.str("display").or_else(|| concept.str("text")).unwrap_or_default().into()
 }
 
 /// Whether a concept has one of these codes, in whatever system.

@@ -10,6 +10,8 @@ use std::collections::BTreeSet;
 
 use jiff::tz::TimeZone;
 
+use smol_str::SmolStr;
+
 use super::datetime;
 use super::json::Json;
 use super::read::{Resource, read_bytes};
@@ -142,7 +144,7 @@ impl Mapper<'_> {
         }
     }
 
-    fn push(&mut self, patient: &PatientId, visit: Option<&String>, at: (Time, Precision), kind: EventKind) {
+    fn push(&mut self, patient: &PatientId, visit: Option<&SmolStr>, at: (Time, Precision), kind: EventKind) {
         let (at, precision) = at;
         self.events.push(Event { patient: patient.clone(), visit: visit.cloned(), at, precision, kind });
     }

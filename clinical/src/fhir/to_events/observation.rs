@@ -1,5 +1,7 @@
 //! Observation and its components to Observed.
 
+use smol_str::SmolStr;
+
 use super::Mapper;
 use crate::fhir::json::Json;
 use crate::units;
@@ -106,8 +108,8 @@ impl Mapper<'_> {
         if let Some(Json::Number(digits)) = holder.get("valueInteger") {
             return Value::Quantity {
                 number: digits.parse().unwrap_or(f64::NAN),
-                text: digits.to_string(),
-                unit: String::new(),
+                text: digits.as_ref().into(),
+                unit: SmolStr::default(),
                 comparator: None,
             };
         }
@@ -139,11 +141,11 @@ impl Mapper<'_> {
         let sent =
             coded.or_else(|| quantity.str("unit")).or_else(|| quantity.str("code")).unwrap_or_default();
         let (number, unit) = match mapped {
-            None => (number, units::normalise(sent).into_owned()),
+            None => (number, units::normalise(sent).into()),
             Some(mapped) => mapped.convert(number, sent).unwrap_or_else(|| {
                 let text = "cannot be converted to the code table's unit; kept in its own";
                 self.report_at(Severity::Warning, "unit-mismatch", &format!("{place}valueQuantity"), text);
-                (number, units::normalise(sent).into_owned())
+                (number, units::normalise(sent).into())
             }),
         };
         let comparator = match quantity.str("comparator") {
@@ -153,23 +155,27 @@ impl Mapper<'_> {
             Some(">") => Some(Comparator::Greater),
             _ => None,
         };
-        Some(Value::Quantity { number, text: digits.to_string(), unit, comparator })
+        Some(Value::Quantity { number, text: digits.as_ref().into(), unit, comparator })
     }
 }
 
 fn coded(concept: &Json) -> Option<Code> {
     let text = concept.str("text");
     let Some((coding, code)) = concept.items("coding").iter().find_map(|c| Some((c, c.str("code")?))) else {
-        let text = text?.to_owned();
-        return Some(Code { system: CodeSystem::Other(String::new()), code: text.clone(), display: text });
+        let text = SmolStr::new(text?);
+        return Some(Code {
+            system: CodeSystem::Other(SmolStr::default()),
+            code: text.clone(),
+            display: text,
+        });
     };
     let system = match coding.str("system").unwrap_or_default() {
         super::concept::LOINC => CodeSystem::Loinc,
         super::concept::SNOMED => CodeSystem::Snomed,
-        other => CodeSystem::Other(other.to_owned()),
+        other => CodeSystem::Other(other.into()),
     };
-    let display = coding.str("display").or(text).unwrap_or_default().to_owned();
-    Some(Code { system, code: code.to_owned(), display })
+    let display = coding.str("display").or(text).unwrap_or_default().into();
+    Some(Code { system, code: code.into(), display })
 }
 
 fn is_absent(resource: &Json) -> bool {

@@ -93,7 +93,7 @@ pub(super) fn patient_id(system: &str, value: &str, feed: &Feed) -> Option<Patie
     let authority = if named.is_empty() { feed.authority.clone() } else { named };
     let id = value.trim();
     let complete = !authority.is_empty() && !id.is_empty();
-    complete.then(|| PatientId { authority, id: id.to_owned() })
+    complete.then(|| PatientId { authority: authority.into(), id: id.into() })
 }
 
 /// An identifier's system as HL7 v2 names the same authority: `urn:oid:` and our own `urn:id:` fall away.

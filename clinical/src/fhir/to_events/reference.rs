@@ -3,6 +3,8 @@
 
 use std::collections::HashMap;
 
+use smol_str::SmolStr;
+
 use super::Mapper;
 use super::patient::identity;
 use crate::PatientId;
@@ -95,28 +97,28 @@ impl Mapper<'_> {
     }
 
     /// The visit that `owner.encounter` refers to.
-    pub(super) fn visit(&self, owner: &Json) -> Option<String> {
+    pub(super) fn visit(&self, owner: &Json) -> Option<SmolStr> {
         let reference = owner.get("encounter")?;
         if let Some(url) = reference.str("reference") {
             if let Some(encounter) = self.resolve(url, owner) {
                 return visit_number(encounter);
             }
             if let Some((_, value)) = url.strip_prefix("Encounter?").and_then(conditional_identifier) {
-                return Some(value);
+                return Some(value.into());
             }
         }
         let logical = reference.get("identifier").and_then(|i| i.str("value"));
-        let literal = || local(reference.str("reference")?)?.strip_prefix("Encounter/").map(str::to_owned);
-        logical.map(str::to_owned).or_else(literal)
+        let literal = || local(reference.str("reference")?)?.strip_prefix("Encounter/").map(SmolStr::from);
+        logical.map(SmolStr::from).or_else(literal)
     }
 }
 
 /// The visit number among an Encounter's identifiers (v2-0203 `VN`), else the first, else its id.
-pub(super) fn visit_number(encounter: &Json) -> Option<String> {
+pub(super) fn visit_number(encounter: &Json) -> Option<SmolStr> {
     let identifiers = encounter.items("identifier");
     let is_visit = |i: &&Json| super::concept::has_code(i.get("type"), &["VN"]);
     let chosen = identifiers.iter().find(is_visit).or(identifiers.first()).and_then(|i| i.str("value"));
-    chosen.or_else(|| encounter.str("id")).map(str::to_owned)
+    chosen.or_else(|| encounter.str("id")).map(SmolStr::from)
 }
 
 /// `identifier=system|value` of a search, percent-decoded.

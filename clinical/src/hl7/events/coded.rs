@@ -31,8 +31,8 @@ pub(super) fn read<'c>(context: &Context<'c>, cwe: Part<'_>) -> Coded<'c> {
         let CodeSystem::Other(system) = &own.system else { continue };
         if let Some(mapped) = context.feed.codes.map(&own.code, system) {
             let display =
-                if mapped.display.is_empty() { own.display.clone() } else { mapped.display.clone() };
-            let code = Code { system: CodeSystem::Loinc, code: mapped.loinc.clone(), display };
+                if mapped.display.is_empty() { own.display.clone() } else { mapped.display.as_str().into() };
+            let code = Code { system: CodeSystem::Loinc, code: mapped.loinc.as_str().into(), display };
             return Coded { code, mapped: Some(mapped) };
         }
     }
@@ -50,7 +50,7 @@ pub(super) fn triples(cwe: Part<'_>) -> [Code; 2] {
 fn code_of(parts: [Option<Part<'_>>; 3]) -> Code {
     let [code, display, system] =
         parts.map(|part| part.filter(Part::has_value).map(|p| p.trimmed()).unwrap_or_default());
-    Code { system: system_of(system), code: code.into_owned(), display: display.into_owned() }
+    Code { system: system_of(system), code: code.into(), display: display.into() }
 }
 
 /// HL7 table 0396, and what senders write for its LN and SCT.
@@ -69,6 +69,6 @@ fn system_of(name: Cow<'_, str>) -> CodeSystem {
     match () {
         () if LOINC.iter().any(is) => CodeSystem::Loinc,
         () if SNOMED.iter().any(is) => CodeSystem::Snomed,
-        () => CodeSystem::Other(name.into_owned()),
+        () => CodeSystem::Other(name.into()),
     }
 }

@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use smol_str::SmolStr;
+
 use super::coded::{self, Coded};
 use super::context::Context;
 use super::{patient, value};
@@ -13,7 +15,7 @@ use crate::{CodeSystem, Event, EventKind, Observation, ObservationStatus, Patien
 #[derive(Default)]
 struct Group<'m> {
     patient: Option<PatientId>,
-    visit: Option<String>,
+    visit: Option<SmolStr>,
     orc: Option<Segment<'m>>,
     obr: Option<Segment<'m>>,
     /// Of ORC and OBR; empty where neither has one.

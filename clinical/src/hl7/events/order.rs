@@ -1,5 +1,7 @@
 //! ORM, OML, OMG, RDE and their like: orders (HL7 v2.9 ch. 4 §4.4, ch. 4A §4A.3).
 
+use smol_str::SmolStr;
+
 use super::context::Context;
 use super::{coded, patient};
 use crate::hl7::{Part, Segment};
@@ -49,7 +51,7 @@ pub(super) fn read(context: &mut Context<'_>) -> Vec<Event> {
 
 struct Orders<'m> {
     patient: PatientId,
-    visit: Option<String>,
+    visit: Option<SmolStr>,
     orc: Option<Segment<'m>>,
     /// An OBR followed the ORC.
     used: bool,
@@ -72,9 +74,11 @@ impl<'m> Orders<'m> {
         let either = |field| number(orc, field).or_else(|| number(obr, field)).unwrap_or_default();
         let code = match detail.and_then(|(segment, field)| segment.valued(field)) {
             Some(field) => coded::read(context, field).code,
-            None => {
-                Code { system: CodeSystem::Other(String::new()), code: String::new(), display: String::new() }
-            }
+            None => Code {
+                system: CodeSystem::Other(SmolStr::default()),
+                code: SmolStr::default(),
+                display: SmolStr::default(),
+            },
         };
         let control = number(orc, 1).unwrap_or_default();
         let order = Order { control, placer: either(2), filler: either(3), code };

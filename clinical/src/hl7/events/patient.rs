@@ -1,5 +1,9 @@
 //! Who the message is about: PID and MRG.
 
+use std::borrow::Cow;
+
+use smol_str::SmolStr;
+
 use super::context::Context;
 use crate::hl7::dtm::Dtm;
 use crate::hl7::{Part, Segment};
@@ -10,13 +14,13 @@ use crate::{PatientId, Person, Severity, Sex};
 /// Of several, a medical record number (CX.5 = MR) goes first, then one of the feed's own authority, then
 /// one that names an authority at all, then the first.
 pub(super) fn id(context: &mut Context<'_>, segment: Segment<'_>, field: usize) -> Option<PatientId> {
-    let default = context.feed.authority.clone();
+    let default = SmolStr::new(&context.feed.authority);
     let ids = segment.field(field).into_iter().flat_map(|f| f.repetitions()).filter_map(|cx| {
-        let id = cx.component(1).filter(Part::has_value)?.text().trim().to_owned();
+        let id = cx.component(1).filter(Part::has_value)?.trimmed();
         let authority = cx.component(4).map(authority).unwrap_or_default();
         let record_number = cx.component(5).is_some_and(|kind| kind.raw() == b"MR");
-        let rank = (record_number, !authority.is_empty() && authority == default, !authority.is_empty());
-        (!id.is_empty()).then_some((rank, PatientId { authority, id }))
+        let rank = (record_number, !authority.is_empty() && *authority == *default, !authority.is_empty());
+        (!id.is_empty()).then_some((rank, PatientId { authority: authority.into(), id: id.into() }))
     });
     // `max_by_key` gives the last of equals, and the first one is wanted.
     let best = ids.reduce(|best, next| if next.0 > best.0 { next } else { best });
@@ -41,8 +45,8 @@ pub(super) fn id(context: &mut Context<'_>, segment: Segment<'_>, field: usize) 
 }
 
 /// HD (v2.9 ch. 2A §2.A.33): its namespace, else its universal id.
-fn authority(hd: Part<'_>) -> String {
-    let part = |n| hd.subcomponent(n).filter(Part::has_value).map(|p| p.text().trim().to_owned());
+fn authority(hd: Part<'_>) -> Cow<'_, str> {
+    let part = |n| hd.subcomponent(n).filter(Part::has_value).map(|p| p.trimmed());
     part(1).filter(|s| !s.is_empty()).or_else(|| part(2)).unwrap_or_default()
 }
 
@@ -91,7 +95,7 @@ fn sex(pid: Segment<'_>) -> Option<Sex> {
 }
 
 /// PV1-19.1, the visit number.
-pub(super) fn visit(pv1: Segment<'_>) -> Option<String> {
+pub(super) fn visit(pv1: Segment<'_>) -> Option<SmolStr> {
     let number = pv1.valued(19)?.component(1).filter(Part::has_value)?;
-    Some(number.text().trim().to_owned()).filter(|n| !n.is_empty())
+    Some(number.trimmed().into()).filter(|n: &SmolStr| !n.is_empty())
 }

@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use smol_str::SmolStr;
+
 use super::coded::{self, Coded};
 use super::context::Context;
 use crate::hl7::dtm::{Dtm, iso_time};
@@ -131,7 +133,7 @@ fn coded<'m>(context: &mut Context<'m>, obx: Segment<'m>, field: Part<'m>) -> Va
             let original = field.component(9).map(|p| p.text().trim().to_owned()).unwrap_or_default();
             if original.is_empty() { Value::Absent } else { Value::Text(original) }
         }
-        Code { code, display, .. } if code.is_empty() => Value::Text(display),
+        Code { code, display, .. } if code.is_empty() => Value::Text(display.into()),
         code => Value::Coded(code),
     }
 }
@@ -161,12 +163,12 @@ fn quantity<'m>(
     let Number { number, text, comparator } = number;
     let converted = match mapped {
         Some(mapped) => mapped.convert(number, unit),
-        None => Some((number, units::normalise(unit).into_owned())),
+        None => Some((number, units::normalise(unit).into())),
     };
     let (number, unit) = converted.unwrap_or_else(|| {
         let told = "the unit sent does not fit the code table's; the value kept its own, correct the table";
         context.tell_at(Severity::Warning, "unit-mismatch", obx, 6, told);
-        (number, units::normalise(unit).into_owned())
+        (number, units::normalise(unit).into())
     });
     Value::Quantity { number, text, unit, comparator }
 }
@@ -174,7 +176,7 @@ fn quantity<'m>(
 struct Number {
     number: f64,
     /// The digits as sent, without the comparator.
-    text: String,
+    text: SmolStr,
     comparator: Option<Comparator>,
 }
 
@@ -204,6 +206,6 @@ impl Number {
         let digits = text.bytes().any(|b| b.is_ascii_digit());
         let known = text.bytes().all(|b| b.is_ascii_digit() || matches!(b, b'+' | b'-' | b'.' | b'e' | b'E'));
         let number = text.parse::<f64>().ok().filter(|n| digits && known && n.is_finite())?;
-        Some(Number { number, text: text.to_owned(), comparator })
+        Some(Number { number, text: text.into(), comparator })
     }
 }

@@ -11,6 +11,7 @@ use super::Check;
 use super::disk::writable;
 use super::site::listener;
 use crate::config::{self, Feed, FeedKind, Sink, SinkKind};
+use crate::site::receiver;
 
 const LOOK_AT_BROKER: &str = "the broker is not as configured; look at url, network, sign-in and names";
 const LOOK_AT_RECEIVER: &str =
@@ -20,7 +21,7 @@ const LOOK_AT_RECEIVER: &str =
 pub fn feed(feed: &Feed, data: &Path, wait: Duration) -> Check {
     let name = format!("feed {}", feed.name);
     match &feed.kind {
-        FeedKind::Mllp { listen, tls, tls_client_ca } => {
+        FeedKind::Mllp { listen, tls, tls_client_ca, .. } => {
             listener(name, *listen, tls.as_ref(), tls_client_ca.as_ref(), data)
         }
         FeedKind::Kafka { brokers, topics, dead_letter_topic, options, .. } => {
@@ -68,15 +69,22 @@ pub fn sink(sink: &Sink, wait: Duration) -> Check {
                 amqp::probe(&url, ca.as_deref(), &[wanted]).await.context(LOOK_AT_BROKER)
             })
         }
-        SinkKind::Mllp { address } => {
-            let config = mllp::ClientConfig::new(address.clone());
-            Check::new(name, async move {
-                let connected = mllp::Client::connect(&config).await;
-                connected.context(LOOK_AT_RECEIVER)?;
-                Ok(format!("{} answers", config.address))
-            })
-        }
+        SinkKind::Mllp(to) => answers(name, receiver(to)),
     }
+}
+
+/// Where a feed's application answers go.
+pub fn application_acks(feed: &Feed) -> Option<Check> {
+    let FeedKind::Mllp { application_acks: Some(to), .. } = &feed.kind else { return None };
+    Some(answers(format!("feed {} application_acks", feed.name), receiver(to)))
+}
+
+fn answers(name: String, config: mllp::ClientConfig) -> Check {
+    Check::new(name, async move {
+        let connected = mllp::Client::connect(&config).await;
+        connected.context(LOOK_AT_RECEIVER)?;
+        Ok(format!("{} answers", config.address))
+    })
 }
 
 fn broker(

@@ -90,6 +90,7 @@ fn checks(config: Config, wait: Duration) -> Vec<Check> {
     let mut checks = disk::checks(&config);
     checks.extend(site::checks(&config));
     checks.extend(config.feeds.iter().map(|feed| ends::feed(feed, &config.site.data, wait)));
+    checks.extend(config.feeds.iter().filter_map(ends::application_acks));
     checks.extend(config.sinks.iter().map(|sink| ends::sink(sink, wait)));
     checks
 }

@@ -128,10 +128,13 @@ fn ledger_lines(config: &Config) -> Vec<String> {
     lines
 }
 
+fn over(tls: bool) -> &'static str {
+    if tls { " (TLS)" } else { "" }
+}
+
 fn feed_lines(feed: &Feed) -> Vec<String> {
-    let tls = |tls: bool| if tls { " (TLS)" } else { "" };
     let place = match &feed.kind {
-        FeedKind::Mllp { listen, tls: files, .. } => format!("mllp on {listen}{}", tls(files.is_some())),
+        FeedKind::Mllp { listen, tls, .. } => format!("mllp on {listen}{}", over(tls.is_some())),
         FeedKind::Kafka { brokers, topics, .. } => format!("kafka {} at {brokers}", topics.join(", ")),
         FeedKind::Amqp { url, queue, .. } => format!("amqp {queue} at {}", host(url)),
         FeedKind::Http => "http: POST /fhir, /hl7".into(),
@@ -149,7 +152,11 @@ fn feed_lines(feed: &Feed) -> Vec<String> {
         _ => "stays in the ledger".into(),
     };
     let refused = if feed.on_error == OnError::Hold { "held in the ledger".into() } else { dead_letters };
-    vec![place, ack.into(), format!("refused: {refused}")]
+    let mut lines = vec![place, ack.into(), format!("refused: {refused}")];
+    if let FeedKind::Mllp { application_acks: Some(to), .. } = &feed.kind {
+        lines.push(format!("application answers to {}", to.address));
+    }
+    lines
 }
 
 fn reader_lines(feed: &Feed) -> Vec<String> {
@@ -170,7 +177,7 @@ fn sink_lines(sink: &Sink) -> Vec<String> {
             format!("amqp queue {routing_key} at {}", host(url))
         }
         SinkKind::Amqp { url, exchange, .. } => format!("amqp {exchange} at {}", host(url)),
-        SinkKind::Mllp { address } => format!("mllp to {address}"),
+        SinkKind::Mllp(to) => format!("mllp to {}{}", to.address, over(to.tls.is_some())),
     };
     let takeover = sink.takeover_for.iter().map(|site| format!("also for site {site}"));
     std::iter::once(place).chain(takeover).collect()

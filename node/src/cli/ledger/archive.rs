@@ -1,18 +1,13 @@
 //! `medulla ledger archive`.
 
 use std::io::Write;
-use std::time::Duration;
 
-use indicatif::ProgressBar;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::json;
 
+use super::ask::ask;
 use super::{At, connect, place};
-use crate::cli::{Usage, Verdict, out, progress};
-use crate::http::AdminClient;
-
-/// How often the site is asked how far it is.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
+use crate::cli::{Usage, Verdict, out};
 
 #[derive(clap::Args)]
 pub struct Archive {
@@ -37,16 +32,9 @@ struct Archived {
 pub fn archive(args: &Archive) -> anyhow::Result<Verdict> {
     let days = args.older_than.map_or_else(|| configured_days(args), Ok)?;
     let (client, runtime) = connect(&args.at)?;
-    let bar = progress::counter("entries are in cold files");
     let body = json!({ "older_than_days": days });
-    let moved = runtime.block_on(async {
-        tokio::select! {
-            moved = client.post::<Archived>("/api/ledger/archive", &body) => moved,
-            never = show(&client, &bar) => match never {},
-        }
-    });
-    bar.finish_and_clear();
-    let moved = moved?;
+    let shown = "the site moves old entries to cold files";
+    let moved: Archived = runtime.block_on(ask(&client, "archive", &body, shown))?;
     let mut out = out::stdout();
     if args.json {
         out::json_line(&mut out, &moved)?;
@@ -67,14 +55,4 @@ fn configured_days(args: &Archive) -> anyhow::Result<u32> {
         let text = "say how old entries must be: --older-than DAYS, or after_days in [ledger.retention]";
         Usage(text.into()).into()
     })
-}
-
-async fn show(client: &AdminClient, bar: &ProgressBar) -> std::convert::Infallible {
-    loop {
-        // Where it cannot be asked, the answer says why.
-        if let Ok(status) = client.get::<Value>("/api/ledger").await {
-            bar.set_position(status["cold"]["entries"].as_u64().unwrap_or_default());
-        }
-        tokio::time::sleep(LOOK_EVERY).await;
-    }
 }

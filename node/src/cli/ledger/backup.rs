@@ -8,6 +8,7 @@ use indicatif::ProgressBar;
 use raft_ledger::Progress;
 use serde_json::{Value, json};
 
+use super::ask::ask;
 use super::{At, connect, place};
 use crate::cli::{Verdict, out, progress, validate};
 use crate::http::ClientError;
@@ -43,10 +44,9 @@ pub fn backup(args: &Backup) -> anyhow::Result<Verdict> {
     // The site has another working directory.
     let folder = std::path::absolute(&args.folder)?;
     let (client, runtime) = connect(&args.at)?;
-    let bar = progress::waiting("the site checks its ledger and writes a backup");
-    let made = runtime.block_on(client.post("/api/ledger/backup", &json!({ "folder": folder })));
-    bar.finish_and_clear();
-    let made: Value = match made {
+    let body = json!({ "folder": folder });
+    let shown = "the site checks its ledger and writes a backup";
+    let made: Value = match runtime.block_on(ask(&client, "backup", &body, shown)) {
         Err(ClientError::NotRunning { .. }) => {
             eprintln!("the site does not run: backing up what it had flushed when it stopped");
             let place = place(&args.at.config)?;

@@ -1,6 +1,7 @@
 //! `medulla ledger …`: this site's replica, what it proves to others, and judging that.
 
 mod archive;
+mod ask;
 mod backup;
 mod proof;
 mod verify;
@@ -14,6 +15,7 @@ use serde::Deserialize;
 use serde_json::json;
 use tokio::runtime::Runtime;
 
+use self::ask::ask;
 use super::{Verdict, out, progress};
 use crate::config;
 use crate::http::{AdminClient, ClientError, socket_path};
@@ -223,9 +225,8 @@ fn export(args: &Export) -> anyhow::Result<Verdict> {
     let (client, runtime) = connect(&args.at)?;
     // The site has another working directory.
     let folder = std::path::absolute(&args.folder)?;
-    let bar = progress::waiting("the site writes its ledger");
-    let made: Exported = runtime.block_on(client.post("/api/ledger/export", &json!({ "folder": folder })))?;
-    bar.finish_and_clear();
+    let body = json!({ "folder": folder });
+    let made: Exported = runtime.block_on(ask(&client, "export", &body, "the site writes its ledger"))?;
     let mut out = out::stdout();
     writeln!(out, "{}: {} leaves, root {}", folder.display(), made.size, made.root)?;
     out.flush()?;

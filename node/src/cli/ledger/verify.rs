@@ -10,6 +10,7 @@ use raft_ledger::{Progress, verify_export};
 use serde::Deserialize;
 use serde_json::json;
 
+use super::ask::ask;
 use super::{At, connect};
 use crate::cli::{Usage, Verdict, out, progress};
 
@@ -109,10 +110,7 @@ fn ledger(args: &Verify) -> anyhow::Result<Verdict> {
         }
         None => {
             let (client, runtime) = connect(&args.at)?;
-            let bar = progress::waiting("the site verifies its ledger");
-            let report = runtime.block_on(client.post("/api/ledger/verify", &json!({})))?;
-            bar.finish_and_clear();
-            report
+            runtime.block_on(ask(&client, "verify", &json!({}), "the site verifies its ledger"))?
         }
     };
     let verdict: Report = serde_json::from_value(report.clone())?;

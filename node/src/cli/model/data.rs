@@ -8,7 +8,7 @@ use anyhow::Context;
 use indicatif::ProgressBar;
 use ml_scoring::Task;
 use ml_scoring::dataset::{self, Patient};
-use ml_scoring::eval::{Cohort, Predictor, judge};
+use ml_scoring::eval::{Cohort, Predictor, judge, judge_as_stream};
 
 pub fn open(file: &Path) -> anyhow::Result<Box<dyn BufRead>> {
     let unreadable = || format!("cannot read {}", file.display());
@@ -26,6 +26,15 @@ pub enum Patients {
     All,
     /// Those that no model of ours was trained on and no threshold chosen on.
     HeldOut,
+}
+
+/// What is asked for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Asked {
+    /// The rows' predictions.
+    Rows,
+    /// And what a site's alert policy would hear, which takes three times as long.
+    Stream,
 }
 
 impl Patients {
@@ -56,14 +65,19 @@ fn judge_file(
     task: Task,
     patients: Patients,
     predictors: &[&dyn Predictor],
+    asked: Asked,
     bar: &ProgressBar,
 ) -> anyhow::Result<Cohort> {
     let before = bar.position();
     // What cannot be read ends the reading, whomever it is about.
     let included = dataset::read(open(file)?)
         .filter(|patient| patient.as_ref().map_or(true, |patient| patients.include(&patient.pid)));
-    judge(included, task, predictors, |done| bar.set_position(before + done as u64))
-        .with_context(|| file.display().to_string())
+    let progress = |done| bar.set_position(before + done as u64);
+    let cohort = match asked {
+        Asked::Rows => judge(included, task, predictors, progress),
+        Asked::Stream => judge_as_stream(included, task, predictors, progress),
+    };
+    cohort.with_context(|| file.display().to_string())
 }
 
 /// Lets every predictor judge every hour; all files as one cohort, in the order given.
@@ -72,11 +86,12 @@ pub fn judge_files(
     task: Task,
     patients: Patients,
     predictors: &[&dyn Predictor],
+    asked: Asked,
     bar: &ProgressBar,
 ) -> anyhow::Result<Cohort> {
     let mut all = Cohort::of(task, predictors.len());
     for file in files {
-        all.append(judge_file(file, task, patients, predictors, bar)?);
+        all.append(judge_file(file, task, patients, predictors, asked, bar)?);
     }
     Ok(all)
 }

@@ -10,7 +10,7 @@ use ml_scoring::eval::{
 };
 use ml_scoring::{AlertPolicy, Scorer, Task};
 
-use super::data::{self, Patients};
+use super::data::{self, Asked, Patients};
 use super::stays::{self, Stays};
 use crate::cli::{Usage, Verdict, out, progress};
 use crate::{config, models};
@@ -23,10 +23,11 @@ use crate::{config, models};
     medulla model eval --rule 'ICULOS>=53' --data cinc2019_B_dev.csv.zst\n  \
     medulla model eval --model models/mine --data cinc2019_A_dev.csv.zst --policy site.toml --ward-beds 12\n  \
     medulla model eval --model models/mortality --data cinc2012_ab_long.csv.zst cinc2012_outcomes_b.csv\n\n\
-    Alerts are those of the code that alerts on the stream, at each hour's close: rising edge, hysteresis, refractory \
-    time, and for interruptive ones the ward's budget. alerts_per_100_patient_days and ppv count both tiers alike; \
-    sensitivity and lead are of the first alert, sensitivity_in_window of hours above the \
-    threshold.\n\
+    Alerts are those that a site would make of the patients' messages, as `medulla model replay` writes them: its code \
+    scores with each message and, where there is none, with its clock at each full hour, and decides by rising edge, \
+    hysteresis, refractory time, and for interruptive ones the ward's budget. A --rule is asked at each hour's close. \
+    alerts_per_100_patient_days and ppv count both tiers alike; sensitivity and lead are of the first hour that closes at \
+    or above the threshold, sensitivity_in_window of all such hours.\n\
     Rules: always, never, or ICULOS, HR_now, NEWS2, SIRS, qSOFA, SOFA, KDIGO with >= and a number."
 )]
 #[group(skip)]
@@ -49,7 +50,8 @@ pub struct Args {
     /// Only patients that training leaves out (buckets 70 to 79 of the patient's hash)
     #[arg(long)]
     held_out: bool,
-    /// The alert policy to evaluate: [alerts] of a site's configuration; without it a site's defaults
+    /// The alert policy to evaluate, with the scorer's own budget: [alerts] of a site's configuration; without it a site's
+    /// defaults
     #[arg(long, value_name = "FILE")]
     policy: Option<PathBuf>,
     /// Beds of the ward whose budget interruptive alerts share: the data name none, so patients lie in them in turn
@@ -65,6 +67,8 @@ pub struct Args {
 
 /// What is evaluated, with what its card says.
 struct Judge {
+    /// As `[alerts]` knows it.
+    name: String,
     predictor: Judging,
     task: Task,
     threshold: Option<f64>,
@@ -106,7 +110,7 @@ pub fn execute(args: &Args) -> anyhow::Result<Verdict> {
         threshold: judge.threshold,
         baselines,
         bootstrap_samples: args.bootstrap,
-        policy: args.policy.as_deref().map(policy).transpose()?.unwrap_or_default(),
+        policy: args.policy.as_deref().map(policy).transpose()?.unwrap_or_default().of_scorer(&judge.name),
         ward_beds: args.ward_beds,
         ..Options::default()
     };
@@ -147,7 +151,9 @@ fn judged(
             let mut predictors: Vec<&dyn Predictor> = vec![&**predictor];
             predictors.extend(rules.iter().map(|rule| rule as &dyn Predictor));
             let patients = if args.held_out { Patients::HeldOut } else { Patients::All };
-            data::judge_files(&args.data, judge.task, patients, &predictors, bar)?
+            // What is compared is how both rank, at the hours' closes.
+            let asked = if beside { Asked::Stream } else { Asked::Rows };
+            data::judge_files(&args.data, judge.task, patients, &predictors, asked, bar)?
         }
         Judging::Stays(predictor) => {
             let mut predictors: Vec<&dyn StayPredictor> = vec![&**predictor];
@@ -175,12 +181,13 @@ fn model(folder: &Path) -> anyhow::Result<Judge> {
     let card = model.card();
     let task = card.task.parse::<Task>();
     let task = task.with_context(|| format!("{}: nothing to judge it by", folder.display()))?;
-    let (threshold, held_out) = (Some(model.threshold()), card.training_data.held_out);
+    let (name, held_out) = (card.name.clone(), card.training_data.held_out);
+    let threshold = Some(model.threshold());
     let predictor = match task {
         Task::Mortality => Judging::Stays(Box::new(StayModel::new(model)?)),
         _ => Judging::Hours(Box::new(Scorer::model(model)?)),
     };
-    Ok(Judge { predictor, task, threshold, held_out })
+    Ok(Judge { name, predictor, task, threshold, held_out })
 }
 
 fn rule(text: &str, task: Task) -> anyhow::Result<Judge> {
@@ -189,7 +196,11 @@ fn rule(text: &str, task: Task) -> anyhow::Result<Judge> {
         Task::Mortality => (Judging::Stays(Box::new(rule)), false),
         _ => (Judging::Hours(Box::new(rule)), true),
     };
-    Ok(Judge { predictor, task, threshold: None, held_out })
+    let name = match rule {
+        Rule::TotalAtLeast(score, _) => score.name().to_owned(),
+        Rule::Always | Rule::Never | Rule::IculosAtLeast(_) | Rule::HrNowAtLeast(_) => String::new(),
+    };
+    Ok(Judge { name, predictor, task, threshold: None, held_out })
 }
 
 fn either(text: &str, task: Task) -> anyhow::Result<Judge> {
@@ -245,8 +256,12 @@ fn show_policy(out: &mut impl Write, report: &Report) -> anyhow::Result<()> {
     let rate = loud.alerts_per_100_patient_days.map_or_else(|| "-".to_owned(), |rate| format!("{rate:.1}"));
     writeln!(
         out,
-        "policy                        refractory {} h, left below {} of a threshold, {} interruptive alerts a day for {} beds",
-        policy.refractory_h, policy.rearm_below, policy.per_ward_budget_per_day, policy.ward_beds
+        "policy                        asked {}; refractory {} h, left below {} of a threshold, {} interruptive alerts a day for {} beds",
+        if policy.as_stream { "with every message and tick" } else { "at each hour's close" },
+        policy.refractory_h,
+        policy.rearm_below,
+        policy.per_ward_budget_per_day,
+        policy.ward_beds
     )?;
     writeln!(
         out,

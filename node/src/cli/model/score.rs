@@ -7,7 +7,7 @@ use anyhow::Context;
 use ml_scoring::eval::{StayModel, write_csv};
 use ml_scoring::{Scorer, Task};
 
-use super::data::{self, Patients};
+use super::data::{self, Asked, Patients};
 use super::stays::{self, Stays};
 use crate::cli::{Verdict, out, progress};
 use crate::models;
@@ -38,7 +38,7 @@ pub fn execute(args: &Args) -> anyhow::Result<Verdict> {
         }
         task => {
             let scorer = Scorer::model(model).with_context(named)?;
-            data::judge_files(&args.data, task, Patients::All, &[&scorer], &bar)?
+            data::judge_files(&args.data, task, Patients::All, &[&scorer], Asked::Rows, &bar)?
         }
     };
     bar.finish_and_clear();

@@ -2,7 +2,7 @@
 
 import { acknowledgeForm } from "./acknowledge.js";
 import { arrange, byId, el, setText } from "./dom.js";
-import { CARE_PROCESS, age, answerOf, fullTime, isoTime, plural, risk, scorerName } from "./format.js";
+import { CARE_PROCESS, age, answersOf, fullTime, isoTime, plural, risk, scorerName } from "./format.js";
 
 const HASH_SHOWN = 12;
 /** On the card; the others stand with the evidence. */
@@ -46,7 +46,7 @@ export class Alerts {
     const answer = card.querySelector(".answer");
     answer.hidden = !alert.acknowledged;
     if (alert.acknowledged) {
-      setText(answer, answerOf(alert.acknowledged));
+      setText(answer, answersOf(alert));
       card.querySelector(".alert-open")?.remove();
     }
     return card;

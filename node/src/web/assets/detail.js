@@ -4,7 +4,7 @@
 import { get } from "./api.js";
 import { curve } from "./chart.js";
 import { byId, el, setText } from "./dom.js";
-import { CARE_PROCESS, GROUPS, age, answerOf, fullTime, insufficient, level, risk, scorerName, time } from "./format.js";
+import { CARE_PROCESS, GROUPS, age, answersOf, fullTime, insufficient, level, risk, scorerName, time } from "./format.js";
 
 const ADDRESS = /^#patient=(.+)$/;
 
@@ -127,7 +127,7 @@ function alertHistory(alerts) {
       el("strong", {}, `${scorerName(alert.model, alert.task)} ${risk(alert.risk, alert.model)}`),
       el("span", {}, alert.reasons.join(" · ")),
       alert.acknowledged
-        ? el("span", { class: "answer" }, answerOf(alert.acknowledged))
+        ? el("span", { class: "answer" }, answersOf(alert))
         : el("span", { class: "when" }, "not acknowledged"));
   return el("section", { class: "panel" }, el("h3", {}, "Alerts"),
     alerts.length ? el("ol", { class: "history" }, alerts.map(line)) : el("p", {}, "None so far."));

@@ -47,6 +47,7 @@ function feed(row, now) {
       number("Rate", perSecond(rate(`feed ${row.name}`, row.received, now))),
       number("Received", count(row.received)),
       number("Lag", count(row.lag), row.lag > 0),
+      number("Faults", count(row.faults)),
       number("In flight", count(row.in_flight)),
       number("Oldest", row.in_flight > 0 ? span(row.oldest_s * 1000) : "–", row.oldest_s > 5)),
     row.silent ? el("p", { class: "last-error" }, `Silent since ${new Date(row.silent.since).toLocaleString()}: ${row.silent.why}`) : null,

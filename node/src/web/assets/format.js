@@ -18,8 +18,10 @@ export function time(ms) {
   return at.toDateString() === new Date().toDateString() ? text : `${day.format(at)} ${text}`;
 }
 
-/** Who answered an alert, when and how. */
-export const answerOf = ({ by, at, reason, snooze_h: hours, confirmed }) =>
+/** Who answered an alert, when and how: the first answer, and later ones that silence further alerts. */
+export const answersOf = ({ acknowledged, later = [] }) => [acknowledged, ...later].map(answerOf).join("; ");
+
+const answerOf = ({ by, at, reason, snooze_h: hours, confirmed }) =>
   `${by}, ${time(at)}: ${reason}${confirmed ? " · confirmed" : hours ? ` · snoozed for ${hours} h` : ""}`;
 
 /** Kinds of reasons. */

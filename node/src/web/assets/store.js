@@ -66,6 +66,7 @@ function merge(known, row) {
     ...row,
     name: row.name || known.name,
     acknowledged: known.acknowledged ?? row.acknowledged,
+    later: (known.later ?? []).length > (row.later ?? []).length ? known.later : row.later,
     delivered_to: [...new Set([...known.delivered_to, ...row.delivered_to])],
   };
 }

@@ -71,11 +71,23 @@ impl Damage {
 }
 
 impl State {
-    /// Whether what stands there is the damaged value: one that was written since is not.
-    pub(super) fn is_unreadable(&self, family: &'static str, key: &[u8]) -> bool {
-        !self.damage.unreadable.is_empty()
-            && self.damage.unreadable.contains(&(family, key.to_vec()))
-            && self.durable_value(family, key) == self.current.get(family).and_then(|table| table.get(key))
+    /// Whether the value on the disk is.
+    pub(super) fn is_damaged(&self, family: &'static str, key: &[u8]) -> bool {
+        !self.damage.unreadable.is_empty() && self.damage.unreadable.contains(&(family, key.to_vec()))
+    }
+
+    /// Whether a damaged value between these keys is there no more but on the disk.
+    pub(super) fn damaged_and_gone(&self, family: &str, from: &[u8], to: &[u8]) -> bool {
+        let table = self.current.get(family);
+        self.damage.unreadable.iter().any(|(of, key)| {
+            let is_between = *of == family && from <= key.as_slice() && key.as_slice() < to;
+            is_between && table.is_none_or(|table| !table.contains_key(key))
+        }) && !with(|disks| disks.serves_damaged)
+    }
+
+    /// Whether a value stands there that was written since.
+    pub(super) fn is_newer(&self, family: &str, key: &[u8]) -> bool {
+        self.durable_value(family, key) != self.current.get(family).and_then(|table| table.get(key))
     }
 
     fn durable_value(&self, family: &str, key: &[u8]) -> Option<&Vec<u8>> {
@@ -85,7 +97,7 @@ impl State {
     /// What files of this moment hold of it.
     pub(super) fn current_damage(&self) -> Damage {
         let mut damage = self.damage.clone();
-        damage.unreadable.retain(|(family, key)| self.is_unreadable(family, key));
+        damage.unreadable.retain(|(family, key)| !self.is_newer(family, key));
         damage
     }
 

@@ -1,4 +1,4 @@
-//! Spares a receiver that fails: the pause between two tries grows with the failures in a row, whichever alerts they were
+//! Spares a receiver that fails: the pause between two tries grows with the failures in a row, whichever messages they were
 //! about, and begins anew once one is taken.
 
 use std::time::Duration;
@@ -9,7 +9,7 @@ const PAUSE_MS_MAX: u64 = 30_000;
 const FAILURES_MAX: u32 = 5;
 
 #[derive(Default)]
-pub(super) struct Breaker {
+pub(crate) struct Breaker {
     failures: u32,
 }
 
