@@ -55,7 +55,7 @@ mod trace;
 mod window;
 mod workers;
 
-pub use board::{AlertRow, BoardEvent, PatientDetail, PatientRow, RiskNow, RiskPoint};
+pub use board::{AlertRow, Answer, BoardEvent, PatientDetail, PatientRow, RiskNow, RiskPoint};
 pub use delivery::ReleaseError;
 pub use drift::{DriftFinding, DriftReport, DriftStatus};
 pub use errors::{

@@ -244,7 +244,7 @@ mod tests {
         }
     }
 
-    const YEAR_2085_S: i64 = 3_629_059_200;
+    const YEAR_2085_S: i64 = 3_629_145_600;
     const YEAR_2090_S: i64 = 3_786_912_000;
     const YEAR_2095_S: i64 = 3_944_678_400;
 

@@ -266,8 +266,8 @@ fn a_receiver_over_tls_is_trusted_by_an_authority() {
     };
     assert_eq!((&read.ca, read.name.as_deref()), (&ca, Some("ehr")));
     assert!(read.identity.as_ref().is_some_and(|identity| identity.cert == own));
-    check(&text(&tls), "54 sink[1].tls_cert missing-field");
-    check(&text("tls_name = \"ehr\"\n"), "48 sink[1] missing-field");
+    check(&text(&tls), "53 sink[1].tls_cert missing-field");
+    check(&text("tls_name = \"ehr\"\n"), "47 sink[1] missing-field");
 }
 
 #[test]

@@ -2,9 +2,9 @@
 
 use actors::entry::{Contribution, Format};
 use actors::{
-    AlertExplained, AlertRow, AlertsRested, DriftFinding, DriftReport, DriftStatus, ErrorRow, ErrorState,
-    Evidence, FeedSilent, FeedStatus, HeldAlert, ModelDetail, ModelRow, ModelStepRow, PatientRow, RiskNow,
-    ShadowAgainst, ShadowAgreement, ShadowReport, ShadowThreshold, SinkStatus,
+    AlertExplained, AlertRow, AlertsRested, Answer, DriftFinding, DriftReport, DriftStatus, ErrorRow,
+    ErrorState, Evidence, FeedSilent, FeedStatus, HeldAlert, ModelDetail, ModelRow, ModelStepRow, PatientRow,
+    RiskNow, ShadowAgainst, ShadowAgreement, ShadowReport, ShadowThreshold, SinkStatus,
 };
 use clinical::Time;
 use ml_scoring::ReasonGroup;
@@ -60,7 +60,13 @@ pub fn alert() -> AlertRow {
         evidence: vec![3, 6],
         delivered_to: Default::default(),
         acknowledged: None,
-        later: Vec::new(),
+        later: vec![Answer {
+            by: "night".into(),
+            reason: String::new(),
+            at: Time(6),
+            snooze_h: Some(4),
+            confirmed: false,
+        }],
         origin: Some("b".into()),
     }
 }

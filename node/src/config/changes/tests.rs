@@ -50,7 +50,7 @@ fn load(text: &str, folder: &Path) -> Config {
 /// What differs after each `(old, new)` replacement, as it is told.
 fn check(replaced: &[(&str, &str)], expected: &[&str]) {
     let folder = tempfile::tempdir().expect("folder");
-    std::fs::write(folder.path().join("codes.csv"), "").expect("codes");
+    std::fs::write(folder.path().join("codes.csv"), "local_code,loinc\n").expect("codes");
     let old = load(SITE, folder.path());
     let mut text = SITE.to_owned();
     for (from, to) in replaced {
@@ -104,9 +104,9 @@ fn a_zone_is_its_feeds() {
 #[test]
 fn what_stands_in_a_code_table_counts() {
     let folder = tempfile::tempdir().expect("folder");
-    std::fs::write(folder.path().join("codes.csv"), "").expect("codes");
+    std::fs::write(folder.path().join("codes.csv"), "local_code,loinc\n").expect("codes");
     let old = load(SITE, folder.path());
-    std::fs::write(folder.path().join("codes.csv"), "# another\n").expect("codes");
+    std::fs::write(folder.path().join("codes.csv"), "local_code,loinc\n# another\n").expect("codes");
     let changes = old.changes_to(&load(SITE, folder.path()));
     assert_eq!(changes.len(), 1);
     assert_eq!(changes[0].to_string(), "feed adt changed: codes");
@@ -115,7 +115,7 @@ fn what_stands_in_a_code_table_counts() {
 #[test]
 fn what_stands_in_the_files_of_kafkas_options_counts() {
     let folder = tempfile::tempdir().expect("folder");
-    std::fs::write(folder.path().join("codes.csv"), "").expect("codes");
+    std::fs::write(folder.path().join("codes.csv"), "local_code,loinc\n").expect("codes");
     let ca = folder.path().join("ca.pem");
     let options = format!("options = {{ \"ssl.ca.location\" = \"{}\" }}\n", ca.display());
     let text = SITE.replace("group = \"medulla\"\n", &format!("group = \"medulla\"\n{options}"));
