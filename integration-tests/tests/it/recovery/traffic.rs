@@ -74,30 +74,23 @@ pub fn alerts(control_id: &str) -> bool {
     place(control_id).is_some_and(|(_, step)| is_ill(step))
 }
 
+/// Code, type, unit; the value of one who is well, and of one who is ill.
+const VITAL_SIGNS: [(&str, &str, &str, [&str; 2]); 6] = [
+    ("9279-1^Respiratory rate", "NM", "/min", ["16", "30"]),
+    ("2708-6^Oxygen saturation", "NM", "%", ["98", "85"]),
+    ("8480-6^Systolic blood pressure", "NM", "mm[Hg]", ["120", "80"]),
+    ("8867-4^Heart rate", "NM", "/min", ["70", "140"]),
+    ("8310-5^Body temperature", "NM", "Cel", ["37.0", "35.0"]),
+    ("67775-7^ACVPU", "ST", "", ["A", "V"]),
+];
+
 /// NEWS2 18 or 0.
 fn vital_signs(ill: bool, at: &str) -> String {
-    let signs: [(&str, &str, &str, &str); 6] = match ill {
-        true => [
-            ("9279-1^Respiratory rate", "NM", "30", "/min"),
-            ("2708-6^Oxygen saturation", "NM", "85", "%"),
-            ("8480-6^Systolic blood pressure", "NM", "80", "mm[Hg]"),
-            ("8867-4^Heart rate", "NM", "140", "/min"),
-            ("8310-5^Body temperature", "NM", "35.0", "Cel"),
-            ("67775-7^ACVPU", "ST", "V", ""),
-        ],
-        false => [
-            ("9279-1^Respiratory rate", "NM", "16", "/min"),
-            ("2708-6^Oxygen saturation", "NM", "98", "%"),
-            ("8480-6^Systolic blood pressure", "NM", "120", "mm[Hg]"),
-            ("8867-4^Heart rate", "NM", "70", "/min"),
-            ("8310-5^Body temperature", "NM", "37.0", "Cel"),
-            ("67775-7^ACVPU", "ST", "A", ""),
-        ],
-    };
-    let line = |(number, (code, kind, value, unit)): (usize, &(&str, &str, &str, &str))| {
+    let line = |(number, (code, kind, unit, values)): (usize, &(&str, &str, &str, [&str; 2]))| {
+        let value = values[usize::from(ill)];
         format!("OBX|{}|{kind}|{code}^LN||{value}|{unit}|||||F|||{at}\r", number + 1)
     };
-    signs.iter().enumerate().map(line).collect()
+    VITAL_SIGNS.iter().enumerate().map(line).collect()
 }
 
 /// Two days before this process began.
