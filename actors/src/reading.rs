@@ -17,11 +17,11 @@ use crate::clock;
 use crate::committer::{Answer, Labels, Prepared, WriteAnswer};
 use crate::entry::{self, Again, Format, Kind, Message, Rejected};
 use crate::parts::{Ack, Feed, OnError};
-use crate::search::{CODE_TAG, MERGED_TAG, TYPE_TAG};
+use crate::search::{self, CODE_TAG, MERGED_TAG, RECEIVED_TAG, TYPE_TAG};
 use crate::window::Place;
 
 /// Five tags are ours, the rest name patients, and ids that were merged and codes of issues where room is left.
-const PATIENT_TAGS_MAX: usize = raft_ledger::MAX_TAGS - 5;
+const PATIENT_TAGS_MAX: usize = raft_ledger::MAX_TAGS - 6;
 
 /// Reads one feed's messages.
 pub(crate) struct Reader {
@@ -190,7 +190,7 @@ impl Reader {
             Some(patient) => self.keys.subject(&subject_key(patient)),
             None => self.feed_day(seen.received_at),
         };
-        let mut tags = self.tags(Kind::Message, [&message.control_id, &message.type_]);
+        let mut tags = self.tags(Kind::Message, seen, [&message.control_id, &message.type_]);
         if let Some(visit) = message.events.iter().find_map(|event| event.visit.as_deref()) {
             tags.push(self.keys.tag("visit", visit.as_bytes()));
         }
@@ -226,7 +226,7 @@ impl Reader {
         raw: &[u8],
         issues: &[Issue],
     ) -> Draft {
-        let mut tags = self.tags(Kind::Rejected, [control_id, type_]);
+        let mut tags = self.tags(Kind::Rejected, seen, [control_id, type_]);
         self.add_codes(&mut tags, issues);
         let rejected = Rejected {
             feed: self.feed.to_string(),
@@ -251,12 +251,17 @@ impl Reader {
         }
     }
 
-    fn tags(&self, kind: Kind, [control_id, type_]: [&str; 2]) -> Vec<Tag> {
-        let mut tags = vec![self.keys.tag("kind", kind.tag()), self.keys.tag("feed", self.feed.as_bytes())];
-        let known = [("control", control_id), (TYPE_TAG, type_)];
+    fn tags(&self, kind: Kind, seen: &Seen, [control_id, type_]: [&str; 2]) -> Vec<Tag> {
+        let received = search::hour_of(seen.received_at).to_be_bytes();
+        let known: [(&str, &[u8]); 5] = [
+            ("kind", kind.tag()),
+            ("feed", self.feed.as_bytes()),
+            (RECEIVED_TAG, &received),
+            ("control", control_id.as_bytes()),
+            (TYPE_TAG, type_.as_bytes()),
+        ];
         let known = known.into_iter().filter(|(_, value)| !value.is_empty());
-        tags.extend(known.map(|(name, value)| self.keys.tag(name, value.as_bytes())));
-        tags
+        known.map(|(name, value)| self.keys.tag(name, value)).collect()
     }
 
     /// Worst first, as many as there is room for.

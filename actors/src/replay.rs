@@ -50,7 +50,7 @@ pub struct Replay {
 pub struct Replays {
     pub as_of: u64,
     pub rows: Vec<ReplayRow>,
-    /// `since` and `from` of the page that follows, if there may be one.
+    /// As of a search: for `Search::go_on`.
     pub next: Option<(Option<Time>, u64)>,
 }
 
@@ -134,10 +134,9 @@ impl Handle {
         let search = how.narrowed();
         let found = search.run(ledger)?;
         let before = how.before.unwrap_or(found.as_of);
-        let by_time = search.is_by_time();
         let entries = found.entries.into_iter().filter(|entry| entry.index < before).collect();
         // In the ledger's order nothing follows that is meant.
-        let next = found.next.filter(|(_, from)| by_time || *from < before);
+        let next = found.next.filter(|(_, from)| search.leaves_ledger_order() || *from < before);
         Ok((before, entries, next))
     }
 
@@ -184,7 +183,7 @@ impl Replay {
         let Search { patient, visit, control_id, feed, kind, .. } = &search;
         let by_name = patient.is_some() || visit.is_some() || control_id.is_some() || feed.is_some();
         // Codes are of messages and of refusals; each entry is looked at.
-        let is_narrow = by_name || search.is_by_time() || self.code.is_some();
+        let is_narrow = by_name || search.leaves_ledger_order() || self.code.is_some();
         let kind = kind.or((!is_narrow).then_some(Kind::Message));
         Search { kind, ..search }
     }

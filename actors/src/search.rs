@@ -1,4 +1,4 @@
-//! Finding entries: by their place in the ledger, by what their tags say, by event time.
+//! Finding entries: by their place in the ledger, by what their tags say, by event time, by receipt.
 
 use std::collections::BTreeSet;
 
@@ -17,11 +17,14 @@ pub(crate) const TYPE_TAG: &str = "type";
 pub(crate) const CODE_TAG: &str = "code";
 /// Of an id that the message merges into another one.
 pub(crate) const MERGED_TAG: &str = "merged";
+/// Of what a feed brought: the hour in which its site received it, as `hour_of` counts it.
+pub(crate) const RECEIVED_TAG: &str = "received";
 
 /// What all entries sought have in common. `None` stands for anything.
 #[derive(Clone, Default)]
 pub struct Search {
-    /// The first ledger index; in the order of event times, the first index at the very time `since`.
+    /// The first ledger index; in the order of event times, the first index at the very time `since`; of a receipt, the
+    /// first index in the hour in which `received` begins.
     pub from: u64,
     /// Entries a page.
     pub limit: usize,
@@ -40,6 +43,8 @@ pub struct Search {
     pub since: Option<Time>,
     /// and before here.
     pub until: Option<Time>,
+    /// When its site received what a feed brought, from the first time on and before the second.
+    pub received: Option<(Time, Time)>,
     /// In the ledger's order, unless it is by time alone: a page may take longer.
     pub in_ledger_order: bool,
 }
@@ -48,9 +53,10 @@ pub struct Search {
 pub struct Found {
     /// The ledger's size when it was looked through: what has come since is not in it.
     pub as_of: u64,
-    /// In the ledger's order; of a time, and not of one patient, visit or control id, in the order of event times.
+    /// In the ledger's order; of a time, and not of one patient, visit or control id, in the order of event times; of a
+    /// receipt, hour by hour.
     pub entries: Vec<Entry>,
-    /// `since` and `from` of the page that follows, if there may be one.
+    /// For `go_on`: the page that follows, if there may be one.
     pub next: Option<(Option<Time>, u64)>,
 }
 
@@ -73,24 +79,40 @@ impl Search {
     pub fn run(&self, ledger: &Ledger) -> Result<Found, LedgerError> {
         let mut page = Page::of(ledger, self.limit);
         let tags = self.tags(ledger);
-        let next = if self.is_by_time() {
+        let next = if let Some(received) = self.received {
+            self.by_receipt(ledger, received, &tags, &mut page)?
+        } else if self.is_by_time() {
             self.by_time(ledger, &tags, &mut page)?
         } else if tags.is_empty() {
             self.by_place(ledger, &mut page)?
         } else {
-            self.by_tags(ledger, &tags, &mut page)?
+            self.by_tags(ledger, &tags, self.from, &mut page)?.map(|index| (self.since, index))
         };
         Ok(Found { as_of: page.as_of, entries: page.entries, next })
     }
 
+    /// Makes it the search for the page that follows.
+    pub fn go_on(&mut self, (since, from): (Option<Time>, u64)) {
+        self.from = from;
+        match (&mut self.received, since) {
+            (Some((start, _)), Some(since)) => *start = since,
+            _ => self.since = since,
+        }
+    }
+
     /// What comes from one feed fills the ledger, and what has one name is little: so a time that is asked for is
     /// worth an index of its own, unless a name is known as well.
-    pub(crate) fn is_by_time(&self) -> bool {
+    fn is_by_time(&self) -> bool {
         let is_named = self.patient.is_some() || self.visit.is_some() || self.control_id.is_some();
         let is_sorted =
             self.feed.is_some() || self.kind.is_some() || self.type_.is_some() || self.code.is_some();
         let has_time = self.since.is_some() || self.until.is_some();
-        has_time && !is_named && !(is_sorted && self.in_ledger_order)
+        has_time && !is_named && !(is_sorted && self.in_ledger_order) && self.received.is_none()
+    }
+
+    /// Its pages go through the ledger by another order than the ledger's own.
+    pub(crate) fn leaves_ledger_order(&self) -> bool {
+        self.received.is_some() || self.is_by_time()
     }
 
     /// What an entry must have to be found, rarest first.
@@ -139,36 +161,74 @@ impl Search {
         }
     }
 
-    fn by_tags(&self, ledger: &Ledger, tags: &[Tag], page: &mut Page) -> Result<Next, LedgerError> {
-        if let [tag] = tags {
-            return self.by_one_tag(ledger, *tag, page);
+    /// Hour by hour, each by a tag of its own.
+    fn by_receipt(
+        &self,
+        ledger: &Ledger,
+        (start, end): (Time, Time),
+        tags: &[Tag],
+        page: &mut Page,
+    ) -> Result<Next, LedgerError> {
+        let mut from = self.from;
+        for hour in hour_of(start)..=hour_of(Time(end.0.saturating_sub(1))) {
+            let of_hour = [tags, &[ledger.tag(RECEIVED_TAG, &hour.to_be_bytes())]].concat();
+            let next = match page.looks >= LOOKS_MAX {
+                true => Some(from),
+                false => self.by_tags(ledger, &of_hour, from, page)?,
+            };
+            if let Some(index) = next {
+                return Ok(Some((Some(start.max(Time(hour * Time::HOUR_MS))), index)));
+            }
+            // An hour in which nothing came was looked at as well.
+            page.looks += 1;
+            from = 0;
         }
-        let mut at = self.from;
+        Ok(None)
+    }
+
+    /// The first index that was not looked at, if the page ended before.
+    fn by_tags(
+        &self,
+        ledger: &Ledger,
+        tags: &[Tag],
+        from: u64,
+        page: &mut Page,
+    ) -> Result<Option<u64>, LedgerError> {
+        if let [tag] = tags {
+            return self.by_one_tag(ledger, *tag, from, page);
+        }
+        let mut at = from;
         loop {
             match common(ledger, tags, at, page)? {
                 Common::None => return Ok(None),
-                Common::At(index) if page.is_full() => return Ok(Some((self.since, index))),
+                Common::At(index) if page.is_full() => return Ok(Some(index)),
                 Common::At(index) => {
-                    page.add(ledger, index, |time| self.covers(time))?;
+                    page.add(ledger, index, |entry| self.covers(entry))?;
                     at = index + 1;
                 }
-                Common::NotYet(index) => return Ok(Some((self.since, index))),
+                Common::NotYet(index) => return Ok(Some(index)),
             }
         }
     }
 
     /// One scan instead of a seek for each entry.
-    fn by_one_tag(&self, ledger: &Ledger, tag: Tag, page: &mut Page) -> Result<Next, LedgerError> {
-        let mut at = self.from;
+    fn by_one_tag(
+        &self,
+        ledger: &Ledger,
+        tag: Tag,
+        from: u64,
+        page: &mut Page,
+    ) -> Result<Option<u64>, LedgerError> {
+        let mut at = from;
         loop {
             let wanted = page.wanted();
             let found = ledger.by_tag(tag, at, wanted)?;
             for index in &found {
                 if page.is_full() || page.looks >= LOOKS_MAX {
-                    return Ok(Some((self.since, *index)));
+                    return Ok(Some(*index));
                 }
                 page.looks += 1;
-                page.add(ledger, *index, |time| self.covers(time))?;
+                page.add(ledger, *index, |entry| self.covers(entry))?;
             }
             match found.last() {
                 Some(last) if found.len() == wanted => at = last + 1,
@@ -177,8 +237,11 @@ impl Search {
         }
     }
 
-    fn covers(&self, time: Time) -> bool {
-        self.since.is_none_or(|since| time >= since) && self.until.is_none_or(|until| time < until)
+    fn covers(&self, entry: &Entry) -> bool {
+        let (happened, received) = (Time(entry.event_time_ms), Time(entry.received_time_ms));
+        self.since.is_none_or(|since| happened >= since)
+            && self.until.is_none_or(|until| happened < until)
+            && self.received.is_none_or(|(start, end)| received >= start && received < end)
     }
 }
 
@@ -206,12 +269,17 @@ impl Page {
         self.limit.saturating_sub(self.entries.len()).saturating_add(1).min(SCAN_MAX)
     }
 
-    fn add(&mut self, ledger: &Ledger, index: u64, wanted: impl Fn(Time) -> bool) -> Result<(), LedgerError> {
+    fn add(
+        &mut self,
+        ledger: &Ledger,
+        index: u64,
+        wanted: impl Fn(&Entry) -> bool,
+    ) -> Result<(), LedgerError> {
         if index >= self.as_of {
             return Ok(());
         }
         let read = ledger.read_from(index, 1)?;
-        for entry in read.into_iter().filter(|entry| wanted(Time(entry.event_time_ms))) {
+        for entry in read.into_iter().filter(wanted) {
             self.bytes += match &entry.payload {
                 Payload::Open(payload) => payload.len(),
                 Payload::Entrusted(_) | Payload::Sealed | Payload::Shredded | Payload::Shred { .. } => 0,
@@ -220,6 +288,11 @@ impl Page {
         }
         Ok(())
     }
+}
+
+/// Hours since 1970.
+pub(crate) fn hour_of(at: Time) -> i64 {
+    at.0.div_euclid(Time::HOUR_MS)
 }
 
 enum Common {

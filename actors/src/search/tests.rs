@@ -17,6 +17,12 @@ fn properties(n: u64) -> (PatientId, [&'static str; 3], Kind, String, Time) {
     (patient(n % 7), [feed, type_, code], kind, format!("C{}", n / 2), Time(500 - (n as i64 * 37) % 101))
 }
 
+/// Mostly in the ledger's order, over some hours; each tenth waited in an outbox.
+fn received_at(n: u64) -> Time {
+    let waited = if n.is_multiple_of(10) { 2 * Time::HOUR_MS } else { 0 };
+    Time(n as i64 * Time::HOUR_MS / 40 - waited)
+}
+
 fn draft(ledger: &Ledger, n: u64) -> Draft {
     let (patient, [feed, type_, code], kind, control_id, at) = properties(n);
     let subject = subject_key(&patient);
@@ -30,11 +36,12 @@ fn draft(ledger: &Ledger, n: u64) -> Draft {
             ledger.tag("control", control_id.as_bytes()),
             ledger.tag(TYPE_TAG, type_.as_bytes()),
             ledger.tag(CODE_TAG, code.as_bytes()),
+            ledger.tag(RECEIVED_TAG, &hour_of(received_at(n)).to_be_bytes()),
         ],
         dedupe: None,
         event_time_ms: at.0,
         message_time_ms: 0,
-        received_time_ms: 0,
+        received_time_ms: received_at(n).0,
         payload: Bytes::from_static(b"payload"),
     }
 }
@@ -74,9 +81,9 @@ fn all(ledger: &Ledger, mut search: Search) -> Vec<u64> {
         let found = search.run(ledger).unwrap();
         assert!(found.entries.len() <= search.limit && found.as_of == ledger.size());
         indices.extend(found.entries.iter().map(|entry| entry.index));
-        let Some((since, from)) = found.next else { return indices };
         // What follows may all be of another time: then the last page is empty.
-        (search.since, search.from) = (since, from);
+        let Some(next) = found.next else { return indices };
+        search.go_on(next);
     }
 }
 
@@ -89,14 +96,18 @@ fn expected(entries: u64, search: &Search) -> Vec<u64> {
             && search.code.as_ref().is_none_or(|wanted| wanted == code)
             && search.kind.is_none_or(|wanted| wanted == kind)
             && search.control_id.as_ref().is_none_or(|wanted| *wanted == control_id)
-            && search.covers(at)
+            && search.since.is_none_or(|since| at >= since)
+            && search.until.is_none_or(|until| at < until)
+            && search.received.is_none_or(|(start, end)| (start..end).contains(&received_at(*n)))
     };
     let mut found: Vec<u64> = (0..entries).filter(wanted).collect();
     let named = search.patient.is_some() || search.control_id.is_some();
     let sorted =
         search.feed.is_some() || search.kind.is_some() || search.type_.is_some() || search.code.is_some();
     let in_ledger_order = named || (sorted && search.in_ledger_order);
-    if !in_ledger_order && (search.since.is_some() || search.until.is_some()) {
+    if search.received.is_some() {
+        found.sort_by_key(|n| (hour_of(received_at(*n)), *n));
+    } else if !in_ledger_order && (search.since.is_some() || search.until.is_some()) {
         found.sort_by_key(|n| (properties(*n).4, *n));
     }
     found
@@ -109,8 +120,14 @@ async fn every_search_finds_what_a_filter_over_everything_finds() {
     let ledger = filled(dir.path(), ENTRIES).await;
     let times =
         [(None, None), (Some(430), Some(470)), (Some(480), None), (None, Some(420)), (Some(9999), None)];
+    let hours = |from: f64, to: f64| {
+        let at = |hours: f64| Time((hours * Time::HOUR_MS as f64) as i64);
+        Some((at(from), at(to)))
+    };
+    // Over several hours, within one, before there was anything.
+    let receipts = [None, hours(1.3, 5.6), hours(2.1, 2.9), hours(-9.0, 0.5)];
     let mut tried = 0;
-    for choice in 0..128_u32 {
+    for (choice, received) in (0..128_u32).flat_map(|choice| receipts.map(|received| (choice, received))) {
         for (since, until) in times {
             for limit in [1, 7, 1000] {
                 let asked = |bit: u32| choice & bit != 0;
@@ -125,10 +142,12 @@ async fn every_search_finds_what_a_filter_over_everything_finds() {
                     in_ledger_order: asked(64),
                     since: since.map(Time),
                     until: until.map(Time),
+                    received,
                     ..Search::default()
                 };
                 let expected = expected(ENTRIES, &search);
-                assert_eq!(all(&ledger, search), expected, "{choice} {since:?} {until:?} {limit}");
+                let what = format!("{choice} {since:?} {until:?} {received:?} {limit}");
+                assert_eq!(all(&ledger, search), expected, "{what}");
                 tried += usize::from(!expected.is_empty());
             }
         }

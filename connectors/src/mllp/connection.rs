@@ -168,7 +168,11 @@ impl Reader<'_> {
     }
 
     fn count_fault(&self, fault: Fault) {
-        tracing::warn!(peer = %self.key, code = fault.code(), "mllp: framing fault");
+        match fault {
+            // Every few seconds from a sender that keeps its connection open by them; the counter tells of it.
+            Fault::Empty => tracing::debug!(peer = %self.key, code = fault.code(), "mllp: framing fault"),
+            _ => tracing::warn!(peer = %self.key, code = fault.code(), "mllp: framing fault"),
+        }
         self.shared.status.fault(format!("{} ({}): {}", fault.code(), self.key, fault.reason()));
     }
 }

@@ -79,14 +79,13 @@ pub async fn errors(
     who.must_see_operations()?;
     let query = query.into_inner();
     let listed = query.listed()?;
-    let time = |name, text: &Option<String>| text.as_deref().map(|text| filter::time(name, text)).transpose();
     let search = Search {
         from: query.from,
         limit: query.limit.unwrap_or(100).clamp(1, LIMIT_MAX),
         feed: query.feed,
         control_id: query.control_id,
-        since: time("since", &query.since)?,
-        until: time("until", &query.until)?,
+        since: filter::time("since", &query.since)?,
+        until: filter::time("until", &query.until)?,
         ..Search::default()
     };
     let found = web::block(move || site.errors(&search, query.code.as_deref(), listed));

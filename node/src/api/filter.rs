@@ -15,7 +15,8 @@ const LIMIT_MAX: usize = 1000;
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub struct Filter {
-    /// The first ledger index; in the order of event times (as `next` has it), the first at the very time `since`
+    /// The first ledger index; in the order of event times (as `next` has it), the first at the very time `since`; of a
+    /// receipt, the first in the hour of `received_since`
     #[serde(default)]
     from: u64,
     /// At most 1000
@@ -47,6 +48,12 @@ pub struct Filter {
     /// Event times before here
     #[serde(skip_serializing_if = "Option::is_none")]
     until: Option<String>,
+    /// Messages that their site received from here on; they come hour by hour
+    #[serde(skip_serializing_if = "Option::is_none")]
+    received_since: Option<String>,
+    /// Messages received before here; needs `received_since`
+    #[serde(skip_serializing_if = "Option::is_none")]
+    received_until: Option<String>,
     /// Wait until everything is here that was committed anywhere before this request; 503 when no majority of the
     /// sites confirms it
     #[serde(default)]
@@ -74,15 +81,17 @@ impl Filter {
             type_: self.type_.clone(),
             code: self.code.clone(),
             in_ledger_order: false,
-            since: self.since.as_deref().map(|text| time("since", text)).transpose()?,
-            until: self.until.as_deref().map(|text| time("until", text)).transpose()?,
+            since: time("since", &self.since)?,
+            until: time("until", &self.until)?,
+            received: received(&self.received_since, &self.received_until)?,
         })
     }
 
     /// The same from another place on: path and query.
     pub(super) fn after(&self, since: Option<Time>, from: u64) -> String {
-        let since = since.map(|at| at.0.to_string());
-        let next = Filter { from, since, ..self.clone() };
+        let mut next = Filter { from, ..self.clone() };
+        let place = if next.received_since.is_some() { &mut next.received_since } else { &mut next.since };
+        *place = since.map(|at| at.0.to_string());
         // Plain fields: writing them as a query has no way to fail.
         let query = serde_urlencoded::to_string(next).unwrap_or_default();
         format!("/api/messages?{query}")
@@ -106,11 +115,28 @@ fn kind(text: &str) -> Result<Kind, ApiError> {
     })
 }
 
-pub(super) fn time(name: &str, text: &str) -> Result<Time, ApiError> {
+pub(super) fn time(name: &str, text: &Option<String>) -> Result<Option<Time>, ApiError> {
+    let Some(text) = text else { return Ok(None) };
     let ms = text.parse().ok();
     let ms = ms.or_else(|| Some(text.parse::<jiff::Timestamp>().ok()?.as_millisecond()));
     let example = "2026-11-23T08:00:00+01:00";
-    ms.map(Time).ok_or_else(|| bad(format!("{name} is a time with its offset, {example} or ms since 1970")))
+    match ms {
+        Some(ms) => Ok(Some(Time(ms))),
+        None => Err(bad(format!("{name} is a time with its offset, {example} or ms since 1970"))),
+    }
+}
+
+/// The span of `Search::received`: until now, unless it says when it ends.
+pub(super) fn received(
+    since: &Option<String>,
+    until: &Option<String>,
+) -> Result<Option<(Time, Time)>, ApiError> {
+    match (time("received_since", since)?, time("received_until", until)?) {
+        (None, None) => Ok(None),
+        (None, Some(_)) => Err(bad("received_until needs received_since beside it")),
+        (Some(since), Some(until)) => Ok(Some((since, until))),
+        (Some(since), None) => Ok(Some((since, Time(jiff::Timestamp::now().as_millisecond())))),
+    }
 }
 
 fn bad(text: impl Into<String>) -> ApiError {
@@ -141,6 +167,15 @@ mod tests {
     }
 
     #[test]
+    fn of_a_receipt_the_next_page_goes_on_in_its_hour() {
+        let asked = filter("since=5&received_since=7&received_until=99");
+        assert_eq!(asked.search().unwrap().received, Some((Time(7), Time(99))));
+        let next = asked.after(Some(Time(8)), 12);
+        let again = filter(next.strip_prefix("/api/messages?").unwrap()).search().unwrap();
+        assert_eq!((again.since, again.received, again.from), (Some(Time(5)), Some((Time(8), Time(99))), 12));
+    }
+
+    #[test]
     fn what_cannot_be_sought_is_said() {
         for (query, says) in [
             ("patient=4711", "HOSP|4711"),
@@ -148,6 +183,8 @@ mod tests {
             ("kind=letter", "message, rejected, alert, delivered, acknowledged, tick, model-registered"),
             ("since=yesterday", "since is a time"),
             ("until=2026-11-23", "until is a time"),
+            ("received_since=now", "received_since is a time"),
+            ("received_until=7", "received_until needs received_since"),
         ] {
             let error = filter(query).search().err().unwrap();
             assert!(error.text.contains(says), "{query}: {}", error.text);

@@ -67,6 +67,12 @@ pub struct Query {
     /// Event times before here
     #[serde(skip_serializing_if = "Option::is_none")]
     until: Option<String>,
+    /// Received by this site from here on
+    #[serde(skip_serializing_if = "Option::is_none")]
+    received_since: Option<String>,
+    /// Received before here; needs `received_since`
+    #[serde(skip_serializing_if = "Option::is_none")]
+    received_until: Option<String>,
 }
 
 /// Where a page ended.
@@ -119,11 +125,9 @@ impl Asked {
         if self.indices.is_empty() == is_empty {
             return Err(bad("name the messages: by indices or by a query, one of both"));
         }
-        let after = self.after;
         let mut search = self.query.search()?;
-        search.from = after.map_or(0, |after| after.from);
-        if let Some(since_ms) = after.and_then(|after| after.since_ms) {
-            search.since = Some(clinical::Time(since_ms));
+        if let Some(After { since_ms, from }) = self.after {
+            search.go_on((since_ms.map(clinical::Time), from));
         }
         Ok(Replay {
             query: if is_empty { String::new() } else { query },
@@ -141,8 +145,6 @@ impl Asked {
 
 impl Query {
     fn search(&self) -> Result<Search, ApiError> {
-        let time =
-            |name, text: &Option<String>| text.as_deref().map(|text| filter::time(name, text)).transpose();
         let kind = match self.kind.as_deref() {
             None => None,
             Some("message") => Some(actors::entry::Kind::Message),
@@ -157,8 +159,9 @@ impl Query {
             control_id: self.control_id.clone(),
             feed: self.feed.clone(),
             kind,
-            since: time("since", &self.since)?,
-            until: time("until", &self.until)?,
+            since: filter::time("since", &self.since)?,
+            until: filter::time("until", &self.until)?,
+            received: filter::received(&self.received_since, &self.received_until)?,
             // Also of entries whose tags do not tell: `Replay` looks into them.
             type_: None,
             code: None,

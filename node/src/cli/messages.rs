@@ -13,7 +13,7 @@ mod trace;
 
 const PAGE: usize = 1000;
 
-/// Find entries of a running site's ledger: by index, patient, visit, control id, feed, kind, type, code, event time
+/// Find entries of a running site's ledger: by index, patient, visit, control id, feed, kind, type, code, event time, receipt
 #[derive(clap::Args)]
 #[command(
     after_help = "Examples:\n  medulla messages --patient 'HOSP|4711' --since 2026-11-23T08:00:00+01:00\n  \
@@ -27,7 +27,7 @@ const PAGE: usize = 1000;
 )]
 pub struct Args {
     /// One entry, whole, as JSON
-    #[arg(long, conflicts_with_all = ["from", "limit", "patient", "visit", "control_id", "feed", "kind", "type_", "code", "since", "until"])]
+    #[arg(long, conflicts_with_all = ["from", "limit", "patient", "visit", "control_id", "feed", "kind", "type_", "code", "since", "until", "received_since", "received_until"])]
     index: Option<u64>,
     /// With --index: what followed from this message, from later readings and scores to alerts and their deliveries
     #[arg(long, requires = "index")]
@@ -80,6 +80,12 @@ struct Filter {
     /// Event times before here
     #[arg(long, value_name = "TIME")]
     until: Option<String>,
+    /// Messages that their site received from here on, with offset; they come hour by hour
+    #[arg(long, value_name = "TIME")]
+    received_since: Option<String>,
+    /// Messages received before here
+    #[arg(long, value_name = "TIME", requires = "received_since")]
+    received_until: Option<String>,
 }
 
 #[derive(Deserialize)]

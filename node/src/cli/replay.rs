@@ -18,6 +18,7 @@ const CHUNK: usize = 200;
     medulla replay --feed lab --since 2026-11-23T08:00:00+01:00 --dry-run\n  \
     medulla replay --feed lab --since 2026-11-23T08:00:00+01:00 --reason 'code table mended' --yes\n  \
     medulla replay --patient 'HOSP|4711' --type 'ORU^R01' --dry-run --json\n  \
+    medulla replay --feed lab --received-since 2026-11-23T08:00:00+01:00 --received-until 2026-11-23T09:30:00+01:00 --yes\n  \
     medulla replay --kind rejected --code patient-id-missing --yes\n  \
     medulla replay 17 18\n\n\
     A message that is read otherwise now, by its feed's reader, code table, zone, authority and wards as the site runs \
@@ -85,6 +86,14 @@ struct Query {
     #[arg(long, value_name = "TIME")]
     #[serde(skip_serializing_if = "Option::is_none")]
     until: Option<String>,
+    /// Received by this site from here on, with offset
+    #[arg(long, value_name = "TIME")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    received_since: Option<String>,
+    /// Received before here
+    #[arg(long, value_name = "TIME", requires = "received_since")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    received_until: Option<String>,
 }
 
 #[derive(Deserialize)]

@@ -163,15 +163,18 @@ mod tests {
     use crate::fhir::from_hl7::Writer;
     use crate::fhir::from_hl7::kept::{Finder, Said, Spot};
     use crate::hl7::{Limits, Message};
-    use crate::{Feed, Time};
+    use crate::{CodeTable, Feed, Time};
+
+    fn told(obx: &str) -> Vec<usize> {
+        told_of(&Feed::default(), "", obx)
+    }
 
     /// Numbers of the fields that the result of this OBX tells; the search must find each of them.
-    fn told(obx: &str) -> Vec<usize> {
-        let text =
-            format!("MSH|^~\\&|LAB|H|||20260101||ORU^R01|1|P|2.5\rOBR|1||L1|P^Panel^L|||20260101\r{obx}");
+    fn told_of(feed: &Feed, charset: &str, obx: &str) -> Vec<usize> {
+        let head = format!("MSH|^~\\&|LAB|H|||20260101||ORU^R01|1|P|2.5||||||{charset}");
+        let text = format!("{head}\rOBR|1||L1|P^Panel^L|||20260101\r{obx}");
         let message = Message::parse(text.into(), &Limits::default()).unwrap();
-        let feed = Feed::default();
-        let mut writer = Writer::new(&message, &feed, Time(0));
+        let mut writer = Writer::new(&message, feed, Time(0));
         for segment in message.segments() {
             writer.at = segment.position();
             writer.segment(segment);
@@ -203,19 +206,43 @@ mod tests {
         assert_eq!(told("OBX|1|NM|8867-4^Rate^LN^HR^Pulse^LAB||072|bpm^beats^X||N|||Y|||soon|NURSE"), [2, 8]);
     }
 
+    #[test]
+    fn a_result_whose_code_the_feed_maps_tells_what_was_sent() {
+        let obx = "OBX|1|NM|HR^Puls^LAB||72|bpm|50-100|N|||F";
+        assert_eq!(told_of(&mapped(), "", obx), [2, 5, 6, 7, 8, 11]);
+    }
+
+    /// Two local codes: one of a unit that is the same, one of a unit that is brought to another.
+    fn mapped() -> Feed {
+        let table = "local_code,local_system,loinc,ucum,local_unit,factor,display\n\
+                     HR,LAB,8867-4,/min,bpm,,Heart rate\nLAC,,2524-7,mmol/L,mg/dL,0.111,Lactate\n";
+        Feed { codes: CodeTable::parse(table).unwrap(), ..Feed::default() }
+    }
+
+    /// One character, or what stands for one.
+    const ANY: &str = r"([ -~é€]|\\[FSRTE]\\|\\X41\\|\\XC3A9\\|\\\.br\\)";
+
+    fn like(regex: &str) -> impl Strategy<Value = String> {
+        proptest::string::string_regex(regex).unwrap()
+    }
+
     proptest! {
         #[test]
         fn what_a_result_tells_a_search_finds(
+            is_mapped in any::<bool>(),
+            charset in "|UNICODE UTF-8|8859/1|ASCII",
             type_ in "NM|SN|ST|TX|FT|CE|DT|ED|",
-            code in "8867-4\\^Heart rate\\^LN|HR\\^Pulse\\^LAB|A\\^B\\^C\\^D\\^E\\^F|[ -z]{0,9}",
-            value in "[0-9+.-]{1,4}|<5|a b~c|20260101|\"\"|[ -z]{0,6}",
-            unit in "mmol/L|bpm\\^beats\\^UCUM|kg&b|[ -z]{0,5}",
-            range in "1-2|1-2\\^a&b|[ -z]{0,5}",
-            flag in "N|H~L|H\\^High\\^HL70078|[ -z]{0,3}",
-            status in "F|C|f|F\\^x| F |[ -z]{0,2}",
-            time in "20260101(1155)?(\\+0100)?|2026\\^1|[ -z]{0,5}",
+            code in like(&format!("8867-4\\^Heart rate\\^LN|(HR|LAC)\\^Pulse\\^LAB|A\\^B\\^C\\^D\\^E\\^F|{ANY}{{0,9}}")),
+            value in like(&format!("[0-9+.-]{{1,4}}|<5|a b~c|20260101|\"\"|{ANY}{{0,6}}")),
+            unit in like(&format!("mmol/L|mg/dL|bpm(\\^beats\\^UCUM)?|kg&b|{ANY}{{0,5}}")),
+            range in like(&format!("1-2|1-2\\^a&b|{ANY}{{0,5}}")),
+            flag in like(&format!("N|H~L|H\\^High\\^HL70078|{ANY}{{0,3}}")),
+            status in like(&format!("F|C|f|F\\^x| F |{ANY}{{0,2}}")),
+            time in like(&format!("20260101(1155)?(\\+0100)?|2026\\^1|{ANY}{{0,5}}")),
         ) {
-            told(&format!("OBX|1|{type_}|{code}||{value}|{unit}|{range}|{flag}|||{status}|||{time}"));
+            let feed = if is_mapped { mapped() } else { Feed::default() };
+            let obx = format!("OBX|1|{type_}|{code}||{value}|{unit}|{range}|{flag}|||{status}|||{time}");
+            told_of(&feed, &charset, &obx);
         }
     }
 }

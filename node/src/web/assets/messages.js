@@ -83,7 +83,7 @@ function search(event) {
   event.preventDefault();
   const query = new URLSearchParams({ limit: 100 });
   for (const [name, value] of new FormData(event.target)) {
-    const isTime = name === "since" || name === "until";
+    const isTime = name.endsWith("since") || name.endsWith("until");
     if (value !== "") query.set(name, isTime ? new Date(value).toISOString() : value);
   }
   find(`/api/messages?${query}`);
