@@ -1,6 +1,9 @@
 //! Appends what the feeds brought, in order, and settles each receipt with what the site's own apply says.
 
+use std::collections::HashMap;
+use std::fmt::Display;
 use std::future::Future;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use actix::prelude::*;
@@ -21,12 +24,12 @@ pub(crate) struct Prepared {
     pub labels: Labels,
     pub received: Instant,
     /// In the feed's window; held until the message is answered.
-    pub _place: Place,
+    pub place: Place,
 }
 
 #[derive(Clone)]
 pub(crate) struct Labels {
-    pub feed: std::sync::Arc<str>,
+    pub feed: Arc<str>,
     /// A known message type, or `unknown`: bounded, whatever senders write.
     pub type_: String,
     /// The sender's: never a label.
@@ -59,11 +62,24 @@ pub(crate) struct Commit(pub Vec<Prepared>);
 pub(crate) struct Committer {
     ledger: Ledger,
     metrics: Metrics,
+    refused: Refused,
+}
+
+/// When the ledger last took nothing from a feed.
+#[derive(Default)]
+struct Refused(HashMap<Arc<str>, Instant>);
+
+impl Refused {
+    /// Whether the feed handed it over before it could know that one before it is to come again. It must not overtake that
+    /// one, though there may be room by now; its sender sends it again behind it.
+    fn holds_back(&self, feed: &str, handed_over: Instant) -> bool {
+        self.0.get(feed).is_some_and(|refused| handed_over <= *refused)
+    }
 }
 
 impl Committer {
     pub fn new(ledger: Ledger, metrics: Metrics) -> Committer {
-        Committer { ledger, metrics }
+        Committer { ledger, metrics, refused: Refused::default() }
     }
 }
 
@@ -78,15 +94,25 @@ impl Handler<Commit> for Committer {
 
     fn handle(&mut self, Commit(prepared): Commit, _: &mut Self::Context) -> Self::Result {
         let (ledger, metrics) = (self.ledger.clone(), self.metrics.clone());
+        let holds_back = |p: &Prepared| self.refused.holds_back(&p.labels.feed, p.place.handed_over);
+        let (held_back, prepared): (Vec<_>, Vec<_>) = prepared.into_iter().partition(holds_back);
+        ask_again(held_back, &"one before it was not committed", &metrics);
         let submit = async move {
-            if let Err(error) = after_left_over(&ledger, &prepared).await {
-                return settle(prepared, Err(error), &metrics);
+            let feed = prepared.first()?.labels.feed.clone();
+            match submit(&ledger, &prepared).await {
+                Ok(outcomes) => {
+                    actix::spawn(async move { settle(prepared, outcomes.await, &metrics) });
+                    None
+                }
+                Err(error) => {
+                    ask_again(prepared, &error, &metrics);
+                    // Now that its source knows: what it hands over from here on comes after them.
+                    Some((feed, Instant::now()))
+                }
             }
-            let drafts: Vec<Draft> = prepared.iter().flat_map(|p| p.drafts.iter().cloned()).collect();
-            let outcomes = submit(&ledger, drafts).await;
-            actix::spawn(async move { settle(prepared, outcomes.await, &metrics) });
         };
-        AtomicResponse::new(Box::pin(submit.into_actor(self)))
+        let submit = submit.into_actor(self).map(|refused, committer, _| committer.refused.0.extend(refused));
+        AtomicResponse::new(Box::pin(submit))
     }
 }
 
@@ -99,16 +125,17 @@ async fn after_left_over(ledger: &Ledger, prepared: &[Prepared]) -> Result<(), A
     left_over.await.map_err(|_| AppendError::Unavailable { waited_ms: waited_ms() })
 }
 
-/// Hands the drafts to the ledger, waiting out its pushback; the returned future is their commit.
+/// Hands the drafts to the ledger, waiting out its pushback; the returned future is their commit. With an error it took none.
 async fn submit(
     ledger: &Ledger,
-    drafts: Vec<Draft>,
-) -> impl Future<Output = Result<Vec<Outcome>, AppendError>> + use<> {
+    prepared: &[Prepared],
+) -> Result<impl Future<Output = Result<Vec<Outcome>, AppendError>> + use<>, AppendError> {
+    after_left_over(ledger, prepared).await?;
+    let drafts: Vec<Draft> = prepared.iter().flat_map(|p| p.drafts.iter().cloned()).collect();
     loop {
         match ledger.submit(drafts.clone()) {
-            Ok(commit) => return futures_util::future::Either::Left(commit),
             Err(AppendError::Pushback { .. }) => tokio::time::sleep(Duration::from_millis(2)).await,
-            Err(error) => return futures_util::future::Either::Right(std::future::ready(Err(error))),
+            taken => return taken,
         }
     }
 }
@@ -123,14 +150,19 @@ fn settle(prepared: Vec<Prepared>, outcomes: Result<Vec<Outcome>, AppendError>, 
                 message.settle(own, metrics);
             }
         }
-        Err(error) => {
-            tracing::warn!(%error, messages = prepared.len(), "not committed; senders are asked to send again");
-            for message in prepared {
-                message.count("retry", metrics);
-                message.tell("retry", None, &[], metrics);
-                message.receipt.retry(error.to_string());
-            }
-        }
+        Err(error) => ask_again(prepared, &error, metrics),
+    }
+}
+
+fn ask_again(prepared: Vec<Prepared>, reason: &dyn Display, metrics: &Metrics) {
+    if prepared.is_empty() {
+        return;
+    }
+    tracing::warn!(%reason, messages = prepared.len(), "not committed; senders are asked to send again");
+    for message in prepared {
+        message.count("retry", metrics);
+        message.tell("retry", None, &[], metrics);
+        message.receipt.retry(reason.to_string());
     }
 }
 
@@ -181,5 +213,22 @@ impl Prepared {
             Answer::Refuse(refusal, reply) => receipt.rejected(refusal, reply),
             Answer::Hold(_, reply) => receipt.committed(reply),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_handed_over_before_a_refusal_stays_behind_what_was_refused() {
+        let at = |ms| Instant::now() + Duration::from_secs(60) + Duration::from_millis(ms);
+        let (before, refused_at, after) = (at(0), at(1000), at(2000));
+        let mut refused = Refused::default();
+        assert!(!refused.holds_back("lab", before));
+        refused.0.insert("lab".into(), refused_at);
+        assert!(refused.holds_back("lab", before) && refused.holds_back("lab", refused_at));
+        assert!(!refused.holds_back("lab", after), "it comes after what was sent again");
+        assert!(!refused.holds_back("adt", before), "another feed's senders wait for nothing");
     }
 }

@@ -85,7 +85,7 @@ impl Reader {
             },
         };
         let labels = Labels { feed: self.feed.clone(), type_: read.type_, control_id: read.control_id };
-        Prepared { drafts: read.drafts, receipt: inbound.receipt, answer, labels, received, _place: place }
+        Prepared { drafts: read.drafts, receipt: inbound.receipt, answer, labels, received, place }
     }
 
     fn read(&self, inbound: &Inbound, again: Option<Again>) -> Read {

@@ -111,7 +111,7 @@ async fn stand_in_line(
                 Err(_) => continue,
             },
         };
-        let Some(Prepared { drafts, receipt, answer, labels, received, _place: place }) = next else {
+        let Some(Prepared { drafts, receipt, answer, labels, received, place }) = next else {
             return;
         };
         line.push_back((drafts, Waiting { receipt: Some(receipt), answer, labels, received, place }));

@@ -32,6 +32,8 @@ struct Entered {
 /// A message's place in the window; free again when dropped.
 pub(crate) struct Place {
     id: u64,
+    /// When its source handed the message over.
+    pub handed_over: Instant,
     entered: Arc<Mutex<Entered>>,
     _permits: (OwnedSemaphorePermit, OwnedSemaphorePermit),
 }
@@ -47,6 +49,7 @@ impl Window {
 
     /// Waits for a place. A message larger than the whole window takes all of it and so travels alone.
     pub async fn enter(&self, bytes: usize) -> Place {
+        let handed_over = Instant::now();
         let kib = u32::try_from(bytes.div_ceil(1024).clamp(1, KIB_MAX)).unwrap_or(u32::MAX);
         // Neither semaphore is ever closed.
         let message = self.messages.clone().acquire_owned().await.expect("open semaphore");
@@ -55,7 +58,7 @@ impl Window {
         let id = entered.next;
         entered.next += 1;
         entered.since.insert(id, Instant::now());
-        Place { id, entered: self.entered.clone(), _permits: (message, space) }
+        Place { id, handed_over, entered: self.entered.clone(), _permits: (message, space) }
     }
 
     pub fn depth(&self) -> usize {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use argon2::{Argon2, PasswordHash, PasswordVerifier};
 use sha2::{Digest, Sha256};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 
 use super::Identity;
 use super::sessions::Sessions;
@@ -63,6 +63,7 @@ impl Accounts {
 
 pub struct Auth {
     accounts: RwLock<Arc<Accounts>>,
+    replaced: watch::Sender<()>,
     sessions: Sessions,
     checks: Semaphore,
 }
@@ -71,12 +72,13 @@ impl Auth {
     pub fn new(users: &[User], tokens: &[Token]) -> Auth {
         Auth {
             accounts: RwLock::new(Arc::new(Accounts::new(users, tokens))),
+            replaced: watch::channel(()).0,
             sessions: Sessions::default(),
             checks: Semaphore::new(CHECKS_AT_ONCE),
         }
     }
 
-    /// Who may sign in from here on. Whose account is another now, or gone, is signed out.
+    /// Who may sign in from here on. Whose account is another now, or gone, is signed out, and all streams begin anew.
     pub fn replace(&self, users: &[User], tokens: &[Token]) {
         let new = Arc::new(Accounts::new(users, tokens));
         let former = std::mem::replace(
@@ -86,6 +88,12 @@ impl Auth {
         let is_same = |user: &&Account| new.users.contains(user);
         let same: Vec<&str> = former.users.iter().filter(is_same).map(|user| user.name.as_str()).collect();
         self.sessions.keep(|identity| same.contains(&identity.name()));
+        self.replaced.send_replace(());
+    }
+
+    /// Changes with every `replace`.
+    pub fn replaced(&self) -> watch::Receiver<()> {
+        self.replaced.subscribe()
     }
 
     fn accounts(&self) -> Arc<Accounts> {

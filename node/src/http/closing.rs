@@ -1,18 +1,41 @@
 use tokio::sync::watch;
 
-/// Tells open streams that the server is about to stop, so that they do not hold it up.
+/// Tells open streams to end: the server is about to stop, and they would hold it up, or whoever they go to may be somebody
+/// else by now. A page comes again by itself, and goes on where it was if it still may.
 #[derive(Clone)]
-pub struct Closing(watch::Receiver<bool>);
+pub struct Closing {
+    stop: watch::Receiver<bool>,
+    accounts: Option<watch::Receiver<()>>,
+}
 
 impl Closing {
-    pub fn new() -> (watch::Sender<bool>, Closing) {
-        let (sender, receiver) = watch::channel(false);
-        (sender, Closing(receiver))
+    /// `accounts` changes with the accounts by which callers were let in, if they were by any.
+    pub fn new(stop: watch::Receiver<bool>, accounts: Option<watch::Receiver<()>>) -> Closing {
+        Closing { stop, accounts }
     }
 
-    /// Returns when the server begins to stop.
+    /// For a caller who was let in just now.
+    pub fn from_now(&self) -> Closing {
+        let mut own = self.clone();
+        if let Some(accounts) = &mut own.accounts {
+            accounts.mark_unchanged();
+        }
+        own
+    }
+
+    /// Returns when the stream shall end.
     pub async fn wait(&mut self) {
+        let Closing { stop, accounts } = self;
+        let replaced = async {
+            match accounts {
+                Some(accounts) => accounts.changed().await,
+                None => std::future::pending().await,
+            }
+        };
         // A sender that is gone means the same.
-        let _ = self.0.wait_for(|closing| *closing).await;
+        tokio::select! {
+            _ = stop.wait_for(|stop| *stop) => {}
+            _ = replaced => {}
+        }
     }
 }

@@ -32,9 +32,9 @@ const CONTENT_POLICY: &str = "default-src 'self'; style-src 'self' 'unsafe-inlin
 
 // A macro, because the type of an `HttpServer` with its wrapped app cannot be written down.
 macro_rules! app {
-    ($common:expr, $access:expr) => {{
-        let (site, extra, closing, works) = $common;
-        let (site, closing) = (web::Data::from(site), web::Data::new(closing));
+    ($common:expr, $closing:expr, $access:expr) => {{
+        let (site, extra, works) = $common;
+        let (site, closing) = (web::Data::from(site), web::Data::new($closing));
         let works = web::Data::new(works);
         let access: web::Data<Access> = web::Data::new($access);
         HttpServer::new(move || {
@@ -74,22 +74,23 @@ impl Server {
         site: Arc<dyn Site>,
         extra: Extra,
     ) -> anyhow::Result<Server> {
-        let (closing, seen) = Closing::new();
+        let (closing, stop) = watch::channel(false);
         let tcp =
             TcpListener::bind(http.listen).with_context(|| format!("cannot listen on {}", http.listen))?;
         let address = tcp.local_addr()?;
         let socket = socket::path(data);
         let unix = socket::listen(&socket)?;
 
-        let common = (site, extra, seen, Works::default());
+        let common = (site, extra, Works::default());
         let auth = Arc::new(Auth::new(&http.users, &http.tokens));
-        let on_tcp = app!(common.clone(), Access::Tcp(auth.clone()));
+        let signed_in = Closing::new(stop.clone(), Some(auth.replaced()));
+        let on_tcp = app!(common.clone(), signed_in, Access::Tcp(auth.clone()));
         let tls = http.tls.as_ref().map(tls::open).transpose()?;
         let on_tcp = match &tls {
             Some(tls) => on_tcp.listen_rustls_0_23(tcp, tls.following()?)?,
             None => on_tcp.listen(tcp)?,
         };
-        let on_unix = app!(common, Access::Socket).workers(1).listen_uds(unix)?;
+        let on_unix = app!(common, Closing::new(stop, None), Access::Socket).workers(1).listen_uds(unix)?;
         let handles = [on_tcp.run(), on_unix.run()].map(|server| {
             let handle = server.handle();
             actix_web::rt::spawn(server);

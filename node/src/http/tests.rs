@@ -548,6 +548,27 @@ async fn a_stream_resumes_after_the_last_event() {
 }
 
 #[actix_web::test]
+async fn a_stream_ends_for_whoever_may_no_longer_see_it() {
+    let wall = || vec![Token { name: "wall".into(), token_hash: hash("t0ken"), roles: vec![Role::Care] }];
+    let running = start(vec![], wall()).await;
+    let stream = || client().get(format!("{}/api/stream", running.base)).bearer_auth("t0ken").send();
+    // Of two, the first begins and ends before the second: what ended one does not end the next.
+    for _ in 0..2 {
+        let mut open = stream().await.unwrap();
+        assert_eq!(open.status(), 200);
+        assert!(open.chunk().await.unwrap().is_some(), "it begins");
+        let quiet = tokio::time::timeout(Duration::from_millis(100), open.chunk()).await;
+        assert!(quiet.is_err(), "and stays: {quiet:?}");
+        running.server.auth.replace(&[], &wall());
+        let ended = tokio::time::timeout(Duration::from_secs(5), open.chunk()).await.unwrap();
+        assert_eq!(ended.unwrap(), None);
+    }
+    running.server.auth.replace(&people().0, &[]);
+    assert_eq!(stream().await.unwrap().status(), 401);
+    running.server.stop().await;
+}
+
+#[actix_web::test]
 async fn the_command_line_speaks_over_the_unix_socket() {
     use std::os::unix::fs::PermissionsExt;
     let (users, tokens) = people();
