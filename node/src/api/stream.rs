@@ -37,7 +37,7 @@ pub async fn stream(
 ) -> Result<HttpResponse, ApiError> {
     who.must_see_patients()?;
     let header_id = request.headers().get("Last-Event-ID").and_then(|id| id.to_str().ok()?.parse().ok());
-    let feed = Feed::start(site, header_id.or(query.since), closing.from_now());
+    let feed = Feed::start(site, header_id.or(query.since), closing.for_stream());
     let events = futures_util::stream::unfold(feed, |mut feed| async move {
         let bytes = feed.next().await?;
         Some((Ok::<Bytes, actix_web::Error>(bytes), feed))

@@ -35,7 +35,7 @@ pub async fn tap(
     if site.feeds().iter().all(|known| known.name != feed) {
         return Err(ApiError::not_found("feed"));
     }
-    let listener = Listener { feed, coming, closing: closing.from_now(), said_hello: false };
+    let listener = Listener { feed, coming, closing: closing.for_stream(), said_hello: false };
     let events = futures_util::stream::unfold(listener, |mut listener| async move {
         let bytes = listener.next().await?;
         Some((Ok::<Bytes, actix_web::Error>(bytes), listener))

@@ -15,7 +15,7 @@ impl Closing {
     }
 
     /// For a caller who was let in just now.
-    pub fn from_now(&self) -> Closing {
+    pub fn for_stream(&self) -> Closing {
         let mut own = self.clone();
         if let Some(accounts) = &mut own.accounts {
             accounts.mark_unchanged();
