@@ -113,6 +113,7 @@ impl Reader {
             payload: raw,
             format: None,
             fault: None,
+            doubt: None,
             headers: Default::default(),
             received_at: SystemTime::UNIX_EPOCH + Duration::from_millis(received_ms),
             receipt: Receipt::new().0,

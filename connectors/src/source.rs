@@ -43,6 +43,8 @@ pub struct Inbound {
     /// The transport knows already that this cannot be read whole (a frame cut short, a message too large):
     /// `payload` holds what came, up to a bound. To be kept as refused, with this reason, and answered so.
     pub fault: Option<Refusal>,
+    /// What came around it does not agree with it (a batch's count): it is taken, and its entry says so.
+    pub doubt: Option<Refusal>,
     /// FHIR REST: `POST /fhir/{Type}`; Kafka and AMQP: headers as sent.
     pub headers: BTreeMap<String, String>,
     pub received_at: SystemTime,

@@ -5,16 +5,24 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
-use connectors::file::{Config, source};
+use connectors::file::{Config, Piece, source};
 use connectors::{Background, Format, Inbound, Refusal, Reply, Source as _};
 
-/// One message a line.
-fn lines(content: &Bytes) -> Vec<(usize, Bytes, Option<Format>)> {
+/// One message a line; those that end with `!` are no good, and with `?` doubtful.
+fn lines(content: &Bytes) -> Vec<Piece> {
+    let told =
+        |is_told: bool| is_told.then(|| Refusal { code: "cut-off".into(), reason: "send it again".into() });
     let mut messages = Vec::new();
     let mut start = 0;
     for line in content.split_inclusive(|byte| *byte == b'\n') {
         let text = line.strip_suffix(b"\n").unwrap_or(line);
-        messages.push((start, content.slice(start..start + text.len()), Some(Format::Hl7v2)));
+        messages.push(Piece {
+            offset: start,
+            bytes: content.slice(start..start + text.len()),
+            format: Some(Format::Hl7v2),
+            fault: told(text.ends_with(b"!")),
+            doubt: told(text.ends_with(b"?")),
+        });
         start += line.len();
     }
     messages
@@ -80,6 +88,20 @@ async fn a_restart_goes_on_behind_what_is_settled() {
         "7",
         "another file under the same name"
     );
+}
+
+#[tokio::test]
+async fn what_is_known_of_a_message_goes_with_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("adt.hl7");
+    std::fs::write(&path, "1\n2?\n3!\n").unwrap();
+    let mut source = start(&path, |_| {});
+    let code = |told: &Option<Refusal>| told.as_ref().map(|told| told.code.clone());
+    for expected in [(None, None), (None, Some("cut-off")), (Some("cut-off"), None)] {
+        let inbound = next(&mut source).await.unwrap();
+        assert_eq!((code(&inbound.fault).as_deref(), code(&inbound.doubt).as_deref()), expected);
+        commit(inbound);
+    }
 }
 
 #[tokio::test]

@@ -3,9 +3,9 @@
 use std::borrow::Cow;
 
 use bytes::Bytes;
-use clinical::hl7::{self, ack};
-use clinical::{Issue, Time};
-use connectors::Reply;
+use clinical::hl7::{self, BatchPart, PieceKind, ack};
+use clinical::{Issue, Severity, Time};
+use connectors::{Refusal, Reply};
 use raft_ledger::Draft;
 
 use super::{Outcome, Read, Reader, Seen, has_error, refusal};
@@ -28,26 +28,35 @@ struct One {
 
 impl Reader {
     pub(super) fn read_hl7(&self, seen: &Seen) -> Read {
-        let pieces: Vec<Bytes> =
-            hl7::messages(seen.inbound.payload.clone()).map(|piece| piece.bytes).collect();
-        let mut read: Vec<One> = match pieces.is_empty() {
-            true => vec![self.read_one(seen, seen.inbound.payload.clone())],
-            false => pieces.into_iter().map(|piece| self.read_one(seen, piece)).collect(),
-        };
+        let mut parts = hl7::batch_parts(seen.inbound.payload.clone());
+        if parts.is_empty() {
+            parts.push(BatchPart { piece: whole(seen.inbound.payload.clone()), issues: Vec::new() });
+        }
+        if let (Some(doubt), [part]) = (&seen.inbound.doubt, parts.as_mut_slice()) {
+            part.issues.push(doubted(doubt));
+        }
+        let mut read: Vec<One> = parts.into_iter().map(|part| self.read_one(seen, part)).collect();
         let drafts = read.iter().map(|one| one.draft.clone()).collect();
         // A batch is answered once: with its first fault, else for its last message.
-        let speaker = read.iter().position(|one| !one.faults.is_empty()).unwrap_or(read.len() - 1);
-        let speaker = read.swap_remove(speaker);
+        let faulty = read.iter().position(|one| !one.faults.is_empty());
+        let mut speaker = read.swap_remove(faulty.unwrap_or(read.len() - 1));
+        // What belongs to no message has nobody to name: the sender hears of it by the message that came with it.
+        if speaker.message.is_none()
+            && let Some(beside) = read.into_iter().find(|one| one.message.is_some())
+        {
+            speaker = One { faults: speaker.faults, ..beside };
+        }
         let control_id = speaker.message.as_ref().map(|message| message.control_id().into_owned());
         let (type_, control_id) = (speaker.type_.clone(), control_id.unwrap_or_default());
         Read { drafts, type_, control_id, outcome: answer(speaker, self.acks_elsewhere) }
     }
 
-    fn read_one(&self, seen: &Seen, raw: Bytes) -> One {
+    fn read_one(&self, seen: &Seen, BatchPart { piece, issues: around }: BatchPart) -> One {
+        let raw = piece.bytes;
         let message = match hl7::Message::parse(raw.clone(), &self.limits) {
             Ok(message) => message,
             Err(error) => {
-                let faults = vec![error.to_issue()];
+                let faults = [vec![error.to_issue()], around].concat();
                 let draft = self.rejected(seen, Format::Hl7v2, ["", ""], &raw, &faults);
                 return One { draft, type_: "unknown".into(), message: None, raw, faults };
             }
@@ -57,7 +66,8 @@ impl Reader {
             Cow::Borrowed(_) => None,
         };
         let message = read_anew.unwrap_or(message);
-        let (events, issues) = hl7::to_events(&message, &self.reader, seen.received_at);
+        let (events, mut issues) = hl7::to_events(&message, &self.reader, seen.received_at);
+        issues.extend(around);
         let control_id = message.control_id().into_owned();
         if has_error(&issues) {
             let draft = self.rejected(seen, Format::Hl7v2, [&control_id, &message.type_()], &raw, &issues);
@@ -76,7 +86,7 @@ impl Reader {
             issues,
             again: seen.again.clone(),
         };
-        let type_ = entry.type_.clone();
+        let type_ = known_type(&entry.type_);
         let dedupe = self.hl7_dedupe(&message);
         let message_at = hl7::message_time(&message, &self.reader);
         let draft = self.message(seen, entry, &raw, message_at, dedupe);
@@ -90,6 +100,30 @@ impl Reader {
         let parts = [application.as_bytes(), facility.as_bytes(), control_id.as_bytes(), &message.body()];
         self.keys.keyed_hash("hl7", &parts)
     }
+}
+
+fn whole(bytes: Bytes) -> hl7::Piece {
+    hl7::Piece { kind: PieceKind::Stray, offset: 0, bytes }
+}
+
+fn doubted(doubt: &Refusal) -> Issue {
+    let (code, text) = (doubt.code.clone().into(), doubt.reason.clone());
+    Issue { severity: Severity::Warning, code, location: "message".into(), text }
+}
+
+/// MSH-9 as far as it may name a metric's label: its code is one that is read, and its trigger a letter and two digits.
+/// Senders write what they like there.
+fn known_type(type_: &str) -> String {
+    match type_.split_once('^') {
+        Some((_, trigger)) if is_trigger(trigger) => type_.to_owned(),
+        Some((code, _)) => code.to_owned(),
+        None => type_.to_owned(),
+    }
+}
+
+fn is_trigger(text: &str) -> bool {
+    matches!(text.as_bytes(), [letter, tens, ones]
+        if letter.is_ascii_uppercase() && tens.is_ascii_digit() && ones.is_ascii_digit())
 }
 
 /// `elsewhere`: the feed's application answers are messages of their own, made of what is in the ledger.
@@ -136,4 +170,22 @@ fn control_id(now: Time) -> String {
     use std::sync::atomic::{AtomicU32, Ordering};
     static COUNT: AtomicU32 = AtomicU32::new(0);
     format!("{:X}-{}", now.0, COUNT.fetch_add(1, Ordering::Relaxed) % 100_000)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_label_holds_nothing_that_a_sender_made_up() {
+        for (sent, label) in [
+            ("ORU^R01", "ORU^R01"),
+            ("ADT^MUELLER ANNA 1951", "ADT"),
+            ("ADT^A1", "ADT"),
+            ("ORU^R0\u{661}", "ORU"),
+            ("ORU", "ORU"),
+        ] {
+            assert_eq!(known_type(sent), label, "{sent}");
+        }
+    }
 }

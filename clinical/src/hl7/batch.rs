@@ -2,13 +2,51 @@
 
 use std::borrow::Cow;
 
-use super::split::{Piece, PieceKind};
+use bytes::Bytes;
+
+use super::split::{Piece, PieceKind, split};
 use crate::{Issue, Severity};
 
-/// Walks over a file's pieces and tells where its envelopes are wrong. A wrong envelope makes no message worse:
-/// each is read for itself.
+/// A message, or what belongs to none, with what is wrong about the envelopes around it.
+#[derive(Clone, Debug)]
+pub struct BatchPart {
+    pub piece: Piece,
+    pub issues: Vec<Issue>,
+}
+
+/// What a file or another payload holds, its envelopes held against it. What is wrong with one is told of the message
+/// before it, else of the one behind it, and where there is none, of the whole payload. It makes no message worse, but for
+/// one that ends amid a line where its batch was cut off: an Error, since what is left of a value reads as another.
+pub fn batch_parts(bytes: Bytes) -> Vec<BatchPart> {
+    let mut batches = Batches::default();
+    let (mut parts, mut early): (Vec<BatchPart>, Vec<Issue>) = (Vec::new(), Vec::new());
+    for piece in split(bytes.clone()) {
+        let wrong = batches.piece(&piece);
+        if matches!(piece.kind, PieceKind::Message | PieceKind::Stray) {
+            parts.push(BatchPart { piece, issues: std::mem::take(&mut early) });
+        }
+        match parts.last_mut() {
+            Some(last) => last.issues.extend(wrong),
+            None => early.extend(wrong),
+        }
+    }
+    let Some(last) = parts.last_mut() else {
+        early.extend(batches.end());
+        let whole = Piece { kind: PieceKind::Stray, offset: 0, bytes };
+        return if early.is_empty() { Vec::new() } else { vec![BatchPart { piece: whole, issues: early }] };
+    };
+    if let Some(mut cut) = batches.end() {
+        if !matches!(last.piece.bytes.last(), Some(b'\r' | b'\n')) {
+            cut.severity = Severity::Error;
+        }
+        last.issues.push(cut);
+    }
+    parts
+}
+
+/// Walks over a file's pieces and tells where its envelopes are wrong.
 #[derive(Default)]
-pub struct Batches {
+struct Batches {
     /// Messages since the last BHS, batches since the last FHS; `None` where none is open.
     messages: Option<u64>,
     batches: Option<u64>,
@@ -16,7 +54,7 @@ pub struct Batches {
 
 impl Batches {
     /// The next piece of the file, and what is wrong with it as an envelope.
-    pub fn piece(&mut self, piece: &Piece) -> Option<Issue> {
+    fn piece(&mut self, piece: &Piece) -> Option<Issue> {
         match (piece.kind, piece.bytes.get(..3).unwrap_or_default()) {
             (PieceKind::Message, _) => {
                 self.messages = self.messages.map(|count| count + 1);
@@ -47,9 +85,9 @@ impl Batches {
     }
 
     /// The file's end: a batch that is still open was cut off.
-    pub fn end(self) -> Option<Issue> {
+    fn end(self) -> Option<Issue> {
         let open = self.messages.is_some() || self.batches.is_some();
-        let text = "the file ends within a batch: it was cut off; have it sent again";
+        let text = "the batch ends without its trailer: it was cut off; have it sent again";
         open.then(|| issue("batch-truncated", "BTS", text))
     }
 }
@@ -95,18 +133,54 @@ fn issue(code: &'static str, location: &str, text: &str) -> Issue {
 
 #[cfg(test)]
 mod tests {
-    use bytes::Bytes;
-
-    use super::super::split;
     use super::*;
 
     fn check(file: &'static str, expected: &[&str]) {
-        let mut batches = Batches::default();
-        let mut told: Vec<Issue> =
-            split(Bytes::from_static(file.as_bytes())).filter_map(|piece| batches.piece(&piece)).collect();
-        told.extend(batches.end());
-        let told: Vec<String> = told.iter().map(|i| format!("{} {}", i.code, i.location)).collect();
+        let parts = batch_parts(Bytes::from_static(file.as_bytes()));
+        let told = parts.iter().flat_map(|part| &part.issues);
+        let told: Vec<String> = told.map(|i| format!("{} {}", i.code, i.location)).collect();
         assert_eq!(told, expected, "{file}");
+    }
+
+    #[test]
+    fn what_is_wrong_is_told_of_a_message_beside_it() {
+        let check = |file: &'static str, expected: &[(&str, &[&str])]| {
+            let parts = batch_parts(Bytes::from_static(file.as_bytes()));
+            let codes = |part: &BatchPart| part.issues.iter().map(|i| i.code.to_string()).collect::<Vec<_>>();
+            let told: Vec<(&[u8], Vec<String>)> =
+                parts.iter().map(|part| (&part.piece.bytes[..], codes(part))).collect();
+            let expected: Vec<(&[u8], Vec<String>)> = expected
+                .iter()
+                .map(|(bytes, codes)| (bytes.as_bytes(), codes.iter().map(|c| (*c).to_owned()).collect()))
+                .collect();
+            assert_eq!(told, expected, "{file}");
+        };
+        check(
+            "BHS|^~\\&\rMSH|a\rMSH|b\rBTS|3\r",
+            &[("MSH|a\r", &[]), ("MSH|b\r", &["batch-count-mismatch"])],
+        );
+        check("BTS|1\rMSH|a\r", &[("MSH|a\r", &["batch-unopened"])]);
+        check("junk\rMSH|a\r", &[("junk\r", &[]), ("MSH|a\r", &[])]);
+        // A batch of nothing that says so is right; one that lost all of its messages is not.
+        check("FHS|^~\\&\rBHS|^~\\&\rBTS|0\rFTS|1\r", &[]);
+        check("BHS|^~\\&\rBTS|5\r", &[("BHS|^~\\&\rBTS|5\r", &["batch-count-mismatch"])]);
+        check("BHS|^~\\&\r", &[("BHS|^~\\&\r", &["batch-truncated"])]);
+    }
+
+    #[test]
+    fn a_message_that_was_cut_off_is_not_taken_for_whole() {
+        let severity = |file: &'static str| {
+            let parts = batch_parts(Bytes::from_static(file.as_bytes()));
+            parts.last().unwrap().issues.first().map(|issue| issue.severity)
+        };
+        assert_eq!(severity("BHS|^~\\&\rMSH|a\rOBX|1|NM|8867-4||14"), Some(Severity::Error));
+        // Of whole lines any number may be lost, and no value is another.
+        assert_eq!(severity("BHS|^~\\&\rMSH|a\rOBX|1|NM|8867-4||140\r"), Some(Severity::Warning));
+        assert_eq!(
+            severity("MSH|a\rOBX|1|NM|8867-4||14"),
+            None,
+            "no batch: nothing says that more was to come"
+        );
     }
 
     #[test]

@@ -3,8 +3,8 @@
 use bytes::Bytes;
 use serde::Serialize;
 
-use super::batch::Batches;
-use super::split::{Piece, PieceKind, split};
+use super::batch::{BatchPart, batch_parts};
+use super::split::PieceKind;
 use super::{Limits, Message, ParseError, to_events};
 use crate::{Event, EventKind, Feed, Issue, Merge, Merges, PatientId, Severity, Time};
 
@@ -26,7 +26,7 @@ pub struct Report {
     pub issues: Vec<Finding>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Status {
     Ok,
@@ -44,7 +44,7 @@ pub struct Finding {
 }
 
 /// Checks every message of a file, and reports what belongs to none. What is wrong with a batch's envelope is told
-/// of the message before it. `file` is only named. Where `feed.authority` is empty, ids without an authority are warned of: whether they are taken depends on the
+/// of a message beside it. `file` is only named. Where `feed.authority` is empty, ids without an authority are warned of: whether they are taken depends on the
 /// feed they come by.
 pub fn check<'f>(
     bytes: Bytes,
@@ -53,61 +53,17 @@ pub fn check<'f>(
     limits: &'f Limits,
     now: Time,
 ) -> impl Iterator<Item = Report> + 'f {
-    let mut batches = Some(Batches::default());
     let mut merges = Merges::default();
-    let mut pieces = split(bytes);
-    // A message is told once it is known what the trailer behind it says.
-    let mut held: Option<Report> = None;
-    std::iter::from_fn(move || {
-        loop {
-            let Some(piece) = pieces.next() else {
-                if let (Some(cut), Some(held)) = (batches.take().and_then(Batches::end), &mut held) {
-                    held.warn(cut);
-                }
-                return held.take();
-            };
-            let wrong = batches.as_mut().and_then(|batches| batches.piece(&piece));
-            let next = report(piece, file, feed, limits, now, &mut merges);
-            if let (Some(wrong), Some(held)) = (wrong, &mut held) {
-                held.warn(wrong);
-            }
-            if let Some(next) = next
-                && let Some(last) = held.replace(next)
-            {
-                return Some(last);
-            }
-        }
+    batch_parts(bytes).into_iter().map(move |BatchPart { piece, issues }| {
+        let mut report = match (piece.kind, Message::parse(piece.bytes, limits)) {
+            (PieceKind::Message, Ok(message)) => readable(&message, feed, now, &mut merges),
+            (PieceKind::Message, Err(error)) => unreadable(&error),
+            _ => unreadable(&ParseError::MshMissing),
+        };
+        report.status = report.status.max(status_of(&issues));
+        report.issues.extend(issues.into_iter().map(finding));
+        Report { file: file.to_owned(), offset: piece.offset, ..report }
     })
-}
-
-/// `None`: a piece that is no message.
-fn report(
-    piece: Piece,
-    file: &str,
-    feed: &Feed,
-    limits: &Limits,
-    now: Time,
-    merges: &mut Merges<PatientId>,
-) -> Option<Report> {
-    let offset = piece.offset;
-    let report = match piece.kind {
-        PieceKind::Blank | PieceKind::Envelope => return None,
-        PieceKind::Stray => unreadable(&ParseError::MshMissing),
-        PieceKind::Message => match Message::parse(piece.bytes, limits) {
-            Ok(message) => readable(&message, feed, now, merges),
-            Err(error) => unreadable(&error),
-        },
-    };
-    Some(Report { file: file.to_owned(), offset, ..report })
-}
-
-impl Report {
-    fn warn(&mut self, issue: Issue) {
-        if self.status == Status::Ok {
-            self.status = Status::Warn;
-        }
-        self.issues.push(finding(issue));
-    }
 }
 
 /// The worst issue decides.

@@ -17,7 +17,7 @@ mod split;
 mod structure;
 mod view;
 
-pub use batch::Batches;
+pub use batch::{BatchPart, batch_parts};
 pub use charset::Charset;
 pub use check::{Finding, Report, Status, check, status_of};
 pub use delimiters::Delimiters;

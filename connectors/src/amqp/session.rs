@@ -150,6 +150,7 @@ impl Session {
             payload,
             format: headers.get("content-type").and_then(|text| Format::of_media_type(text)),
             fault,
+            doubt: None,
             headers,
             received_at: SystemTime::now(),
             receipt,

@@ -119,6 +119,7 @@ impl Endpoint {
             payload: request.body,
             format: Some(request.format),
             fault: None,
+            doubt: None,
             headers: request.headers,
             received_at: SystemTime::now(),
             receipt,

@@ -5,4 +5,4 @@ mod progress;
 mod reader;
 mod source;
 
-pub use source::{Config, Splitter, source};
+pub use source::{Config, Piece, Splitter, source};

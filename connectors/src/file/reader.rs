@@ -10,12 +10,12 @@ use bytes::Bytes;
 use tokio::sync::mpsc;
 
 use super::progress::Progress;
-use super::source::{Config, Splitter};
+use super::source::{Config, Piece, Splitter};
 use crate::ahead::Ahead;
 use crate::background::Desk;
 use crate::fault::bounded;
 use crate::positions::Positions;
-use crate::{Format, Inbound, Receipt, Refusal, Verdict};
+use crate::{Inbound, Receipt, Refusal, Verdict};
 
 const SAVE_EVERY: Duration = Duration::from_millis(200);
 const FINISH_WAIT: Duration = Duration::from_secs(30);
@@ -42,7 +42,7 @@ struct Settled {
 /// The file that is being read.
 struct Open {
     name: String,
-    messages: Vec<(usize, Bytes, Option<Format>)>,
+    messages: Vec<Piece>,
     positions: Positions,
     rewinding: Arc<AtomicBool>,
     retries: u32,
@@ -134,7 +134,7 @@ impl Reader {
 
     fn hand_over_one(&self, file: &Open, index: i64) {
         let message = usize::try_from(index).ok().and_then(|index| file.messages.get(index));
-        let Some((offset, payload, format)) = message.cloned() else { return };
+        let Some(Piece { offset, bytes, format, fault, doubt }) = message.cloned() else { return };
         let (receipt, verdicts) = Receipt::flagging(file.rewinding.clone());
         self.desk.status.count();
         let (status, back) = (self.desk.status.clone(), file.settled.0.clone());
@@ -147,13 +147,14 @@ impl Reader {
             };
             let _ = back.send(Settled { index, kept, refusal });
         });
-        let (payload, fault) = bounded(payload, self.config.max_message_bytes);
+        let (payload, too_large) = bounded(bytes, self.config.max_message_bytes);
         let inbound = Inbound {
             key: Arc::from(file.name.as_str()),
             position: format!("{}@{offset}", file.name),
             payload,
             format,
-            fault,
+            fault: too_large.or(fault),
+            doubt,
             headers: BTreeMap::new(),
             received_at: SystemTime::now(),
             receipt,
@@ -200,11 +201,11 @@ impl Reader {
     /// A copy of the message and, beside it, why it was refused.
     async fn keep_refused(&self, file: &Open, index: i64, refusal: &Refusal) -> std::io::Result<()> {
         let message = usize::try_from(index).ok().and_then(|index| file.messages.get(index));
-        let Some((offset, payload, _)) = message else { return Ok(()) };
+        let Some(Piece { offset, bytes, .. }) = message else { return Ok(()) };
         let folder = self.config.path.join("failed");
         tokio::fs::create_dir_all(&folder).await?;
         let copy = folder.join(format!("{}@{offset}", file.name));
-        tokio::fs::write(&copy, payload).await?;
+        tokio::fs::write(&copy, bytes).await?;
         let reason = format!("{}: {}\n", refusal.code, refusal.reason);
         tokio::fs::write(folder.join(format!("{}@{offset}.reason", file.name)), reason).await
     }

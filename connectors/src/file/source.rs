@@ -8,10 +8,23 @@ use serde::Deserialize;
 
 use super::reader::{ReadError, Reader};
 use crate::background::Background;
-use crate::{ConnectorError, Format, SourceState};
+use crate::{ConnectorError, Format, Refusal, SourceState};
 
-/// Cuts a file's bytes into messages: offset in the file, bytes, format if known. It does so alike each time.
-pub type Splitter = fn(&Bytes) -> Vec<(usize, Bytes, Option<Format>)>;
+/// Cuts a file's bytes into messages. It does so alike each time.
+pub type Splitter = fn(&Bytes) -> Vec<Piece>;
+
+/// One message of a file.
+#[derive(Clone, Debug)]
+pub struct Piece {
+    /// Of its first byte in the file.
+    pub offset: usize,
+    pub bytes: Bytes,
+    /// If it is known.
+    pub format: Option<Format>,
+    /// These two as of [`crate::Inbound`].
+    pub fault: Option<Refusal>,
+    pub doubt: Option<Refusal>,
+}
 
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -213,6 +213,7 @@ impl Reader {
             payload,
             format: headers.get("content-type").and_then(|text| Format::of_media_type(text)),
             fault,
+            doubt: None,
             headers,
             received_at: SystemTime::now(),
             receipt,

@@ -160,6 +160,7 @@ impl Reader<'_> {
             payload,
             format: Some(Format::Hl7v2),
             fault,
+            doubt: None,
             headers: BTreeMap::new(),
             received_at: SystemTime::now(),
             receipt,

@@ -119,6 +119,11 @@ async fn faults_of_frames_are_survived_counted_and_answered() -> anyhow::Result<
         ("\x0b\x1c\r".to_owned(), vec![], 1),
         (frame("PID|1||1"), vec!["AR "], 0),
         (frame(&format!("noise{}", good("F7"))), vec!["AR F7"], 0),
+        // A line that belongs to no message is kept and told of; the message behind it is taken.
+        (frame(&format!("OBX|9|NM|8867-4||999\r{}", good("F9"))), vec!["AE F9"], 0),
+        // One that came through a batch that lost some, and one that was cut off.
+        (frame(&format!("BHS|^~\\&\r{}BTS|2\r", good("F10"))), vec!["AA F10"], 0),
+        (frame(&format!("BHS|^~\\&\r{}OBX|1|NM|8867-4||14", good("F11"))), vec!["AE F11"], 0),
         (format!("\x0b{wanting_commits}{}", frame(&good("F8b"))), vec!["CR F8", "AA F8b"], 1),
     ]
     .into_iter()
@@ -151,8 +156,10 @@ async fn faults_of_frames_are_survived_counted_and_answered() -> anyhow::Result<
         .flatten()
         .filter_map(|entry| entry["code"].as_str())
         .collect();
-    let expected = ["mllp-cut-short", "mllp-unterminated", "msh-missing"];
+    let expected = ["batch-truncated", "mllp-cut-short", "mllp-unterminated", "msh-missing"];
     ensure!(codes == BTreeSet::from(expected), "kept: {codes:?}");
+    let doubted = site.get("/api/messages?code=batch-count-mismatch").await?;
+    ensure!(doubted["entries"][0]["control_id"] == "F10", "{doubted}");
     Ok(())
 }
 

@@ -21,6 +21,12 @@ pub struct Answer {
 }
 
 impl Answer {
+    pub fn read(bytes: Bytes) -> Answer {
+        let read = ack::read(&bytes).ok();
+        let (code, control_id) = read.map(|ack| (Some(ack.code), ack.control_id)).unwrap_or_default();
+        Answer { bytes, code, control_id }
+    }
+
     pub fn accepted(&self) -> bool {
         matches!(self.code, Some(ack::AckCode::Accept | ack::AckCode::CommitAccept))
     }
@@ -36,8 +42,10 @@ pub struct Connection {
     pub reconnects: u64,
     /// Messages sent again for these.
     pub resent: u64,
-    /// Connecting is tried for this long before it is an error.
+    /// How long may pass without an answer once a connection is lost, before it is an error.
     patience: Duration,
+    /// Since when connections were lost, without an answer between.
+    alone_since: Option<tokio::time::Instant>,
 }
 
 impl Connection {
@@ -50,6 +58,7 @@ impl Connection {
             reconnects: 0,
             resent: 0,
             patience,
+            alone_since: None,
         }
     }
 
@@ -85,11 +94,10 @@ impl Connection {
             match answered {
                 Ok(bytes) => {
                     self.unanswered.pop_front();
-                    let read = ack::read(&bytes).ok();
-                    let (code, control_id) =
-                        read.map(|ack| (Some(ack.code), ack.control_id)).unwrap_or_default();
-                    return Ok(Answer { bytes, code, control_id });
+                    self.alone_since = None;
+                    return Ok(Answer::read(bytes));
                 }
+                Err(error) if self.is_out_of_patience() => return Err(error.into()),
                 Err(error) => {
                     tracing::info!(%error, unanswered = self.unanswered.len(), "sending again");
                     self.ends = None;
@@ -104,7 +112,12 @@ impl Connection {
             self.reconnects += 1;
         }
         self.ends = None;
-        let began = tokio::time::Instant::now();
+        let is_lost_again = self.alone_since.is_some();
+        self.alone_since.get_or_insert_with(tokio::time::Instant::now);
+        // A receiver may take connections and drop each: that is no reason to open them without end.
+        if is_lost_again {
+            tokio::time::sleep(Duration::from_millis(BACKOFF_MS.start)).await;
+        }
         let mut pause_ms = BACKOFF_MS.start;
         loop {
             match self.try_connect().await {
@@ -115,11 +128,15 @@ impl Connection {
                     }
                     return Ok(());
                 }
-                Err(error) if began.elapsed() > self.patience => return Err(error.into()),
+                Err(error) if self.is_out_of_patience() => return Err(error.into()),
                 Err(_) => tokio::time::sleep(Duration::from_millis(pause_ms)).await,
             }
             pause_ms = (pause_ms * 2).min(BACKOFF_MS.end);
         }
+    }
+
+    fn is_out_of_patience(&self) -> bool {
+        self.alone_since.is_some_and(|since| since.elapsed() > self.patience)
     }
 
     async fn try_connect(&self) -> Result<(ClientWriter, ClientReader), connectors::ConnectorError> {

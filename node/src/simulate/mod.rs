@@ -13,7 +13,7 @@ mod truth;
 pub use deliver::{Pace, deliver};
 pub use er7::{header, segment, timestamp};
 pub use hospital::{Hospital, Message, Options};
-pub use mllp::Connection;
+pub use mllp::{Answer, Connection};
 pub use target::Target;
 pub use truth::Truth;
 

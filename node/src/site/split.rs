@@ -1,22 +1,27 @@
 //! Cuts a file into messages: HL7 v2 messages and batches, one FHIR JSON document, or NDJSON.
 
 use bytes::Bytes;
-use clinical::hl7::{self, PieceKind};
-use connectors::Format;
+use clinical::hl7::{self, BatchPart};
+use clinical::{Issue, Severity};
+use connectors::file::Piece;
+use connectors::{Format, Refusal};
 use serde_json::value::RawValue;
-
-type Piece = (usize, Bytes, Option<Format>);
 
 /// What belongs to no message comes out as well, so that it is refused with its bytes and not passed over.
 pub fn split(bytes: &Bytes) -> Vec<Piece> {
     let first = bytes.iter().position(|byte| !byte.is_ascii_whitespace());
     match first.and_then(|at| bytes.get(at)) {
         Some(b'{' | b'[') => json(bytes),
-        _ => hl7::split(bytes.clone())
-            .filter(|piece| matches!(piece.kind, PieceKind::Message | PieceKind::Stray))
-            .map(|piece| (piece.offset, piece.bytes, Some(Format::Hl7v2)))
-            .collect(),
+        _ => hl7::batch_parts(bytes.clone()).into_iter().map(of_batch).collect(),
     }
+}
+
+fn of_batch(BatchPart { piece, issues }: BatchPart) -> Piece {
+    let worst = issues.into_iter().max_by_key(|issue| issue.severity);
+    let is_fault = worst.as_ref().is_some_and(|issue| issue.severity == Severity::Error);
+    let told = worst.map(|Issue { code, text, .. }| Refusal { code: code.into_owned(), reason: text });
+    let (fault, doubt) = if is_fault { (told, None) } else { (None, told) };
+    Piece { offset: piece.offset, bytes: piece.bytes, format: Some(Format::Hl7v2), fault, doubt }
 }
 
 fn json(bytes: &Bytes) -> Vec<Piece> {
@@ -30,7 +35,13 @@ fn json(bytes: &Bytes) -> Vec<Piece> {
         let end = if whole { start + values.byte_offset() } else { end_of_broken(bytes, start) };
         // A value of no bytes would be found for ever.
         let end = end.max(start + 1);
-        pieces.push((start, bytes.slice(start..end), Some(Format::FhirJson)));
+        pieces.push(Piece {
+            offset: start,
+            bytes: bytes.slice(start..end),
+            format: Some(Format::FhirJson),
+            fault: None,
+            doubt: None,
+        });
         at = end;
     }
     pieces
@@ -49,8 +60,10 @@ mod tests {
 
     fn check(text: &str, expected: &[(usize, &str)]) {
         let pieces = split(&Bytes::copy_from_slice(text.as_bytes()));
-        let found: Vec<(usize, &str)> =
-            pieces.iter().map(|(at, bytes, _)| (*at, std::str::from_utf8(bytes).expect("text"))).collect();
+        let found: Vec<(usize, &str)> = pieces
+            .iter()
+            .map(|piece| (piece.offset, std::str::from_utf8(&piece.bytes).expect("text")))
+            .collect();
         assert_eq!(found, expected, "{text:?}");
     }
 
@@ -64,5 +77,24 @@ mod tests {
         check("{\"a\": [1,\n 2\n", &[(0, "{\"a\": [1,\n 2\n")]);
         check("FHS|^~\\&\rMSH|^~\\&|A\rPID|1\rFTS\r", &[(9, "MSH|^~\\&|A\rPID|1\r")]);
         check("noise\nMSH|^~\\&|A\r", &[(0, "noise\n"), (6, "MSH|^~\\&|A\r")]);
+    }
+
+    #[test]
+    fn a_batch_that_lost_something_says_so() {
+        let told = |text: &'static str| {
+            let code = |told: Option<Refusal>| told.map_or(String::new(), |told| told.code);
+            let pieces = split(&Bytes::from_static(text.as_bytes())).into_iter();
+            pieces.map(|piece| (code(piece.fault), code(piece.doubt))).collect::<Vec<_>>()
+        };
+        let none = || (String::new(), String::new());
+        assert_eq!(
+            told("BHS|^~\\&\rMSH|^~\\&|A\rMSH|^~\\&|B\rBTS|3\r"),
+            [none(), (String::new(), "batch-count-mismatch".into())]
+        );
+        assert_eq!(
+            told("BHS|^~\\&\rMSH|^~\\&|A\rMSH|^~\\&|B"),
+            [none(), ("batch-truncated".into(), String::new())]
+        );
+        assert_eq!(told("BHS|^~\\&\rBTS|3\r"), [(String::new(), "batch-count-mismatch".into())]);
     }
 }
