@@ -272,7 +272,7 @@ impl Handle {
 
     pub(crate) fn reader(&self, feed: &str) -> Result<Arc<Reader>, RepairError> {
         let running = self.inner.feeds.get(feed);
-        running.map(|running| running.reader.clone()).ok_or_else(|| RepairError::UnknownFeed(feed.to_owned()))
+        running.map(|running| running.reader.now()).ok_or_else(|| RepairError::UnknownFeed(feed.to_owned()))
     }
 
     fn found(&self, index: u64) -> Result<Found, RepairError> {

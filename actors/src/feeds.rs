@@ -16,7 +16,7 @@ use crate::intake::Intake;
 use crate::metrics::Metrics;
 use crate::normaliser::Normaliser;
 use crate::parts::{Ack, Feed};
-use crate::reading::Reader;
+use crate::reading::{Reader, Reading};
 use crate::silence::{FeedSilent, Watch};
 use crate::storer::Storer;
 use crate::window::{END_MAX, Window};
@@ -34,7 +34,7 @@ pub(crate) struct Feeds {
 pub(crate) struct RunningFeed {
     pub name: String,
     /// Reads its refused messages again.
-    pub reader: Arc<Reader>,
+    pub reader: Arc<Reading>,
     pub kind: &'static str,
     pub ack: Ack,
     pub status: Arc<SourceStatus>,
@@ -114,7 +114,7 @@ impl Feeds {
 
     fn set_to_work(&self, mut feed: Feed, Place { thread, stop, ended }: Place) -> RunningFeed {
         let window = Window::new();
-        let reader = Arc::new(Reader::new(&feed, self.ledger.index_key()));
+        let reader = Arc::new(Reading::new(Reader::new(&feed, self.ledger.index_key())));
         let owed = Arc::new(Owed::new(&feed, &self.ledger, &self.site));
         // It has ended once both have let go of it.
         let ended = Arc::new(ended);

@@ -267,6 +267,13 @@ impl Handle {
         Ok(())
     }
 
+    /// Has a running feed read otherwise from here on; its connections go on.
+    pub fn read_otherwise(&self, feed: &str, reader: clinical::Feed) {
+        let Some(feed) = self.inner.feeds.get(feed) else { return };
+        feed.reader.exchange(reader);
+        actix::spawn(self.clone().retry_by_itself(feed));
+    }
+
     /// Has feeds take no more, and waits until what they took is settled and answered; the names of those that have not
     /// ended in time. They go on ending: nothing may take the place of one before this has found it ended. They are shown as
     /// stopped.

@@ -6,7 +6,7 @@ use actix::prelude::*;
 use connectors::Inbound;
 
 use crate::committer::{Commit, Prepared};
-use crate::reading::Reader;
+use crate::reading::Reading;
 use crate::window::Place;
 
 /// Messages that came in, oldest first, each with its place in the feed's window.
@@ -15,13 +15,13 @@ use crate::window::Place;
 pub(crate) struct Normalise(pub Vec<(Inbound, Place)>);
 
 pub(crate) struct Normaliser {
-    reader: Arc<Reader>,
+    reader: Arc<Reading>,
     /// The feed's ack point: the committer, or its storer.
     committer: Recipient<Commit>,
 }
 
 impl Normaliser {
-    pub fn new(reader: Arc<Reader>, committer: Recipient<Commit>) -> Normaliser {
+    pub fn new(reader: Arc<Reading>, committer: Recipient<Commit>) -> Normaliser {
         Normaliser { reader, committer }
     }
 }
@@ -34,8 +34,9 @@ impl Handler<Normalise> for Normaliser {
     type Result = AtomicResponse<Self, ()>;
 
     fn handle(&mut self, Normalise(inbound): Normalise, _: &mut Self::Context) -> Self::Result {
+        let reader = self.reader.now();
         let prepared: Vec<Prepared> =
-            inbound.into_iter().map(|(inbound, place)| self.reader.prepare(inbound, place)).collect();
+            inbound.into_iter().map(|(inbound, place)| reader.prepare(inbound, place)).collect();
         let committed = self.committer.send(Commit(prepared));
         let handed_on = async move {
             // The committer is gone only when the site stops; the receipts, dropped, then ask for a resend.

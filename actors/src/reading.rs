@@ -4,7 +4,7 @@
 mod fhir;
 mod hl7;
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
@@ -23,7 +23,27 @@ use crate::window::Place;
 /// Five tags are ours, the rest name patients, and ids that were merged and codes of issues where room is left.
 const PATIENT_TAGS_MAX: usize = raft_ledger::MAX_TAGS - 6;
 
+/// How a running feed reads: exchanged while its connections go on.
+pub(crate) struct Reading(RwLock<Arc<Reader>>);
+
+impl Reading {
+    pub fn new(reader: Reader) -> Reading {
+        Reading(RwLock::new(Arc::new(reader)))
+    }
+
+    pub fn now(&self) -> Arc<Reader> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// From here on by other code tables, wards and authority.
+    pub fn exchange(&self, reader: clinical::Feed) {
+        let mut now = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        *now = Arc::new(now.with(reader));
+    }
+}
+
 /// Reads one feed's messages.
+#[derive(Clone)]
 pub(crate) struct Reader {
     feed: Arc<str>,
     reader: clinical::Feed,
@@ -67,10 +87,19 @@ impl Reader {
             reader: feed.reader.clone(),
             limits: feed.limits,
             on_error: feed.on_error,
-            reads_by: reads_by(feed),
+            reads_by: reads_by(&feed.reader, feed.limits),
             ack: feed.ack,
             acks_elsewhere: feed.application_acks.is_some(),
             keys,
+        }
+    }
+
+    fn with(&self, reader: clinical::Feed) -> Reader {
+        Reader {
+            codes: hex::encode(reader.codes.hash()),
+            reads_by: reads_by(&reader, self.limits),
+            reader,
+            ..self.clone()
         }
     }
 
@@ -285,10 +314,10 @@ impl Reader {
 }
 
 /// Everything that the outcome of reading may depend on, the bytes apart.
-fn reads_by(feed: &Feed) -> String {
-    let clinical::Feed { authority, zone, charset, codes, icu_wards } = &feed.reader;
+fn reads_by(reader: &clinical::Feed, limits: clinical::hl7::Limits) -> String {
+    let clinical::Feed { authority, zone, charset, codes, icu_wards } = reader;
     let codes = hex::encode(codes.hash());
-    let all = format!("{:?}", (entry::READER, authority, zone, charset, codes, icu_wards, feed.limits));
+    let all = format!("{:?}", (entry::READER, authority, zone, charset, codes, icu_wards, limits));
     hex::encode(&Sha256::digest(all)[..16])
 }
 

@@ -54,7 +54,7 @@ impl Tries {
 impl Handle {
     /// Goes through the refused messages of a feed that retries. Ends with the feed.
     pub(crate) async fn retry_by_itself(self, feed: Arc<RunningFeed>) {
-        if feed.reader.retries() == 0 {
+        if feed.reader.now().retries() == 0 {
             return;
         }
         tokio::select! {
@@ -95,9 +95,10 @@ impl Handle {
             ..Search::default()
         };
         let (page, mut due) = (search.run(self.ledger())?, Vec::new());
+        let reader = feed.reader.now();
         for entry in page.entries {
             let Some(found) = self.opened(entry)? else { continue };
-            match is_due(&found, feed.reader.reads_by(), feed.reader.retries()) {
+            match is_due(&found, reader.reads_by(), reader.retries()) {
                 true => due.push(found.entry.index),
                 false if found.tries.is_some() && !found.state().is_waiting() => {
                     self.forget(found.entry.index)?
@@ -156,12 +157,13 @@ impl Handle {
     }
 
     fn note_try(&self, index: u64, feed: &RunningFeed) -> Result<(), LedgerError> {
+        let reader = feed.reader.now();
         let tried = tries(self.ledger(), index)?.map_or(0, |tries| tries.count);
         let count = tried.saturating_add(1);
-        if count >= feed.reader.retries() {
+        if count >= reader.retries() {
             tracing::warn!(feed = %feed.name, index, count, "a refused message is not retried by itself any more");
         }
-        let tries = Tries { count, reads_by: feed.reader.reads_by().to_owned() };
+        let tries = Tries { count, reads_by: reader.reads_by().to_owned() };
         self.ledger().site_put(key(index).as_bytes(), &tries.write(), true)
     }
 

@@ -188,6 +188,38 @@ async fn a_reload_exchanges_what_differs_and_nothing_else() -> anyhow::Result<()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_feed_that_reads_otherwise_keeps_its_connections() -> anyhow::Result<()> {
+    let folder = tempfile::tempdir()?;
+    let codes = folder.path().join("lab.csv");
+    const HEAD: &str = "local_code,local_system,loinc,ucum\n";
+    std::fs::write(&codes, HEAD)?;
+    let port = free_port();
+    let lab = [("lab", port, "authority = \"TEST\"\ncodes = \"lab.csv\"")];
+    let mut site = Site::alone(folder.path(), &options(&lab)).await?;
+    let result = |id: &str| {
+        format!(
+            "MSH|^~\\&|LAB|TEST|||20260101080000||ORU^R01|{id}|P|2.5\rPID|1||1\rOBR|1||F{id}|VS|||20260101080000\r\
+             OBX|1|NM|P1^Pulse^SIM||72|/min|||||F\r"
+        )
+    };
+    let mut line = Line::open(port).await?;
+    line.send(&result("R1")).await?;
+    ensure!(line.answers(WAIT, 1).await == ["AA R1"]);
+    std::fs::write(&codes, format!("{HEAD}P1,SIM,8867-4,/min\n"))?;
+    let done = reload(&site, &[])?;
+    ensure!(done.fine && changes(&done) == ["feed lab changed"], "{}", done.said);
+    line.send(&result("R2")).await?;
+    ensure!(line.answers(WAIT, 1).await == ["AA R2"], "on the connection of before");
+    for (id, is_known) in [("R1", false), ("R2", true)] {
+        let found = site.get(&format!("/api/messages?control_id={id}")).await?;
+        let index = found["entries"][0]["index"].as_u64().context("an entry")?;
+        let entry = site.get(&format!("/api/messages/{index}")).await?;
+        ensure!(entry["content"].to_string().contains("8867-4") == is_known, "{id}: {entry}");
+    }
+    site.stop()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_reload_that_cannot_be_done_changes_nothing() -> anyhow::Result<()> {
     let folder = tempfile::tempdir()?;
     let mut site = Site::alone(folder.path(), &SiteOptions::default()).await?;

@@ -15,6 +15,9 @@ use super::types::{Alerts, Config, Feed, FeedKind, Ledger, Scoring, Sink, SinkKi
 /// The one section that is taken over as a whole.
 const ALERTS: &str = "alerts";
 
+/// Of a feed: what its connections do not depend on.
+const HOW_IT_READS: [&str; 3] = ["authority", "codes", "icu_wards"];
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Subject {
@@ -45,6 +48,15 @@ pub struct Change {
     pub fields: Vec<&'static str>,
     /// The running site goes on with what it has.
     pub needs_restart: bool,
+}
+
+impl Change {
+    /// A feed that reads otherwise and goes on with its connections.
+    pub fn is_of_reading(&self) -> bool {
+        self.subject == Subject::Feed
+            && self.difference == Difference::Changed
+            && self.fields.iter().all(|field| HOW_IT_READS.contains(field))
+    }
 }
 
 impl fmt::Display for Change {

@@ -50,6 +50,8 @@ pub struct Exchange {
     early: BTreeMap<String, Made>,
     ending_sinks: Vec<String>,
     starting_sinks: Vec<actors::Sink>,
+    /// Feeds that stay and read otherwise.
+    reading: Vec<(String, clinical::Feed)>,
 }
 
 impl Exchange {
@@ -61,7 +63,9 @@ impl Exchange {
         ledger: &Ledger,
     ) -> anyhow::Result<Exchange> {
         let named = |subject, without| -> Vec<String> {
-            let of = |change: &&Change| change.subject == subject && change.difference != without;
+            let of = |change: &&Change| {
+                change.subject == subject && change.difference != without && !change.is_of_reading()
+            };
             changes.iter().filter(of).map(|change| change.name.clone()).collect()
         };
         let starting = named(Subject::Sink, Difference::Removed);
@@ -69,12 +73,18 @@ impl Exchange {
         let starting_sinks =
             starting_sinks.map(|sink| sinks::make(sink, &old.site.name)).collect::<Result<_, _>>()?;
         let starting = named(Subject::Feed, Difference::Removed);
+        let reads_otherwise =
+            |feed: &&Feed| changes.iter().any(|change| change.is_of_reading() && change.name == feed.name);
+        let reading = new.feeds.iter().filter(reads_otherwise);
+        let reading = reading.map(|feed| Ok((feed.name.clone(), feeds::reader(feed)?)));
+        let reading = reading.collect::<anyhow::Result<_>>()?;
         let mut exchange = Exchange {
             ending_feeds: named(Subject::Feed, Difference::Added),
             starting_feeds: new.feeds.iter().filter(|feed| starting.contains(&feed.name)).cloned().collect(),
             early: BTreeMap::new(),
             ending_sinks: named(Subject::Sink, Difference::Added),
             starting_sinks,
+            reading,
         };
         if let Err(error) = exchange.listen_early(old, ledger).await {
             exchange.give_up().await;
@@ -135,6 +145,7 @@ impl Exchange {
         self.close_behind(new, at);
         at.handle.start_sinks(self.starting_sinks).await.map_err(stopping)?;
         at.handle.arrange_sinks(new.sinks.iter().map(|sink| sink.name.as_str()));
+        self.reading.into_iter().for_each(|(feed, reader)| at.handle.read_otherwise(&feed, reader));
         Ok(())
     }
 

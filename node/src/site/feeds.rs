@@ -60,7 +60,8 @@ fn application_acks(kind: &FeedKind) -> Option<Box<dyn connectors::Sink>> {
     Some(Box::new(mllp::Sink::new(sinks::receiver(to), Arc::new(sinks::judge))))
 }
 
-fn reader(feed: &Feed) -> anyhow::Result<clinical::Feed> {
+/// How it reads.
+pub fn reader(feed: &Feed) -> anyhow::Result<clinical::Feed> {
     let codes = match &feed.codes {
         Some(file) => {
             let text =
