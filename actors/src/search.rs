@@ -320,7 +320,7 @@ fn common(ledger: &Ledger, tags: &[Tag], mut at: u64, page: &mut Page) -> Result
     Ok(Common::None)
 }
 
-fn has_all(ledger: &Ledger, tags: &[Tag], index: u64) -> Result<bool, LedgerError> {
+pub(crate) fn has_all(ledger: &Ledger, tags: &[Tag], index: u64) -> Result<bool, LedgerError> {
     for tag in tags {
         if ledger.by_tag(*tag, index, 1)?.first() != Some(&index) {
             return Ok(false);

@@ -63,11 +63,14 @@ impl Line {
             let answer = match self.exchange(message, &mut is_sent, another, until).await {
                 Ok(Some(answer)) => answer,
                 Ok(None) => return Ok(Heard { is_all: another != Another::Sure }),
-                Err(_) if last.is_some() => return Ok(Heard { is_all: another != Another::Sure }),
-                Err(error) if Instant::now() >= until => return Err(error.into()),
-                Err(_) => {
+                Err(error) => {
                     (self.ends, is_sent) = (None, false);
-                    tokio::time::sleep(PAUSE).await;
+                    match last {
+                        // Its receiver has it: sent again it would be another one to hear of.
+                        Some(_) => return Ok(Heard { is_all: another != Another::Sure }),
+                        None if Instant::now() >= until => return Err(error.into()),
+                        None => tokio::time::sleep(PAUSE).await,
+                    }
                     continue;
                 }
             };
