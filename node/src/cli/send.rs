@@ -62,6 +62,7 @@ pub fn execute(args: &Args) -> anyhow::Result<Verdict> {
 
 async fn send(args: &Args, bytes: bytes::Bytes) -> anyhow::Result<Verdict> {
     let mut config = ClientConfig::new(args.to.clone());
+    config.timeout_s = args.patience_s;
     config.tls_ca.clone_from(&args.tls_ca);
     config.tls_name.clone_from(&args.tls_name);
     config.tls_cert.clone_from(&args.tls_cert);
