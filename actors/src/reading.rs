@@ -285,9 +285,10 @@ impl Reader {
 
 /// Everything that the outcome of reading may depend on, the bytes apart.
 fn reads_by(feed: &Feed) -> String {
-    let clinical::Feed { authority, zone, charset, codes, icu_wards } = &feed.reader;
+    let clinical::Feed { authority, zone, charset, codes, icu_wards, processing_ids } = &feed.reader;
     let codes = hex::encode(codes.hash());
-    let all = format!("{:?}", (entry::READER, authority, zone, charset, codes, icu_wards, feed.limits));
+    let read = (authority, zone, charset, codes, icu_wards, processing_ids);
+    let all = format!("{:?}", (entry::READER, read, feed.limits));
     hex::encode(&Sha256::digest(all)[..16])
 }
 
