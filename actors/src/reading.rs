@@ -315,9 +315,10 @@ impl Reader {
 
 /// Everything that the outcome of reading may depend on, the bytes apart.
 fn reads_by(reader: &clinical::Feed, limits: clinical::hl7::Limits) -> String {
-    let clinical::Feed { authority, zone, charset, codes, icu_wards } = reader;
+    let clinical::Feed { authority, zone, charset, codes, icu_wards, processing_ids } = reader;
     let codes = hex::encode(codes.hash());
-    let all = format!("{:?}", (entry::READER, authority, zone, charset, codes, icu_wards, limits));
+    let read = (authority, zone, charset, codes, icu_wards, processing_ids);
+    let all = format!("{:?}", (entry::READER, read, limits));
     hex::encode(&Sha256::digest(all)[..16])
 }
 

@@ -50,7 +50,7 @@ pub enum EventKind {
     },
 }
 
-/// What is known of the person. Absent fields say nothing and erase nothing.
+/// What is known of the person. Absent fields say nothing and erase nothing: what is erased stands in `deleted`.
 #[derive(Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Person {
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -62,6 +62,31 @@ pub struct Person {
     pub sex: Option<Sex>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub died_at: Option<Time>,
+    #[serde(default, skip_serializing_if = "Deleted::is_nothing")]
+    pub deleted: Deleted,
+}
+
+/// What the sender takes back: whatever was told of it before no longer holds (HL7's null, v2.9 ch. 2 §2.5.3).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Deleted {
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub name: bool,
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub birth_date: bool,
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub sex: bool,
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub died_at: bool,
+}
+
+impl Deleted {
+    pub fn is_nothing(&self) -> bool {
+        *self == Deleted::default()
+    }
+}
+
+fn is_false(flag: &bool) -> bool {
+    !flag
 }
 
 impl fmt::Debug for Person {
@@ -87,12 +112,29 @@ pub struct Encounter {
     pub class: Option<EncounterClass>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub location: Option<Location>,
+    /// The sender takes back where the patient lies (PV1-3 `""`), and names no other place.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub location_deleted: bool,
     /// PV1-44.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub admitted_at: Option<Time>,
     /// PV1-45.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub discharged_at: Option<Time>,
+}
+
+impl Encounter {
+    /// A change of which nothing else is known.
+    pub fn of(change: EncounterChange) -> Encounter {
+        Encounter {
+            change,
+            class: None,
+            location: None,
+            location_deleted: false,
+            admitted_at: None,
+            discharged_at: None,
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -15,6 +15,9 @@ pub struct Feed {
     pub codes: CodeTable,
     /// Wards that are intensive care units; `*` stands for any characters, case does not matter.
     pub icu_wards: Vec<String>,
+    /// Processing ids (MSH-11.1, HL7 table 0103) of messages that are taken, for example `P`. Empty: all that the table
+    /// knows, for who reads files and alerts nobody.
+    pub processing_ids: Vec<String>,
 }
 
 impl Feed {

@@ -19,8 +19,8 @@ pub use alert::AlertFacts;
 pub use alert_oru::{Parties, alert_oru};
 pub use codes::{CodeTable, CodeTableError, Mapped};
 pub use event::{
-    Code, CodeSystem, Comparator, Encounter, EncounterChange, EncounterClass, Event, EventKind, Location,
-    Observation, ObservationStatus, Order, PatientId, Person, Sex, Value,
+    Code, CodeSystem, Comparator, Deleted, Encounter, EncounterChange, EncounterClass, Event, EventKind,
+    Location, Observation, ObservationStatus, Order, PatientId, Person, Sex, Value,
 };
 pub use feed::{Feed, is_known_zone};
 pub use issue::{Issue, Severity};

@@ -269,13 +269,11 @@ impl Patient {
         };
         let hospital_ms = (self.hosp_adm_time * Time::HOUR_MS as f64).round();
         let encounter = Encounter {
-            change: EncounterChange::Admitted,
-            class: None,
             location: Some(Location { ward: ward.into(), icu: true, ..Location::default() }),
             admitted_at: hospital_ms
                 .is_finite()
                 .then(|| Time(Patient::ADMITTED.0.saturating_add(hospital_ms as i64))),
-            discharged_at: None,
+            ..Encounter::of(EncounterChange::Admitted)
         };
         vec![event(EventKind::Person(person)), event(EventKind::Encounter(encounter))]
     }

@@ -198,8 +198,7 @@ fn a_bedside_score_alerts_at_the_limits_of_its_source() {
 
 fn moves(state: &mut PatientState, hour: i64, change: EncounterChange, ward: &str) {
     let location = Location { ward: ward.into(), icu: ward == "ICU", ..Location::default() };
-    let encounter =
-        Encounter { change, class: None, location: Some(location), admitted_at: None, discharged_at: None };
+    let encounter = Encounter { location: Some(location), ..Encounter::of(change) };
     state.apply(&Event {
         patient: PatientId { authority: "H".into(), id: "1".into() },
         visit: None,

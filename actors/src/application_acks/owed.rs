@@ -197,13 +197,7 @@ mod tests {
         config.initialise = true;
         config.free_space_reserve_bytes = 1 << 20;
         let ledger = Ledger::open(config).await.unwrap();
-        let reader = clinical::Feed {
-            authority: "HOSP".into(),
-            zone: "UTC".into(),
-            charset: None,
-            codes: CodeTable::empty(),
-            icu_wards: Vec::new(),
-        };
+        let reader = clinical::Feed { authority: "HOSP".into(), ..clinical::Feed::default() };
         let limits = hl7::Limits::default();
         let owed = Owed { feed: "adt".into(), reader, limits, ledger: ledger.clone(), site: "a".into() };
 

@@ -43,8 +43,7 @@ fn measured(id: &str, at: Time, signs: &[Sign]) -> Vec<Event> {
 }
 
 fn moved(id: &str, at: Time, change: EncounterChange) -> Event {
-    let encounter = Encounter { change, class: None, location: None, admitted_at: None, discharged_at: None };
-    event(id, at, EventKind::Encounter(encounter))
+    event(id, at, EventKind::Encounter(Encounter::of(change)))
 }
 
 struct Site {

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use clinical::{Code, CodeSystem, Encounter, Event, EventKind, Observation, Value};
+use clinical::{Code, CodeSystem, Deleted, Encounter, Event, EventKind, Observation, Person, Value};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
@@ -161,6 +161,9 @@ fn said_then(event: &Event) -> String {
 
 fn words(event: &Event) -> String {
     let what = match &event.kind {
+        EventKind::Person(person) if !person.deleted.is_nothing() => {
+            format!("person ({})", taken_back(person))
+        }
         EventKind::Person(_) => "person".to_owned(),
         EventKind::Encounter(encounter) => movement(encounter),
         EventKind::Observed(seen) => observed(seen),
@@ -172,6 +175,13 @@ fn words(event: &Event) -> String {
     format!("{what} at {}, patient {}|{}{visit}", event.at.to_rfc3339(), patient.authority, patient.id)
 }
 
+fn taken_back(person: &Person) -> String {
+    let Deleted { name, birth_date, sex, died_at } = person.deleted;
+    let facts = [(name, "name"), (birth_date, "birth date"), (sex, "sex"), (died_at, "death")];
+    let facts = facts.into_iter().filter(|(is_deleted, _)| *is_deleted).map(|(_, fact)| fact);
+    format!("taken back: {}", facts.collect::<Vec<_>>().join(", "))
+}
+
 fn movement(encounter: &Encounter) -> String {
     let change = format!("{:?}", encounter.change).to_lowercase();
     match &encounter.location {
@@ -179,6 +189,7 @@ fn movement(encounter: &Encounter) -> String {
             let bed = [&*location.ward, &*location.room, &*location.bed].join(" ");
             format!("{change} in {}{}", bed.trim(), if location.icu { " (intensive care)" } else { "" })
         }
+        None if encounter.location_deleted => format!("{change}, its place taken back"),
         None => change,
     }
 }

@@ -132,13 +132,7 @@ async fn who_lies_here_stays_here_when_another_sites_message_comes() {
     assert_eq!(alerts(&done), expected(&[("p", 3, None)]));
 
     let mut discharge = work("p", 10, "b", false);
-    let encounter = Encounter {
-        change: EncounterChange::Discharged,
-        class: None,
-        location: None,
-        admitted_at: None,
-        discharged_at: None,
-    };
+    let encounter = Encounter::of(EncounterChange::Discharged);
     discharge.events[0].kind = EventKind::Encounter(encounter);
     shard.send(Fold(vec![discharge])).await.unwrap();
     let done = shard.send(Fold(vec![work("p", 11, "a", false)])).await.unwrap();

@@ -15,15 +15,19 @@ pub struct Dtm {
     local: DateTime,
     precision: Precision,
     offset_s: Option<i32>,
+    /// Second 60 was written, and 59 stands in `local`.
+    is_leap: bool,
 }
 
-/// A time without an offset that its zone's clock shows twice, or never.
+/// What is doubtful of a time: without an offset, that its zone's clock shows it twice, or never.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Doubt {
     /// The clock was set back: the earlier of the two was taken.
     Ambiguous,
     /// The clock was set forward: the time was moved by what it jumped.
     Missing,
+    /// Second 60: that before it was taken.
+    LeapSecond,
 }
 
 /// The text is no DTM.
@@ -51,13 +55,14 @@ impl Dtm {
 
     /// The point in time; its own offset counts before `zone`. Missing parts are the earliest there are.
     pub(super) fn at(&self, zone: &TimeZone) -> (Time, Option<Doubt>) {
+        let leap = self.is_leap.then_some(Doubt::LeapSecond);
         if let Some(offset) = self.offset_s.and_then(|s| Offset::from_seconds(s).ok()) {
             let at = offset.to_timestamp(self.local).map_or(0, |at| at.as_millisecond());
-            return (Time(at), None);
+            return (Time(at), leap);
         }
         let at = zone.to_ambiguous_timestamp(self.local);
         let doubt = match at.offset() {
-            AmbiguousOffset::Unambiguous { .. } => None,
+            AmbiguousOffset::Unambiguous { .. } => leap,
             AmbiguousOffset::Gap { .. } => Some(Doubt::Missing),
             AmbiguousOffset::Fold { .. } => Some(Doubt::Ambiguous),
         };
@@ -81,6 +86,7 @@ impl Dtm {
             Precision::Year | Precision::Month | Precision::Day => return date,
             Precision::Hour => format!("{date}T{:02}", time.hour()),
             Precision::Minute => format!("{date}T{:02}:{:02}", time.hour(), time.minute()),
+            Precision::Second if self.is_leap => format!("{date}T{:02}:{:02}:60", time.hour(), time.minute()),
             Precision::Second => format!("{date}T{time}"),
         };
         if let Some(offset) = self.offset_s {
@@ -123,16 +129,20 @@ impl FromStr for Dtm {
             None => Some(absent),
         };
         let read = || {
-            let year = digits.get(..4).filter(|y| is_digits(y))?.parse().ok()?;
+            // There was no year 0.
+            let year = digits.get(..4).filter(|y| is_digits(y))?.parse().ok().filter(|year| *year > 0)?;
             let (month, day) = (part(4, 1)?, part(6, 1)?);
             let (hour, minute, second) = (part(8, 0)?, part(10, 0)?, part(12, 0)?);
             // A leap second is the last one of its minute to every clock that counts 86,400 s a day.
-            let second = if second == 60 { 59 } else { second };
-            DateTime::new(year, month, day, hour, minute, second, nanoseconds(fraction)?).ok()
+            let is_leap = second == 60;
+            let second = if is_leap { 59 } else { second };
+            let local = DateTime::new(year, month, day, hour, minute, second, nanoseconds(fraction)?).ok()?;
+            Some((local, is_leap))
         };
         // A fraction belongs to seconds alone.
         let local = read().filter(|_| local.len() == digits.len() || precision == Precision::Second);
-        Ok(Dtm { local: local.ok_or(DtmInvalid)?, precision, offset_s })
+        let (local, is_leap) = local.ok_or(DtmInvalid)?;
+        Ok(Dtm { local, precision, offset_s, is_leap })
     }
 }
 
@@ -212,6 +222,8 @@ mod tests {
         assert_eq!(told("202410270230"), ("2024-10-27T00:30:00.000Z".to_owned(), Doubt::Ambiguous));
         assert_eq!(told("202403310230"), ("2024-03-31T01:30:00.000Z".to_owned(), Doubt::Missing));
         assert_eq!(zurich("202410270230+0100").2, None);
+        let leap = ("2016-12-31T23:59:59.000Z".to_owned(), Doubt::LeapSecond);
+        assert_eq!((told("20161231235960+0000"), told("20170101005960")), (leap.clone(), leap));
     }
 
     #[test]
@@ -226,6 +238,8 @@ mod tests {
             "20240715T0930",
             "202407152500",
             "00000000",
+            "0000",
+            "00000101",
             "20240715093059.",
             "202407150930.5",
             "2024071509305912",
@@ -246,6 +260,7 @@ mod tests {
         assert_eq!(iso("195104"), "1951-04");
         assert_eq!(iso("202407150930-0500"), "2024-07-15T09:30-05:00");
         assert_eq!(iso("20240715093059"), "2024-07-15T09:30:59");
+        assert_eq!(iso("20161231235960+0000"), "2016-12-31T23:59:60+00:00");
         assert_eq!(iso_time("1530").as_deref(), Some("15:30"));
         assert_eq!(iso_time(""), None);
     }

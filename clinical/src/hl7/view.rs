@@ -198,6 +198,13 @@ impl<'m> Part<'m> {
         !self.is_empty() && !self.is_null()
     }
 
+    /// The sender takes back what was said here: null, and nothing beside it (`""`, `""^""`).
+    pub(crate) fn erases(&self) -> bool {
+        self.raw.contains(&b'"')
+            && self.leaves().all(|(_, leaf)| !leaf.has_value())
+            && self.leaves().any(|(_, leaf)| leaf.is_null())
+    }
+
     /// Of a field: its repetitions, at least one.
     pub fn repetitions(&self) -> impl Iterator<Item = Part<'m>> + use<'m> {
         self.split(Level::Repetition, self.message.delimiters.repetition, None)

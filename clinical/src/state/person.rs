@@ -9,7 +9,8 @@ use crate::{Person, Sex, Time};
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
 struct Stated<T> {
     at: Time,
-    value: T,
+    /// `None`: what was said before was taken back. It is kept, for an older message may still come.
+    value: Option<T>,
 }
 
 #[derive(Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -22,10 +23,11 @@ pub(super) struct Demographics {
 
 impl Demographics {
     pub fn apply(&mut self, at: Time, person: &Person) {
-        state(&mut self.name, at, person.name.clone());
-        state(&mut self.birth_date, at, person.birth_date.clone());
-        state(&mut self.sex, at, person.sex.map(rank));
-        state(&mut self.died_at, at, person.died_at);
+        let Person { name, birth_date, sex, died_at, deleted } = person;
+        state(&mut self.name, at, name.clone(), deleted.name);
+        state(&mut self.birth_date, at, birth_date.clone(), deleted.birth_date);
+        state(&mut self.sex, at, sex.map(rank), deleted.sex);
+        state(&mut self.died_at, at, *died_at, deleted.died_at);
     }
 
     pub fn absorb(&mut self, other: &Demographics) {
@@ -36,15 +38,15 @@ impl Demographics {
     }
 
     pub fn name(&self) -> Option<&str> {
-        self.name.as_ref().map(|s| s.value.as_str())
+        self.name.as_ref()?.value.as_deref()
     }
 
     pub fn birth_date(&self) -> Option<&str> {
-        self.birth_date.as_ref().map(|s| s.value.as_str())
+        self.birth_date.as_ref()?.value.as_deref()
     }
 
     pub fn sex(&self) -> Option<Sex> {
-        self.sex.as_ref().map(|s| match s.value {
+        Some(match self.sex.as_ref()?.value? {
             3 => Sex::Female,
             2 => Sex::Male,
             1 => Sex::Other,
@@ -53,7 +55,7 @@ impl Demographics {
     }
 
     pub fn died_at(&self) -> Option<Time> {
-        self.died_at.as_ref().map(|s| s.value)
+        self.died_at.as_ref()?.value
     }
 
     /// Completed years on the (UTC) day of `at`; a birth date known to the year or month counts from its middle.
@@ -75,7 +77,7 @@ fn parse_date(text: &str) -> Option<Date> {
     Date::new(year, month.unwrap_or(7), day.unwrap_or(if month.is_some() { 15 } else { 1 })).ok()
 }
 
-/// `unknown` never overrules a statement of the same time.
+/// `unknown` never overrules a statement of the same time; nor does taking back.
 fn rank(sex: Sex) -> u8 {
     match sex {
         Sex::Unknown => 0,
@@ -85,8 +87,10 @@ fn rank(sex: Sex) -> u8 {
     }
 }
 
-fn state<T: Ord>(field: &mut Option<Stated<T>>, at: Time, value: Option<T>) {
-    let Some(value) = value else { return };
+fn state<T: Ord>(field: &mut Option<Stated<T>>, at: Time, value: Option<T>, deleted: bool) {
+    if value.is_none() && !deleted {
+        return;
+    }
     match field {
         Some(known) if (known.at, &known.value) >= (at, &value) => {}
         _ => *field = Some(Stated { at, value }),
@@ -95,13 +99,61 @@ fn state<T: Ord>(field: &mut Option<Stated<T>>, at: Time, value: Option<T>) {
 
 fn absorb<T: Ord + Clone>(field: &mut Option<Stated<T>>, other: &Option<Stated<T>>) {
     if let Some(other) = other {
-        state(field, other.at, Some(other.value.clone()));
+        state(field, other.at, other.value.clone(), other.value.is_none());
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// HL7's null deletes what was said before it, whenever either comes, and nothing that was said after it.
+    #[test]
+    fn what_is_taken_back_is_known_no_more() {
+        use crate::Deleted;
+        let said = |died_at: i64| Person {
+            name: Some("Muster".into()),
+            birth_date: Some("1951".into()),
+            sex: Some(Sex::Female),
+            died_at: Some(Time(died_at)),
+            ..Person::default()
+        };
+        let all = Deleted { name: true, birth_date: true, sex: true, died_at: true };
+        let taken_back = Person { deleted: all, ..Person::default() };
+        let nothing = Demographics::default();
+        let known = |statements: &[(i64, &Person)]| {
+            let mut known = nothing.clone();
+            statements.iter().for_each(|(at, person)| known.apply(Time(*at), person));
+            (known.name().is_some(), known.birth_date().is_some(), known.sex(), known.died_at())
+        };
+        let (dead, still_dead) = (said(5), said(6));
+        for gone in [[(1, &dead), (2, &taken_back)], [(2, &taken_back), (1, &dead)]] {
+            assert_eq!(known(&gone), (false, false, None, None));
+        }
+        let stands = (true, true, Some(Sex::Female), Some(Time(6)));
+        assert_eq!(known(&[(3, &still_dead), (2, &taken_back), (1, &dead)]), stands);
+        // At one time the statement stands, whichever came first.
+        assert_eq!(known(&[(2, &still_dead), (2, &taken_back)]), stands);
+        assert_eq!(known(&[(2, &taken_back), (2, &still_dead)]), stands);
+        // The record that is merged brings what it took back, too.
+        let (mut survivor, mut prior) = (nothing.clone(), nothing.clone());
+        survivor.apply(Time(1), &dead);
+        prior.apply(Time(2), &taken_back);
+        survivor.absorb(&prior);
+        assert_eq!((survivor.name(), survivor.died_at()), (None, None));
+    }
+
+    /// As builds before kept it: a statement has a value.
+    #[test]
+    fn a_former_checkpoint_reads() {
+        let former = r#"{"name":{"at":1,"value":"Muster"},"birth_date":null,"sex":{"at":1,"value":3},"died_at":{"at":1,"value":7}}"#;
+        let known: Demographics = serde_json::from_str(former).unwrap();
+        assert_eq!(
+            (known.name(), known.sex(), known.died_at()),
+            (Some("Muster"), Some(Sex::Female), Some(Time(7)))
+        );
+        assert_eq!(serde_json::to_string(&known).unwrap(), former);
+    }
 
     #[test]
     fn age_in_completed_years_from_any_precision() {

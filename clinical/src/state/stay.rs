@@ -79,14 +79,16 @@ fn is_icu(encounter: &Encounter) -> bool {
     encounter.location.as_ref().is_some_and(|l| l.icu)
 }
 
-type Key<'a> =
-    (Time, u8, Option<&'a str>, Option<(&'a str, &'a str, &'a str, bool)>, Option<Time>, Option<Time>, u8);
+/// Where he lies: nothing said, taken back, or a place.
+type Lies<'a> = (bool, Option<(&'a str, &'a str, &'a str, bool)>);
+type Key<'a> = (Time, u8, Option<&'a str>, Lies<'a>, Option<Time>, Option<Time>, u8);
 
 fn key(m: &Movement) -> Key<'_> {
     let e = &m.encounter;
     let location = e.location.as_ref().map(|l| (l.ward.as_str(), l.room.as_str(), l.bed.as_str(), l.icu));
     let class = e.class.map_or(0, |c| c as u8 + 1);
-    (m.at, order(e.change), m.visit.as_deref(), location, e.admitted_at, e.discharged_at, class)
+    let lies = (e.location_deleted, location);
+    (m.at, order(e.change), m.visit.as_deref(), lies, e.admitted_at, e.discharged_at, class)
 }
 
 /// Of changes at one time: first what opens, last what takes back.
@@ -167,6 +169,8 @@ fn lie(stay: &mut Stay, Movement { at, encounter, .. }: &Movement) {
             stay.icu_admitted_at = Some(*at);
         }
         stay.location = Some(location.clone());
+    } else if encounter.location_deleted {
+        stay.location = None;
     }
 }
 
@@ -214,8 +218,7 @@ mod tests {
                 icu: ward.contains("ICU"),
                 ..Location::default()
             });
-            let encounter =
-                Encounter { change: *change, class: None, location, admitted_at: None, discharged_at: None };
+            let encounter = Encounter { location, ..Encounter::of(*change) };
             all.apply(Time(*at), *visit, &encounter);
         }
         all.stay().clone()
@@ -242,6 +245,26 @@ mod tests {
         movements.extend([(40, Admitted, "MICU"), (40, Updated, "")]);
         assert!(in_icu(&movements, 40));
         assert!(!in_icu(&[], 0) && !in_icu(&[(1, Admitted, "")], 1), "nobody told where he lies");
+    }
+
+    #[test]
+    fn a_location_that_is_taken_back_is_none_until_the_next() {
+        let taken_back = Encounter { location_deleted: true, ..Encounter::of(Updated) };
+        let of = |change, ward: &str| {
+            let location = Location { ward: ward.into(), icu: ward == "MICU", ..Location::default() };
+            Encounter { location: Some(location), ..Encounter::of(change) }
+        };
+        let mut movements = vec![(1, of(Admitted, "MICU")), (5, taken_back)];
+        let stay = |movements: &[(i64, Encounter)]| {
+            let mut all = Movements::default();
+            movements.iter().for_each(|(at, encounter)| all.apply(Time(*at), None, encounter));
+            all.stay().clone()
+        };
+        assert!(stay(&movements).location.is_none() && !stay(&movements).in_icu(Time(6)));
+        movements.reverse();
+        assert!(stay(&movements).location.is_none(), "whichever comes first");
+        movements.push((9, of(Transferred, "W3")));
+        assert_eq!(stay(&movements).location.map(|l| l.ward), Some("W3".into()));
     }
 
     #[test]

@@ -29,16 +29,7 @@ fn observed(
 
 fn moved(minute: i64, change: EncounterChange, ward: &str) -> Event {
     let location = Some(Location { ward: ward.into(), icu: ward == "MICU", ..Location::default() });
-    event(
-        minute,
-        EventKind::Encounter(Encounter {
-            change,
-            class: None,
-            location,
-            admitted_at: None,
-            discharged_at: None,
-        }),
-    )
+    event(minute, EventKind::Encounter(Encounter { location, ..Encounter::of(change) }))
 }
 
 fn person(minute: i64, name: &str) -> Event {
@@ -46,7 +37,7 @@ fn person(minute: i64, name: &str) -> Event {
         name: Some(name.into()),
         birth_date: Some("1951-04-23".into()),
         sex: Some(Sex::Male),
-        died_at: None,
+        ..Person::default()
     };
     event(minute, EventKind::Person(person))
 }

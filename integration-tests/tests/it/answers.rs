@@ -163,6 +163,32 @@ async fn faults_of_frames_are_survived_counted_and_answered() -> anyhow::Result<
     Ok(())
 }
 
+/// What was sent to test a sender, or in no version of HL7 v2, becomes nobody's patient here.
+#[tokio::test]
+async fn messages_that_are_not_meant_for_production_are_rejected_and_kept() -> anyhow::Result<()> {
+    let folder = tempfile::tempdir()?;
+    let site = Site::alone(folder.path(), &SiteOptions::default()).await?;
+    let mut line = Line::open(site.mllp).await?;
+    let sent = |id: &str, header: &str| message(id, "|", 0).replace("|P|2.5|", header);
+    let headers = ["|T|2.5|", "|D|2.5|", "|X|2.5|", "|P|9.9|", "|P|2.5|", "||2.5|"];
+    for (number, header) in headers.iter().enumerate() {
+        line.send(&sent(&format!("H{number}"), header)).await?;
+    }
+    let answers = line.answers(WAIT, headers.len()).await;
+    ensure!(answers == ["AR H0", "AR H1", "AR H2", "AR H3", "AA H4", "AA H5"], "{answers:?}");
+    let refused = site.get("/api/messages?kind=rejected&limit=100").await?;
+    let mut codes: Vec<&str> = refused["entries"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(|entry| entry["code"].as_str())
+        .collect();
+    codes.sort_unstable();
+    let not_taken = "processing-id-not-taken";
+    ensure!(codes == [not_taken, not_taken, not_taken, "version-not-taken"], "kept: {codes:?}");
+    Ok(())
+}
+
 async fn counted(site: &Site) -> anyhow::Result<f64> {
     site.metric("medulla_feed_faults_total{feed=\"adt\"}").await
 }

@@ -70,10 +70,8 @@ mod tests {
         assert_eq!(message.control_id(), id);
         let feed = clinical::Feed {
             authority: "BENCHHOSP".into(),
-            zone: "UTC".into(),
-            charset: None,
-            codes: clinical::CodeTable::empty(),
             icu_wards: vec!["ICU*".into()],
+            ..clinical::Feed::default()
         };
         let (events, issues) = clinical::hl7::to_events(&message, &feed, at);
         assert!(events.len() >= 12, "{} events, {issues:?}", events.len());

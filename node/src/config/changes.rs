@@ -16,7 +16,7 @@ use super::types::{Alerts, Config, Feed, FeedKind, Ledger, Scoring, Sink, SinkKi
 const ALERTS: &str = "alerts";
 
 /// Of a feed: what its connections do not depend on.
-const HOW_IT_READS: [&str; 3] = ["authority", "codes", "icu_wards"];
+const HOW_IT_READS: [&str; 4] = ["authority", "codes", "icu_wards", "processing_ids"];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
@@ -183,6 +183,7 @@ fn feed_fields(old: &Feed, new: &Feed) -> Vec<&'static str> {
         charset,
         codes,
         icu_wards,
+        processing_ids,
         on_error,
         ack,
         silence,
@@ -198,6 +199,7 @@ fn feed_fields(old: &Feed, new: &Feed) -> Vec<&'static str> {
         ("charset", *charset == new.charset),
         ("codes", same_codes),
         ("icu_wards", *icu_wards == new.icu_wards),
+        ("processing_ids", *processing_ids == new.processing_ids),
         ("on_error", *on_error == new.on_error),
         ("ack", *ack == new.ack),
         ("silence", *silence == new.silence),

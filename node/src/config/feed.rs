@@ -58,6 +58,7 @@ fn read(
         check::codes(table.report(), codes);
     }
     let icu_wards = table.texts("icu_wards").into_iter().map(|ward| ward.value).collect();
+    let processing_ids = read_processing_ids(&table);
     let ack = read_ack(&table);
     let words = [("dead_letter", OnError::DeadLetter), ("hold", OnError::Hold)];
     let on_error = refusal::read(&table, "on_error", &words, OnError::Retry);
@@ -84,12 +85,33 @@ fn read(
         charset: charset.map(|charset| charset.value),
         codes,
         icu_wards,
+        processing_ids: processing_ids?,
         on_error: on_error?,
         ack: ack?,
         silence: silence?,
         max_message_bytes: usize::try_from(max_message_bytes).ok()?,
         contents,
     })
+}
+
+/// Production alone unless the feed names others: a test message must alert nobody.
+fn read_processing_ids(table: &Table) -> Option<Vec<String>> {
+    if !table.has("processing_ids") {
+        return Some(vec!["P".into()]);
+    }
+    let ids = table.texts("processing_ids");
+    if ids.is_empty() {
+        let text =
+            "`processing_ids` takes no message; name \"P\", \"T\" or \"D\", or leave it out for \"P\" alone";
+        table.refuse("value-invalid", text);
+        return None;
+    }
+    let known = |id: &Spot<String>| ["P", "T", "D"].contains(&id.value.as_str());
+    for id in ids.iter().filter(|id| !known(id)) {
+        let text = "must be \"P\" (production), \"T\" (training) or \"D\" (debugging), of HL7 table 0103";
+        id.refuse(table.report(), "value-invalid", text);
+    }
+    ids.iter().all(known).then(|| ids.into_iter().map(|id| id.value).collect())
 }
 
 fn read_ack(table: &Table) -> Option<Ack> {

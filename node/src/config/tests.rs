@@ -326,6 +326,24 @@ fn refuses_a_model_of_whole_stays_by_name() {
 }
 
 #[test]
+fn feeds_take_production_alone_unless_they_name_others() {
+    let folder = tempfile::tempdir().expect("folder");
+    let config = load(RIGHT, folder.path()).expect("no findings");
+    assert_eq!(config.feeds[0].processing_ids, ["P"]);
+    let with = |line: &str| RIGHT.replace("zone = \"UTC\"", &format!("zone = \"UTC\"\n{line}"));
+    let config = load(&with("processing_ids = [\"P\", \"T\", \"D\"]"), folder.path()).expect("no findings");
+    assert_eq!(config.feeds[1].processing_ids, ["P", "T", "D"]);
+    let wrong = with("processing_ids = [\"P\", \"X\", \"t\"]");
+    let line = 1 + wrong.lines().position(|line| line.contains("processing_ids")).expect("the line");
+    check(
+        &wrong,
+        &format!(
+            "{line} feed[1].processing_ids[1] value-invalid\n{line} feed[1].processing_ids[2] value-invalid"
+        ),
+    );
+}
+
+#[test]
 fn finds_a_model_for_intensive_care_where_no_feed_has_any() {
     let model = Path::new(env!("CARGO_MANIFEST_DIR")).join("../ml-scoring/models/sepsis");
     let text =

@@ -139,6 +139,8 @@ pub struct Feed {
     pub codes: Option<PathBuf>,
     /// Ward names, `*` at the end matches any rest.
     pub icu_wards: Vec<String>,
+    /// MSH-11: `P`, `T`, `D`; at least one.
+    pub processing_ids: Vec<String>,
     pub on_error: OnError,
     pub ack: Ack,
     pub silence: Silence,

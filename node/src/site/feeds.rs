@@ -78,6 +78,7 @@ pub fn reader(feed: &Feed) -> anyhow::Result<clinical::Feed> {
         charset: feed.charset.clone(),
         codes,
         icu_wards: feed.icu_wards.clone(),
+        processing_ids: feed.processing_ids.clone(),
     })
 }
 

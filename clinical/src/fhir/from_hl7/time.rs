@@ -44,18 +44,20 @@ impl Clock {
 
     fn read(&self, written: &str) -> Option<String> {
         let dtm: Dtm = written.parse().ok()?;
-        let mut text = day(&dtm)?;
+        let written = dtm.local();
         if matches!(dtm.precision(), Precision::Year | Precision::Month | Precision::Day) {
-            return Some(text);
+            return day(&dtm, written);
         }
-        let local = dtm.local();
-        let offset_s = match dtm.offset_s() {
-            Some(offset_s) => offset_s,
+        let (local, offset_s) = match dtm.offset_s() {
+            Some(offset_s) => (written, offset_s),
             None => {
-                let at = self.zone.to_ambiguous_timestamp(local).compatible().ok()?;
-                self.zone.to_offset(at).seconds()
+                let at = self.zone.to_ambiguous_timestamp(written).compatible().ok()?;
+                let offset = self.zone.to_offset(at);
+                // A time that the clock skips is moved on, as events have it.
+                (offset.to_datetime(at), offset.seconds())
             }
         };
+        let mut text = day(&dtm, local)?;
         // FHIR knows offsets of at most 14 hours, in whole minutes.
         let minutes = offset_s / 60;
         if minutes.abs() > 14 * 60 {
@@ -85,12 +87,13 @@ impl Clock {
 
 /// The date alone, to the precision written.
 pub(super) fn date(written: &str) -> Option<String> {
-    day(&written.parse().ok()?)
+    let dtm: Dtm = written.parse().ok()?;
+    day(&dtm, dtm.local())
 }
 
-/// FHIR knows no year 0.
-fn day(dtm: &Dtm) -> Option<String> {
-    let date = dtm.local().date();
+/// The day of `local`, to the precision written. FHIR knows no year before 1.
+fn day(dtm: &Dtm, local: DateTime) -> Option<String> {
+    let date = local.date();
     if date.year() < 1 {
         return None;
     }
@@ -115,4 +118,38 @@ fn push_two(text: &mut String, number: i32) {
 
 fn agrees(zone: &TimeZone, offset: Offset, local: DateTime) -> bool {
     offset.to_timestamp(local).is_ok_and(|at| zone.to_offset(at) == offset)
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::hl7::{Limits, to_events};
+    use crate::{EventKind, Time};
+
+    /// Around both changes of the clock, FHIR and the event name one instant.
+    #[test]
+    fn what_the_clock_skips_is_moved_on_as_in_events() {
+        let feed = Feed { authority: "H".into(), zone: "Europe/Zurich".into(), ..Feed::default() };
+        for (written, fhir, code) in [
+            ("20240331015959", "2024-03-31T01:59:59+01:00", None),
+            ("20240331023000", "2024-03-31T03:30:00+02:00", Some("time-nonexistent")),
+            ("20240331030000", "2024-03-31T03:00:00+02:00", None),
+            ("20241027023000", "2024-10-27T02:30:00+02:00", Some("time-ambiguous")),
+            ("20241027030000", "2024-10-27T03:00:00+01:00", None),
+            ("20240331023000+0100", "2024-03-31T02:30:00+01:00", None),
+        ] {
+            let text =
+                format!("MSH|^~\\&|||||2024||ORU^R01|1|P|2.5\rPID|||1\rOBX|1|NM|X||1||||||F|||{written}\r");
+            let message = Message::parse(Bytes::from(text), &Limits::default()).unwrap();
+            let said = Clock::of(&message, &feed).date_time(written).unwrap();
+            assert_eq!(said, fhir);
+            let (events, issues) = to_events(&message, &feed, Time(i64::MAX));
+            let event = events.iter().find(|event| matches!(event.kind, EventKind::Observed(_))).unwrap();
+            let instant: jiff::Timestamp = said.parse().unwrap();
+            assert_eq!(event.at, Time(instant.as_millisecond()), "{written}");
+            assert_eq!(issues.first().map(|issue| &*issue.code), code, "{written}");
+        }
+    }
 }

@@ -39,6 +39,7 @@ impl Mapper<'_> {
             change,
             class: resource.get("class").and_then(class),
             location,
+            location_deleted: false,
             admitted_at: start.map(|(at, _)| at),
             discharged_at: if finished { end.map(|(at, _)| at) } else { None },
         };

@@ -3,7 +3,7 @@
 use super::Mapper;
 use super::concept::has_code;
 use crate::fhir::json::Json;
-use crate::{EventKind, Feed, PatientId, Person, Severity, Sex};
+use crate::{Deleted, EventKind, Feed, PatientId, Person, Severity, Sex};
 
 impl Mapper<'_> {
     pub(super) fn patient(&mut self, patient: &Json, full_url: Option<&str>) {
@@ -20,6 +20,7 @@ impl Mapper<'_> {
             birth_date: patient.str("birthDate").map(str::to_owned),
             sex: patient.str("gender").and_then(sex),
             died_at: self.time(patient.str("deceasedDateTime")).map(|(at, _)| at),
+            deleted: Deleted { died_at: is_said_to_live(patient), ..Deleted::default() },
         };
         self.push(&id, None, at, EventKind::Person(person));
         self.two_names(patient, full_url, &id);
@@ -57,6 +58,11 @@ impl Mapper<'_> {
             }
         }
     }
+}
+
+/// A death that was told before was none.
+fn is_said_to_live(patient: &Json) -> bool {
+    matches!(patient.get("deceasedBoolean"), Some(Json::Bool(false)))
 }
 
 /// The identifier that stands for the patient, ranked as the HL7 v2 reader ranks PID-3: a medical record number

@@ -67,6 +67,34 @@ fn older_versions_read_msa_3_and_newer_ones_do_not() {
     assert!(new.contains("*say a|b & c\n"), "other delimiters are text here: {new}");
 }
 
+/// What is said to be v2.5 holds v2.5's segments.
+#[test]
+fn without_a_version_the_answer_is_whole_in_the_one_that_it_names() {
+    for version in ["", "\"\""] {
+        let to = message(&format!("MSH|^~\\&|APP|FAC|||20240101||ADT^A01|7||{version}\r"));
+        assert_eq!(
+            text(refuse(&to, Mode::Application, &[issue("patient-id-missing", "PID-3")], NOW, "A1")),
+            "MSH|^~\\&|||APP|FAC|20240715120000+0000||ACK^A01^ACK|A1|P|2.5\nMSA|AE|7|patient-id-missing at PID-3\n\
+             ERR||PID^1^3^1|101^Required field missing^HL70357|E|patient-id-missing^^L|||say a\\F\\b \\T\\ c\n"
+        );
+    }
+}
+
+#[test]
+fn what_is_not_meant_for_here_is_rejected_and_not_in_error() {
+    for (msh, code, err) in [
+        ("T|2.5", "processing-id-not-taken", "MSH^1^11^1|202^Unsupported processing id^HL70357"),
+        ("P|9.9", "version-not-taken", "MSH^1^12^1|203^Unsupported version id^HL70357"),
+    ] {
+        let to = message(&format!("MSH|^~\\&|APP|FAC|||20240101||ADT^A08|7|{msh}\rPID|||1^^^H||A\r"));
+        let feed = crate::Feed { processing_ids: vec!["P".into()], ..crate::Feed::default() };
+        let (_, issues) = crate::hl7::to_events(&to, &feed, NOW);
+        let answer = text(refuse(&to, Mode::Application, &issues, NOW, "A1"));
+        assert!(answer.contains("\nMSA|AR|7") && answer.contains(err) && answer.contains(code), "{answer}");
+        assert_eq!(read(&refuse(&to, Mode::Commit, &issues, NOW, "A1")).unwrap().code, AckCode::CommitReject);
+    }
+}
+
 #[test]
 fn bytes_that_are_no_message_are_answered_too() {
     let issues = [ParseError::MshMissing.to_issue()];

@@ -8,6 +8,8 @@ use crate::hl7::view::Segment;
 use crate::hl7::{Delimiters, Limits, Message};
 use crate::{Issue, Severity, Time};
 
+/// What names no version is read as this one, and answered in it.
+const VERSION: &str = "2.5";
 /// MSH-15 and MSH-16 of an answer that is a message of its own: it asks to be taken over, and for nothing more.
 const CONFIRMED: [&[u8]; 2] = [b"AL", b"NE"];
 /// An answer to a message on the connection that brought it is answered by nobody.
@@ -82,7 +84,11 @@ impl<'m> Sender<'m> {
             header: Some(message.header()),
             delimiters: *message.delimiters(),
             trigger: message.header().text(9, 2).into_owned(),
-            version: message.version().into_owned(),
+            // What names no version is read as v2.5 and answered so.
+            version: match message.header().valued(12) {
+                Some(_) => message.version().into_owned(),
+                None => VERSION.into(),
+            },
         }
     }
 
@@ -91,7 +97,7 @@ impl<'m> Sender<'m> {
             header: None,
             delimiters: Delimiters::STANDARD,
             trigger: String::new(),
-            version: "2.5".into(),
+            version: VERSION.into(),
         }
     }
 
@@ -153,8 +159,14 @@ fn write_header(
         }
         _ => "ACK".to_owned(),
     };
-    let or = |raw: &[u8], default: &str| if raw.is_empty() { default.into() } else { raw.to_vec() };
-    let encoding = or(to.raw(2), "^~\\&");
+    let or_valued = |field, default: &str| match to.header.and_then(|h| h.valued(field)) {
+        Some(value) => value.raw().to_vec(),
+        None => default.into(),
+    };
+    let encoding = match to.raw(2) {
+        [] => b"^~\\&".to_vec(),
+        raw => raw.to_vec(),
+    };
     let mut fields: Vec<Vec<u8>> = vec![
         encoding,
         to.raw(5).into(),
@@ -165,8 +177,8 @@ fn write_header(
         Vec::new(),
         kind.into(),
         encode(control_id, delimiters).into(),
-        or(to.raw(11), "P"),
-        or(to.raw(12), "2.5"),
+        or_valued(11, "P"),
+        or_valued(12, VERSION),
     ];
     fields.resize(13, Vec::new());
     fields.extend([accept.into(), application.into(), Vec::new(), to.raw(18).into()]);
@@ -249,7 +261,8 @@ fn location_parts(location: &str) -> Vec<String> {
 fn table_0357(code: &str) -> (&'static str, &'static str) {
     match code {
         "type-unsupported" => ("200", "Unsupported message type"),
-        "version-unsupported" => ("203", "Unsupported version id"),
+        "processing-id-not-taken" => ("202", "Unsupported processing id"),
+        "version-not-taken" => ("203", "Unsupported version id"),
         "msh-missing" | "msh-repeated" | "mllp-unterminated" | "mllp-cut-short" => {
             ("100", "Segment sequence error")
         }

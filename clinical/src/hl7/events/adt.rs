@@ -84,7 +84,7 @@ fn movement(context: &mut Context<'_>, trigger: &str) -> Vec<Event> {
         (Some(change), None) if change != EncounterChange::Updated => {
             let text = "a movement without PV1; where the patient lies stays as it was known";
             context.tell(Severity::Warning, "visit-missing", "PV1", text);
-            Some(Encounter { change, class: None, location: None, admitted_at: None, discharged_at: None })
+            Some(Encounter::of(change))
         }
         _ => None,
     };
@@ -94,10 +94,11 @@ fn movement(context: &mut Context<'_>, trigger: &str) -> Vec<Event> {
 
 /// A movement always counts; an update only if it brings something.
 fn says_something(encounter: &Encounter) -> bool {
-    let Encounter { change, class, location, admitted_at, discharged_at } = encounter;
+    let Encounter { change, class, location, location_deleted, admitted_at, discharged_at } = encounter;
     *change != EncounterChange::Updated
         || class.is_some()
         || location.is_some()
+        || *location_deleted
         || admitted_at.is_some()
         || discharged_at.is_some()
 }
@@ -133,6 +134,7 @@ fn encounter<'m>(context: &mut Context<'m>, change: EncounterChange, pv1: Segmen
         change,
         class: pv1.valued(2).and_then(class),
         location: location(context, pv1),
+        location_deleted: pv1.field(3).is_some_and(|pl| pl.erases()),
         admitted_at: context.time(pv1, 44).map(|(at, _)| at),
         discharged_at: context.time(pv1, 45).map(|(at, _)| at),
     }

@@ -89,11 +89,23 @@ impl<'m> Context<'m> {
         field: usize,
         text: &'static str,
     ) {
+        self.tell_below(severity, code, segment, (field, ""), text);
+    }
+
+    /// As [`tell_at`](Context::tell_at), of what stands below the field: `PID-3` and `.4`.
+    pub fn tell_below(
+        &mut self,
+        severity: Severity,
+        code: &'static str,
+        segment: Segment<'m>,
+        (field, below): (usize, &'static str),
+        text: &'static str,
+    ) {
         let key = (code, segment.position(), field);
         // Finding the segment's number costs a walk: not for what was told before or would not be kept.
         if self.has_room(severity) && !self.told.contains(&key) {
             self.told.push(key);
-            let place = format!("{}-{field}", segment.place());
+            let place = format!("{}-{field}{below}", segment.place());
             self.tell(severity, code, &place, text);
         }
     }
@@ -136,6 +148,10 @@ impl<'m> Context<'m> {
             Some(Doubt::Missing) => Some((
                 "time-nonexistent",
                 "the clock skips this time as summer time begins, it was moved on; send an offset",
+            )),
+            Some(Doubt::LeapSecond) => Some((
+                "time-leap-second",
+                "second 60 was taken as the one before it, as clocks without leap seconds do",
             )),
             None => None,
         };

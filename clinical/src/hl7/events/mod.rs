@@ -3,6 +3,7 @@
 mod adt;
 mod coded;
 mod context;
+mod header;
 mod observation;
 mod order;
 mod patient;
@@ -41,6 +42,7 @@ pub fn to_events(message: &Message, feed: &Feed, received_at: Time) -> (Vec<Even
     let message = message.for_feed(feed);
     let mut context = Context::new(&message, feed, received_at);
     context.issues.extend(message.issues());
+    header::judge(&mut context);
     let header = message.header();
     let (code, trigger) = match message.type_().split_once('^') {
         Some((code, trigger)) => (code.to_owned(), trigger.to_owned()),

@@ -7,13 +7,13 @@ use smol_str::SmolStr;
 use super::context::Context;
 use crate::hl7::dtm::Dtm;
 use crate::hl7::{Part, Segment};
-use crate::{PatientId, Person, Severity, Sex};
+use crate::{Deleted, PatientId, Person, Severity, Sex, Time};
 
 /// The patient's id after PID-3 (CX, v2.9 ch. 2A §2.A.14); `None`, with an Error issue, where there is none.
 ///
 /// Of several, a medical record number (CX.5 = MR) goes first, then one of the feed's own authority, then
 /// one that names an authority at all, then the first.
-pub(super) fn id(context: &mut Context<'_>, segment: Segment<'_>, field: usize) -> Option<PatientId> {
+pub(super) fn id<'m>(context: &mut Context<'m>, segment: Segment<'m>, field: usize) -> Option<PatientId> {
     let default = SmolStr::new(&context.feed.authority);
     let ids = segment.field(field).into_iter().flat_map(|f| f.repetitions()).filter_map(|cx| {
         let id = cx.component(1).filter(Part::has_value)?.trimmed();
@@ -24,17 +24,16 @@ pub(super) fn id(context: &mut Context<'_>, segment: Segment<'_>, field: usize) 
     });
     // `max_by_key` gives the last of equals, and the first one is wanted.
     let best = ids.reduce(|best, next| if next.0 > best.0 { next } else { best });
-    let place = format!("{}-{field}", segment.place());
     match best {
         None => {
             let text = "no patient id; send one, or hold the message for a person";
-            context.tell(Severity::Error, "patient-id-missing", &place, text);
+            context.tell_at(Severity::Error, "patient-id-missing", segment, field, text);
             None
         }
         Some((_, patient)) if patient.authority.is_empty() && default.is_empty() => {
             let text =
                 "the patient id names no assigning authority (CX.4); name one, or set the feed's authority";
-            context.tell(Severity::Error, "authority-missing", &format!("{place}.4"), text);
+            context.tell_below(Severity::Error, "authority-missing", segment, (field, ".4"), text);
             None
         }
         Some((_, patient)) if patient.authority.is_empty() => {
@@ -52,9 +51,35 @@ fn authority(hd: Part<'_>) -> Cow<'_, str> {
 
 /// PID as far as it says something of the person; `None` where it says nothing.
 pub(super) fn person<'m>(context: &mut Context<'m>, pid: Segment<'m>) -> Option<Person> {
-    let died_at = context.time(pid, 29).map(|(at, _)| at);
-    let person = Person { name: name(pid), birth_date: birth_date(context, pid), sex: sex(pid), died_at };
+    let (died_at, is_undone) = death(context, pid);
+    let is_deleted = |field| pid.field(field).is_some_and(|field| field.erases());
+    let deleted = Deleted {
+        name: is_deleted(5),
+        birth_date: is_deleted(7),
+        sex: is_deleted(8),
+        died_at: is_undone || is_deleted(29),
+    };
+    let person =
+        Person { name: name(pid), birth_date: birth_date(context, pid), sex: sex(pid), died_at, deleted };
     (person != Person::default()).then_some(person)
+}
+
+/// PID-29, and whether PID-30 (the death indicator) takes back what was said of a death: `N`, or null without a time.
+/// Beside a time, `N` counts: whoever may live is looked after.
+fn death<'m>(context: &mut Context<'m>, pid: Segment<'m>) -> (Option<Time>, bool) {
+    let died_at = context.time(pid, 29).map(|(at, _)| at);
+    let Some(indicator) = pid.field(30) else { return (died_at, false) };
+    let says_no = indicator.component(1).is_some_and(|c| c.trimmed().eq_ignore_ascii_case("N"));
+    match died_at {
+        Some(_) if says_no => {
+            let text = "PID-29 holds a time of death and PID-30 says that there was none; the patient is taken to \
+                        live, send both alike";
+            context.tell_at(Severity::Warning, "death-contradicted", pid, 30, text);
+            (None, true)
+        }
+        Some(_) => (died_at, false),
+        None => (None, says_no || indicator.erases()),
+    }
 }
 
 /// The first name of PID-5 (XPN) as `Family, Given Middle`.

@@ -4,7 +4,9 @@ use bytes::Bytes;
 
 use super::to_events;
 use crate::hl7::{Limits, Message};
-use crate::{CodeSystem, CodeTable, Event, EventKind, Feed, Issue, Time, Value};
+use crate::{
+    CodeSystem, CodeTable, Deleted, Event, EventKind, Feed, Issue, PatientState, Severity, Time, Value,
+};
 
 /// 2024-07-15T12:00:00Z.
 const NOW: Time = Time(1_721_044_800_000);
@@ -15,9 +17,9 @@ fn feed() -> Feed {
     Feed {
         authority: "HOSP".into(),
         zone: "Europe/Zurich".into(),
-        charset: None,
         codes: CodeTable::parse(CODES).unwrap(),
         icu_wards: vec!["ICU*".into()],
+        ..Feed::default()
     }
 }
 
@@ -38,10 +40,17 @@ fn check(type_: &str, body: &str, expected: &[&str]) {
 fn line(event: &Event) -> String {
     let what = match &event.kind {
         EventKind::Person(p) => {
-            format!("person {:?} {:?} {:?} {:?}", p.name, p.birth_date, p.sex, p.died_at.map(iso))
+            let known =
+                format!("person {:?} {:?} {:?} {:?}", p.name, p.birth_date, p.sex, p.died_at.map(iso));
+            let Deleted { name, birth_date, sex, died_at } = p.deleted;
+            let deleted = [(name, "name"), (birth_date, "birth"), (sex, "sex"), (died_at, "death")];
+            let deleted =
+                deleted.iter().filter(|(is_deleted, _)| *is_deleted).map(|(_, what)| format!(" -{what}"));
+            known + &deleted.collect::<String>()
         }
         EventKind::Encounter(e) => {
             let place = e.location.as_ref().map(|l| format!("{}/{}/{} icu={}", l.ward, l.room, l.bed, l.icu));
+            let place = if e.location_deleted { Some("taken back".into()) } else { place };
             format!(
                 "{:?} {:?} {:?} {:?} {:?}",
                 e.change,
@@ -135,9 +144,98 @@ fn movements_and_their_cancellations() {
     check(
         "ADT^A28",
         "PID|||4711||\"\"||1951\nPV1||N\n",
-        &["HOSP/4711 - 2024-07-15T10:00Z Second person None Some(\"1951\") None None"],
+        &["HOSP/4711 - 2024-07-15T10:00Z Second person None Some(\"1951\") None None -name"],
     );
     check("ADT^A08", "PID|||4711\nPV1||N\n", &[]);
+}
+
+/// HL7's null deletes, and an empty field says nothing (v2.9 ch. 2 §2.5.3).
+#[test]
+fn null_takes_back_and_empty_says_nothing() {
+    let at = "HOSP/4711 - 2024-07-15T10:00Z Second";
+    let pid = |fields: &str| format!("PID|||4711||{fields}\n");
+    let death = |pid_29: &str, pid_30: &str| format!("PID|||4711{}{pid_29}|{pid_30}\n", "|".repeat(26));
+    let person = |said: &str| format!("{at} person {said}");
+    check("ADT^A08", &pid("||||"), &[]);
+    check("ADT^A08", &pid("\"\"||\"\"|\"\""), &[&person("None None None None -name -birth -sex")]);
+    check("ADT^A08", &pid("\"\"^\"\"||1951|F"), &[&person("None Some(\"1951\") Some(Female) None -name")]);
+    check("ADT^A08", &pid("\"\"^Anna"), &[&person("Some(\"Anna\") None None None")]);
+    check("ADT^A08", &death("20240714", ""), &[&person("None None None Some(\"2024-07-13T22:00Z\")")]);
+    check("ADT^A08", &death("20240714", "\"\""), &[&person("None None None Some(\"2024-07-13T22:00Z\")")]);
+    for (pid_29, pid_30) in [("\"\"", ""), ("", "\"\""), ("", "N"), ("\"\"", "N"), ("\"\"", "Y")] {
+        check("ADT^A08", &death(pid_29, pid_30), &[&person("None None None None -death")]);
+    }
+    check("ADT^A08", &death("", "Y"), &[]);
+    check(
+        "ADT^A08",
+        &death("20240714", "N"),
+        &[&person("None None None None -death"), "Warning death-contradicted PID-30"],
+    );
+    for location in ["\"\"", "\"\"^\"\"^\"\""] {
+        let moved = format!("{at} Updated None Some(\"taken back\") None None");
+        check("ADT^A08", &format!("PID|||4711\nPV1||N|{location}\n"), &[&moved]);
+    }
+    let moved = format!("{at} Updated None Some(\"4W// icu=false\") None None");
+    check("ADT^A08", "PID|||4711\nPV1||N|4W^\"\"^\"\"\n", &[&moved]);
+}
+
+/// Whichever message comes first.
+#[test]
+fn a_wrong_death_and_place_are_taken_back() {
+    let message = |at: &str, pid_8: &str, pid_29: &str, pv1_3: &str| {
+        let pid = format!("PID|||1||Muster||1951|{pid_8}{}{pid_29}", "|".repeat(21));
+        let text = format!("MSH|^~\\&|||||{at}||ADT^A08|1|P|2.5\n{pid}\nPV1||I|{pv1_3}\n");
+        read(&text, &feed()).0
+    };
+    let wrong = message("20240715100000", "F", "20240715", "ICU");
+    let right = message("20240715110000", "\"\"", "\"\"", "\"\"");
+    let fold = |messages: &[&Vec<Event>]| {
+        let mut state = PatientState::default();
+        messages.iter().for_each(|events| events.iter().for_each(|event| _ = state.apply(event)));
+        (state.sex().is_some(), state.died_at().is_some(), state.location().is_some(), state.name().is_some())
+    };
+    assert_eq!(fold(&[&wrong]), (true, true, true, true));
+    assert_eq!(fold(&[&wrong, &right]), (false, false, false, true));
+    assert_eq!(fold(&[&right, &wrong]), (false, false, false, true));
+    // As ledger entries keep them; one of a build before says nothing of what is deleted.
+    let json = serde_json::to_value(&right).unwrap();
+    assert_eq!(json[0]["kind"]["person"]["deleted"], serde_json::json!({"sex": true, "died_at": true}));
+    assert_eq!(serde_json::from_value::<Vec<Event>>(json).unwrap(), right);
+    let json = serde_json::to_value(&wrong).unwrap();
+    assert!(json[0]["kind"]["person"].get("deleted").is_none());
+    assert!(json[1]["kind"]["encounter"].get("location_deleted").is_none());
+    assert_eq!(serde_json::from_value::<Vec<Event>>(json).unwrap(), wrong);
+}
+
+/// MSH-11 (HL7 table 0103) and MSH-12 (0104).
+#[test]
+fn what_is_not_meant_for_here_is_refused() {
+    let told = |msh_11: &str, msh_12: &str, taken: &[&str]| {
+        let processing_ids = taken.iter().map(|id| (*id).into()).collect();
+        let text = format!("MSH|^~\\&|||||2024||ADT^A08|1|{msh_11}|{msh_12}\nPID|||1||A\n");
+        let (events, issues) = read(&text, &Feed { processing_ids, ..feed() });
+        assert_eq!(events.len(), 1);
+        let errors = issues.into_iter().filter(|issue| issue.severity == Severity::Error);
+        errors.map(|issue| format!("{} {}", issue.code, issue.location)).collect::<Vec<_>>().join(", ")
+    };
+    let not_taken = "processing-id-not-taken MSH-11";
+    for taken in ["P", "P^A", "p", "", "\"\""] {
+        assert_eq!(told(taken, "2.5", &["P"]), "", "{taken}");
+    }
+    for refused in ["T", "D", "X", "T^A"] {
+        assert_eq!(told(refused, "2.5", &["P"]), not_taken, "{refused}");
+    }
+    // A feed for training; and a tool, which alerts nobody.
+    assert_eq!(["P", "T", "D", "X"].map(|id| told(id, "2.5", &["T", "D"])), [not_taken, "", "", not_taken]);
+    assert_eq!(["P", "T", "D", "X"].map(|id| told(id, "2.5", &[])), ["", "", "", not_taken]);
+    let versions =
+        ["", "\"\"", "2.0", "2.1", "2.3.1", "2.5.1", "2.7.1", "2.8.2", "2.9.1", "2.3.z", "2.5^DEU"];
+    for version in versions {
+        assert_eq!(told("P", version, &["P"]), "", "{version}");
+    }
+    for version in ["9.9", "1.0", "2", "2.", "2.10", "2.x", "3.0", "v2.5", "2.-5", "25"] {
+        assert_eq!(told("P", version, &["P"]), "version-not-taken MSH-12", "{version}");
+    }
 }
 
 #[test]
@@ -242,6 +340,16 @@ fn clock_changes_and_the_future_are_flagged() {
             "Warning time-nonexistent OBX-14",
             "Warning time-ambiguous OBX[2]-14",
             "Warning event-time-in-future message",
+        ],
+    );
+    check(
+        "ORU^R01",
+        "PID|||1\nOBX|1|NM|X||1||||||F|||20161231235960+0000\nOBX|2|NM|X||1||||||F|||0000\n",
+        &[
+            "HOSP/1 - 2016-12-31T23:59:59.000Z Second X^^ None 1 '1'  Final []",
+            "HOSP/1 - 2024-07-15T10:00Z Second X^^ None 1 '1'  Final []",
+            "Warning time-leap-second OBX-14",
+            "Warning time-invalid OBX[2]-14",
         ],
     );
 }

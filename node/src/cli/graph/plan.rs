@@ -163,6 +163,9 @@ fn reader_lines(feed: &Feed) -> Vec<String> {
     let mut lines = vec![format!("authority {}", feed.authority), format!("zone {}", feed.zone)];
     lines.extend(feed.charset.iter().map(|charset| format!("charset {charset}")));
     lines.extend(feed.codes.iter().map(|codes| format!("codes {}", codes.display())));
+    if feed.processing_ids != ["P"] {
+        lines.push(format!("processing ids {}", feed.processing_ids.join(", ")));
+    }
     if !feed.icu_wards.is_empty() {
         lines.push(format!("intensive care: {}", feed.icu_wards.join(", ")));
     }

@@ -74,7 +74,7 @@ fn feeds_and_sinks_are_told_by_name_and_field() {
     check(
         &[
             ("2575", "2576"),
-            ("\"HOSP\"", "\"CLINIC\""),
+            ("\"HOSP\"", "\"CLINIC\"\nprocessing_ids = [\"T\"]"),
             ("name = \"lab\"", "name = \"laboratory\""),
             (
                 "kind = \"webhook\"\nurl = \"https://ehr.example/\"",
@@ -82,7 +82,7 @@ fn feeds_and_sinks_are_told_by_name_and_field() {
             ),
         ],
         &[
-            "feed adt changed: listen, authority",
+            "feed adt changed: listen, authority, processing_ids",
             "feed laboratory added",
             "feed lab removed",
             "sink ehr changed: kind, on_nack",
