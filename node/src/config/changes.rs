@@ -214,14 +214,15 @@ fn kind_fields(
             ("application_acks", application_acks == to),
         ]),
         (
-            Kafka { brokers, topics, group, dead_letter_topic, options },
-            Kafka { brokers: b, topics: t, group: g, dead_letter_topic: d, options: o },
+            Kafka { brokers, topics, group, dead_letter_topic, options, token },
+            Kafka { brokers: b, topics: t, group: g, dead_letter_topic: d, options: o, token: k },
         ) => differing([
             ("brokers", brokers == b),
             ("topics", topics == t),
             ("group", group == g),
             ("dead_letter_topic", dead_letter_topic == d),
             ("options", options == o && same_files(o)),
+            ("token_file or token_command", token == k),
         ]),
         (
             Amqp { url, tls_ca, queue, prefetch, dead_letter_exchange, declare },
@@ -255,10 +256,14 @@ fn sink_fields(old: &Sink, new: &Sink) -> Vec<&'static str> {
         (Webhook { url, tls_ca, headers }, Webhook { url: u, tls_ca: t, headers: h }) => {
             differing([("url", url == u), ("tls_ca", same_ca(tls_ca, t)), ("headers", headers == h)])
         }
-        (Kafka { brokers, topic, options }, Kafka { brokers: b, topic: t, options: o }) => differing([
+        (
+            Kafka { brokers, topic, options, token },
+            Kafka { brokers: b, topic: t, options: o, token: k },
+        ) => differing([
             ("brokers", brokers == b),
             ("topic", topic == t),
             ("options", options == o && same_files(o)),
+            ("token_file or token_command", token == k),
         ]),
         (
             Amqp { url, tls_ca, exchange, routing_key },

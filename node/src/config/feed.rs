@@ -8,6 +8,7 @@ use actors::Silence;
 
 use super::contents::Contents;
 use super::http::{read_tls, read_tls_ca};
+use super::kafka::read_sign_in;
 use super::table::{Spot, Table};
 use super::types::{Ack, Feed, FeedKind, OnError};
 use super::{check, receiver, refusal};
@@ -184,13 +185,14 @@ fn read_kafka(table: &Table) -> Option<FeedKind> {
     }
     let group = table.required("group");
     let dead_letter_topic = table.text("dead_letter_topic");
-    let options = table.secrets("options");
+    let (options, token) = read_sign_in(table);
     Some(FeedKind::Kafka {
         brokers: brokers?.value,
         topics: topics.into_iter().map(|topic| topic.value).collect(),
         group: group?.value,
         dead_letter_topic: dead_letter_topic.map(|topic| topic.value),
         options,
+        token,
     })
 }
 

@@ -9,6 +9,7 @@ mod env;
 mod feed;
 mod finding;
 mod http;
+mod kafka;
 mod load;
 mod master;
 mod receiver;
@@ -16,6 +17,7 @@ mod refusal;
 mod secret;
 mod sink;
 mod table;
+mod token;
 mod types;
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use super::contents::Contents;
 use super::http::read_tls_ca;
+use super::kafka::read_sign_in;
 use super::table::{Spot, Table};
 use super::types::{OnNack, Peer, Sink, SinkKind};
 use super::{check, receiver, refusal};
@@ -49,13 +50,14 @@ fn read_kind(table: &Table, kind: &Spot<String>) -> Option<SinkKind> {
     match kind.value.as_str() {
         "webhook" => {
             let url = table.secret("url").filter(|url| check::url(table.report(), url, &["http", "https"]));
-            let (tls_ca, headers) = (read_tls_ca(table), table.secrets("headers"));
+            let tls_ca = read_tls_ca(table);
+            let headers = table.secrets("headers").into_iter().map(|(name, value)| (name, value.value)).collect();
             Some(SinkKind::Webhook { url: url?.value, tls_ca, headers })
         }
         "kafka" => {
             let (brokers, topic) = (table.required("brokers"), table.required("topic"));
-            let options = table.secrets("options");
-            Some(SinkKind::Kafka { brokers: brokers?.value, topic: topic?.value, options })
+            let (options, token) = read_sign_in(table);
+            Some(SinkKind::Kafka { brokers: brokers?.value, topic: topic?.value, options, token })
         }
         "amqp" => {
             let url = table.secret("url").filter(|url| check::url(table.report(), url, &["amqp", "amqps"]));

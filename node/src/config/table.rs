@@ -224,7 +224,7 @@ impl<'a> Table<'a> {
     }
 
     /// A table of strings with free keys; values are secret because passwords stand among them.
-    pub fn secrets(&self, key: &'static str) -> BTreeMap<String, Secret> {
+    pub fn secrets(&self, key: &'static str) -> BTreeMap<String, Spot<Secret>> {
         let Some(value) = self.get(key) else { return BTreeMap::new() };
         let DeValue::Table(map) = value.get_ref() else {
             self.wrong_type(value, &self.field(key), "a table of strings");
@@ -233,7 +233,7 @@ impl<'a> Table<'a> {
         let pair = |(name, item): (&Spanned<_>, &'a Spanned<DeValue<'a>>)| {
             let name: &std::borrow::Cow<str> = name.get_ref();
             let text = self.string(item, format!("{}.\"{name}\"", self.field(key)))?;
-            Some((name.to_string(), Secret::new(text.value)))
+            Some((name.to_string(), text.map(Secret::new)))
         };
         map.iter().filter_map(pair).collect()
     }

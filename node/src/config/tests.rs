@@ -1,5 +1,7 @@
 //! Golden findings: one file with many mistakes, each found at its place.
 
+mod kafka;
+
 use std::path::Path;
 use std::time::Duration;
 

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use actors::Silence;
+use connectors::TokenSource;
 use ml_scoring::AlertPolicy;
 use raft_ledger::MasterKey;
 
@@ -188,6 +189,7 @@ pub enum FeedKind {
         dead_letter_topic: Option<String>,
         /// Passed to librdkafka as they are; may hold passwords.
         options: BTreeMap<String, Secret>,
+        token: Option<TokenSource>,
     },
     Amqp {
         url: Secret,
@@ -234,7 +236,7 @@ pub struct Sink {
 #[derive(Clone, Debug, PartialEq)]
 pub enum SinkKind {
     Webhook { url: Secret, tls_ca: Option<PathBuf>, headers: BTreeMap<String, Secret> },
-    Kafka { brokers: String, topic: String, options: BTreeMap<String, Secret> },
+    Kafka { brokers: String, topic: String, options: BTreeMap<String, Secret>, token: Option<TokenSource> },
     Amqp { url: Secret, tls_ca: Option<PathBuf>, exchange: String, routing_key: String },
     Mllp(Receiver),
 }

@@ -173,7 +173,8 @@ fn sink(target: &Target) -> anyhow::Result<Box<dyn Sink>> {
     Ok(match target {
         Target::Kafka { brokers, topic } => {
             let options = [("linger.ms".to_owned(), connectors::Secret::new("2"))].into();
-            let config = kafka::SinkConfig { brokers: brokers.clone(), topic: topic.clone(), options };
+            let (brokers, topic) = (brokers.clone(), topic.clone());
+            let config = kafka::SinkConfig { brokers, topic, options, token: None };
             Box::new(kafka::Sink::new(&config)?)
         }
         // The default exchange: its routing key is the queue's name.

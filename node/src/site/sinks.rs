@@ -23,11 +23,12 @@ pub fn make(sink: &Sink, site: &str) -> anyhow::Result<actors::Sink> {
             config.tls_ca = tls_ca.clone();
             ("webhook", SinkForm::FhirBundle, Box::new(webhook::Sink::new(config).with_context(unusable)?))
         }
-        SinkKind::Kafka { brokers, topic, options } => {
+        SinkKind::Kafka { brokers, topic, options, token } => {
             let config = kafka::SinkConfig {
                 brokers: brokers.clone(),
                 topic: topic.clone(),
                 options: secrets(options),
+                token: token.clone(),
             };
             ("kafka", SinkForm::FhirBundle, Box::new(kafka::Sink::new(&config).with_context(unusable)?))
         }
