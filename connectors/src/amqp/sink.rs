@@ -5,8 +5,9 @@ use lapin::types::{AMQPValue, FieldTable, ShortString};
 use lapin::{BasicProperties, Connection};
 
 use super::SinkConfig;
-use super::config::{check_names, check_url};
-use super::publish::{PublishError, Publisher, connect};
+use super::config::check_names;
+use super::connect::connect;
+use super::publish::{PublishError, Publisher};
 use crate::{ConnectorError, Outbound, SinkError};
 
 /// Persistent messages, mandatory, confirmed one by one.
@@ -19,7 +20,7 @@ pub struct Sink {
 impl Sink {
     /// Connects when the first message is delivered.
     pub fn new(config: SinkConfig) -> Result<Sink, ConnectorError> {
-        check_url(&config.url)?;
+        config.broker.checked()?;
         check_names(&[("exchange", &config.exchange), ("routing_key", &config.routing_key)])?;
         Ok(Sink { config, open: None })
     }
@@ -29,7 +30,7 @@ impl Sink {
         let open = match usable {
             Some(open) => open,
             None => {
-                let connection = connect(&self.config.url, self.config.tls_ca.as_deref()).await?;
+                let connection = connect(&self.config.broker).await?;
                 let publisher = Publisher::open(&connection).await?;
                 (connection, publisher)
             }

@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use lapin::Connection;
 
+use super::Config;
+use super::connect::connect;
 use super::session::{End, Session};
-use super::{Config, publish};
 use crate::background::{Background, Desk};
 use crate::{ConnectorError, SourceState};
 
@@ -63,7 +64,7 @@ async fn run(shared: Arc<Shared>) {
 async fn session(shared: &Arc<Shared>, connection: &mut Option<Connection>) -> Result<End, String> {
     let current = match connection.take().filter(|connection| connection.status().connected()) {
         Some(connection) => connection,
-        None => publish::connect(&shared.config.url, shared.config.tls_ca.as_deref()).await?,
+        None => connect(&shared.config.broker).await?,
     };
     let current = connection.insert(current);
     let session = Session::open(shared.clone(), current).await?;

@@ -2,6 +2,7 @@
 //!
 //! `medulla validate`, `medulla run` and a reload read it through the same [`load`], so what one accepts the others do.
 
+mod amqp;
 mod changes;
 mod check;
 mod contents;

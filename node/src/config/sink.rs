@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use super::amqp::read_broker;
 use super::contents::Contents;
 use super::http::read_tls_ca;
 use super::kafka::read_sign_in;
@@ -37,7 +38,8 @@ fn read(table: Table, names: &mut BTreeMap<String, usize>, peers: Option<&[Peer]
     let takeover_for = takeover_for.into_iter().map(|site| site.value).collect();
     let kind = kind?;
     let files: Vec<PathBuf> = match &kind {
-        SinkKind::Webhook { tls_ca, .. } | SinkKind::Amqp { tls_ca, .. } => tls_ca.iter().cloned().collect(),
+        SinkKind::Webhook { tls_ca, .. } => tls_ca.iter().cloned().collect(),
+        SinkKind::Amqp { broker, .. } => broker.tls_ca.iter().cloned().collect(),
         SinkKind::Kafka { options, .. } => Contents::files_of_kafka(options).collect(),
         // An MLLP receiver's are read for each connection.
         SinkKind::Mllp(_) => Vec::new(),
@@ -60,12 +62,11 @@ fn read_kind(table: &Table, kind: &Spot<String>) -> Option<SinkKind> {
             Some(SinkKind::Kafka { brokers: brokers?.value, topic: topic?.value, options, token })
         }
         "amqp" => {
-            let url = table.secret("url").filter(|url| check::url(table.report(), url, &["amqp", "amqps"]));
-            let tls_ca = read_tls_ca(table);
+            let broker = read_broker(table);
             // Without an exchange the default one is meant, whose routing key is the queue's name.
             let exchange = table.text("exchange").map(|exchange| exchange.value).unwrap_or_default();
             let routing_key = table.required("routing_key");
-            Some(SinkKind::Amqp { url: url?.value, tls_ca, exchange, routing_key: routing_key?.value })
+            Some(SinkKind::Amqp { broker: broker?, exchange, routing_key: routing_key?.value })
         }
         "mllp" => receiver::read(table).map(SinkKind::Mllp),
         _ => {

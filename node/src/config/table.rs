@@ -74,6 +74,13 @@ impl<'a> Table<'a> {
         self.report().add(self.line, &self.path, code, text);
     }
 
+    /// A mistake that is found when all fields are read.
+    pub fn refuse_field(&self, key: &str, code: &'static str, text: impl Into<String>) {
+        let at = self.map.get_key_value(key).map(|(key, _)| key.span().start);
+        let line = at.map_or(self.line, |at| self.context.report.line_of(at));
+        self.report().add(line, &self.field(key), code, text);
+    }
+
     fn get(&self, key: &'static str) -> Option<&'a Spanned<DeValue<'a>>> {
         self.asked.borrow_mut().push(key);
         self.map.get(key)

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use actors::Silence;
 use connectors::TokenSource;
+use connectors::amqp::Broker;
 use ml_scoring::AlertPolicy;
 use raft_ledger::MasterKey;
 
@@ -192,9 +193,7 @@ pub enum FeedKind {
         token: Option<TokenSource>,
     },
     Amqp {
-        url: Secret,
-        /// PEM: authorities to trust besides the system's.
-        tls_ca: Option<PathBuf>,
+        broker: Broker,
         queue: String,
         prefetch: u16,
         dead_letter_exchange: Option<String>,
@@ -237,7 +236,7 @@ pub struct Sink {
 pub enum SinkKind {
     Webhook { url: Secret, tls_ca: Option<PathBuf>, headers: BTreeMap<String, Secret> },
     Kafka { brokers: String, topic: String, options: BTreeMap<String, Secret>, token: Option<TokenSource> },
-    Amqp { url: Secret, tls_ca: Option<PathBuf>, exchange: String, routing_key: String },
+    Amqp { broker: Broker, exchange: String, routing_key: String },
     Mllp(Receiver),
 }
 

@@ -178,7 +178,10 @@ fn sink(target: &Target) -> anyhow::Result<Box<dyn Sink>> {
             Box::new(kafka::Sink::new(&config)?)
         }
         // The default exchange: its routing key is the queue's name.
-        Target::Amqp { url, queue } => Box::new(amqp::Sink::new(amqp::SinkConfig::new(url, "", queue))?),
+        Target::Amqp { url, queue } => {
+            let config = amqp::SinkConfig::new(amqp::Broker::new(url), "", queue);
+            Box::new(amqp::Sink::new(config)?)
+        },
         Target::Fhir { url } => Box::new(super::fhir::Poster::new(url)?),
         Target::Mllp { .. } | Target::File(_) => anyhow::bail!("{target:?} has no lanes"),
     })

@@ -110,9 +110,8 @@ async fn source(feed: &Feed, ledger: &Ledger) -> anyhow::Result<Sourced> {
             config.max_message_bytes = max_message_bytes;
             Box::new(kafka::source(config)?)
         }
-        FeedKind::Amqp { url, tls_ca, queue, prefetch, dead_letter_exchange, declare } => {
-            let mut config = amqp::Config::new(url.expose(), queue);
-            config.tls_ca = tls_ca.clone();
+        FeedKind::Amqp { broker, queue, prefetch, dead_letter_exchange, declare } => {
+            let mut config = amqp::Config::new(broker.clone(), queue);
             config.prefetch = *prefetch;
             config.dead_letter_exchange = dead_letter_exchange.clone();
             config.declare = *declare;

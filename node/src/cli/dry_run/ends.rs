@@ -28,15 +28,15 @@ pub fn feed(feed: &Feed, data: &Path, wait: Duration) -> Check {
             let topics = topics.iter().chain(dead_letter_topic).cloned().collect();
             broker(name, brokers, topics, options, token.clone(), wait)
         }
-        FeedKind::Amqp { url, tls_ca, queue, dead_letter_exchange, declare, .. } => {
-            let (url, ca) = (secret(url), tls_ca.clone());
+        FeedKind::Amqp { broker, queue, dead_letter_exchange, declare, .. } => {
+            let broker = broker.clone();
             let (queue, exchange, declare) = (queue.clone(), dead_letter_exchange.clone(), *declare);
             Check::new(name, async move {
                 // What is declared at the start need not be there before.
                 let queue = (!declare).then_some(amqp::Wanted::Queue(&queue));
                 let exchange = exchange.as_deref().filter(|_| !declare).map(amqp::Wanted::Exchange);
                 let wanted: Vec<amqp::Wanted<'_>> = queue.into_iter().chain(exchange).collect();
-                amqp::probe(&url, ca.as_deref(), &wanted).await.context(LOOK_AT_BROKER)
+                amqp::probe(&broker, &wanted).await.context(LOOK_AT_BROKER)
             })
         }
         FeedKind::Http => Check::new(name, async { Ok("comes by the http listener".into()) }),
@@ -57,8 +57,8 @@ pub fn sink(sink: &Sink, wait: Duration) -> Check {
         SinkKind::Kafka { brokers, topic, options, token } => {
             broker(name, brokers, vec![topic.clone()], options, token.clone(), wait)
         }
-        SinkKind::Amqp { url, tls_ca, exchange, routing_key } => {
-            let (url, ca) = (secret(url), tls_ca.clone());
+        SinkKind::Amqp { broker, exchange, routing_key } => {
+            let broker = broker.clone();
             let (exchange, key) = (exchange.clone(), routing_key.clone());
             Check::new(name, async move {
                 // The default exchange needs no declaration; its routing key is a queue.
@@ -66,7 +66,7 @@ pub fn sink(sink: &Sink, wait: Duration) -> Check {
                     "" => amqp::Wanted::Queue(&key),
                     exchange => amqp::Wanted::Exchange(exchange),
                 };
-                amqp::probe(&url, ca.as_deref(), &[wanted]).await.context(LOOK_AT_BROKER)
+                amqp::probe(&broker, &[wanted]).await.context(LOOK_AT_BROKER)
             })
         }
         SinkKind::Mllp(to) => answers(name, receiver(to)),
