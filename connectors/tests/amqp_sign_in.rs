@@ -1,8 +1,10 @@
 //! Who we are to a real broker: `eval "$(integration-tests/brokers/rabbitmq.sh start)"`. Its vhost `medulla` lets in
-//! the user whom a certificate names, and no guest. Says so and passes when AMQPS_SIGN_IN is not
+//! the user whom a certificate names, and those of tokens, and no guest. Says so and passes when AMQPS_SIGN_IN is not
 //! set.
 
 mod common;
+#[path = "common/token.rs"]
+mod token;
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
@@ -11,8 +13,9 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use common::{commit, next, number};
 use connectors::amqp::{self, Auth, Broker, Config, Sink, SinkConfig, Wanted};
 use connectors::{
-    Outbound, Refusal, Reply, Sink as _, SinkError, Source as _, SourceState,
+    Outbound, Refusal, Reply, Secret, Sink as _, SinkError, Source as _, SourceState, TokenSource,
 };
+use token::{now_s, unsecured};
 
 /// Of the broker that the tests were started with.
 struct Real {
@@ -20,6 +23,7 @@ struct Real {
     ca: PathBuf,
     cert: PathBuf,
     key: PathBuf,
+    script: String,
 }
 
 fn real() -> Option<Real> {
@@ -28,7 +32,8 @@ fn real() -> Option<Real> {
         return None;
     };
     let file = |name: &str| PathBuf::from(std::env::var(name).unwrap());
-    Some(Real { url, ca: file("AMQPS_CA"), cert: file("AMQPS_CERT"), key: file("AMQPS_KEY") })
+    let script = std::env::var("AMQP_TOKEN_SCRIPT").unwrap();
+    Some(Real { url, ca: file("AMQPS_CA"), cert: file("AMQPS_CERT"), key: file("AMQPS_KEY"), script })
 }
 
 impl Real {
@@ -38,6 +43,12 @@ impl Real {
 
     fn shows(&self, cert: &Path, key: &Path) -> Broker {
         Broker { tls_cert: Some(cert.to_owned()), tls_key: Some(key.to_owned()), ..self.broker() }
+    }
+
+    /// A token that the broker takes for so long.
+    fn token(&self, life_s: u64) -> TokenSource {
+        let arguments = ["token".to_owned(), life_s.to_string()].map(Secret::new).to_vec();
+        TokenSource::Command { program: self.script.clone(), arguments, timeout: Duration::from_secs(10) }
     }
 }
 
@@ -119,4 +130,35 @@ async fn a_certificate_that_does_not_sign_in_is_named() {
     }
     let error = refused(&real.shows(&file("nowhere.pem"), &real.key)).await;
     assert!(error.contains("nowhere.pem"), "{error}");
+}
+
+/// The broker refuses everything once a token has ended, unless it was given the next one: connections outlive several.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_signs_in_and_is_renewed_before_it_ends() {
+    const LIFE_S: u64 = 10;
+    let Some(real) = real() else { return };
+    let broker = Broker { token: Some(real.token(LIFE_S)), ..real.broker() };
+    moves(&broker, "token", Duration::from_secs(3 * LIFE_S)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_that_does_not_sign_in_is_told_of_and_never_shown() {
+    let Some(real) = real() else { return };
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("token");
+    let broker = Broker { token: Some(TokenSource::File(file.clone())), ..real.broker() };
+    let missing = refused(&broker).await;
+    assert!(missing.contains("token_file") && missing.contains("cannot be read"), "{missing}");
+    for (ends_at_s, expected) in [(now_s() - 60, "ended 6"), (now_s() + 600, "ACCESS_REFUSED")] {
+        let text = unsecured(&serde_json::json!({ "sub": "medulla", "aud": "medulla", "exp": ends_at_s }));
+        std::fs::write(&file, &text).unwrap();
+        let error = refused(&broker).await;
+        assert!(error.contains(expected) && error.contains(&file.display().to_string()), "{error}");
+        assert!(!error.contains(&text), "{error}");
+    }
+    // Read anew for each connection.
+    let TokenSource::Command { program, arguments, .. } = real.token(600) else { panic!("a command") };
+    let printed = tokio::process::Command::new(program).args(arguments.iter().map(Secret::expose)).output();
+    std::fs::write(&file, printed.await.unwrap().stdout).unwrap();
+    assert_eq!(amqp::probe(&broker, &[]).await.unwrap(), "signed in");
 }

@@ -1,4 +1,4 @@
-//! How a broker is reached and who we are to it: the url's user and password, or a certificate.
+//! How a broker is reached and who we are to it: the url's user and password, a certificate, or a token.
 
 use std::path::PathBuf;
 
@@ -6,7 +6,7 @@ use lapin::auth::AuthProvider;
 use reqwest::Url;
 use serde::Deserialize;
 
-use crate::{ConnectorError, Secret};
+use crate::{ConnectorError, Secret, TokenSource};
 
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -20,13 +20,15 @@ pub struct Broker {
     pub tls_key: Option<PathBuf>,
     /// Without it by certificate where there is one and the url names no user.
     pub auth: Option<Auth>,
+    /// In the place of the url's password.
+    pub token: Option<TokenSource>,
 }
 
 /// A SASL mechanism.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Auth {
-    /// By password.
+    /// By password or token.
     Plain,
     /// By the certificate that was shown.
     External,
@@ -35,7 +37,7 @@ pub enum Auth {
 impl Broker {
     pub fn new(url: &str) -> Broker {
         let url = Secret::new(url);
-        Broker { url, tls_ca: None, tls_cert: None, tls_key: None, auth: None }
+        Broker { url, tls_ca: None, tls_cert: None, tls_key: None, auth: None, token: None }
     }
 
     /// What cannot work, if anything: the field, and why; it shows no url.
@@ -57,10 +59,16 @@ impl Broker {
             if self.tls_cert.is_none() {
                 return Err(("auth", "\"external\" signs in by a certificate; add tls_cert and tls_key"));
             }
+            if self.token.is_some() {
+                return Err(("auth", "\"external\" signs in by the certificate, and there is a token; remove one"));
+            }
             if names_user(&url) {
                 let text = "names a user, and with auth = \"external\" the certificate does; remove one";
                 return Err(("url", text));
             }
+        }
+        if self.token.is_some() && url.password().is_some() {
+            return Err(("url", "holds a password, and there is a token; remove one"));
         }
         Ok(())
     }
@@ -69,17 +77,28 @@ impl Broker {
         self.check().map_err(|(field, text)| ConnectorError::config(field, text))
     }
 
+    fn user(&self) -> Option<String> {
+        let names_one = Url::parse(self.url.expose()).is_ok_and(|url| names_user(&url));
+        let uri = self.url.expose().parse::<lapin::uri::AMQPUri>().ok();
+        uri.filter(|_| names_one).map(|uri| uri.authority.userinfo.username)
+    }
+
     /// lapin itself signs in by the url's user and password.
     pub(super) fn signs_in_by_certificate(&self) -> bool {
-        let names_user = Url::parse(self.url.expose()).is_ok_and(|url| names_user(&url));
-        let implied = self.tls_cert.is_some() && !names_user;
+        let implied = self.tls_cert.is_some() && self.token.is_none() && self.user().is_none();
         self.auth.map_or(implied, |auth| auth == Auth::External)
+    }
+
+    /// RabbitMQ takes the user from the token, whatever the url says.
+    pub(super) fn by_token(&self, token: Secret) -> ByToken {
+        ByToken { user: self.user().unwrap_or_default(), token }
     }
 
     /// For whoever reads an error.
     pub(super) fn shown(&self) -> String {
         let certificate = self.tls_cert.as_ref().map(|cert| format!(" with the certificate {}", cert.display()));
-        certificate.unwrap_or_default()
+        let token = self.token.as_ref().map(|token| format!(" with the token of {token}"));
+        [certificate, token].into_iter().flatten().collect()
     }
 }
 
@@ -91,6 +110,21 @@ fn names_user(url: &Url) -> bool {
 pub(super) struct ByCertificate;
 
 impl AuthProvider for ByCertificate {}
+
+pub(super) struct ByToken {
+    user: String,
+    token: Secret,
+}
+
+impl AuthProvider for ByToken {
+    fn mechanism(&self) -> lapin::types::ShortString {
+        "PLAIN".into()
+    }
+
+    fn auth_starter(&self) -> Result<lapin::types::LongString, String> {
+        Ok(format!("\0{}\0{}", self.user, self.token.expose()).into())
+    }
+}
 
 #[cfg(test)]
 mod tests {
@@ -108,6 +142,7 @@ mod tests {
             Broker::new("amqps://rabbit/%2f"),
             shows("amqps://medulla:hunter2@rabbit/%2f"),
             Broker { auth: Some(Auth::Plain), ..shows("amqps://rabbit/%2f") },
+            Broker { token: Some(TokenSource::File("token".into())), ..shows("amqps://rabbit/%2f") },
         ] {
             assert_eq!((other.check(), other.signs_in_by_certificate()), (Ok(()), false), "{other:?}");
         }
@@ -116,12 +151,15 @@ mod tests {
     #[test]
     fn what_contradicts_itself_is_found_and_not_shown() {
         let external = |broker| Broker { auth: Some(Auth::External), ..broker };
+        let token = |broker| Broker { token: Some(TokenSource::File("token".into())), ..broker };
         for (broker, field) in [
             (Broker::new("hunter2"), "url"),
             (Broker { tls_key: None, ..shows("amqps://rabbit") }, "tls_cert"),
             (shows("amqp://rabbit"), "tls_cert"),
             (external(Broker::new("amqps://rabbit")), "auth"),
+            (external(token(shows("amqps://rabbit"))), "auth"),
             (external(shows("amqps://medulla:hunter2@rabbit")), "url"),
+            (token(Broker::new("amqps://medulla:hunter2@rabbit")), "url"),
         ] {
             let (found, text) = broker.check().unwrap_err();
             assert_eq!(found, field, "{text}");

@@ -2,11 +2,11 @@
 
 use async_trait::async_trait;
 use lapin::types::{AMQPValue, FieldTable, ShortString};
-use lapin::{BasicProperties, Connection};
+use lapin::BasicProperties;
 
 use super::SinkConfig;
 use super::config::check_names;
-use super::connect::connect;
+use super::connect::{Link, connect};
 use super::publish::{PublishError, Publisher};
 use crate::{ConnectorError, Outbound, SinkError};
 
@@ -14,7 +14,7 @@ use crate::{ConnectorError, Outbound, SinkError};
 pub struct Sink {
     config: SinkConfig,
     /// The connection lives as long as its channel is used.
-    open: Option<(Connection, Publisher)>,
+    open: Option<(Link, Publisher)>,
 }
 
 impl Sink {

@@ -5,15 +5,17 @@ use connectors::amqp::{Auth, Broker};
 
 use super::http::{read_tls, read_tls_ca};
 use super::table::Table;
-use super::check;
+use super::{check, token};
 
 pub fn read_broker(table: &Table) -> Option<Broker> {
     let url = table.secret("url").filter(|url| check::url(table.report(), url, &["amqp", "amqps"]));
     let (tls_ca, tls) = (read_tls_ca(table), read_tls(table));
-    let auth = read_auth(table);
-    let (tls_cert, tls_key) = tls.ok()?.map(|tls| (tls.cert, tls.key)).unzip();
+    let (auth, token) = (read_auth(table), token::read(table));
+    let (tls, token) = (tls.ok()?, token.ok()?);
+    let (tls_cert, tls_key) = tls.map(|tls| (tls.cert, tls.key)).unzip();
     let url = Secret::new(url?.value.expose());
-    let broker = Broker { url, tls_ca, tls_cert, tls_key, auth: auth.ok()? };
+    let broker =
+        Broker { url, tls_ca, tls_cert, tls_key, auth: auth.ok()?, token: token.map(|token| token.value) };
     if let Err((field, text)) = broker.check() {
         table.refuse_field(field, "value-invalid", text);
         return None;

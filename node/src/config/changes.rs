@@ -246,14 +246,15 @@ fn kind_fields(
     }
 }
 
-/// Certificate and key are read for each connection: only their names count.
+/// Certificate, key and token are read for each connection: only their names count.
 fn broker_fields(old: &Broker, new: &Broker, same_ca: bool) -> Vec<&'static str> {
-    let Broker { url, tls_ca, tls_cert, tls_key, auth } = old;
+    let Broker { url, tls_ca, tls_cert, tls_key, auth, token } = old;
     differing([
         ("url", *url == new.url),
         ("tls_ca", *tls_ca == new.tls_ca && same_ca),
         ("tls_cert and tls_key", *tls_cert == new.tls_cert && *tls_key == new.tls_key),
         ("auth", *auth == new.auth),
+        ("token_file or token_command", *token == new.token),
     ])
 }
 

@@ -1,5 +1,6 @@
 //! How AMQP clients sign in.
 
+use connectors::TokenSource;
 use connectors::amqp::{Auth, Broker};
 
 use super::super::types::{Config, FeedKind, SinkKind};
@@ -21,7 +22,7 @@ fn broker(config: &Config) -> &Broker {
 }
 
 #[test]
-fn a_certificate_signs_in() {
+fn a_certificate_or_a_token_signs_in() {
     let folder = tempfile::tempdir().expect("folder");
     let keys = raft_ledger::keys::init(&folder.path().join("tls"), &[("a", "localhost")]).expect("keys");
     let file = |name: &str| keys[0].join(name).display().to_string();
@@ -34,15 +35,22 @@ fn a_certificate_signs_in() {
     let url = "url = \"amqps://rabbit:5671/%2f\"\n";
     let config = load(&with(&format!("{url}{tls}auth = \"external\"")), folder.path()).expect("no findings");
     let read = broker(&config);
-    assert_eq!(read.auth, Some(Auth::External));
+    assert_eq!((read.auth, read.token.is_none()), (Some(Auth::External), true));
     assert_eq!(read.tls_cert.as_ref(), Some(&keys[0].join("tls-cert.pem")));
     assert_eq!(read.tls_key.as_ref(), Some(&keys[0].join("tls-key.pem")));
+    let token = "token_command = [\"sh\", \"${SASL_PASSWORD}\"]";
+    let config = load(&with(&format!("{url}{token}")), folder.path()).expect("no findings");
+    let Some(TokenSource::Command { arguments, .. }) = &broker(&config).token else { panic!("a command") };
+    assert_eq!(arguments[0].expose(), "hunter2-hunter2");
+    assert!(!format!("{config:?}").contains("hunter2"), "a command's arguments are never shown");
     // Each is found, in the feed and in the sink.
     for (fields, expected) in [
         ("auth = \"gssapi\"", "auth"),
         ("auth = \"external\"", "auth"),
+        ("url = \"amqps://medulla:${SASL_PASSWORD}@rabbit/\"\ntoken_command = [\"sh\"]", "url"),
     ] {
-        let text = with(&format!("{fields}\n{url}"));
+        let fields = if expected == "url" { fields.to_owned() } else { format!("{fields}\n{url}") };
+        let text = with(&fields);
         let lines = text.lines().zip(1..).filter(|(line, _)| line.starts_with(&format!("{expected} =")));
         let lines: Vec<usize> =
             lines.map(|(_, line)| line).filter(|line| *line > RIGHT.lines().count()).collect();
