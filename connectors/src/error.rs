@@ -15,6 +15,8 @@ pub enum ConnectorError {
     Closed { address: String },
     #[error("cannot use {path}: {text}")]
     File { path: String, text: String },
+    #[error("{0}")]
+    Token(String),
     #[error("kafka: {0}")]
     Kafka(String),
     #[error("amqp: {0}")]

@@ -12,6 +12,7 @@ mod server_tls;
 mod sink;
 mod source;
 mod tls;
+mod token;
 
 pub mod amqp;
 pub mod fhir_rest;
@@ -28,3 +29,4 @@ pub use secret::Secret;
 pub use server_tls::{ServerTls, TlsFiles};
 pub use sink::{Outbound, Sink, SinkError};
 pub use source::{Format, Inbound, Source, SourceState, SourceStatus};
+pub use token::TokenSource;

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use common::{commit, next, number};
-use connectors::amqp::{self, Config, Sink, SinkConfig};
+use connectors::amqp::{self, Broker, Config, Sink, SinkConfig};
 use connectors::{Format, Inbound, Outbound, Refusal, Reply, Sink as _, SinkError, Source as _, SourceState};
 use lapin::options::{
     BasicAckOptions, BasicGetOptions, BasicPublishOptions, ConfirmSelectOptions, QueueDeclareOptions,
@@ -43,7 +43,7 @@ impl Queue {
     }
 
     fn config(&self) -> Config {
-        Config::new(&self.url, &self.name)
+        Config::new(Broker::new(&self.url), &self.name)
     }
 
     async fn publish(&self, numbers: std::ops::Range<usize>, properties: BasicProperties) {
@@ -233,7 +233,7 @@ async fn a_slow_ledger_holds_no_more_than_the_prefetch() {
 async fn the_sink_waits_for_confirms_and_says_where_nothing_is_bound() {
     let _broker = BROKER.read().await;
     let Some(queue) = Queue::new("sink").await else { return };
-    let config = |routing_key: &str| SinkConfig::new(&queue.url, "", routing_key);
+    let config = |routing_key: &str| SinkConfig::new(Broker::new(&queue.url), "", routing_key);
     let out = |i: u32| Outbound {
         id: format!("id-{i}"),
         key: "ward".into(),
@@ -271,7 +271,7 @@ async fn a_broker_restart_is_survived_without_loss() {
     let Some(queue) = Queue::new("broker-restart").await else { return };
     queue.publish(0..500, BasicProperties::default()).await;
     let out = Outbound { id: "1".into(), key: "k".into(), content_type: "x", body: "600".into() };
-    let target = SinkConfig::new(&queue.url, "", &queue.name);
+    let target = SinkConfig::new(Broker::new(&queue.url), "", &queue.name);
     let mut sink = Sink::new(target).unwrap();
     sink.deliver(&out).await.unwrap();
     let mut source = amqp::source(queue.config()).unwrap();
@@ -317,14 +317,14 @@ async fn tls_is_spoken_with_the_authority_that_is_configured() {
         return println!("skipped: set AMQPS_URL and AMQPS_CA");
     };
     let Some(queue) = Queue::new("tls").await else { return };
-    let mut target = SinkConfig::new(&url, "", &queue.name);
+    let mut target = SinkConfig::new(Broker::new(&url), "", &queue.name);
     let out = Outbound { id: "1".into(), key: "k".into(), content_type: "x", body: "7".into() };
     let untrusted = Sink::new(target.clone()).unwrap().deliver(&out).await;
     assert!(matches!(untrusted, Err(SinkError::Unreachable(_))), "{untrusted:?}");
-    target.tls_ca = Some(ca.clone().into());
+    target.broker.tls_ca = Some(ca.clone().into());
     Sink::new(target).unwrap().deliver(&out).await.unwrap();
-    let mut config = Config::new(&url, &queue.name);
-    config.tls_ca = Some(ca.into());
+    let mut config = Config::new(Broker::new(&url), &queue.name);
+    config.broker.tls_ca = Some(ca.into());
     let mut source = amqp::source(config).unwrap();
     let inbound = next(&mut source).await;
     assert_eq!(number(&inbound), 7);

@@ -2,6 +2,8 @@
 //! KAFKA_BROKERS is not set. KAFKA_RESTART, a command, lets the broker be restarted.
 
 mod common;
+#[path = "common/token.rs"]
+mod token;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,12 +11,15 @@ use std::time::Duration;
 
 use common::{commit, next, number};
 use connectors::kafka::{self, Config, Sink, SinkConfig};
-use connectors::{Background, Outbound, Refusal, Reply, Sink as _, Source as _, SourceState};
+use connectors::{
+    Background, Outbound, Refusal, Reply, Sink as _, Source as _, SourceState, TokenSource,
+};
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::message::{Headers, Message};
 use rdkafka::producer::{FutureProducer, FutureRecord};
+use token::{now_s, unsecured};
 use tokio::sync::RwLock;
 
 /// Tests share the broker; the one that restarts it takes it alone.
@@ -67,6 +72,10 @@ impl Topic {
         let mut config = Config::new(&self.brokers, &[&self.name], format!("group-{}", self.name));
         config.options.insert("session.timeout.ms".into(), connectors::Secret::new("6000"));
         config
+    }
+
+    fn sink(&self, options: BTreeMap<String, connectors::Secret>) -> SinkConfig {
+        SinkConfig { brokers: self.brokers.clone(), topic: self.name.clone(), options, token: None }
     }
 
     /// The group's committed offset of a partition, as the broker knows it; -1 if there is none.
@@ -270,9 +279,7 @@ async fn a_second_consumer_takes_over_partitions_and_none_is_lost() {
 async fn the_sink_confirms_and_keeps_key_and_id() {
     let _broker = BROKER.read().await;
     let Some(topic) = Topic::new("sink", 1).await else { return };
-    let config =
-        SinkConfig { brokers: topic.brokers.clone(), topic: topic.name.clone(), options: BTreeMap::new() };
-    let mut sink = Sink::new(&config).unwrap();
+    let mut sink = Sink::new(&topic.sink(BTreeMap::new())).unwrap();
     for i in 0..3 {
         let id = format!("id-{i}");
         let body = format!("alert {i}").into();
@@ -291,6 +298,7 @@ async fn the_sink_confirms_and_keeps_key_and_id() {
         brokers: "127.0.0.1:1".into(),
         topic: "x".into(),
         options: [("message.timeout.ms".to_owned(), connectors::Secret::new("1500"))].into(),
+        token: None,
     };
     let out = Outbound { id: "1".into(), key: "k".into(), content_type: "x", body: "x".into() };
     let failed = Sink::new(&nowhere).unwrap().deliver(&out).await;
@@ -353,8 +361,7 @@ async fn tls_and_scram_are_spoken_as_configured() {
         options.map(|(name, value)| (name.to_owned(), connectors::Secret::new(value))).into()
     };
     let sink = |password| {
-        let options = options(password);
-        Sink::new(&SinkConfig { brokers: brokers.clone(), topic: topic.name.clone(), options }).unwrap()
+        Sink::new(&SinkConfig { brokers: brokers.clone(), ..topic.sink(options(password)) }).unwrap()
     };
     let out = Outbound { id: "1".into(), key: "k".into(), content_type: "x", body: "7".into() };
     assert!(sink("wrong").deliver(&out).await.is_err(), "a wrong password is not let in");
@@ -369,4 +376,123 @@ async fn tls_and_scram_are_spoken_as_configured() {
     commit(inbound);
     source.finish().await;
     assert_eq!(topic.committed(0), 1);
+}
+
+fn oauth_options(ca: &str) -> BTreeMap<String, connectors::Secret> {
+    let options = [
+        ("security.protocol", "SASL_SSL"),
+        ("ssl.ca.location", ca),
+        ("sasl.mechanism", "OAUTHBEARER"),
+        // The broker of the tests listens on 127.0.0.1, and a refused ::1 is a fault, too.
+        ("broker.address.family", "v4"),
+        ("message.timeout.ms", "10000"),
+    ];
+    options.map(|(name, value)| (name.to_owned(), connectors::Secret::new(value))).into()
+}
+
+/// The broker ends connections whose token has ended, unless they sign in once more: the source outlives several.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_signs_in_feed_dead_letters_and_sink_and_is_renewed_before_it_ends() {
+    const LIFE_S: u64 = 8;
+    let _broker = BROKER.read().await;
+    let (Ok(brokers), Ok(ca)) = (std::env::var("KAFKA_SASL_BROKERS"), std::env::var("KAFKA_CA")) else {
+        return println!("skipped: set KAFKA_SASL_BROKERS and KAFKA_CA");
+    };
+    let Some(topic) = Topic::new("oauth", 1).await else { return };
+    let dead = Topic::new("oauth-dead", 1).await.unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("token");
+    let renew = |file: &std::path::Path| {
+        let claims = serde_json::json!({ "sub": "medulla", "iat": now_s(), "exp": now_s() + LIFE_S });
+        let next = file.with_extension("next");
+        std::fs::write(&next, unsecured(&claims)).unwrap();
+        std::fs::rename(next, file).unwrap();
+    };
+    renew(&file);
+    let renewing = {
+        let file = file.clone();
+        tokio::spawn(async move {
+            loop {
+                tokio::time::sleep(Duration::from_secs(1)).await;
+                renew(&file);
+            }
+        })
+    };
+    let mut config = topic.config();
+    config.brokers = brokers.clone();
+    config.options = oauth_options(&ca);
+    config.options.remove("message.timeout.ms");
+    config.token = Some(TokenSource::File(file.clone()));
+    config.dead_letter_topic = Some(dead.name.clone());
+    let arguments = vec![connectors::Secret::new(file.display().to_string())];
+    let command =
+        TokenSource::Command { program: "cat".into(), arguments, timeout: Duration::from_secs(10) };
+    let target =
+        SinkConfig { brokers: brokers.clone(), token: Some(command), ..topic.sink(oauth_options(&ca)) };
+    let mut sink = Sink::new(&target).unwrap();
+    let mut source = kafka::source(config).unwrap();
+    let out = |i: u64| Outbound {
+        id: i.to_string(),
+        key: "k".into(),
+        content_type: "x",
+        body: i.to_string().into(),
+    };
+    let begun = std::time::Instant::now();
+    let mut count = 0;
+    while begun.elapsed() < Duration::from_secs(3 * LIFE_S) {
+        sink.deliver(&out(count)).await.unwrap();
+        let inbound = next(&mut source).await;
+        assert_eq!(number(&inbound), usize::try_from(count).unwrap());
+        match count {
+            3 => inbound.receipt.rejected(Refusal { code: "x".into(), reason: "y".into() }, Reply::default()),
+            _ => commit(inbound),
+        }
+        count += 1;
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    let (_, fault) = source.status().get();
+    assert_eq!((source.status().faults.load(Ordering::Relaxed), fault), (0, None), "no connection was lost");
+    source.finish().await;
+    assert_eq!(topic.committed(0), i64::try_from(count).unwrap());
+    let reader: BaseConsumer =
+        dead.client().set("group.id", "reader").set("auto.offset.reset", "earliest").create().unwrap();
+    reader.subscribe(&[&dead.name]).unwrap();
+    let letter = (0..60).find_map(|_| reader.poll(Duration::from_millis(500))).unwrap().unwrap();
+    assert_eq!(letter.payload().unwrap(), b"3");
+    renewing.abort();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_that_does_not_sign_in_is_told_of_and_never_shown() {
+    let _broker = BROKER.read().await;
+    let (Ok(brokers), Ok(ca)) = (std::env::var("KAFKA_SASL_BROKERS"), std::env::var("KAFKA_CA")) else {
+        return println!("skipped: set KAFKA_SASL_BROKERS and KAFKA_CA");
+    };
+    let Some(topic) = Topic::new("oauth-wrong", 1).await else { return };
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("token");
+    let probe = || {
+        let (brokers, name, options) = (brokers.clone(), topic.name.clone(), oauth_options(&ca));
+        let token = TokenSource::File(file.clone());
+        tokio::task::spawn_blocking(move || {
+            let found = kafka::probe(&brokers, &[&name], &options, Some(&token), Duration::from_secs(8));
+            found.map_err(|error| error.to_string())
+        })
+    };
+    let missing = probe().await.unwrap().unwrap_err();
+    assert!(missing.contains("token_file") && missing.contains("cannot be read"), "{missing}");
+    for (claims, expected) in [
+        (serde_json::json!({ "sub": "medulla", "exp": now_s() - 60 }), "ended 6"),
+        // Nobody is named: the broker refuses it.
+        (serde_json::json!({ "exp": now_s() + 600 }), "invalid_token"),
+    ] {
+        let text = unsecured(&claims);
+        std::fs::write(&file, &text).unwrap();
+        let error = probe().await.unwrap().unwrap_err();
+        println!("{error}");
+        assert!(error.contains(expected) && !error.contains(&text), "{expected}: {error}");
+    }
+    std::fs::write(&file, unsecured(&serde_json::json!({ "sub": "medulla", "exp": now_s() + 600 }))).unwrap();
+    let found = probe().await.unwrap().unwrap();
+    assert!(found.contains("1 partitions"), "{found}");
 }

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Runs one Apache Kafka (KRaft, without Docker) for the tests, on ports and folders of its own.
 #   eval "$(integration-tests/brokers/kafka.sh start)"   installs what is missing, exports KAFKA_BROKERS and, for the
-#                                                        listener with TLS and SCRAM, KAFKA_SASL_BROKERS and KAFKA_CA;
+#                                                        listener with TLS, SCRAM and OAUTHBEARER (unsecured tokens),
+#                                                        KAFKA_SASL_BROKERS and KAFKA_CA;
 #                                                        KAFKA_LINKED=LISTENS:SAYS, a listener to be reached through a
 #                                                        forwarder at the port that it says
 #   kafka.sh stop | restart | kill | wipe                kill = SIGKILL; wipe = stop and forget all data
@@ -39,8 +40,11 @@ listeners=PLAINTEXT://127.0.0.1:$port,CONTROLLER://127.0.0.1:$controller_port,SA
 advertised.listeners=PLAINTEXT://127.0.0.1:$port,SASL_SSL://localhost:$sasl_port,LINKED://127.0.0.1:$linked_says
 controller.listener.names=CONTROLLER
 listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,SASL_SSL:SASL_SSL,LINKED:PLAINTEXT
-sasl.enabled.mechanisms=SCRAM-SHA-512
+sasl.enabled.mechanisms=SCRAM-SHA-512,OAUTHBEARER
 listener.name.sasl_ssl.scram-sha-512.sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule required;
+listener.name.sasl_ssl.oauthbearer.sasl.jaas.config=org.apache.kafka.common.security.oauthbearer.OAuthBearerLoginModule required unsecuredLoginStringClaim_sub="broker";
+# A connection ends with its token unless it signs in once more.
+connections.max.reauth.ms=3600000
 ssl.keystore.type=PEM
 ssl.keystore.location=$dir/keystore.pem
 log.dirs=$data

@@ -1,18 +1,14 @@
 //! What may be configured.
 
-use std::path::PathBuf;
-
 use serde::Deserialize;
 
-use crate::{ConnectorError, Secret};
+use super::Broker;
+use crate::ConnectorError;
 
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// `amqp://user:password@host:port/vhost` or `amqps://…`; may hold a password, so it is never printed.
-    pub url: Secret,
-    /// PEM file with authorities to trust besides the system's, for `amqps://`.
-    pub tls_ca: Option<PathBuf>,
+    pub broker: Broker,
     pub queue: String,
     /// Messages taken and not yet settled; the broker sends no more.
     #[serde(default = "default_prefetch")]
@@ -32,10 +28,7 @@ pub struct Config {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SinkConfig {
-    /// As in [`Config::url`].
-    pub url: Secret,
-    /// PEM file with authorities to trust besides the system's, for `amqps://`.
-    pub tls_ca: Option<PathBuf>,
+    pub broker: Broker,
     /// Empty: the default exchange, whose routing key is a queue's name.
     #[serde(default)]
     pub exchange: String,
@@ -43,9 +36,8 @@ pub struct SinkConfig {
 }
 
 impl SinkConfig {
-    pub fn new(url: &str, exchange: impl Into<String>, routing_key: impl Into<String>) -> SinkConfig {
-        let (exchange, routing_key) = (exchange.into(), routing_key.into());
-        SinkConfig { url: Secret::new(url), tls_ca: None, exchange, routing_key }
+    pub fn new(broker: Broker, exchange: impl Into<String>, routing_key: impl Into<String>) -> SinkConfig {
+        SinkConfig { broker, exchange: exchange.into(), routing_key: routing_key.into() }
     }
 }
 
@@ -58,10 +50,9 @@ fn default_message_bytes() -> usize {
 
 impl Config {
     /// A consumer with every limit at its default, declaring nothing.
-    pub fn new(url: &str, queue: impl Into<String>) -> Config {
+    pub fn new(broker: Broker, queue: impl Into<String>) -> Config {
         Config {
-            url: Secret::new(url),
-            tls_ca: None,
+            broker,
             queue: queue.into(),
             prefetch: default_prefetch(),
             dead_letter_exchange: None,
@@ -72,7 +63,7 @@ impl Config {
     }
 
     pub(super) fn check(&self) -> Result<(), ConnectorError> {
-        check_url(&self.url)?;
+        self.broker.checked()?;
         match (self.queue.as_str(), self.prefetch) {
             ("", _) => Err(ConnectorError::config("queue", "is empty; name the queue")),
             // 0 means without limit in AMQP.
@@ -97,16 +88,5 @@ pub(super) fn check_names(names: &[(&'static str, &str)]) -> Result<(), Connecto
             Err(ConnectorError::config(field, "is longer than 255 bytes; AMQP takes no longer name"))
         }
         None => Ok(()),
-    }
-}
-
-/// Says what is wrong without printing it.
-pub(super) fn check_url(url: &Secret) -> Result<(), ConnectorError> {
-    match url.expose().parse::<lapin::uri::AMQPUri>() {
-        Ok(_) => Ok(()),
-        Err(_) => Err(ConnectorError::config(
-            "url",
-            "is no amqp://user:password@host:port/vhost or amqps:// address",
-        )),
     }
 }

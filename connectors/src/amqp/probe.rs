@@ -1,13 +1,12 @@
 //! Whether broker, sign-in, queue and exchange are as configured. Declares and consumes nothing.
 
-use std::path::Path;
-
 use lapin::options::{ExchangeDeclareOptions, QueueDeclareOptions};
 use lapin::types::FieldTable;
 use lapin::{Connection, ExchangeKind};
 
-use super::publish::connect;
-use crate::{ConnectorError, Secret};
+use super::Broker;
+use super::connect::connect;
+use crate::ConnectorError;
 
 /// What must be there.
 #[derive(Clone, Copy, Debug)]
@@ -20,12 +19,9 @@ pub enum Wanted<'a> {
 ///
 /// # Errors
 /// A broker that does not answer, a sign-in that is refused, a queue or an exchange that is not there.
-pub async fn probe(
-    url: &Secret,
-    tls_ca: Option<&Path>,
-    wanted: &[Wanted<'_>],
-) -> Result<String, ConnectorError> {
-    let connection = connect(url, tls_ca).await.map_err(ConnectorError::Amqp)?;
+pub async fn probe(broker: &Broker, wanted: &[Wanted<'_>]) -> Result<String, ConnectorError> {
+    broker.checked()?;
+    let connection = connect(broker).await.map_err(ConnectorError::Amqp)?;
     let mut found = vec!["signed in".to_owned()];
     let mut missing = None;
     for wanted in wanted {

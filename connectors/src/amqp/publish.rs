@@ -1,36 +1,11 @@
-//! Connecting, and publishing until the broker confirms.
+//! Publishing until the broker confirms.
 
-use std::path::Path;
 use std::time::Duration;
 
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
-use lapin::tcp::OwnedTLSConfig;
-use lapin::{BasicProperties, Channel, Confirmation, Connection, ConnectionProperties};
+use lapin::{BasicProperties, Channel, Confirmation, Connection};
 
-use crate::Secret;
-
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
 const CONFIRM_TIMEOUT: Duration = Duration::from_secs(30);
-
-pub(super) async fn connect(url: &Secret, tls_ca: Option<&Path>) -> Result<Connection, String> {
-    let properties = ConnectionProperties::default().with_connection_name("medulla".into());
-    let cert_chain = match tls_ca {
-        None => None,
-        Some(path) => Some(
-            tokio::fs::read_to_string(path)
-                .await
-                .map_err(|error| format!("cannot read {}: {error}", path.display()))?,
-        ),
-    };
-    let tls = OwnedTLSConfig { identity: None, cert_chain };
-    let runtime = lapin::runtime::default_runtime().map_err(|error| error.to_string())?;
-    let connecting = Connection::connect_with_config(url.expose(), properties, tls, runtime);
-    match tokio::time::timeout(CONNECT_TIMEOUT, connecting).await {
-        Ok(Ok(connection)) => Ok(connection),
-        Ok(Err(error)) => Err(format!("cannot connect: {error}")),
-        Err(_) => Err(format!("cannot connect: no answer within {} s", CONNECT_TIMEOUT.as_secs())),
-    }
-}
 
 pub(super) enum PublishError {
     /// Sending it again may help, perhaps after somebody mended the broker.

@@ -2,24 +2,25 @@
 
 use async_trait::async_trait;
 use lapin::types::{AMQPValue, FieldTable, ShortString};
-use lapin::{BasicProperties, Connection};
+use lapin::BasicProperties;
 
 use super::SinkConfig;
-use super::config::{check_names, check_url};
-use super::publish::{PublishError, Publisher, connect};
+use super::config::check_names;
+use super::connect::{Link, connect};
+use super::publish::{PublishError, Publisher};
 use crate::{ConnectorError, Outbound, SinkError};
 
 /// Persistent messages, mandatory, confirmed one by one.
 pub struct Sink {
     config: SinkConfig,
     /// The connection lives as long as its channel is used.
-    open: Option<(Connection, Publisher)>,
+    open: Option<(Link, Publisher)>,
 }
 
 impl Sink {
     /// Connects when the first message is delivered.
     pub fn new(config: SinkConfig) -> Result<Sink, ConnectorError> {
-        check_url(&config.url)?;
+        config.broker.checked()?;
         check_names(&[("exchange", &config.exchange), ("routing_key", &config.routing_key)])?;
         Ok(Sink { config, open: None })
     }
@@ -29,7 +30,7 @@ impl Sink {
         let open = match usable {
             Some(open) => open,
             None => {
-                let connection = connect(&self.config.url, self.config.tls_ca.as_deref()).await?;
+                let connection = connect(&self.config.broker).await?;
                 let publisher = Publisher::open(&connection).await?;
                 (connection, publisher)
             }

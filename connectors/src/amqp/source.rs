@@ -4,10 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use lapin::Connection;
-
+use super::Config;
+use super::connect::{Link, connect};
 use super::session::{End, Session};
-use super::{Config, publish};
 use crate::background::{Background, Desk};
 use crate::{ConnectorError, SourceState};
 
@@ -31,7 +30,7 @@ pub fn source(config: Config) -> Result<Background, ConnectorError> {
 }
 
 async fn run(shared: Arc<Shared>) {
-    let mut connection: Option<Connection> = None;
+    let mut connection: Option<Link> = None;
     let mut wait = Duration::from_millis(100);
     while !shared.desk.stop.is_cancelled() {
         let received = shared.desk.status.committed.load(Ordering::Relaxed);
@@ -60,10 +59,10 @@ async fn run(shared: Arc<Shared>) {
 }
 
 /// Opens a session, on the connection that there is or a new one, and runs it to its end.
-async fn session(shared: &Arc<Shared>, connection: &mut Option<Connection>) -> Result<End, String> {
+async fn session(shared: &Arc<Shared>, connection: &mut Option<Link>) -> Result<End, String> {
     let current = match connection.take().filter(|connection| connection.status().connected()) {
         Some(connection) => connection,
-        None => publish::connect(&shared.config.url, shared.config.tls_ca.as_deref()).await?,
+        None => connect(&shared.config.broker).await?,
     };
     let current = connection.insert(current);
     let session = Session::open(shared.clone(), current).await?;

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use rdkafka::ClientConfig;
 use serde::Deserialize;
 
-use crate::{ConnectorError, Secret};
+use super::token::check_token;
+use crate::{ConnectorError, Secret, TokenSource};
 
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -20,6 +21,8 @@ pub struct Config {
     /// librdkafka options as in its CONFIGURATION.md; values may be secret.
     #[serde(default)]
     pub options: BTreeMap<String, Secret>,
+    /// For `sasl.mechanism = OAUTHBEARER`.
+    pub token: Option<TokenSource>,
     /// Messages taken and not yet settled; beyond it partitions are paused.
     #[serde(default = "default_in_flight")]
     pub max_in_flight: usize,
@@ -36,6 +39,8 @@ pub struct SinkConfig {
     pub topic: String,
     #[serde(default)]
     pub options: BTreeMap<String, Secret>,
+    /// For `sasl.mechanism = OAUTHBEARER`.
+    pub token: Option<TokenSource>,
 }
 
 fn default_in_flight() -> usize {
@@ -57,6 +62,7 @@ impl Config {
             group: group.into(),
             dead_letter_topic: None,
             options: BTreeMap::new(),
+            token: None,
             max_in_flight: default_in_flight(),
             max_in_flight_bytes: default_in_flight_bytes(),
             max_message_bytes: default_message_bytes(),
@@ -82,25 +88,25 @@ impl Config {
         if self.group.is_empty() {
             return Err(ConnectorError::config("group", "is empty; name the consumer group"));
         }
-        let mut config = build(&self.brokers, &defaults, &fixed, &self.options)?;
+        let mut config = build(&self.brokers, &defaults, &fixed, &self.options, self.token.as_ref())?;
         config.set("group.id", &self.group);
         Ok(config)
     }
 
     /// Dead letters travel by the same brokers and sign-in, under a producer's guarantees.
     pub(super) fn producer(&self) -> Result<ClientConfig, ConnectorError> {
-        producer(&self.brokers, &shared(&self.options), self.max_message_bytes)
+        producer(&self.brokers, &shared(&self.options), self.token.as_ref(), self.max_message_bytes)
     }
 }
 
 impl SinkConfig {
     pub(super) fn producer(&self) -> Result<ClientConfig, ConnectorError> {
-        producer(&self.brokers, &self.options, default_message_bytes())
+        producer(&self.brokers, &self.options, self.token.as_ref(), default_message_bytes())
     }
 
     /// Neither reads nor writes.
     pub(super) fn connection(&self) -> Result<ClientConfig, ConnectorError> {
-        build(&self.brokers, &[], &[], &self.options)
+        build(&self.brokers, &[], &[], &self.options, self.token.as_ref())
     }
 }
 
@@ -118,6 +124,7 @@ pub(super) fn shared(options: &BTreeMap<String, Secret>) -> BTreeMap<String, Sec
 fn producer(
     brokers: &str,
     options: &BTreeMap<String, Secret>,
+    token: Option<&TokenSource>,
     message_bytes_max: usize,
 ) -> Result<ClientConfig, ConnectorError> {
     // Headers and framing come on top of the payload; the broker has the last word.
@@ -130,7 +137,7 @@ fn producer(
         ("linger.ms", "5"),
         ("queue.buffering.max.kbytes", "65536"),
     ];
-    build(brokers, &defaults, &[("enable.idempotence", "true"), ("acks", "all")], options)
+    build(brokers, &defaults, &[("enable.idempotence", "true"), ("acks", "all")], options, token)
 }
 
 /// Defaults, then the user's options, then what the guarantees rest on, which the user may only repeat.
@@ -139,7 +146,10 @@ fn build(
     defaults: &[(&str, &str)],
     fixed: &[(&str, &str)],
     options: &BTreeMap<String, Secret>,
+    token: Option<&TokenSource>,
 ) -> Result<ClientConfig, ConnectorError> {
+    check_token(|name| options.get(name).map(Secret::expose), token.is_some())
+        .map_err(|(field, text)| ConnectorError::config(field, text))?;
     if brokers.is_empty() {
         return Err(ConnectorError::config("brokers", "is empty; give host:port"));
     }
@@ -196,6 +206,23 @@ mod tests {
         assert!(with("enable.auto.offset.store", "true").consumer().is_err());
         assert!(with("auto.commit.enable", "false").consumer().is_err());
         assert!(with("metadata.broker.list", "elsewhere").consumer().is_err());
+    }
+
+    #[test]
+    fn a_token_is_for_oauthbearer_and_oauthbearer_needs_one() {
+        let field = |config: &Config| match config.consumer() {
+            Err(ConnectorError::Config { field, .. }) => field,
+            other => panic!("{other:?}"),
+        };
+        let mut config = with("sasl.mechanisms", "OAUTHBEARER");
+        assert_eq!(field(&config), "sasl.mechanisms");
+        config.token = Some(TokenSource::File("token".into()));
+        config.consumer().unwrap();
+        config.producer().unwrap();
+        config.options.insert("sasl.oauthbearer.method".into(), Secret::new("oidc"));
+        assert_eq!(field(&config), "sasl.oauthbearer.method");
+        config.options.clear();
+        assert_eq!(field(&config), "token");
     }
 
     #[test]

@@ -1,11 +1,12 @@
 //! librdkafka's callbacks: rebalances, statistics, errors. They run inside the reader's poll.
 
+use std::error::Error;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::Receiver;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use rdkafka::client::ClientContext;
+use rdkafka::client::{ClientContext, OAuthToken};
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext, Rebalance};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
@@ -13,7 +14,8 @@ use rdkafka::statistics::Statistics;
 use rdkafka::{Offset, TopicPartitionList};
 
 use super::partitions::{Key, Partitions, Settled};
-use crate::{SourceState, SourceStatus};
+use super::token;
+use crate::{SourceState, SourceStatus, TokenSource};
 
 /// What is out of a revoked partition is waited for so long, so that the next owner reads less twice.
 const REVOKE_WAIT: Duration = Duration::from_secs(2);
@@ -22,11 +24,16 @@ pub(super) struct Context {
     partitions: Mutex<Partitions>,
     settled: Mutex<Receiver<Settled>>,
     status: Arc<SourceStatus>,
+    token: Option<TokenSource>,
 }
 
 impl Context {
-    pub(super) fn new(settled: Receiver<Settled>, status: Arc<SourceStatus>) -> Context {
-        Context { partitions: Mutex::default(), settled: Mutex::new(settled), status }
+    pub(super) fn new(
+        settled: Receiver<Settled>,
+        status: Arc<SourceStatus>,
+        token: Option<TokenSource>,
+    ) -> Context {
+        Context { partitions: Mutex::default(), settled: Mutex::new(settled), status, token }
     }
 
     /// Never held across a poll, whose callbacks take it too.
@@ -110,6 +117,12 @@ impl ConsumerContext for Context {
 }
 
 impl ClientContext for Context {
+    const ENABLE_REFRESH_OAUTH_TOKEN: bool = true;
+
+    fn generate_oauth_token(&self, _: Option<&str>) -> Result<OAuthToken, Box<dyn Error>> {
+        token::read(self.token.as_ref())
+    }
+
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
         log(level, facility, message);
     }

@@ -29,7 +29,7 @@ impl DeadLetters {
         let Some(topic) = config.dead_letter_topic.clone() else { return Ok(None) };
         let producer = config
             .producer()?
-            .create_with_context(Quiet)
+            .create_with_context(Quiet(config.token.clone()))
             .map_err(|error| ConnectorError::Kafka(format!("dead-letter producer: {error}")))?;
         Ok(Some(DeadLetters { producer, topic }))
     }

@@ -9,8 +9,10 @@ mod probe;
 mod reader;
 mod sink;
 mod source;
+mod token;
 
 pub use config::{Config, SinkConfig};
 pub use probe::probe;
 pub use sink::Sink;
 pub use source::source;
+pub use token::check_token;

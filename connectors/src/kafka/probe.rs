@@ -1,22 +1,34 @@
 //! Whether brokers, sign-in and topics are as configured. Joins no group, reads and writes nothing.
 
 use std::collections::BTreeMap;
+use std::error::Error;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use rdkafka::client::ClientContext;
+use rdkafka::client::{ClientContext, OAuthToken};
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
-use super::{SinkConfig, config, context};
-use crate::{ConnectorError, Secret};
+use super::{SinkConfig, config, context, token};
+use crate::{ConnectorError, Secret, TokenSource};
 
 /// Keeps what librdkafka says of its connections: the answer to a question only says that there was none.
-#[derive(Default)]
-struct Listening(Mutex<Option<String>>);
+struct Listening(Mutex<Option<String>>, Option<TokenSource>);
+
+impl Listening {
+    fn heard(&self) -> Option<String> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
 
 impl ClientContext for Listening {
+    const ENABLE_REFRESH_OAUTH_TOKEN: bool = true;
+
+    fn generate_oauth_token(&self, _: Option<&str>) -> Result<OAuthToken, Box<dyn Error>> {
+        token::read(self.1.as_ref())
+    }
+
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
         context::log(level, facility, message);
     }
@@ -36,15 +48,23 @@ pub fn probe(
     brokers: &str,
     topics: &[&str],
     options: &BTreeMap<String, Secret>,
+    token: Option<&TokenSource>,
     wait: Duration,
 ) -> Result<String, ConnectorError> {
     let failed = |text: String| ConnectorError::Kafka(text);
-    let topic = String::new();
-    let shared = SinkConfig { brokers: brokers.to_owned(), topic, options: config::shared(options) };
+    let (topic, token) = (String::new(), token.cloned());
+    let shared = SinkConfig { brokers: brokers.to_owned(), topic, options: config::shared(options), token };
     let client: BaseConsumer<Listening> = shared
         .connection()?
-        .create_with_context(Listening::default())
+        .create_with_context(Listening(Mutex::default(), shared.token.clone()))
         .map_err(|error| failed(format!("unusable options: {error}")))?;
+    if shared.token.is_some() {
+        // The token is asked for while it polls; without one no broker is spoken to.
+        let _ = client.poll(Duration::from_millis(500));
+        if let Some(heard) = client.context().heard() {
+            return Err(failed(heard));
+        }
+    }
     let mut found = Vec::new();
     for topic in topics {
         // librdkafka's pattern: whatever matches is read, also what comes later.
@@ -52,7 +72,7 @@ pub fn probe(
         let metadata = client.fetch_metadata(named, wait).map_err(|error| {
             // Errors are handed out while it polls.
             let _ = client.poll(Duration::from_millis(100));
-            let heard = client.context().0.lock().unwrap_or_else(PoisonError::into_inner).take();
+            let heard = client.context().heard();
             failed(format!("{}: {}; look at brokers, network and sign-in", error, heard.unwrap_or_default()))
         })?;
         let Some(named) = named else {

@@ -46,7 +46,7 @@ impl Reader {
         let unusable = |error: rdkafka::error::KafkaError| ConnectorError::Kafka(error.to_string());
         let consumer: BaseConsumer<Context> = config
             .consumer()?
-            .create_with_context(Context::new(back, desk.status.clone()))
+            .create_with_context(Context::new(back, desk.status.clone(), config.token.clone()))
             .map_err(unusable)?;
         let topics: Vec<&str> = config.topics.iter().map(String::as_str).collect();
         consumer.subscribe(&topics).map_err(unusable)?;

@@ -1,22 +1,29 @@
 //! The producer's side.
 
+use std::error::Error;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use rdkafka::client::ClientContext;
+use rdkafka::client::{ClientContext, OAuthToken};
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{FutureProducer, FutureRecord};
 
-use super::{SinkConfig, context};
-use crate::{ConnectorError, Outbound, SinkError};
+use super::{SinkConfig, context, token};
+use crate::{ConnectorError, Outbound, SinkError, TokenSource};
 
 /// A client whose errors come back with each message.
 #[derive(Clone)]
-pub(super) struct Quiet;
+pub(super) struct Quiet(pub(super) Option<TokenSource>);
 
 impl ClientContext for Quiet {
+    const ENABLE_REFRESH_OAUTH_TOKEN: bool = true;
+
+    fn generate_oauth_token(&self, _: Option<&str>) -> Result<OAuthToken, Box<dyn Error>> {
+        token::read(self.0.as_ref())
+    }
+
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
         context::log(level, facility, message);
     }
@@ -37,7 +44,7 @@ impl Sink {
     pub fn new(config: &SinkConfig) -> Result<Sink, ConnectorError> {
         let producer = config
             .producer()?
-            .create_with_context(Quiet)
+            .create_with_context(Quiet(config.token.clone()))
             .map_err(|error| ConnectorError::Kafka(format!("producer: {error}")))?;
         Ok(Sink { producer, topic: config.topic.clone() })
     }

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use connectors::amqp::Broker;
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -228,32 +229,47 @@ fn kind_fields(
             ("application_acks", application_acks == to),
         ]),
         (
-            Kafka { brokers, topics, group, dead_letter_topic, options },
-            Kafka { brokers: b, topics: t, group: g, dead_letter_topic: d, options: o },
+            Kafka { brokers, topics, group, dead_letter_topic, options, token },
+            Kafka { brokers: b, topics: t, group: g, dead_letter_topic: d, options: o, token: k },
         ) => differing([
             ("brokers", brokers == b),
             ("topics", topics == t),
             ("group", group == g),
             ("dead_letter_topic", dead_letter_topic == d),
             ("options", options == o && same_files(o)),
+            ("token_file or token_command", token == k),
         ]),
         (
-            Amqp { url, tls_ca, queue, prefetch, dead_letter_exchange, declare },
-            Amqp { url: u, tls_ca: t, queue: q, prefetch: p, dead_letter_exchange: e, declare: d },
-        ) => differing([
-            ("url", url == u),
-            ("tls_ca", tls_ca == t && same_content(t.as_deref())),
-            ("queue", queue == q),
-            ("prefetch", prefetch == p),
-            ("dead_letter_exchange", dead_letter_exchange == e),
-            ("declare", declare == d),
-        ]),
+            Amqp { broker, queue, prefetch, dead_letter_exchange, declare },
+            Amqp { broker: b, queue: q, prefetch: p, dead_letter_exchange: e, declare: d },
+        ) => {
+            let mut fields = broker_fields(broker, b, same_content(b.tls_ca.as_deref()));
+            fields.extend(differing([
+                ("queue", queue == q),
+                ("prefetch", prefetch == p),
+                ("dead_letter_exchange", dead_letter_exchange == e),
+                ("declare", declare == d),
+            ]));
+            fields
+        }
         (Http, Http) => Vec::new(),
         (File { path, watch }, File { path: p, watch: w }) => {
             differing([("path", path == p), ("watch", watch == w)])
         }
         (Mllp { .. } | Kafka { .. } | Amqp { .. } | Http | File { .. }, _) => vec!["kind"],
     }
+}
+
+/// Certificate, key and token are read for each connection: only their names count.
+fn broker_fields(old: &Broker, new: &Broker, same_ca: bool) -> Vec<&'static str> {
+    let Broker { url, tls_ca, tls_cert, tls_key, auth, token } = old;
+    differing([
+        ("url", *url == new.url),
+        ("tls_ca", *tls_ca == new.tls_ca && same_ca),
+        ("tls_cert and tls_key", *tls_cert == new.tls_cert && *tls_key == new.tls_key),
+        ("auth", *auth == new.auth),
+        ("token_file or token_command", *token == new.token),
+    ])
 }
 
 fn sink_fields(old: &Sink, new: &Sink) -> Vec<&'static str> {
@@ -269,20 +285,23 @@ fn sink_fields(old: &Sink, new: &Sink) -> Vec<&'static str> {
         (Webhook { url, tls_ca, headers }, Webhook { url: u, tls_ca: t, headers: h }) => {
             differing([("url", url == u), ("tls_ca", same_ca(tls_ca, t)), ("headers", headers == h)])
         }
-        (Kafka { brokers, topic, options }, Kafka { brokers: b, topic: t, options: o }) => differing([
+        (
+            Kafka { brokers, topic, options, token },
+            Kafka { brokers: b, topic: t, options: o, token: k },
+        ) => differing([
             ("brokers", brokers == b),
             ("topic", topic == t),
             ("options", options == o && same_files(o)),
+            ("token_file or token_command", token == k),
         ]),
         (
-            Amqp { url, tls_ca, exchange, routing_key },
-            Amqp { url: u, tls_ca: t, exchange: e, routing_key: r },
-        ) => differing([
-            ("url", url == u),
-            ("tls_ca", same_ca(tls_ca, t)),
-            ("exchange", exchange == e),
-            ("routing_key", routing_key == r),
-        ]),
+            Amqp { broker, exchange, routing_key },
+            Amqp { broker: b, exchange: e, routing_key: r },
+        ) => {
+            let mut fields = broker_fields(broker, b, same_ca(&broker.tls_ca, &b.tls_ca));
+            fields.extend(differing([("exchange", exchange == e), ("routing_key", routing_key == r)]));
+            fields
+        }
         (Mllp(was), Mllp(is)) => differing([
             ("address", was.address == is.address),
             ("timeout_s", was.timeout_s == is.timeout_s),

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use ml_scoring::{Card, Setting};
 use rustls_pki_types::pem::PemObject;
@@ -10,7 +10,7 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
 use super::Secret;
 use super::finding::{Finding, Report};
-use super::table::{Spot, nearest};
+use super::table::{Spot, Table, nearest};
 use crate::models;
 
 /// Names stand in certificates, metric labels and file names.
@@ -123,6 +123,21 @@ fn unreadable(report: &Report, path: &Spot<PathBuf>, error: impl std::fmt::Displ
 pub fn exists(report: &Report, path: &Spot<PathBuf>) {
     if let Err(error) = std::fs::metadata(&path.value) {
         unreadable(report, path, error);
+    }
+}
+
+/// It is not run: it may cost, or leave a trace.
+pub fn program(table: &Table, program: &Spot<String>) {
+    let name = &program.value;
+    let path = (table.context.lookup)("PATH").unwrap_or_default();
+    let is_in = |folder: PathBuf| folder.join(name).is_file();
+    let is_there = match name.contains('/') {
+        true => Path::new(name).is_file(),
+        false => !name.is_empty() && std::env::split_paths(&path).any(is_in),
+    };
+    if !is_there {
+        let text = format!("no program `{}` is found; give its path, or set PATH", program.written);
+        program.refuse(table.report(), "command-missing", text);
     }
 }
 

@@ -6,8 +6,10 @@ use std::time::Duration;
 
 use actors::Silence;
 
+use super::amqp::read_broker;
 use super::contents::Contents;
-use super::http::{read_tls, read_tls_ca};
+use super::http::read_tls;
+use super::kafka::read_sign_in;
 use super::table::{Spot, Table};
 use super::types::{Ack, Feed, FeedKind, OnError};
 use super::{check, receiver, refusal};
@@ -71,7 +73,7 @@ fn read(
     }
     let kind = kind?;
     let files: Vec<PathBuf> = match &kind {
-        FeedKind::Amqp { tls_ca, .. } => tls_ca.iter().cloned().collect(),
+        FeedKind::Amqp { broker, .. } => broker.tls_ca.iter().cloned().collect(),
         FeedKind::Kafka { options, .. } => Contents::files_of_kafka(options).collect(),
         FeedKind::Mllp { .. } | FeedKind::Http | FeedKind::File { .. } => Vec::new(),
     };
@@ -206,26 +208,25 @@ fn read_kafka(table: &Table) -> Option<FeedKind> {
     }
     let group = table.required("group");
     let dead_letter_topic = table.text("dead_letter_topic");
-    let options = table.secrets("options");
+    let (options, token) = read_sign_in(table);
     Some(FeedKind::Kafka {
         brokers: brokers?.value,
         topics: topics.into_iter().map(|topic| topic.value).collect(),
         group: group?.value,
         dead_letter_topic: dead_letter_topic.map(|topic| topic.value),
         options,
+        token,
     })
 }
 
 fn read_amqp(table: &Table) -> Option<FeedKind> {
-    let url = table.secret("url").filter(|url| check::url(table.report(), url, &["amqp", "amqps"]));
-    let tls_ca = read_tls_ca(table);
+    let broker = read_broker(table);
     let queue = table.required("queue");
     let prefetch = table.number("prefetch", 1..=u64::from(u16::MAX)).unwrap_or(200);
     let dead_letter_exchange = table.text("dead_letter_exchange");
     let declare = table.flag("declare").unwrap_or(false);
     Some(FeedKind::Amqp {
-        url: url?.value,
-        tls_ca,
+        broker: broker?,
         queue: queue?.value,
         prefetch: u16::try_from(prefetch).ok()?,
         dead_letter_exchange: dead_letter_exchange.map(|exchange| exchange.value),

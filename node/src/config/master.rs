@@ -1,12 +1,11 @@
 //! `[ledger]`: where the master key comes from, if not from the folder of keys.
 
-use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use raft_ledger::MasterKey;
 
-use super::env;
 use super::table::{Spot, Table};
+use super::{check, env};
 
 pub const MASTER_TIMEOUT_S: u64 = 10;
 
@@ -52,24 +51,12 @@ pub fn check(table: &Table, source: &Source) {
             Some(_) => {}
         },
         MasterKey::Command { argv, .. } => {
-            let program = argv.first().map_or("", String::as_str);
-            let path = (table.context.lookup)("PATH").unwrap_or_default();
-            if !is_there(program, &path) {
-                let text = format!("no program `{program}` is found; give its path, or set PATH");
-                refuse("command-missing", text);
-            }
+            let program = argv.first().cloned().unwrap_or_default();
+            check::program(table, &spot.clone().map(|()| program));
         }
     }
 }
 
 fn no_key(name: &str) -> String {
     format!("{name} holds no master key: 64 hexadecimal digits, or base64 of 32 bytes")
-}
-
-fn is_there(program: &str, path: &str) -> bool {
-    if program.contains('/') {
-        return Path::new(program).is_file();
-    }
-    let found = |folder: PathBuf| folder.join(program).is_file();
-    !program.is_empty() && std::env::split_paths(path).any(found)
 }

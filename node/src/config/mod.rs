@@ -2,6 +2,7 @@
 //!
 //! `medulla validate`, `medulla run` and a reload read it through the same [`load`], so what one accepts the others do.
 
+mod amqp;
 mod changes;
 mod check;
 mod contents;
@@ -9,6 +10,7 @@ mod env;
 mod feed;
 mod finding;
 mod http;
+mod kafka;
 mod load;
 mod master;
 mod receiver;
@@ -16,6 +18,7 @@ mod refusal;
 mod secret;
 mod sink;
 mod table;
+mod token;
 mod types;
 
 #[cfg(test)]

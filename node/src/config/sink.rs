@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use super::amqp::read_broker;
 use super::contents::Contents;
 use super::http::read_tls_ca;
+use super::kafka::read_sign_in;
 use super::table::{Spot, Table};
 use super::types::{OnNack, Peer, Sink, SinkKind};
 use super::{check, receiver, refusal};
@@ -36,7 +38,8 @@ fn read(table: Table, names: &mut BTreeMap<String, usize>, peers: Option<&[Peer]
     let takeover_for = takeover_for.into_iter().map(|site| site.value).collect();
     let kind = kind?;
     let files: Vec<PathBuf> = match &kind {
-        SinkKind::Webhook { tls_ca, .. } | SinkKind::Amqp { tls_ca, .. } => tls_ca.iter().cloned().collect(),
+        SinkKind::Webhook { tls_ca, .. } => tls_ca.iter().cloned().collect(),
+        SinkKind::Amqp { broker, .. } => broker.tls_ca.iter().cloned().collect(),
         SinkKind::Kafka { options, .. } => Contents::files_of_kafka(options).collect(),
         // An MLLP receiver's are read for each connection.
         SinkKind::Mllp(_) => Vec::new(),
@@ -49,21 +52,21 @@ fn read_kind(table: &Table, kind: &Spot<String>) -> Option<SinkKind> {
     match kind.value.as_str() {
         "webhook" => {
             let url = table.secret("url").filter(|url| check::url(table.report(), url, &["http", "https"]));
-            let (tls_ca, headers) = (read_tls_ca(table), table.secrets("headers"));
+            let tls_ca = read_tls_ca(table);
+            let headers = table.secrets("headers").into_iter().map(|(name, value)| (name, value.value)).collect();
             Some(SinkKind::Webhook { url: url?.value, tls_ca, headers })
         }
         "kafka" => {
             let (brokers, topic) = (table.required("brokers"), table.required("topic"));
-            let options = table.secrets("options");
-            Some(SinkKind::Kafka { brokers: brokers?.value, topic: topic?.value, options })
+            let (options, token) = read_sign_in(table);
+            Some(SinkKind::Kafka { brokers: brokers?.value, topic: topic?.value, options, token })
         }
         "amqp" => {
-            let url = table.secret("url").filter(|url| check::url(table.report(), url, &["amqp", "amqps"]));
-            let tls_ca = read_tls_ca(table);
+            let broker = read_broker(table);
             // Without an exchange the default one is meant, whose routing key is the queue's name.
             let exchange = table.text("exchange").map(|exchange| exchange.value).unwrap_or_default();
             let routing_key = table.required("routing_key");
-            Some(SinkKind::Amqp { url: url?.value, tls_ca, exchange, routing_key: routing_key?.value })
+            Some(SinkKind::Amqp { broker: broker?, exchange, routing_key: routing_key?.value })
         }
         "mllp" => receiver::read(table).map(SinkKind::Mllp),
         _ => {

@@ -74,6 +74,13 @@ impl<'a> Table<'a> {
         self.report().add(self.line, &self.path, code, text);
     }
 
+    /// A mistake that is found when all fields are read.
+    pub fn refuse_field(&self, key: &str, code: &'static str, text: impl Into<String>) {
+        let at = self.map.get_key_value(key).map(|(key, _)| key.span().start);
+        let line = at.map_or(self.line, |at| self.context.report.line_of(at));
+        self.report().add(line, &self.field(key), code, text);
+    }
+
     fn get(&self, key: &'static str) -> Option<&'a Spanned<DeValue<'a>>> {
         self.asked.borrow_mut().push(key);
         self.map.get(key)
@@ -224,7 +231,7 @@ impl<'a> Table<'a> {
     }
 
     /// A table of strings with free keys; values are secret because passwords stand among them.
-    pub fn secrets(&self, key: &'static str) -> BTreeMap<String, Secret> {
+    pub fn secrets(&self, key: &'static str) -> BTreeMap<String, Spot<Secret>> {
         let Some(value) = self.get(key) else { return BTreeMap::new() };
         let DeValue::Table(map) = value.get_ref() else {
             self.wrong_type(value, &self.field(key), "a table of strings");
@@ -233,7 +240,7 @@ impl<'a> Table<'a> {
         let pair = |(name, item): (&Spanned<_>, &'a Spanned<DeValue<'a>>)| {
             let name: &std::borrow::Cow<str> = name.get_ref();
             let text = self.string(item, format!("{}.\"{name}\"", self.field(key)))?;
-            Some((name.to_string(), Secret::new(text.value)))
+            Some((name.to_string(), text.map(Secret::new)))
         };
         map.iter().filter_map(pair).collect()
     }

@@ -1,5 +1,8 @@
 //! Golden findings: one file with many mistakes, each found at its place.
 
+mod amqp;
+mod kafka;
+
 use std::path::Path;
 use std::time::Duration;
 

@@ -5,6 +5,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use actors::Silence;
+use connectors::TokenSource;
+use connectors::amqp::Broker;
 use ml_scoring::AlertPolicy;
 use raft_ledger::MasterKey;
 
@@ -190,11 +192,10 @@ pub enum FeedKind {
         dead_letter_topic: Option<String>,
         /// Passed to librdkafka as they are; may hold passwords.
         options: BTreeMap<String, Secret>,
+        token: Option<TokenSource>,
     },
     Amqp {
-        url: Secret,
-        /// PEM: authorities to trust besides the system's.
-        tls_ca: Option<PathBuf>,
+        broker: Broker,
         queue: String,
         prefetch: u16,
         dead_letter_exchange: Option<String>,
@@ -236,8 +237,8 @@ pub struct Sink {
 #[derive(Clone, Debug, PartialEq)]
 pub enum SinkKind {
     Webhook { url: Secret, tls_ca: Option<PathBuf>, headers: BTreeMap<String, Secret> },
-    Kafka { brokers: String, topic: String, options: BTreeMap<String, Secret> },
-    Amqp { url: Secret, tls_ca: Option<PathBuf>, exchange: String, routing_key: String },
+    Kafka { brokers: String, topic: String, options: BTreeMap<String, Secret>, token: Option<TokenSource> },
+    Amqp { broker: Broker, exchange: String, routing_key: String },
     Mllp(Receiver),
 }
 

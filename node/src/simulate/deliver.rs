@@ -173,11 +173,15 @@ fn sink(target: &Target) -> anyhow::Result<Box<dyn Sink>> {
     Ok(match target {
         Target::Kafka { brokers, topic } => {
             let options = [("linger.ms".to_owned(), connectors::Secret::new("2"))].into();
-            let config = kafka::SinkConfig { brokers: brokers.clone(), topic: topic.clone(), options };
+            let (brokers, topic) = (brokers.clone(), topic.clone());
+            let config = kafka::SinkConfig { brokers, topic, options, token: None };
             Box::new(kafka::Sink::new(&config)?)
         }
         // The default exchange: its routing key is the queue's name.
-        Target::Amqp { url, queue } => Box::new(amqp::Sink::new(amqp::SinkConfig::new(url, "", queue))?),
+        Target::Amqp { url, queue } => {
+            let config = amqp::SinkConfig::new(amqp::Broker::new(url), "", queue);
+            Box::new(amqp::Sink::new(config)?)
+        },
         Target::Fhir { url } => Box::new(super::fhir::Poster::new(url)?),
         Target::Mllp { .. } | Target::File(_) => anyhow::bail!("{target:?} has no lanes"),
     })

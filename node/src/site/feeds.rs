@@ -102,18 +102,18 @@ async fn source(feed: &Feed, ledger: &Ledger) -> anyhow::Result<Sourced> {
             tls_of = source.tls().cloned();
             Box::new(source)
         }
-        FeedKind::Kafka { brokers, topics, group, dead_letter_topic, options } => {
+        FeedKind::Kafka { brokers, topics, group, dead_letter_topic, options, token } => {
             let topics: Vec<&str> = topics.iter().map(String::as_str).collect();
             let mut config = kafka::Config::new(brokers, &topics, group);
             config.dead_letter_topic = dead_letter_topic.clone();
             config.options =
                 options.iter().map(|(name, value)| (name.clone(), Secret::new(value.expose()))).collect();
+            config.token = token.clone();
             config.max_message_bytes = max_message_bytes;
             Box::new(kafka::source(config)?)
         }
-        FeedKind::Amqp { url, tls_ca, queue, prefetch, dead_letter_exchange, declare } => {
-            let mut config = amqp::Config::new(url.expose(), queue);
-            config.tls_ca = tls_ca.clone();
+        FeedKind::Amqp { broker, queue, prefetch, dead_letter_exchange, declare } => {
+            let mut config = amqp::Config::new(broker.clone(), queue);
             config.prefetch = *prefetch;
             config.dead_letter_exchange = dead_letter_exchange.clone();
             config.declare = *declare;

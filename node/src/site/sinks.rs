@@ -23,17 +23,17 @@ pub fn make(sink: &Sink, site: &str) -> anyhow::Result<actors::Sink> {
             config.tls_ca = tls_ca.clone();
             ("webhook", SinkForm::FhirBundle, Box::new(webhook::Sink::new(config).with_context(unusable)?))
         }
-        SinkKind::Kafka { brokers, topic, options } => {
+        SinkKind::Kafka { brokers, topic, options, token } => {
             let config = kafka::SinkConfig {
                 brokers: brokers.clone(),
                 topic: topic.clone(),
                 options: secrets(options),
+                token: token.clone(),
             };
             ("kafka", SinkForm::FhirBundle, Box::new(kafka::Sink::new(&config).with_context(unusable)?))
         }
-        SinkKind::Amqp { url, tls_ca, exchange, routing_key } => {
-            let mut config = amqp::SinkConfig::new(url.expose(), exchange, routing_key);
-            config.tls_ca = tls_ca.clone();
+        SinkKind::Amqp { broker, exchange, routing_key } => {
+            let config = amqp::SinkConfig::new(broker.clone(), exchange, routing_key);
             ("amqp", SinkForm::FhirBundle, Box::new(amqp::Sink::new(config).with_context(unusable)?))
         }
         SinkKind::Mllp(to) => {

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Context;
-use connectors::{Secret, amqp, greet_url, kafka, mllp};
+use connectors::{Secret, TokenSource, amqp, greet_url, kafka, mllp};
 
 use super::Check;
 use super::disk::writable;
@@ -24,19 +24,19 @@ pub fn feed(feed: &Feed, data: &Path, wait: Duration) -> Check {
         FeedKind::Mllp { listen, tls, tls_client_ca, .. } => {
             listener(name, *listen, tls.as_ref(), tls_client_ca.as_ref(), data)
         }
-        FeedKind::Kafka { brokers, topics, dead_letter_topic, options, .. } => {
+        FeedKind::Kafka { brokers, topics, dead_letter_topic, options, token, .. } => {
             let topics = topics.iter().chain(dead_letter_topic).cloned().collect();
-            broker(name, brokers, topics, options, wait)
+            broker(name, brokers, topics, options, token.clone(), wait)
         }
-        FeedKind::Amqp { url, tls_ca, queue, dead_letter_exchange, declare, .. } => {
-            let (url, ca) = (secret(url), tls_ca.clone());
+        FeedKind::Amqp { broker, queue, dead_letter_exchange, declare, .. } => {
+            let broker = broker.clone();
             let (queue, exchange, declare) = (queue.clone(), dead_letter_exchange.clone(), *declare);
             Check::new(name, async move {
                 // What is declared at the start need not be there before.
                 let queue = (!declare).then_some(amqp::Wanted::Queue(&queue));
                 let exchange = exchange.as_deref().filter(|_| !declare).map(amqp::Wanted::Exchange);
                 let wanted: Vec<amqp::Wanted<'_>> = queue.into_iter().chain(exchange).collect();
-                amqp::probe(&url, ca.as_deref(), &wanted).await.context(LOOK_AT_BROKER)
+                amqp::probe(&broker, &wanted).await.context(LOOK_AT_BROKER)
             })
         }
         FeedKind::Http => Check::new(name, async { Ok("comes by the http listener".into()) }),
@@ -54,11 +54,11 @@ pub fn sink(sink: &Sink, wait: Duration) -> Check {
             let (url, ca) = (secret(url), tls_ca.clone());
             Check::new(name, async move { greet_url(&url, ca.as_deref()).await.context(LOOK_AT_RECEIVER) })
         }
-        SinkKind::Kafka { brokers, topic, options } => {
-            broker(name, brokers, vec![topic.clone()], options, wait)
+        SinkKind::Kafka { brokers, topic, options, token } => {
+            broker(name, brokers, vec![topic.clone()], options, token.clone(), wait)
         }
-        SinkKind::Amqp { url, tls_ca, exchange, routing_key } => {
-            let (url, ca) = (secret(url), tls_ca.clone());
+        SinkKind::Amqp { broker, exchange, routing_key } => {
+            let broker = broker.clone();
             let (exchange, key) = (exchange.clone(), routing_key.clone());
             Check::new(name, async move {
                 // The default exchange needs no declaration; its routing key is a queue.
@@ -66,7 +66,7 @@ pub fn sink(sink: &Sink, wait: Duration) -> Check {
                     "" => amqp::Wanted::Queue(&key),
                     exchange => amqp::Wanted::Exchange(exchange),
                 };
-                amqp::probe(&url, ca.as_deref(), &[wanted]).await.context(LOOK_AT_BROKER)
+                amqp::probe(&broker, &[wanted]).await.context(LOOK_AT_BROKER)
             })
         }
         SinkKind::Mllp(to) => answers(name, receiver(to)),
@@ -92,6 +92,7 @@ fn broker(
     brokers: &str,
     topics: Vec<String>,
     options: &BTreeMap<String, config::Secret>,
+    token: Option<TokenSource>,
     wait: Duration,
 ) -> Check {
     let brokers = brokers.to_owned();
@@ -100,7 +101,7 @@ fn broker(
     let patience = wait.mul_f64(0.8);
     Check::blocking(name, move || {
         let topics: Vec<&str> = topics.iter().map(String::as_str).collect();
-        Ok(kafka::probe(&brokers, &topics, &options, patience)?)
+        Ok(kafka::probe(&brokers, &topics, &options, token.as_ref(), patience)?)
     })
 }
 

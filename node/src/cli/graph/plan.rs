@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use crate::config::{Ack, Config, Feed, FeedKind, OnError, Secret, Sink, SinkKind};
+use crate::config::{Ack, Config, Feed, FeedKind, OnError, Sink, SinkKind};
 
 /// The columns of the picture, left to right.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -136,7 +136,7 @@ fn feed_lines(feed: &Feed) -> Vec<String> {
     let place = match &feed.kind {
         FeedKind::Mllp { listen, tls, .. } => format!("mllp on {listen}{}", over(tls.is_some())),
         FeedKind::Kafka { brokers, topics, .. } => format!("kafka {} at {brokers}", topics.join(", ")),
-        FeedKind::Amqp { url, queue, .. } => format!("amqp {queue} at {}", host(url)),
+        FeedKind::Amqp { broker, queue, .. } => format!("amqp {queue} at {}", host(broker.url.expose())),
         FeedKind::Http => "http: POST /fhir, /hl7".into(),
         FeedKind::File { path, watch: true } => format!("folder {}", path.display()),
         FeedKind::File { path, watch: false } => format!("file {}", path.display()),
@@ -174,12 +174,14 @@ fn reader_lines(feed: &Feed) -> Vec<String> {
 
 fn sink_lines(sink: &Sink) -> Vec<String> {
     let place = match &sink.kind {
-        SinkKind::Webhook { url, .. } => format!("webhook at {}", host(url)),
+        SinkKind::Webhook { url, .. } => format!("webhook at {}", host(url.expose())),
         SinkKind::Kafka { brokers, topic, .. } => format!("kafka {topic} at {brokers}"),
-        SinkKind::Amqp { url, exchange, routing_key, .. } if exchange.is_empty() => {
-            format!("amqp queue {routing_key} at {}", host(url))
+        SinkKind::Amqp { broker, exchange, routing_key } if exchange.is_empty() => {
+            format!("amqp queue {routing_key} at {}", host(broker.url.expose()))
         }
-        SinkKind::Amqp { url, exchange, .. } => format!("amqp {exchange} at {}", host(url)),
+        SinkKind::Amqp { broker, exchange, .. } => {
+            format!("amqp {exchange} at {}", host(broker.url.expose()))
+        },
         SinkKind::Mllp(to) => format!("mllp to {}{}", to.address, over(to.tls.is_some())),
     };
     let takeover = sink.takeover_for.iter().map(|site| format!("also for site {site}"));
@@ -187,8 +189,8 @@ fn sink_lines(sink: &Sink) -> Vec<String> {
 }
 
 /// Path, user and password may be secret.
-fn host(url: &Secret) -> String {
-    let url = reqwest::Url::parse(url.expose()).ok();
+fn host(url: &str) -> String {
+    let url = reqwest::Url::parse(url).ok();
     let place = url.as_ref().and_then(|url| Some((url.host_str()?, url.port())));
     match place {
         Some((host, Some(port))) => format!("{host}:{port}"),
