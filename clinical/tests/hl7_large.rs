@@ -71,8 +71,8 @@ fn many_of_everything() {
     assert_eq!(reports.len(), 1);
 }
 
-/// Sixteen times as many segments take about sixteen times as long, and not 256 times: of groups as they come, every one
-/// with another patient, order or result, and with an id or without.
+/// One message of many groups takes about as long as many messages of few, of groups as they come: every one with another
+/// patient, order or result, and with an id or without. If each walked over those before it, it would be sixteen times.
 #[test]
 fn time_grows_with_the_segments_and_not_with_their_square() {
     const FEW: usize = 1_250;
@@ -92,25 +92,29 @@ fn time_grows_with_the_segments_and_not_with_their_square() {
         ("RDE^O11", "PID|||1\rORC|NW|N\rRXO|A\rRXE||A\rTQ1|1\r"),
         ("ADT^A01", "PID|||\rDG1|1||I10\rAL1|1||A\rNK1|1|A\rIN1|1|A\rx|\r"),
     ];
-    let time = |kind: &str, group: &str, count: usize| {
+    let message = |kind: &str, group: &str, count: usize| {
         let body: String = (0..count).map(|n| group.replace("|N", &format!("|{n}"))).collect();
-        let bytes = Bytes::from(format!("MSH|^~\\&|A|H|M|S|20260702||{kind}|1|P|2.5\r{body}"));
-        let read = || {
-            let started = std::time::Instant::now();
-            let reports = check(bytes.clone(), "f", &feed, &Limits::default(), Time(0)).collect::<Vec<_>>();
-            let message = Message::parse(bytes.clone(), &Limits::default()).unwrap();
-            let (_, issues) = to_events(&message, &feed, Time(0));
-            let answer = ack::refuse(&message, ack::Mode::Application, &issues, Time(0), "1");
-            assert!(reports.len() == 1 && !answer.is_empty());
-            started.elapsed()
-        };
-        // The least of three: what others do on the machine only adds.
-        (0..3).map(|_| read()).min().unwrap()
+        Bytes::from(format!("MSH|^~\\&|A|H|M|S|20260702||{kind}|1|P|2.5\r{body}"))
     };
+    let read = |bytes: &Bytes| {
+        let reports = check(bytes.clone(), "f", &feed, &Limits::default(), Time(0)).collect::<Vec<_>>();
+        let message = Message::parse(bytes.clone(), &Limits::default()).unwrap();
+        let (_, issues) = to_events(&message, &feed, Time(0));
+        let answer = ack::refuse(&message, ack::Mode::Application, &issues, Time(0), "1");
+        assert!(reports.len() == 1 && !answer.is_empty());
+    };
+    // Both do the same work and are as long under way; the least of three, for what else runs here only adds.
+    let time = |bytes: &Bytes, times: usize| {
+        let started = std::time::Instant::now();
+        (0..times).for_each(|_| read(bytes));
+        started.elapsed()
+    };
+    let least = |bytes: &Bytes, times: usize| (0..3).map(|_| time(bytes, times)).min().unwrap();
     for (kind, group) in groups {
-        let (few, many) = (time(kind, group, FEW), time(kind, group, FEW * TIMES));
+        let few = least(&message(kind, group, FEW), TIMES);
+        let many = least(&message(kind, group, FEW * TIMES), 1);
         let ratio = many.as_secs_f64() / few.as_secs_f64();
-        println!("{kind} {few:?} {many:?} {ratio:.1}: {}", &group[..12]);
-        assert!(ratio < 5.0 * TIMES as f64, "{kind} {group:?}: {few:?}, then {many:?}, {ratio:.1} times");
+        println!("{kind} {}: {few:?}, {many:?}, {ratio:.1}", &group[..12]);
+        assert!(ratio < 6.0, "{kind} {group:?}: in parts {few:?}, in one {many:?}, {ratio:.1} times as long");
     }
 }
