@@ -96,6 +96,7 @@ impl Charset {
     fn fits(self, bytes: &[u8]) -> bool {
         match self.kind {
             Kind::Iso8859(_) if bytes.iter().any(|b| table::is_control(*b)) => false,
+            Kind::Iso8859(part) if part.has_no_gaps() => true,
             _ => self.decode_strictly(bytes).is_some(),
         }
     }

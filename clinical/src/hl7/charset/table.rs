@@ -56,6 +56,11 @@ impl Part {
         }
     }
 
+    /// Whether each byte from 0xA0 on is a character.
+    pub fn has_no_gaps(self) -> bool {
+        !matches!(self.0, 3 | 6 | 7 | 8 | 11)
+    }
+
     /// Microsoft's charset for the same languages, with most letters in the same places: what bytes that are none of
     /// ISO's mostly are. The others have none: 0x80 to 0x9F say little of what else the bytes are.
     pub fn windows(self) -> Option<&'static Encoding> {
@@ -122,6 +127,8 @@ mod tests {
         assert_eq!(there, [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 13, 14, 15, 16]);
         for part in there.into_iter().map(Part) {
             assert_eq!(part.name(), format!("ISO-8859-{}", part.0));
+            let all: Vec<u8> = (0xA0..=0xFF).collect();
+            assert_eq!(part.has_no_gaps(), read(part, None, &all).1 == 0, "{}", part.name());
         }
     }
 
