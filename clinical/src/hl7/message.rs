@@ -319,7 +319,8 @@ mod tests {
             assert_eq!(message.get("PID-5.2").as_deref(), Some("Anna"), "{charset}");
             assert_eq!(message.get("PID-7").as_deref(), Some("1980"), "{charset}");
             assert_eq!(message.get("OBX-6").as_deref(), Some("u"), "{charset}");
-            let issue = message.issues().iter().find(|issue| issue.location == "MSH-18").unwrap().code.to_string();
+            let issue =
+                message.issues().iter().find(|issue| issue.location == "MSH-18").unwrap().code.to_string();
             (message.get("PID-5.1").unwrap().into_owned(), message.get("OBX-5").unwrap().into_owned(), issue)
         };
         let told = |name: &str, rest: &str, code: &str| (name.to_owned(), rest.to_owned(), code.to_owned());

@@ -106,7 +106,9 @@ impl Walk {
         match self.step {
             Step::Byte => true,
             Step::Pair => self.pair(matches!(byte, 0x81..=0xFE), matches!(byte, 0x30..=0x39 | 0x40..=0xFE)),
-            Step::ShiftJis => self.pair(matches!(byte, 0x81..=0x9F | 0xE0..=0xFC), matches!(byte, 0x40..=0xFC)),
+            Step::ShiftJis => {
+                self.pair(matches!(byte, 0x81..=0x9F | 0xE0..=0xFC), matches!(byte, 0x40..=0xFC))
+            }
             Step::Iso2022 => self.shifted(byte),
         }
     }

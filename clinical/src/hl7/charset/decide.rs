@@ -31,7 +31,7 @@ pub(in crate::hl7) fn decide(declared: &[String], fallback: Option<&str>, bytes:
     let utf8 = !ascii && std::str::from_utf8(bytes).is_ok();
     // Said or not: most messages go no further.
     if utf8 && named.first().copied().or(fallback).is_none_or(|said| said == Charset::UTF_8) {
-        return told(declared, &named, fallback, Charset::UTF_8, bytes);
+        return told(declared, &named, fallback, Charset::UTF_8, true);
     }
     let evidence = Evidence::of_utf8(bytes);
     let charset = match named.first() {
@@ -41,7 +41,7 @@ pub(in crate::hl7) fn decide(declared: &[String], fallback: Option<&str>, bytes:
             None => by_evidence(&named, fallback, evidence, utf8, bytes),
         },
     };
-    told(declared, &named, fallback, charset, bytes)
+    told(declared, &named, fallback, charset, charset.fits(bytes))
 }
 
 /// What bytes are that fit nothing they are called.
@@ -55,8 +55,8 @@ fn by_evidence(
     if named.contains(&Charset::UTF_8) && evidence.is_mostly() {
         return Charset::UTF_8;
     }
-    let fitting = fallback
-        .filter(|charset| charset.fits(bytes) && !evidence.outweighs_one(charset.is_multibyte()));
+    let fitting =
+        fallback.filter(|charset| charset.fits(bytes) && !evidence.outweighs_one(charset.is_multibyte()));
     if let Some(charset) = fitting.filter(|charset| charset.is_multibyte()) {
         return charset;
     }
@@ -69,18 +69,20 @@ fn by_evidence(
     }
     let larger = named.first().map(|first| first.larger(bytes));
     let known = |charset: &Charset| charset.fits(bytes) || charset.is_mostly(bytes);
-    fallback.filter(|charset| charset.is_mostly(bytes)).or(larger.filter(known)).unwrap_or(Charset::WINDOWS_1252)
+    fallback
+        .filter(|charset| charset.is_mostly(bytes))
+        .or(larger.filter(known))
+        .unwrap_or(Charset::WINDOWS_1252)
 }
 
-/// With what is to be told where `charset` is not what the message says, or not all of it.
+/// With what is to be told where `charset` is not what the message says, or not all of its bytes (`whole`).
 fn told(
     declared: &[String],
     named: &[Charset],
     fallback: Option<Charset>,
     charset: Charset,
-    bytes: &[u8],
+    whole: bool,
 ) -> Decision {
-    let whole = charset.fits(bytes);
     let charset = match fallback.filter(|fallback| !whole && !fallback.is_multibyte()) {
         Some(fallback) if fallback.kind != Kind::UTF_8 => Charset { spare: fallback.kind, ..charset },
         _ => charset,
@@ -226,10 +228,16 @@ mod tests {
         let wrong = "charset-mislabelled";
         let cut = b"M\xC3\xBCller|gro\xC3";
         assert_eq!(check("UNICODE UTF-8", None, cut), told("Müller|groÃ", wrong));
-        assert_eq!(check("UNICODE UTF-8~8859/1", None, b"M\xC3\xBCller \xC3\xA4\xC3\xB6\xC3\xBC|gro\xC3").0, "Müller äöü|groÃ");
+        assert_eq!(
+            check("UNICODE UTF-8~8859/1", None, b"M\xC3\xBCller \xC3\xA4\xC3\xB6\xC3\xBC|gro\xC3").0,
+            "Müller äöü|groÃ"
+        );
         assert_eq!(check("", None, cut), told("Müller|groÃ", "charset-undeclared"));
         assert_eq!(check("UNICODE UTF-8", Some("windows-1252"), cut), told("Müller|groÃ", wrong));
-        assert_eq!(check("8859/1", None, b"M\xC3\xBCller, \xC3\xA4\xC3\xB6\xC3\xBC|gro\xC3"), told("Müller, äöü|groÃ", wrong));
+        assert_eq!(
+            check("8859/1", None, b"M\xC3\xBCller, \xC3\xA4\xC3\xB6\xC3\xBC|gro\xC3"),
+            told("Müller, äöü|groÃ", wrong)
+        );
         let name = |declared: &str, bytes: &[u8]| decide(&[declared.to_owned()], None, bytes).charset.name();
         for (declared, bytes) in [
             ("GB 18030-2000", &b"\x81\x7C\x81\x5E\x81\x7E^Anna|\xFF"[..]),
@@ -272,7 +280,11 @@ mod tests {
         let wrong = "charset-mislabelled";
         for label in ["GB 18030-2000", "ISO IR14", "BIG-5", "KS X 1001"] {
             assert_eq!(check(label, None, "许功^Anna".as_bytes()), told("许功^Anna", wrong), "{label}");
-            assert_eq!(check(label, None, "山田太郎^Anna".as_bytes()), told("山田太郎^Anna", wrong), "{label}");
+            assert_eq!(
+                check(label, None, "山田太郎^Anna".as_bytes()),
+                told("山田太郎^Anna", wrong),
+                "{label}"
+            );
         }
         assert_eq!(check("", Some("GB18030"), "许功^Anna".as_bytes()), fine("许功^Anna"));
         // Characters whose bytes are UTF-8 by chance.

@@ -130,8 +130,17 @@ mod tests {
         ] {
             assert_eq!(Charset::named(name).map(Charset::name), Some(iana), "{name}");
         }
-        for name in ["", "UNICODE UTF-16", "UTF-16", "UNICODE UTF-32", "8859/12", "CNS 11643-1992", "KLINGON", "ISO-10646-UCS-2", "1987"]
-        {
+        for name in [
+            "",
+            "UNICODE UTF-16",
+            "UTF-16",
+            "UNICODE UTF-32",
+            "8859/12",
+            "CNS 11643-1992",
+            "KLINGON",
+            "ISO-10646-UCS-2",
+            "1987",
+        ] {
             assert_eq!(Charset::named(name), None, "{name}");
         }
     }
