@@ -151,7 +151,7 @@ async fn faults_of_frames_are_survived_counted_and_answered() -> anyhow::Result<
     let utf32: Vec<u8> = message("W2", "AL|AL", 0).chars().flat_map(|c| u32::from(c).to_be_bytes()).collect();
     for (bytes, said) in [(cut, "AR W0"), (utf16, "AR W1"), (utf32, "CR W2")] {
         let mut line = Line::open(site.mllp).await?;
-        line.send_bytes(&[b"\x0b", bytes.as_slice(), b"\x1c\r"].concat()).await?;
+        line.send_bytes(&[&b"\x0b"[..], bytes.as_slice(), b"\x1c\r"].concat()).await?;
         let answers = line.answers(WAIT, 1).await;
         ensure!(answers == [said], "{answers:?} instead of {said}");
     }
