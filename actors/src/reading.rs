@@ -55,6 +55,8 @@ pub(crate) struct Reader {
     ack: Ack,
     /// HL7 enhanced mode's application answers do not go by the connection that brought the message.
     acks_elsewhere: bool,
+    /// MLLP: bytes of a message can end it.
+    in_frames: bool,
     keys: IndexKey,
 }
 
@@ -90,6 +92,7 @@ impl Reader {
             reads_by: reads_by(&feed.reader, feed.limits),
             ack: feed.ack,
             acks_elsewhere: feed.application_acks.is_some(),
+            in_frames: feed.kind == "mllp",
             keys,
         }
     }
@@ -359,8 +362,14 @@ fn detect(inbound: &Inbound) -> Format {
         Some(connectors::Format::FhirJson) => return Format::Fhir,
         None => {}
     }
-    let payload: &Bytes = &inbound.payload;
-    let text = payload.strip_prefix(b"\xEF\xBB\xBF".as_slice()).unwrap_or(payload).trim_ascii_start();
+    if clinical::hl7::is_wide(&inbound.payload) {
+        return Format::Hl7v2;
+    }
+    let mut text: &[u8] = &inbound.payload;
+    while let Some(rest) = text.strip_prefix(b"\xEF\xBB\xBF") {
+        text = rest;
+    }
+    let text = text.trim_ascii_start();
     let text = text.strip_prefix(b"\x0B".as_slice()).unwrap_or(text);
     match text {
         [b'{', ..] | [b'<', ..] => Format::Fhir,

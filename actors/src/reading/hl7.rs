@@ -21,6 +21,7 @@ struct One {
     type_: String,
     /// `None`: not even a header could be read.
     message: Option<hl7::Message>,
+    /// What the answer to such bytes is made of.
     raw: Bytes,
     /// Empty where it was taken.
     faults: Vec<Issue>,
@@ -32,7 +33,9 @@ impl Reader {
         if parts.is_empty() {
             parts.push(BatchPart { piece: whole(seen.inbound.payload.clone()), issues: Vec::new() });
         }
-        if let (Some(doubt), [part]) = (&seen.inbound.doubt, parts.as_mut_slice()) {
+        if let (Some(doubt), [part]) = (&seen.inbound.doubt, parts.as_mut_slice())
+            && part.issues.iter().all(|issue| issue.code != doubt.code)
+        {
             part.issues.push(doubted(doubt));
         }
         let mut read: Vec<One> = parts.into_iter().map(|part| self.read_one(seen, part)).collect();
@@ -54,6 +57,15 @@ impl Reader {
     fn read_one(&self, seen: &Seen, BatchPart { piece, issues: around }: BatchPart) -> One {
         let raw = piece.bytes;
         let message = match hl7::Message::parse(raw.clone(), &self.limits) {
+            // What looks whole may be the first part of what its own bytes cut.
+            Ok(message) if self.in_frames && hl7::is_wide(&raw) => {
+                let faults = vec![hl7::ParseError::WideInMllp.to_issue()];
+                let control_id = message.control_id().into_owned();
+                let draft = self.rejected(seen, Format::Hl7v2, [&control_id, ""], &raw, &faults);
+                // In UTF-8, so that the answer can name what it answers.
+                let readable = message.bytes().clone();
+                return One { draft, type_: "unknown".into(), message: None, raw: readable, faults };
+            }
             Ok(message) => message,
             Err(error) => {
                 let faults = [vec![error.to_issue()], around].concat();

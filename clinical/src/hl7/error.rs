@@ -41,8 +41,12 @@ pub enum ParseError {
     SeparatorInvalid,
     #[error("MSH-2 holds a letter, digit or blank: use four distinct delimiters such as ^~\\&")]
     DelimitersInvalid,
-    #[error("message is written in UTF-16 or UTF-32, whose bytes cannot be told from delimiters: send UTF-8")]
-    CharsetUnsupported,
+    #[error(
+        "message is written in UTF-16 or UTF-32 and is cut, or has units that are no characters: send it whole, in UTF-8"
+    )]
+    WideDamaged,
+    #[error("message is written in UTF-16 or UTF-32, whose bytes can end an MLLP frame anywhere: send UTF-8")]
+    WideInMllp,
     #[error("not an acknowledgement: MSA-1 is missing or no code of HL7 table 0008")]
     NotAnAcknowledgement,
 }
@@ -57,7 +61,7 @@ impl ParseError {
             ParseError::MshMissing => "msh-missing",
             ParseError::SeparatorInvalid => "field-separator-invalid",
             ParseError::DelimitersInvalid => "delimiters-invalid",
-            ParseError::CharsetUnsupported => "charset-unsupported",
+            ParseError::WideDamaged | ParseError::WideInMllp => "charset-unsupported",
             ParseError::NotAnAcknowledgement => "ack-invalid",
         }
     }
@@ -69,7 +73,7 @@ impl ParseError {
             ParseError::MshMissing => "MSH",
             ParseError::SeparatorInvalid => "MSH-1",
             ParseError::DelimitersInvalid => "MSH-2",
-            ParseError::CharsetUnsupported => "MSH-18",
+            ParseError::WideDamaged | ParseError::WideInMllp => "MSH-18",
             ParseError::NotAnAcknowledgement => "MSA-1",
         }
     }

@@ -6,6 +6,7 @@ use bytes::Bytes;
 
 use super::charset::{self, Charset, Decision, Wide};
 use super::message::Message;
+use super::scan::Step;
 use super::{Delimiters, Limits, ParseError};
 
 const VT: u8 = 0x0B;
@@ -30,7 +31,7 @@ pub(super) fn index(bytes: Bytes, limits: &Limits, fallback: Option<&str>) -> Re
     }
     let wide = Wide::of(&bytes);
     let bytes = match wide {
-        Some(wide) => wide.decode(&bytes).ok_or(ParseError::CharsetUnsupported)?.into(),
+        Some(wide) => wide.decode(&bytes).ok_or(ParseError::WideDamaged)?.into(),
         None => bytes,
     };
     let (start, end) = trim(&bytes);
@@ -151,7 +152,8 @@ fn trim(bytes: &[u8]) -> (usize, usize) {
     const BOM: &[u8] = b"\xEF\xBB\xBF";
     let outside = |b: &u8| matches!(*b, b'\r' | b'\n' | b' ' | b'\t' | VT);
     let mut start = bytes.iter().take_while(|b| outside(b)).count();
-    if bytes.get(start..).is_some_and(|rest| rest.starts_with(BOM)) {
+    // What puts files together puts marks together.
+    while bytes.get(start..).is_some_and(|rest| rest.starts_with(BOM)) {
         start += BOM.len();
         start += bytes.iter().skip(start).take_while(|b| outside(b)).count();
     }
@@ -159,12 +161,37 @@ fn trim(bytes: &[u8]) -> (usize, usize) {
     (start, bytes.len().saturating_sub(after).max(start))
 }
 
-/// MSH-18 is found in the header's bytes: those before it are in practice ASCII, and a wrong guess is
-/// caught by the check against the bytes.
 fn decide(header: &[u8], delimiters: &Delimiters, fallback: Option<&str>, bytes: &[u8]) -> Decision {
-    let field = header.split(|&b| b == delimiters.field).nth(16).unwrap_or_default();
+    charset::decide(&declared(header, delimiters), fallback, bytes)
+}
+
+/// MSH-18's repetitions that say something. Where the fields before it are in a multi-byte charset, a byte of theirs may
+/// look like a separator: then that charset's own steps lead to its name.
+fn declared(header: &[u8], delimiters: &Delimiters) -> Vec<String> {
+    let names = names(header, delimiters, Step::Byte);
+    let steps = |names: &[String]| -> Vec<Step> {
+        names.iter().filter_map(|name| Charset::named(name)).map(Charset::step).collect()
+    };
+    let plain = header.is_ascii() && memchr::memchr(0x1B, header).is_none();
+    if plain || !steps(&names).is_empty() {
+        return names;
+    }
+    let others = [Step::Pair, Step::ShiftJis, Step::Iso2022].into_iter().find_map(|step| {
+        let others = self::names(header, delimiters, step);
+        steps(&others).contains(&step).then_some(others)
+    });
+    others.unwrap_or(names)
+}
+
+fn names(header: &[u8], delimiters: &Delimiters, step: Step) -> Vec<String> {
+    let separates = |byte: u8| byte == delimiters.field;
+    let mut rest = Some(header);
+    for _ in 0..16 {
+        rest = rest.and_then(|rest| step.split(rest, separates)).map(|(_, after)| after);
+    }
+    let rest = rest.unwrap_or_default();
+    let field = step.split(rest, separates).map_or(rest, |(field, _)| field);
     let names = field.split(|&b| delimiters.repetition == Some(b));
     let names = names.map(|name| Charset::WINDOWS_1252.decode(name).trim().to_owned());
-    let declared: Vec<String> = names.filter(|name| !name.is_empty() && name != "\"\"").collect();
-    charset::decide(&declared, fallback, bytes)
+    names.filter(|name| !name.is_empty() && name != "\"\"").collect()
 }

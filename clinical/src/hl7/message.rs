@@ -208,6 +208,7 @@ impl fmt::Debug for Message {
 
 #[cfg(test)]
 mod tests {
+    use super::super::is_wide;
     use super::*;
     use proptest::prelude::*;
 
@@ -303,6 +304,45 @@ mod tests {
         assert_eq!(message.write(), bytes);
         bytes = text.chars().flat_map(|c| u32::from(c).to_be_bytes()).collect();
         assert_eq!((parse(&bytes).charset_name(), parse(&bytes).write()), ("UTF-32BE", bytes));
+        let cut = Message::parse(Bytes::from_static(b"M\0S\0H\0|\0^"), &Limits::default()).unwrap_err();
+        assert!(cut.to_string().contains("is cut"), "{cut}");
+        assert!(is_wide(b"M\0S\0H\0|\0") && is_wide(b"\0\0\0M\0\0\0S\0\0\0H") && !is_wide(b"MSH|"));
+    }
+
+    #[test]
+    fn a_damaged_value_moves_no_other() {
+        let read = |charset: &str, name: &[u8], rest: &[u8]| {
+            let head = format!("MSH|^~\\&||||||||||||||||{charset}\rPID|1||7||").into_bytes();
+            let bytes = [&head, name, b"^Anna||1980\rOBX|1|TX|A||", rest, b"|u\r"].concat();
+            let message = parse(&bytes);
+            assert_eq!(message.write(), bytes);
+            assert_eq!(message.get("PID-5.2").as_deref(), Some("Anna"), "{charset}");
+            assert_eq!(message.get("PID-7").as_deref(), Some("1980"), "{charset}");
+            assert_eq!(message.get("OBX-6").as_deref(), Some("u"), "{charset}");
+            let issue =
+                message.issues().iter().find(|issue| issue.location == "MSH-18").unwrap().code.to_string();
+            (message.get("PID-5.1").unwrap().into_owned(), message.get("OBX-5").unwrap().into_owned(), issue)
+        };
+        let told = |name: &str, rest: &str, code: &str| (name.to_owned(), rest.to_owned(), code.to_owned());
+        let wrong = "charset-mislabelled";
+        let umlaut = "Müller".as_bytes();
+        assert_eq!(read("UNICODE UTF-8", umlaut, b"gro\xC3"), told("Müller", "groÃ", wrong));
+        assert_eq!(read("", umlaut, b"gro\xC3"), told("Müller", "groÃ", "charset-undeclared"));
+        let gb = b"\x81\x7C\x81\x5E\x81\x7E";
+        assert_eq!(read("GB 18030-2000", gb, b"\xFF"), told("亅乛亊", "ÿ", wrong));
+        assert_eq!(read("ISO IR14", b"\x83\x7C\x83\x5E", b"\xFF"), told("ポタ", "ÿ", wrong));
+        assert_eq!(read("ISO IR87", b"\x1B$B;|E^\x1B(B", b"\xE9"), told("慈党", "é", wrong));
+    }
+
+    #[test]
+    fn a_header_in_a_multi_byte_charset_hides_no_charset() {
+        let bytes = b"MSH|^~\\&|\xA4\x7C||||||||||||||TWN|BIG-5\rPID|1|\xA5\x5C^x\r";
+        let message = parse(bytes);
+        assert_eq!((message.charset_name(), message.charset_issue.is_some()), ("Big5", false));
+        assert_eq!(message.get("MSH-17").as_deref(), Some("TWN"));
+        assert_eq!(message.get("PID-2.1").as_deref(), Some("功"));
+        let twice = parse(b"\xEF\xBB\xBF\xEF\xBB\xBFMSH|^~\\&|A\r");
+        assert_eq!(twice.get("MSH-3").as_deref(), Some("A"));
     }
 
     #[test]

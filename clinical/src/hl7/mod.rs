@@ -18,7 +18,7 @@ mod structure;
 mod view;
 
 pub use batch::{BatchPart, batch_parts};
-pub use charset::Charset;
+pub use charset::{Charset, is_wide};
 pub use check::{Finding, Report, Status, check, status_of};
 pub use delimiters::Delimiters;
 pub use dtm::{Dtm, DtmInvalid};

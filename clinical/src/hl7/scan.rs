@@ -105,14 +105,17 @@ impl Walk {
         }
         match self.step {
             Step::Byte => true,
-            Step::Pair => self.pair(matches!(byte, 0x81..=0xFE)),
-            Step::ShiftJis => self.pair(matches!(byte, 0x81..=0x9F | 0xE0..=0xFC)),
+            Step::Pair => self.pair(matches!(byte, 0x81..=0xFE), matches!(byte, 0x30..=0x39 | 0x40..=0xFE)),
+            Step::ShiftJis => {
+                self.pair(matches!(byte, 0x81..=0x9F | 0xE0..=0xFC), matches!(byte, 0x40..=0xFC))
+            }
             Step::Iso2022 => self.shifted(byte),
         }
     }
 
-    fn pair(&mut self, leads: bool) -> bool {
-        let alone = !self.inside;
+    /// What can be no second byte is none: a first one that was cut takes nothing with it.
+    fn pair(&mut self, leads: bool, follows: bool) -> bool {
+        let alone = !(self.inside && follows);
         self.inside = alone && leads;
         alone
     }
@@ -165,5 +168,7 @@ mod tests {
         assert_eq!(stops(Step::Iso2022, b"\x1B$(D\x30\x7C|\x7C\x1B(B|", b'|'), [(11, b'|')]);
         assert_eq!(Step::Pair.find(b"\xA5\x5E^", b'^'), Some(2));
         assert_eq!(stops(Step::Pair, b"\x81\r|", b'|'), [(1, b'\r'), (2, b'|')]);
+        assert_eq!(Step::Pair.find(b"\x81&", b'&'), Some(1));
+        assert_eq!(Step::ShiftJis.find(b"\x8E*\x8E\x2A", b'*'), Some(1));
     }
 }

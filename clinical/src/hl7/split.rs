@@ -5,6 +5,8 @@ use bytes::Bytes;
 
 use super::charset::Wide;
 
+const BOM: &[u8] = b"\xEF\xBB\xBF";
+
 /// A run of a file's bytes.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Piece {
@@ -70,8 +72,7 @@ pub fn messages(bytes: Bytes) -> impl Iterator<Item = Piece> {
 
 /// The first start at or after the file's beginning (`None`) or after the one at `after`.
 fn start_after(bytes: &[u8], after: Option<usize>) -> Option<(usize, PieceKind)> {
-    const BOM: &[u8] = b"\xEF\xBB\xBF";
-    let first = if bytes.starts_with(BOM) { BOM.len() } else { 0 };
+    let first = bytes.chunks_exact(BOM.len()).take_while(|mark| *mark == BOM).count() * BOM.len();
     if after.is_none()
         && let Some(kind) = kind_at(bytes, first)
     {
@@ -109,7 +110,10 @@ fn line_end(bytes: &[u8], from: usize) -> usize {
 }
 
 fn is_blank(bytes: &[u8]) -> bool {
-    let bytes = bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(bytes);
+    let mut bytes = bytes;
+    while let Some(rest) = bytes.strip_prefix(BOM) {
+        bytes = rest;
+    }
     bytes.iter().all(|b| matches!(b, b'\r' | b'\n' | b' ' | b'\t' | 0x0B | 0x1C | 0x1A | 0))
 }
 
@@ -155,6 +159,10 @@ mod tests {
         assert_eq!(
             pieces(b"hello\n\nMSH|a|MSH|\n MSH*b"),
             [(Stray, 0, &b"hello\n\n"[..]), (Message, 7, b"MSH|a|MSH|\n "), (Message, 19, b"MSH*b")]
+        );
+        assert_eq!(
+            pieces(b"\xEF\xBB\xBF\xEF\xBB\xBFMSH|a\r"),
+            [(Blank, 0, &b"\xEF\xBB\xBF\xEF\xBB\xBF"[..]), (Message, 6, b"MSH|a\r")]
         );
         assert_eq!(pieces(b""), []);
         assert_eq!(pieces(b"\r\n"), [(Blank, 0, &b"\r\n"[..])]);

@@ -149,6 +149,17 @@ async fn faults_of_frames_are_survived_counted_and_answered() -> anyhow::Result<
     line.end().await?;
     let answers = line.answers(WAIT, 1).await;
     ensure!(answers == ["AR CUT"], "{answers:?}");
+    // UTF-16 and UTF-32, whose bytes may end a frame anywhere; U+0D1C does. Each is refused, whole or cut.
+    let text = good("W0").replace("Example", "Exam\u{D1C}ple");
+    let cut: Vec<u8> = text.encode_utf16().flat_map(u16::to_le_bytes).collect();
+    let utf16: Vec<u8> = good("W1").encode_utf16().flat_map(u16::to_le_bytes).collect();
+    let utf32: Vec<u8> = message("W2", "AL|AL", 0).chars().flat_map(|c| u32::from(c).to_be_bytes()).collect();
+    for (bytes, said) in [(cut, "AR W0"), (utf16, "AR W1"), (utf32, "CR W2")] {
+        let mut line = Line::open(site.mllp).await?;
+        line.send_bytes(&[&b"\x0b"[..], bytes.as_slice(), b"\x1c\r"].concat()).await?;
+        let answers = line.answers(WAIT, 1).await;
+        ensure!(answers == [said], "{answers:?} instead of {said}");
+    }
     let refused = site.get("/api/messages?kind=rejected&limit=100").await?;
     let codes: BTreeSet<&str> = refused["entries"]
         .as_array()
@@ -156,7 +167,8 @@ async fn faults_of_frames_are_survived_counted_and_answered() -> anyhow::Result<
         .flatten()
         .filter_map(|entry| entry["code"].as_str())
         .collect();
-    let expected = ["batch-truncated", "mllp-cut-short", "mllp-unterminated", "msh-missing"];
+    let expected =
+        ["batch-truncated", "charset-unsupported", "mllp-cut-short", "mllp-unterminated", "msh-missing"];
     ensure!(codes == BTreeSet::from(expected), "kept: {codes:?}");
     let doubted = site.get("/api/messages?code=batch-count-mismatch").await?;
     ensure!(doubted["entries"][0]["control_id"] == "F10", "{doubted}");

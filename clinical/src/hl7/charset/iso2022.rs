@@ -3,6 +3,8 @@
 
 use encoding_rs::EUC_JP;
 
+use super::runs::Bad;
+
 #[derive(Clone, Copy, PartialEq)]
 enum Set {
     Ascii,
@@ -14,44 +16,67 @@ enum Set {
 /// The text, or `None` where the bytes are none.
 pub(super) fn decode(bytes: &[u8]) -> Option<String> {
     let mut euc = Vec::with_capacity(bytes.len() * 2);
+    let mut whole = true;
+    characters(bytes, |_, code| {
+        whole &= !code.is_empty();
+        euc.extend(code);
+    });
+    let text = EUC_JP.decode_without_bom_handling_and_without_replacement(&euc).filter(|_| whole)?;
+    Some(text.into_owned())
+}
+
+/// As [`decode`]; bytes that are none go to `bad`.
+pub(super) fn decode_by_runs(bytes: &[u8], bad: Bad) -> String {
+    let mut text = String::with_capacity(bytes.len());
+    characters(bytes, |raw, code| match code {
+        [ascii] if ascii.is_ascii() => text.push(char::from(*ascii)),
+        [] => bad(raw, &mut text),
+        _ => match EUC_JP.decode_without_bom_handling_and_without_replacement(code) {
+            Some(character) => text.push_str(&character),
+            None => bad(raw, &mut text),
+        },
+    });
+    text
+}
+
+/// Hands over each character's bytes and what EUC-JP has for them: nothing where they are none.
+fn characters(bytes: &[u8], mut each: impl FnMut(&[u8], &[u8])) {
     let mut set = Set::Ascii;
     let mut rest = bytes;
     while let Some((&byte, after)) = rest.split_first() {
         if byte == 0x1B {
-            let (next, len) = designated(after)?;
-            set = next;
-            rest = after.get(len..)?;
+            match designated(after) {
+                Some((next, len)) => {
+                    set = next;
+                    rest = after.get(len..).unwrap_or_default();
+                }
+                None => {
+                    each(&[byte], &[]);
+                    rest = after;
+                }
+            }
             continue;
         }
         // A line's end ends every mode.
         if matches!(byte, b'\r' | b'\n') {
             set = Set::Ascii;
         }
-        rest = match set {
+        rest = after;
+        match set {
             // Eight bits: the katakana of JIS X 0201's right half.
-            Set::Ascii if byte >= 0x80 => {
-                euc.extend([0x8E, byte]);
-                after
-            }
-            Set::Ascii => {
-                euc.push(byte);
-                after
-            }
-            Set::Katakana => {
-                euc.extend([0x8E, byte | 0x80]);
-                after
-            }
-            Set::Kanji | Set::Supplement => {
-                let (&second, after) = after.split_first()?;
-                if set == Set::Supplement {
-                    euc.push(0x8F);
+            Set::Ascii if byte >= 0x80 => each(&[byte], &[0x8E, byte]),
+            Set::Ascii => each(&[byte], &[byte]),
+            Set::Katakana => each(&[byte], &[0x8E, byte | 0x80]),
+            Set::Kanji | Set::Supplement => match after.split_first() {
+                Some((&second, after)) if !matches!(second, 0x1B | b'\r' | b'\n') => {
+                    let code = [0x8F, byte | 0x80, second | 0x80];
+                    each(&[byte, second], if set == Set::Supplement { &code } else { &code[1..] });
+                    rest = after;
                 }
-                euc.extend([byte | 0x80, second | 0x80]);
-                after
-            }
-        };
+                _ => each(&[byte], &[]),
+            },
+        }
     }
-    EUC_JP.decode_without_bom_handling_and_without_replacement(&euc).map(|text| text.into_owned())
 }
 
 /// The set that an escape sequence turns on, and the sequence's length without ESC.
@@ -81,5 +106,17 @@ mod tests {
         for cut in [&b"\x1B$B;"[..], b"\x1B", b"\x1B%G", b"\x1B$B\x7F\x7F"] {
             assert_eq!(decode(cut), None);
         }
+    }
+
+    #[test]
+    fn what_is_damaged_is_told_apart() {
+        let read = |bytes: &[u8]| {
+            let mut bad = Vec::new();
+            let text = decode_by_runs(bytes, &mut |run, _| bad.extend_from_slice(run));
+            (text, bad)
+        };
+        assert_eq!(read(b"\x1B$B;3E\x1B(B^\xE9x"), ("山^x".to_owned(), b"E\xE9".to_vec()));
+        assert_eq!(read(b"\x1B%G\xD4"), ("%Gﾔ".to_owned(), b"\x1B".to_vec()));
+        assert_eq!(read(b"\x1B$(D\x30\x21\x30\r|"), ("丂\r|".to_owned(), b"\x30".to_vec()));
     }
 }

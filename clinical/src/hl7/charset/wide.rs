@@ -1,6 +1,11 @@
 //! UTF-16 and UTF-32: no delimiter can be found in their bytes, so such a file is read as UTF-8 and written back.
 //! They cannot travel in MLLP frames, whose bytes they contain.
 
+/// Whether these bytes are UTF-16 or UTF-32, which no MLLP frame can hold: its end block is among their bytes.
+pub fn is_wide(bytes: &[u8]) -> bool {
+    Wide::of(bytes).is_some()
+}
+
 /// The form of a file's text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in super::super) struct Wide {
