@@ -399,15 +399,8 @@ mod tests {
         assert!(again == read);
     }
 
-    const CHANGES: [EncounterChange; 7] = [
-        Admitted,
-        Transferred,
-        Updated,
-        Discharged,
-        AdmitCancelled,
-        TransferCancelled,
-        DischargeCancelled,
-    ];
+    const CHANGES: [EncounterChange; 7] =
+        [Admitted, Transferred, Updated, Discharged, AdmitCancelled, TransferCancelled, DischargeCancelled];
 
     proptest! {
         /// Of each movement as many readings as it occurs in `order`; the last of them says what is so.
