@@ -10,7 +10,7 @@ mod reader;
 mod sink;
 mod source;
 
-pub use config::{Config, SinkConfig};
+pub use config::{Config, SinkConfig, check_sink, check_source};
 pub use probe::probe;
 pub use sink::Sink;
 pub use source::source;

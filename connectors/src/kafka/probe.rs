@@ -41,10 +41,7 @@ pub fn probe(
     let failed = |text: String| ConnectorError::Kafka(text);
     let topic = String::new();
     let shared = SinkConfig { brokers: brokers.to_owned(), topic, options: config::shared(options) };
-    let client: BaseConsumer<Listening> = shared
-        .connection()?
-        .create_with_context(Listening::default())
-        .map_err(|error| failed(format!("unusable options: {error}")))?;
+    let client: BaseConsumer<Listening> = config::create(&shared.connection()?, Listening::default())?;
     let mut found = Vec::new();
     for topic in topics {
         // librdkafka's pattern: whatever matches is read, also what comes later.

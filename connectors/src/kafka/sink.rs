@@ -9,6 +9,7 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{FutureProducer, FutureRecord};
 
+use super::config::create;
 use super::{SinkConfig, context};
 use crate::{ConnectorError, Outbound, SinkError};
 
@@ -35,10 +36,7 @@ pub struct Sink {
 impl Sink {
     /// Connects in the background; an unreachable broker shows when something is delivered.
     pub fn new(config: &SinkConfig) -> Result<Sink, ConnectorError> {
-        let producer = config
-            .producer()?
-            .create_with_context(Quiet)
-            .map_err(|error| ConnectorError::Kafka(format!("producer: {error}")))?;
+        let producer = create(&config.producer()?, Quiet)?;
         Ok(Sink { producer, topic: config.topic.clone() })
     }
 }

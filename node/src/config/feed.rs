@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use actors::Silence;
+use connectors::kafka;
 
 use super::contents::Contents;
 use super::http::{read_tls, read_tls_ca};
@@ -185,6 +186,7 @@ fn read_kafka(table: &Table) -> Option<FeedKind> {
     let group = table.required("group");
     let dead_letter_topic = table.text("dead_letter_topic");
     let options = table.secrets("options");
+    check::kafka_options(table, &options, kafka::check_source);
     Some(FeedKind::Kafka {
         brokers: brokers?.value,
         topics: topics.into_iter().map(|topic| topic.value).collect(),

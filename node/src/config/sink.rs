@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use connectors::kafka;
+
 use super::contents::Contents;
 use super::http::read_tls_ca;
 use super::table::{Spot, Table};
@@ -55,6 +57,7 @@ fn read_kind(table: &Table, kind: &Spot<String>) -> Option<SinkKind> {
         "kafka" => {
             let (brokers, topic) = (table.required("brokers"), table.required("topic"));
             let options = table.secrets("options");
+            check::kafka_options(table, &options, kafka::check_sink);
             Some(SinkKind::Kafka { brokers: brokers?.value, topic: topic?.value, options })
         }
         "amqp" => {
