@@ -2,6 +2,7 @@
 //! come back by themselves after a lost connection. `amqps://` speaks TLS.
 
 mod config;
+mod declare;
 mod letter;
 mod probe;
 mod publish;
@@ -10,6 +11,7 @@ mod sink;
 mod source;
 
 pub use config::{Config, SinkConfig};
-pub use probe::{Wanted, probe};
+pub use declare::Wanted;
+pub use probe::probe;
 pub use sink::Sink;
 pub use source::source;
