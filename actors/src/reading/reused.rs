@@ -67,7 +67,7 @@ mod tests {
     #[test]
     fn an_id_with_another_message_behind_it_is_counted_and_a_resend_is_not() {
         let ids = ControlIds::new(IntCounter::new("reused", "of a test").unwrap());
-        let mut meet = |sender: &str, id: &str, message: u8| {
+        let meet = |sender: &str, id: &str, message: u8| {
             ids.meet("lab", [sender, "HOSP", id], &[message; 32]);
             ids.reused.get()
         };
