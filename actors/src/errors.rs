@@ -122,6 +122,11 @@ pub enum RepairError {
         "entry {0} is no refused message of this site that can be opened here; list them with `medulla errors list`"
     )]
     Unknown(u64),
+    #[error(
+        "entry {0} is no message of this site that can be opened here; `medulla messages --kind message` finds them, \
+         `medulla errors list` those that were refused"
+    )]
+    NoMessage(u64),
     #[error("refused message {0} is repaired or discarded already; `medulla errors show {0}` says by whom")]
     Closed(u64),
     #[error("refused message {0} is not held: `medulla errors retry` and `discard` work on it")]

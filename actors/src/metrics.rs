@@ -17,6 +17,8 @@ pub struct Metrics {
     pub messages: IntCounterVec,
     /// By feed and stable code.
     pub rejected: IntCounterVec,
+    /// By feed: messages whose control id had named another one.
+    pub control_ids_reused: IntCounterVec,
     /// Of patients, by why they were kept and not followed.
     pub merges_refused: IntCounterVec,
     /// Receipt to the feed's ack point.
@@ -100,6 +102,11 @@ impl Metrics {
         Ok(Metrics {
             messages: make.counters("messages_total", "messages by outcome", &["feed", "type", "outcome"])?,
             rejected: make.counters("rejected_total", "refused messages by reason", &["feed", "code"])?,
+            control_ids_reused: make.counters(
+                "control_ids_reused_total",
+                "Messages whose control id (MSH-10) had named another message of their sender; both are kept.",
+                &["feed"],
+            )?,
             merges_refused: make.counters(
                 "merges_refused_total",
                 "merges of patients that contradict earlier ones",

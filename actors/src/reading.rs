@@ -3,6 +3,7 @@
 
 mod fhir;
 mod hl7;
+mod reused;
 
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant, SystemTime};
@@ -10,6 +11,7 @@ use std::time::{Duration, Instant, SystemTime};
 use bytes::Bytes;
 use clinical::{Event, EventKind, Issue, PatientId, Severity, Time};
 use connectors::{Inbound, Receipt, Refusal, Reply};
+use prometheus::IntCounter;
 use raft_ledger::{Draft, IndexKey, Ledger, Subject, Tag};
 use sha2::{Digest, Sha256};
 
@@ -19,6 +21,7 @@ use crate::entry::{self, Again, Format, Kind, Message, Rejected};
 use crate::parts::{Ack, Feed, OnError};
 use crate::search::{self, CODE_TAG, MERGED_TAG, RECEIVED_TAG, TYPE_TAG};
 use crate::window::Place;
+use reused::ControlIds;
 
 /// Five tags are ours, the rest name patients, and ids that were merged and codes of issues where room is left.
 const PATIENT_TAGS_MAX: usize = raft_ledger::MAX_TAGS - 6;
@@ -45,6 +48,7 @@ impl Reading {
 /// Reads one feed's messages.
 #[derive(Clone)]
 pub(crate) struct Reader {
+    site: Arc<str>,
     feed: Arc<str>,
     reader: clinical::Feed,
     codes: String,
@@ -57,6 +61,7 @@ pub(crate) struct Reader {
     acks_elsewhere: bool,
     /// MLLP: bytes of a message can end it.
     in_frames: bool,
+    control_ids: Arc<ControlIds>,
     keys: IndexKey,
 }
 
@@ -82,8 +87,10 @@ struct Seen<'m> {
 }
 
 impl Reader {
-    pub fn new(feed: &Feed, keys: IndexKey) -> Reader {
+    /// `reused`: counts control ids that came with another message.
+    pub fn new(site: &str, feed: &Feed, keys: IndexKey, reused: IntCounter) -> Reader {
         Reader {
+            site: site.into(),
             feed: feed.name.as_str().into(),
             codes: hex::encode(feed.reader.codes.hash()),
             reader: feed.reader.clone(),
@@ -93,6 +100,7 @@ impl Reader {
             ack: feed.ack,
             acks_elsewhere: feed.application_acks.is_some(),
             in_frames: feed.kind == "mllp",
+            control_ids: Arc::new(ControlIds::new(reused)),
             keys,
         }
     }
@@ -276,7 +284,10 @@ impl Reader {
             kind: Kind::Rejected as u16,
             subject: self.feed_day(seen.received_at),
             tags,
-            dedupe: Some(self.keys.keyed_hash("rejected", &[self.feed.as_bytes(), raw])),
+            // Each site repairs what it refused itself: what one has is in nobody's queue elsewhere.
+            dedupe: Some(
+                self.keys.keyed_hash("rejected", &[self.site.as_bytes(), self.feed.as_bytes(), raw]),
+            ),
             event_time_ms: seen.received_at.0,
             message_time_ms: seen.received_at.0,
             received_time_ms: seen.received_at.0,

@@ -22,7 +22,11 @@ const POLL: Duration = Duration::from_millis(5);
 pub enum TokenSource {
     File(PathBuf),
     /// What it writes to stdout is the token. Its arguments may be secret.
-    Command { program: String, arguments: Vec<Secret>, timeout: Duration },
+    Command {
+        program: String,
+        arguments: Vec<Secret>,
+        timeout: Duration,
+    },
 }
 
 #[derive(Debug)]

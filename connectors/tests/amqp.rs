@@ -7,13 +7,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use common::{commit, next, number};
-use connectors::amqp::{self, Broker, Config, Sink, SinkConfig};
+use connectors::amqp::{self, Broker, Config, Sink, SinkConfig, Wanted};
 use connectors::{Format, Inbound, Outbound, Refusal, Reply, Sink as _, SinkError, Source as _, SourceState};
 use lapin::options::{
-    BasicAckOptions, BasicGetOptions, BasicPublishOptions, ConfirmSelectOptions, QueueDeclareOptions,
+    BasicAckOptions, BasicGetOptions, BasicPublishOptions, ConfirmSelectOptions, ExchangeDeclareOptions,
+    QueueDeclareOptions,
 };
 use lapin::types::{AMQPValue, FieldTable};
-use lapin::{BasicProperties, Channel, Connection, ConnectionProperties};
+use lapin::{BasicProperties, Channel, Connection, ConnectionProperties, ExchangeKind};
 use tokio::sync::RwLock;
 
 /// Tests share the broker; the one that restarts it takes it alone.
@@ -183,6 +184,66 @@ async fn refused_messages_are_dead_lettered_with_their_reason() {
         ("is not JSON".into(), queue.name.clone())
     );
     assert!(get().await.unwrap().is_none(), "one letter only");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_operator_made_is_used_and_only_what_is_missing_is_made() {
+    let _broker = BROKER.read().await;
+    let Some(queue) = Queue::new("declared").await else { return };
+    // As an operator makes them: a queue with arguments of its own, an exchange of another kind, bound elsewhere.
+    let (own, bus) = (format!("{}-own", queue.name), format!("{}-bus", queue.name));
+    let mut arguments = FieldTable::default();
+    arguments.insert("x-queue-type".into(), AMQPValue::LongString("quorum".into()));
+    arguments.insert("x-dead-letter-exchange".into(), AMQPValue::LongString("amq.fanout".into()));
+    let declared =
+        queue.channel.queue_declare(own.as_str().into(), QueueDeclareOptions::durable(), arguments);
+    declared.await.unwrap();
+    let durable = ExchangeDeclareOptions { durable: true, ..Default::default() };
+    let kind = ExchangeKind::Topic;
+    let made = queue.channel.exchange_declare(bus.as_str().into(), kind, durable, FieldTable::default());
+    made.await.unwrap();
+    let config = |name: &str, exchange: &str| {
+        let mut config = Config::new(Broker::new(&queue.url), name);
+        (config.declare, config.dead_letter_exchange) = (true, Some(exchange.to_owned()));
+        config
+    };
+    let send = async |name: &str| {
+        let (options, properties) = (BasicPublishOptions::default(), BasicProperties::default());
+        let sent = queue.channel.basic_publish("".into(), name.into(), options, b"1", properties);
+        assert!(sent.await.unwrap().await.unwrap().is_ack());
+    };
+    let probed = async |name: &str, exchange: &str, declare| {
+        let wanted = [Wanted::Queue(name), Wanted::Exchange(exchange)];
+        amqp::probe(&Broker::new(&queue.url), &wanted, declare).await
+    };
+    send(&own).await;
+    let found = probed(&own, &bus, true).await.unwrap();
+    assert!(found.contains("1 messages wait") && !found.contains("will be made"), "{found}");
+    let mut source = amqp::source(config(&own, &bus)).unwrap();
+    commit(next(&mut source).await);
+    source.finish().await;
+
+    let (new, dead) = (format!("{}-new", queue.name), format!("{}-dead", queue.name));
+    let missing = probed(&new, &dead, false).await.unwrap_err().to_string();
+    assert!(missing.contains(&new) && missing.contains("declare = true"), "{missing}");
+    let found = probed(&new, &dead, true).await.unwrap();
+    assert_eq!(found.matches("will be made").count(), 2, "{found}");
+    let mut source = amqp::source(config(&new, &dead)).unwrap();
+    while source.status().get().0 != SourceState::Running {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    send(&new).await;
+    commit(next(&mut source).await);
+    source.finish().await;
+    assert!(probed(&new, &dead, false).await.is_ok());
+    // A classic declaration of the same name tells its kind.
+    let classic = queue.channel.queue_declare(
+        new.as_str().into(),
+        QueueDeclareOptions::durable(),
+        FieldTable::default(),
+    );
+    let refused = classic.await.unwrap_err().to_string();
+    assert!(refused.contains("x-queue-type"), "{refused}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -125,7 +125,8 @@ async fn a_certificate_that_does_not_sign_in_is_named() {
     for (cert, key) in [(file("cert.pem"), file("key.pem")), (real.cert.clone(), file("key.pem"))] {
         let error = refused(&real.shows(&cert, &key)).await;
         assert!(error.contains(&format!("with the certificate {}", cert.display())), "{error}");
-        let sink = Sink::new(SinkConfig::new(real.shows(&cert, &key), "", "any")).unwrap().deliver(&out(1)).await;
+        let sink =
+            Sink::new(SinkConfig::new(real.shows(&cert, &key), "", "any")).unwrap().deliver(&out(1)).await;
         assert!(matches!(sink, Err(SinkError::Unreachable(_))), "{sink:?}");
     }
     let error = refused(&real.shows(&file("nowhere.pem"), &real.key)).await;

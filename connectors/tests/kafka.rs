@@ -11,9 +11,7 @@ use std::time::Duration;
 
 use common::{commit, next, number};
 use connectors::kafka::{self, Config, Sink, SinkConfig};
-use connectors::{
-    Background, Outbound, Refusal, Reply, Sink as _, Source as _, SourceState, TokenSource,
-};
+use connectors::{Background, Outbound, Refusal, Reply, Sink as _, Source as _, SourceState, TokenSource};
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::consumer::{BaseConsumer, Consumer};
@@ -425,8 +423,7 @@ async fn a_token_signs_in_feed_dead_letters_and_sink_and_is_renewed_before_it_en
     config.token = Some(TokenSource::File(file.clone()));
     config.dead_letter_topic = Some(dead.name.clone());
     let arguments = vec![connectors::Secret::new(file.display().to_string())];
-    let command =
-        TokenSource::Command { program: "cat".into(), arguments, timeout: Duration::from_secs(10) };
+    let command = TokenSource::Command { program: "cat".into(), arguments, timeout: Duration::from_secs(10) };
     let target =
         SinkConfig { brokers: brokers.clone(), token: Some(command), ..topic.sink(oauth_options(&ca)) };
     let mut sink = Sink::new(&target).unwrap();

@@ -105,12 +105,18 @@ impl Reader {
         One { draft, type_, message: Some(message), raw, faults: Vec::new() }
     }
 
-    /// Keyed hash of MSH-3, MSH-4, MSH-10 and the bytes after MSH: a resend may differ in MSH-7 alone.
+    /// Keyed hash of MSH-3, MSH-4, MSH-10 and the bytes after MSH: a resend may differ in MSH-7 alone. Where there is no
+    /// MSH-10 nothing names the message, and only the very same bytes are a resend.
     fn hl7_dedupe(&self, message: &hl7::Message) -> [u8; 32] {
-        let (application, facility) = message.sending();
         let control_id = message.control_id();
+        if control_id.is_empty() {
+            return self.keys.keyed_hash("hl7-unnamed", &[message.bytes()]);
+        }
+        let (application, facility) = message.sending();
         let parts = [application.as_bytes(), facility.as_bytes(), control_id.as_bytes(), &message.body()];
-        self.keys.keyed_hash("hl7", &parts)
+        let hash = self.keys.keyed_hash("hl7", &parts);
+        self.control_ids.meet(&self.feed, [&*application, &*facility, &*control_id], &hash);
+        hash
     }
 }
 

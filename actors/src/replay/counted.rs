@@ -3,41 +3,69 @@
 
 use std::collections::BTreeSet;
 
-use clinical::{Column, Event, EventKind, PatientId, Time};
+use clinical::{Column, Encounter, Event, EventKind, PatientId, Time};
 
 /// What the state knows at most one answer to.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
 enum Place<'e> {
     Value(&'e PatientId, Column, &'e str, Time),
     Person(&'e PatientId),
-    /// By its kind.
-    Movement(&'e PatientId, u8, Time),
+    Movement(&'e PatientId, Option<&'e str>, u8, Time, Part),
     Merge(&'e PatientId, &'e PatientId),
+}
+
+/// What a movement may say or leave as it was said before.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+enum Part {
+    Change,
+    Class,
+    Location,
+    AdmittedAt,
+    DischargedAt,
 }
 
 /// Whether something that was read before, and is no longer, would go on counting beside the new reading.
 pub(super) fn would_stay(before: &[Event], after: &[Event]) -> bool {
-    let told: BTreeSet<Place<'_>> = after.iter().filter_map(place).collect();
-    before.iter().filter_map(place).any(|place| !told.contains(&place))
+    let told: BTreeSet<Place<'_>> = after.iter().flat_map(places).collect();
+    before.iter().flat_map(places).any(|place| !told.contains(&place))
 }
 
-/// `None`: nothing is computed from it.
-fn place(event: &Event) -> Option<Place<'_>> {
+/// Empty: nothing is computed from it.
+fn places(event: &Event) -> Vec<Place<'_>> {
     let patient = &event.patient;
     match &event.kind {
-        EventKind::Observed(seen) => {
-            Some(Place::Value(patient, Column::from_code(&seen.code)?, &seen.source_id, event.at))
+        EventKind::Observed(seen) => Column::from_code(&seen.code)
+            .map(|column| Place::Value(patient, column, &seen.source_id, event.at))
+            .into_iter()
+            .collect(),
+        EventKind::Person(_) => vec![Place::Person(patient)],
+        EventKind::Encounter(encounter) => {
+            let (visit, change) = (event.visit.as_deref(), encounter.change as u8);
+            let place = |part| Place::Movement(patient, visit, change, event.at, part);
+            parts(encounter).map(place).collect()
         }
-        EventKind::Person(_) => Some(Place::Person(patient)),
-        EventKind::Encounter(encounter) => Some(Place::Movement(patient, encounter.change as u8, event.at)),
-        EventKind::Merged { from } => Some(Place::Merge(from, patient)),
-        EventKind::Ordered(_) => None,
+        EventKind::Merged { from } => vec![Place::Merge(from, patient)],
+        EventKind::Ordered(_) => Vec::new(),
     }
+}
+
+fn parts(encounter: &Encounter) -> impl Iterator<Item = Part> {
+    let Encounter { change: _, class, location, admitted_at, discharged_at } = encounter;
+    let said = [
+        (true, Part::Change),
+        (class.is_some(), Part::Class),
+        (location.is_some(), Part::Location),
+        (admitted_at.is_some(), Part::AdmittedAt),
+        (discharged_at.is_some(), Part::DischargedAt),
+    ];
+    said.into_iter().filter(|(is_said, _)| *is_said).map(|(_, part)| part)
 }
 
 #[cfg(test)]
 mod tests {
-    use clinical::{Code, CodeSystem, Observation, ObservationStatus, Precision, Value};
+    use clinical::{
+        Code, CodeSystem, EncounterChange, Location, Observation, ObservationStatus, Precision, Value,
+    };
 
     use super::*;
 
@@ -83,6 +111,32 @@ mod tests {
         for other in others {
             assert!(would_stay(std::slice::from_ref(&pulse), std::slice::from_ref(&other)));
             assert!(!would_stay(std::slice::from_ref(&pulse), &[other, pulse.clone()]));
+        }
+    }
+
+    #[test]
+    fn a_movement_is_replaced_where_the_new_reading_says_of_it_what_the_former_said() {
+        let moved = |visit: &str, at, ward: &str, icu| Event {
+            visit: Some(visit.into()),
+            at: Time(at),
+            kind: EventKind::Encounter(Encounter {
+                change: EncounterChange::Transferred,
+                class: None,
+                location: (!ward.is_empty()).then(|| Location {
+                    ward: ward.into(),
+                    icu,
+                    ..Location::default()
+                }),
+                admitted_at: None,
+                discharged_at: None,
+            }),
+            ..seen("1", "8867-4", "o", at, 80.0)
+        };
+        let transferred = [moved("V1", 0, "W1", true)];
+        assert!(!would_stay(&transferred, &[moved("V1", 0, "W1", false)]));
+        assert!(!would_stay(&[moved("V1", 0, "", false)], &transferred));
+        for other in [moved("V2", 0, "W1", true), moved("V1", 1, "W1", true), moved("V1", 0, "", false)] {
+            assert!(would_stay(&transferred, &[other]));
         }
     }
 }

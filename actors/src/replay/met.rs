@@ -70,7 +70,7 @@ impl Handle {
         let index = entry.index;
         match self.met_at(entry, true)? {
             Ok(met) => Ok(Some(met)),
-            Err(None) => Err(RepairError::Unknown(index)),
+            Err(None) => Err(RepairError::NoMessage(index)),
             Err(Some(later)) => {
                 let entry = self.ledger().read_from(later, 1)?.into_iter().next();
                 entry.map_or(Ok(None), |entry| Ok(self.met(entry)?))

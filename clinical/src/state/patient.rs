@@ -12,7 +12,8 @@ use super::{COLUMNS, Column};
 use crate::{Event, EventKind, Location, Observation, ObservationStatus, Sex, Time, Value};
 
 /// Events of one patient, folded. Equal sets of events give equal states whatever their order and however often
-/// they come, as long as corrections follow what they correct and no two observations share source and time.
+/// they come, as long as corrections follow what they correct, no two observations share source and time, and no two
+/// movements visit, kind and time: of those the later is another reading of the first, and stands in its place.
 #[derive(Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct PatientState {
     demographics: Demographics,

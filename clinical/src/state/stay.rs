@@ -7,6 +7,7 @@ use crate::{Encounter, EncounterChange, Location, Time};
 /// Movements kept of one patient; beyond it the oldest go, the first into an ICU excepted.
 const KEPT: usize = 256;
 
+/// What happened to which visit and when is one movement, however often and however otherwise it is told.
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
 struct Movement {
     at: Time,
@@ -42,21 +43,40 @@ impl std::fmt::Debug for Stay {
 }
 
 #[derive(Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(from = "Written")]
 pub(super) struct Movements {
-    /// Sorted by time, then by what changed, then by content: arrival decides nothing.
+    /// Sorted by time, then by what changed, then by visit: arrival decides nothing.
     all: Vec<Movement>,
     /// The fold of `all`, kept because every score asks for it.
     stay: Stay,
 }
 
+/// As a checkpoint has it. Earlier builds kept each reading of a movement beside the others.
+#[derive(Deserialize)]
+struct Written {
+    all: Vec<Movement>,
+}
+
+impl From<Written> for Movements {
+    fn from(written: Written) -> Movements {
+        let mut movements = Movements::default();
+        written.all.into_iter().for_each(|movement| movements.insert(movement));
+        movements.stay = fold(&movements.all);
+        movements
+    }
+}
+
 impl Movements {
+    /// Of a movement that is known, another reading: what it says stands in the place of what was said before.
     pub fn apply(&mut self, at: Time, visit: Option<&str>, encounter: &Encounter) {
         self.insert(Movement { at, visit: visit.map(Into::into), encounter: encounter.clone() });
         self.stay = fold(&self.all);
     }
 
+    /// Of a movement that both know, this one's reading stands.
     pub fn absorb(&mut self, other: &Movements) {
-        other.all.iter().for_each(|movement| self.insert(movement.clone()));
+        let own = std::mem::replace(&mut self.all, other.all.clone());
+        own.into_iter().for_each(|movement| self.insert(movement));
         self.stay = fold(&self.all);
     }
 
@@ -65,8 +85,9 @@ impl Movements {
     }
 
     fn insert(&mut self, movement: Movement) {
-        if let Err(i) = self.all.binary_search_by(|known| key(known).cmp(&key(&movement))) {
-            self.all.insert(i, movement);
+        match self.all.binary_search_by(|known| key(known).cmp(&key(&movement))) {
+            Ok(i) => self.all[i].read_again(movement.encounter),
+            Err(i) => self.all.insert(i, movement),
         }
         if self.all.len() > KEPT {
             let first_icu = self.all.iter().position(|m| is_icu(&m.encounter));
@@ -75,20 +96,25 @@ impl Movements {
     }
 }
 
+impl Movement {
+    /// What it does not say erases nothing: several messages of one second may be about one movement.
+    fn read_again(&mut self, later: Encounter) {
+        let known = &mut self.encounter;
+        known.class = later.class.or(known.class);
+        if later.location.is_some() || later.location_deleted {
+            (known.location, known.location_deleted) = (later.location, later.location_deleted);
+        }
+        known.admitted_at = later.admitted_at.or(known.admitted_at);
+        known.discharged_at = later.discharged_at.or(known.discharged_at);
+    }
+}
+
 fn is_icu(encounter: &Encounter) -> bool {
     encounter.location.as_ref().is_some_and(|l| l.icu)
 }
 
-/// Where he lies: nothing said, taken back, or a place.
-type Lies<'a> = (bool, Option<(&'a str, &'a str, &'a str, bool)>);
-type Key<'a> = (Time, u8, Option<&'a str>, Lies<'a>, Option<Time>, Option<Time>, u8);
-
-fn key(m: &Movement) -> Key<'_> {
-    let e = &m.encounter;
-    let location = e.location.as_ref().map(|l| (l.ward.as_str(), l.room.as_str(), l.bed.as_str(), l.icu));
-    let class = e.class.map_or(0, |c| c as u8 + 1);
-    let lies = (e.location_deleted, location);
-    (m.at, order(e.change), m.visit.as_deref(), lies, e.admitted_at, e.discharged_at, class)
+fn key(m: &Movement) -> (Time, u8, Option<&str>) {
+    (m.at, order(m.encounter.change), m.visit.as_deref())
 }
 
 /// Of changes at one time: first what opens, last what takes back.
@@ -125,6 +151,8 @@ fn fold(movements: &[Movement]) -> Stay {
                 undo(&mut stay, &mut before, movement, EncounterChange::Discharged);
             }
             EncounterChange::Updated => advance(&mut stay, movement),
+            // Who is out cannot leave: it is told again, and one cancel takes all of it back.
+            EncounterChange::Discharged if stay.discharged_at.is_some() => advance(&mut stay, movement),
             _ => {
                 before.push(Before { movement, stay: stay.clone() });
                 advance(&mut stay, movement);
@@ -202,6 +230,10 @@ fn advance(stay: &mut Stay, movement: &Movement) {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+
     use super::*;
     use EncounterChange::*;
 
@@ -213,15 +245,19 @@ mod tests {
     fn visited(movements: &[(i64, EncounterChange, &str, Option<&str>)]) -> Stay {
         let mut all = Movements::default();
         for (at, change, ward, visit) in movements {
-            let location = (!ward.is_empty()).then(|| Location {
-                ward: (*ward).into(),
-                icu: ward.contains("ICU"),
-                ..Location::default()
-            });
-            let encounter = Encounter { location, ..Encounter::of(*change) };
-            all.apply(Time(*at), *visit, &encounter);
+            all.apply(Time(*at), *visit, &encounter(*change, ward, ward.contains("ICU")));
         }
         all.stay().clone()
+    }
+
+    fn encounter(change: EncounterChange, ward: &str, icu: bool) -> Encounter {
+        let lies = || Location { ward: ward.into(), icu, ..Location::default() };
+        let location = (!ward.is_empty()).then(lies);
+        Encounter { change, class: None, location, admitted_at: None, discharged_at: None }
+    }
+
+    fn ward(stay: &Stay) -> Option<&str> {
+        stay.location.as_ref().map(|location| location.ward.as_str())
     }
 
     #[test]
@@ -324,5 +360,99 @@ mod tests {
         movements.extend((3..2000).map(|at| (at, Updated, "MICU")));
         let stay = moved(&movements);
         assert_eq!(stay.icu_admitted_at, Some(Time(2)));
+    }
+
+    #[test]
+    fn another_reading_of_a_movement_stands_in_its_place() {
+        let mut all = Movements::default();
+        let admitted = |icu| encounter(Admitted, "WX1", icu);
+        all.apply(Time(1), Some("V1"), &admitted(true));
+        all.apply(Time(3), Some("V1"), &encounter(Updated, "WX1", false));
+        assert_eq!(all.stay().icu_admitted_at, Some(Time(1)));
+        all.apply(Time(1), Some("V1"), &admitted(false));
+        assert_eq!((all.stay().icu_admitted_at, all.stay().in_icu(Time(9))), (None, false));
+        all.apply(Time(1), Some("V1"), &admitted(true));
+        assert_eq!(all.stay().icu_admitted_at, Some(Time(1)));
+        all.apply(Time(1), Some("V1"), &encounter(Admitted, "", false));
+        assert_eq!(all.stay().icu_admitted_at, Some(Time(1)), "what is not said erases nothing");
+        assert_eq!(all.all.len(), 2);
+    }
+
+    #[test]
+    fn what_was_cancelled_stays_so_when_it_is_read_again() {
+        let (admission, mended) = ((1, Admitted, "MICU"), (1, Admitted, "W1"));
+        let stay = moved(&[admission, (5, AdmitCancelled, ""), mended]);
+        assert!(stay == Stay::default());
+        let (discharge, mended) = ((5, Discharged, "MICU"), (5, Discharged, "W1"));
+        let stay = moved(&[(1, Admitted, "W1"), discharge, (6, DischargeCancelled, ""), mended]);
+        assert_eq!((stay.discharged_at, ward(&stay)), (None, Some("W1")));
+        let (transfer, mended) = ((5, Transferred, "MICU"), (5, Transferred, "W9"));
+        let stay = moved(&[(1, Admitted, "W1"), transfer, (6, TransferCancelled, ""), mended]);
+        assert_eq!((stay.icu_admitted_at, ward(&stay)), (None, Some("W1")));
+    }
+
+    #[test]
+    fn one_cancel_takes_back_a_discharge_that_was_told_twice() {
+        for second in [5, 6] {
+            let twice = [(1, Admitted, "MICU"), (5, Discharged, "MICU"), (second, Discharged, "W1")];
+            assert_eq!(moved(&twice).discharged_at, Some(Time(second)));
+            let stay = moved(&[&twice[..], &[(7, DischargeCancelled, "")]].concat());
+            assert_eq!((stay.discharged_at, ward(&stay)), (None, Some("MICU")), "{second}");
+            let again = [(7, DischargeCancelled, ""), (8, Discharged, "")];
+            assert_eq!(moved(&[&twice[..], &again].concat()).discharged_at, Some(Time(8)));
+        }
+    }
+
+    #[test]
+    fn a_checkpoint_of_an_earlier_build_holds_each_reading_and_still_takes_another() {
+        let written = |icu: bool| {
+            format!(
+                r#"{{"at":5,"visit":"V1","encounter":{{"change":"discharged","location":{{"ward":"W1","icu":{icu}}}}}}}"#
+            )
+        };
+        let (wrong, right) = (written(false), written(true));
+        let admitted =
+            r#"{"at":1,"visit":"V1","encounter":{"change":"admitted","location":{"ward":"W1","icu":true}}}"#;
+        let stay = r#"{"visit":"V1","location":null,"admitted_at":1,"icu_admitted_at":1,"discharged_at":5}"#;
+        let json = format!(r#"{{"all":[{admitted},{wrong},{right}],"stay":{stay}}}"#);
+        let mut read: Movements = serde_json::from_str(&json).unwrap();
+        assert_eq!((read.all.len(), read.stay().discharged_at), (2, Some(Time(5))));
+        read.apply(Time(6), Some("V1"), &encounter(DischargeCancelled, "", false));
+        assert_eq!((read.stay().discharged_at, ward(read.stay())), (None, Some("W1")));
+        let again: Movements = serde_json::from_str(&serde_json::to_string(&read).unwrap()).unwrap();
+        assert!(again == read);
+    }
+
+    const CHANGES: [EncounterChange; 7] =
+        [Admitted, Transferred, Updated, Discharged, AdmitCancelled, TransferCancelled, DischargeCancelled];
+
+    proptest! {
+        /// Of each movement as many readings as it occurs in `order`; the last of them says what is so.
+        #[test]
+        fn neither_the_order_nor_former_readings_of_a_movement_matter(
+            (movements, order) in prop::collection::btree_map(
+                (0..6_i64, 0..7_usize, 0..3_usize), "|W1|W2|MICU", 1..12,
+            ).prop_flat_map(|movements| {
+                let known: Vec<_> = movements.keys().copied().collect();
+                let again = prop::collection::vec(prop::sample::select(known.clone()), 0..8);
+                let order = again.prop_map(move |again| [known.clone(), again].concat()).prop_shuffle();
+                (Just(movements), order)
+            })
+        ) {
+            let movements: BTreeMap<(i64, usize, usize), String> = movements;
+            let told = |(at, change, visit): (i64, usize, usize), ward| {
+                (at, CHANGES[change], ward, [None, Some("V1"), Some("V2")][visit])
+            };
+            let plain: Vec<_> = movements.iter().map(|(what, ward)| told(*what, ward.as_str())).collect();
+            let arrived: Vec<_> = order.iter().enumerate().map(|(i, what)| {
+                let ward = match (movements[what].as_str(), order[i + 1..].contains(what)) {
+                    ("MICU", true) => "W2",
+                    (ward, true) if !ward.is_empty() => "MICU",
+                    (ward, _) => ward,
+                };
+                told(*what, ward)
+            }).collect();
+            prop_assert!(visited(&arrived) == visited(&plain));
+        }
     }
 }

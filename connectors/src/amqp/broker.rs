@@ -60,7 +60,10 @@ impl Broker {
                 return Err(("auth", "\"external\" signs in by a certificate; add tls_cert and tls_key"));
             }
             if self.token.is_some() {
-                return Err(("auth", "\"external\" signs in by the certificate, and there is a token; remove one"));
+                return Err((
+                    "auth",
+                    "\"external\" signs in by the certificate, and there is a token; remove one",
+                ));
             }
             if names_user(&url) {
                 let text = "names a user, and with auth = \"external\" the certificate does; remove one";
@@ -96,7 +99,8 @@ impl Broker {
 
     /// For whoever reads an error.
     pub(super) fn shown(&self) -> String {
-        let certificate = self.tls_cert.as_ref().map(|cert| format!(" with the certificate {}", cert.display()));
+        let certificate =
+            self.tls_cert.as_ref().map(|cert| format!(" with the certificate {}", cert.display()));
         let token = self.token.as_ref().map(|token| format!(" with the token of {token}"));
         [certificate, token].into_iter().flatten().collect()
     }

@@ -17,8 +17,8 @@ pub struct Config {
     pub dead_letter_exchange: Option<String>,
     /// Default: the queue's name.
     pub dead_letter_routing_key: Option<String>,
-    /// Declare the queue, and the dead-letter exchange (direct) with a queue of its name bound to it. Otherwise
-    /// nothing is declared: what the broker's operator made is used as it is.
+    /// Make what is missing: the queue, and the dead-letter exchange (direct) with a queue of its name bound to it; the
+    /// queues are quorum queues. What the broker's operator made is used as it is.
     #[serde(default)]
     pub declare: bool,
     #[serde(default = "default_message_bytes")]

@@ -4,6 +4,7 @@
 mod broker;
 mod config;
 mod connect;
+mod declare;
 mod letter;
 mod probe;
 mod publish;
@@ -13,6 +14,7 @@ mod source;
 
 pub use broker::{Auth, Broker};
 pub use config::{Config, SinkConfig};
-pub use probe::{Wanted, probe};
+pub use declare::Wanted;
+pub use probe::probe;
 pub use sink::Sink;
 pub use source::source;

@@ -1,31 +1,23 @@
 //! Whether broker, sign-in, queue and exchange are as configured. Declares and consumes nothing.
 
-use lapin::options::{ExchangeDeclareOptions, QueueDeclareOptions};
-use lapin::types::FieldTable;
-use lapin::{Connection, ExchangeKind};
+use lapin::Connection;
 
 use super::Broker;
 use super::connect::connect;
+use super::declare::{Wanted, look};
 use crate::ConnectorError;
 
-/// What must be there.
-#[derive(Clone, Copy, Debug)]
-pub enum Wanted<'a> {
-    Queue(&'a str),
-    Exchange(&'a str),
-}
-
-/// What was found, in words.
+/// What was found, in words. `declare`: what is missing will be made at the start.
 ///
 /// # Errors
-/// A broker that does not answer, a sign-in that is refused, a queue or an exchange that is not there.
-pub async fn probe(broker: &Broker, wanted: &[Wanted<'_>]) -> Result<String, ConnectorError> {
+/// A broker that does not answer, a sign-in that is refused, a queue or an exchange that is not there and not to be made.
+pub async fn probe(broker: &Broker, wanted: &[Wanted<'_>], declare: bool) -> Result<String, ConnectorError> {
     broker.checked()?;
     let connection = connect(broker).await.map_err(ConnectorError::Amqp)?;
     let mut found = vec!["signed in".to_owned()];
     let mut missing = None;
     for wanted in wanted {
-        match look(&connection, *wanted).await {
+        match told(&connection, *wanted, declare).await {
             Ok(text) => found.push(text),
             Err(error) => missing = missing.or(Some(error)),
         }
@@ -37,26 +29,18 @@ pub async fn probe(broker: &Broker, wanted: &[Wanted<'_>]) -> Result<String, Con
     }
 }
 
-/// On a channel of its own: what is not there closes it.
-async fn look(connection: &Connection, wanted: Wanted<'_>) -> Result<String, String> {
-    let channel = connection.create_channel().await.map_err(|error| error.to_string())?;
-    match wanted {
-        Wanted::Queue(name) => {
-            let passive = QueueDeclareOptions { passive: true, ..Default::default() };
-            let queue = channel.queue_declare(name.into(), passive, FieldTable::default()).await;
-            let queue =
-                queue.map_err(|error| format!("queue {name}: {error}; make it, or set declare = true"))?;
-            Ok(format!("queue {name}: {} messages wait", queue.message_count()))
-        }
-        Wanted::Exchange(name) => {
-            let passive = ExchangeDeclareOptions { passive: true, ..Default::default() };
-            // A passive declaration does not look at the kind.
-            let declared =
-                channel.exchange_declare(name.into(), ExchangeKind::Direct, passive, FieldTable::default());
-            declared
-                .await
-                .map_err(|error| format!("exchange {name}: {error}; make it, or correct its name"))?;
-            Ok(format!("exchange {name}"))
-        }
+async fn told(connection: &Connection, wanted: Wanted<'_>, declare: bool) -> Result<String, String> {
+    let name = match wanted {
+        Wanted::Queue(name) => format!("queue {name}"),
+        Wanted::Exchange(name) => format!("exchange {name}"),
+    };
+    match (look(connection, wanted).await, wanted) {
+        (Ok(Some(waiting)), Wanted::Queue(_)) => Ok(format!("{name}: {waiting} messages wait")),
+        (Ok(Some(_)), Wanted::Exchange(_)) => Ok(name),
+        (Ok(None), _) if declare => Ok(format!("{name}: is not there and will be made")),
+        (Ok(None), _) => Err(format!(
+            "{name} is not there; make it, or correct its name (declare = true of a feed makes it)"
+        )),
+        (Err(error), _) => Err(format!("{name}: {error}")),
     }
 }

@@ -10,14 +10,14 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 use lapin::message::Delivery;
 use lapin::options::{
-    BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicQosOptions, ExchangeDeclareOptions,
-    QueueBindOptions, QueueDeclareOptions,
+    BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicQosOptions, QueueDeclareOptions,
 };
 use lapin::types::FieldTable;
-use lapin::{Channel, Connection, Consumer, ExchangeKind};
+use lapin::{Channel, Connection, Consumer};
 use tokio::sync::Notify;
 use tokio_util::task::TaskTracker;
 
+use super::declare::declare;
 use super::letter::{Original, headers};
 use super::publish::Publisher;
 use super::source::Shared;
@@ -60,7 +60,7 @@ impl Session {
             let (consuming, asking) =
                 (connection.create_channel().await?, connection.create_channel().await?);
             if shared.config.declare {
-                declare(&shared, &asking).await?;
+                declare(&shared.config, connection).await?;
             }
             consuming.basic_qos(shared.config.prefetch, BasicQosOptions::default()).await?;
             let queue = shared.config.queue.as_str().into();
@@ -215,20 +215,4 @@ impl Settling {
             wait = (wait * 2).min(Duration::from_secs(10));
         }
     }
-}
-
-async fn declare(shared: &Shared, channel: &Channel) -> lapin::Result<()> {
-    let config = &shared.config;
-    let queue = |name: &str| {
-        channel.queue_declare(name.into(), QueueDeclareOptions::durable(), FieldTable::default())
-    };
-    queue(&config.queue).await?;
-    let Some(exchange) = &config.dead_letter_exchange else { return Ok(()) };
-    let durable = ExchangeDeclareOptions { durable: true, ..Default::default() };
-    let kind = ExchangeKind::Direct;
-    channel.exchange_declare(exchange.as_str().into(), kind, durable, FieldTable::default()).await?;
-    queue(exchange).await?;
-    let (name, key) = (exchange.as_str(), config.dead_letter_key());
-    let bind = QueueBindOptions::default();
-    channel.queue_bind(name.into(), name.into(), key.into(), bind, FieldTable::default()).await
 }

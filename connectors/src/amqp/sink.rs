@@ -1,8 +1,8 @@
 //! The publisher's side.
 
 use async_trait::async_trait;
-use lapin::types::{AMQPValue, FieldTable, ShortString};
 use lapin::BasicProperties;
+use lapin::types::{AMQPValue, FieldTable, ShortString};
 
 use super::SinkConfig;
 use super::config::check_names;

@@ -3,6 +3,10 @@
 use std::collections::BTreeMap;
 
 use rdkafka::ClientConfig;
+use rdkafka::client::ClientContext;
+use rdkafka::config::FromClientConfigAndContext;
+use rdkafka::error::KafkaError;
+use rdkafka::types::RDKafkaConfRes;
 use serde::Deserialize;
 
 use super::token::check_token;
@@ -107,6 +111,62 @@ impl SinkConfig {
     /// Neither reads nor writes.
     pub(super) fn connection(&self) -> Result<ClientConfig, ConnectorError> {
         build(&self.brokers, &[], &[], &self.options, self.token.as_ref())
+    }
+}
+
+/// Whether librdkafka takes the options of a feed, and of the dead letters beside it. Asks no broker.
+///
+/// # Errors
+/// An option that it does not know, a value that it does not take, one that a guarantee forbids.
+pub fn check_source(
+    options: &BTreeMap<String, Secret>,
+    token: Option<&TokenSource>,
+) -> Result<(), ConnectorError> {
+    let (options, token) = (options.clone(), token.cloned());
+    let config = Config { options, token, ..Config::new("localhost:9092", &["topic"], "group") };
+    try_out(&config.consumer()?)?;
+    try_out(&config.producer()?)
+}
+
+/// As [`check_source`], for a sink.
+///
+/// # Errors
+/// As [`check_source`].
+pub fn check_sink(
+    options: &BTreeMap<String, Secret>,
+    token: Option<&TokenSource>,
+) -> Result<(), ConnectorError> {
+    try_out(&producer("localhost:9092", options, token, default_message_bytes())?)
+}
+
+fn try_out(config: &ClientConfig) -> Result<(), ConnectorError> {
+    config.create_native_config().map(drop).map_err(|error| unusable(&error))
+}
+
+/// The one way to a client: its errors are worded by [`unusable`].
+pub(super) fn create<C, T>(config: &ClientConfig, context: C) -> Result<T, ConnectorError>
+where
+    C: ClientContext,
+    T: FromClientConfigAndContext<C>,
+{
+    config.create_with_context(context).map_err(|error| unusable(&error))
+}
+
+/// Names the option and never its value, which may be a secret: rdkafka's own words hold it, and librdkafka's as well.
+fn unusable(error: &KafkaError) -> ConnectorError {
+    match error {
+        KafkaError::ClientConfig(RDKafkaConfRes::RD_KAFKA_CONF_UNKNOWN, _, name, _) => {
+            let text =
+                format!("there is no option {name:?}; correct its name after librdkafka's CONFIGURATION.md");
+            ConnectorError::config("options", text)
+        }
+        KafkaError::ClientConfig(_, _, name, _) => {
+            let text = format!(
+                "{name:?} does not take the value given; look it up in librdkafka's CONFIGURATION.md"
+            );
+            ConnectorError::config("options", text)
+        }
+        error => ConnectorError::Kafka(format!("unusable options: {error}")),
     }
 }
 
@@ -231,5 +291,26 @@ mod tests {
         assert_eq!(config.producer().unwrap().get("sasl.password"), Some("hunter2"));
         assert_eq!(with("fetch.min.bytes", "1").producer().unwrap().get("fetch.min.bytes"), None);
         assert!(!format!("{config:?}").contains("hunter2"));
+    }
+
+    #[test]
+    fn an_option_that_is_not_taken_is_named_without_its_value() {
+        use rdkafka::consumer::{BaseConsumer, DefaultConsumerContext};
+        for (name, value) in [
+            ("sasl.pasword", "hunter2"),
+            ("security.protocol", "hunter2"),
+            ("socket.timeout.ms", "hunter2"),
+            ("enable.ssl.certificate.verification", "hunter2"),
+        ] {
+            let config = with(name, value);
+            let created = create::<_, BaseConsumer>(&config.consumer().unwrap(), DefaultConsumerContext);
+            for refused in [created.map(drop), check_source(&config.options), check_sink(&config.options)] {
+                let text = refused.unwrap_err().to_string();
+                assert!(text.contains(name) && !text.contains("hunter2"), "{text}");
+            }
+        }
+        assert!(check_source(&with("fetch.min.bytes", "1").options).is_ok());
+        assert!(check_sink(&with("compression.type", "zstd").options).is_ok());
+        assert!(check_source(&with("auto.commit.enable", "false").options).is_err());
     }
 }

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{FutureProducer, FutureRecord};
 
+use super::config::create;
 use super::sink::Quiet;
 use crate::{ConnectorError, Refusal};
 
@@ -27,10 +28,7 @@ pub(super) struct Original {
 impl DeadLetters {
     pub(super) fn new(config: &super::Config) -> Result<Option<DeadLetters>, ConnectorError> {
         let Some(topic) = config.dead_letter_topic.clone() else { return Ok(None) };
-        let producer = config
-            .producer()?
-            .create_with_context(Quiet(config.token.clone()))
-            .map_err(|error| ConnectorError::Kafka(format!("dead-letter producer: {error}")))?;
+        let producer = create(&config.producer()?, Quiet(config.token.clone()))?;
         Ok(Some(DeadLetters { producer, topic }))
     }
 

@@ -11,7 +11,7 @@ mod sink;
 mod source;
 mod token;
 
-pub use config::{Config, SinkConfig};
+pub use config::{Config, SinkConfig, check_sink, check_source};
 pub use probe::probe;
 pub use sink::Sink;
 pub use source::source;

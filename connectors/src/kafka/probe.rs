@@ -54,10 +54,8 @@ pub fn probe(
     let failed = |text: String| ConnectorError::Kafka(text);
     let (topic, token) = (String::new(), token.cloned());
     let shared = SinkConfig { brokers: brokers.to_owned(), topic, options: config::shared(options), token };
-    let client: BaseConsumer<Listening> = shared
-        .connection()?
-        .create_with_context(Listening(Mutex::default(), shared.token.clone()))
-        .map_err(|error| failed(format!("unusable options: {error}")))?;
+    let listening = Listening(Mutex::default(), shared.token.clone());
+    let client: BaseConsumer<Listening> = config::create(&shared.connection()?, listening)?;
     if shared.token.is_some() {
         // The token is asked for while it polls; without one no broker is spoken to.
         let _ = client.poll(Duration::from_millis(500));

@@ -12,6 +12,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::message::{BorrowedMessage, Headers};
 
 use super::Config;
+use super::config::create;
 use super::context::Context;
 use super::dead_letter::{DeadLetters, Original};
 use super::partitions::{Key, Settled};
@@ -43,13 +44,10 @@ pub(super) struct Reader {
 impl Reader {
     pub(super) fn new(config: Config, desk: Desk) -> Result<Reader, ConnectorError> {
         let (settled, back) = mpsc::channel();
-        let unusable = |error: rdkafka::error::KafkaError| ConnectorError::Kafka(error.to_string());
-        let consumer: BaseConsumer<Context> = config
-            .consumer()?
-            .create_with_context(Context::new(back, desk.status.clone(), config.token.clone()))
-            .map_err(unusable)?;
+        let context = Context::new(back, desk.status.clone(), config.token.clone());
+        let consumer: BaseConsumer<Context> = create(&config.consumer()?, context)?;
         let topics: Vec<&str> = config.topics.iter().map(String::as_str).collect();
-        consumer.subscribe(&topics).map_err(unusable)?;
+        consumer.subscribe(&topics).map_err(|error| ConnectorError::Kafka(error.to_string()))?;
         Ok(Reader {
             dead_letters: DeadLetters::new(&config)?.map(Arc::new),
             consumer,

@@ -10,6 +10,7 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{FutureProducer, FutureRecord};
 
+use super::config::create;
 use super::{SinkConfig, context, token};
 use crate::{ConnectorError, Outbound, SinkError, TokenSource};
 
@@ -42,10 +43,7 @@ pub struct Sink {
 impl Sink {
     /// Connects in the background; an unreachable broker shows when something is delivered.
     pub fn new(config: &SinkConfig) -> Result<Sink, ConnectorError> {
-        let producer = config
-            .producer()?
-            .create_with_context(Quiet(config.token.clone()))
-            .map_err(|error| ConnectorError::Kafka(format!("producer: {error}")))?;
+        let producer = create(&config.producer()?, Quiet(config.token.clone()))?;
         Ok(Sink { producer, topic: config.topic.clone() })
     }
 }

@@ -18,13 +18,16 @@ pub fn check_token<'o>(
 ) -> Result<(), (&'static str, &'static str)> {
     let is = |name: &str, value| option(name) == Some(value);
     if is("sasl.oauthbearer.method", "oidc") {
-        let text = "librdkafka fetches no token by itself here; remove this, and add token_file or token_command";
+        let text =
+            "librdkafka fetches no token by itself here; remove this, and add token_file or token_command";
         return Err(("sasl.oauthbearer.method", text));
     }
     let mechanism = ["sasl.mechanism", "sasl.mechanisms"].into_iter().find(|name| is(name, "OAUTHBEARER"));
     match (mechanism, has_token) {
         (Some(name), false) => Err((name, "OAUTHBEARER needs a token; add token_file or token_command")),
-        (None, true) => Err(("token", "is for OAUTHBEARER; set options.\"sasl.mechanism\", or remove the token")),
+        (None, true) => {
+            Err(("token", "is for OAUTHBEARER; set options.\"sasl.mechanism\", or remove the token"))
+        }
         _ => Ok(()),
     }
 }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use anyhow::ensure;
-use integration_tests::{Heard, Line, Receiver, Site, SiteOptions, eventually, msa};
+use integration_tests::{Heard, Line, Receiver, Site, SiteOptions, eventually, medulla, msa, text};
 
 const WAIT: Duration = Duration::from_secs(30);
 
@@ -38,6 +38,31 @@ fn message(id: &str, asks: &str, outcome: usize) -> String {
         "MSH|^~\\&|APP|FAC|MEDULLA|TEST|20260101120000||{kind}|{id}|P|2.5|||{asks}||8859/1\r\
          EVN|A01|20260101120000\rPID|1||{patient}||Example^Person\rPV1|1|I|W^1^1\r"
     )
+}
+
+/// A result without a time of its own and, as MSH-10 is empty, without a name.
+fn unnamed(sent_at: &str, trigger: &str) -> String {
+    format!(
+        "MSH|^~\\&|LAB|FAC|||{sent_at}||ORU^{trigger}||P|2.5\rPID|1||4711||Example^Person\r\
+         OBR|1|||P^Pulse^L\rOBX|1|NM|8867-4^Pulse^LN||80|/min|||||F\r"
+    )
+}
+
+#[tokio::test]
+async fn without_a_control_id_only_the_same_bytes_are_the_same_message() -> anyhow::Result<()> {
+    let folder = tempfile::tempdir()?;
+    let site = Site::alone(folder.path(), &SiteOptions::default()).await?;
+    let mut line = Line::open(site.mllp).await?;
+    let first = unnamed("20260101210000", "R01");
+    let sent = [first.clone(), unnamed("20260101220000", "R01"), unnamed("20260101210000", "R30"), first];
+    for message in &sent {
+        line.send(message).await?;
+    }
+    let answers = line.answers(WAIT, sent.len()).await;
+    ensure!(answers.len() == sent.len() && answers.iter().all(|a| a.starts_with("AA")), "{answers:?}");
+    let kept = medulla(&["messages", "--feed", "adt", "--json", "--config", text(&site.config())])?;
+    ensure!(kept.lines().count() == 3, "{kept}");
+    Ok(())
 }
 
 #[tokio::test]

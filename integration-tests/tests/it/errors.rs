@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
-use integration_tests::{Line, Site, SiteOptions, eventually, medulla, run};
+use integration_tests::{Consortium, Line, Site, SiteOptions, eventually, medulla, run};
 use serde_json::Value;
 
 /// An admission; without an id nobody can tell whose it is.
@@ -195,5 +195,26 @@ async fn a_retry_is_tried_first_for_another_feed_and_in_fhir() -> anyhow::Result
     std::fs::write(file, note(70 << 20))?;
     let (fine, _, said) = desk.errors(&["retry", &second, "--edit", file])?;
     ensure!(!fine && said.contains("too-large"), "{said}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_several_sites_refused_waits_at_each_of_them() -> anyhow::Result<()> {
+    let folder = tempfile::tempdir()?;
+    let sites = Consortium::start(folder.path(), |_| SiteOptions::default()).await?;
+    for site in &sites.sites {
+        let mut line = Line::open(site.mllp).await?;
+        // The same bytes to the same feed, twice: one error of this site's.
+        for _ in 0..2 {
+            line.send(&admission("E1", "")).await?;
+        }
+        let answers = line.answers(Duration::from_secs(20), 2).await;
+        ensure!(answers.iter().all(|answer| !answer.starts_with("AA")), "{answers:?}");
+        let desk = Desk { config: site.config().to_str().context("a plain name")?.to_owned() };
+        let open = desk.open(&[])?;
+        ensure!(open.len() == 1, "site {}: {open:?}", site.name);
+        let shown = medulla(&["errors", "show", &open[0].to_string(), "--raw", "--config", &desk.config])?;
+        ensure!(shown == admission("E1", ""), "it can be opened here: {shown}");
+    }
     Ok(())
 }

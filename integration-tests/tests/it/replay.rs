@@ -214,6 +214,58 @@ async fn what_was_misread_is_mended_once() -> anyhow::Result<()> {
     Ok(())
 }
 
+fn movement(trigger: &str, minute: u32, pv1: &str) -> String {
+    let at = format!("202603010{:02}00", 900 + minute);
+    format!(
+        "MSH|^~\\&|ADT|SIM|||{at}||ADT^{trigger}|M{minute}|P|2.5\rEVN|{trigger}|{at}\r\
+         PID|1||M^^^SIMHOSP^MR||Doe^Jane||19700101|F\rPV1|1|I{pv1}\r"
+    )
+}
+
+#[tokio::test]
+async fn a_movement_that_is_read_otherwise_stays_one_and_stays_cancelled() -> anyhow::Result<()> {
+    let folder = tempfile::tempdir()?;
+    write_codes(folder.path(), "")?;
+    let site = Site::alone(folder.path(), &options()).await?;
+    let config = site.config().to_str().context("a plain name")?.to_owned();
+    let mut desk = Desk { site, config };
+    let lies_in = async |desk: &Desk, ward: &str| {
+        eventually(&format!("the patient in {ward}"), LIMIT, async || {
+            let board = desk.site.get("/api/patients").await.ok()?;
+            let row = board["patients"].as_array()?.iter().find(|row| row["id"] == "M")?.clone();
+            (row["ward"] == ward).then_some(())
+        })
+        .await
+    };
+    desk.send(&movement("A01", 0, "|W1^1^1")).await?;
+    desk.send(&movement("A02", 1, "|ICU^1^1")).await?;
+    lies_in(&desk, "ICU").await?;
+    desk.send(&movement("A12", 2, "")).await?;
+    lies_in(&desk, "W1").await?;
+
+    // Now ICU is intensive care: the cancelled transfer is read otherwise, and is cancelled all the same.
+    let text = std::fs::read_to_string(&desk.config)?;
+    let mended = text.replace("codes = \"ward.csv\"\n", "codes = \"ward.csv\"\nicu_wards = [\"ICU\"]\n");
+    ensure!(mended != text, "{text}");
+    std::fs::write(&desk.config, mended)?;
+    desk.restart().await?;
+    let of_patient = ["--patient", "SIMHOSP|M", "--yes"];
+    let (fine, _, counts, said) = desk.replay(&of_patient)?;
+    ensure!(fine && counts["changed"] == 1 && counts["same"] == 2, "{said}");
+    let (fine, _, counts, said) = desk.replay(&of_patient)?;
+    ensure!(fine && counts["changed"] == 0, "{said}");
+    // Behind what the replay wrote.
+    desk.send(&movement("A08", 3, "").replace("Doe^Jane", "Doe^Joan")).await?;
+    let renamed = eventually("the new name", LIMIT, async || {
+        let board = desk.site.get("/api/patients").await.ok()?;
+        let row = board["patients"].as_array()?.iter().find(|row| row["id"] == "M")?.clone();
+        row["name"].as_str()?.contains("Joan").then_some(row)
+    });
+    let row = renamed.await?;
+    ensure!(row["ward"] == "W1", "{row}");
+    Ok(())
+}
+
 #[tokio::test]
 async fn what_was_refused_is_taken_and_what_cannot_be_read_stays() -> anyhow::Result<()> {
     let folder = tempfile::tempdir()?;

@@ -258,7 +258,7 @@ pub(super) fn bounded(reason: String) -> Result<String, ApiError> {
 pub(super) fn refused(error: RepairError) -> ApiError {
     let (status, code) = match error {
         RepairError::Ledger(error) => return ApiError::reading(error),
-        RepairError::Unknown(_) => (StatusCode::NOT_FOUND, "not-found"),
+        RepairError::Unknown(_) | RepairError::NoMessage(_) => (StatusCode::NOT_FOUND, "not-found"),
         RepairError::Closed(_) => (StatusCode::CONFLICT, "closed"),
         RepairError::NotHeld(_) => (StatusCode::CONFLICT, "not-held"),
         RepairError::Partial(_) => (StatusCode::CONFLICT, "partial"),

@@ -64,7 +64,8 @@ struct Filter {
     control_id: Option<String>,
     #[arg(long, value_name = "NAME")]
     feed: Option<String>,
-    /// message, rejected, alert, delivered, acknowledged, tick or model-registered
+    /// message, rejected, alert, delivered, acknowledged, tick, model-registered, members-changed, repaired, released or
+    /// reloaded
     #[arg(long)]
     kind: Option<String>,
     /// MSH-9, or the resource's type
@@ -100,7 +101,7 @@ pub fn execute(args: &Args) -> anyhow::Result<Verdict> {
     let mut out = out::stdout();
     let Some(index) = args.index else {
         let (mut left, mut next) = (args.limit, Some(first_page(args)?));
-        let (mut shown, mut as_of) = (0, 0);
+        let (mut shown, mut as_of, mut more) = (0, 0, false);
         while let Some(path) = next.filter(|_| left > 0) {
             let page: Page = runtime.block_on(client.get(&path))?;
             as_of = page.as_of;
@@ -108,12 +109,13 @@ pub fn execute(args: &Args) -> anyhow::Result<Verdict> {
                 show(&mut out, entry, as_of, args.json)?;
                 shown += 1;
             }
+            more = page.next.is_some() || page.entries.len() > left;
             left -= page.entries.len().min(left);
             next = page.next;
         }
         out.flush()?;
         let reach = if args.linearizable { ", nothing missing" } else { " at this site" };
-        eprintln!("{shown} entries, as of size {as_of}{reach}");
+        eprintln!("{shown} entries, as of size {as_of}{reach}{}", told_more(more));
         return Ok(Verdict::Fine);
     };
     let path = match args.trace {
@@ -131,6 +133,10 @@ pub fn execute(args: &Args) -> anyhow::Result<Verdict> {
     }
     out.flush()?;
     Ok(Verdict::Fine)
+}
+
+fn told_more(more: bool) -> &'static str {
+    if more { "; there may be more: raise --limit" } else { "" }
 }
 
 fn first_page(args: &Args) -> anyhow::Result<String> {

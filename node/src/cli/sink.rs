@@ -16,7 +16,7 @@ pub enum Command {
         --json prints one object a sink: {\"name\",\"kind\",\"state\",\"on_nack\",\"delivered\",\"refused\",\"last_error\",\"held\"}. \
         \"held\" is null, or {\"alert\",\"index\",\"reason\",\"since\"}. Exits with 1 where a sink holds one.")]
     List(List),
-    /// Let a sink go that stands at an alert its receiver refused (`on_nack = \"hold\"`)
+    /// Let a sink go that stands at an alert its receiver refused (`on_nack = "hold"`)
     #[command(after_help = "Examples:\n  medulla sink release pager --retry --config site.toml\n  \
         medulla sink release pager --skip --reason 'the ward was told by telephone'\n\n\
         Who did so is an entry of the ledger. Refused again, the sink holds again.")]

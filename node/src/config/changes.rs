@@ -285,19 +285,15 @@ fn sink_fields(old: &Sink, new: &Sink) -> Vec<&'static str> {
         (Webhook { url, tls_ca, headers }, Webhook { url: u, tls_ca: t, headers: h }) => {
             differing([("url", url == u), ("tls_ca", same_ca(tls_ca, t)), ("headers", headers == h)])
         }
-        (
-            Kafka { brokers, topic, options, token },
-            Kafka { brokers: b, topic: t, options: o, token: k },
-        ) => differing([
-            ("brokers", brokers == b),
-            ("topic", topic == t),
-            ("options", options == o && same_files(o)),
-            ("token_file or token_command", token == k),
-        ]),
-        (
-            Amqp { broker, exchange, routing_key },
-            Amqp { broker: b, exchange: e, routing_key: r },
-        ) => {
+        (Kafka { brokers, topic, options, token }, Kafka { brokers: b, topic: t, options: o, token: k }) => {
+            differing([
+                ("brokers", brokers == b),
+                ("topic", topic == t),
+                ("options", options == o && same_files(o)),
+                ("token_file or token_command", token == k),
+            ])
+        }
+        (Amqp { broker, exchange, routing_key }, Amqp { broker: b, exchange: e, routing_key: r }) => {
             let mut fields = broker_fields(broker, b, same_ca(&broker.tls_ca, &b.tls_ca));
             fields.extend(differing([("exchange", exchange == e), ("routing_key", routing_key == r)]));
             fields

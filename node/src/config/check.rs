@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use connectors::{ConnectorError, TokenSource};
 use ml_scoring::{Card, Setting};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
@@ -78,20 +79,56 @@ pub fn host_port(report: &Report, text: &Spot<String>) -> bool {
 }
 
 pub fn url(report: &Report, url: &Spot<Secret>, schemes: &[&str]) -> bool {
-    let right = reqwest::Url::parse(url.value.expose()).is_ok_and(|url| {
+    let right = |url: &reqwest::Url| {
         schemes.contains(&url.scheme()) && url.host_str().is_some_and(|host| !host.is_empty())
-    });
-    if !right {
-        let text = format!("must be a URL that begins with {}://", schemes.join(":// or "));
-        url.refuse(report, "value-invalid", text);
+    };
+    let parsed = reqwest::Url::parse(url.value.expose()).ok().filter(right);
+    match &parsed {
+        None => {
+            let text = format!("must be a URL that begins with {}://", schemes.join(":// or "));
+            url.refuse(report, "value-invalid", text);
+        }
+        Some(parsed) if may_cut_a_password(parsed) => {
+            let text = "has an @ behind its host, so what was taken for the host may be a part of the password; \
+                        write / as %2F, ? as %3F, # as %23 and @ as %40 in user and password, and @ as %40 behind the host";
+            url.refuse(report, "value-invalid", text);
+        }
+        Some(_) => return true,
     }
-    right
+    false
+}
+
+/// A `/`, `?` or `#` in a password ends the authority there: its first part is read as the host, which is shown, and
+/// connected to. A webhook's path may have an `@` where the URL names no user.
+fn may_cut_a_password(url: &reqwest::Url) -> bool {
+    let rest = [Some(url.path()), url.query(), url.fragment()];
+    let names_user = !url.username().is_empty() || url.password().is_some();
+    let is_web = matches!(url.scheme(), "http" | "https");
+    (names_user || !is_web) && rest.into_iter().flatten().any(|part| part.contains('@'))
 }
 
 /// Who stands in for whom is a matter between the sites of this consortium.
 pub fn no_peer(report: &Report, name: &Spot<String>) {
     let text = format!("`{}` is none of ledger.peers; name one of them", name.written);
     name.refuse(report, "takeover-unknown", text);
+}
+
+/// What librdkafka takes, as it says itself; no broker is asked.
+/// By librdkafka's own word.
+pub type KafkaCheck =
+    fn(&BTreeMap<String, connectors::Secret>, Option<&TokenSource>) -> Result<(), ConnectorError>;
+
+pub fn kafka_options(
+    table: &Table,
+    options: &BTreeMap<String, Secret>,
+    token: Option<&TokenSource>,
+    check: KafkaCheck,
+) {
+    let secret = |value: &Secret| connectors::Secret::new(value.expose());
+    let options = options.iter().map(|(name, value)| (name.clone(), secret(value))).collect();
+    if let Err(error) = check(&options, token) {
+        table.refuse("value-invalid", error.to_string());
+    }
 }
 
 pub fn unknown_kind(report: &Report, kind: &Spot<String>, known: &[&str]) {

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use actors::Silence;
+use connectors::kafka;
 
 use super::amqp::read_broker;
 use super::contents::Contents;
@@ -208,7 +209,7 @@ fn read_kafka(table: &Table) -> Option<FeedKind> {
     }
     let group = table.required("group");
     let dead_letter_topic = table.text("dead_letter_topic");
-    let (options, token) = read_sign_in(table);
+    let (options, token) = read_sign_in(table, kafka::check_source);
     Some(FeedKind::Kafka {
         brokers: brokers?.value,
         topics: topics.into_iter().map(|topic| topic.value).collect(),

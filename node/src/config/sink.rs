@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use connectors::kafka;
+
 use super::amqp::read_broker;
 use super::contents::Contents;
 use super::http::read_tls_ca;
@@ -53,12 +55,13 @@ fn read_kind(table: &Table, kind: &Spot<String>) -> Option<SinkKind> {
         "webhook" => {
             let url = table.secret("url").filter(|url| check::url(table.report(), url, &["http", "https"]));
             let tls_ca = read_tls_ca(table);
-            let headers = table.secrets("headers").into_iter().map(|(name, value)| (name, value.value)).collect();
+            let headers =
+                table.secrets("headers").into_iter().map(|(name, value)| (name, value.value)).collect();
             Some(SinkKind::Webhook { url: url?.value, tls_ca, headers })
         }
         "kafka" => {
             let (brokers, topic) = (table.required("brokers"), table.required("topic"));
-            let (options, token) = read_sign_in(table);
+            let (options, token) = read_sign_in(table, kafka::check_sink);
             Some(SinkKind::Kafka { brokers: brokers?.value, topic: topic?.value, options, token })
         }
         "amqp" => {

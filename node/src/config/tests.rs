@@ -121,6 +121,37 @@ fn reads_a_right_file() {
 }
 
 #[test]
+fn an_option_that_kafka_does_not_know_is_named_without_its_value() {
+    let mistyped = RIGHT.replace("\"sasl.password\"", "\"sasl.pasword\"");
+    let findings = check(&mistyped, "29 feed[1] value-invalid");
+    let text = &findings[0].text;
+    assert!(text.contains("sasl.pasword") && !text.contains("hunter2"), "{text}");
+}
+
+#[test]
+fn a_password_that_cuts_its_url_is_refused_and_not_shown() {
+    let sink = |url: &str| {
+        format!("{RIGHT}\n[[sink]]\nname = \"bus\"\nkind = \"amqp\"\nurl = \"{url}\"\nrouting_key = \"q\"\n")
+    };
+    let line = RIGHT.lines().count() + 5;
+    for url in [
+        "amqp://medulla:hunter@2/hunter2@bus.example:5672/%2f",
+        "amqp://medulla:2?hunter2@bus.example/%2f",
+        "amqp://medulla:2#hunter2@bus.example/%2f",
+    ] {
+        let findings = check(&sink(url), &format!("{line} sink[1].url value-invalid"));
+        assert!(findings[0].text.contains("%40") && !findings[0].text.contains("hunter"), "{findings:?}");
+    }
+    let folder = tempfile::tempdir().expect("folder");
+    for url in ["amqp://medulla:hunter%402%2Fhunter2@bus.example:5672/%2f", "amqps://bus.example/v"] {
+        assert!(load(&sink(url), folder.path()).is_ok(), "{url}");
+    }
+    let webhook = |url: &str| RIGHT.replace("https://ehr.example/${SASL_PASSWORD}", url);
+    assert!(load(&webhook("https://ehr.example/@alerts"), folder.path()).is_ok());
+    check(&webhook("https://u:p@2/hunter2@ehr.example/"), "44 sink[0].url value-invalid");
+}
+
+#[test]
 fn reads_what_follows_a_refusal() {
     let folder = tempfile::tempdir().expect("folder");
     let retried = RIGHT.replace("ack = \"site\"\n", "ack = \"site\"\non_error = { retry = 3 }\n");

@@ -181,7 +181,7 @@ fn sink(target: &Target) -> anyhow::Result<Box<dyn Sink>> {
         Target::Amqp { url, queue } => {
             let config = amqp::SinkConfig::new(amqp::Broker::new(url), "", queue);
             Box::new(amqp::Sink::new(config)?)
-        },
+        }
         Target::Fhir { url } => Box::new(super::fhir::Poster::new(url)?),
         Target::Mllp { .. } | Target::File(_) => anyhow::bail!("{target:?} has no lanes"),
     })

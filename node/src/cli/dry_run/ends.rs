@@ -32,11 +32,9 @@ pub fn feed(feed: &Feed, data: &Path, wait: Duration) -> Check {
             let broker = broker.clone();
             let (queue, exchange, declare) = (queue.clone(), dead_letter_exchange.clone(), *declare);
             Check::new(name, async move {
-                // What is declared at the start need not be there before.
-                let queue = (!declare).then_some(amqp::Wanted::Queue(&queue));
-                let exchange = exchange.as_deref().filter(|_| !declare).map(amqp::Wanted::Exchange);
-                let wanted: Vec<amqp::Wanted<'_>> = queue.into_iter().chain(exchange).collect();
-                amqp::probe(&broker, &wanted).await.context(LOOK_AT_BROKER)
+                let exchange = exchange.as_deref().map(amqp::Wanted::Exchange);
+                let wanted: Vec<_> = [amqp::Wanted::Queue(&queue)].into_iter().chain(exchange).collect();
+                amqp::probe(&broker, &wanted, declare).await.context(LOOK_AT_BROKER)
             })
         }
         FeedKind::Http => Check::new(name, async { Ok("comes by the http listener".into()) }),
@@ -66,7 +64,7 @@ pub fn sink(sink: &Sink, wait: Duration) -> Check {
                     "" => amqp::Wanted::Queue(&key),
                     exchange => amqp::Wanted::Exchange(exchange),
                 };
-                amqp::probe(&broker, &[wanted]).await.context(LOOK_AT_BROKER)
+                amqp::probe(&broker, &[wanted], false).await.context(LOOK_AT_BROKER)
             })
         }
         SinkKind::Mllp(to) => answers(name, receiver(to)),

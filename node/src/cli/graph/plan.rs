@@ -151,7 +151,11 @@ fn feed_lines(feed: &Feed) -> Vec<String> {
         FeedKind::File { watch: true, .. } => "to failed/".into(),
         _ => "stays in the ledger".into(),
     };
-    let refused = if feed.on_error == OnError::Hold { "held in the ledger".into() } else { dead_letters };
+    let refused = match feed.on_error {
+        OnError::Hold => "held in the ledger".into(),
+        OnError::Retry(times) => format!("stays in the ledger, read again by itself up to {times} times"),
+        OnError::DeadLetter => dead_letters,
+    };
     let mut lines = vec![place, ack.into(), format!("refused: {refused}")];
     if let FeedKind::Mllp { application_acks: Some(to), .. } = &feed.kind {
         lines.push(format!("application answers to {}", to.address));
@@ -181,7 +185,7 @@ fn sink_lines(sink: &Sink) -> Vec<String> {
         }
         SinkKind::Amqp { broker, exchange, .. } => {
             format!("amqp {exchange} at {}", host(broker.url.expose()))
-        },
+        }
         SinkKind::Mllp(to) => format!("mllp to {}{}", to.address, over(to.tls.is_some())),
     };
     let takeover = sink.takeover_for.iter().map(|site| format!("also for site {site}"));

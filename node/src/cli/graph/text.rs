@@ -86,6 +86,8 @@ mod tests {
             kind = "amqp"
             url = "amqp://medulla:hunter2@rabbit:5671/%2f"
             queue = "q<1>&\"2\""
+            dead_letter_exchange = "refused"
+            on_error = { retry = 3 }
             authority = "HOSP"
             [[feed]]
             name = "api"
@@ -132,5 +134,6 @@ mod tests {
         assert!(svg.contains("q&lt;1&gt;&amp;&quot;2&quot;"), "{svg}");
         assert!(tree.contains("├─ adt\n│    mllp on 127.0.0.1:2575\n"), "{tree}");
         assert!(tree.contains("read as authority HOSP, zone UTC"), "{tree}");
+        assert!(tree.contains("refused: stays in the ledger, read again by itself up to 3 times"), "{tree}");
     }
 }

@@ -5,9 +5,11 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use bytes::Bytes;
 
-/// `-` is standard input.
+/// Standard input.
+const STDIN: &str = "-";
+
 pub fn read(file: &Path) -> anyhow::Result<Bytes> {
-    let bytes = if file == Path::new("-") {
+    let bytes = if file == Path::new(STDIN) {
         let mut bytes = Vec::new();
         std::io::Read::read_to_end(&mut std::io::stdin().lock(), &mut bytes).map(|_| bytes)
     } else {
@@ -20,6 +22,9 @@ pub fn read(file: &Path) -> anyhow::Result<Bytes> {
 pub fn expand(paths: &[PathBuf]) -> anyhow::Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     for path in paths {
+        if path != Path::new(STDIN) {
+            std::fs::metadata(path).with_context(|| format!("cannot read {}", path.display()))?;
+        }
         if path.is_dir() { walk(path, &mut files)? } else { files.push(path.clone()) }
     }
     Ok(files)
@@ -49,4 +54,20 @@ fn walk(folder: &Path, files: &mut Vec<PathBuf>) -> anyhow::Result<()> {
         );
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_there_is_named_and_standard_input_needs_no_file() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("a.hl7"), "").unwrap();
+        let found = expand(&[folder.path().to_owned(), STDIN.into()]).unwrap();
+        assert_eq!(found, [folder.path().join("a.hl7"), STDIN.into()]);
+        let missing = folder.path().join("b.hl7");
+        let said = format!("{:#}", expand(std::slice::from_ref(&missing)).unwrap_err());
+        assert!(said.contains(&missing.display().to_string()), "{said}");
+    }
 }

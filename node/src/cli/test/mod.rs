@@ -83,8 +83,12 @@ pub fn execute(args: &Args) -> anyhow::Result<Verdict> {
         }
     }
     out.flush()?;
+    anyhow::ensure!(
+        tested > 0,
+        "no file NAME.hl7 is named or lies in a folder that is named: nothing was tested"
+    );
     eprintln!("{tested} files tested, {wrong} differ");
-    Ok(if tested > 0 && wrong == 0 { Verdict::Fine } else { Verdict::Wrong })
+    Ok(if wrong == 0 { Verdict::Fine } else { Verdict::Wrong })
 }
 
 fn test(file: &Path, feed: &Feed, accept: bool) -> anyhow::Result<Outcome> {

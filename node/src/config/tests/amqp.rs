@@ -6,7 +6,8 @@ use connectors::amqp::{Auth, Broker};
 use super::super::types::{Config, FeedKind, SinkKind};
 use super::{RIGHT, check, load};
 
-const HEAD: &str = "[[feed]]\nname = \"monitors\"\nkind = \"amqp\"\nauthority = \"HOSP\"\nqueue = \"vitals\"\n";
+const HEAD: &str =
+    "[[feed]]\nname = \"monitors\"\nkind = \"amqp\"\nauthority = \"HOSP\"\nqueue = \"vitals\"\n";
 
 fn with(fields: &str) -> String {
     let sink = "[[sink]]\nname = \"pager\"\nkind = \"amqp\"\nrouting_key = \"sepsis\"\n";

@@ -42,10 +42,7 @@ fn names_what_keeps_a_token_from_signing_in() {
         (oidc.clone(), option("sasl.oauthbearer.method")),
         (format!("{OPTIONS}\ntoken_command = [\"sh\"]"), next("token_command[0] value-invalid")),
         (format!("{OAUTH}\ntoken_file = \"nowhere\""), next("token_file file-unreadable")),
-        (
-            format!("{OAUTH}\ntoken_command = [\"no-such-program\"]"),
-            next("token_command[0] command-missing"),
-        ),
+        (format!("{OAUTH}\ntoken_command = [\"no-such-program\"]"), next("token_command[0] command-missing")),
         (
             format!("{OAUTH}\ntoken_command = [\"sh\"]\ntoken_file = \"token\""),
             next("token_command[0] token-twice"),
