@@ -97,6 +97,8 @@ mod tests {
         assert_eq!(of_fate(Fate::Kept, obx), ["OBX-4", "OBX-15", "OBX-19"]);
         let noted = format!("{obx}NTE|1||a note\n");
         assert_eq!(of_fate(Fate::Kept, &noted), ["OBX-4", "OBX-15", "OBX-19"]);
+        let nothing = "PID|1||1^^^HOSP^MR\nGT1|| |^^|&^&\n";
+        assert!(of_fate(Fate::Kept, nothing).is_empty(), "delimiters and blanks say nothing");
         for rest in [pid, pv1, obx, &noted] {
             assert!(of_fate(Fate::Dropped, rest).is_empty());
         }

@@ -63,7 +63,9 @@ impl<'f, 'w, 'm> Finder<'f, 'w, 'm> {
     pub(super) fn is_found(&self, spot: &Spot<'_, 'm>, number: usize, field: Part<'m>) -> bool {
         let claims = claims::of(&spot.name, number);
         if claims.is_empty() {
-            return false;
+            // Delimiters and blanks alone say nothing that could be lost.
+            return number > 0
+                && field.leaves().all(|(_, leaf)| !leaf.has_value() || leaf.trimmed().is_empty());
         }
         let heard = self.hear(spot, claims);
         if (&*spot.name, number) == ("OBX", 2) {
@@ -93,6 +95,8 @@ impl<'f, 'w, 'm> Finder<'f, 'w, 'm> {
                 || is_said(&written)
                 || is_said_as_fhir_does(self.writer, spot, (number, component), &written, is_said)
                 || is_said_otherwise(spot, (number, component), &written, is_said)
+                // The kind of a universal id: FHIR tells it by the form of the address.
+                || (written == "ISO" && heard.any(Said::has_oid))
                 || heard.any(|said| said.holds(&written))
         })
     }
@@ -141,14 +145,17 @@ fn is_said_as_fhir_does(
     said: impl Fn(&str) -> bool,
 ) -> bool {
     if written.len() >= 4 && written.as_bytes()[..4].iter().all(u8::is_ascii_digit) {
-        // A day alone does not say what hour was sent.
-        let whole = |form: &str| written.len() <= "YYYYMMDD".len() || form.contains('T');
-        return writer
-            .clock
-            .with_date_time(written, |form| form.is_some_and(|form| whole(form) && said(form)));
+        let is_said = |form: &str| says_the_hour(form, written) && said(form);
+        return writer.clock.with_date_time(written, |form| form.is_some_and(is_said));
     }
     datatypes::known_system(written).is_some_and(&said)
         || maps(spot, field, component).filter_map(|map| tables::code(map, written)).any(said)
+}
+
+/// A day alone does not say what hour was sent.
+pub(super) fn says_the_hour(form: &str, written: &str) -> bool {
+    form.len() > "YYYY-MM-DD".len()
+        || written.bytes().take_while(u8::is_ascii_digit).count() <= "YYYYMMDD".len()
 }
 
 /// The concept maps that may have read this component.
@@ -172,7 +179,7 @@ fn is_said_otherwise(
             return true;
         }
     }
-    // The kind of a universal id: FHIR tells it by the system of the identifier.
+    // Or by the system of the identifier.
     (written == "ISO" && said("urn:ietf:rfc:3986"))
         || said(&system(written))
         || decimal(Cow::Borrowed(written)).is_some_and(|number| said(&number))

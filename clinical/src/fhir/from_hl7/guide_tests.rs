@@ -88,3 +88,24 @@ fn a_document_that_was_deleted_is_not_superseded() {
     assert_eq!(status("AV"), ("current".into(), Some(Fate::Mapped)));
     assert_eq!(status(""), ("current".into(), None));
 }
+
+/// ORC, TQ1, RXE: the TQ1 is its own order's and not the one before.
+#[test]
+fn each_prescription_has_its_own_timing() {
+    let text = "ORC|NW|P1\nTQ1|1||||||20260702||S\nRXE||ASA^Aspirin^L|100||mg\n\
+                ORC|NW|P2\nTQ1|1||||||20260703||R\nRXE||PAR^Paracetamol^L|500||mg\n";
+    let text = typed("RDE^O11", text);
+    let bundle = bundle(&text);
+    let requests = resources(&bundle, "MedicationRequest");
+    let priorities: Vec<_> = requests.iter().filter_map(|request| request.str("priority")).collect();
+    assert_eq!(priorities, ["stat", "routine"]);
+    for (request, day) in requests.iter().zip(["2026-07-02", "2026-07-03"]) {
+        assert!(written(request).contains(&format!(r#""boundsPeriod":{{"start":"{day}"}}"#)), "{day}");
+    }
+    let fates = coverage(&message(&text), &feed(), Time(0));
+    let timing = fates.iter().filter(|(field, _)| field.starts_with("TQ1"));
+    assert!(
+        timing.clone().count() == 4 && timing.into_iter().all(|(_, fate)| *fate == Fate::Mapped),
+        "{fates:?}"
+    );
+}

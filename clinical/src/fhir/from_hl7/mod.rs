@@ -241,7 +241,10 @@ impl<'m> Writer<'m> {
             "IN1" => self.clinical(segment, "IN1", "Coverage", &[2, 3, 36]),
             "ROL" => self.role(segment, "ROL"),
             "PRT" => self.role(segment, "PRT"),
-            "ORC" => self.order = order::Group { orc: Some(segment), ..order::Group::default() },
+            "ORC" => {
+                self.order = order::Group { orc: Some(segment), ..order::Group::default() };
+                self.medication = None;
+            }
             "OBR" => self.request(segment),
             "TQ1" => self.timing(segment),
             "OBX" => self.observation(segment),

@@ -5,6 +5,7 @@ use std::rc::Rc;
 
 use super::claims::Step;
 use super::codeable::Codeable;
+use super::finder::says_the_hour;
 use super::quantity::Quantity;
 use super::said::Said;
 use super::tables;
@@ -158,7 +159,10 @@ impl<'m> Plain<'m> {
             (7, _) => self.range == written,
             (8, _) => self.interpretation.first().is_some_and(|flag| flag.is_coded(&written)),
             (11, _) => self.status.0 == written && self.status.1 != tables::UNKNOWN,
-            (14, _) => self.effective.0 == written && !written.is_empty(),
+            (14, _) => {
+                let (sent, form) = &self.effective;
+                *sent == written && !written.is_empty() && says_the_hour(form, sent)
+            }
             _ => false,
         }
     }
@@ -246,7 +250,7 @@ mod tests {
             range in like(&format!("1-2|1-2\\^a&b|{ANY}{{0,5}}")),
             flag in like(&format!("N|H~L|H\\^High\\^HL70078|{ANY}{{0,3}}")),
             status in like(&format!("F|C|f|F\\^x| F |{ANY}{{0,2}}")),
-            time in like(&format!("20260101(1155)?(\\+0100)?|2026\\^1|{ANY}{{0,5}}")),
+            time in like(&format!("20260101(1155)?(\\+(01|15)00)?|2026\\^1|{ANY}{{0,5}}")),
         ) {
             let feed = if is_mapped { mapped() } else { Feed::default() };
             let obx = format!("OBX|1|{type_}|{code}||{value}|{unit}|{range}|{flag}|||{status}|||{time}");

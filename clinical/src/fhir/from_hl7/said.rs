@@ -22,6 +22,7 @@ pub(super) struct Said<'w> {
     set: OnceCell<HashSet<Cow<'w, str>>>,
     /// Places of the words in which others may stand.
     texts: OnceCell<Vec<usize>>,
+    has_oid: OnceCell<bool>,
 }
 
 impl<'w> Said<'w> {
@@ -127,6 +128,10 @@ impl<'w> Said<'w> {
             return self.words.iter().any(|w| may_be(w) && w == word);
         }
         self.set.get_or_init(|| self.words.iter().cloned().collect()).contains(word)
+    }
+
+    pub(super) fn has_oid(&self) -> bool {
+        *self.has_oid.get_or_init(|| self.words.iter().any(|word| word.starts_with("urn:oid:")))
     }
 
     /// Whether `word` stands in a longer text.
