@@ -96,7 +96,7 @@ impl<'f, 'w, 'm> Finder<'f, 'w, 'm> {
                 || is_said_as_fhir_does(self.writer, spot, (number, component), &written, is_said)
                 || is_said_otherwise(spot, (number, component), &written, is_said)
                 // The kind of a universal id: FHIR tells it by the form of the address.
-                || (written == "ISO" && heard.any(Said::has_oid))
+                || (written == "ISO" && heard.any(|said| said.has_oid()))
                 || heard.any(|said| said.holds(&written))
         })
     }
