@@ -118,3 +118,31 @@ fn time_grows_with_the_segments_and_not_with_their_square() {
         assert!(ratio < 6.0, "{kind} {group:?}: in parts {few:?}, in one {many:?}, {ratio:.1} times as long");
     }
 }
+
+/// What twice as much of one field costs, in one run: to FHIR and its coverage. A square would cost four times as much.
+#[test]
+fn repetitions_of_a_value_cost_by_their_number() {
+    let written = |many: usize| {
+        let lines: Vec<_> = (0..many).map(|n| format!("line {n}")).collect();
+        // The second has delimiters in its lines, so that each is looked for by itself; the third is not found.
+        [lines.join("~"), lines.join("^x~"), format!("{}\u{1}", lines.join("~"))]
+    };
+    let time = |many: usize| {
+        let results: Vec<_> =
+            written(many).iter().map(|v| format!("OBX||TX|N^Note^L||{v}||||||F\r")).collect();
+        let message = parse(format!("{HEADER}{}NTE|||a note\r", results.concat()));
+        let runs = (0..3).map(|_| {
+            let begun = std::time::Instant::now();
+            fhir::from_hl7(&message, &Feed::default(), Time(0));
+            let fates = fhir::coverage(&message, &Feed::default(), Time(0));
+            let values: Vec<_> =
+                fates.iter().filter(|(field, _)| field == "OBX-5").map(|(_, fate)| *fate).collect();
+            assert_eq!(values, [Fate::Mapped, Fate::Mapped, Fate::Kept]);
+            begun.elapsed()
+        });
+        runs.min().unwrap().as_secs_f64()
+    };
+    let (few, many) = (time(5_000), time(20_000));
+    println!("5,000 repetitions {few:.3} s, 20,000 {many:.3} s: {:.1} times", many / few);
+    assert!(many < few * 9.0, "four times as many cost {:.1} times as much", many / few);
+}

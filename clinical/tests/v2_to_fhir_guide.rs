@@ -8,6 +8,7 @@ use std::path::Path;
 use common::shared;
 
 const MAPS: &str = include_str!("../src/fhir/from_hl7/maps.txt");
+const BY_HAND: &str = include_str!("../src/fhir/from_hl7/by_hand.txt");
 const CONCEPTS: &str = include_str!("../src/fhir/from_hl7/concepts.txt");
 
 /// Rows that the guide does not have, by segment and resource, with the reason.
@@ -42,6 +43,186 @@ const BEYOND: &[(&str, &str)] = &[
     ("PRT PractitionerRole", "rows of the guide's PRT maps for other resources"),
     ("ROL PractitionerRole", "the guide's rows stand below Encounter and Patient"),
 ];
+
+/// Rows of the guide that we leave out, and why: of a segment for a resource, of a field, or of a field for an element.
+/// What stands in such a field and nowhere else is kept as it was sent.
+const LEFT_OUT: &[(&str, &str)] = &[
+    ("AIS ServiceRequest", OTHER),
+    ("DG1 EpisodeOfCare", OTHER),
+    ("IN3 CareTeam", OTHER),
+    ("MRG Account", OTHER),
+    ("MSA MessageHeader", "an answer is no message of its own here"),
+    ("MSH Encounter", "the trigger: encounter.rs reads it with PV1"),
+    ("MSH Provenance", "who transmitted and who converted: our Provenance is EVN's"),
+    ("NK1 Patient", "the contact's RelatedPerson is enough"),
+    ("NTE DocumentReference", OTHER),
+    ("ORC DiagnosticReport", "OBR says the same"),
+    ("ORC Provenance", "our Provenance is EVN's"),
+    ("PD1 Observation", OTHER),
+    ("PID Account", OTHER),
+    ("PID Appointment", "the appointment refers to the patient"),
+    ("PID Provenance", "our Provenance is EVN's"),
+    ("PRT CareTeam", OTHER),
+    ("PRT Device", OTHER),
+    ("PRT Observation", OTHER),
+    ("PRT Patient", "a PractitionerRole of its own"),
+    ("PRT RelatedPerson", OTHER),
+    ("PV1 Basic", OTHER),
+    ("PV1 Coverage", OTHER),
+    ("PV1 Patient", OTHER),
+    ("ROL CareTeam", OTHER),
+    ("ROL Encounter", "as the Patient's: a PractitionerRole of its own"),
+    ("ROL Patient", "a PractitionerRole of its own"),
+    ("ROL RelatedPerson", OTHER),
+    ("SCH Provenance", "our Provenance is EVN's"),
+    ("SCH ServiceRequest", OTHER),
+    ("SFT Device", OTHER),
+    ("TXA Provenance", "our Provenance is EVN's"),
+    ("AIG-9", OFFSET),
+    ("AIG-11", OFFSET),
+    ("AIL-7", OFFSET),
+    ("AIL-9", OFFSET),
+    ("AIP-7", OFFSET),
+    ("AIP-9", OFFSET),
+    ("AIP-12", "each resource's own status; R4 knows those of a participant's answer"),
+    ("AIS-4 Appointment.participant", "the appointment's own start"),
+    ("AIS-5", OFFSET),
+    ("AIS-7 Appointment.participant", "the appointment's own duration"),
+    ("AIS-10", "SCH-25 has the appointment's status"),
+    ("AL1-2 AllergyIntolerance.category.extension", LATER),
+    ("AL1-4 AllergyIntolerance.criticality.extension", LATER),
+    ("IAM-2 AllergyIntolerance.category.extension", LATER),
+    ("IAM-4 AllergyIntolerance.criticality.extension", LATER),
+    ("DG1-19 Condition.extension", "the same time as recordedDate, which it has"),
+    ("DG1-22", LATER),
+    ("DG1 Encounter.diagnosis", "the Condition, which the diagnosis refers to"),
+    ("EVN Provenance.activity", "a constant"),
+    ("EVN-4 Provenance.reason.extension", LATER),
+    ("EVN-7", "a place that is only an HD"),
+    ("IAM-14", "a recorder who is only a name"),
+    ("IAM-15", "as IAM-14"),
+    ("IAM-17", "the guide's clinicalStatus takes no code of table 0438"),
+    ("IAM-27", "IAM-3 is the code"),
+    ("IN1-5 Coverage.payer", "R4's payor, to whom the address belongs"),
+    ("IN1-10", "a policy holder who is only a number"),
+    ("IN1-16", "the insured is the beneficiary or only a name"),
+    ("IN1-49", LATER),
+    ("MSH Bundle.type", "ours is a transaction: each resource a PUT"),
+    ("MSH-4 MessageHeader.sender", REFERRED),
+    ("MSH-6 MessageHeader.destination", REFERRED),
+    ("MSH-8", META),
+    ("MSH-11", META),
+    ("MSH-26", META),
+    ("MSH-27", META),
+    ("MSH-17", "the country of the sender is no address"),
+    ("MSH-19", "R4's language is the resource's own"),
+    ("MSH-22 MessageHeader.responsible", REFERRED),
+    ("MSH-23", "MSH-6 is the receiver"),
+    ("NTE-3 Appointment.extension", LATER),
+    ("NTE-4", LATER),
+    ("NTE-5 Appointment.extension", LATER),
+    ("NTE-6 Appointment.extension", LATER),
+    ("NTE-9", LATER),
+    ("OBR-7 DiagnosticReport.effectivePeriod", "the time of the specimen, as effectiveDateTime"),
+    ("OBR-8", "the end of what OBR-7 begins"),
+    ("OBR-34 DiagnosticReport.performer.extension", LATER),
+    ("OBR-35 DiagnosticReport.performer.extension", LATER),
+    ("OBR ServiceRequest.intent", "order.rs: order"),
+    ("OBR-11", "what is added to an order is an order"),
+    ("OBR-13", "danger and fasting in free words"),
+    ("OBR-17", "a number of whoever is called back"),
+    ("OBR-27 ServiceRequest.$this", TQ),
+    ("OBR-29", "the parent's number alone is no resource here"),
+    ("OBR-2 Specimen.accessionIdentifier", "the order's number, which the order has"),
+    ("OBR-15 Specimen.$this", "row by row in maps.txt"),
+    ("OBR-39", "words about a collection that no SPM tells of"),
+    ("OBX Observation.component", "an OBX is an Observation, never a component"),
+    ("OBX-5 Observation.component.extension", "as above"),
+    ("OBX-4", "an OG; the sub-id is part of the Observation's id"),
+    ("OBX-5 Observation.derivedFrom", "document.rs writes it, and the document's fields hold the value"),
+    ("OBX-5 Observation.extension", "an attachment is a DocumentReference, which R4 has a place for"),
+    ("OBX-11 Observation.status.extension", LATER),
+    ("OBX-11 Observation.dataAbsentReason", "N is read as no status that R4 has"),
+    ("OBX-15", "a producer by a code alone"),
+    ("OBX-19", "the guide names no address for its extension"),
+    ("OBX-29", "the guide's category has no code"),
+    ("OBX-30", LATER),
+    ("OBX-33", "the specimen of the group is referred to"),
+    ("ORC-4 Immunization.identifier", "the group's number"),
+    ("ORC-4 ServiceRequest.identifier", "requisition has it"),
+    ("ORC-28", META),
+    ("ORC-1 MedicationAdministration.extension", LATER),
+    ("ORC-1 ServiceRequest.intent", "order.rs: order"),
+    ("ORC-1 ServiceRequest.extension", LATER),
+    ("ORC-7", TQ),
+    ("ORC-9 ServiceRequest.extension", LATER),
+    ("ORC-14", "a number of whoever is called back"),
+    ("ORC-21", "a requester is a person here"),
+    ("ORC-22", "as ORC-21"),
+    ("ORC-23", "as ORC-21"),
+    ("ORC-24", "as ORC-21"),
+    ("ORC-29", "a kind of order is no place"),
+    ("ORC-38", "new in v2.9; ORC-2 to -4 number the order"),
+    ("PID-21", "a mother who is only a number"),
+    ("PID-39", "a tribe's citizenship is none of PID-26's countries"),
+    ("PR1-5 Procedure.performedPeriod", "as performedDateTime: PR1-7 is a duration in minutes"),
+    ("PR1-7", "a duration in minutes"),
+    ("PR1-16", "modifiers of the code"),
+    ("PR1-25", "the parent's number alone is no resource here"),
+    ("PRT-6", "specialty: few senders of PRT"),
+    ("PRT-7", "PRT-8 is the organization"),
+    ("PRT-14", "an address of somebody who has none in PRT"),
+    ("PRT-23", LATER),
+    ("PRT-24", "PRT-1 is the identifier"),
+    (
+        "PV1-2 Encounter.status",
+        "encounter.rs, with the trigger and PV1-45: the class alone does not say the status",
+    ),
+    ("PV1-45 Encounter.status", "as above"),
+    ("PV1-3 Encounter.location", REFERRED),
+    ("PV1-6 Encounter.location", REFERRED),
+    ("PV1-11 Encounter.location.extension", LATER),
+    ("PV1-40", "the bed's state, in a Location that is the bed's for all visits"),
+    ("PV1-53", OTHER),
+    ("PV1-54", OTHER),
+    ("PV2-8", LATER),
+    ("PV2-9", LATER),
+    ("PV2-12", "a narrative is made of the resource"),
+    ("PV2-22", META),
+    ("RXA-28", "the address of RXA-27, which is a place"),
+    ("RXO MedicationRequest.intent", "medication.rs: original-order"),
+    ("RXO-1 MedicationRequest.medication", "as a concept, without a resource between"),
+    ("RXO-5", "Medication: we make none"),
+    ("RXO-18", "Medication: we make none"),
+    ("RXO-19", "Medication: we make none"),
+    ("RXO-25", "Medication: we make none"),
+    ("RXO-26", "Medication: we make none"),
+    ("RXE-19", "a total dose a day in a field whose period is only said in words"),
+    (
+        "SCH-7 Appointment.appointmentType",
+        "a reason, unless it says that it is of table 0277, which SCH-8 has",
+    ),
+    ("SCH-11 Appointment.$this", TQ),
+    ("SPM-3", "the parent's number alone is no resource here"),
+    ("TQ1-3", "a repeat pattern of table 0335 is no Timing"),
+    ("TQ1-4", "explicit times of a repeat pattern"),
+    ("TQ1-5", "as TQ1-3"),
+    ("TQ1-6", "a duration of service: the end that TQ1-8 has"),
+    ("TQ1-11 MedicationRequest.text", "R4's text is the narrative; ours is dosageInstruction.text"),
+    ("TQ1-13", "as TQ1-3"),
+    ("TQ1-14", "as TQ1-3"),
+    ("TXA-3", "each attachment's type is its OBX's"),
+    ("TXA-6 DocumentReference.extension", LATER),
+    ("TXA-17", "table 0271 has no map to R4's docStatus"),
+    ("TXA-19 DocumentReference.status.extension", "R4 demands a status; the code itself is kept"),
+];
+
+const OTHER: &str = "a resource that we do not make";
+const LATER: &str = "an extension that R4 does not have, or that repeats a code which is mapped or kept";
+const META: &str = "the labels of a message are not its resources'";
+const OFFSET: &str = "offset and duration of one participant";
+const REFERRED: &str = "by reference: what the field says stands in the resource that is referred to";
+const TQ: &str = "a TQ as a whole, of before v2.5: the components that we map have rows";
 
 const MAPPINGS: &str = "corpora/v2-to-fhir-ig/mappings";
 
@@ -92,13 +273,114 @@ fn ours() -> Vec<String> {
             Some(row) => {
                 let mut words = row.split(' ');
                 let field = words.next().unwrap().split('.').next().unwrap();
-                let element = words.nth(1).unwrap().split(['.', '(']).next().unwrap();
+                let element = words.nth(1).unwrap().split(['.', '(']).next().unwrap().trim_start_matches('_');
                 let field = if field == "*" { segment.to_owned() } else { format!("{segment}-{field}") };
                 rows.push(format!("{field} {resource}.{element}"));
             }
         }
     }
     rows
+}
+
+/// `SEGMENT-FIELD Resource.element` of a path, and its extension where it has one.
+fn row_of(field: &str, resource: &str, path: &str) -> Option<String> {
+    let mut steps =
+        path.split('.').map(|step| step.split(['[', '(', '=', ' ', ')']).next().unwrap_or_default());
+    let first = steps.next()?.trim_start_matches('_');
+    let extended = if steps.next() == Some("extension") && first != "extension" { ".extension" } else { "" };
+    (!first.is_empty()).then(|| format!("{field} {resource}.{first}{extended}"))
+}
+
+/// What `maps.txt` and code write; `*` at the end of an element stands for all that begin so.
+fn written() -> BTreeSet<String> {
+    let (mut rows, mut segment, mut resource) = (BTreeSet::new(), "", "");
+    for line in MAPS.lines().filter(|line| !line.starts_with('#') && !line.is_empty()) {
+        match line.strip_prefix("  ") {
+            None => (segment, resource) = line.split_once(' ').unwrap(),
+            Some(row) => {
+                let mut words = row.split(' ');
+                let field = words.next().unwrap().split('.').next().unwrap();
+                let field = if field == "*" { segment.to_owned() } else { format!("{segment}-{field}") };
+                let type_ = words.next().unwrap();
+                let path = words.next().unwrap();
+                let within = match resource {
+                    "Annotation" => format!("*.note.{path}"),
+                    _ => format!("{resource}.{path}"),
+                };
+                let (resource, path) = within.split_once('.').unwrap();
+                rows.extend(row_of(&field, resource, path));
+                // The unit of a number, the address of an organization.
+                if let Some((_, beside)) = type_.split_once('/') {
+                    rows.extend(row_of(&format!("{segment}-{beside}"), resource, path));
+                }
+            }
+        }
+    }
+    for line in BY_HAND.lines().filter(|line| !line.starts_with('#')) {
+        let mut words = line.split(' ');
+        let field = words.next().unwrap();
+        for element in words {
+            let (resource, path) = element.split_once('.').unwrap();
+            rows.extend(row_of(field, resource, path));
+        }
+    }
+    rows
+}
+
+/// A row of the guide that nobody maps and nobody has left out shows here.
+#[test]
+fn every_row_of_the_guide_is_ours_or_left_out_for_a_reason() {
+    let Some(mappings) = shared(MAPPINGS) else { return };
+    let ours = written();
+    let has = |row: &str| {
+        let (field, element) = row.split_once(' ').unwrap();
+        let anywhere = format!("{field} *.{}", element.split_once('.').unwrap().1);
+        ours.iter().any(|own| {
+            own == row
+                || *own == anywhere
+                || own.strip_suffix('*').is_some_and(|begin| row.starts_with(begin))
+        })
+    };
+    let (mut missing, mut count) = (BTreeSet::new(), 0);
+    for (file, records) in tables(&mappings.join("segments")) {
+        let Some((segment, rest)) = file.split_once("R4_ ").and_then(|(_, rest)| rest.split_once('[')) else {
+            continue;
+        };
+        let resource = rest.split([']', '-']).next().unwrap();
+        for record in records {
+            let field = record.get(1).unwrap_or_default().trim().trim_end_matches('*');
+            let field = if field.is_empty() { segment } else { field };
+            let path = record.get(9).unwrap_or_default().trim();
+            let Some(row) = row_of(field, resource, path) else { continue };
+            count += 1;
+            if !has(&row) {
+                missing.insert((format!("{segment} {resource}"), row));
+            }
+        }
+    }
+    let leaves_out = |left: &str, (pair, row): &(String, String)| {
+        let field = row.split(' ').next().unwrap();
+        let within = || row.strip_prefix(left).is_some_and(|rest| rest.starts_with('.'));
+        let part =
+            || left.strip_prefix(pair.split(' ').next().unwrap()).and_then(|rest| rest.strip_prefix(' '));
+        left == pair
+            || left == field
+            || left == row
+            || within()
+            // Of a segment, whatever the field.
+            || part().is_some_and(|element| row.split_once(' ').is_some_and(|(_, of)| of == element))
+    };
+    let unknown: Vec<_> =
+        missing.iter().filter(|row| !LEFT_OUT.iter().any(|(left, _)| leaves_out(left, row))).collect();
+    assert!(unknown.is_empty(), "rows of the guide that we neither map nor leave out: {unknown:#?}");
+    let needless: Vec<_> =
+        LEFT_OUT.iter().filter(|(left, _)| !missing.iter().any(|row| leaves_out(left, row))).collect();
+    assert!(needless.is_empty(), "left out, but ours or not the guide's: {needless:#?}");
+    println!(
+        "{count} rows of the guide, {} kinds of them left out for {} reasons",
+        missing.len(),
+        LEFT_OUT.len()
+    );
 }
 
 fn is_beyond(row: &str) -> bool {
@@ -148,6 +430,11 @@ const DIFFERENT: &[(&str, &str, &str)] = &[
         "the guide leaves them open; table 0085 says what they are",
     ),
     ("ResultStatus[Non-Queries]", "A M", "the guide leaves them open; table 0123 says what they are"),
+    (
+        "DocumentAvailabilityStatus",
+        "AV CA OB",
+        "the guide's conditions of TXA-19 and table 0273; R4 demands a status",
+    ),
     ("OrderStatus", "A", "some, but not all, results available: the order runs"),
 ];
 

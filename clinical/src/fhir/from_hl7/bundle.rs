@@ -1,7 +1,8 @@
 //! The Bundle in bytes. A result that is complete is written at once, so that a message of many needs no memory for
 //! the tree of all of them.
 
-use super::kept::{Finder, Said, Spot, keep};
+use super::finder::{Body, Finder};
+use super::kept::{Spot, keep};
 use super::{Entry, Writer, repair};
 use crate::fhir::json::end;
 
@@ -51,9 +52,11 @@ impl<'m> Writer<'m> {
             plain.as_ref().is_some_and(|plain| spot.name == "OBX" && plain.tells(number, field))
         };
         if !spots().all(|spot| spot.fields().all(|(number, field)| is_told(&spot, number, field))) {
-            let said = plain.as_ref().map_or_else(|| Said::of(body), |plain| plain.said());
-            let (said, envelope) = ([(place, said)], Said::default());
-            let finder = Finder { writer: self, said: &said, envelope: &envelope };
+            let body = |at: usize| {
+                let here = || plain.as_deref().map_or(Body::Tree(body), Body::Plain);
+                (at == place).then(here)
+            };
+            let finder = Finder::new(self, &body, None);
             spots().for_each(|spot| keep(&spot, &finder, is_told, &mut kept));
         }
         self.kept.extend(kept);

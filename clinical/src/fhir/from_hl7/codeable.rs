@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use super::datatypes::{LOINC, clean, code_system, single_blanks};
-use super::kept::Said;
+use super::said::Said;
 use crate::Feed;
 use crate::fhir::json::{Json, Members, object, text, trim};
 use crate::hl7::Part;
@@ -69,12 +69,12 @@ impl<'m> Codeable<'m> {
 
     /// One coding, and words for it.
     pub(super) fn of(
-        system: &'static str,
+        system: impl Into<Cow<'m, str>>,
         code: Cow<'m, str>,
         display: Cow<'m, str>,
         words: Cow<'m, str>,
     ) -> Self {
-        let (system, version) = (Cow::Borrowed(system), Cow::Borrowed(""));
+        let (system, version) = (system.into(), Cow::Borrowed(""));
         Codeable { codings: vec![Coding { system, version, code, display }], text: words }
     }
 

@@ -30,6 +30,7 @@ impl<'m> Writer<'m> {
                 found.map_or(Json::Null, json::text)
             }
             "string" | "markdown" => string(asked.type_, of),
+            "dateTime" if asked.hint == "T" => self.clock.instant(&part(of, 1)).map_or(Json::Null, text),
             "dateTime" => self.clock.date_time(&part(of, 1)).map_or(Json::Null, text),
             "instant" => self.clock.instant(&part(of, 1)).map_or(Json::Null, text),
             "date" => time::date(&part(of, 1)).map_or(Json::Null, text),

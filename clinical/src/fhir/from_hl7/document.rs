@@ -29,9 +29,6 @@ impl<'m> Writer<'m> {
     pub(super) fn document(&mut self, txa: Segment<'m>) {
         self.finish_documents();
         let mut body = self.about_patient("DocumentReference");
-        if matches!(txa.text(19, 1).trim(), "CA" | "OB" | "UN") {
-            body.members.push(("status".into(), text("superseded")));
-        }
         self.fill(&mut body, txa, "TXA", "DocumentReference");
         let visit = self.visit();
         if !json::is_empty(&visit) {

@@ -26,13 +26,12 @@ impl<'m> Writer<'m> {
             Some(patient) => patient.authority.clone(),
             None => Cow::Borrowed(&*self.feed.authority),
         };
-        let ended = pv1.valued(45).is_some();
-        let status = match (kind, tables::encounter_status(trigger)) {
-            ("ADT", "unknown") | (_, "unknown") if ended => "finished",
-            ("ADT", status) => status,
-            _ => "unknown",
-        };
-        let places = [(3, "active"), (6, "completed")].map(|(field, status)| {
+        let trigger = if kind == "ADT" { trigger } else { "" };
+        let status = status(trigger, &pv1.text(2, 1), pv1.valued(45).is_some());
+        let assigned = if status == "planned" { "planned" } else { "active" };
+        // An A13 may still carry the end that it takes back.
+        let end = if status == "in-progress" { "".into() } else { pv1.text(45, 1) };
+        let places = [(3, assigned), (6, "completed")].map(|(field, status)| {
             let place = pv1.valued(field).and_then(|pl| self.location(pl));
             place.map_or(Json::Null, |at| object([("location", Json::Entry(at)), ("status", text(status))]))
         });
@@ -42,7 +41,7 @@ impl<'m> Writer<'m> {
             ("status", text(status)),
             ("class", class(pv1.valued(2))),
             ("subject", self.subject()),
-            ("period", period(&self.clock, &pv1.text(44, 1), &pv1.text(45, 1))),
+            ("period", period(&self.clock, &pv1.text(44, 1), &end)),
             ("location", array(places)),
         ]);
         self.fill(&mut body, pv1, "PV1", "Encounter");
@@ -121,6 +120,22 @@ impl<'m> Writer<'m> {
             within = Some(self.put("Location", id, body));
         }
         within
+    }
+}
+
+/// Of an ADT's trigger, the patient's class and whether PV1-45 says that the visit has ended. What only repeats the
+/// visit must not reopen it: the Encounter is written over the one before. A11 and A13 may still carry the time that
+/// they take back.
+fn status(trigger: &str, class: &str, ended: bool) -> &'static str {
+    let by_event = tables::encounter_status(trigger);
+    match trigger {
+        "A11" | "A13" => by_event,
+        _ if ended => "finished",
+        // They say that the patient is there, whatever the class.
+        "A01" | "A02" | "A03" | "A06" | "A07" | "A12" => by_event,
+        "" => tables::UNKNOWN,
+        _ if tables::code("PatientClass[EncounterStatus]", class) == Some("planned") => "planned",
+        _ => by_event,
     }
 }
 

@@ -28,6 +28,11 @@ impl<'m> Writer<'m> {
             numbers => self.id(&["MedicationRequest", name, numbers]),
         };
         self.prescribed("MedicationRequest", id, body);
+        // A TQ1 that came before.
+        if let (Some(tq1), Some(at)) = (self.order.timing.take(), self.medication) {
+            self.extend(at, tq1, "TQ1");
+            self.touched.push((tq1.position(), at));
+        }
     }
 
     pub(super) fn administration(&mut self, rxa: Segment<'m>) {

@@ -2,11 +2,13 @@
 //! `concepts.txt`; what needs a decision is code beside it.
 //!
 //! Every id is a hash of what the sender calls the thing, so that a resend updates instead of doubling. A field
-//! whose value is not found again in what was written is kept as it was sent, in a Basic resource.
+//! that nothing maps, or whose value is not found again in what its maps write, is kept as it was sent, in a Basic
+//! resource.
 
 mod actors;
 mod appointment;
 mod bundle;
+mod claims;
 mod clinical;
 mod codeable;
 mod convert;
@@ -15,6 +17,9 @@ mod datatypes;
 mod document;
 mod encounter;
 mod fill;
+mod finder;
+#[cfg(test)]
+mod guide_tests;
 mod header;
 mod kept;
 mod medication;
@@ -24,6 +29,7 @@ mod patient;
 mod quantity;
 mod repair;
 mod result;
+mod said;
 mod specimen;
 mod table;
 mod tables;
@@ -235,7 +241,10 @@ impl<'m> Writer<'m> {
             "IN1" => self.clinical(segment, "IN1", "Coverage", &[2, 3, 36]),
             "ROL" => self.role(segment, "ROL"),
             "PRT" => self.role(segment, "PRT"),
-            "ORC" => self.order = order::Group { orc: Some(segment), ..order::Group::default() },
+            "ORC" => {
+                self.order = order::Group { orc: Some(segment), ..order::Group::default() };
+                self.medication = None;
+            }
             "OBR" => self.request(segment),
             "TQ1" => self.timing(segment),
             "OBX" => self.observation(segment),

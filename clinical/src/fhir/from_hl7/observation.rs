@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use super::Writer;
 use super::codeable::Codeable;
-use super::datatypes::{clean, decimal, part, quantity};
+use super::datatypes::{clean, code_system, decimal, part, quantity, single_blanks};
 use super::fill::adds;
 use super::patient::repetitions;
 use super::quantity::Quantity;
@@ -150,13 +150,17 @@ fn number(quantity: &Object<'_>) -> Option<f64> {
     }
 }
 
-/// OBX-8: v3-ObservationInterpretation has most of table 0078.
+pub(super) const INTERPRETATION: &str = "http://terminology.hl7.org/CodeSystem/v3-ObservationInterpretation";
+
+/// OBX-8: v3-ObservationInterpretation has most of table 0078. A code of another system stays that system's.
 fn interpretation(flag: Part<'_>) -> Codeable<'_> {
-    let code = trim(part(flag, 1));
-    let words = trim(part(flag, 2));
-    if schema::has_code("v3-ObservationInterpretation", &code) {
-        let system = "http://terminology.hl7.org/CodeSystem/v3-ObservationInterpretation";
-        return Codeable::of(system, code, Cow::Borrowed(""), words);
+    let [code, words, system] = [1, 2, 3].map(|n| trim(part(flag, n)));
+    let is_hl7s = system.is_empty() || system.starts_with("HL7") || system.ends_with("0078");
+    if (is_hl7s || system == INTERPRETATION) && schema::has_code("v3-ObservationInterpretation", &code) {
+        return Codeable::of(INTERPRETATION, code, Cow::Borrowed(""), words);
     }
-    Codeable::words(clean(if words.is_empty() { code } else { words }))
+    if is_hl7s || code.is_empty() {
+        return Codeable::words(clean(if words.is_empty() { code } else { words }));
+    }
+    Codeable::of(clean(code_system(system)), clean(single_blanks(code)), clean(words.clone()), clean(words))
 }

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use super::datatypes::{UCUM, clean, decimal, part};
-use super::kept::Said;
+use super::said::Said;
 use crate::fhir::json::{Json, Members, object, text};
 use crate::hl7::Part;
 use crate::units;

@@ -3,9 +3,11 @@
 use std::borrow::Cow;
 use std::rc::Rc;
 
+use super::claims::Step;
 use super::codeable::Codeable;
-use super::kept::Said;
+use super::finder::says_the_hour;
 use super::quantity::Quantity;
+use super::said::Said;
 use super::tables;
 use crate::fhir::json::{Json, Members, Object, array, members_of, object, text, write_reference};
 use crate::hl7::Part;
@@ -100,45 +102,52 @@ impl<'m> Plain<'m> {
         });
     }
 
-    /// What [`Said::of`] hears in [`into_object`](Plain::into_object).
-    pub(super) fn said(&self) -> Said<'_> {
-        let mut said = Said::with_room();
-        said.hear_words(self.status.1);
-        self.code.say(&mut said);
-        said.hear(&self.subject);
-        said.hear(&self.encounter);
-        said.hear_words(&self.effective.1);
+    /// What [`Said::hear_at`] hears in [`into_object`](Plain::into_object); an OBX alone writes no other elements.
+    pub(super) fn say<'s>(&'s self, path: &[Step], said: &mut Said<'s>) {
+        let [step] = path else { return };
+        let concept = |key: &str, concept: &'s Codeable<'m>, said: &mut Said<'s>| {
+            if step.is(key) {
+                concept.say(said);
+            }
+        };
+        let words = |key: &str, words: &'s str, said: &mut Said<'s>| {
+            if step.is(key) {
+                said.hear_words(words);
+            }
+        };
+        words("status", self.status.1, said);
+        concept("code", &self.code, said);
+        words("effectiveDateTime", &self.effective.1, said);
+        self.interpretation.iter().for_each(|flag| concept("interpretation", flag, said));
+        concept("method", &self.method, said);
+        words("referenceRange", &self.range, said);
         match &self.value {
-            Value::Quantity(quantity) => {
+            Value::Quantity(quantity) if step.is("valueQuantity") => {
                 said.add("valueQuantity");
-                quantity.say(&mut said);
+                quantity.say(said);
             }
-            Value::Concept(concept) => {
+            Value::Concept(concept) if step.is("valueCodeableConcept") => {
                 said.add("valueCodeableConcept");
-                concept.say(&mut said);
+                concept.say(said);
             }
-            Value::Text(words) => {
+            Value::Text(words) if step.is("valueString") => {
                 said.add("valueString");
                 said.hear_words(words);
             }
-            Value::DateTime(at) => {
+            Value::DateTime(at) if step.is("valueDateTime") => {
                 said.add("valueDateTime");
                 said.hear_words(at);
             }
-            Value::Tree(key, tree) => {
+            Value::Tree(key, tree) if step.is(key) => {
                 said.add(*key);
                 said.hear(tree);
             }
-            Value::Absent => UNKNOWN.iter().for_each(|words| said.hear_words(words)),
+            _ => {}
         }
-        self.interpretation.iter().for_each(|concept| concept.say(&mut said));
-        self.method.say(&mut said);
-        said.hear_words(&self.range);
-        said
     }
 
     /// Whether it says what stands in this field of its OBX, judged by the one place where that is put. `false`: it may
-    /// say so all the same; a search in all that it [says](Plain::said) decides.
+    /// say so all the same; a search in what it [says](Plain::say) decides.
     pub(super) fn tells(&self, number: usize, field: Part<'_>) -> bool {
         let written = field.trimmed();
         match (number, &self.value) {
@@ -150,7 +159,10 @@ impl<'m> Plain<'m> {
             (7, _) => self.range == written,
             (8, _) => self.interpretation.first().is_some_and(|flag| flag.is_coded(&written)),
             (11, _) => self.status.0 == written && self.status.1 != tables::UNKNOWN,
-            (14, _) => self.effective.0 == written && !written.is_empty(),
+            (14, _) => {
+                let (sent, form) = &self.effective;
+                *sent == written && !written.is_empty() && says_the_hour(form, sent)
+            }
             _ => false,
         }
     }
@@ -161,7 +173,8 @@ mod tests {
     use proptest::prelude::*;
 
     use crate::fhir::from_hl7::Writer;
-    use crate::fhir::from_hl7::kept::{Finder, Said, Spot};
+    use crate::fhir::from_hl7::finder::{Body, Finder};
+    use crate::fhir::from_hl7::kept::Spot;
     use crate::hl7::{Limits, Message};
     use crate::{CodeTable, Feed, Time};
 
@@ -186,12 +199,11 @@ mod tests {
         };
         let (segment, touched) = (message.first("OBX").unwrap(), [(writer.at, place)]);
         let spot = Spot::new(&writer, segment, &touched);
-        let (said, envelope) = ([(place, plain.said())], Said::default());
-        let finder = Finder { writer: &writer, said: &said, envelope: &envelope };
-        let heard = finder.said_of(&spot);
+        let body = |at: usize| (at == place).then_some(Body::Plain(plain));
+        let finder = Finder::new(&writer, &body, None);
         let told = spot.fields().filter(|(number, field)| plain.tells(*number, *field));
         told.map(|(number, field)| {
-            assert!(finder.is_found(&spot, &heard, number, field), "OBX-{number} of {obx}");
+            assert!(finder.is_found(&spot, number, field), "OBX-{number} of {obx}");
             number
         })
         .collect()
@@ -238,7 +250,7 @@ mod tests {
             range in like(&format!("1-2|1-2\\^a&b|{ANY}{{0,5}}")),
             flag in like(&format!("N|H~L|H\\^High\\^HL70078|{ANY}{{0,3}}")),
             status in like(&format!("F|C|f|F\\^x| F |{ANY}{{0,2}}")),
-            time in like(&format!("20260101(1155)?(\\+0100)?|2026\\^1|{ANY}{{0,5}}")),
+            time in like(&format!("20260101(1155)?(\\+(01|15)00)?|2026\\^1|{ANY}{{0,5}}")),
         ) {
             let feed = if is_mapped { mapped() } else { Feed::default() };
             let obx = format!("OBX|1|{type_}|{code}||{value}|{unit}|{range}|{flag}|||{status}|||{time}");

@@ -69,6 +69,11 @@ pub(super) fn rows(segment: &'static str, resource: &'static str) -> &'static [R
     MAPS.get(&(segment, resource)).map_or(&[], Vec::as_slice)
 }
 
+/// Every map: segment, resource or part of one, rows.
+pub(super) fn all() -> impl Iterator<Item = (&'static str, &'static str, &'static [Row])> {
+    MAPS.iter().map(|((segment, resource), rows)| (*segment, *resource, rows.as_slice()))
+}
+
 /// A field, and a concept map that rows use for it.
 type FieldMap = (usize, &'static str);
 
@@ -158,8 +163,10 @@ fn path(path: &'static str, resource: &'static str) -> Option<(Vec<Step>, &'stat
             type_ = "Extension";
             continue;
         }
+        // `_birthDate` holds the extensions of a primitive element.
+        let plain_name = name.strip_prefix('_').unwrap_or(name);
         let (element, of_choice) = schema::elements(type_)?.iter().find_map(|element| {
-            let suffix = name.strip_prefix(element.name)?;
+            let suffix = plain_name.strip_prefix(element.name)?;
             let plain = (!element.choice && suffix.is_empty()).then(|| element.types.first().copied());
             let chosen = || element.types.iter().copied().find(|t| element.choice && capitalised(t, suffix));
             Some((element, plain.flatten().or_else(chosen)?))

@@ -71,7 +71,7 @@ pub(super) fn encounter_class(code: &str) -> Option<(&'static str, &'static str)
 
 /// The trigger event to encounter-status.
 pub(super) fn encounter_status(trigger: &str) -> &'static str {
-    code("Event[EncounterStatus]", trigger).unwrap_or("unknown")
+    code("Event[EncounterStatus]", trigger).unwrap_or(UNKNOWN)
 }
 
 /// What a status is that is in no table.

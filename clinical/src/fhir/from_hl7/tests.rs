@@ -7,7 +7,7 @@ use proptest::prelude::*;
 const ADT: &str = "MSH|^~\\&|ADT|HOSP|M|S|20260102030405||ADT^A02|1|P|2.5\rPID|1||42^^^HOSP^MR~756^^^CH^SS||Muster^Anna^M.^^Dr.^^L||19510423|F|||Gasse 1^^Bern^BE^3000^CH^H||^PRN^PH^^41^31^1234567|||M\rPV1|1|I|ICU 2^R1^B1^HOSP||||||||||||||||V1|||||||||||||||||||||||||20260101120000\r";
 const ORU: &str = "MSH|^~\\&|LAB|HOSP|M|S|20260702030405||ORU^R01|2|P|2.5\rPID|1||42^^^HOSP^MR\rPV1|1|I|ICU 2||||||||||||||||V1\rORC|RE|P1|F1\rOBR|1|P1|F1|BMP^Panel^L|||20260702030000|||||||||||||||20260702030300|||F\rOBX|1|NM|T^Temp^LAB||+098.60|degF|97-99|H|||F\rOBX|2|SN|2524-7^Lactate^LN||<^0.50|mmol/L||L|||C\rOBX|3|SN|X^Titre^L||^1^:^128||||||F\rOBX|4|CWE|B^Group^L||A^A pos^L||||||P\rOBX|5|ST|N^Note^L||line 1~line \\T\\ 2||||||F\rOBX|6|ED|D^Doc^L||^^^Base64^AA==||||||F\r";
 
-fn feed() -> Feed {
+pub(super) fn feed() -> Feed {
     let codes = "local_code,local_system,loinc,ucum,local_unit\nT,LAB,8310-5,Cel,degF\n";
     Feed {
         authority: "HOSP".into(),
@@ -18,11 +18,11 @@ fn feed() -> Feed {
     }
 }
 
-fn message(text: &str) -> Message {
+pub(super) fn message(text: &str) -> Message {
     Message::parse(bytes::Bytes::copy_from_slice(text.as_bytes()), &Limits::default()).unwrap()
 }
 
-fn bundle(text: &str) -> crate::fhir::Resource {
+pub(super) fn bundle(text: &str) -> crate::fhir::Resource {
     let bytes = from_hl7(&message(text), &feed(), Time(0));
     let bundle =
         read(&bytes).unwrap_or_else(|issues| panic!("{issues:?}\n{}", String::from_utf8_lossy(&bytes)));
@@ -30,12 +30,12 @@ fn bundle(text: &str) -> crate::fhir::Resource {
     bundle
 }
 
-fn resources<'a>(bundle: &'a crate::fhir::Resource, type_: &str) -> Vec<&'a Json<'a>> {
+pub(super) fn resources<'a>(bundle: &'a crate::fhir::Resource, type_: &str) -> Vec<&'a Json<'a>> {
     let all = bundle.root.items("entry").iter().filter_map(|e| e.get("resource"));
     all.filter(|r| r.str("resourceType") == Some(type_)).collect()
 }
 
-fn written(json: &Json) -> String {
+pub(super) fn written(json: &Json) -> String {
     String::from_utf8(json.to_bytes()).unwrap()
 }
 
@@ -243,7 +243,7 @@ fn check(text: &str, expected: &[&str]) {
 const HEAD: &str =
     "MSH|^~\\&|APP|HOSP|M|S|20260702030405+0200||TYPE|1|P|2.5\rPID|1||42^^^HOSP^MR||Muster^Anna\r";
 
-fn typed(type_: &str, rest: &str) -> String {
+pub(super) fn typed(type_: &str, rest: &str) -> String {
     format!("{}{}", HEAD.replace("TYPE", type_), rest.replace('\n', "\r"))
 }
 
