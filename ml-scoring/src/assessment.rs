@@ -72,6 +72,8 @@ pub enum Insufficient {
     TooFewMeasurements,
     /// The model is meant for intensive care; the patient is not there, or nothing says that he is.
     NotInIntensiveCare,
+    /// The model or the rule is meant for adults; the patient is younger.
+    NotAnAdult,
 }
 
 impl Insufficient {
@@ -80,6 +82,7 @@ impl Insufficient {
         match self {
             Insufficient::TooFewMeasurements => "too few recent measurements",
             Insufficient::NotInIntensiveCare => "not in intensive care",
+            Insufficient::NotAnAdult => "not an adult",
         }
     }
 }

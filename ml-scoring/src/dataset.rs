@@ -1,8 +1,10 @@
 //! The PhysioNet/CinC Challenge 2019 set as patients, and patients as states: training rows are computed by the
 //! code that scores the stream.
 
+mod known;
 mod moments;
 
+use std::collections::HashMap;
 use std::io::BufRead;
 
 use clinical::{
@@ -13,6 +15,7 @@ use sha2::{Digest, Sha256};
 
 use crate::Features;
 
+pub use known::Known;
 pub use moments::{Hears, Moment, Source};
 
 /// `pid`, the challenge's 40 columns, `SepsisLabel`.
@@ -32,6 +35,13 @@ pub enum DatasetError {
         "line 1: the header differs from the 2019 set's at column {0}; expected pid, 40 columns, SepsisLabel"
     )]
     Header(usize),
+    #[error(
+        "line {line}, column pid: this patient stands from line {first} on already{file}; a patient's rows must stand \
+         together, once in all files"
+    )]
+    Twice { line: usize, first: usize, file: String },
+    #[error("no patient in it: {0}")]
+    Empty(&'static str),
     #[error("line {line}: {fields} fields; expected {expected}")]
     FieldCount { line: usize, fields: usize, expected: usize },
     #[error("line {line}: longer than {bytes_max} bytes; is this the right file?")]
@@ -115,7 +125,7 @@ pub fn hospital(pid: &str) -> char {
 
 /// Reads patient after patient; the rows of a patient must stand together.
 pub fn read<R: BufRead>(reader: R) -> Patients<R> {
-    Patients { reader, line: 0, text: String::new(), next: None, failed: false }
+    Patients { reader, line: 0, text: String::new(), next: None, known: HashMap::new(), failed: false }
 }
 
 /// See [`read`]. Ends after the first error.
@@ -124,6 +134,8 @@ pub struct Patients<R> {
     line: usize,
     text: String,
     next: Option<Patient>,
+    /// The line on which each patient began.
+    known: HashMap<String, usize>,
     failed: bool,
 }
 
@@ -142,7 +154,10 @@ impl<R: BufRead> Iterator for Patients<R> {
 
 impl<R: BufRead> Patients<R> {
     fn read_patient(&mut self) -> Result<Option<Patient>, DatasetError> {
-        if self.line == 0 && self.read_line()? {
+        if self.line == 0 {
+            if !self.read_line()? {
+                return Err(DatasetError::Empty("the file is empty"));
+            }
             check_header(self.text.trim_end())?;
         }
         let mut current = self.next.take();
@@ -162,13 +177,28 @@ impl<R: BufRead> Patients<R> {
                     known.rows.push(row);
                 }
                 Some(_) => {
+                    self.begins(&patient)?;
                     self.next = Some(patient);
                     return Ok(current);
                 }
-                None => current = Some(patient),
+                None => {
+                    self.begins(&patient)?;
+                    current = Some(patient);
+                }
             }
         }
+        if self.known.is_empty() {
+            return Err(DatasetError::Empty("nothing stands below the header"));
+        }
         Ok(current)
+    }
+
+    fn begins(&mut self, patient: &Patient) -> Result<(), DatasetError> {
+        let line = self.line;
+        match self.known.insert(patient.pid.clone(), line) {
+            Some(first) => Err(DatasetError::Twice { line, first, file: String::new() }),
+            None => Ok(()),
+        }
     }
 
     fn read_line(&mut self) -> Result<bool, DatasetError> {
@@ -220,13 +250,29 @@ fn parse(text: &str, line: usize) -> Result<Patient, DatasetError> {
     if label != 0.0 && label != 1.0 {
         return Err(DatasetError::Row { line, column: "SepsisLabel", what: "neither 0 nor 1" });
     }
+    let known = |value: f64, may: bool| value.is_nan() || may;
+    let flag = |value: f64| known(value, value == 0.0 || value == 1.0);
+    let hours = |value: f64| known(value, value.abs() <= 1e9);
+    for (column, is_fine, what) in [
+        ("pid", !pid.trim().is_empty(), "empty: whose row is it?"),
+        ("Age", known(age, (0.0..=120.0).contains(&age)), "neither empty nor 0 to 120 years"),
+        ("Gender", flag(gender), "neither empty nor 0 or 1"),
+        ("Unit1", flag(unit1), "neither empty nor 0 or 1"),
+        ("Unit2", flag(unit2), "neither empty nor 0 or 1"),
+        ("HospAdmTime", hours(hosp_adm_time), "neither empty nor hours that a calendar has"),
+    ] {
+        if !is_fine {
+            return Err(DatasetError::Row { line, column, what });
+        }
+    }
     let row = Row { values, iculos: iculos as u32, label: label == 1.0, line };
     Ok(Patient { pid: pid.to_owned(), age, gender, unit1, unit2, hosp_adm_time, rows: vec![row] })
 }
 
-/// Empty and `NaN` are missing; `None` is no number.
+/// Empty and `NaN` are missing; `None` is no number, and infinity is none.
 fn number(field: &str) -> Option<f64> {
-    if field.is_empty() { Some(f64::NAN) } else { field.trim().parse().ok() }
+    let number = if field.is_empty() { f64::NAN } else { field.trim().parse().ok()? };
+    (!number.is_infinite()).then_some(number)
 }
 
 fn column_name(index: usize) -> &'static str {
@@ -385,6 +431,40 @@ mod tests {
         assert!(
             error(good.replace("O2Sat", "SpO2"))
                 .starts_with("line 1: the header differs from the 2019 set's at column 3")
+        );
+        for (wrong, says) in [
+            (good.replace(",98,", ",inf,"), "line 3, column HR: not a number"),
+            (good.replace("p000001,97", ",97"), "line 2, column pid: empty"),
+            (good.replace("83.14,1", "-3,1"), "line 2, column Age"),
+            (good.replace("83.14,1", "83.14,7"), "line 2, column Gender"),
+            (good.replace("-4.5", "1e300"), "line 2, column HospAdmTime"),
+            (String::new(), "no patient in it: the file is empty"),
+            (format!("{HEADER}\n\n"), "no patient in it: nothing stands below the header"),
+        ] {
+            let said = error(wrong);
+            assert!(said.starts_with(says), "{said}");
+        }
+    }
+
+    #[test]
+    fn a_patient_stands_together_and_once() {
+        let torn = csv(&[
+            ("p000001", &[(1, "97", 0)]),
+            ("p000002", &[(1, "80", 0), (2, "80", 0)]),
+            ("p000001", &[(2, "98", 0)]),
+        ]);
+        let said = all(&torn).unwrap_err().to_string();
+        assert!(
+            said.starts_with("line 5, column pid: this patient stands from line 2 on already;"),
+            "{said}"
+        );
+        let once = all(&csv(&[("p000001", &[(1, "97", 0)]), ("p000002", &[(1, "80", 0)])])).unwrap();
+        let mut known = Known::default();
+        assert!(once.iter().all(|patient| known.admit("a.csv", patient).is_ok()));
+        let said = known.admit("b.csv", &once[1]).unwrap_err().to_string();
+        assert!(
+            said.starts_with("line 3, column pid: this patient stands from line 3 on already in a.csv;"),
+            "{said}"
         );
     }
 

@@ -21,7 +21,7 @@ pub use bedside::{Bedside, Part, Score};
 pub use features::Features;
 pub use model::{
     Beside, CARD_FORMAT, Calibration, Card, CardFeature, DataFile, Ensemble, Figures, Golden, GoldenRow,
-    Model, ModelError, Objective, Setting, Subgroup, Threshold, TrainingData,
+    Model, ModelError, Objective, Population, Setting, Subgroup, Threshold, TrainingData,
 };
 pub use policy::{AlertPolicy, Answered, Decision, PolicyState, Tier, WardBudgets};
 pub use scorer::Scorer;

@@ -2,7 +2,7 @@
 
 use clinical::{PatientState, Time};
 
-use crate::bedside::{Bedside, Score};
+use crate::bedside::Bedside;
 use crate::eval::{Hour, Prediction, Predictor};
 use crate::features::{self, Features, Group};
 use crate::{Assessment, Card, Contribution, Insufficient, Model, ModelError, Setting, Thresholds};
@@ -103,7 +103,7 @@ impl Scorer {
         }
         .at_thresholds(self.thresholds());
         match &self.0 {
-            Inner::Bedside(score) => of_bedside(assessment, *score, score.score(state, at)),
+            Inner::Bedside(score) => of_bedside(assessment, *score, state, at),
             Inner::Model { model, columns } => of_model(assessment, model, columns, state, at, explained),
         }
     }
@@ -117,9 +117,12 @@ fn of_rule(rule: Bedside) -> Thresholds {
     }
 }
 
-fn of_bedside(mut assessment: Assessment, rule: Bedside, score: Option<Score>) -> Assessment {
-    let Some(score) = score else {
-        assessment.insufficient = Some(Insufficient::TooFewMeasurements);
+fn of_bedside(mut assessment: Assessment, rule: Bedside, state: &PatientState, at: Time) -> Assessment {
+    let Some(score) = rule.score(state, at) else {
+        assessment.insufficient = Some(match rule.is_for(state) {
+            true => Insufficient::TooFewMeasurements,
+            false => Insufficient::NotAnAdult,
+        });
         return assessment;
     };
     assessment.risk = Some(rule.share(f64::from(score.level)));
@@ -147,6 +150,10 @@ fn of_model(
         assessment.insufficient = Some(Insufficient::NotInIntensiveCare);
         return assessment;
     }
+    if !model.card().is_for(state.age_years()) {
+        assessment.insufficient = Some(Insufficient::NotAnAdult);
+        return assessment;
+    }
     let features = Features::from_state(state, at);
     if !features.sufficient() {
         assessment.insufficient = Some(Insufficient::TooFewMeasurements);
@@ -171,11 +178,14 @@ fn row_of(columns: &[usize], features: &Features) -> Vec<f32> {
 }
 
 fn contribution(index: usize, weight: f64, features: &Features) -> Option<Contribution> {
+    let value = *features.values.get(index)?;
+    // What is missing says nothing of the body: it says that nobody measured it.
+    let group = if value.is_nan() { Group::CareProcess } else { features::group(index)? };
     Some(Contribution {
         feature: (*features::NAMES.get(index)?).to_owned(),
-        value: f64::from(*features.values.get(index)?),
+        value: f64::from(value),
         weight,
-        group: features::group(index)?,
+        group,
         words: features::words(index, &features.values),
     })
 }
@@ -198,7 +208,8 @@ impl Predictor for Scorer {
             }
             Inner::Model { model, columns } => {
                 let p = model.score(&row_of(columns, hour.features)).unwrap_or(0.0);
-                Prediction::of_model(p, model.threshold(), hour.features.sufficient())
+                let speaks = hour.features.sufficient() && model.card().is_for(hour.state.age_years());
+                Prediction::of_model(p, model.threshold(), speaks)
             }
         }
     }

@@ -98,7 +98,7 @@ fn golden_rows_that_do_not_reproduce_refuse_the_model() {
     assert!(changed("/rows/0/contributions/2", json!(9.0)).contains("row 0: contribution 2"));
     assert!(changed("/rows/0/contributions", json!([])).contains("row 0: 0 contributions"));
     assert!(changed("/rows", json!([])).contains("0 rows"));
-    assert!(changed("/rows/0/features", json!([1.0])).contains("1 features"));
+    assert!(changed("/rows/0/features", json!([1.0])).contains("row 0: 1 features, the model takes 5"));
 }
 
 #[test]
@@ -130,4 +130,27 @@ fn a_missing_file_and_a_model_without_a_probability_are_refused() {
     let files: [(&str, &[u8]); 3] = [("model.json", &squared), ("card.json", b"{}"), ("golden.json", b"{}")];
     let message = Model::load(&files).unwrap_err().to_string();
     assert!(message.contains("binary:logistic"), "{message}");
+}
+
+/// `Booster.predict` goes by all trees of an early-stopped booster: its margins are those of another model.
+#[test]
+fn golden_rows_of_trees_behind_the_best_one_are_refused_with_what_to_do() {
+    let model = fixture("best-3.4.0.json");
+    let oracle: Value = serde_json::from_slice(&fixture("best-3.4.0.json.rows")).unwrap();
+    let golden = |shift: f64| {
+        let margin = oracle["margin"][0][0].as_f64().unwrap() + shift;
+        let row = json!({"features": oracle["rows"][0], "margin": margin, "probability": oracle["output"][0][0],
+            "contributions": oracle["contributions"][0]});
+        json!({"made_by": "xgboost", "rows": [row]}).to_string()
+    };
+    let load = |golden: String| {
+        Model::load(&[
+            ("model.json", &model),
+            ("card.json", card().to_string().as_bytes()),
+            ("golden.json", golden.as_bytes()),
+        ])
+    };
+    assert!(load(golden(0.0)).is_ok());
+    let message = load(golden(0.3)).unwrap_err().to_string();
+    assert!(message.contains("row 0") && message.contains("(0, best_iteration + 1)"), "{message}");
 }

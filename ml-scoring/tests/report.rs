@@ -52,8 +52,11 @@ fn the_report_has_the_documented_keys_and_true_figures() {
         "auprc",
         "brier",
         "ece",
+        "ece_equal_mass",
         "threshold",
         "alerts_per_100_patient_days",
+        "alerts",
+        "alerts_judged",
         "ppv",
         "sensitivity",
         "sensitivity_in_window",
@@ -82,10 +85,12 @@ fn the_report_has_the_documented_keys_and_true_figures() {
     let silent: f64 = (-5..=3).map(|d| -2.0 * d as f64 / 9.0 - 4.0 / 3.0).sum();
     let expected = (best - 1.0 / 6.0 - silent) / (best - silent);
     assert!((report.utility.unwrap() - expected).abs() < 1e-12);
-    assert_eq!(report.baselines["ICULOS>=53"].utility, Some(0.0));
+    let clock = &report.baselines["ICULOS>=53"];
+    assert_eq!((clock.utility, clock.alerts_per_100_patient_days, clock.ppv), (Some(0.0), Some(0.0), None));
     let [low, high] = report.ci95["auroc"];
     assert!(low <= report.auroc.unwrap() && report.auroc.unwrap() <= high && high - low < 0.1);
-    let figures = ["utility", "auroc", "auprc", "brier", "ece", "alerts_per_100_patient_days", "ppv"];
+    let figures =
+        ["utility", "auroc", "auprc", "brier", "ece", "ece_equal_mass", "alerts_per_100_patient_days", "ppv"];
     let figures = figures.into_iter().chain(["sensitivity", "sensitivity_in_window", "median_lead_h"]);
     assert_eq!(report.ci95.len(), figures.clone().count(), "every figure has its interval");
     for name in figures {
@@ -113,6 +118,9 @@ fn two_predictors_are_compared_on_the_same_patients() {
     let mut fewer = good.clone();
     fewer.people.pop();
     assert_eq!(eval::against(&good, &fewer, &options), None);
+    let mut other_task = good.clone();
+    other_task.task = Task::Aki;
+    assert_eq!(eval::against(&good, &other_task, &options), None, "another question, another answer");
 }
 
 #[test]

@@ -4,7 +4,12 @@ use clinical::{
     Column, Encounter, EncounterChange, Event, EventKind, Location, ObservationStatus, PatientId,
     PatientState, Precision, Time,
 };
-use ml_scoring::{AlertPolicy, Bedside, Insufficient, Model, ModelError, PolicyState, Scorer, Tier};
+use ml_scoring::dataset::Row;
+use ml_scoring::eval::{Hour, Predictor};
+use ml_scoring::features::Group;
+use ml_scoring::{
+    AlertPolicy, Bedside, Features, Insufficient, Model, ModelError, PolicyState, Scorer, Tier,
+};
 use serde_json::{Value, json};
 
 /// Margin of a heart rate below 100, and from 100 on; no tree at all when `None`.
@@ -54,6 +59,19 @@ fn model(leaves: Leaves, features: &[&str]) -> Result<Model, ModelError> {
 }
 
 fn model_for(setting: Option<&str>, leaves: Leaves, features: &[&str]) -> Result<Model, ModelError> {
+    carded(leaves, features, |card| {
+        if let Some(setting) = setting {
+            card["setting"] = setting.into();
+        }
+    })
+}
+
+/// It alarms at a heart rate of 100 and more.
+fn model_of(card: impl FnOnce(&mut Value)) -> Result<Model, ModelError> {
+    carded(Some([-3.0, 2.0]), &["HR", "Lactate"], card)
+}
+
+fn carded(leaves: Leaves, features: &[&str], change: impl FnOnce(&mut Value)) -> Result<Model, ModelError> {
     let figures = json!({"patients": 0, "septic_patients": 0, "rows": 0, "alarm_rows": 0});
     let named: Vec<_> = features.iter().map(|name| json!({"name": name, "unit": "1"})).collect();
     let threshold = |value: f64| json!({"value": value, "metric": "none", "chosen_on": "nothing"});
@@ -65,9 +83,7 @@ fn model_for(setting: Option<&str>, leaves: Leaves, features: &[&str]) -> Result
             "split": ""},
         "held_out": figures, "clock_rule": figures, "subgroups": [],
     });
-    if let Some(setting) = setting {
-        card["setting"] = setting.into();
-    }
+    change(&mut card);
     let rows: Vec<_> =
         [None, Some(99.0), Some(100.0)].iter().map(|hr| golden_row(leaves, *hr, features.len())).collect();
     let golden = json!({"made_by": "by hand", "rows": rows});
@@ -263,4 +279,72 @@ fn a_model_that_no_feed_can_serve_is_refused_by_name() {
 fn a_model_of_unknown_features_is_refused_by_name() {
     let error = Scorer::model(model(None, &["HR", "moon_phase"]).unwrap()).map(|_| ()).unwrap_err();
     assert!(matches!(&error, ModelError::UnknownFeature(name) if name == "moon_phase"), "{error}");
+}
+
+/// A card from before `population` was: its words say for whom the model is.
+#[test]
+fn a_model_for_adults_says_nothing_of_children() {
+    let of = |words: &str, population: Option<&str>| {
+        Scorer::model(
+            model_of(|card| {
+                card["intended_use"] = words.into();
+                if let Some(population) = population {
+                    card["population"] = population.into();
+                }
+            })
+            .unwrap(),
+        )
+        .unwrap()
+    };
+    let in_words = of("Adults in intensive care, hourly.", None);
+    let by_field = of("tests", Some("adults"));
+    let for_all = of("Not of adults alone.", Some("any age"));
+    let silent = of("tests", None);
+    for (born, adult) in [("1969-08-01", false), ("1952-06-01", false), ("1951-12-01", true), ("", true)] {
+        let mut state = PatientState::default();
+        if !born.is_empty() {
+            let person = clinical::Person { birth_date: Some(born.into()), ..clinical::Person::default() };
+            state.apply(&Event {
+                patient: PatientId { authority: "H".into(), id: "1".into() },
+                visit: None,
+                at: Time(0),
+                precision: Precision::Second,
+                kind: EventKind::Person(person),
+            });
+        }
+        for (column, value) in [(Column::Hr, 120.0), (Column::Resp, 18.0)] {
+            state.observe(column, Time(0), "", ObservationStatus::Final, value);
+        }
+        for (scorer, speaks) in [(&in_words, adult), (&by_field, adult), (&for_all, true), (&silent, true)] {
+            let assessment = scorer.score(&state, Time(1));
+            let reason = (!speaks).then_some(Insufficient::NotAnAdult);
+            assert_eq!((assessment.risk.is_some(), assessment.insufficient), (speaks, reason), "{born}");
+            // Evaluation hears the same.
+            let row = Row { values: Row::EMPTY, iculos: 1, label: false, line: 0 };
+            let features = Features::from_state(&state, Time(1));
+            let said = scorer.predict(&Hour { row: &row, state: &state, features: &features });
+            assert_eq!((said.alarm, said.risk().is_some()), (speaks, speaks), "{born}");
+        }
+    }
+    let refused = model_of(|card| card["population"] = "seals".into()).map(|_| ()).unwrap_err().to_string();
+    assert!(refused.contains("seals") && refused.contains("adults"), "{refused}");
+}
+
+/// Its weight says that nobody measured it; the patient's body has no part in that.
+#[test]
+fn what_is_missing_is_the_care_process_and_no_physiology() {
+    let scorer = scorer(Some([2.0, -3.0]));
+    let mut state = PatientState::default();
+    for (column, value) in [(Column::Sbp, 120.0), (Column::Resp, 18.0)] {
+        state.observe(column, Time(0), "", ObservationStatus::Final, value);
+    }
+    let unmeasured = scorer.assess(&state, Time(1));
+    let told = |assessment: &ml_scoring::Assessment| {
+        let strongest = &assessment.contributions[0];
+        (strongest.words.clone(), strongest.group, assessment.rests_on_care_process)
+    };
+    assert_eq!(told(&unmeasured), ("heart rate not measured".into(), Group::CareProcess, true));
+    state.observe(Column::Hr, Time(0), "", ObservationStatus::Final, 60.0);
+    let measured = scorer.assess(&state, Time(1));
+    assert_eq!(told(&measured), ("heart rate 60 /min".into(), Group::Physiology, false));
 }

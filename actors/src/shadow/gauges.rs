@@ -27,6 +27,7 @@ pub(crate) fn show(metrics: &Metrics, scorers: &[Scorer], tallies: &Mutex<Tallie
         set(&metrics.shadow_hours, "scored", hours.scored);
         set(&metrics.shadow_hours, "too_few_measurements", hours.too_few_measurements);
         set(&metrics.shadow_hours, "not_in_intensive_care", hours.not_in_intensive_care);
+        set(&metrics.shadow_hours, "not_an_adult", hours.not_an_adult);
         set(&metrics.shadow_alerts, "watch", tally.watch);
         set(&metrics.shadow_alerts, "interruptive", tally.interruptive);
         set(&metrics.shadow_agreement, "both", hours.both);

@@ -28,6 +28,7 @@ pub struct ShadowReport {
     /// Patients' hours in which it had none, by why.
     pub hours_too_few_measurements: u64,
     pub hours_not_in_intensive_care: u64,
+    pub hours_not_an_adult: u64,
     pub threshold: f64,
     pub interruptive_threshold: f64,
     /// Alerts that it would have made, through the site's alert policy.
@@ -99,6 +100,7 @@ fn report(model: &str, task: &str, hash: &str, tally: &Tally) -> ShadowReport {
         hours_scored: hours.scored,
         hours_too_few_measurements: hours.too_few_measurements,
         hours_not_in_intensive_care: hours.not_in_intensive_care,
+        hours_not_an_adult: hours.not_an_adult,
         threshold: tally.setting.thresholds.watch,
         interruptive_threshold: tally.setting.thresholds.interruptive,
         alerts: tally.alerts(),

@@ -53,6 +53,8 @@ pub(crate) struct Hours {
     pub scored: u64,
     pub too_few_measurements: u64,
     pub not_in_intensive_care: u64,
+    #[serde(default)]
+    pub not_an_adult: u64,
     /// In which what alerts had one.
     pub live_scored: u64,
     /// Of those in which both had one, by who reached its threshold.
@@ -150,6 +152,7 @@ impl Hours {
             Said::Risk(..) => change(&mut self.scored),
             Said::Insufficient(Insufficient::TooFewMeasurements) => change(&mut self.too_few_measurements),
             Said::Insufficient(Insufficient::NotInIntensiveCare) => change(&mut self.not_in_intensive_care),
+            Said::Insufficient(Insufficient::NotAnAdult) => change(&mut self.not_an_adult),
             Said::Nothing => {}
         }
         if let Said::Risk(..) = hour.live {

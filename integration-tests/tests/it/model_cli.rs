@@ -6,9 +6,11 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, ensure};
 use integration_tests::{medulla, run, shared, skip, workspace_root};
 use ml_scoring::dataset::{HEADER, INTERNAL_TEST, bucket};
+use ml_scoring::features::NAMES;
 use serde_json::Value;
+use sha2::{Digest, Sha256};
 
-const KEYS: [&str; 19] = [
+const KEYS: [&str; 22] = [
     "task",
     "patients",
     "rows",
@@ -17,8 +19,11 @@ const KEYS: [&str; 19] = [
     "auprc",
     "brier",
     "ece",
+    "ece_equal_mass",
     "threshold",
     "alerts_per_100_patient_days",
+    "alerts",
+    "alerts_judged",
     "ppv",
     "sensitivity",
     "sensitivity_in_window",
@@ -39,7 +44,8 @@ fn eval_prints_the_documented_keys() -> anyhow::Result<()> {
     for judge in [["--model", &model()], ["--rule", "ICULOS>=53"], ["--rule", "NEWS2>=5"]] {
         let report = eval(&judge, &data, &["--bootstrap", "5"])?;
         let keys: Vec<&str> = report.as_object().context("an object")?.keys().map(String::as_str).collect();
-        let (mut keys, mut expected) = (keys, KEYS);
+        let (mut keys, mut expected) = (keys, KEYS.to_vec());
+        expected.extend((judge[0] == "--model").then_some("seen_in_training"));
         keys.sort_unstable();
         expected.sort_unstable();
         ensure!(keys == expected, "{judge:?}: {keys:?}");
@@ -48,6 +54,10 @@ fn eval_prints_the_documented_keys() -> anyhow::Result<()> {
         ensure!(
             report["baselines"]["ICULOS>=53"]["utility"].is_number(),
             "the clock stands beside: {report}"
+        );
+        ensure!(
+            report["seen_in_training"]["unknown"] == PATIENTS || judge[0] == "--rule",
+            "no card names this file: {report}"
         );
         let interval = report["ci95"]["utility"].as_array().context("an interval of the utility")?;
         ensure!(interval.len() == 2 && interval[0].as_f64() <= interval[1].as_f64(), "{report}");
@@ -75,6 +85,71 @@ fn rules_are_judged_as_they_are_written() -> anyhow::Result<()> {
     );
     let compared = eval(&["--model", &model()], &data, &["--bootstrap", "5", "--against", "ICULOS>=53"])?;
     ensure!(compared["against"]["ci95"]["utility"].is_array(), "{compared}");
+    Ok(())
+}
+
+/// The toy model predicts another event than the one that ships: a difference of their figures would mean nothing.
+#[test]
+fn what_cannot_be_compared_is_refused_with_both_names() -> anyhow::Result<()> {
+    let folder = tempfile::tempdir()?;
+    let data = cohort(folder.path())?;
+    let other = folder.path().join("other");
+    std::fs::create_dir(&other)?;
+    for name in ["model.ubj", "golden.json"] {
+        std::fs::copy(workspace_root().join("ml-scoring/models/sepsis").join(name), other.join(name))?;
+    }
+    let card = std::fs::read(workspace_root().join("ml-scoring/models/sepsis/card.json"))?;
+    let mut card: Value = serde_json::from_slice(&card)?;
+    card["task"] = "aki".into();
+    std::fs::write(other.join("card.json"), card.to_string())?;
+    let refused = run(&["model", "eval", "--model", &model(), "--against", &plain(&other), "--data", &data])?;
+    let said = String::from_utf8(refused.stderr)?;
+    ensure!(refused.status.code() == Some(1) && said.contains("sepsis") && said.contains("aki"), "{said}");
+    // A card that does not say that patients were held out holds nobody out.
+    card["training_data"].as_object_mut().context("training data")?.remove("held_out");
+    std::fs::write(other.join("card.json"), card.to_string())?;
+    let refused = run(&["model", "eval", "--model", &plain(&other), "--held-out", "--data", &data])?;
+    let said = String::from_utf8(refused.stderr)?;
+    ensure!(refused.status.code() == Some(1) && said.contains("--hold-out"), "{said}");
+    Ok(())
+}
+
+#[test]
+fn a_model_is_judged_on_its_own_patients_with_a_warning() -> anyhow::Result<()> {
+    let folder = tempfile::tempdir()?;
+    let data = cohort(folder.path())?;
+    let copied = folder.path().join("copied");
+    std::fs::create_dir(&copied)?;
+    for name in ["model.ubj", "golden.json"] {
+        std::fs::copy(workspace_root().join("ml-scoring/models/sepsis").join(name), copied.join(name))?;
+    }
+    let card = std::fs::read(workspace_root().join("ml-scoring/models/sepsis/card.json"))?;
+    let mut card: Value = serde_json::from_slice(&card)?;
+    let hash = format!("{:x}", Sha256::digest(std::fs::read(&data)?));
+    card["training_data"]["files"] = serde_json::json!([{ "name": "cohort.csv", "sha256": hash }]);
+    std::fs::write(copied.join("card.json"), card.to_string())?;
+    let told =
+        run(&["model", "eval", "--json", "--bootstrap", "0", "--model", &plain(&copied), "--data", &data])?;
+    let (report, said): (Value, _) = (serde_json::from_slice(&told.stdout)?, String::from_utf8(told.stderr)?);
+    ensure!(report["seen_in_training"]["patients"] == PATIENTS, "{report}");
+    ensure!(said.contains("trained this model") && said.contains("flatters"), "{said}");
+    Ok(())
+}
+
+#[test]
+fn features_are_written_for_others_to_train_on() -> anyhow::Result<()> {
+    let folder = tempfile::tempdir()?;
+    let data = cohort(folder.path())?;
+    let out = folder.path().join("features.csv");
+    medulla(&["model", "features", "--data", &data, "--out", &plain(&out)])?;
+    let text = std::fs::read_to_string(&out)?;
+    let header: Vec<&str> = text.lines().next().context("a header")?.split(',').collect();
+    ensure!(header.len() == 2 + NAMES.len() && header[2..] == NAMES, "{header:?}");
+    ensure!(text.lines().count() == 1 + PATIENTS * HOURS, "a line for every row");
+    ensure!(!folder.path().join("features.csv.part").exists(), "nothing is left behind");
+    let twice = run(&["model", "features", "--data", &data, &data, "--out", &plain(&out)])?;
+    let said = String::from_utf8(twice.stderr)?;
+    ensure!(twice.status.code() == Some(1) && said.contains("line 2, column pid"), "{said}");
     Ok(())
 }
 
@@ -134,6 +209,8 @@ fn mistakes_in_the_data_are_named_with_file_and_line() -> anyhow::Result<()> {
         ("hour.csv", row(40, "1"), "line 7, column ICULOS"),
         ("short.csv", with(9, "p000001,80"), "line 9: 2 fields"),
         ("header.csv", with(1, "id,HR"), "line 1"),
+        ("torn.csv", format!("{good}{}\n", lines[1]), "this patient stands from line 2 on already"),
+        ("empty.csv", String::new(), "the file is empty"),
     ] {
         let path = folder.path().join(name);
         std::fs::write(&path, text)?;
@@ -155,6 +232,7 @@ fn each_command_explains_itself() -> anyhow::Result<()> {
         ("train", &["--task", "--data", "--out"][..]),
         ("adapt", &["--model", "--data", "--out"]),
         ("score", &["--model", "--data"]),
+        ("features", &["--data", "--out"]),
         ("eval", &["--model", "--rule", "--against", "--data", "--held-out", "--json"]),
         ("drift", &["--model", "--data", "--json"]),
         ("replay", &["--data", "--as", "--out", "--check", "--disturb", "--json"]),

@@ -23,6 +23,7 @@ pub(super) const SPEC: Spec = Spec {
     title: "KDIGO",
     task: "kidney-injury",
     version: "KDIGO 2012, version 1",
+    age_min: 0,
     max: 3,
     watch: 1,
     // Figure 4: from stage 2 on renal replacement and intensive care are to be considered.

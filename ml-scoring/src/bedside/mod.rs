@@ -31,6 +31,8 @@ pub enum Bedside {
     Kdigo,
     /// NEWS2 as alerts cite it by version 1. One of [`Bedside::FORMER`].
     News2Version1,
+    /// By version 2, which judged children too.
+    News2Version2,
 }
 
 /// What each file of this module says of its score.
@@ -43,6 +45,8 @@ struct Spec {
     task: &'static str,
     /// Alerts cite its hash: what changes a total, or whether there is one, is a new version.
     version: &'static str,
+    /// Completed years from which the source means a patient; 0: it names none.
+    age_min: u8,
     /// Highest total.
     max: u8,
     /// Total from which a patient belongs on the watch list.
@@ -58,7 +62,7 @@ impl Bedside {
 
     /// What earlier releases scored by: no site scores by them any more, but their alerts can still be explained.
     /// A version that was ever released stays here.
-    const FORMER: [Bedside; 1] = [Bedside::News2Version1];
+    const FORMER: [Bedside; 2] = [Bedside::News2Version1, Bedside::News2Version2];
 
     /// The one whose version has this hash, also a former one.
     pub(crate) fn from_hash(hash: &[u8; 32]) -> Option<Bedside> {
@@ -109,7 +113,15 @@ impl Bedside {
 
     /// The score at `at`; `None` is `insufficient data`.
     pub fn score(self, state: &PatientState, at: Time) -> Option<Score> {
+        if !self.is_for(state) {
+            return None;
+        }
         (self.spec().of)(state, at)
+    }
+
+    /// Whether its source means a patient of this age; one of unknown age is taken for one of them.
+    pub fn is_for(self, state: &PatientState) -> bool {
+        state.age_years().is_none_or(|age| age >= self.spec().age_min)
     }
 
     pub(crate) fn hash(self) -> [u8; 32] {
@@ -124,6 +136,7 @@ impl Bedside {
             Bedside::Sofa => &sofa::SPEC,
             Bedside::Kdigo => &kdigo::SPEC,
             Bedside::News2Version1 => &news2::VERSION_1,
+            Bedside::News2Version2 => &news2::VERSION_2,
         }
     }
 }
@@ -151,7 +164,7 @@ mod tests {
     fn hashes_that_alerts_cite_stay() {
         let cited = |score: Bedside| hex::encode(&score.hash()[..4]);
         let all: Vec<String> = Bedside::ALL.into_iter().chain(Bedside::FORMER).map(cited).collect();
-        assert_eq!(all, ["b387dc72", "65bef80f", "00fd788a", "fea0fc61", "cf0951e1", "50982a3f"]);
+        assert_eq!(all, ["476d9c2e", "65bef80f", "00fd788a", "fea0fc61", "cf0951e1", "50982a3f", "b387dc72"]);
         for score in Bedside::FORMER {
             assert_eq!(Bedside::from_hash(&score.hash()), Some(score));
             assert!(

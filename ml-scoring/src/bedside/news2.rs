@@ -11,6 +11,8 @@ const URGENT: u8 = 5;
 const EMERGENCY: u8 = 7;
 /// A single parameter with so many points asks for an urgent ward-based response (chart 2).
 const SINGLE_RED: u8 = 3;
+/// Its report means it for 16 years and older.
+const AGE_MIN: u8 = 16;
 
 /// Partial data: the total needs at least four of the five measured parameters (respiration, SpO2, pulse, systolic
 /// pressure, temperature) within 24 h. Consciousness not charted counts as alert, oxygen not charted as room air,
@@ -21,18 +23,23 @@ pub(super) const SPEC: Spec = Spec {
     name: "news2",
     title: "NEWS2",
     task: "deterioration",
-    version: "NEWS2 2017, SpO2 scale 1, version 2",
+    version: "NEWS2 2017, SpO2 scale 1, version 3",
+    age_min: AGE_MIN,
     max: 20,
     watch: URGENT,
     interruptive: Some(EMERGENCY),
     of,
 };
 
+/// It judged children as adults.
+pub(super) const VERSION_2: Spec =
+    Spec { version: "NEWS2 2017, SpO2 scale 1, version 2", age_min: 0, ..SPEC };
+
 /// Before 27 November 2026: a word of consciousness hid every score of it, also a newer one.
 pub(super) const VERSION_1: Spec = Spec {
     version: "NEWS2 2017, SpO2 scale 1, version 1",
     of: |state, at| sum(state, at, consciousness_by_acvpu),
-    ..SPEC
+    ..VERSION_2
 };
 
 fn of(state: &PatientState, at: Time) -> Option<Score> {
@@ -137,6 +144,7 @@ pub fn temperature_points(temp: f32) -> u8 {
 mod tests {
     use super::super::score::tests::{hours, observe, patient};
     use super::*;
+    use crate::Bedside;
 
     #[test]
     fn every_boundary_of_chart_1() {
@@ -173,6 +181,31 @@ mod tests {
         let mut woken = patient(&values);
         observe(&mut woken, 1, Column::Gcs, 15.0);
         assert_eq!(of(&woken, hours(1)).unwrap().total, 9 + 2 + 2);
+    }
+
+    /// A healthy infant's pulse and breaths would ask for an emergency team.
+    #[test]
+    fn children_are_no_adults() {
+        let calm = [(Column::Resp, 34.0), (Column::O2Sat, 98.0), (Column::Sbp, 90.0), (Column::Hr, 132.0)];
+        let score = |born: &str, by: Bedside| {
+            let mut state = patient(&calm);
+            let person = clinical::Person { birth_date: Some(born.into()), ..Default::default() };
+            state.apply(&clinical::Event {
+                patient: clinical::PatientId { authority: "".into(), id: "1".into() },
+                visit: None,
+                at: Time(0),
+                precision: clinical::Precision::Second,
+                kind: clinical::EventKind::Person(person),
+            });
+            by.score(&state, Time(1)).map(|score| score.total)
+        };
+        // The patient was measured on 1 January 1970.
+        assert_eq!([score("1969-08-01", Bedside::News2), score("1954-06-01", Bedside::News2)], [None, None]);
+        assert!(score("1953-12-31", Bedside::News2) > Some(7), "16 years");
+        assert!(
+            score("1969-08-01", Bedside::News2Version2) > Some(7),
+            "an alert of then is explained as then"
+        );
     }
 
     #[test]

@@ -13,6 +13,7 @@ pub(super) const SPEC: Spec = Spec {
     title: "qSOFA",
     task: "poor-outcome",
     version: "qSOFA 2016, version 2",
+    age_min: 0,
     max: 3,
     watch: WATCH,
     interruptive: None,

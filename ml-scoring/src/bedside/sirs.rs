@@ -18,6 +18,7 @@ pub(super) const SPEC: Spec = Spec {
     title: "SIRS",
     task: "inflammation",
     version: "SIRS 1992, version 2",
+    age_min: 0,
     max: 4,
     watch: WATCH,
     interruptive: None,

@@ -27,6 +27,7 @@ pub(super) const SPEC: Spec = Spec {
     title: "SOFA",
     task: "organ-failure",
     version: "SOFA 1996, PaO2 or SpO2 by Rice 2007, the newer, on the FiO2 of 4 h before it, version 2",
+    age_min: 0,
     max: 24,
     watch: WATCH,
     interruptive: None,

@@ -10,23 +10,28 @@ use crate::task::Task;
 /// Sums over patients.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Alerting {
+    /// All that a site would make, whatever the task can judge of them.
     pub alerts: u64,
+    /// Those in rows that it can.
+    pub alerts_judged: u64,
     /// Patients with at least one.
     pub patients_alerted: u64,
-    /// Alerts of patients who become septic, not later than 3 h after onset.
+    /// Of the judged: alerts of patients who become septic, not later than 3 h after onset; else within the horizon.
     pub true_alerts: u64,
     /// With the event, whatever the task.
     pub septic: u64,
-    /// Septic patients with an alarm in any hour up to onset.
+    /// Septic patients with an alarm in any hour up to onset; of other tasks, within the horizon.
     pub found_before_onset: u64,
-    /// Septic patients with an alarm from 12 h before to 3 h after onset.
+    /// Septic patients with an alarm from 12 h before to 3 h after onset; of other tasks, within the horizon.
     pub found_in_window: u64,
+    /// All rows' hours: a ward bears an alert after the event as it bears one before.
     pub hours: u64,
 }
 
 impl Alerting {
     pub(super) fn add(&mut self, other: &Alerting, times: u64) {
         self.alerts += times * other.alerts;
+        self.alerts_judged += times * other.alerts_judged;
         self.patients_alerted += times * other.patients_alerted;
         self.true_alerts += times * other.true_alerts;
         self.septic += times * other.septic;
@@ -40,7 +45,7 @@ impl Alerting {
     }
 
     pub fn ppv(&self) -> Option<f64> {
-        ratio(self.true_alerts, self.alerts)
+        ratio(self.true_alerts, self.alerts_judged)
     }
 
     pub fn sensitivity(&self) -> Option<f64> {
@@ -76,7 +81,8 @@ pub struct Alerted {
     pub at: Time,
     /// Before a ward's budget.
     pub tier: Tier,
-    /// It comes in a row that the task can judge. Others are made, and silence later ones, as at a site; they count nowhere.
+    /// It comes in a row that the task can judge. Others are made, and silence later ones, as at a site: they count among
+    /// the alerts, and are neither right nor wrong.
     pub is_judgeable: bool,
 }
 
@@ -118,15 +124,16 @@ pub fn alerting(
     Said { person, predictions, .. }: &Said<'_>,
     alerts: &[Alerted],
 ) -> Option<i64> {
-    let alerts: Vec<&Alerted> = alerts.iter().filter(|alert| alert.is_judgeable).collect();
+    let judged: Vec<&Alerted> = alerts.iter().filter(|alert| alert.is_judgeable).collect();
     let mut found = Found::default();
     let rows = person.rows.clone().zip(*predictions);
     for (i, (row, prediction)) in rows.enumerate().filter(|(_, (row, _))| cohort.judgeable[*row]) {
-        sum.hours += cohort.task.hours_per_row();
         found.see(cohort.task, prediction.alarm, person.hours_from_onset(i), cohort.labels[row]);
     }
+    sum.hours += person.rows.len() as u64 * cohort.task.hours_per_row();
     sum.alerts += alerts.len() as u64;
-    sum.true_alerts += alerts.iter().filter(|alert| is_right(cohort, person, alert.row)).count() as u64;
+    sum.alerts_judged += judged.len() as u64;
+    sum.true_alerts += judged.iter().filter(|alert| is_right(cohort, person, alert.row)).count() as u64;
     sum.patients_alerted += u64::from(!alerts.is_empty());
     let lead = found.first_alarm.filter(|d| *d <= 0).map(|d| -d);
     let (came, before) = match cohort.task {
@@ -142,7 +149,8 @@ pub fn alerting(
 /// What one patient's alarms have found so far.
 #[derive(Default)]
 struct Found {
-    /// Hours from onset.
+    /// Hours from onset. Of tasks with a horizon the first one within it: an alarm before it is one too many, and finds
+    /// nobody.
     first_alarm: Option<i64>,
     positive: bool,
     /// Sepsis: from 12 h before to 3 h after onset; else within the horizon.
@@ -152,13 +160,17 @@ struct Found {
 impl Found {
     fn see(&mut self, task: Task, alarm: bool, from_onset: Option<i64>, positive: bool) {
         self.positive |= positive;
-        if alarm {
-            self.first_alarm = self.first_alarm.or(from_onset);
-            self.in_time |= match task {
-                Task::Sepsis => from_onset.is_some_and(|d| (-12..=3).contains(&d)),
-                _ => positive,
-            };
+        if !alarm {
+            return;
         }
+        let (counts, in_time) = match task {
+            Task::Sepsis => (true, from_onset.is_some_and(|d| (-12..=3).contains(&d))),
+            _ => (positive, positive),
+        };
+        if counts {
+            self.first_alarm = self.first_alarm.or(from_onset);
+        }
+        self.in_time |= in_time;
     }
 }
 
@@ -215,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn what_comes_before_the_task_can_judge_silences_and_does_not_count() {
+    fn what_comes_where_the_task_cannot_judge_is_an_alert_and_neither_right_nor_wrong() {
         let person = Person { rows: 0..20, ..nobody() };
         let mut cohort = Cohort {
             iculos: (1..=20).collect(),
@@ -233,11 +245,35 @@ mod tests {
         assert_eq!(rows, [(1, false), (16, true)], "the one of row 5 is within the refractory time");
         let mut sum = Alerting::default();
         alerting(&mut sum, &cohort, &said, &told);
-        assert_eq!((sum.alerts, sum.patients_alerted, sum.hours), (1, 1, 17));
+        assert_eq!((sum.alerts, sum.alerts_judged, sum.patients_alerted, sum.hours), (2, 1, 1, 20));
+        assert_eq!((sum.alerts_per_100_patient_days(), sum.ppv()), (Some(240.0), Some(0.0)));
+    }
+
+    /// The event comes in row 30 of 50, the horizon is 8 h; the pressure stays low, and so does the alarm.
+    #[test]
+    fn a_ward_hears_a_stream_model_after_the_event_too() {
+        let person = Person { rows: 0..50, onset: Some(30), ..nobody() };
+        let cohort = Cohort {
+            task: Task::Hypotension,
+            iculos: (1..=50).collect(),
+            labels: (0..50).map(|row| (22..30).contains(&row)).collect(),
+            judgeable: (0..50).map(|row| (3..30).contains(&row)).collect(),
+            ..Cohort::default()
+        };
+        let alarms = [1, 14, 27, 40];
+        let predictions: Vec<_> = (0..50).map(|i| Prediction::yes_or_no(0.0, alarms.contains(&i))).collect();
+        let said =
+            Said { person: &person, predictions: &predictions, thresholds: Thresholds::YES, heard: &[] };
+        let told = alerts(&AlertPolicy::default(), &cohort, &said);
+        let mut sum = Alerting::default();
+        let lead = alerting(&mut sum, &cohort, &said, &told);
+        assert_eq!((sum.alerts, sum.alerts_judged, sum.true_alerts, sum.hours), (4, 2, 1, 50));
+        assert_eq!((sum.ppv(), sum.alerts_per_100_patient_days()), (Some(0.5), Some(192.0)));
+        assert_eq!((sum.sensitivity(), lead), (Some(1.0), Some(3)), "the one of row 14 is too early for 8 h");
     }
 
     #[test]
-    fn what_comes_in_an_hour_without_a_row_counts_nowhere() {
+    fn what_comes_in_an_hour_without_a_row_is_not_judged() {
         let person = Person { rows: 0..2, onset: Some(1), ..nobody() };
         let cohort = Cohort {
             iculos: vec![1, 6],

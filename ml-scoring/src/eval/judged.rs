@@ -13,12 +13,13 @@ use crate::task::Task;
 /// In the order of [`Judged::ranking`].
 pub(super) const RANKING: [&str; 3] = ["utility", "auroc", "auprc"];
 /// In the order of [`Judged::sample`].
-pub(super) const FIGURES: [&str; 10] = [
+pub(super) const FIGURES: [&str; 11] = [
     "utility",
     "auroc",
     "auprc",
     "brier",
     "ece",
+    "ece_equal_mass",
     "alerts_per_100_patient_days",
     "ppv",
     "sensitivity",
@@ -33,6 +34,7 @@ pub(super) struct Judged<'a> {
     /// Their places in the cohort.
     places: Vec<usize>,
     people: Vec<&'a Person>,
+    p: Vec<f64>,
     labels: Vec<bool>,
     /// Place in `people` of each row.
     person_of: Vec<u32>,
@@ -76,8 +78,23 @@ impl<'a> Judged<'a> {
                 _ => Utility::default(),
             });
         }
-        let ranking = Ranking::new(&p);
-        Judged { cohort, judge, places, people, labels, person_of, utilities, calibration, overall, ranking }
+        let ranking = match cohort.task {
+            Task::Sepsis => Ranking::as_the_challenge(&p),
+            _ => Ranking::new(&p),
+        };
+        Judged {
+            cohort,
+            judge,
+            places,
+            people,
+            p,
+            labels,
+            person_of,
+            utilities,
+            calibration,
+            overall,
+            ranking,
+        }
     }
 
     pub fn rows(&self) -> usize {
@@ -89,6 +106,11 @@ impl<'a> Judged<'a> {
         let areas =
             self.ranking.areas(|row| self.labels[row], |row| counted(times, self.person_of[row] as usize));
         [self.utility(times), areas.map(|areas| areas.0), areas.map(|areas| areas.1)]
+    }
+
+    fn ece_equal_mass(&self, times: Option<&[f64]>) -> Option<f64> {
+        let times = |row: usize| counted(times, self.person_of[row] as usize);
+        self.ranking.ece_equal_mass(&self.p, |row| self.labels[row], times)
     }
 
     fn utility(&self, times: Option<&[f64]>) -> Option<f64> {
@@ -108,6 +130,7 @@ impl<'a> Judged<'a> {
         figures.extend([
             calibration.brier(),
             calibration.ece(),
+            self.ece_equal_mass(Some(times)),
             alerts.alerts_per_100_patient_days(),
             alerts.ppv(),
             alerts.sensitivity(),
@@ -133,9 +156,12 @@ impl<'a> Judged<'a> {
             utility,
             brier: self.overall.brier(),
             ece: self.overall.ece(),
+            ece_equal_mass: self.ece_equal_mass(None),
             alarm_rows: self.people.iter().map(alarms).sum(),
             alerts_per_100_patient_days: alerts.alerts_per_100_patient_days(),
             as_stream: self.cohort.is_heard(self.judge),
+            alerts: Some(alerts.alerts),
+            alerts_judged: Some(alerts.alerts_judged),
             patients_alerted: alerts.patients_alerted,
             ppv: alerts.ppv(),
             sensitivity: alerts.sensitivity(),

@@ -10,6 +10,7 @@ mod judged;
 mod ranking;
 mod report;
 mod rule;
+mod seen;
 mod stays;
 mod utility;
 mod wards;
@@ -23,6 +24,7 @@ pub use report::{
     report,
 };
 pub use rule::{BASELINES, Rule, RuleError};
+pub use seen::SeenInTraining;
 pub use stays::{StayModel, StayPredictor, StayRule, judge_stays};
 pub use utility::{Utility, utility};
 pub use wards::{admissions, told};

@@ -4,25 +4,32 @@
 pub(super) struct Ranking {
     order: Vec<u32>,
     runs: Vec<usize>,
-    /// Rows with a probability above 0.
+    /// Rows that count as ranked.
     reached: usize,
 }
 
 impl Ranking {
+    /// As the organisers' script of the 2019 challenge has it: rows of probability exactly 0 are never reached. They
+    /// count in the totals and add no area.
+    pub fn as_the_challenge(p: &[f64]) -> Ranking {
+        let ranking = Ranking::new(p);
+        let reached = ranking.order.partition_point(|row| p[*row as usize] > 0.0);
+        Ranking { reached, ..ranking }
+    }
+
     pub fn new(p: &[f64]) -> Ranking {
         let mut order: Vec<u32> = (0..p.len() as u32).collect();
         order.sort_unstable_by(|a, b| p[*b as usize].total_cmp(&p[*a as usize]));
         let runs = (1..=order.len())
             .filter(|i| *i == order.len() || p[order[*i] as usize] != p[order[*i - 1] as usize])
             .collect();
-        let reached = order.partition_point(|row| p[*row as usize] > 0.0);
+        let reached = order.len();
         Ranking { order, runs, reached }
     }
 
     /// (AUROC, AUPRC) of `label` with `weight` rows each; `None` when one class is missing.
     ///
-    /// AUROC by trapezoids; AUPRC is average precision. As in the organisers' script, rows of probability exactly 0
-    /// are never reached: they count in the totals and add no area. `None` too when all are 0.
+    /// AUROC by trapezoids; AUPRC is average precision. `None` too when no row is reached.
     pub fn areas(&self, label: impl Fn(usize) -> bool, weight: impl Fn(usize) -> f64) -> Option<(f64, f64)> {
         let of_run = |start: usize, end: usize| {
             let (mut positives, mut negatives) = (0.0, 0.0);
@@ -51,14 +58,46 @@ impl Ranking {
     }
 }
 
-/// Area under the receiver operating characteristic; `None` when one class is missing.
-pub fn auroc(p: &[f64], labels: &[bool]) -> Option<f64> {
-    Ranking::new(p).areas(|i| labels[i], |_| 1.0).map(|(roc, _)| roc)
+/// Bins of [`Ranking::ece_equal_mass`].
+const BINS: f64 = 10.0;
+
+impl Ranking {
+    /// Expected calibration error over ten bins of equally many rows: where most risks are small, bins of equal width hold
+    /// nearly all rows in one. Rows of equal probability stay together. `None` without rows.
+    pub fn ece_equal_mass(
+        &self,
+        p: &[f64],
+        label: impl Fn(usize) -> bool,
+        weight: impl Fn(usize) -> f64,
+    ) -> Option<f64> {
+        let all: f64 = self.order.iter().map(|row| weight(*row as usize)).sum();
+        let (mut rows, mut gap, mut gaps, mut bins, mut start) = (0.0, 0.0, 0.0, 1.0, 0);
+        for &end in &self.runs {
+            for row in self.order[start..end].iter().map(|row| *row as usize) {
+                rows += weight(row);
+                gap += weight(row) * (p[row] - f64::from(u8::from(label(row))));
+            }
+            start = end;
+            if rows * BINS >= bins * all || end == self.order.len() {
+                gaps += f64::abs(gap);
+                gap = 0.0;
+                while rows * BINS >= bins * all && bins < BINS {
+                    bins += 1.0;
+                }
+            }
+        }
+        (all > 0.0).then(|| gaps / all)
+    }
 }
 
-/// Average precision; `None` when one class is missing.
+/// Area under the receiver operating characteristic, as the 2019 challenge has it; `None` when one class is missing.
+pub fn auroc(p: &[f64], labels: &[bool]) -> Option<f64> {
+    Ranking::as_the_challenge(p).areas(|i| labels[i], |_| 1.0).map(|(roc, _)| roc)
+}
+
+/// Average precision, as the 2019 challenge has it; `None` when one class is missing.
 pub fn auprc(p: &[f64], labels: &[bool]) -> Option<f64> {
-    Ranking::new(p).areas(|i| labels[i], |_| 1.0).map(|(_, pr)| pr)
+    Ranking::as_the_challenge(p).areas(|i| labels[i], |_| 1.0).map(|(_, pr)| pr)
 }
 
 #[cfg(test)]
@@ -77,6 +116,26 @@ mod tests {
         // The positive of probability 0 is never reached: two of four pairs are won, none is halved.
         assert_eq!(auroc(&[0.9, 0.0, 0.8, 0.0], &[true, true, false, false]), Some(0.5));
         assert_eq!(auroc(&[0.0; 4], &labels), None);
+        // Elsewhere 0 is a probability like any other: two pairs are won, the one at 0 is halved.
+        let plain = |p: &[f64], labels: &[bool]| Ranking::new(p).areas(|i| labels[i], |_| 1.0).map(|a| a.0);
+        assert_eq!(plain(&[0.9, 0.0, 0.8, 0.0], &[true, true, false, false]), Some(0.625));
+        assert_eq!(plain(&[0.0; 4], &labels), Some(0.5));
+    }
+
+    #[test]
+    fn bins_of_equal_mass_see_what_bins_of_equal_width_merge() {
+        // All risks lie below 0.1: one bin of equal width, in which too high and too low cancel out.
+        let p: Vec<f64> = (0..1000).map(|i| if i < 500 { 0.09 } else { 0.01 }).collect();
+        let labels: Vec<bool> = (0..1000).map(|i| i % 20 == 0).collect();
+        let ranking = Ranking::new(&p);
+        let ece = |weight: f64| ranking.ece_equal_mass(&p, |i| labels[i], |_| weight);
+        assert!((ece(1.0).unwrap() - 0.04).abs() < 1e-12 && (ece(3.0).unwrap() - 0.04).abs() < 1e-12);
+        assert_eq!(ece(0.0), None);
+        // Ten rows of risks of their own, ten bins.
+        let p: Vec<f64> = (0..10).map(|i| f64::from(i) / 10.0).collect();
+        let each = Ranking::new(&p).ece_equal_mass(&p, |i| i >= 5, |_| 1.0).unwrap();
+        let expected = (0..10).map(|i| (p[i] - f64::from(u8::from(i >= 5))).abs()).sum::<f64>() / 10.0;
+        assert!((each - expected).abs() < 1e-12, "{each} {expected}");
     }
 
     proptest! {

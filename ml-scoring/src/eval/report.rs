@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::bootstrap;
 use super::cohort::{Cohort, Person};
 use super::judged::{FIGURES, Judged, RANKING, Seen};
+use super::seen::SeenInTraining;
 use super::wards::BEDS;
 use crate::Figures;
 use crate::policy::AlertPolicy;
@@ -24,17 +25,27 @@ pub struct Report {
     pub auroc: Option<f64>,
     pub auprc: Option<f64>,
     pub brier: Option<f64>,
+    /// Over ten bins of equal width.
     pub ece: Option<f64>,
+    /// Over ten bins of equally many rows.
+    #[serde(default)]
+    pub ece_equal_mass: Option<f64>,
     /// Of the probability; `null` for a rule that has none.
     pub threshold: Option<f64>,
+    /// All that a site would make, over all hours, also those that the task cannot judge.
     pub alerts_per_100_patient_days: Option<f64>,
-    /// Of alerts: patient septic, alert not later than 3 h after onset.
+    #[serde(default)]
+    pub alerts: u64,
+    /// In hours that the task can judge: for AKI and hypotension from the fourth on, before the event, and followed.
+    #[serde(default)]
+    pub alerts_judged: u64,
+    /// Of the judged alerts: patient septic, alert not later than 3 h after onset; else the event comes within the horizon.
     pub ppv: Option<f64>,
-    /// Septic patients with an alarm at any time up to onset.
+    /// Septic patients with an alarm at any time up to onset; else patients with the event and an alarm within the horizon.
     pub sensitivity: Option<f64>,
-    /// Septic patients with an alarm from 12 h before to 3 h after onset.
+    /// Septic patients with an alarm from 12 h before to 3 h after onset; else `sensitivity` again.
     pub sensitivity_in_window: Option<f64>,
-    /// Of septic patients found before onset, from their first alarm.
+    /// Of the patients whom `sensitivity` counts: from the first alarm that it counts to the event.
     pub median_lead_h: Option<f64>,
     /// Death in hospital: the 2012 challenge's score of event 1, the lesser of sensitivity and PPV.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -50,6 +61,9 @@ pub struct Report {
     /// Those of them that interrupt somebody, within the ward's budget.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub interruptive: Option<InterruptiveReport>,
+    /// Of a model: how many of these patients it was trained on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seen_in_training: Option<SeenInTraining>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub against: Option<Difference>,
 }
@@ -70,6 +84,10 @@ pub struct PolicyReport {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct InterruptiveReport {
     pub alerts_per_100_patient_days: Option<f64>,
+    #[serde(default)]
+    pub alerts: u64,
+    #[serde(default)]
+    pub alerts_judged: u64,
     pub ppv: Option<f64>,
     /// Septic patients with such an alert at any time up to onset.
     pub sensitivity: Option<f64>,
@@ -82,6 +100,13 @@ pub struct Baseline {
     pub utility: Option<f64>,
     pub auroc: Option<f64>,
     pub auprc: Option<f64>,
+    /// Of a rule with a limit, asked at the hours' closes under the same policy.
+    #[serde(default)]
+    pub alerts_per_100_patient_days: Option<f64>,
+    #[serde(default)]
+    pub ppv: Option<f64>,
+    #[serde(default)]
+    pub sensitivity: Option<f64>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -148,8 +173,11 @@ pub fn report(cohort: &Cohort, options: &Options, progress: impl FnMut(usize, us
         auprc: figures.auprc,
         brier: figures.brier,
         ece: figures.ece,
+        ece_equal_mass: figures.ece_equal_mass,
         threshold: options.threshold,
         alerts_per_100_patient_days: figures.alerts_per_100_patient_days,
+        alerts: alerts.alerts,
+        alerts_judged: alerts.alerts_judged,
         ppv: figures.ppv,
         sensitivity: figures.sensitivity,
         sensitivity_in_window: alerts.sensitivity_in_window(),
@@ -166,6 +194,7 @@ pub fn report(cohort: &Cohort, options: &Options, progress: impl FnMut(usize, us
             as_stream: cohort.is_heard(0),
         },
         interruptive: (cohort.task != Task::Mortality).then(|| interruptive(&judged, &seen, options)),
+        seen_in_training: None,
         against: None,
     }
 }
@@ -176,7 +205,9 @@ fn interruptive(judged: &Judged<'_>, seen: &Seen, options: &Options) -> Interrup
     let all = seen.alerts(None);
     InterruptiveReport {
         alerts_per_100_patient_days: ratio(loud.alerts * 2400, all.hours),
-        ppv: ratio(loud.true_alerts, loud.alerts),
+        alerts: loud.alerts,
+        alerts_judged: loud.judged,
+        ppv: ratio(loud.true_alerts, loud.judged),
         sensitivity: ratio(loud.found, all.septic),
         beyond_budget: loud.beyond_budget,
     }
@@ -196,11 +227,11 @@ pub fn figures(cohort: &Cohort, judge: usize, belongs: impl Fn(&Person) -> bool)
 }
 
 /// The first predictor of each cohort, compared on the same draws of the same patients. `None` when the cohorts do
-/// not hold the same patients and hours.
+/// not hold the same patients and hours, or were judged by different tasks.
 pub fn against(cohort: &Cohort, other: &Cohort, options: &Options) -> Option<Difference> {
     let same =
         cohort.people.iter().map(|p| (&p.pid, &p.rows)).eq(other.people.iter().map(|p| (&p.pid, &p.rows)));
-    if !same {
+    if !same || cohort.task != other.task {
         return None;
     }
     let everyone: Vec<usize> = (0..cohort.people.len()).collect();
@@ -240,8 +271,18 @@ fn baselines(cohort: &Cohort, options: &Options, everyone: &[usize]) -> BTreeMap
     named
         .map(|(i, name)| {
             let judged = Judged::new(cohort, i + 1, everyone);
-            let [utility, auroc, auprc] = judged.ranking(None);
-            (name.clone(), Baseline { utility, auroc, auprc })
+            let figures = judged.figures(&judged.seen(&options.policy));
+            // What stands beside a model of whole stays ranks, and has no limit.
+            let with_limit = |figure: Option<f64>| figure.filter(|_| cohort.task != Task::Mortality);
+            let baseline = Baseline {
+                utility: figures.utility,
+                auroc: figures.auroc,
+                auprc: figures.auprc,
+                alerts_per_100_patient_days: with_limit(figures.alerts_per_100_patient_days),
+                ppv: with_limit(figures.ppv),
+                sensitivity: with_limit(figures.sensitivity),
+            };
+            (name.clone(), baseline)
         })
         .collect()
 }

@@ -9,6 +9,10 @@ use crate::bedside::Bedside;
 /// Reported beside every model, as `--rule` takes them.
 pub const BASELINES: [&str; 4] = ["ICULOS>=53", "NEWS2>=5", "SIRS>=2", "qSOFA>=2"];
 
+/// Hours, and beats per minute, that a limit may be.
+const ICULOS_MAX: u16 = 10_000;
+const HR_MAX: u16 = 400;
+
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Rule {
     Always,
@@ -23,10 +27,14 @@ pub enum Rule {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "unknown rule; write always, never, or one of ICULOS, HR_now, NEWS2, SIRS, qSOFA, SOFA, KDIGO with >= and a number"
-)]
-pub struct RuleError;
+pub enum RuleError {
+    #[error(
+        "unknown rule; write always, never, or one of ICULOS, HR_now, NEWS2, SIRS, qSOFA, SOFA, KDIGO with >= and a number"
+    )]
+    Unknown,
+    #[error("{name} goes from 0 to {highest}: write a number among these behind >=")]
+    Limit { name: &'static str, highest: u16 },
+}
 
 impl FromStr for Rule {
     type Err = RuleError;
@@ -37,14 +45,18 @@ impl FromStr for Rule {
             "never" => return Ok(Rule::Never),
             _ => {}
         }
-        let (name, number) = text.split_once(">=").ok_or(RuleError)?;
-        let number: f64 = number.trim().parse().map_err(|_| RuleError)?;
+        let (name, number) = text.split_once(">=").ok_or(RuleError::Unknown)?;
+        let number: f64 = number.trim().parse().map_err(|_| RuleError::Unknown)?;
+        let within = |name, highest: u16| match (0.0..=f64::from(highest)).contains(&number) {
+            true => Ok(()),
+            false => Err(RuleError::Limit { name, highest }),
+        };
         match name.trim() {
-            "ICULOS" => Ok(Rule::IculosAtLeast(number)),
-            "HR_now" => Ok(Rule::HrNowAtLeast(number)),
+            "ICULOS" => within("ICULOS", ICULOS_MAX).map(|()| Rule::IculosAtLeast(number)),
+            "HR_now" => within("HR_now", HR_MAX).map(|()| Rule::HrNowAtLeast(number)),
             title => {
-                let score = Bedside::from_title(title).ok_or(RuleError)?;
-                Ok(Rule::TotalAtLeast(score, number))
+                let score = Bedside::from_title(title).ok_or(RuleError::Unknown)?;
+                within(score.title(), score.max().into()).map(|()| Rule::TotalAtLeast(score, number))
             }
         }
     }
@@ -90,10 +102,19 @@ mod tests {
         assert_eq!("HR_now >= 110".parse(), Ok(Rule::HrNowAtLeast(110.0)));
         assert_eq!("SOFA>=2".parse(), Ok(Rule::TotalAtLeast(Bedside::Sofa, 2.0)));
         assert!(BASELINES.iter().all(|text| text.parse::<Rule>().is_ok()));
-        let named = RuleError.to_string();
+        let named = RuleError::Unknown.to_string();
         assert!(Bedside::ALL.iter().all(|score| named.contains(score.title())), "{named}");
-        assert_eq!("HR>110".parse::<Rule>(), Err(RuleError));
-        assert_eq!("Lactate>=x".parse::<Rule>(), Err(RuleError));
+        assert_eq!("HR>110".parse::<Rule>(), Err(RuleError::Unknown));
+        assert_eq!("Lactate>=x".parse::<Rule>(), Err(RuleError::Unknown));
+        for (text, name) in [
+            ("HR_now>=nan", "HR_now goes from 0 to 400"),
+            ("ICULOS>=inf", "ICULOS goes from 0 to 10000"),
+            ("NEWS2>=-5", "NEWS2 goes from 0 to 20"),
+            ("qSOFA>=4", "qSOFA goes from 0 to 3"),
+        ] {
+            let refusal = text.parse::<Rule>().unwrap_err().to_string();
+            assert!(refusal.starts_with(name), "{text}: {refusal}");
+        }
     }
 
     #[test]

@@ -85,7 +85,8 @@ impl StayPredictor for StayModel {
         let row: Vec<f32> =
             self.columns.iter().map(|i| values.get(*i).copied().unwrap_or(f32::NAN)).collect();
         let risk = self.model.score(&row).unwrap_or(0.0);
-        Prediction::of_model(risk, self.model.threshold(), close.features.sufficient())
+        let speaks = close.features.sufficient() && self.model.card().is_for(close.state.age_years());
+        Prediction::of_model(risk, self.model.threshold(), speaks)
     }
 
     fn thresholds(&self) -> Thresholds {

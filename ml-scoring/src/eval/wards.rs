@@ -17,6 +17,8 @@ pub(super) const BEDS: u32 = 20;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Interruptive {
     pub alerts: u64,
+    /// In rows that the task can judge.
+    pub judged: u64,
     pub true_alerts: u64,
     /// Patients with the event and an alert before it came.
     pub found: u64,
@@ -70,7 +72,8 @@ pub(super) fn within_budget(
     people: &[&Person],
     alerts: &[Vec<Alerted>],
 ) -> Interruptive {
-    let is_loud = |alert: &&Alerted| alert.tier == Tier::Interruptive && alert.is_judgeable;
+    // Those that the task cannot judge spend the budget and interrupt like any other.
+    let is_loud = |alert: &&Alerted| alert.tier == Tier::Interruptive;
     let decided = alerts.iter().flatten().filter(is_loud).count() as u64;
     let mut sum = Interruptive::default();
     let mut found = vec![false; people.len()];
@@ -78,6 +81,10 @@ pub(super) fn within_budget(
     for (place, alert) in told.into_iter().filter(|(_, alert)| is_loud(&alert)) {
         let person = people[place];
         sum.alerts += 1;
+        if !alert.is_judgeable {
+            continue;
+        }
+        sum.judged += 1;
         sum.true_alerts += u64::from(is_right(cohort, person, alert.row));
         found[place] |= match cohort.task {
             Task::Sepsis => person.hours_from_onset(alert.row).is_some_and(|d| d <= 0),
@@ -137,5 +144,9 @@ mod tests {
         assert_eq!((sum.alerts, sum.beyond_budget), (2, 1), "within 24 h of the second one's");
         let sum = within_budget(&policy, 1, &cohort, &people, &alerts);
         assert_eq!((sum.alerts, sum.beyond_budget), (3, 0), "one after the other");
+        let unjudged = |alert: Alerted| vec![Alerted { is_judgeable: false, ..alert }];
+        let alerts = [unjudged(loud(3)), unjudged(loud(2)), vec![loud(27)]];
+        let sum = within_budget(&policy, 3, &cohort, &people, &alerts);
+        assert_eq!((sum.alerts, sum.judged, sum.beyond_budget), (2, 1, 1), "they interrupt like any other");
     }
 }

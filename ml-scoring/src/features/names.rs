@@ -9,7 +9,8 @@ use clinical::Column;
 pub enum Group {
     Physiology,
     Trend,
-    /// How often and when things were measured, where the patient lies, how long he has been there.
+    /// How often and when things were measured, where the patient lies, how long he has been there. Of a patient also every
+    /// feature that is missing, whatever it would have spoken of.
     CareProcess,
 }
 

@@ -22,6 +22,10 @@ pub struct Card {
     /// Where a patient must be for the model to speak of him; absent = anywhere.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub setting: Option<Setting>,
+    /// Who a patient must be. Absent in cards from before the field was: adults where `intended_use` says so in words, else
+    /// anybody.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub population: Option<Population>,
     pub must_not_claim: Vec<String>,
     pub limits: Vec<String>,
     /// In the order of the model's columns.
@@ -60,6 +64,25 @@ pub enum Setting {
     /// Once a stay, of what the 2012 set has of it ([`crate::stays`]); a feed has no such rows, so the stream refuses it.
     #[serde(rename = "intensive care, once, at the end of hour 48")]
     EndOfHour48,
+}
+
+/// A population that this release does not know refuses the card, like a setting.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Population {
+    /// From 18 completed years on.
+    #[serde(rename = "adults")]
+    Adults,
+    #[serde(rename = "any age")]
+    AnyAge,
+}
+
+impl Population {
+    const ADULT_FROM_YEARS: u8 = 18;
+
+    /// A patient of unknown age is taken for one of them: intensive-care units for adults are the rule.
+    pub fn includes(self, age_years: Option<u8>) -> bool {
+        self == Population::AnyAge || age_years.is_none_or(|age| age >= Population::ADULT_FROM_YEARS)
+    }
 }
 
 /// What somebody without the model could say of the same patients.
@@ -106,13 +129,9 @@ pub struct TrainingData {
     /// Which patients trained, which chose, which judged.
     pub split: String,
     /// Whether the buckets of [`crate::dataset::INTERNAL_TEST`] took no part, so that they can judge the model.
-    #[serde(default = "yes")]
+    /// Absent: nobody says so, and what nobody says is not assumed.
+    #[serde(default)]
     pub held_out: bool,
-}
-
-/// Models were made so before the field was.
-fn yes() -> bool {
-    true
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -135,19 +154,28 @@ pub struct Figures {
     pub brier: Option<f64>,
     /// Expected calibration error over ten bins of equal width.
     pub ece: Option<f64>,
+    /// The same over ten bins of equally many rows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ece_equal_mass: Option<f64>,
     /// Rows at or above the threshold with enough data for a model to speak.
     pub alarm_rows: u64,
-    /// After the alert policy, both tiers counted alike.
+    /// After the alert policy, both tiers counted alike; over all hours, also those that the task cannot judge.
     pub alerts_per_100_patient_days: Option<f64>,
+    /// Absent in cards that counted only what can be judged.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub alerts: Option<u64>,
+    /// In rows that the task can judge: `ppv` is of these.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub alerts_judged: Option<u64>,
     /// The policy was asked with every message and tick, as at a site; else at the close of each hour.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub as_stream: bool,
     /// With at least one alert.
     #[serde(default)]
     pub patients_alerted: u64,
-    /// Alerts of patients who become septic, not later than 3 h after onset.
+    /// Of the judged: alerts of patients who become septic, not later than 3 h after onset; else within the horizon.
     pub ppv: Option<f64>,
-    /// Septic patients with an alarm up to onset.
+    /// Septic patients with an alarm up to onset; else patients with the event and an alarm within the horizon.
     pub sensitivity: Option<f64>,
 }
 
@@ -164,6 +192,15 @@ impl Card {
             serde_json::from_slice(bytes).map_err(|error| ModelError::Card(error.to_string()))?;
         card.check().map_err(ModelError::Card)?;
         Ok(card)
+    }
+
+    /// Whether the model speaks of a patient of so many completed years.
+    pub fn is_for(&self, age_years: Option<u8>) -> bool {
+        let in_words = || match self.intended_use.to_lowercase().contains("adults") {
+            true => Population::Adults,
+            false => Population::AnyAge,
+        };
+        self.population.unwrap_or_else(in_words).includes(age_years)
     }
 
     fn check(&self) -> Result<(), String> {

@@ -37,6 +37,8 @@ pub(super) struct Parts {
     pub objective: Objective,
     pub base_margins: Vec<f32>,
     pub trees: Vec<Tree>,
+    /// Further ones in the file, of rounds behind the best one.
+    pub unused_trees: usize,
     pub groups: Vec<u32>,
 }
 
@@ -47,6 +49,7 @@ pub struct Ensemble {
     feature_names: Vec<String>,
     objective: Objective,
     base_margins: Vec<f32>,
+    unused_trees: usize,
     roots: Vec<Root>,
     nodes: Vec<Node>,
     /// Of leaves; 0 elsewhere.
@@ -69,6 +72,7 @@ impl Ensemble {
             feature_names: parts.feature_names,
             objective: parts.objective,
             base_margins: parts.base_margins,
+            unused_trees: parts.unused_trees,
             roots: Vec::with_capacity(parts.trees.len()),
             nodes: Vec::new(),
             values: Vec::new(),
@@ -129,6 +133,11 @@ impl Ensemble {
 
     pub fn tree_count(&self) -> usize {
         self.roots.len()
+    }
+
+    /// Trees of the file that early stopping left behind its `best_iteration`: no part of the model.
+    pub(super) fn unused_trees(&self) -> usize {
+        self.unused_trees
     }
 
     /// One margin a class (one in all where there are none). NaN in `row` is missing; 0.0 is 0.0.

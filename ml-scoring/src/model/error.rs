@@ -19,9 +19,9 @@ pub enum ModelError {
     Golden(String),
     #[error(
         "golden.json: row {row}: {what} is {got} here and {want} in libxgboost; \
-         the model is refused, export it again with the golden rows of the same file"
+         the model is refused, export it again with the golden rows of the same file{hint}"
     )]
-    NotReproduced { row: usize, what: String, want: f64, got: f64 },
+    NotReproduced { row: usize, what: String, want: f64, got: f64, hint: String },
     #[error("the row has {got} features, the model takes {want}")]
     RowLength { got: usize, want: usize },
     #[error(

@@ -48,6 +48,17 @@ impl Golden {
     }
 }
 
+/// The likeliest reason after early stopping: `Booster.predict` goes by all trees unless told.
+fn of_all_trees(ensemble: &Ensemble) -> String {
+    match ensemble.unused_trees() {
+        0 => String::new(),
+        unused => format!(
+            "; it was stopped early, and {unused} trees behind best_iteration are no part of it: make the rows with \
+             iteration_range=(0, best_iteration + 1)"
+        ),
+    }
+}
+
 impl GoldenRow {
     fn check(&self, row: usize, ensemble: &Ensemble) -> Result<(), ModelError> {
         let features: Vec<f32> = self.features.iter().map(|value| value.unwrap_or(f32::NAN)).collect();
@@ -57,9 +68,14 @@ impl GoldenRow {
             if (got - want).abs() <= bound * (1.0 + want.abs()) {
                 Ok(())
             } else {
-                Err(ModelError::NotReproduced { row, what: what.to_owned(), want, got })
+                let hint = of_all_trees(ensemble);
+                Err(ModelError::NotReproduced { row, what: what.to_owned(), want, got, hint })
             }
         };
+        if features.len() != ensemble.feature_count() {
+            let (got, taken) = (features.len(), ensemble.feature_count());
+            return Err(ModelError::Golden(format!("row {row}: {got} features, the model takes {taken}")));
+        }
         let margin = ensemble.margins(&features)?[0];
         near("the margin", f64::from(margin), self.margin, MARGIN_BOUND)?;
         near("the probability", f64::from(sigmoid(margin)), self.probability, MARGIN_BOUND)?;

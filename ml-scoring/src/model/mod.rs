@@ -14,8 +14,8 @@ mod ubjson;
 mod xgboost;
 
 pub use card::{
-    Beside, CARD_FORMAT, Calibration, Card, CardFeature, DataFile, Figures, Setting, Subgroup, Threshold,
-    TrainingData,
+    Beside, CARD_FORMAT, Calibration, Card, CardFeature, DataFile, Figures, Population, Setting, Subgroup,
+    Threshold, TrainingData,
 };
 pub use ensemble::Ensemble;
 pub use error::ModelError;

@@ -60,10 +60,19 @@ fn read_document(document: &Document) -> Result<Ensemble, ModelError> {
         _ => objective,
     };
     let base_margins = base_margins(&learner, base_space, &parameters.base_scores)?;
+    let unused_trees = booster.trees.len() - used;
     let trees = booster.trees.into_iter().take(used).collect();
     let groups = booster.groups.into_iter().take(used).collect();
     let feature_count = parameters.feature_count;
-    Ok(Ensemble::new(Parts { feature_count, feature_names, objective, base_margins, trees, groups }))
+    Ok(Ensemble::new(Parts {
+        feature_count,
+        feature_names,
+        objective,
+        base_margins,
+        trees,
+        unused_trees,
+        groups,
+    }))
 }
 
 /// Major and minor version of the library that wrote the file.

@@ -183,7 +183,15 @@ fn summary(html: &mut String, card: &Card) {
     }
     html.push_str("</table>");
     if card.beside.is_empty() {
-        let _ = write!(html, "<p>Alerts and PPV: the model is asked {}.</p>", asked(&card.held_out));
+        let _ = write!(html, "<p>Alerts and PPV: the model is asked {}.", asked(&card.held_out));
+        if let Some((alerts, judged)) = card.held_out.alerts.zip(card.held_out.alerts_judged) {
+            let _ = write!(
+                html,
+                " Of {alerts} alerts of the watch list {judged} come in hours that the task can judge; PPV is of these, alerts \
+                 per 100 patient-days are all."
+            );
+        }
+        html.push_str("</p>");
     }
 }
 

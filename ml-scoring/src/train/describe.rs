@@ -9,8 +9,11 @@ use super::{Options, words};
 use crate::features::{self, Meaning, Other};
 use crate::stays;
 use crate::task::Task;
-use crate::{CARD_FORMAT, Calibration, Card, CardFeature, Figures, Model, Threshold, TrainingData};
+use crate::{
+    CARD_FORMAT, Calibration, Card, CardFeature, Figures, Model, Population, Threshold, TrainingData,
+};
 
+pub(super) const POPULATION: Population = Population::Adults;
 const OUT_OF_FOLD: &str = "out-of-fold predictions of all patients that trained";
 
 /// The card but for its figures, which [`super::judge`] fills in.
@@ -23,6 +26,7 @@ pub(super) fn card(data: &Data, options: &Options, members: &Members, judged: &O
         predicts: words::predicts(task).into(),
         intended_use: words::intended_use(task).into(),
         setting: Some(words::setting(task)),
+        population: Some(POPULATION),
         must_not_claim: words::must_not_claim(task),
         limits: words::limits(task),
         features: data
@@ -42,7 +46,7 @@ pub(super) fn card(data: &Data, options: &Options, members: &Members, judged: &O
             metric: match task {
                 Task::Mortality => "none: the model interrupts nobody; the watch threshold again".into(),
                 _ => format!(
-                    "lowest with at most {ALERTS_PER_100_PATIENT_DAYS_MAX} alerts per 100 patient-days at the hours' closes, \
+                    "lowest with at most {ALERTS_PER_100_PATIENT_DAYS_MAX} alerts per 100 patient-days over all hours, at their closes, \
                      after rising edge, hysteresis and 12 h refractory time; asked with every message, as at a site, the \
                      model may alert more often"
                 ),

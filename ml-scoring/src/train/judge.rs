@@ -88,7 +88,9 @@ fn choose_on(table: &Table, margins: &[f32], belongs: impl Fn(usize) -> bool) ->
     let people: Vec<&Person> =
         table.cohort.people.iter().filter(|person| belongs(person.rows.start)).collect();
     let risks: Vec<f64> = margins.iter().map(|margin| calibration.risk(*margin)).collect();
-    let chosen_from: Vec<f64> = may_alarm.iter().map(|row| risks[*row]).collect();
+    // A ward bears the alerts of all hours, also of those that the task cannot judge.
+    let heard = (0..risks.len()).filter(|row| belongs(*row) && table.sufficient[*row]);
+    let chosen_from: Vec<f64> = heard.map(|row| risks[row]).collect();
     let interruptive = choose::interruptive(&chosen_from, threshold, |threshold| {
         alerts_per_100_patient_days(table, &people, &risks, threshold) <= ALERTS_PER_100_PATIENT_DAYS_MAX
     });
@@ -173,7 +175,7 @@ fn everybody(_: &Person) -> bool {
 
 /// The clock's "probability" ranks and no more: Brier and ECE would mean nothing.
 fn of_clock(cohort: &Cohort, belongs: impl Fn(&Person) -> bool) -> Figures {
-    Figures { brier: None, ece: None, ..figures(cohort, CLOCK_RULE, belongs) }
+    Figures { brier: None, ece: None, ece_equal_mass: None, ..figures(cohort, CLOCK_RULE, belongs) }
 }
 
 fn subgroups(cohort: &Cohort) -> Vec<Subgroup> {
@@ -200,4 +202,50 @@ fn subgroups(cohort: &Cohort) -> Vec<Subgroup> {
     };
     let known = |group: &Subgroup| group.model.patients > 0;
     groups.into_iter().map(subgroup).filter(known).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// One pressure of forty falls in row 30; in row 45, which nobody can judge, the model is sure of all of them.
+    #[test]
+    fn what_a_ward_can_bear_is_counted_over_all_hours() {
+        let mut table = Table::new(Task::Hypotension, Vec::new());
+        let mut margins = Vec::new();
+        for i in 0..40 {
+            let event = i == 0;
+            let start = i * 50;
+            table.cohort.people.push(Person {
+                pid: format!("p{i:06}"),
+                hospital: 'A',
+                age: 50.0,
+                sex: "male",
+                unit: "unknown",
+                rows: start..start + 50,
+                onset: event.then_some(30),
+            });
+            for row in 0..50 {
+                let positive = event && (22..30).contains(&row);
+                let judged = (3..if event { 30 } else { 42 }).contains(&row);
+                table.cohort.iculos.push(row as u32 + 1);
+                table.cohort.labels.push(positive);
+                table.cohort.judgeable.push(judged);
+                table.sufficient.push(true);
+                table.gains.push(if positive { 1.0 } else { -f64::from(u8::from(judged)) });
+                // Not quite right, or no line would part the two.
+                let high = (positive && row > 22) || (row == 10 && i < 3);
+                margins.push(if row == 45 { 3.0 } else { f32::from(u8::from(high)) });
+            }
+        }
+        let choice = choose_on(&table, &margins, |_| true).unwrap();
+        assert!(
+            choice.calibration.risk(0.0) < choice.threshold
+                && choice.threshold < choice.calibration.risk(3.0)
+        );
+        assert_eq!(
+            choice.interruptive, 1.0,
+            "48 alerts per 100 patient-days at any risk that the model names"
+        );
+    }
 }

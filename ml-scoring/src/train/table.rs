@@ -9,9 +9,10 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 use sha2::{Digest, Sha256};
 
+use super::describe::POPULATION;
 use super::{Options, Progress, gain, stays};
 use crate::DataFile;
-use crate::dataset::{self, INTERNAL_TEST, Patient};
+use crate::dataset::{self, INTERNAL_TEST, Known, Patient};
 use crate::eval::{Cohort, Person, Prediction, StayPredictor, StayRule};
 use crate::stays::Stay;
 use crate::task::{Task, Truth};
@@ -50,7 +51,7 @@ pub(super) struct Table {
     pub cohort: Cohort,
     /// What an alarm in the row gains (sign: label, size: weight); 0 = the row teaches nothing.
     pub gains: Vec<f64>,
-    /// Whether a model may speak of the row: [`crate::Features::sufficient`].
+    /// Whether a model may speak of the row: [`crate::Features::sufficient`], of one of [`POPULATION`].
     pub sufficient: Vec<bool>,
     /// What stands beside a model of stays, in the order of [`StayRule::ALL`].
     pub beside: [Vec<Prediction>; StayRule::ALL.len()],
@@ -100,7 +101,7 @@ impl Table {
         let close = stay.close();
         let all = close.values();
         self.values.extend(self.features.iter().map(|feature| all[*feature]));
-        self.sufficient.push(close.features.sufficient());
+        self.sufficient.push(close.features.sufficient() && POPULATION.includes(close.state.age_years()));
         self.gains.push(if died { 1.0 } else { -1.0 });
         for (table, rule) in self.beside.iter_mut().zip(StayRule::ALL) {
             table.push(rule.predict(&close));
@@ -141,9 +142,9 @@ impl Rows {
             values: Vec::with_capacity(hours * features.len()),
             sufficient: Vec::with_capacity(hours),
         };
-        patient.for_each_hour(|_, _, all| {
+        patient.for_each_hour(|_, state, all| {
             rows.values.extend(features.iter().map(|feature| all.values[*feature]));
-            rows.sufficient.push(all.sufficient());
+            rows.sufficient.push(all.sufficient() && POPULATION.includes(state.age_years()));
         });
         rows
     }
@@ -154,9 +155,10 @@ pub(super) fn read(options: &Options, features: Vec<usize>, progress: &dyn Progr
         return stays::read(options, features, progress);
     }
     let mut data = Data::new(Table::new(options.task, features));
+    let mut known = Known::default();
     for path in &options.files {
         data.add_file(path)?;
-        read_file(path, options.hold_out, &mut data, progress)
+        read_file(path, options.hold_out, &mut known, &mut data, progress)
             .with_context(|| format!("{}", path.display()))?;
     }
     Ok(data)
@@ -169,7 +171,13 @@ fn sha256(path: &Path) -> Result<String> {
     Ok(hex::encode(digest.finalize()))
 }
 
-fn read_file(path: &Path, hold_out: bool, data: &mut Data, progress: &dyn Progress) -> Result<()> {
+fn read_file(
+    path: &Path,
+    hold_out: bool,
+    known: &mut Known,
+    data: &mut Data,
+    progress: &dyn Progress,
+) -> Result<()> {
     let name = data.files.last().map_or("", |file| &file.name);
     progress.stage(&format!("reading {name}"), path.metadata()?.len());
     let bytes = Cell::new(0);
@@ -177,6 +185,7 @@ fn read_file(path: &Path, hold_out: bool, data: &mut Data, progress: &dyn Progre
     let mut chunk = Vec::with_capacity(CHUNK);
     for patient in dataset::read(BufReader::with_capacity(1 << 20, reader)) {
         let patient = patient?;
+        known.admit(&path.display().to_string(), &patient)?;
         match dataset::bucket(&patient.pid) {
             // Patients from 80 on are set aside for others to judge by, wherever they turn up.
             bucket if bucket >= INTERNAL_TEST.end => {}

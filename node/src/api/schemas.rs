@@ -567,6 +567,7 @@ pub struct ShadowReport {
     /// Patients' hours in which it had none, by why.
     hours_too_few_measurements: u64,
     hours_not_in_intensive_care: u64,
+    hours_not_an_adult: u64,
     threshold: f64,
     interruptive_threshold: f64,
     /// Alerts that it would have made, through the site's alert policy.

@@ -217,6 +217,7 @@ pub fn shadow() -> ShadowReport {
         hours_scored: 48,
         hours_too_few_measurements: 1,
         hours_not_in_intensive_care: 7,
+        hours_not_an_adult: 2,
         threshold: 0.2,
         interruptive_threshold: 0.4,
         alerts: 1,

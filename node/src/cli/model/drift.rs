@@ -131,6 +131,7 @@ fn of_files(folder: &Path, args: &Args) -> anyhow::Result<Verdict> {
     data::for_each(&args.data, patients, |patient| {
         patient.for_each_hour(|_, _, features| drift.observe(&features.values));
         bar.inc(1);
+        Ok(())
     })?;
     bar.finish_and_clear();
     let findings = drift.findings();

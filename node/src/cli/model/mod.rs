@@ -1,10 +1,11 @@
-//! `medulla model …`: train, adapt, score, evaluate, compare with what was trained on, replay as messages,
+//! `medulla model …`: train, adapt, score, evaluate, write features, compare with what was trained on, replay as messages,
 //! the registry of models, and models in shadow.
 
 mod adapt;
 mod data;
 mod drift;
 mod eval;
+mod features;
 mod registry;
 mod replay;
 mod score;
@@ -21,6 +22,7 @@ pub enum Command {
     Adapt(adapt::Args),
     Score(score::Args),
     Eval(eval::Args),
+    Features(features::Args),
     Drift(drift::Args),
     Replay(replay::Args),
     Register(registry::Register),
@@ -37,6 +39,7 @@ pub fn execute(command: &Command) -> anyhow::Result<Verdict> {
         Command::Adapt(args) => adapt::execute(args),
         Command::Score(args) => score::execute(args),
         Command::Eval(args) => eval::execute(args),
+        Command::Features(args) => features::execute(args),
         Command::Drift(args) => drift::execute(args),
         Command::Replay(args) => replay::execute(args),
         Command::Register(args) => registry::register(args),

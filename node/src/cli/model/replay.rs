@@ -5,7 +5,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use ml_scoring::dataset::{self, Patient};
+use ml_scoring::dataset::{self, Known, Patient};
 use serde::Serialize;
 
 use super::data;
@@ -94,11 +94,13 @@ pub fn execute(args: &Args) -> anyhow::Result<Verdict> {
     let check = args.check.then(|| Check::new(args.standard, scorer));
     let mut disturber = args.disturb.then(|| Disturber::new(args.seed));
     let mut compared = Compared::default();
+    let mut known = Known::default();
     let bar = progress::counter("patients replayed");
     'files: for file in &args.data {
         let named = || file.display().to_string();
         for patient in dataset::read(data::open(file)?) {
             let patient = patient.with_context(named)?;
+            known.admit(&named(), &patient).with_context(named)?;
             if args.patients.is_some_and(|most| bar.position() >= most) {
                 break 'files;
             }

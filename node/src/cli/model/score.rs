@@ -15,7 +15,10 @@ use crate::models;
 /// Print pid,ICULOS,p,alarm for every row of the data (CSV)
 #[derive(clap::Args)]
 #[command(
-    after_help = "Example:\n  medulla model score --model models/sepsis --data cinc2019_A_dev.csv.zst > scores.csv"
+    after_help = "Example:\n  medulla model score --model models/sepsis --data cinc2019_A_dev.csv.zst > scores.csv\n\n\
+    p is the model's word on every row, so that rows can be ranked. A site does not speak where too little was measured \
+    lately (insufficient data) or the patient is too young for the model: there alarm is 0, although p may be above the \
+    threshold."
 )]
 pub struct Args {
     /// Folder with model.ubj or model.json, card.json and golden.json
@@ -38,7 +41,7 @@ pub fn execute(args: &Args) -> anyhow::Result<Verdict> {
         }
         task => {
             let scorer = Scorer::model(model).with_context(named)?;
-            data::judge_files(&args.data, task, Patients::All, &[&scorer], Asked::Rows, &bar)?
+            data::judge_files(&args.data, task, Patients::All, &[&scorer], Asked::Rows, &bar)?.cohort
         }
     };
     bar.finish_and_clear();

@@ -43,10 +43,10 @@ pub struct Promote {
     /// Its name, or the beginning of its hash
     name: String,
     /// Risk from which a patient belongs on the watch list
-    #[arg(long, value_name = "T")]
+    #[arg(long, value_name = "T", value_parser = risk)]
     threshold: f64,
     /// Risk from which an alert interrupts; the card's unless given, or the threshold where that is higher
-    #[arg(long, value_name = "T")]
+    #[arg(long, value_name = "T", value_parser = risk)]
     interruptive: Option<f64>,
     /// The model of the same task whose place it takes, by name or hash
     #[arg(long, value_name = "M")]
@@ -56,6 +56,11 @@ pub struct Promote {
     replaced: Replaced,
     #[command(flatten)]
     decision: Decision,
+}
+
+fn risk(text: &str) -> Result<f64, String> {
+    let number = text.trim().parse::<f64>().ok().filter(|number| (0.0..=1.0).contains(number));
+    number.ok_or_else(|| "a risk is a number from 0 to 1, such as 0.03".to_owned())
 }
 
 #[derive(Clone, Copy, clap::ValueEnum)]
@@ -77,6 +82,8 @@ struct Report {
     hours_scored: u64,
     hours_too_few_measurements: u64,
     hours_not_in_intensive_care: u64,
+    #[serde(default)]
+    hours_not_an_adult: u64,
     threshold: f64,
     interruptive_threshold: f64,
     alerts: u64,
@@ -164,8 +171,12 @@ fn show(out: &mut impl Write, report: &Report) -> io::Result<()> {
     writeln!(out, "  in shadow     since {}, entry {since_index}; {patients} patients", since.to_rfc3339())?;
     writeln!(
         out,
-        "  hours         {} with a risk; insufficient data in {}: too few measurements, in {}: not in intensive care",
-        report.hours_scored, report.hours_too_few_measurements, report.hours_not_in_intensive_care
+        "  hours         {} with a risk; insufficient data in {}: too few measurements, in {}: not in intensive care, in {}: \
+         not an adult",
+        report.hours_scored,
+        report.hours_too_few_measurements,
+        report.hours_not_in_intensive_care,
+        report.hours_not_an_adult
     )?;
     writeln!(
         out,
@@ -207,4 +218,17 @@ fn show_live(out: &mut impl Write, live: &Live) -> io::Result<()> {
 
 fn rate(rate: Option<f64>) -> String {
     rate.map_or("unknown".into(), |rate| format!("{rate:.1}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_threshold_is_a_risk() {
+        assert_eq!((risk("0.03"), risk(" 1 ")), (Ok(0.03), Ok(1.0)));
+        for wrong in ["nan", "inf", "-0.1", "1.5", "high", ""] {
+            assert!(risk(wrong).is_err_and(|says| says.contains("0.03")), "{wrong}");
+        }
+    }
 }

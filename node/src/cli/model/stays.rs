@@ -1,9 +1,10 @@
 //! Files of the PhysioNet/CinC 2012 set: the long file, plain or zstd, and its outcome files.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
+use std::io::BufRead;
 use std::path::PathBuf;
 
-use anyhow::bail;
+use anyhow::{Context, bail};
 use indicatif::ProgressBar;
 use ml_scoring::eval::{Cohort, StayPredictor, judge_stays};
 use ml_scoring::stays;
@@ -16,6 +17,30 @@ pub enum Stays {
     All,
     /// Those of whom an outcome file speaks.
     WithOutcome,
+}
+
+/// Of each stay of the outcome files given: the file's SHA-256, hex.
+pub fn outcome_files(files: &[PathBuf]) -> anyhow::Result<HashMap<String, String>> {
+    let mut by_stay = HashMap::new();
+    for file in files {
+        let mut lines = data::open(file)?.lines();
+        let unreadable = || format!("cannot read {}", file.display());
+        if !lines
+            .next()
+            .transpose()
+            .with_context(unreadable)?
+            .is_some_and(|line| line.starts_with("RecordID,"))
+        {
+            continue;
+        }
+        let hash = data::sha256(file)?;
+        for line in lines {
+            let line = line.with_context(unreadable)?;
+            let record = line.split(',').next().unwrap_or_default().trim();
+            by_stay.insert(record.to_owned(), hash.clone());
+        }
+    }
+    Ok(by_stay)
 }
 
 /// Lets every predictor judge every stay; what was set aside or left out is told on stderr.

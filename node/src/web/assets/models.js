@@ -95,7 +95,7 @@ function shadowPart(report) {
   const { live } = report;
   const beside = live ? live.against.map((other) => `${other.model} ${other.hash.slice(0, 12)}, from ${threshold(other.threshold)}`).join("; ") : "nothing alerts for this task here";
   return el("div", {},
-    el("p", {}, `Since ${fullTime(report.since)} (`, entry(report.since_index), `), ${plural(report.patients, "patient")}, ${plural(report.hours_scored, "hour")} with a risk; insufficient data in ${plural(report.hours_too_few_measurements + report.hours_not_in_intensive_care, "hour")}.`),
+    el("p", {}, `Since ${fullTime(report.since)} (`, entry(report.since_index), `), ${plural(report.patients, "patient")}, ${plural(report.hours_scored, "hour")} with a risk; insufficient data in ${plural(report.hours_too_few_measurements + report.hours_not_in_intensive_care + report.hours_not_an_adult, "hour")}.`),
     el("p", {}, `It would have alerted ${plural(report.alerts, "time")}: ${count(report.watch)} for the watch list, ${count(report.interruptive)} interruptive. Beside it: ${beside}.`),
     live ? el("p", {}, `That one alerted ${plural(live.alerts, "time")}, ${rate(live.alerts_per_100_patient_days)} per 100 patient-days. Hours over both thresholds ${count(live.both)}, over the live one alone ${count(live.only_live)}, over this one alone ${count(live.only_shadow)}, over neither ${count(live.neither)}.`) : null,
     table(["Threshold", "Alerts", "Per 100 patient-days"],
