@@ -50,11 +50,11 @@ fn places(event: &Event) -> Vec<Place<'_>> {
 }
 
 fn parts(encounter: &Encounter) -> impl Iterator<Item = Part> {
-    let Encounter { change: _, class, location, admitted_at, discharged_at } = encounter;
+    let Encounter { change: _, class, location, location_deleted, admitted_at, discharged_at } = encounter;
     let said = [
         (true, Part::Change),
         (class.is_some(), Part::Class),
-        (location.is_some(), Part::Location),
+        (location.is_some() || *location_deleted, Part::Location),
         (admitted_at.is_some(), Part::AdmittedAt),
         (discharged_at.is_some(), Part::DischargedAt),
     ];

@@ -253,7 +253,7 @@ mod tests {
     fn encounter(change: EncounterChange, ward: &str, icu: bool) -> Encounter {
         let lies = || Location { ward: ward.into(), icu, ..Location::default() };
         let location = (!ward.is_empty()).then(lies);
-        Encounter { change, class: None, location, admitted_at: None, discharged_at: None }
+        Encounter { location, ..Encounter::of(change) }
     }
 
     fn ward(stay: &Stay) -> Option<&str> {
