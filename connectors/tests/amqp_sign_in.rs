@@ -90,13 +90,13 @@ async fn moves(broker: &Broker, name: &str, span: Duration) {
     let status = source.status();
     assert_eq!((status.faults.load(Ordering::Relaxed), status.get().1), (0, None), "no connection was lost");
     source.finish().await;
-    let found = amqp::probe(broker, &[Wanted::Queue(&queue), Wanted::Queue(&dead)]).await.unwrap();
+    let found = amqp::probe(broker, &[Wanted::Queue(&queue), Wanted::Queue(&dead)], false).await.unwrap();
     let expected = format!("signed in, queue {queue}: 0 messages wait, queue {dead}: 1 messages wait");
     assert_eq!(found, expected);
 }
 
 async fn refused(broker: &Broker) -> String {
-    let error = amqp::probe(broker, &[]).await.unwrap_err().to_string();
+    let error = amqp::probe(broker, &[], false).await.unwrap_err().to_string();
     println!("{error}");
     error
 }
@@ -107,7 +107,7 @@ async fn a_certificate_signs_in() {
     let broker = real.shows(&real.cert, &real.key);
     moves(&broker, "certificate", Duration::ZERO).await;
     let asked = Broker { auth: Some(Auth::External), ..broker.clone() };
-    assert_eq!(amqp::probe(&asked, &[]).await.unwrap(), "signed in");
+    assert_eq!(amqp::probe(&asked, &[], false).await.unwrap(), "signed in");
     // The certificate is shown, and somebody else signs in.
     let guest = Broker { auth: Some(Auth::Plain), ..broker };
     assert!(refused(&guest).await.contains("NOT_ALLOWED"));
@@ -161,5 +161,5 @@ async fn a_token_that_does_not_sign_in_is_told_of_and_never_shown() {
     let TokenSource::Command { program, arguments, .. } = real.token(600) else { panic!("a command") };
     let printed = tokio::process::Command::new(program).args(arguments.iter().map(Secret::expose)).output();
     std::fs::write(&file, printed.await.unwrap().stdout).unwrap();
-    assert_eq!(amqp::probe(&broker, &[]).await.unwrap(), "signed in");
+    assert_eq!(amqp::probe(&broker, &[], false).await.unwrap(), "signed in");
 }

@@ -120,15 +120,12 @@ mod tests {
             visit: Some(visit.into()),
             at: Time(at),
             kind: EventKind::Encounter(Encounter {
-                change: EncounterChange::Transferred,
-                class: None,
                 location: (!ward.is_empty()).then(|| Location {
                     ward: ward.into(),
                     icu,
                     ..Location::default()
                 }),
-                admitted_at: None,
-                discharged_at: None,
+                ..Encounter::of(EncounterChange::Transferred)
             }),
             ..seen("1", "8867-4", "o", at, 80.0)
         };
