@@ -156,7 +156,6 @@ fn came(kind: u16, payload: &Bytes) -> Option<(Bytes, Vec<Issue>)> {
 
 #[cfg(test)]
 mod tests {
-    use clinical::CodeTable;
     use raft_ledger::{Config, Draft};
 
     use super::*;
