@@ -17,6 +17,8 @@ pub struct Metrics {
     pub messages: IntCounterVec,
     /// By feed and stable code.
     pub rejected: IntCounterVec,
+    /// Of messages that were taken, by feed and the issue's stable code, each once a message.
+    pub issues: IntCounterVec,
     /// Of patients, by why they were kept and not followed.
     pub merges_refused: IntCounterVec,
     /// Receipt to the feed's ack point.
@@ -100,6 +102,11 @@ impl Metrics {
         Ok(Metrics {
             messages: make.counters("messages_total", "messages by outcome", &["feed", "type", "outcome"])?,
             rejected: make.counters("rejected_total", "refused messages by reason", &["feed", "code"])?,
+            issues: make.counters(
+                "issues_total",
+                "messages taken with something to look at, by its code",
+                &["feed", "code"],
+            )?,
             merges_refused: make.counters(
                 "merges_refused_total",
                 "merges of patients that contradict earlier ones",

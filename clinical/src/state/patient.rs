@@ -4,12 +4,12 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::consciousness::Acvpu;
 use super::person::Demographics;
-use super::series::{Point, Series, Standing};
+use super::series::{Point, Series};
 use super::stay::{Movements, Stay};
+use super::value::{Reading, SetAside};
 use super::{COLUMNS, Column};
-use crate::{Event, EventKind, Location, Observation, ObservationStatus, Sex, Time, Value};
+use crate::{Event, EventKind, Location, Observation, ObservationStatus, Sex, Time};
 
 /// Events of one patient, folded. Equal sets of events give equal states whatever their order and however often
 /// they come, as long as corrections follow what they correct and no two observations share source and time.
@@ -38,14 +38,6 @@ pub enum Folded {
     Unused,
     /// More than 24 h after its receipt: not folded, because it would move "now".
     Future,
-}
-
-/// Observations that are known but not used, and why.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct SetAside {
-    pub implausible: usize,
-    pub unit_unknown: usize,
-    pub not_a_number: usize,
 }
 
 impl PatientState {
@@ -99,7 +91,7 @@ impl PatientState {
         status: ObservationStatus,
         value: f64,
     ) {
-        let value = if column.plausible(value) { Ok(value as f32) } else { Err(Standing::Implausible) };
+        let value = if column.plausible(value) { Ok(value as f32) } else { Err(SetAside::Implausible) };
         self.put(column, at, source_id, status, value);
     }
 
@@ -159,18 +151,8 @@ impl PatientState {
         self.series.get(column as usize).into_iter().flat_map(Series::newest_first)
     }
 
-    pub fn set_aside(&self) -> SetAside {
-        let count = |standing| self.series.iter().map(|s| s.count(standing)).sum();
-        SetAside {
-            implausible: count(Standing::Implausible),
-            unit_unknown: count(Standing::UnitUnknown),
-            not_a_number: count(Standing::NotANumber),
-        }
-    }
-
     fn apply_observation(&mut self, at: Time, observation: &Observation) -> Folded {
-        let Some(column) = Column::from_code(&observation.code) else { return Folded::Unused };
-        let value = read(column, observation);
+        let Some(Reading { column, value, .. }) = observation.reading() else { return Folded::Unused };
         self.put(column, at, &observation.source_id, observation.status, value);
         Folded::Kept
     }
@@ -181,7 +163,7 @@ impl PatientState {
         at: Time,
         source_id: &str,
         status: ObservationStatus,
-        value: Result<f32, Standing>,
+        value: Result<f32, SetAside>,
     ) {
         self.latest = self.latest.max(Some(at));
         self.first_observed_at = earlier(self.first_observed_at, Some(at));
@@ -200,35 +182,5 @@ fn earlier(a: Option<Time>, b: Option<Time>) -> Option<Time> {
     match (a, b) {
         (Some(a), Some(b)) => Some(a.min(b)),
         (a, b) => a.or(b),
-    }
-}
-
-/// The value in the column's unit, or why it is set aside.
-fn read(column: Column, observation: &Observation) -> Result<f32, Standing> {
-    if column == Column::Consciousness
-        && let Some(level) = Acvpu::from_value(&observation.value)
-    {
-        return Ok(level as u8 as f32);
-    }
-    let Value::Quantity { number, unit, .. } = &observation.value else {
-        return Err(Standing::NotANumber);
-    };
-    if !number.is_finite() {
-        return Err(Standing::NotANumber);
-    }
-    let value = in_unit(*number, unit, column, &observation.code.code).ok_or(Standing::UnitUnknown)?;
-    // A comparator ("< 0.01") leaves the bound as the value: the usual reading of a result at a limit.
-    if column.plausible(value) { Ok(value as f32) } else { Err(Standing::Implausible) }
-}
-
-/// A missing unit is taken for the column's own; the plausible range then catches the gross mistakes.
-fn in_unit(number: f64, unit: &str, column: Column, loinc: &str) -> Option<f64> {
-    if unit == column.unit() {
-        return Some(number);
-    }
-    match crate::units::normalise(unit).as_ref() {
-        "" if column == Column::FiO2 && number > 1.0 => Some(number / 100.0),
-        "" => Some(number),
-        unit => crate::units::convert(number, unit, column.unit(), loinc),
     }
 }

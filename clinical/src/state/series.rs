@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 
 use serde::{Deserialize, Serialize, Serializer};
 
+use super::SetAside;
 use crate::{ObservationStatus, Time};
 
 /// Beyond this the oldest are let go: two weeks of hourly values twelve times over, three days of one a minute.
@@ -16,8 +17,19 @@ pub(super) enum Standing {
     /// Deleted, cancelled, or moved elsewhere by a correction: stays, so that a late duplicate revives nothing.
     Gone,
     Implausible,
+    /// Missing, too.
     UnitUnknown,
     NotANumber,
+}
+
+impl From<SetAside> for Standing {
+    fn from(why: SetAside) -> Standing {
+        match why {
+            SetAside::NotANumber => Standing::NotANumber,
+            SetAside::UnitNotConvertible | SetAside::UnitMissing => Standing::UnitUnknown,
+            SetAside::Implausible => Standing::Implausible,
+        }
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Deserialize)]
@@ -39,12 +51,12 @@ impl Serialize for Point {
 }
 
 impl Point {
-    pub fn new(at: Time, source_id: &str, status: ObservationStatus, value: Result<f32, Standing>) -> Point {
+    pub fn new(at: Time, source_id: &str, status: ObservationStatus, value: Result<f32, SetAside>) -> Point {
         let taken_back = matches!(status, ObservationStatus::Deleted | ObservationStatus::Cancelled);
         let (value, standing) = match value {
             _ if taken_back => (0.0, Standing::Gone),
             Ok(value) => (value, Standing::Held),
-            Err(standing) => (0.0, standing),
+            Err(why) => (0.0, why.into()),
         };
         Point { at, source: hash(source_id), value, rank: rank(status), standing }
     }
@@ -104,10 +116,6 @@ impl Series {
     /// Newest first.
     pub fn newest_first(&self) -> impl Iterator<Item = (Time, f32)> + '_ {
         self.0.iter().rev().filter(|p| p.standing == Standing::Held).map(|p| (p.at, p.value))
-    }
-
-    pub fn count(&self, standing: Standing) -> usize {
-        self.0.iter().filter(|p| p.standing == standing).count()
     }
 
     fn find(&self, point: &Point) -> Result<usize, usize> {
