@@ -75,11 +75,12 @@ impl PatientState {
     pub fn absorb(&mut self, other: &PatientState) {
         self.demographics.absorb(&other.demographics);
         self.movements.absorb(&other.movements);
-        for (column, series) in COLUMNS.iter().zip(&other.series) {
-            self.series_mut(*column).absorb(series);
-        }
         self.latest = self.latest.max(other.latest);
         self.first_observed_at = earlier(self.first_observed_at, other.first_observed_at);
+        let start = self.start().unwrap_or_default();
+        for (column, series) in COLUMNS.iter().zip(&other.series) {
+            self.series_mut(*column).absorb(series, start);
+        }
     }
 
     /// Folds a value that is already in the column's unit: what [`PatientState::apply`] does after reading one.
@@ -167,7 +168,8 @@ impl PatientState {
     ) {
         self.latest = self.latest.max(Some(at));
         self.first_observed_at = earlier(self.first_observed_at, Some(at));
-        self.series_mut(column).put(Point::new(at, source_id, status, value));
+        let start = self.start().unwrap_or(at);
+        self.series_mut(column).put(Point::new(at, source_id, status, value), start);
     }
 
     fn series_mut(&mut self, column: Column) -> &mut Series {
