@@ -1,5 +1,6 @@
 //! Appends what the feeds brought, in order, and settles each receipt with what the site's own apply says.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fmt::Display;
 use std::future::Future;
@@ -34,6 +35,8 @@ pub(crate) struct Labels {
     pub type_: String,
     /// The sender's: never a label.
     pub control_id: String,
+    /// Stable codes of the issues that it was taken with.
+    pub codes: Vec<Cow<'static, str>>,
 }
 
 /// Writes the positive answer, which may name the ledger indices.
@@ -175,6 +178,11 @@ impl Labels {
 
     pub fn count(&self, outcome: &str, received: Instant, metrics: &Metrics) {
         metrics.messages.with_label_values(&[&*self.feed, &self.type_, outcome]).inc();
+        if matches!(outcome, "committed" | "stored") {
+            for code in &self.codes {
+                metrics.issues.with_label_values(&[&*self.feed, code]).inc();
+            }
+        }
         metrics.commit_seconds.with_label_values(&[&*self.feed]).observe(received.elapsed().as_secs_f64());
     }
 }

@@ -45,6 +45,8 @@ pub struct AlertExplained {
     pub equal: bool,
     /// The newest value of everything that was measured.
     pub evidence: Vec<Evidence>,
+    /// Values that no score uses, and why: the newest of each quantity.
+    pub set_aside: Vec<SetAsideValue>,
     /// Values that are not shown: another site's, for which this one does not stand in now.
     pub withheld: usize,
     /// Of the score recomputed; greatest weight first.
@@ -61,6 +63,20 @@ pub struct Evidence {
     pub unit: String,
     /// For a person to read: `heart rate 112 /min`.
     pub words: String,
+    pub at: Time,
+    /// Of the entry that said so.
+    pub index: u64,
+}
+
+/// A value that was known when the alert was made, and not used.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct SetAsideValue {
+    /// The column that it would have been of.
+    pub column: String,
+    /// As it was sent, for a person to read: `heart rate 720 /min`.
+    pub words: String,
+    /// Such as `implausible`.
+    pub why: String,
     pub at: Time,
     /// Of the entry that said so.
     pub index: u64,
@@ -119,6 +135,7 @@ fn explain(
     let thresholds = Thresholds { watch: facts.threshold, interruptive: f64::INFINITY };
     let assessment = patient::judge(scorer, Some(thresholds), &state, facts.at);
     let (evidence, withheld) = replay.evidence(&state, facts.at, |home| shows(home));
+    let (set_aside, more_withheld) = replay.set_aside(facts.at, |home| shows(home));
     Ok(AlertExplained {
         id: facts.id.clone(),
         index,
@@ -136,7 +153,8 @@ fn explain(
         risk_recomputed: assessment.risk,
         equal: assessment.risk.is_some_and(|risk| risk.to_bits() == facts.risk.to_bits()),
         evidence,
-        withheld,
+        set_aside,
+        withheld: withheld + more_withheld,
         contributions: patient::contributions(&assessment),
     })
 }

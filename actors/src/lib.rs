@@ -61,7 +61,7 @@ pub use drift::{DriftFinding, DriftReport, DriftStatus};
 pub use errors::{
     ErrorDetail, ErrorRow, ErrorState, Errors, Listed, RepairError, Repairs, Retried, Tried, View,
 };
-pub use explain::{AlertExplained, Evidence, ExplainError};
+pub use explain::{AlertExplained, Evidence, ExplainError, SetAsideValue};
 pub use feeds::FeedStatus;
 pub use handle::{AcknowledgeError, Handle, Stopping};
 pub use metrics::Metrics;

@@ -19,6 +19,8 @@ pub struct Metrics {
     pub rejected: IntCounterVec,
     /// By feed: messages whose control id had named another one.
     pub control_ids_reused: IntCounterVec,
+    /// Of messages that were taken, by feed and the issue's stable code, each once a message.
+    pub issues: IntCounterVec,
     /// Of patients, by why they were kept and not followed.
     pub merges_refused: IntCounterVec,
     /// Receipt to the feed's ack point.
@@ -104,8 +106,13 @@ impl Metrics {
             rejected: make.counters("rejected_total", "refused messages by reason", &["feed", "code"])?,
             control_ids_reused: make.counters(
                 "control_ids_reused_total",
-                "Messages whose control id (MSH-10) had named another message of their sender; both are kept.",
+                "messages whose control id (MSH-10) had named another message of their sender; both are kept",
                 &["feed"],
+            )?,
+            issues: make.counters(
+                "issues_total",
+                "messages taken with something to look at, by its code",
+                &["feed", "code"],
             )?,
             merges_refused: make.counters(
                 "merges_refused_total",

@@ -5,6 +5,8 @@ mod fhir;
 mod hl7;
 mod reused;
 
+use std::borrow::Cow;
+use std::collections::BTreeSet;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -70,6 +72,8 @@ struct Read {
     drafts: Vec<Draft>,
     type_: String,
     control_id: String,
+    /// Of the issues that it was taken with, each once a message.
+    codes: Vec<Cow<'static, str>>,
     outcome: Outcome,
 }
 
@@ -124,8 +128,12 @@ impl Reader {
                 OnError::DeadLetter => Answer::Refuse(refusal, reply),
             },
         };
-        let labels = Labels { feed: self.feed.clone(), type_: read.type_, control_id: read.control_id };
+        let labels = self.labels(read.type_, read.control_id, read.codes);
         Prepared { drafts: read.drafts, receipt: inbound.receipt, answer, labels, received, place }
+    }
+
+    fn labels(&self, type_: String, control_id: String, codes: Vec<Cow<'static, str>>) -> Labels {
+        Labels { feed: self.feed.clone(), type_, control_id, codes }
     }
 
     fn read(&self, inbound: &Inbound, again: Option<Again>) -> Read {
@@ -160,7 +168,7 @@ impl Reader {
         };
         let read = self.read(&inbound, Some(again));
         if let Outcome::Accepted(_) = read.outcome {
-            let labels = Labels { feed: self.feed.clone(), type_: read.type_, control_id: read.control_id };
+            let labels = self.labels(read.type_, read.control_id, read.codes);
             return Ok((read.drafts, labels));
         }
         let refused = read.drafts.iter().filter(|draft| draft.kind == Kind::Rejected as u16);
@@ -208,6 +216,7 @@ impl Reader {
             drafts: vec![draft],
             type_: "unknown".into(),
             control_id: String::new(),
+            codes: Vec::new(),
             outcome: Outcome::Refused(refusal(&issues), reply),
         }
     }
@@ -356,6 +365,12 @@ fn refusal(issues: &[Issue]) -> Refusal {
         },
         None => Refusal { code: "unusable".into(), reason: "the message cannot be used".into() },
     }
+}
+
+/// Each once.
+fn codes_of(issues: &[Issue]) -> Vec<Cow<'static, str>> {
+    let codes: BTreeSet<_> = issues.iter().map(|issue| issue.code.clone()).collect();
+    codes.into_iter().collect()
 }
 
 fn has_error(issues: &[Issue]) -> bool {

@@ -24,5 +24,7 @@ pub use event::{
 };
 pub use feed::{Feed, is_known_zone};
 pub use issue::{Issue, Severity};
-pub use state::{Acvpu, COLUMNS, COLUMNS_2019, Column, Folded, Merge, Merges, PatientState, SetAside, Stay};
+pub use state::{
+    Acvpu, COLUMNS, COLUMNS_2019, Column, Doubt, Folded, Merge, Merges, PatientState, Reading, SetAside, Stay,
+};
 pub use time::{Precision, Time};

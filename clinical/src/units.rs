@@ -3,6 +3,8 @@
 //! A table and not a full UCUM grammar: it knows the units of the features and of their usual senders,
 //! and answers `None` for everything else, so that a value is never converted by guess.
 
+mod analyte;
+
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::LazyLock;
@@ -17,10 +19,25 @@ pub fn convert(value: f64, from_ucum: &str, to_ucum: &str, loinc: &str) -> Optio
     if from_ucum == to_ucum {
         return Some(value);
     }
-    let (from, to) = (unit(from_ucum)?, unit(to_ucum)?);
+    let to = unit(to_ucum)?;
+    let from = unit(from_ucum).or_else(|| giga_or_gram(from_ucum, to.kind))?;
     let base = (value + from.offset) * from.scale;
     let base = if from.kind == to.kind { base } else { base * between(from.kind, to.kind, loinc)? };
     Some(base / to.scale - to.offset)
+}
+
+/// Converts what one LOINC code measures to what another one names. Where they name different substances, of which one
+/// mole holds one of the other (urea, and the two nitrogen atoms in it), equal units are not equal amounts.
+pub fn convert_between(
+    value: f64,
+    (from_ucum, from_loinc): (&str, &str),
+    (to_ucum, to_loinc): (&str, &str),
+) -> Option<f64> {
+    if !analyte::differ(from_loinc, to_loinc) {
+        return convert(value, from_ucum, to_ucum, from_loinc);
+    }
+    let moles = convert(value, from_ucum, "mol/L", from_loinc)?;
+    convert(moles, "mol/L", to_ucum, to_loinc)
 }
 
 /// The UCUM form of a unit as commonly spelt (`mmHg`, `°C`, `x10^9/L`, `bpm` …); anything unknown is
@@ -30,8 +47,7 @@ pub fn normalise(written: &str) -> Cow<'_, str> {
     if written.is_empty() || written.len() > WRITTEN_MAX || unit(written).is_some() {
         return Cow::Borrowed(written);
     }
-    // `G/L` is grams or, in French laboratories, 10⁹: not to be guessed.
-    match FOLDED.get(&*fold(written)).filter(|_| written != "G/L") {
+    match FOLDED.get(&*fold(written)).filter(|_| !is_giga_or_gram(written)) {
         Some(ucum) => Cow::Borrowed(ucum),
         None => Cow::Borrowed(written),
     }
@@ -158,9 +174,9 @@ static SPELLINGS: &[(&str, &str)] = &[
     ("bpm", "/min"), ("beats/min", "/min"), ("beats/minute", "/min"), ("beat/min", "/min"), ("breaths/min", "/min"), ("breaths/minute", "/min"), ("breath/min", "/min"),
     ("1/min", "/min"), ("per min", "/min"), ("per minute", "/min"), ("min-1", "/min"), ("resp/min", "/min"), ("insp/min", "/min"), ("/minute", "/min"), ("brpm", "/min"), ("puls/min", "/min"),
     ("percent", "%"), ("pct", "%"), ("% sat", "%"), ("%sat", "%"), ("vol%", "%"), ("vol %", "%"), ("fraction", "1"), ("ratio", "1"),
-    ("10*3/mm3", "10*3/uL"), ("k/ul", "10*3/uL"), ("k/mm3", "10*3/uL"), ("k/cumm", "10*3/uL"), ("th/mm3", "10*3/uL"), ("th/ul", "10*3/uL"), ("thou/ul", "10*3/uL"),
+    ("10*3/mm3", "10*3/uL"), ("k/ul", "10*3/uL"), ("k/mm3", "10*3/uL"), ("k/cumm", "10*3/uL"), ("th/mm3", "10*3/uL"), ("th/ul", "10*3/uL"), ("10*3/mm^3", "10*3/uL"), ("thou/ul", "10*3/uL"),
     ("thou/mm3", "10*3/uL"), ("thousand/ul", "10*3/uL"), ("10*3ul", "10*3/uL"), ("g/l (10*9)", "10*9/L"), ("gpt/l", "10*9/L"), ("giga/l", "10*9/L"),
-    ("m/ul", "10*6/uL"), ("m/mm3", "10*6/uL"), ("mil/ul", "10*6/uL"), ("mill/ul", "10*6/uL"), ("million/ul", "10*6/uL"), ("10*6/mm3", "10*6/uL"), ("tpt/l", "10*12/L"), ("tera/l", "10*12/L"),
+    ("m/ul", "10*6/uL"), ("m/mm3", "10*6/uL"), ("10*6/mm^3", "10*6/uL"), ("mil/ul", "10*6/uL"), ("mill/ul", "10*6/uL"), ("million/ul", "10*6/uL"), ("10*6/mm3", "10*6/uL"), ("tpt/l", "10*12/L"), ("tera/l", "10*12/L"), ("t/l", "10*12/L"),
     ("cells/ul", "/uL"), ("cells/mm3", "/uL"), ("/mm3", "/uL"), ("1/ul", "/uL"), ("#/ul", "/uL"),
     ("iu/l", "[IU]/L"), ("iu/ml", "[IU]/mL"), ("miu/l", "m[IU]/L"), ("uiu/ml", "u[IU]/mL"), ("units/l", "U/L"), ("unit/l", "U/L"),
     ("mval/l", "meq/L"), ("mg%", "mg/dL"), ("g%", "g/dL"), ("gm/dl", "g/dL"), ("gms/dl", "g/dL"), ("gm/l", "g/L"), ("l/min.", "L/min"), ("lpm", "L/min"),
@@ -171,54 +187,13 @@ static SPELLINGS: &[(&str, &str)] = &[
     ("ph", "[pH]"), ("ph units", "[pH]"), ("score", "{score}"), ("points", "{score}"), ("kg/m*2", "kg/m2"), ("kg/m^2", "kg/m2"),
 ];
 
-/// Molar mass in g/mol and charge of one analyte, by the LOINC codes under which it is reported.
-struct Analyte {
-    loinc: &'static [&'static str],
-    molar_mass: f64,
-    charge: f64,
-}
-
-#[rustfmt::skip]
-static ANALYTES: &[Analyte] = &[
-    // glucose
-    Analyte { loinc: &["2345-7", "2339-0", "2340-8", "15074-8", "14749-6", "41653-7", "14743-9", "2341-6", "1558-6"], molar_mass: 180.156, charge: 0.0 },
-    // creatinine
-    Analyte { loinc: &["2160-0", "14682-9", "38483-4", "59826-8"], molar_mass: 113.12, charge: 0.0 },
-    // urea nitrogen: two nitrogen atoms a molecule of urea
-    Analyte { loinc: &["3094-0", "6299-2", "14937-7"], molar_mass: 28.0134, charge: 0.0 },
-    // urea
-    Analyte { loinc: &["3091-6", "22664-7"], molar_mass: 60.056, charge: 0.0 },
-    // bilirubin, total and direct
-    Analyte { loinc: &["1975-2", "14631-6", "1968-7", "14629-0", "15152-2", "42719-5"], molar_mass: 584.66, charge: 0.0 },
-    // lactate
-    Analyte { loinc: &["2524-7", "32693-4", "14118-4", "2518-9", "2519-7", "59032-3"], molar_mass: 90.08, charge: 1.0 },
-    // calcium, total and ionised
-    Analyte { loinc: &["17861-6", "2000-8", "1994-3", "1995-0", "17864-0", "29265-6", "38230-9"], molar_mass: 40.078, charge: 2.0 },
-    // magnesium
-    Analyte { loinc: &["19123-9", "2601-3", "21377-7"], molar_mass: 24.305, charge: 2.0 },
-    // phosphate, reported as phosphorus
-    Analyte { loinc: &["2777-1", "14879-1", "24519-1"], molar_mass: 30.974, charge: 0.0 },
-    // potassium
-    Analyte { loinc: &["2823-3", "6298-4", "32713-0"], molar_mass: 39.098, charge: 1.0 },
-    // sodium
-    Analyte { loinc: &["2951-2", "2947-0", "32717-1"], molar_mass: 22.990, charge: 1.0 },
-    // chloride
-    Analyte { loinc: &["2075-0", "2069-3"], molar_mass: 35.453, charge: 1.0 },
-    // bicarbonate, total CO2 and base excess
-    Analyte { loinc: &["1963-8", "1959-6", "1960-4", "14627-4", "2028-9", "1925-7", "11555-0"], molar_mass: 61.017, charge: 1.0 },
-    // haemoglobin, per monomer
-    Analyte { loinc: &["718-7", "59260-0", "30313-1", "30350-3", "20509-6"], molar_mass: 16_114.5, charge: 0.0 },
-    // albumin
-    Analyte { loinc: &["1751-7", "54347-0"], molar_mass: 66_438.0, charge: 0.0 },
-];
-
 /// What a base value of one kind must be multiplied with to become the other kind's base value.
 fn between(from: Kind, to: Kind, loinc: &str) -> Option<f64> {
     if matches!((from, to), (Kind::Activity, Kind::International) | (Kind::International, Kind::Activity)) {
         // One enzyme unit and one international unit of an enzyme are the same; of a hormone not.
-        return ENZYMES.contains(&loinc).then_some(1.0);
+        return analyte::is_enzyme(loinc).then_some(1.0);
     }
-    let analyte = ANALYTES.iter().find(|a| a.loinc.contains(&loinc))?;
+    let analyte = analyte::of(loinc)?;
     let moles_per_base = |kind| match kind {
         Kind::Substance => Some(1.0),
         Kind::Mass => Some(1.0 / analyte.molar_mass),
@@ -228,10 +203,6 @@ fn between(from: Kind, to: Kind, loinc: &str) -> Option<f64> {
     Some(moles_per_base(from)? / moles_per_base(to)?)
 }
 
-/// AST, ALT, alkaline phosphatase, lactate dehydrogenase, creatine kinase, gamma-GT, amylase, lipase.
-static ENZYMES: &[&str] =
-    &["1920-8", "1742-6", "6768-6", "2532-0", "14804-9", "2157-6", "2324-2", "1798-8", "3040-3"];
-
 fn unit(code: &str) -> Option<&'static Unit> {
     BY_CODE.get(code).copied().or_else(|| {
         // `{beats}/min` and `mL{total}`: an annotation does not change the unit (UCUM §12).
@@ -240,6 +211,17 @@ fn unit(code: &str) -> Option<&'static Unit> {
         let plain = format!("{before}{after}");
         BY_CODE.get(plain.as_str()).copied()
     })
+}
+
+/// 10⁹/L in French laboratories, grams where a sender writes in capitals: by itself not to be guessed.
+fn is_giga_or_gram(written: &str) -> bool {
+    matches!(written, "G/L" | "G/l")
+}
+
+/// What is asked for says which: cells are counted and never weighed per litre, a substance the other way round.
+fn giga_or_gram(written: &str, wanted: Kind) -> Option<&'static Unit> {
+    let ucum = if wanted == Kind::Number { "10*9/L" } else { "g/L" };
+    unit(ucum).filter(|_| is_giga_or_gram(written))
 }
 
 /// Lower case, one sign for micro, `10*n` for every way to write a power of ten.
@@ -287,8 +269,47 @@ mod tests {
         check(7500.0, "/uL", "10*3/uL", "6690-2", 7.5);
         check(3.0, "g/L", "mg/dL", "3255-7", 300.0);
         check(0.5, "ukat/L", "U/L", "1920-8", 30.0);
+        check(40.0, "[IU]/L", "U/L", "30239-8", 40.0);
+        check(2.5, "mmol/L", "mg/dL", "49765-1", 10.02);
+        check(4.8, "meq/L", "mg/dL", "17861-6", 9.62);
+        check(0.8, "mmol/L", "mg/dL", "2601-3", 1.944);
+        check(1.11, "mmol/L", "mg/dL", "14879-1", 3.438);
+        check(18.0, "mg/dL", "mmol/L", "14118-4", 1.998);
+        check(5.0, "mmol/L", "mg/dL", "14743-9", 90.08);
+        check(88.42, "umol/L", "mg/dL", "77140-2", 1.0);
+        check(5.13, "umol/L", "mg/dL", "29760-6", 0.3);
+        check(8.7, "mmol/L", "g/dL", "59260-0", 14.02);
+        check(14.0, "ng/L", "ng/mL", "89579-7", 0.014);
+        check(0.014, "ug/L", "ng/mL", "89579-7", 0.014);
+        check(3.0, "g/L", "mg/dL", "48664-7", 300.0);
+        check(0.42, "L/L", "%", "4544-3", 42.0);
+        check(5.0, "kPa", "mm[Hg]", "19891-1", 37.5);
+        check(1.2, "kPa", "cm[H2O]", "", 12.24);
         check(180.0, "[lb_av]", "kg", "29463-7", 81.65);
         check(72.0, "{beats}/min", "/min", "8867-4", 72.0);
+    }
+
+    #[test]
+    fn urea_is_not_its_nitrogen() {
+        let bun = |value, unit, loinc| convert_between(value, (unit, loinc), ("mg/dL", "3094-0")).unwrap();
+        let near = |a: f64, b: f64| (a - b).abs() < 0.01;
+        assert!(near(bun(10.0, "mmol/L", "22664-7"), 28.01));
+        assert!(near(bun(10.0, "mmol/L", "14937-7"), 28.01));
+        assert!(near(bun(60.06, "mg/dL", "3091-6"), 28.01));
+        assert!(near(bun(60.06, "mg/dL", "22664-7"), 28.01), "equal units, another substance");
+        assert!(near(bun(10.0, "mmol/L", "3091-6"), 28.01));
+        assert!(near(bun(20.0, "mg/dL", "3094-0"), 20.0));
+        let urea = convert_between(28.01, ("mg/dL", "3094-0"), ("mg/dL", "3091-6")).unwrap();
+        assert!(near(urea, 60.05), "{urea}");
+    }
+
+    #[test]
+    fn giga_or_gram_is_told_by_what_is_asked_for() {
+        check(150.0, "G/L", "10*3/uL", "777-3", 150.0);
+        check(150.0, "G/l", "10*9/L", "777-3", 150.0);
+        check(140.0, "G/L", "g/dL", "718-7", 14.0);
+        assert_eq!(convert(150.0, "g/L", "10*3/uL", "777-3"), None);
+        assert_eq!(convert(4.5, "10*12/L", "10*6/uL", "789-8"), Some(4.5));
     }
 
     #[test]
@@ -315,6 +336,10 @@ mod tests {
             ("x10(3)/uL", "10*3/uL"),
             ("kg/m²", "kg/m2"),
             ("G/L", "G/L"),
+            ("G/l", "G/l"),
+            ("g/l", "g/L"),
+            ("T/L", "10*12/L"),
+            ("10^3/mm³", "10*3/uL"),
             ("10**3/µL", "10*3/uL"),
             ("10^3/mcL", "10*3/uL"),
             ("K/uL", "10*3/uL"),
@@ -336,9 +361,6 @@ mod tests {
             assert!(unit(ucum).is_some(), "{ucum}");
             assert_eq!(fold(spelling), *spelling, "the key is not in folded form");
         }
-        for loinc in ANALYTES.iter().flat_map(|a| a.loinc).chain(ENZYMES) {
-            assert!(crate::codes::is_loinc(loinc), "{loinc}");
-        }
         for (at, one) in UNITS.iter().enumerate() {
             assert!(UNITS[at + 1..].iter().all(|other| other.code != one.code), "{}", one.code);
         }
@@ -346,8 +368,8 @@ mod tests {
 
     proptest! {
         #[test]
-        fn there_and_back_again(value in -1e6..1e6f64, a in 0..UNITS.len(), b in 0..UNITS.len(), analyte in 0..ANALYTES.len()) {
-            let (a, b, loinc) = (UNITS[a].code, UNITS[b].code, ANALYTES[analyte].loinc[0]);
+        fn there_and_back_again(value in -1e6..1e6f64, a in 0..UNITS.len(), b in 0..UNITS.len(), analyte in 0..analyte::ALL.len()) {
+            let (a, b, loinc) = (UNITS[a].code, UNITS[b].code, analyte::ALL[analyte].loinc[0]);
             if let Some(there) = convert(value, a, b, loinc) {
                 let back = convert(there, b, a, loinc).expect("both ways");
                 prop_assert!((back - value).abs() <= value.abs() * 1e-9 + 1e-3);

@@ -203,3 +203,27 @@ fn sepsis() -> Scorer {
     Scorer::model(Model::load(&files.each_ref().map(|(name, bytes)| (*name, bytes.as_slice()))).unwrap())
         .unwrap()
 }
+
+/// A monitor tells every minute, the training rows hold the last value of each hour: both give the same rows for as long
+/// as the stay lasts, long after a state cannot hold every minute any more.
+#[test]
+fn a_value_a_minute_and_the_last_of_each_hour_give_equal_rows() {
+    const HOURS: i64 = 120;
+    let (mut minutes, mut hourly) = (PatientState::default(), PatientState::default());
+    let mut random = Random(7);
+    for minute in 0..HOURS * 60 {
+        let at = Time(Patient::ADMITTED.0 + minute * 60_000);
+        for column in [Column::Hr, Column::O2Sat, Column::Map, Column::Resp] {
+            let (source, value) = (format!("{}/{minute}", column.name()), 50.0 + random.below(40) as f64);
+            minutes.observe(column, at, &source, ObservationStatus::Final, value);
+            // The first one begins the stay.
+            if minute == 0 || minute % 60 == 59 {
+                hourly.observe(column, at, &source, ObservationStatus::Final, value);
+            }
+        }
+    }
+    for hour in 0..HOURS {
+        let [one, other] = [&minutes, &hourly].map(|state| bits(&Features::from_state_closed(state, hour)));
+        assert!(one == other, "hour {hour}");
+    }
+}

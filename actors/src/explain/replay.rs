@@ -2,11 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use clinical::{COLUMNS, Column, Event, EventKind, Merge, Merges, PatientId, PatientState, Time};
+use clinical::{
+    COLUMNS, Column, Event, EventKind, Folded, Merge, Merges, Observation, PatientId, PatientState, Time,
+    Value,
+};
 use ml_scoring::features::words_of_value;
 use raft_ledger::{Entry, Ledger, LedgerError, Payload, Subject, Tag};
 
-use super::{Evidence, ExplainError, read};
+use super::{Evidence, ExplainError, SetAsideValue, read};
 use crate::entry::{self, Kind, Message, Tick};
 use crate::patient::{Duty, Patient, begins_with};
 use crate::reading::subject_key;
@@ -35,6 +38,8 @@ pub(crate) struct Replay<'l> {
     /// The index that follows what was folded.
     next: u64,
     measured: BTreeMap<(Column, Time), Vec<Measured>>,
+    /// By column, time and source: a correction takes the place of what it corrects.
+    aside: BTreeMap<(Column, Time, String), (SetAsideValue, Option<String>)>,
     pub folded: u64,
     pub unreadable: u64,
 }
@@ -58,6 +63,7 @@ impl<'l> Replay<'l> {
             patients: BTreeMap::new(),
             next: 0,
             measured: BTreeMap::new(),
+            aside: BTreeMap::new(),
             folded: 0,
             unreadable: 0,
         };
@@ -106,6 +112,18 @@ impl<'l> Replay<'l> {
             });
         }
         (evidence, withheld)
+    }
+
+    /// The newest of each column at `at` that is not used, and how many are not for this site to show.
+    pub fn set_aside(&self, at: Time, shows: impl Fn(&str) -> bool) -> (Vec<SetAsideValue>, usize) {
+        let known = self.aside.iter().filter(|((_, measured_at, _), _)| *measured_at <= at);
+        let newest: BTreeMap<Column, _> = known.map(|((column, ..), aside)| (*column, aside)).collect();
+        let all = newest.len();
+        let hidden = |site: &Option<String>| site.as_ref().is_some_and(|site| !shows(site));
+        let shown = newest.into_values().filter(|(_, entrusted_by)| !hidden(entrusted_by));
+        let shown: Vec<_> = shown.map(|(value, _)| value.clone()).collect();
+        let withheld = all - shown.len();
+        (shown, withheld)
     }
 
     fn take(&mut self, entry: &Entry) -> Result<(), ExplainError> {
@@ -175,7 +193,16 @@ impl<'l> Replay<'l> {
         let is_meant = |key: Vec<u8>| subjects.contains(&ledger.subject(&key));
         let meant =
             |patient: &Patient| patient.knows_from(site, duty) && patient.subject_key().is_some_and(is_meant);
+        let before = self.patients.len();
         self.patients.retain(|_, patient| !meant(patient));
+        self.forget_set_aside(before);
+    }
+
+    /// No state says any more which of these are whose: where a patient was dropped, none is shown.
+    fn forget_set_aside(&mut self, patients_before: usize) {
+        if self.patients.len() < patients_before {
+            self.aside.clear();
+        }
     }
 
     /// Ticks of the site before the entry at `index` drop who has been gone for long.
@@ -192,7 +219,9 @@ impl<'l> Replay<'l> {
                 continue;
             };
             if let Ok((tick, _)) = entry::decode::<Tick>(&payload) {
+                let before = self.patients.len();
                 self.patients.retain(|_, patient| !patient.is_forgotten(tick.at));
+                self.forget_set_aside(before);
             }
         }
         Ok(())
@@ -204,13 +233,39 @@ impl<'l> Replay<'l> {
             let EventKind::Observed(observation) = &event.kind else { continue };
             let Some(column) = Column::from_code(&observation.code) else { continue };
             let mut alone = PatientState::default();
-            alone.apply_received(event, Time(entry.received_time_ms));
+            if alone.apply_received(event, Time(entry.received_time_ms)) == Folded::Future {
+                continue;
+            }
+            let place = (column, event.at, observation.source_id.clone());
+            match set_aside(column, event.at, entry.index, observation) {
+                Some(value) => {
+                    self.aside.insert(place, (value, entrusted_by.map(str::to_owned)));
+                }
+                None => {
+                    self.aside.remove(&place);
+                }
+            }
             let Some((at, value)) = alone.newest_first(column).next() else { continue };
             let measured =
                 Measured { value, index: entry.index, entrusted_by: entrusted_by.map(str::to_owned) };
             self.measured.entry((column, at)).or_default().push(measured);
         }
     }
+}
+
+/// What the state does not use, as it was sent; `None` where there is no such value.
+fn set_aside(column: Column, at: Time, index: u64, observation: &Observation) -> Option<SetAsideValue> {
+    observation.doubt()?;
+    let why = observation.reading()?.value.err()?;
+    let sent = match &observation.value {
+        Value::Quantity { text, unit, .. } => format!("{text} {unit}"),
+        Value::Text(text) => text.clone(),
+        Value::Coded(code) if code.display.is_empty() => code.code.to_string(),
+        Value::Coded(code) => code.display.to_string(),
+        Value::Absent => return None,
+    };
+    let words = format!("{} {}", column.words(), sent.trim());
+    Some(SetAsideValue { column: column.name().to_owned(), words, why: why.words().to_owned(), at, index })
 }
 
 /// All that names the patient up to `as_of`, and by which ids. An id that was merged into one of these is found in the

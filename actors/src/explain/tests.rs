@@ -167,6 +167,27 @@ async fn only_the_alerted_score_is_equal() {
 }
 
 #[actix::test]
+async fn what_is_set_aside_is_shown_as_it_was_sent_and_a_correction_takes_it_away() {
+    let at = Time(DAY_MS);
+    let site = Site::new().await;
+    let odd = [("8867-4", "/min", 720.0), ("2160-0", "furlong", 1.0), ("2345-7", "", 5.5)];
+    site.message(measured("1", Time(at.0 - 1), &[("8867-4", "/min", 7200.0)])).await;
+    let first = site.message(measured("1", at, &odd)).await;
+    site.message(measured("1", at, &[("2160-0", "mg/dL", 1.0)])).await;
+    site.message(measured("1", Time(at.0 + 1), &[("8867-4", "/min", 730.0)])).await;
+    let events = measured("1", at, &SICK);
+    let trigger = site.message(events.clone()).await;
+    site.alert("1", at, risk(&[events], at), trigger).await;
+    let explained = site.explain().unwrap();
+    let aside: Vec<_> =
+        explained.set_aside.iter().map(|v| (v.words.as_str(), v.why.as_str(), v.index)).collect();
+    let expected = [("heart rate 720 /min", "implausible", first), ("glucose 5.5", "unit missing", first)];
+    assert_eq!(aside, expected);
+    assert!(explained.evidence.iter().all(|e| e.column != "HR" && e.column != "Glucose"));
+    site.ledger.close().await.unwrap();
+}
+
+#[actix::test]
 async fn what_was_merged_counts_and_what_was_forgotten_does_not() {
     let site = Site::new().await;
     let (early, late) = (Time(DAY_MS), Time(20 * DAY_MS));

@@ -6,7 +6,7 @@ use clinical::fhir::{self, EntryAnswer, Resource};
 use connectors::Reply;
 use raft_ledger::MAX_TAGS;
 
-use super::{Outcome, Read, Reader, Seen, has_error, refusal};
+use super::{Outcome, Read, Reader, Seen, codes_of, has_error, refusal};
 use crate::committer::Accepted;
 use crate::entry::{Format, Message, READER, RESOURCE_TAG};
 use crate::parts::Ack;
@@ -32,6 +32,7 @@ impl Reader {
             Some(bundle) => format!("Bundle/{bundle}"),
             None => resource.type_().to_owned(),
         };
+        let codes = codes_of(&issues);
         let entry = Message {
             feed: self.feed.to_string(),
             format: Format::Fhir,
@@ -60,7 +61,7 @@ impl Reader {
                 last_at_quorum: false,
             }
         }));
-        Read { drafts: vec![draft], type_, control_id: id, outcome: accept }
+        Read { drafts: vec![draft], type_, control_id: id, codes, outcome: accept }
     }
 
     fn refuse_fhir(&self, seen: &Seen, id: &str, status: u16, issues: Vec<Issue>) -> Read {
@@ -70,6 +71,7 @@ impl Reader {
             drafts: vec![draft],
             type_: "unknown".into(),
             control_id: id.to_owned(),
+            codes: Vec::new(),
             outcome: Outcome::Refused(refusal(&issues), reply),
         }
     }

@@ -8,7 +8,7 @@ use clinical::{Issue, Severity, Time};
 use connectors::{Refusal, Reply};
 use raft_ledger::Draft;
 
-use super::{Outcome, Read, Reader, Seen, has_error, refusal};
+use super::{Outcome, Read, Reader, Seen, codes_of, has_error, refusal};
 use crate::clock;
 use crate::committer::Accepted;
 use crate::entry::{Format, Message, READER};
@@ -25,6 +25,8 @@ struct One {
     raw: Bytes,
     /// Empty where it was taken.
     faults: Vec<Issue>,
+    /// Of what it was taken with.
+    codes: Vec<Cow<'static, str>>,
 }
 
 impl Reader {
@@ -40,6 +42,7 @@ impl Reader {
         }
         let mut read: Vec<One> = parts.into_iter().map(|part| self.read_one(seen, part)).collect();
         let drafts = read.iter().map(|one| one.draft.clone()).collect();
+        let codes = read.iter_mut().flat_map(|one| std::mem::take(&mut one.codes)).collect();
         // A batch is answered once: with its first fault, else for its last message.
         let faulty = read.iter().position(|one| !one.faults.is_empty());
         let mut speaker = read.swap_remove(faulty.unwrap_or(read.len() - 1));
@@ -51,7 +54,7 @@ impl Reader {
         }
         let control_id = speaker.message.as_ref().map(|message| message.control_id().into_owned());
         let (type_, control_id) = (speaker.type_.clone(), control_id.unwrap_or_default());
-        Read { drafts, type_, control_id, outcome: answer(speaker, self.acks_elsewhere) }
+        Read { drafts, type_, control_id, codes, outcome: answer(speaker, self.acks_elsewhere) }
     }
 
     fn read_one(&self, seen: &Seen, BatchPart { piece, issues: around }: BatchPart) -> One {
@@ -70,7 +73,8 @@ impl Reader {
             Err(error) => {
                 let faults = [vec![error.to_issue()], around].concat();
                 let draft = self.rejected(seen, Format::Hl7v2, ["", ""], &raw, &faults);
-                return One { draft, type_: "unknown".into(), message: None, raw, faults };
+                let codes = Vec::new();
+                return One { draft, type_: "unknown".into(), message: None, raw, faults, codes };
             }
         };
         let read_anew = match message.for_feed(&self.reader) {
@@ -84,8 +88,10 @@ impl Reader {
         if has_error(&issues) {
             let draft = self.rejected(seen, Format::Hl7v2, [&control_id, &message.type_()], &raw, &issues);
             // Not the sender's word: a metric label must not grow with what senders write.
-            return One { draft, type_: "unknown".into(), message: Some(message), raw, faults: issues };
+            let (type_, message) = ("unknown".into(), Some(message));
+            return One { draft, type_, message, raw, faults: issues, codes: Vec::new() };
         }
+        let codes = codes_of(&issues);
         let entry = Message {
             feed: self.feed.to_string(),
             format: Format::Hl7v2,
@@ -102,7 +108,7 @@ impl Reader {
         let dedupe = self.hl7_dedupe(&message);
         let message_at = hl7::message_time(&message, &self.reader);
         let draft = self.message(seen, entry, &raw, message_at, dedupe);
-        One { draft, type_, message: Some(message), raw, faults: Vec::new() }
+        One { draft, type_, message: Some(message), raw, faults: Vec::new(), codes }
     }
 
     /// Keyed hash of MSH-3, MSH-4, MSH-10 and the bytes after MSH: a resend may differ in MSH-7 alone. Where there is no

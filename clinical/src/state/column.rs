@@ -29,7 +29,8 @@ struct Spec {
     high: f64,
     words: &'static str,
     /// The first is the one to write; the others are usual alternates, among them molar forms that the unit
-    /// conversion brings to the column's unit.
+    /// conversion brings to the column's unit. Troponin T is not troponin I, ionised calcium not the total, a share
+    /// of exhaled gas not its pressure: they have no column.
     loincs: &'static [&'static str],
 }
 
@@ -55,22 +56,24 @@ columns! {
     PaCo2 "PaCO2" "mm[Hg]" 5.0..=200.0 "arterial CO2 pressure" ["2019-8" "11557-6"];
     SaO2 "SaO2" "%" 10.0..=100.0 "arterial oxygen saturation" ["20564-1" "51733-4" "2713-6"];
     Ast "AST" "U/L" 1.0..=50000.0 "AST" ["1920-8" "30239-8"];
-    Bun "BUN" "mg/dL" 0.5..=400.0 "urea nitrogen" ["3094-0" "6299-2" "14937-7" "22664-7"];
+    // Also what urea itself is reported under: the conversion is by moles, a value of urea in mg/dL no value of BUN.
+    Bun "BUN" "mg/dL" 0.5..=400.0 "urea nitrogen" ["3094-0" "6299-2" "14937-7" "59570-2" "3091-6" "22664-7" "20977-5" "72903-8"];
     AlkalinePhos "Alkalinephos" "U/L" 1.0..=10000.0 "alkaline phosphatase" ["6768-6"];
     Calcium "Calcium" "mg/dL" 0.5..=40.0 "calcium" ["17861-6" "49765-1" "2000-8"];
     Chloride "Chloride" "mmol/L" 20.0..=200.0 "chloride" ["2075-0" "2069-3"];
-    Creatinine "Creatinine" "mg/dL" 0.05..=60.0 "creatinine" ["2160-0" "38483-4" "14682-9"];
-    BilirubinDirect "Bilirubin_direct" "mg/dL" 0.0..=80.0 "direct bilirubin" ["1968-7" "15152-2" "14629-0"];
+    Creatinine "Creatinine" "mg/dL" 0.05..=60.0 "creatinine"
+        ["2160-0" "38483-4" "14682-9" "59826-8" "77140-2"];
+    BilirubinDirect "Bilirubin_direct" "mg/dL" 0.0..=80.0 "direct bilirubin" ["1968-7" "15152-2" "14629-0" "29760-6"];
     Glucose "Glucose" "mg/dL" 5.0..=2500.0 "glucose"
-        ["2345-7" "2339-0" "2340-8" "2341-6" "41653-7" "14749-6" "15074-8"];
-    Lactate "Lactate" "mmol/L" 0.05..=50.0 "lactate" ["2524-7" "32693-4" "2518-9" "2519-7" "14118-4"];
-    Magnesium "Magnesium" "mg/dL" 0.1..=20.0 "magnesium" ["19123-9" "2601-3"];
-    Phosphate "Phosphate" "mg/dL" 0.1..=30.0 "phosphate" ["2777-1" "14879-1"];
-    Potassium "Potassium" "mmol/L" 0.5..=30.0 "potassium" ["2823-3" "6298-4"];
-    BilirubinTotal "Bilirubin_total" "mg/dL" 0.0..=100.0 "total bilirubin" ["1975-2" "14631-6"];
+        ["2345-7" "2339-0" "2340-8" "2341-6" "41653-7" "1558-6" "14749-6" "15074-8" "14743-9"];
+    Lactate "Lactate" "mmol/L" 0.05..=50.0 "lactate" ["2524-7" "32693-4" "2518-9" "2519-7" "14118-4" "59032-3"];
+    Magnesium "Magnesium" "mg/dL" 0.1..=20.0 "magnesium" ["19123-9" "2601-3" "21377-7"];
+    Phosphate "Phosphate" "mg/dL" 0.1..=30.0 "phosphate" ["2777-1" "14879-1" "24519-1"];
+    Potassium "Potassium" "mmol/L" 0.5..=30.0 "potassium" ["2823-3" "6298-4" "32713-0"];
+    BilirubinTotal "Bilirubin_total" "mg/dL" 0.0..=100.0 "total bilirubin" ["1975-2" "14631-6" "42719-5"];
     TroponinI "TroponinI" "ng/mL" 0.0..=1000.0 "troponin I" ["10839-9" "42757-5" "49563-0" "89579-7"];
     Hct "Hct" "%" 2.0..=80.0 "haematocrit" ["4544-3" "20570-8" "48703-3"];
-    Hgb "Hgb" "g/dL" 1.0..=35.0 "haemoglobin" ["718-7" "20509-6" "59260-0"];
+    Hgb "Hgb" "g/dL" 1.0..=35.0 "haemoglobin" ["718-7" "20509-6" "59260-0" "30313-1" "30350-3"];
     Ptt "PTT" "s" 5.0..=300.0 "partial thromboplastin time" ["14979-9" "3173-2"];
     Wbc "WBC" "10*3/uL" 0.05..=600.0 "white cell count" ["6690-2" "26464-8" "804-5"];
     Fibrinogen "Fibrinogen" "mg/dL" 10.0..=2500.0 "fibrinogen" ["3255-7" "48664-7"];
@@ -110,7 +113,12 @@ impl Column {
 
     /// The LOINC code to write it with.
     pub fn loinc(self) -> &'static str {
-        self.spec().loincs.first().copied().unwrap_or_default()
+        self.loincs().first().copied().unwrap_or_default()
+    }
+
+    /// All that it is read from.
+    pub(crate) fn loincs(self) -> &'static [&'static str] {
+        self.spec().loincs
     }
 
     pub fn from_name(name: &str) -> Option<Column> {

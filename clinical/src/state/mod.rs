@@ -9,9 +9,11 @@ mod series;
 mod stay;
 #[cfg(test)]
 mod tests;
+mod value;
 
 pub use column::{COLUMNS, COLUMNS_2019, Column};
 pub use consciousness::Acvpu;
 pub use merges::{Merge, Merges};
-pub use patient::{Folded, PatientState, SetAside};
+pub use patient::{Folded, PatientState};
 pub use stay::Stay;
+pub use value::{Doubt, Reading, SetAside};

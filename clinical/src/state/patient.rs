@@ -4,12 +4,12 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::consciousness::Acvpu;
 use super::person::Demographics;
-use super::series::{Point, Series, Standing};
+use super::series::{Point, Series};
 use super::stay::{Movements, Stay};
+use super::value::{Reading, SetAside};
 use super::{COLUMNS, Column};
-use crate::{Event, EventKind, Location, Observation, ObservationStatus, Sex, Time, Value};
+use crate::{Event, EventKind, Location, Observation, ObservationStatus, Sex, Time};
 
 /// Events of one patient, folded. Equal sets of events give equal states whatever their order and however often
 /// they come, as long as corrections follow what they correct, no two observations share source and time, and no two
@@ -39,14 +39,6 @@ pub enum Folded {
     Unused,
     /// More than 24 h after its receipt: not folded, because it would move "now".
     Future,
-}
-
-/// Observations that are known but not used, and why.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct SetAside {
-    pub implausible: usize,
-    pub unit_unknown: usize,
-    pub not_a_number: usize,
 }
 
 impl PatientState {
@@ -84,11 +76,12 @@ impl PatientState {
     pub fn absorb(&mut self, other: &PatientState) {
         self.demographics.absorb(&other.demographics);
         self.movements.absorb(&other.movements);
-        for (column, series) in COLUMNS.iter().zip(&other.series) {
-            self.series_mut(*column).absorb(series);
-        }
         self.latest = self.latest.max(other.latest);
         self.first_observed_at = earlier(self.first_observed_at, other.first_observed_at);
+        let start = self.start().unwrap_or_default();
+        for (column, series) in COLUMNS.iter().zip(&other.series) {
+            self.series_mut(*column).absorb(series, start);
+        }
     }
 
     /// Folds a value that is already in the column's unit: what [`PatientState::apply`] does after reading one.
@@ -100,7 +93,7 @@ impl PatientState {
         status: ObservationStatus,
         value: f64,
     ) {
-        let value = if column.plausible(value) { Ok(value as f32) } else { Err(Standing::Implausible) };
+        let value = if column.plausible(value) { Ok(value as f32) } else { Err(SetAside::Implausible) };
         self.put(column, at, source_id, status, value);
     }
 
@@ -160,18 +153,8 @@ impl PatientState {
         self.series.get(column as usize).into_iter().flat_map(Series::newest_first)
     }
 
-    pub fn set_aside(&self) -> SetAside {
-        let count = |standing| self.series.iter().map(|s| s.count(standing)).sum();
-        SetAside {
-            implausible: count(Standing::Implausible),
-            unit_unknown: count(Standing::UnitUnknown),
-            not_a_number: count(Standing::NotANumber),
-        }
-    }
-
     fn apply_observation(&mut self, at: Time, observation: &Observation) -> Folded {
-        let Some(column) = Column::from_code(&observation.code) else { return Folded::Unused };
-        let value = read(column, observation);
+        let Some(Reading { column, value, .. }) = observation.reading() else { return Folded::Unused };
         self.put(column, at, &observation.source_id, observation.status, value);
         Folded::Kept
     }
@@ -182,11 +165,12 @@ impl PatientState {
         at: Time,
         source_id: &str,
         status: ObservationStatus,
-        value: Result<f32, Standing>,
+        value: Result<f32, SetAside>,
     ) {
         self.latest = self.latest.max(Some(at));
         self.first_observed_at = earlier(self.first_observed_at, Some(at));
-        self.series_mut(column).put(Point::new(at, source_id, status, value));
+        let start = self.start().unwrap_or(at);
+        self.series_mut(column).put(Point::new(at, source_id, status, value), start);
     }
 
     fn series_mut(&mut self, column: Column) -> &mut Series {
@@ -201,35 +185,5 @@ fn earlier(a: Option<Time>, b: Option<Time>) -> Option<Time> {
     match (a, b) {
         (Some(a), Some(b)) => Some(a.min(b)),
         (a, b) => a.or(b),
-    }
-}
-
-/// The value in the column's unit, or why it is set aside.
-fn read(column: Column, observation: &Observation) -> Result<f32, Standing> {
-    if column == Column::Consciousness
-        && let Some(level) = Acvpu::from_value(&observation.value)
-    {
-        return Ok(level as u8 as f32);
-    }
-    let Value::Quantity { number, unit, .. } = &observation.value else {
-        return Err(Standing::NotANumber);
-    };
-    if !number.is_finite() {
-        return Err(Standing::NotANumber);
-    }
-    let value = in_unit(*number, unit, column, &observation.code.code).ok_or(Standing::UnitUnknown)?;
-    // A comparator ("< 0.01") leaves the bound as the value: the usual reading of a result at a limit.
-    if column.plausible(value) { Ok(value as f32) } else { Err(Standing::Implausible) }
-}
-
-/// A missing unit is taken for the column's own; the plausible range then catches the gross mistakes.
-fn in_unit(number: f64, unit: &str, column: Column, loinc: &str) -> Option<f64> {
-    if unit == column.unit() {
-        return Some(number);
-    }
-    match crate::units::normalise(unit).as_ref() {
-        "" if column == Column::FiO2 && number > 1.0 => Some(number / 100.0),
-        "" => Some(number),
-        unit => crate::units::convert(number, unit, column.unit(), loinc),
     }
 }

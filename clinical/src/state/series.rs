@@ -1,14 +1,34 @@
 //! The observations of one column, in event time. What is kept depends on the set of observations and not on
 //! the order of their arrival.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 use serde::{Deserialize, Serialize, Serializer};
 
+use super::SetAside;
 use crate::{ObservationStatus, Time};
 
-/// Beyond this the oldest are let go: two weeks of hourly values twelve times over, three days of one a minute.
-pub(super) const KEPT: usize = 4096;
+/// Beyond this, hours that are over are thinned: three days of a value a minute.
+const KEPT: usize = 4096;
+
+/// How much of an hour is kept: its newest values, because features ask for the last one of each hour, and what is
+/// taken back uncovers the one before it.
+struct Thinning {
+    /// Of hours that begin so long before the newest value's.
+    hours_old: i64,
+    values: usize,
+}
+
+/// From the mildest on, until few enough are left: first what lies behind the last two days, which alone are asked for
+/// more than their hours' last values (volumes add up), then a monitor's that sends more often than every minute, then
+/// the newest hour's.
+const THINNINGS: [Thinning; 5] = [
+    Thinning { hours_old: 48, values: 4 },
+    Thinning { hours_old: 48, values: 1 },
+    Thinning { hours_old: 1, values: 30 },
+    Thinning { hours_old: 1, values: 1 },
+    Thinning { hours_old: 0, values: 1024 },
+];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Standing {
@@ -16,8 +36,19 @@ pub(super) enum Standing {
     /// Deleted, cancelled, or moved elsewhere by a correction: stays, so that a late duplicate revives nothing.
     Gone,
     Implausible,
+    /// Missing, too.
     UnitUnknown,
     NotANumber,
+}
+
+impl From<SetAside> for Standing {
+    fn from(why: SetAside) -> Standing {
+        match why {
+            SetAside::NotANumber => Standing::NotANumber,
+            SetAside::UnitNotConvertible | SetAside::UnitMissing => Standing::UnitUnknown,
+            SetAside::Implausible => Standing::Implausible,
+        }
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Deserialize)]
@@ -28,25 +59,32 @@ pub(super) struct Point {
     value: f32,
     rank: u8,
     standing: Standing,
+    /// Others of its source were thinned away, so it is not the only one, whatever is left of them.
+    #[serde(default)]
+    has_siblings: bool,
 }
 
 /// As a list: a checkpoint holds thousands a patient, and their names would be half of it. Reading takes fields by
-/// name too, as they were written once.
+/// name too, as they were written once. The last one is left out where it says nothing, as an earlier release did.
 impl Serialize for Point {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        (self.at, self.source, self.value, self.rank, self.standing).serialize(serializer)
+        let Point { at, source, value, rank, standing, has_siblings } = *self;
+        match has_siblings {
+            false => (at, source, value, rank, standing).serialize(serializer),
+            true => (at, source, value, rank, standing, true).serialize(serializer),
+        }
     }
 }
 
 impl Point {
-    pub fn new(at: Time, source_id: &str, status: ObservationStatus, value: Result<f32, Standing>) -> Point {
+    pub fn new(at: Time, source_id: &str, status: ObservationStatus, value: Result<f32, SetAside>) -> Point {
         let taken_back = matches!(status, ObservationStatus::Deleted | ObservationStatus::Cancelled);
         let (value, standing) = match value {
             _ if taken_back => (0.0, Standing::Gone),
             Ok(value) => (value, Standing::Held),
-            Err(standing) => (0.0, standing),
+            Err(why) => (0.0, why.into()),
         };
-        Point { at, source: hash(source_id), value, rank: rank(status), standing }
+        Point { at, source: hash(source_id), value, rank: rank(status), standing, has_siblings: false }
     }
 }
 
@@ -68,17 +106,22 @@ fn rank(status: ObservationStatus) -> u8 {
 pub(super) struct Series(VecDeque<Point>);
 
 impl Series {
-    /// Adds a point, or lets it replace what it corrects.
+    /// Adds a point, or lets it replace what it corrects. Hours count from `start`.
     ///
     /// A correction replaces the point with its source and time; where there is none at that time, the only
     /// point of its source (its time was what was wrong). With several, it stands beside them.
-    pub fn put(&mut self, point: Point) {
+    pub fn put(&mut self, point: Point, start: Time) {
+        self.place(point);
+        self.bound(start);
+    }
+
+    fn place(&mut self, point: Point) {
         match self.find(&point) {
             Ok(i) => {
                 if let Some(known) = self.0.get_mut(i)
                     && point.rank >= known.rank
                 {
-                    *known = point;
+                    *known = Point { has_siblings: known.has_siblings, ..point };
                 }
             }
             Err(place) => self.insert(place, point),
@@ -86,28 +129,25 @@ impl Series {
     }
 
     /// All points of both; where both hold the same, the one with the higher rank, then `self`'s.
-    pub fn absorb(&mut self, other: &Series) {
+    pub fn absorb(&mut self, other: &Series, start: Time) {
         for point in &other.0 {
             match self.find(point) {
                 Ok(i) => {
                     if let Some(known) = self.0.get_mut(i)
                         && point.rank > known.rank
                     {
-                        *known = *point;
+                        *known = Point { has_siblings: known.has_siblings || point.has_siblings, ..*point };
                     }
                 }
                 Err(place) => self.insert(place, *point),
             }
         }
+        self.bound(start);
     }
 
     /// Newest first.
     pub fn newest_first(&self) -> impl Iterator<Item = (Time, f32)> + '_ {
         self.0.iter().rev().filter(|p| p.standing == Standing::Held).map(|p| (p.at, p.value))
-    }
-
-    pub fn count(&self, standing: Standing) -> usize {
-        self.0.iter().filter(|p| p.standing == standing).count()
     }
 
     fn find(&self, point: &Point) -> Result<usize, usize> {
@@ -120,9 +160,44 @@ impl Series {
             self.retire_only_point_of(point.source);
         }
         self.0.insert(place, point);
-        if self.0.len() > KEPT {
-            self.0.pop_front();
+    }
+
+    fn bound(&mut self, start: Time) {
+        for thinning in &THINNINGS {
+            if self.0.len() <= KEPT {
+                return;
+            }
+            self.thin(thinning, start);
         }
+        // After a hundred days and more the oldest go, some at once: each look at all of them costs.
+        if self.0.len() > KEPT {
+            self.0.drain(..self.0.len() - KEPT + KEPT / 16);
+        }
+    }
+
+    fn thin(&mut self, Thinning { hours_old, values }: &Thinning, start: Time) {
+        let Some(newest) = self.0.back().map(|p| p.at.hours_since(start)) else { return };
+        let (mut hour, mut seen) = (i64::MAX, 0);
+        let mut thinned = BTreeSet::new();
+        let mut kept = VecDeque::with_capacity(KEPT);
+        while let Some(point) = self.0.pop_back() {
+            let own_hour = point.at.hours_since(start);
+            if own_hour != hour {
+                (hour, seen) = (own_hour, 0);
+            }
+            let is_held = point.standing == Standing::Held;
+            // What took another back stays where it stands behind a value that stays: else a late duplicate revives it.
+            let stays =
+                newest - hour < *hours_old || (seen < *values && (is_held || point.rank == CORRECTION));
+            seen += usize::from(is_held);
+            if stays {
+                kept.push_front(point);
+            } else if point.source != 0 && point.standing != Standing::Gone {
+                thinned.insert(point.source);
+            }
+        }
+        kept.iter_mut().for_each(|point| point.has_siblings |= thinned.contains(&point.source));
+        self.0 = kept;
     }
 
     fn retire_only_point_of(&mut self, source: u64) {
@@ -130,7 +205,9 @@ impl Series {
             return;
         }
         let mut of_source = self.0.iter_mut().filter(|p| p.source == source && p.standing != Standing::Gone);
-        if let (Some(only), None) = (of_source.next(), of_source.next()) {
+        if let (Some(only), None) = (of_source.next(), of_source.next())
+            && !only.has_siblings
+        {
             only.standing = Standing::Gone;
             only.value = 0.0;
             only.rank = CORRECTION;
@@ -157,7 +234,7 @@ mod tests {
 
     fn held(points: &[Point]) -> Vec<(i64, f32)> {
         let mut series = Series::default();
-        points.iter().for_each(|p| series.put(*p));
+        points.iter().for_each(|p| series.put(*p, Time(0)));
         series.newest_first().map(|(at, value)| (at.0, value)).collect()
     }
 
@@ -195,13 +272,104 @@ mod tests {
         }
     }
 
-    #[test]
-    fn memory_is_bounded_and_the_newest_stay() {
-        let mut series = Series::default();
-        for i in 0..2 * KEPT as i64 {
-            series.put(point(i, "", Final, i as f32));
+    /// (hour, last value), newest first: what features are made of.
+    fn hours(series: &Series, start: Time) -> Vec<(i64, f32)> {
+        let mut hours: Vec<_> =
+            series.newest_first().map(|(at, value)| (at.hours_since(start), value)).collect();
+        hours.dedup_by_key(|(hour, _)| *hour);
+        hours
+    }
+
+    /// Both series get the points, one of them without any bound.
+    fn bounded_and_not(points: impl IntoIterator<Item = Point>, start: Time) -> (Series, Series) {
+        let (mut bounded, mut whole) = (Series::default(), Series::default());
+        for point in points {
+            bounded.put(point, start);
+            whole.place(point);
         }
-        assert_eq!(series.0.len(), KEPT);
-        assert_eq!(series.newest_first().last().map(|p| p.0.0), Some(KEPT as i64));
+        assert!(bounded.0.len() <= KEPT && bounded.0.iter().is_sorted_by_key(|p| (p.at, p.source)));
+        (bounded, whole)
+    }
+
+    const MINUTE: i64 = 60_000;
+    const START: Time = Time(1_234_567);
+
+    fn every(step_ms: i64, hours: i64) -> impl Iterator<Item = Point> {
+        (0..hours * Time::HOUR_MS / step_ms)
+            .map(move |i| point(START.0 + i * step_ms, &format!("m{i}"), Final, i as f32))
+    }
+
+    #[test]
+    fn every_hour_keeps_its_last_value_however_often_a_monitor_sends() {
+        for (step_ms, days) in [(MINUTE, 4), (MINUTE, 30), (10_000, 10), (1000, 2)] {
+            let (bounded, whole) = bounded_and_not(every(step_ms, 24 * days), START);
+            assert_eq!(hours(&bounded, START), hours(&whole, START), "every {step_ms} ms for {days} days");
+        }
+        let (bounded, whole) = bounded_and_not(every(100, 1), START);
+        assert_eq!(hours(&bounded, START), hours(&whole, START), "within one hour");
+    }
+
+    #[test]
+    fn the_last_two_days_stay_whole_at_one_a_minute() {
+        let (bounded, whole) = bounded_and_not(every(MINUTE, 200), START);
+        let newest = |series: &Series| series.newest_first().take(47 * 60).collect::<Vec<_>>();
+        assert_eq!(newest(&bounded), newest(&whole));
+    }
+
+    #[test]
+    fn after_thinning_corrections_late_values_and_duplicates_say_what_they_would_have() {
+        let at = |minute: i64| START.0 + minute * MINUTE;
+        // Every hour's values are of one order, as monitors send them.
+        let of_order = |i: i64| format!("o{}", i / 60);
+        let mut points: Vec<Point> =
+            (0..96 * 60).map(|i| point(at(i), &of_order(i), Final, i as f32)).collect();
+        points.extend([
+            // The last of hour 3 is taken back, and comes once more; what it uncovers is corrected.
+            point(at(239), &of_order(239), Deleted, 0.0),
+            point(at(239), &of_order(239), Final, 239.0),
+            point(at(238), &of_order(238), Corrected, 1238.0),
+            // What was thinned away is corrected, taken back, comes again, and moves: nothing that is left is meant.
+            point(at(300), &of_order(300), Corrected, 5.0),
+            point(at(301), &of_order(301), Deleted, 0.0),
+            point(at(362), &of_order(362), Final, 362.0),
+            point(at(310) + 1, &of_order(310), Corrected, 6.0),
+            // Late ones, the newest and not the newest of their hours.
+            point(at(479) + 1, "late", Final, 7.0),
+            point(at(500) + 1, "late", Final, 8.0),
+            // Another order's only value had been thinned away.
+            point(at(540) + 1, "alone", Final, 9.0),
+            point(at(540) + 1, "alone", Corrected, 10.0),
+        ]);
+        points.extend((96 * 60..120 * 60).map(|i| point(at(i), &of_order(i), Final, i as f32)));
+        let (bounded, whole) = bounded_and_not(points, START);
+        assert_eq!(hours(&bounded, START), hours(&whole, START));
+        let of_hour = |hour| hours(&bounded, START).into_iter().find(|(h, _)| *h == hour).unwrap().1;
+        assert_eq!([3, 4, 5, 6, 7].map(of_hour), [1238.0, 299.0, 359.0, 419.0, 7.0]);
+    }
+
+    #[test]
+    fn the_only_one_left_of_an_order_is_not_taken_for_its_only_one() {
+        let in_hour_1 = |minute: i64| START.0 + Time::HOUR_MS + minute * MINUTE + 1;
+        // The last of the hour, and one that is thinned away.
+        let pair = [59, 3].map(|minute| point(in_hour_1(minute), "pair", Final, 100.0 + minute as f32));
+        let moved = point(in_hour_1(4), "pair", Corrected, 99.0);
+        let (bounded, whole) =
+            bounded_and_not(pair.into_iter().chain(every(MINUTE, 200)).chain([moved]), START);
+        assert_eq!(hours(&bounded, START), hours(&whole, START));
+        assert!(bounded.0.iter().any(|p| p.has_siblings && p.source == hash("pair")));
+        let written = serde_json::to_string(&bounded).unwrap();
+        assert!(serde_json::from_str::<Series>(&written).unwrap() == bounded);
+    }
+
+    #[test]
+    fn memory_is_bounded_and_the_newest_hours_stay() {
+        let series = bounded_and_not(every(Time::HOUR_MS, 2 * KEPT as i64), START).0;
+        assert!((KEPT - KEPT / 16..=KEPT).contains(&series.0.len()));
+        let newest: Vec<_> = series.newest_first().map(|p| p.0.hours_since(START)).collect();
+        let last = 2 * KEPT as i64 - 1;
+        assert!(newest.iter().copied().eq((0..=last).rev().take(newest.len())));
+        let nothing_held = (0..2 * KEPT as i64)
+            .map(|i| Point::new(Time(START.0 + i), "", Final, Err(SetAside::Implausible)));
+        assert!(bounded_and_not(nothing_held, START).0.0.len() <= KEPT);
     }
 }

@@ -240,6 +240,8 @@ pub struct AlertExplained {
     equal: bool,
     /// The newest value of everything that was measured.
     evidence: Vec<Evidence>,
+    /// Values that no score uses, and why: the newest of each quantity.
+    set_aside: Vec<SetAsideValue>,
     /// Values that are not shown: another site's, for which this one does not stand in now.
     withheld: u64,
     /// Of the score recomputed; greatest weight first.
@@ -254,6 +256,19 @@ pub struct Evidence {
     /// UCUM.
     unit: String,
     words: String,
+    at: i64,
+    /// Of the entry that said so.
+    index: u64,
+}
+
+#[derive(ToSchema)]
+pub struct SetAsideValue {
+    /// Such as `HR`.
+    column: String,
+    /// As it was sent.
+    words: String,
+    /// `implausible`, `unit not convertible`, `unit missing` or `no number`.
+    why: String,
     at: i64,
     /// Of the entry that said so.
     index: u64,
@@ -667,6 +682,7 @@ mod tests {
         let explained = crate::http::sample::explained();
         check("AlertExplained", &explained);
         check("Evidence", &explained.evidence[0]);
+        check("SetAsideValue", &explained.set_aside[0]);
         check("Contribution", &explained.contributions[0]);
         check("FeedStatus", &crate::http::sample::feed());
         let sink = crate::http::sample::sink();

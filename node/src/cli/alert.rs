@@ -58,6 +58,9 @@ struct Explained {
     risk_recomputed: Option<f64>,
     equal: bool,
     evidence: Vec<Evidence>,
+    /// Absent in the answer of an older release.
+    #[serde(default)]
+    set_aside: Vec<SetAside>,
     withheld: usize,
     contributions: Vec<Contribution>,
 }
@@ -65,6 +68,14 @@ struct Explained {
 #[derive(Deserialize)]
 struct Evidence {
     words: String,
+    at: Time,
+    index: u64,
+}
+
+#[derive(Deserialize)]
+struct SetAside {
+    words: String,
+    why: String,
     at: Time,
     index: u64,
 }
@@ -131,6 +142,15 @@ fn show(out: &mut impl Write, explained: &Explained) -> io::Result<()> {
     writeln!(out, "\nevidence: the newest value of everything measured, and the entry that it came with")?;
     for Evidence { words, at, index } in &explained.evidence {
         writeln!(out, "  {words:<44} {}  entry {index}", at.to_rfc3339())?;
+    }
+    if !explained.set_aside.is_empty() {
+        writeln!(
+            out,
+            "\nset aside: values as they were sent that no score uses, the newest of each quantity"
+        )?;
+    }
+    for SetAside { words, why, at, index } in &explained.set_aside {
+        writeln!(out, "  {words:<44} {}  entry {index}: {why}", at.to_rfc3339())?;
     }
     if explained.withheld > 0 {
         writeln!(out, "  {} values of a site for which this one does not stand in now", explained.withheld)?;

@@ -4,7 +4,7 @@ use actors::entry::{Contribution, Format};
 use actors::{
     AlertExplained, AlertRow, AlertsRested, Answer, DriftFinding, DriftReport, DriftStatus, ErrorRow,
     ErrorState, Evidence, FeedSilent, FeedStatus, HeldAlert, ModelDetail, ModelRow, ModelStepRow, PatientRow,
-    RiskNow, ShadowAgainst, ShadowAgreement, ShadowReport, ShadowThreshold, SinkStatus,
+    RiskNow, SetAsideValue, ShadowAgainst, ShadowAgreement, ShadowReport, ShadowThreshold, SinkStatus,
 };
 use clinical::Time;
 use ml_scoring::ReasonGroup;
@@ -93,6 +93,13 @@ pub fn explained() -> AlertExplained {
             value: 4.1,
             unit: "mmol/L".into(),
             words: "lactate 4.1 mmol/L".into(),
+            at: Time(5),
+            index: 6,
+        }],
+        set_aside: vec![SetAsideValue {
+            column: "HR".into(),
+            words: "heart rate 720 /min".into(),
+            why: "implausible".into(),
             at: Time(5),
             index: 6,
         }],

@@ -92,7 +92,11 @@ impl Mapper<'_> {
             _ if place.is_empty() => source,
             _ => format!("{source}#{}", code.code),
         };
-        Some(Observation { code, value, status, source_id })
+        let observation = Observation { code, value, status, source_id };
+        if let Some(doubt) = observation.doubt() {
+            self.report_at(doubt.severity, doubt.code, &format!("{place}value[x]"), doubt.text);
+        }
+        Some(observation)
     }
 
     fn value(&mut self, holder: &Json, place: &str, mapped: Option<&Mapped>) -> Value {

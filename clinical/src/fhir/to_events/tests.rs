@@ -55,6 +55,28 @@ fn check_subject(subject: &str, expected: Option<PatientId>) {
 }
 
 #[test]
+fn what_scores_set_aside_or_guess_is_told_and_kept() {
+    let quantity = |loinc: &str, quantity: &str| {
+        observation(&format!(
+            r#""code":{{"coding":[{{"system":"http://loinc.org","code":"{loinc}"}}]}},"valueQuantity":{quantity}"#
+        ))
+    };
+    for (loinc, value, told) in [
+        ("8867-4", r#"{"value":720,"unit":"/min"}"#, Some("value-implausible")),
+        ("2160-0", r#"{"value":1,"unit":"furlong"}"#, Some("unit-not-convertible")),
+        ("2345-7", r#"{"value":5.5}"#, Some("unit-missing")),
+        ("2345-7", r#"{"value":5.5,"unit":"mmol/L"}"#, None),
+        ("22664-7", r#"{"value":10,"unit":"mmol/L"}"#, None),
+    ] {
+        let (events, issues) = events(&quantity(loinc, value));
+        let codes: Vec<_> = issues.iter().map(|i| (i.severity, &*i.code, i.location.as_str())).collect();
+        let expected = told.map(|code| (Severity::Warning, code, "Observation.value[x]"));
+        assert_eq!(codes, expected.into_iter().collect::<Vec<_>>(), "{loinc} {value}");
+        assert_eq!(events.len(), 1, "{loinc} {value}: kept all the same");
+    }
+}
+
+#[test]
 fn a_subject_is_named_in_many_ways() {
     check_subject(r#"{"reference":"Patient/7"}"#, Some(id("HOSP", "7")));
     check_subject(r#"{"reference":"https://ehr.example/fhir/Patient/7/_history/2"}"#, Some(id("HOSP", "7")));

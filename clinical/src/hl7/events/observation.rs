@@ -85,7 +85,12 @@ fn observed<'m>(context: &mut Context<'m>, obx: Segment<'m>, group: &Group<'m>) 
     };
     let source_id = source_id(obx, group, &what);
     let (at, precision) = context.first_time(&[(Some(obx), 14), (group.obr, 7)]);
-    let kind = EventKind::Observed(Observation { code: what.code, value, status, source_id });
+    let observation = Observation { code: what.code, value, status, source_id };
+    if let Some(doubt) = observation.doubt() {
+        let field = if doubt.about_unit { 6 } else { 5 };
+        context.tell_at(doubt.severity, doubt.code, obx, field, doubt.text);
+    }
+    let kind = EventKind::Observed(observation);
     Some(Event { patient: patient.clone(), visit: group.visit.clone(), at, precision, kind })
 }
 

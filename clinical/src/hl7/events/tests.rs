@@ -287,6 +287,7 @@ fn observations_of_every_value_type() {
         &[
             "HOSP/1 V1 2024-07-15T08:00Z Minute 2345-7^Glucose^LN None 5 '5' kg Final [F8|2345-7^LN|]",
             "Warning unit-mismatch OBX-6",
+            "Warning unit-not-convertible OBX-6",
         ],
     );
     check(
@@ -298,6 +299,31 @@ fn observations_of_every_value_type() {
             "Warning number-invalid OBX-5",
         ],
     );
+}
+
+#[test]
+fn what_scores_set_aside_or_guess_is_told_and_kept() {
+    let mut bare = feed();
+    bare.codes = CodeTable::empty();
+    for (obx, told) in [
+        ("NM|8867-4^^LN||720|bpm|||||F", Some("Warning value-implausible OBX-5")),
+        ("NM|8867-4^^LN||720|bpm|||||D", None),
+        ("NM|2160-0^^LN||1|furlong|||||F", Some("Warning unit-not-convertible OBX-6")),
+        ("NM|777-3^^LN||150|G/L|||||F", None),
+        ("NM|777-3^^LN||15000|G/L|||||F", Some("Warning value-implausible OBX-5")),
+        ("NM|2345-7^^LN||5.5||||||F", Some("Warning unit-missing OBX-6")),
+        ("NM|2345-7^^LN||99||||||F", Some("Warning unit-missing OBX-6")),
+        ("NM|8867-4^^LN||88||||||F", None),
+        ("ST|2823-3^^LN||haemolysed||||||F", Some("Information value-not-numeric OBX-5")),
+        ("ST|99999-9^^LN||haemolysed||||||F", None),
+    ] {
+        let message = format!("MSH|^~\\&|A|F|M|S|20240715120000||ORU^R01|1|P|2.5\nPID|||1\nOBX|1|{obx}\n");
+        let (events, issues) = read(&message, &bare);
+        let issues: Vec<_> =
+            issues.iter().map(|i| format!("{:?} {} {}", i.severity, i.code, i.location)).collect();
+        assert_eq!(issues, told.into_iter().collect::<Vec<_>>(), "{obx}");
+        assert_eq!(events.len(), 1, "{obx}: kept all the same");
+    }
 }
 
 #[test]
