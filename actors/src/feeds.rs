@@ -114,7 +114,7 @@ impl Feeds {
 
     fn set_to_work(&self, mut feed: Feed, Place { thread, stop, ended }: Place) -> RunningFeed {
         let window = Window::new();
-        let reader = Arc::new(Reader::new(&feed, self.ledger.index_key()));
+        let reader = Arc::new(Reader::new(&feed, &self.ledger));
         let owed = Arc::new(Owed::new(&feed, &self.ledger, &self.site));
         // It has ended once both have let go of it.
         let ended = Arc::new(ended);

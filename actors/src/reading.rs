@@ -1,6 +1,7 @@
 //! From a message's bytes to what the ledger keeps of it and what its sender hears. Decides and does nothing:
 //! the normaliser feeds it, the committer carries it out.
 
+mod batch;
 mod fhir;
 mod hl7;
 
@@ -17,6 +18,7 @@ use crate::clock;
 use crate::committer::{Answer, Labels, Prepared, WriteAnswer};
 use crate::entry::{self, Again, Format, Kind, Message, Rejected};
 use crate::parts::{Ack, Feed, OnError};
+use crate::resources::Resources;
 use crate::search::{self, CODE_TAG, MERGED_TAG, RECEIVED_TAG, TYPE_TAG};
 use crate::window::Place;
 
@@ -36,6 +38,7 @@ pub(crate) struct Reader {
     /// HL7 enhanced mode's application answers do not go by the connection that brought the message.
     acks_elsewhere: bool,
     keys: IndexKey,
+    resources: Resources,
 }
 
 /// One message, read: the drafts and the answer. `hl7` and `fhir` make these.
@@ -60,7 +63,7 @@ struct Seen<'m> {
 }
 
 impl Reader {
-    pub fn new(feed: &Feed, keys: IndexKey) -> Reader {
+    pub fn new(feed: &Feed, ledger: &Ledger) -> Reader {
         Reader {
             feed: feed.name.as_str().into(),
             codes: hex::encode(feed.reader.codes.hash()),
@@ -70,7 +73,8 @@ impl Reader {
             reads_by: reads_by(feed),
             ack: feed.ack,
             acks_elsewhere: feed.application_acks.is_some(),
-            keys,
+            keys: ledger.index_key(),
+            resources: Resources::new(ledger),
         }
     }
 
