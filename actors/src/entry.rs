@@ -19,7 +19,7 @@ use crate::compression;
 /// Raised whenever the same bytes would be read into other events.
 pub const READER: u16 = 4;
 
-/// Names a FHIR resource that was answered before it had an index, by the id that its answer said.
+/// Names a FHIR resource by the id that its answer said, as `Type/id` where its sender gave that id, or by an identifier.
 pub const RESOURCE_TAG: &str = "resource";
 
 const VERSION: u8 = 1;

@@ -115,8 +115,7 @@ impl Feeds {
     fn set_to_work(&self, mut feed: Feed, Place { thread, stop, ended }: Place) -> RunningFeed {
         let window = Window::new();
         let reused = self.metrics.control_ids_reused.with_label_values(&[&feed.name]);
-        let reader = Reader::new(&self.site, &feed, self.ledger.index_key(), reused);
-        let reader = Arc::new(Reading::new(reader));
+        let reader = Arc::new(Reading::new(Reader::new(&self.site, &feed, &self.ledger, reused)));
         let owed = Arc::new(Owed::new(&feed, &self.ledger, &self.site));
         // It has ended once both have let go of it.
         let ended = Arc::new(ended);

@@ -39,6 +39,7 @@ mod pipeline;
 mod reading;
 mod registry;
 mod replay;
+pub mod resources;
 mod rested;
 mod search;
 mod shadow;

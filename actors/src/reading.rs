@@ -1,9 +1,11 @@
 //! From a message's bytes to what the ledger keeps of it and what its sender hears. Decides and does nothing:
 //! the normaliser feeds it, the committer carries it out.
 
+mod batch;
 mod fhir;
 mod hl7;
 mod reused;
+mod versions;
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
@@ -21,9 +23,11 @@ use crate::clock;
 use crate::committer::{Answer, Labels, Prepared, WriteAnswer};
 use crate::entry::{self, Again, Format, Kind, Message, Rejected};
 use crate::parts::{Ack, Feed, OnError};
+use crate::resources::Resources;
 use crate::search::{self, CODE_TAG, MERGED_TAG, RECEIVED_TAG, TYPE_TAG};
 use crate::window::Place;
 use reused::ControlIds;
+use versions::Versions;
 
 /// Five tags are ours, the rest name patients, and ids that were merged and codes of issues where room is left.
 const PATIENT_TAGS_MAX: usize = raft_ledger::MAX_TAGS - 6;
@@ -65,6 +69,8 @@ pub(crate) struct Reader {
     in_frames: bool,
     control_ids: Arc<ControlIds>,
     keys: IndexKey,
+    resources: Resources,
+    versions: Arc<Versions>,
 }
 
 /// One message, read: the drafts and the answer. `hl7` and `fhir` make these.
@@ -92,7 +98,7 @@ struct Seen<'m> {
 
 impl Reader {
     /// `reused`: counts control ids that came with another message.
-    pub fn new(site: &str, feed: &Feed, keys: IndexKey, reused: IntCounter) -> Reader {
+    pub fn new(site: &str, feed: &Feed, ledger: &Ledger, reused: IntCounter) -> Reader {
         Reader {
             site: site.into(),
             feed: feed.name.as_str().into(),
@@ -105,7 +111,9 @@ impl Reader {
             acks_elsewhere: feed.application_acks.is_some(),
             in_frames: feed.kind == "mllp",
             control_ids: Arc::new(ControlIds::new(reused)),
-            keys,
+            keys: ledger.index_key(),
+            resources: Resources::new(ledger),
+            versions: Arc::new(Versions::new(ledger.clone())),
         }
     }
 

@@ -312,7 +312,10 @@ impl Follower {
         let mut last: Option<(PatientId, String)> = None;
         let again = message.again.clone();
         for event in message.into_news() {
-            if let EventKind::Merged { from } = &event.kind {
+            // A FHIR Patient says each time what its logical id is: what is known moves nothing.
+            if let EventKind::Merged { from } = &event.kind
+                && !self.knows(from, &event.patient)
+            {
                 self.fold(drain(work)).await;
                 self.merge(entry.index, from, &event.patient).await;
                 last = None;
@@ -520,6 +523,11 @@ impl Follower {
             let _ = self.parts.shards[target].send(Absorb(into.clone(), patient)).await;
         }
         self.board(|board| board.remove_patient(&from));
+    }
+
+    fn knows(&self, from: &PatientId, into: &PatientId) -> bool {
+        let [from, into] = [from, into].map(|patient| reading::patient_key(&self.parts.ledger, patient));
+        self.merges.knows(&from, &into)
     }
 
     /// The key under which this patient's state stands: that of the last survivor of its merges.

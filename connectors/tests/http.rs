@@ -23,9 +23,10 @@ impl Lookup for Fixed {
         reply(200, "{\"resourceType\":\"CapabilityStatement\"}")
     }
 
-    async fn read(&self, resource_type: &str, id: &str) -> Reply {
-        match id {
-            "1" => reply(200, &format!("{resource_type}/1")),
+    async fn read(&self, resource_type: &str, id: &str, version: Option<&str>) -> Reply {
+        match (id, version) {
+            ("1", None) => reply(200, &format!("{resource_type}/1")),
+            ("1", Some(version)) => reply(200, &format!("{resource_type}/1 as of {version}")),
             _ => reply(404, "nothing"),
         }
     }
@@ -180,8 +181,20 @@ async fn reads_go_to_the_lookup() {
     };
     assert!(get("/fhir/metadata").await.1.contains("CapabilityStatement"));
     assert_eq!(get("/fhir/Patient/1").await, (200, "Patient/1".into()));
+    assert_eq!(get("/fhir/Patient/1/_history/3").await, (200, "Patient/1 as of 3".into()));
+    assert_eq!(get("/fhir/Patient/1/_history/%20").await.0, 404);
     assert_eq!(get("/fhir/Patient/2").await.0, 404);
     assert_eq!(get("/fhir/Patient/%2e%2e%20x").await.0, 404);
+    // What is not offered is refused by name.
+    for path in ["/fhir/Patient?name=x", "/fhir/Patient/1/_history", "/fhir"] {
+        let (status, body) = get(path).await;
+        assert!(
+            status == 405 && body.contains("OperationOutcome") && body.contains("not-supported"),
+            "{path}: {body}"
+        );
+    }
+    let deleted = site.client.delete(format!("{}/fhir/Patient/1", site.url)).send().await.unwrap();
+    assert_eq!(deleted.status(), StatusCode::METHOD_NOT_ALLOWED);
     assert_eq!(site.post("/fhir/patient%00", "{}").await.unwrap().status(), StatusCode::NOT_FOUND);
 }
 

@@ -444,6 +444,8 @@ pub(super) fn write_string(text: &str, out: &mut Vec<u8>) {
             b'\n' => out.extend_from_slice(b"\\n"),
             b'\r' => out.extend_from_slice(b"\\r"),
             b'\t' => out.extend_from_slice(b"\\t"),
+            // No FHIR string may hold it, and an HL7 v2 message may.
+            0 => out.extend_from_slice(b"\\ufffd"),
             control => out.extend_from_slice(format!("\\u{control:04x}").as_bytes()),
         }
         rest = &from[1..];
@@ -527,6 +529,11 @@ mod tests {
         ] {
             assert_eq!(parse(bad).unwrap_err().0, Fault::Syntax, "{bad}");
         }
+    }
+
+    #[test]
+    fn what_no_fhir_string_may_hold_is_replaced() {
+        assert_eq!(Json::String("a\0b\u{1}".into()).to_bytes(), br#""a\ufffdb\u0001""#);
     }
 
     fn any_json() -> impl Strategy<Value = Json<'static>> {

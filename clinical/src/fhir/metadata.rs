@@ -1,25 +1,36 @@
 //! What `GET /fhir/metadata` answers: a CapabilityStatement (R4 §2.31.2).
 
 use super::json::{Json, array, object, text};
+use super::schema::{self, Element};
 use crate::Time;
 
-/// Resource types whose events Medulla reads; all others of R4 are kept as sent.
-const TYPES: [&str; 4] = ["Bundle", "Encounter", "Observation", "Patient"];
+const DOCUMENTATION: &str = "Every accepted resource is an entry of the ledger before it is answered. A create may carry \
+    If-None-Exist: identifier=system|value; nothing else is searched for. Nothing is deleted or patched.";
 
 /// The CapabilityStatement of a site whose FHIR address is `base_url`; `at` is when its release was made.
 pub fn metadata(base_url: &str, version: &str, at: Time) -> Vec<u8> {
     let resource = |type_: &'static str| {
-        let interactions = ["create", "read"].map(|code| object([("code", text(code))]));
+        let interactions = ["create", "update", "read", "vread"].map(|code| object([("code", text(code))]));
+        let read = match schema::is_interpreted(type_) {
+            true => "Read into events.",
+            false => "Checked and kept as sent; makes no events.",
+        };
+        let has_identifier =
+            |elements: &[Element]| elements.iter().any(|element| element.name == "identifier");
+        let is_conditional = type_ != "Bundle" && schema::elements(type_).is_some_and(has_identifier);
         object([
             ("type", text(type_)),
+            ("documentation", text(read)),
             ("interaction", array(interactions)),
             ("versioning", text("versioned")),
+            ("updateCreate", Json::Bool(true)),
+            ("conditionalCreate", Json::Bool(is_conditional)),
         ])
     };
     let rest = object([
         ("mode", text("server")),
-        ("documentation", text("Every accepted resource is an entry of the ledger before it is answered.")),
-        ("resource", array(TYPES.map(resource))),
+        ("documentation", text(DOCUMENTATION)),
+        ("resource", array(schema::resources().map(resource))),
         ("interaction", array(["transaction", "batch"].map(|code| object([("code", text(code))])))),
     ]);
     object([
@@ -86,6 +97,12 @@ mod tests {
             (statement.type_(), statement.root.str("fhirVersion")),
             ("CapabilityStatement", Some("4.0.1"))
         );
+        let types = statement.root.items("rest")[0].items("resource");
+        let conditional = |type_: &str| {
+            let found = types.iter().find(|resource| resource.str("type") == Some(type_)).unwrap();
+            found.get("conditionalCreate") == Some(&Json::Bool(true))
+        };
+        assert!(conditional("Patient") && conditional("Specimen") && !conditional("Bundle"));
         let refused = crate::Issue {
             severity: crate::Severity::Error,
             code: "fhir-code-invalid".into(),

@@ -42,9 +42,15 @@ fn issue_type(code: &str) -> &'static str {
         "fhir-value-invalid" | "fhir-time-invalid" => "value",
         "fhir-code-invalid" => "code-invalid",
         "fhir-xml-unsupported"
+        | "fhir-media-type-unsupported"
+        | "fhir-method-unsupported"
+        | "fhir-condition-unsupported"
         | "fhir-version-unsupported"
         | "fhir-resource-type-unknown"
         | "fhir-bundle-unsupported" => "not-supported",
+        "fhir-modifier-extension-unknown" | "fhir-implicit-rules-unknown" => "extension",
+        "fhir-condition-ambiguous" => "multiple-matches",
+        "fhir-bundle-full-url-repeated" | "fhir-request-url-mismatch" => "invariant",
         "fhir-too-large" | "fhir-json-depth" => "too-long",
         "fhir-reference-unresolved" => "not-found",
         "shredded" => "deleted",

@@ -46,6 +46,8 @@ pub struct Entry {
     pub id: Option<String>,
     /// The resource's own bytes, as sent; empty where the entry has none.
     pub bytes: Bytes,
+    /// Those of the entry.
+    pub whole: Bytes,
 }
 
 impl Resource {
@@ -82,6 +84,13 @@ impl Resource {
         &self.warnings
     }
 
+    /// System and value of each identifier that has both.
+    pub fn identifiers(&self) -> Vec<(&str, &str)> {
+        let one = self.root.get("identifier").filter(|identifier| matches!(identifier, Json::Object(_)));
+        let all = one.into_iter().chain(self.root.items("identifier"));
+        all.filter_map(|identifier| Some((identifier.str("system")?, identifier.str("value")?))).collect()
+    }
+
     /// The entries of a Bundle. A batch's resources are not yet checked: `read` each one's bytes.
     pub fn entries(&self) -> Vec<Entry> {
         let owned = |value: Option<&str>| value.map(str::to_owned);
@@ -90,9 +99,11 @@ impl Resource {
             .iter()
             .map(|entry| {
                 let (request, resource) = (entry.get("request"), entry.get("resource"));
-                let span = match resource {
-                    Some(Json::Object(object)) => object.span.start as usize..object.span.end as usize,
-                    _ => 0..0,
+                let bytes = |part: Option<&Json>| match part {
+                    Some(Json::Object(object)) => {
+                        self.bytes.slice(object.span.start as usize..object.span.end as usize)
+                    }
+                    _ => Bytes::new(),
                 };
                 Entry {
                     full_url: owned(entry.str("fullUrl")),
@@ -100,7 +111,8 @@ impl Resource {
                     url: owned(request.and_then(|r| r.str("url"))),
                     resource_type: owned(resource.and_then(|r| r.str("resourceType"))),
                     id: owned(resource.and_then(|r| r.str("id"))),
-                    bytes: self.bytes.slice(span),
+                    bytes: bytes(resource),
+                    whole: bytes(Some(entry)),
                 }
             })
             .collect()
@@ -218,6 +230,64 @@ mod tests {
             "fhir-value-invalid",
             "Patient.deceasedDateTime",
         );
+        for (member, location) in [
+            (r#""id":"a b""#, "Patient.id"),
+            (r#""birthDate":"""#, "Patient.birthDate"),
+            (r#""gender":"""#, "Patient.gender"),
+            (r#""name":[{"family":"a\u0000"}]"#, "Patient.name[0].family"),
+        ] {
+            let json = format!(r#"{{"resourceType":"Patient",{member}}}"#);
+            check_refused(&json, "fhir-value-invalid", location);
+        }
+        let long = format!(r#"{{"resourceType":"Patient","id":"{}"}}"#, "a".repeat(65));
+        check_refused(&long, "fhir-value-invalid", "Patient.id");
+        check_refused(r#"{"resourceType":"Patient","_gender":"x"}"#, "fhir-element-type", "Patient._gender");
+        // What an element is called within its resource may be any string.
+        assert!(read(br#"{"resourceType":"Patient","name":[{"id":"a b","family":"x"}]}"#).is_ok());
+    }
+
+    #[test]
+    fn what_may_turn_the_meaning_is_not_passed_over() {
+        let negated = r#""modifierExtension":[{"url":"http://x/negated","valueBoolean":true}]"#;
+        let observation = |more: &str| {
+            format!(r#"{{"resourceType":"Observation","status":"final","code":{{"text":"x"}},{more}}}"#)
+        };
+        check_refused(
+            &observation(negated),
+            "fhir-modifier-extension-unknown",
+            "Observation.modifierExtension",
+        );
+        check_refused(
+            &observation(&format!(r#""component":[{{"code":{{"text":"y"}},{negated}}}]"#)),
+            "fhir-modifier-extension-unknown",
+            "Observation.component[0].modifierExtension",
+        );
+        check_refused(
+            &observation(r#""implicitRules":"http://x/rules""#),
+            "fhir-implicit-rules-unknown",
+            "Observation.implicitRules",
+        );
+        // No event is made of it, so nobody is misled.
+        let kept = format!(r#"{{"resourceType":"Device",{negated}}}"#);
+        assert!(read(kept.as_bytes()).is_ok());
+    }
+
+    #[test]
+    fn concepts_with_a_required_binding_are_held_to_it() {
+        let condition = |coding: &str| {
+            format!(
+                r#"{{"resourceType":"Condition","subject":{{"reference":"Patient/1"}},"clinicalStatus":{{{coding}}}}}"#
+            )
+        };
+        let of = |system: &str, code: &str| format!(r#""coding":[{{"system":"{system}","code":"{code}"}}]"#);
+        let system = "http://terminology.hl7.org/CodeSystem/condition-clinical";
+        assert!(read(condition(&of(system, "active")).as_bytes()).is_ok());
+        for wrong in [of(system, "lively"), of("http://x", "active"), r#""text":"active""#.to_owned()] {
+            check_refused(&condition(&wrong), "fhir-code-invalid", "Condition.clinicalStatus");
+        }
+        let allergy = r#"{"resourceType":"AllergyIntolerance","patient":{"reference":"Patient/1"},
+            "verificationStatus":{"coding":[{"system":"http://terminology.hl7.org/CodeSystem/allergyintolerance-clinical","code":"active"}]}}"#;
+        check_refused(allergy, "fhir-code-invalid", "AllergyIntolerance.verificationStatus");
     }
 
     #[test]
@@ -229,6 +299,33 @@ mod tests {
             "Encounter.class",
         );
         check_refused(r#"{"resourceType":"Transport"}"#, "fhir-version-unsupported", "");
+        for (json, location) in [
+            (
+                r#"{"resourceType":"ServiceRequest","status":"active","intent":"order","subject":{},"code":{"concept":{"text":"x"}}}"#,
+                "ServiceRequest.code.concept",
+            ),
+            (
+                r#"{"resourceType":"Appointment","status":"booked","participant":[{"status":"accepted"}],"subject":{}}"#,
+                "Appointment.subject",
+            ),
+            (r#"{"resourceType":"Specimen","combined":"grouped"}"#, "Specimen.combined"),
+            (
+                r#"{"resourceType":"DocumentReference","status":"current","content":[{"attachment":{}}],"version":"1"}"#,
+                "DocumentReference.version",
+            ),
+            (
+                r#"{"resourceType":"Patient","meta":{"profile":["http://hl7.org/fhir/5.0/StructureDefinition/Patient"]}}"#,
+                "Patient.meta.profile[0]",
+            ),
+            (
+                r#"{"resourceType":"Patient","meta":{"profile":["http://hl7.org/fhir/StructureDefinition/Patient|5.0.0"]}}"#,
+                "Patient.meta.profile[0]",
+            ),
+        ] {
+            check_refused(json, "fhir-version-unsupported", location);
+        }
+        let r4 = br#"{"resourceType":"Patient","meta":{"profile":["http://hl7.org/fhir/StructureDefinition/Patient|4.0.1"]}}"#;
+        assert!(read(r4).is_ok());
         check_refused(r#"{"resourceType":"Patiént"}"#, "fhir-resource-type-unknown", "");
         check_refused(r#"{"id":"1"}"#, "fhir-resource-type-missing", "");
         check_refused(r#"{"a":1,"a":1}"#, "fhir-json-duplicate-key", "");

@@ -12,8 +12,22 @@ pub(super) struct Element {
     pub(super) required: bool,
     pub(super) many: bool,
     pub(super) types: Vec<&'static str>,
-    /// Codes of a required binding.
-    pub(super) codes: Option<&'static [&'static str]>,
+    pub(super) binding: Option<Binding>,
+}
+
+/// A required binding.
+#[derive(Clone, Copy)]
+pub(super) struct Binding {
+    /// Its name in the table of codes; a concept's code system is called so, too.
+    set: &'static str,
+    pub(super) codes: &'static [&'static str],
+}
+
+impl Binding {
+    /// The system that a CodeableConcept's codes are of.
+    pub(super) fn system(&self) -> String {
+        format!("http://terminology.hl7.org/CodeSystem/{}", self.set)
+    }
 }
 
 pub(super) struct Definition {
@@ -68,7 +82,8 @@ fn read_types() -> HashMap<&'static str, Definition> {
 fn read_element(line: &'static str) -> Option<Element> {
     let mut words = line.split(' ');
     let (name, cardinality, type_) = (words.next()?, words.next()?, words.next()?);
-    let codes = words.next().and_then(|set| set.strip_prefix('=')).and_then(|set| CODES.get(set));
+    let set = words.next().and_then(|set| set.strip_prefix('='));
+    let binding = set.and_then(|set| Some(Binding { set, codes: CODES.get(set)?.as_slice() }));
     let (min, max) = cardinality.split_once("..")?;
     Some(Element {
         name: name.strip_suffix("[x]").unwrap_or(name),
@@ -76,7 +91,7 @@ fn read_element(line: &'static str) -> Option<Element> {
         required: min != "0",
         many: max != "1",
         types: if type_ == "*" { OPEN_TYPES.to_vec() } else { type_.split('|').collect() },
-        codes: codes.map(Vec::as_slice),
+        binding,
     })
 }
 
@@ -106,14 +121,24 @@ pub(super) fn is_resource(type_: &str) -> bool {
     R4_RESOURCES.split(' ').any(|r| r == type_)
 }
 
+/// The types of R4.
+pub(super) fn resources() -> impl Iterator<Item = &'static str> {
+    R4_RESOURCES.split(' ').filter(|type_| !type_.is_empty())
+}
+
 /// Resource types that only R4B, R5 or later know.
 pub(super) fn is_later_resource(type_: &str) -> bool {
     LATER_RESOURCES.split(' ').any(|r| r == type_)
 }
 
-/// Elements that came with R5: met in the named resource, they tell its version.
-pub(super) fn is_later_element(resource: &str, element: &str) -> bool {
-    LATER_ELEMENTS.iter().any(|(r, elements)| *r == resource && elements.split(' ').any(|e| e == element))
+/// Elements that came with R5: met in the named resource or data type, they tell its version.
+pub(super) fn is_later_element(type_: &str, element: &str) -> bool {
+    LATER_ELEMENTS.iter().any(|(t, elements)| *t == type_ && elements.split(' ').any(|e| e == element))
+}
+
+/// Resources that events are made of or read by. What would change their meaning and is not understood must not be passed over.
+pub(super) fn is_interpreted(resource: &str) -> bool {
+    matches!(resource, "Bundle" | "Encounter" | "Location" | "Observation" | "Patient")
 }
 
 /// What every element (and resource) may have besides its own: name, type, whether it repeats.
@@ -216,18 +241,39 @@ static LATER_RESOURCES: &str = "ActorDefinition AdministrableProductDefinition A
 
 static LATER_ELEMENTS: &[(&str, &str)] = &[
     ("AllergyIntolerance", "participant"),
+    (
+        "Appointment",
+        "account cancellationDate cancellationReason class note occurrenceChanged originatingAppointment \
+         previousAppointment reason recurrenceId recurrenceTemplate replaces subject virtualService",
+    ),
+    // A CodeableReference: a concept or a reference where R4 has one of them.
+    ("CodeableConcept", "concept reference"),
     ("Condition", "participant"),
+    ("Coverage", "insurancePlan kind paymentBy"),
     ("DiagnosticReport", "composition note supportingInfo"),
+    (
+        "DocumentReference",
+        "attester basedOn bodySite event facilityType modality period practiceSetting version",
+    ),
     (
         "Encounter",
         "actualPeriod admission careTeam plannedEndDate plannedStartDate subjectStatus virtualService",
     ),
     ("Immunization", "administeredProduct basedOn informationSource supportingInformation"),
+    ("Location", "characteristic contact form virtualService"),
+    ("Medication", "definition marketingAuthorizationHolder totalVolume"),
     ("MedicationAdministration", "isSubPotent medication occurenceDateTime occurencePeriod"),
-    ("MedicationRequest", "effectiveDosePeriod informationSource medication renderedDosageInstruction"),
+    (
+        "MedicationRequest",
+        "device effectiveDosePeriod informationSource medication renderedDosageInstruction",
+    ),
     ("Observation", "bodyStructure instantiatesCanonical instantiatesReference organizer triggeredBy"),
+    ("Organization", "description qualification"),
+    ("Practitioner", "deceasedBoolean deceasedDateTime"),
     ("Procedure", "focus occurrenceDateTime occurrencePeriod recorded reportedBoolean reportedReference"),
+    ("Reference", "concept"),
     ("ServiceRequest", "bodyStructure focus reason"),
+    ("Specimen", "combined feature role"),
 ];
 
 #[cfg(test)]
@@ -250,7 +296,7 @@ mod tests {
             elements("Observation")
                 .unwrap()
                 .iter()
-                .any(|e| e.name == "status" && e.required && e.codes.is_some())
+                .any(|e| e.name == "status" && e.required && e.binding.is_some())
         );
         assert!(checked("Patient").is_some() && checked("HumanName").is_none());
         assert!(is_resource("Questionnaire") && !is_resource("Transport") && is_later_resource("Transport"));

@@ -1,9 +1,9 @@
 //! Checks a resource against the R4 tables: element names, types, cardinality, primitive formats, required
 //! bindings. Each finding names the element by FHIRPath and never repeats a value.
 
-use super::json::{Json, Object};
+use super::json::{Json, Object, is_empty};
 use super::primitive;
-use super::schema::{self, Element};
+use super::schema::{self, Binding, Element};
 use crate::{Issue, Severity};
 
 /// One broken resource yields hundreds of findings that nobody reads.
@@ -74,6 +74,10 @@ impl Walk<'_> {
 
     fn member(&mut self, key: &str, value: &Json, type_: &'static str, elements: &'static [Element]) {
         if let Some(primitive) = key.strip_prefix('_') {
+            if !is_beside_primitive(value) {
+                let text = "must be a JSON object: the id and extensions of the primitive";
+                return self.report(Severity::Error, "fhir-element-type", text);
+            }
             if find(elements, primitive).is_none() && !schema::COMMON.iter().any(|c| c.0 == primitive) {
                 self.report(
                     Severity::Warning,
@@ -82,22 +86,44 @@ impl Walk<'_> {
                 );
             }
         } else if let Some((element, type_)) = find(elements, key) {
-            self.element(value, type_, element.many, element.codes);
-        } else if let Some((_, type_, many)) = schema::COMMON.iter().find(|c| c.0 == key) {
-            self.element(value, type_, *many, None);
-        } else if type_ == self.resource && schema::is_later_element(type_, key) {
+            self.element(value, type_, element.many, element.binding);
+        } else if let Some((_, common, many)) = schema::COMMON.iter().find(|c| c.0 == key) {
+            self.modifier(key, value);
+            // An element's own id may be any string.
+            let id_of_resource = key == "id" && type_ == self.resource;
+            self.element(value, if id_of_resource { "id" } else { common }, *many, None);
+        } else if schema::is_later_element(type_, key) {
             self.report(Severity::Error, "fhir-version-unsupported", "came with R5; send R4 (4.0.1)");
         } else if key != "resourceType" && key != "fhir_comments" {
             self.report(Severity::Warning, "fhir-element-unknown", "is not defined by R4; kept, not read");
         }
     }
 
-    fn element(&mut self, value: &Json, type_: &'static str, many: bool, codes: Option<&[&str]>) {
+    /// R4 extensibility.html#modifierExtension and resource.html#implicitRules: what may turn the meaning and is not
+    /// known is not to be processed.
+    fn modifier(&mut self, key: &str, value: &Json) {
+        let (code, text) = match key {
+            "modifierExtension" => (
+                "fhir-modifier-extension-unknown",
+                "may change what the resource means, and no such extension is known here; send it without",
+            ),
+            "implicitRules" => (
+                "fhir-implicit-rules-unknown",
+                "may change what the resource means, and no such rules are known here; send it without",
+            ),
+            _ => return,
+        };
+        if schema::is_interpreted(self.resource) && !is_empty(value) {
+            self.report(Severity::Error, code, text);
+        }
+    }
+
+    fn element(&mut self, value: &Json, type_: &'static str, many: bool, binding: Option<Binding>) {
         let Json::Array(items) = value else {
             if many {
                 return self.report(Severity::Error, "fhir-element-type", "repeats: must be a JSON array");
             }
-            return self.value(value, type_, codes);
+            return self.value(value, type_, binding);
         };
         if !many {
             let later = self.resource == "Encounter" && self.path.ends_with(".class");
@@ -115,13 +141,13 @@ impl Walk<'_> {
             self.path.push_str(&format!("[{at}]"));
             // null holds the place of a primitive that has extensions only
             if !(matches!(item, Json::Null) && is_primitive(type_)) {
-                self.value(item, type_, codes);
+                self.value(item, type_, binding);
             }
             self.path.truncate(depth);
         }
     }
 
-    fn value(&mut self, value: &Json, type_: &'static str, codes: Option<&[&str]>) {
+    fn value(&mut self, value: &Json, type_: &'static str, binding: Option<Binding>) {
         if type_ == "Resource" {
             if self.batch && self.resource == "Bundle" {
                 return;
@@ -129,7 +155,7 @@ impl Walk<'_> {
             return self.resource(value);
         }
         if is_primitive(type_) {
-            return self.primitive(value, type_, codes);
+            return self.primitive(value, type_, binding);
         }
         let Json::Object(object) = value else {
             return self.report(
@@ -141,19 +167,50 @@ impl Walk<'_> {
         if let Some(elements) = schema::elements(type_) {
             self.members(object, type_, elements);
         }
+        if let Some(binding) = binding {
+            self.concept(value, binding);
+        }
     }
 
-    fn primitive(&mut self, value: &Json, type_: &'static str, codes: Option<&[&str]>) {
+    /// A CodeableConcept with a required binding: one of its codings is of that value set, none is of the same
+    /// system with another code. Its text alone says nothing that a machine may go by.
+    fn concept(&mut self, concept: &Json, binding: Binding) {
+        let system = binding.system();
+        let of_system = || concept.items("coding").iter().filter(|c| c.str("system") == Some(&system));
+        let is_bound = |coding: &Json| coding.str("code").is_some_and(|code| binding.codes.contains(&code));
+        if of_system().next().is_none() || !of_system().all(is_bound) {
+            let text = format!("must have a coding of {system} with one of {}", binding.codes.join(", "));
+            self.report(Severity::Error, "fhir-code-invalid", text);
+        }
+    }
+
+    fn primitive(&mut self, value: &Json, type_: &'static str, binding: Option<Binding>) {
         if value.as_str() == Some("") {
-            return self.report(Severity::Warning, "fhir-empty", "is an empty string; leave it out");
+            // Many senders leave texts and systems empty, and then nothing was said; an empty time or status is a fault.
+            let says_nothing = matches!(type_, "string" | "markdown" | "uri" | "url" | "canonical" | "code");
+            if says_nothing && binding.is_none() {
+                return self.report(Severity::Warning, "fhir-empty", "is an empty string; leave it out");
+            }
+            let text = format!("is an empty string, which is no valid {type_}; leave it out");
+            return self.report(Severity::Error, "fhir-value-invalid", text);
+        }
+        if value.as_str().is_some_and(|text| text.contains('\0')) {
+            return self.report(Severity::Error, "fhir-value-invalid", "holds the character U+0000");
         }
         if !primitive::is_valid(type_, value) {
             return self.report(Severity::Error, "fhir-value-invalid", format!("is no valid {type_}"));
         }
-        if let (Some(codes), Some(code)) = (codes, value.as_str())
+        if let (Some(Binding { codes, .. }), Some(code)) = (binding, value.as_str())
             && !codes.contains(&code)
         {
             self.report(Severity::Error, "fhir-code-invalid", format!("must be one of {}", codes.join(", ")));
+        }
+        if type_ == "canonical"
+            && self.path.contains(".meta.profile")
+            && let Some(version) = value.as_str().and_then(other_version)
+        {
+            let text = format!("names a profile of FHIR {version}; send R4 (4.0.1)");
+            self.report(Severity::Error, "fhir-version-unsupported", text);
         }
     }
 
@@ -212,6 +269,34 @@ fn typed(element: &Element, key: &str) -> Option<&'static str> {
 
 fn is_primitive(type_: &str) -> bool {
     type_.starts_with(|c: char| c.is_ascii_lowercase())
+}
+
+/// What may stand in a member whose name begins with `_`.
+fn is_beside_primitive(value: &Json) -> bool {
+    match value {
+        Json::Object(_) => true,
+        Json::Array(items) => items.iter().all(|item| matches!(item, Json::Object(_) | Json::Null)),
+        _ => false,
+    }
+}
+
+/// The FHIR version that one of HL7's own profiles is of, where it is not R4: `…/fhir/5.0/StructureDefinition/…` or
+/// `…/fhir/StructureDefinition/…|5.0.0`.
+fn other_version(profile: &str) -> Option<&str> {
+    let rest = profile.strip_prefix("http://hl7.org/fhir/")?;
+    let version = match rest.strip_prefix("StructureDefinition/") {
+        Some(name) => name.split_once('|')?.1,
+        None => rest.split('/').next()?,
+    };
+    is_other_version(version).then_some(version)
+}
+
+/// Whether it is a number of a FHIR version other than 4.0; only such a one is repeated in a report.
+pub(super) fn is_other_version(version: &str) -> bool {
+    let is_number = (1..=16).contains(&version.len())
+        && version.starts_with(|c: char| c.is_ascii_digit())
+        && version.bytes().all(|b| b.is_ascii_digit() || b == b'.');
+    is_number && version != "4.0" && !version.starts_with("4.0.")
 }
 
 fn is_name(key: &str) -> bool {

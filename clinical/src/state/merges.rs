@@ -44,6 +44,12 @@ impl<K: Ord + Clone> Merges<K> {
         survivor
     }
 
+    /// Whether [`merge`](Self::merge) would come to [`Merge::Known`].
+    pub fn knows(&self, from: &K, into: &K) -> bool {
+        let prior = self.survivor(from);
+        prior == self.survivor(into) && (prior != from || from == into)
+    }
+
     /// A message says that `into` replaces `from`.
     pub fn merge(&mut self, from: &K, into: &K) -> Merge<K> {
         let (prior, survivor) = (self.survivor(from).clone(), self.survivor(into).clone());
@@ -81,8 +87,10 @@ mod tests {
         assert_eq!(merges.merge(&'b', &'c'), joined('b', 'c'));
         assert_eq!(merges.merge(&'a', &'b'), joined('a', 'c'));
         assert_eq!((*merges.survivor(&'a'), *merges.survivor(&'z')), ('c', 'z'));
+        assert!(merges.knows(&'a', &'b') && merges.knows(&'a', &'c'));
         assert_eq!(merges.merge(&'a', &'b'), Merge::Known);
         assert_eq!(merges.merge(&'a', &'c'), Merge::Known);
+        assert!(!merges.knows(&'c', &'a') && !merges.knows(&'z', &'a'));
     }
 
     #[test]

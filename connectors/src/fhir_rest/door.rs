@@ -90,7 +90,7 @@ mod tests {
             Reply::default()
         }
 
-        async fn read(&self, _: &str, _: &str) -> Reply {
+        async fn read(&self, _: &str, _: &str, _: Option<&str>) -> Reply {
             Reply::default()
         }
     }

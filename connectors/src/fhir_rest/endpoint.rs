@@ -20,8 +20,8 @@ use crate::{Format, Inbound, Receipt, Reply, SourceStatus, Verdict};
 pub trait Lookup: Send + Sync {
     /// `GET /fhir/metadata`: the CapabilityStatement.
     async fn metadata(&self) -> Reply;
-    /// `GET /fhir/{resource_type}/{id}`; both are well-formed names.
-    async fn read(&self, resource_type: &str, id: &str) -> Reply;
+    /// `GET /fhir/{resource_type}/{id}`, of a version with `/_history/{version}`; all are well-formed names.
+    async fn read(&self, resource_type: &str, id: &str, version: Option<&str>) -> Reply;
 }
 
 /// Cheap to clone; one for all of the web server's workers.

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use actix_web::http::StatusCode;
 use actix_web::http::header::CONTENT_LENGTH;
+use actix_web::http::{Method, StatusCode};
 use actix_web::{HttpRequest, HttpResponse, web};
 use bytes::Bytes;
 
@@ -18,7 +18,7 @@ use crate::{Format, Reply, Verdict};
 const BODY_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// `POST /fhir`, `POST /fhir/{Type}`, `PUT` and `GET /fhir/{Type}/{id}`, `GET /fhir/metadata`,
-/// `GET /fhir/$async/{id}`, `POST /hl7`. Needs `app_data(web::Data::new(door))`.
+/// `GET /fhir/{Type}/{id}/_history/{version}`, `GET /fhir/$async/{id}`, `POST /hl7`. Needs `app_data(web::Data::new(door))`.
 pub fn routes(config: &mut web::ServiceConfig) {
     config
         .route("/hl7", web::post().to(hl7))
@@ -28,7 +28,10 @@ pub fn routes(config: &mut web::ServiceConfig) {
         .route("/fhir/$async/{id}", web::get().to(poll))
         .route("/fhir/{type}", web::post().to(create))
         .route("/fhir/{type}/{id}", web::put().to(update))
-        .route("/fhir/{type}/{id}", web::get().to(read));
+        .route("/fhir/{type}/{id}", web::get().to(read))
+        .route("/fhir/{type}/{id}/_history/{version}", web::get().to(read_version))
+        .route("/fhir", web::route().to(not_done))
+        .route("/fhir/{rest:.*}", web::route().to(not_done));
 }
 
 async fn hl7(endpoint: Endpoint, request: HttpRequest, body: web::Payload) -> HttpResponse {
@@ -69,9 +72,34 @@ async fn metadata(endpoint: Endpoint, request: HttpRequest) -> HttpResponse {
 
 async fn read(endpoint: Endpoint, request: HttpRequest, name: web::Path<(String, String)>) -> HttpResponse {
     match is_type(&name.0) && is_id(&name.1) {
-        true => answer::reply(&request, endpoint.lookup().read(&name.0, &name.1).await),
+        true => answer::reply(&request, endpoint.lookup().read(&name.0, &name.1, None).await),
         false => not_found("no such resource type, or no valid id"),
     }
+}
+
+async fn read_version(
+    endpoint: Endpoint,
+    request: HttpRequest,
+    name: web::Path<(String, String, String)>,
+) -> HttpResponse {
+    let (type_, id, version) = &*name;
+    match is_type(type_) && is_id(id) && is_id(version) {
+        true => answer::reply(&request, endpoint.lookup().read(type_, id, Some(version)).await),
+        false => not_found("no such resource type, or no valid id"),
+    }
+}
+
+/// Searches, deletions, patches, histories, operations.
+async fn not_done(_: Endpoint, request: HttpRequest) -> HttpResponse {
+    let text = match *request.method() {
+        Method::GET | Method::HEAD => {
+            "this interaction is not offered: resources are read by the address that their create or update answered"
+        }
+        _ => {
+            "this interaction is not offered: resources are created with POST and updated with PUT; see /fhir/metadata"
+        }
+    };
+    answer::refuse(Format::FhirJson, StatusCode::METHOD_NOT_ALLOWED, "not-supported", text)
 }
 
 /// The status URL of a `Prefer: respond-async` request: 202 until its answer is there, then the answer.

@@ -15,6 +15,7 @@ mod drift;
 mod errors;
 mod explain;
 mod faults;
+mod fhir;
 mod first_run;
 mod healing;
 mod holds;

@@ -138,13 +138,15 @@ fn both_ways_lead_to_the_same_facts() {
 #[test]
 fn where_the_patient_lies_survives() {
     let (events, _) = to_events(&bundle(ADT), &feed(), Time(0));
-    let place = events.iter().find_map(|e| match &e.kind {
-        EventKind::Encounter(e) => e.location.clone(),
-        _ => None,
-    });
+    let (visit, place) = events
+        .iter()
+        .find_map(|event| match &event.kind {
+            EventKind::Encounter(encounter) => Some((event.visit.as_deref(), encounter.location.clone())),
+            _ => None,
+        })
+        .unwrap();
     let expected = crate::Location { ward: "ICU 2".into(), room: "R1".into(), bed: "B1".into(), icu: true };
-    assert_eq!(place, Some(expected));
-    assert_eq!(events[1].visit.as_deref(), Some("V1"));
+    assert_eq!((visit, place), (Some("V1"), Some(expected)));
 }
 
 /// Found by fuzzing: a control character in what is taken for an address.

@@ -1,7 +1,9 @@
 //! A checked resource to canonical events.
 
+mod bundle;
 mod concept;
 mod encounter;
+mod names;
 mod observation;
 mod patient;
 mod reference;
@@ -14,16 +16,35 @@ use smol_str::SmolStr;
 
 use super::datetime;
 use super::json::Json;
-use super::read::{Resource, read_bytes};
+use super::read::Resource;
 use crate::{Event, EventKind, Feed, Issue, PatientId, Precision, Severity, Time};
+use names::Place;
 use reference::Neighbours;
+pub use reference::identifier_condition;
 
 /// An event's time may lie so far in the future of its receipt before it is flagged.
 const FUTURE_MS_MAX: i64 = 24 * Time::HOUR_MS;
 
+/// What was read of a resource.
+pub struct Taken {
+    pub events: Vec<Event>,
+    /// Those of `Severity::Error` mean that it cannot be used; what is wrong with a batch's entry is a warning about
+    /// the whole.
+    pub issues: Vec<Issue>,
+    /// Of a batch, whose entries stand or fall alone: those that cannot be used, by their place, and why not.
+    pub refused: Vec<(usize, Vec<Issue>)>,
+}
+
 /// What the resource says that happened. Issues of `Severity::Error` mean that it cannot be used; of a
 /// batch's entries each stands alone, so that one's error is a warning about the whole.
 pub fn to_events(resource: &Resource, feed: &Feed, received_at: Time) -> (Vec<Event>, Vec<Issue>) {
+    let Taken { events, issues, .. } = take(resource, feed, received_at, None);
+    (events, issues)
+}
+
+/// The same with what a batch's entries came to. `given_id` is the id that the resource's sender hears where it has
+/// none of its own: 32 hex digits. A Patient is known by it from then on.
+pub fn take(resource: &Resource, feed: &Feed, received_at: Time, given_id: Option<&str>) -> Taken {
     let zone = feed.time_zone();
     let zone_known = zone.is_some();
     let neighbours = Neighbours::of(&resource.root);
@@ -32,9 +53,11 @@ pub fn to_events(resource: &Resource, feed: &Feed, received_at: Time) -> (Vec<Ev
         zone: zone.unwrap_or(TimeZone::UTC),
         received_at,
         neighbours,
+        place: Place::default(),
         path: resource.type_().to_owned(),
         events: Vec::new(),
         issues: resource.warnings().to_vec(),
+        refused: Vec::new(),
         unmapped: BTreeSet::new(),
     };
     if !zone_known {
@@ -44,25 +67,15 @@ pub fn to_events(resource: &Resource, feed: &Feed, received_at: Time) -> (Vec<Ev
         );
     }
     match resource.bundle_type() {
-        None => mapper.resource(&resource.root, None),
-        Some("batch") => mapper.batch(resource),
-        Some("transaction" | "message" | "collection" | "document" | "searchset") => {
-            mapper.bundle(&resource.root)
-        }
-        Some(_) => {
-            mapper.path.push_str(".type");
-            mapper.error(
-                "fhir-bundle-unsupported",
-                "send a transaction, batch, message, collection, document or searchset",
-            );
-        }
+        None => mapper.resource(&resource.root, given_id),
+        Some(type_) => mapper.bundle(resource, type_),
     }
     mapper.flag_future();
     for type_ in std::mem::take(&mut mapper.unmapped) {
         mapper.path = type_;
         mapper.report(Severity::Information, "fhir-resource-not-mapped", "kept as sent; makes no events");
     }
-    (mapper.events, mapper.issues)
+    Taken { events: mapper.events, issues: mapper.issues, refused: mapper.refused }
 }
 
 /// One reading: what it may look at, where it is, and what it has found so far.
@@ -71,9 +84,12 @@ struct Mapper<'a> {
     zone: TimeZone,
     received_at: Time,
     neighbours: Neighbours<'a>,
+    /// Of the entry that is being read.
+    place: Place<'a>,
     path: String,
     events: Vec<Event>,
     issues: Vec<Issue>,
+    refused: Vec<(usize, Vec<Issue>)>,
     unmapped: BTreeSet<String>,
 }
 
@@ -86,56 +102,9 @@ impl Mapper<'_> {
         }
     }
 
-    fn bundle(&mut self, bundle: &Json) {
-        for (at, entry) in bundle.items("entry").iter().enumerate() {
-            self.path = format!("Bundle.entry[{at}]");
-            self.entry(entry);
-        }
-    }
-
-    fn entry(&mut self, entry: &Json) {
-        match entry.get("request").and_then(|r| r.str("method")) {
-            None | Some("POST" | "PUT") => {}
-            Some(_) => {
-                self.path.push_str(".request.method");
-                return self.error(
-                    "fhir-method-unsupported",
-                    "only POST and PUT are taken: events are added, not removed",
-                );
-            }
-        }
-        if let Some(resource) = entry.get("resource") {
-            self.path.push_str(".resource");
-            self.resource(resource, entry.str("fullUrl"));
-        }
-    }
-
-    fn batch(&mut self, batch: &Resource) {
-        let entries = batch.root.items("entry").iter().zip(batch.entries());
-        for (at, (entry, face)) in entries.enumerate() {
-            self.path = format!("Bundle.entry[{at}]");
-            let place = format!("{}.resource", self.path);
-            let before = self.issues.len();
-            if face.bytes.is_empty() {
-                self.entry(entry);
-            } else {
-                match read_bytes(face.bytes) {
-                    Ok(_) => self.entry(entry),
-                    Err(issues) => self.issues.extend(issues.into_iter().map(|i| {
-                        let (_, inside) = i.location.split_once('.').unwrap_or_default();
-                        Issue { location: format!("{place}.{inside}"), ..i }
-                    })),
-                }
-            }
-            for issue in self.issues.iter_mut().skip(before).filter(|i| i.severity == Severity::Error) {
-                issue.severity = Severity::Warning;
-            }
-        }
-    }
-
-    fn resource(&mut self, resource: &Json, full_url: Option<&str>) {
+    fn resource(&mut self, resource: &Json, given_id: Option<&str>) {
         match resource.str("resourceType").unwrap_or_default() {
-            "Patient" => self.patient(resource, full_url),
+            "Patient" => self.patient(resource, given_id),
             "Encounter" => self.encounter(resource),
             "Observation" => self.observation(resource),
             other => {

@@ -2,19 +2,20 @@
 
 use super::Mapper;
 use super::concept::has_code;
+use super::names::{Address, Place};
 use crate::fhir::json::Json;
-use crate::{Deleted, EventKind, Feed, PatientId, Person, Severity, Sex};
+use crate::{Deleted, EventKind, Feed, PatientId, Person, Precision, Sex, Time};
 
 impl Mapper<'_> {
-    pub(super) fn patient(&mut self, patient: &Json, full_url: Option<&str>) {
-        let Some(id) = identity(patient, self.feed) else {
+    pub(super) fn patient(&mut self, patient: &Json, given_id: Option<&str>) {
+        let Some(id) = identity(patient, self.place, self.feed) else {
             return self.error(
                 "patient-id-missing",
                 "has no identifier with a value, no id, or no authority: set the feed's",
             );
         };
         let updated = patient.get("meta").and_then(|m| m.str("lastUpdated"));
-        let at = self.time(updated).unwrap_or((self.received_at, crate::Precision::Second));
+        let at = self.time(updated).unwrap_or((self.received_at, Precision::Second));
         let person = Person {
             name: patient_name(patient),
             birth_date: patient.str("birthDate").map(str::to_owned),
@@ -23,26 +24,24 @@ impl Mapper<'_> {
             deleted: Deleted { died_at: is_said_to_live(patient), ..Deleted::default() },
         };
         self.push(&id, None, at, EventKind::Person(person));
-        self.two_names(patient, full_url, &id);
+        self.names(patient, given_id, &id, at);
         self.links(patient, &id, at);
     }
 
-    /// A reference `Patient/id` from another message cannot be resolved: it means the feed's authority and that
-    /// id. The two names are not merged here, for the id may be another patient's record number.
-    fn two_names(&mut self, patient: &Json, full_url: Option<&str>, id: &PatientId) {
-        if full_url.is_some_and(|url| url.starts_with("urn:")) {
-            return;
-        }
-        let own = patient.str("id").and_then(|own| patient_id("", own, self.feed));
-        if own.is_some_and(|own| own != *id) {
-            let text =
-                "is known by its identifier: refer to it by identifier, or from within the same Bundle";
-            self.report_at(Severity::Information, "patient-id-not-identity", "id", text);
+    /// Whoever refers to the Patient by a logical id, before or after, means the patient of its identifier.
+    fn names(&mut self, patient: &Json, given_id: Option<&str>, id: &PatientId, at: (Time, Precision)) {
+        let given = given_id.filter(|_| patient.str("id").is_none());
+        let given =
+            given.and_then(|id| Address { server: None, type_: "Patient", id }.patient(None, self.feed));
+        for name in self.place.names(patient, self.feed).into_iter().chain(given) {
+            if name != *id {
+                self.push(id, None, at, EventKind::Merged { from: name });
+            }
         }
     }
 
     /// `Patient.link`: what A40 says in HL7 v2.
-    fn links(&mut self, patient: &Json, id: &PatientId, at: (crate::Time, crate::Precision)) {
+    fn links(&mut self, patient: &Json, id: &PatientId, at: (Time, Precision)) {
         for link in patient.items("link") {
             let Some(other) = link.get("other").and_then(|other| self.patient_of(other, patient)) else {
                 continue;
@@ -65,14 +64,19 @@ fn is_said_to_live(patient: &Json) -> bool {
     matches!(patient.get("deceasedBoolean"), Some(Json::Bool(false)))
 }
 
+/// Its identifier, else its logical id.
+pub(super) fn identity(patient: &Json, place: Place, feed: &Feed) -> Option<PatientId> {
+    let by_name = || place.names(patient, feed).into_iter().next().or_else(|| place.uuid());
+    by_identifiers(patient, feed).or_else(by_name)
+}
+
 /// The identifier that stands for the patient, ranked as the HL7 v2 reader ranks PID-3: a medical record number
 /// (v2-0203 `MR`), then one of the feed's own authority, then one that names an authority, then the first;
-/// cards and passports after these; without any, `Patient.id`.
-pub(super) fn identity(patient: &Json, feed: &Feed) -> Option<PatientId> {
-    let usable = patient
-        .items("identifier")
-        .iter()
-        .filter(|i| i.str("value").is_some() && i.str("use") != Some("old"));
+/// cards and passports after these.
+pub(super) fn by_identifiers(patient: &Json, feed: &Feed) -> Option<PatientId> {
+    let usable = patient.items("identifier").iter().filter(|i| {
+        i.str("value").is_some_and(|value| !value.trim().is_empty()) && i.str("use") != Some("old")
+    });
     let rank = |i: &&Json| {
         let type_ = i.get("type");
         let system = i.str("system").unwrap_or_default();
@@ -84,13 +88,8 @@ pub(super) fn identity(patient: &Json, feed: &Feed) -> Option<PatientId> {
             () => 3,
         }
     };
-    let chosen = usable.min_by_key(rank);
-    match chosen {
-        Some(identifier) => {
-            patient_id(identifier.str("system").unwrap_or_default(), identifier.str("value")?, feed)
-        }
-        None => patient_id("", patient.str("id")?, feed),
-    }
+    let chosen = usable.min_by_key(rank)?;
+    patient_id(chosen.str("system").unwrap_or_default(), chosen.str("value")?, feed)
 }
 
 /// The id under its authority, the feed's where it names none. `None` where one of them is empty.

@@ -2,79 +2,118 @@
 //! reference by identifier, a conditional one (`Patient?identifier=system|value`), or `Type/id` at the sender.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 
 use smol_str::SmolStr;
 
 use super::Mapper;
-use super::patient::identity;
-use crate::PatientId;
+use super::names::{Address, Place, without_scheme};
+use super::patient::{by_identifiers, identity};
 use crate::fhir::json::Json;
+use crate::{Issue, PatientId, Severity};
+
+/// A resource of the Bundle, and where it stands in it.
+#[derive(Clone, Copy)]
+pub(super) struct Neighbour<'a> {
+    resource: &'a Json<'a>,
+    place: Place<'a>,
+}
 
 /// The resources of a Bundle by what references call them.
-pub(super) struct Neighbours<'a>(HashMap<String, &'a Json<'a>>);
+pub(super) struct Neighbours<'a> {
+    by_url: HashMap<&'a str, Neighbour<'a>>,
+    /// By `Type/id`; nothing where two servers have one each.
+    by_id: HashMap<String, Option<Neighbour<'a>>>,
+}
 
 impl<'a> Neighbours<'a> {
     pub(super) fn of(root: &'a Json<'a>) -> Self {
-        let mut known = HashMap::new();
+        let (mut by_url, mut by_id) = (HashMap::new(), HashMap::new());
         for entry in root.items("entry") {
             let Some(resource) = entry.get("resource") else { continue };
+            let neighbour = Neighbour { resource, place: Place::of(entry) };
             if let (Some(type_), Some(id)) = (resource.str("resourceType"), resource.str("id")) {
-                known.insert(format!("{type_}/{id}"), resource);
+                match by_id.entry(format!("{type_}/{id}")) {
+                    Entry::Vacant(vacant) => drop(vacant.insert(Some(neighbour))),
+                    Entry::Occupied(mut two) => drop(two.insert(None)),
+                }
             }
             if let Some(url) = entry.str("fullUrl") {
-                known.insert(url.to_owned(), resource);
+                by_url.insert(without_scheme(url), neighbour);
             }
         }
-        Self(known)
+        Self { by_url, by_id }
     }
 
-    fn get(&self, reference: &str) -> Option<&'a Json<'a>> {
-        self.0.get(reference).or_else(|| self.0.get(&local(reference)?)).copied()
+    /// `server`: where a relative reference is meant. An absolute one is never taken for the same id elsewhere.
+    fn get(&self, reference: &str, server: Option<&str>) -> Option<Neighbour<'a>> {
+        let plain = without_scheme(reference.split("/_history/").next()?);
+        if let Some(found) = self.by_url.get(plain) {
+            return Some(*found);
+        }
+        let address = Address::of(reference).filter(|address| address.server.is_none())?;
+        let Address { type_, id, .. } = address;
+        let there = server.map(|server| format!("{}/{type_}/{id}", without_scheme(server)));
+        if let Some(found) = there.and_then(|url| self.by_url.get(url.as_str())) {
+            return Some(*found);
+        }
+        let found = (*self.by_id.get(&format!("{type_}/{id}"))?)?;
+        let is_elsewhere = server.is_some() && found.place.server().is_some();
+        (!is_elsewhere).then_some(found)
     }
 }
 
-/// The `Type/id` at the end of an absolute or versioned reference.
-fn local(reference: &str) -> Option<String> {
-    let plain = reference.split("/_history/").next()?;
-    let mut parts = plain.rsplit('/');
-    let (id, type_) = (parts.next()?, parts.next()?);
-    let is_type = type_.starts_with(|c: char| c.is_ascii_uppercase());
-    (is_type && crate::fhir::primitive::is_id(id)).then(|| format!("{type_}/{id}"))
-}
+impl<'a> Mapper<'a> {
+    fn neighbour(&self, url: &str) -> Option<Neighbour<'a>> {
+        self.neighbours.get(url, self.place.server())
+    }
 
-impl Mapper<'_> {
     /// The patient that `owner.element` refers to; reports what is missing.
     pub(super) fn subject(&mut self, owner: &Json, element: &str) -> Option<PatientId> {
-        let found = owner.get(element).and_then(|reference| self.patient_of(reference, owner));
+        let reference = owner.get(element);
+        let found = reference.and_then(|reference| self.patient_of(reference, owner));
         if found.is_none() {
-            let text =
-                "names no patient: give an identifier, or refer to a Patient in the Bundle or to Patient/id";
-            self.report_at(crate::Severity::Error, "patient-id-missing", element, text);
+            let url = reference.and_then(|reference| reference.str("reference"));
+            let (code, text) = match url.and_then(Address::of).is_some_and(|address| address.is_entry()) {
+                true => (
+                    "fhir-reference-unresolved",
+                    "is an id that the answer to a Bundle gave: refer to the patient by identifier",
+                ),
+                false => (
+                    "patient-id-missing",
+                    "names no patient: give an identifier, or refer to a Patient in the Bundle or to Patient/id",
+                ),
+            };
+            self.report_at(Severity::Error, code, element, text);
         }
         found
     }
 
     pub(super) fn patient_of(&self, reference: &Json, owner: &Json) -> Option<PatientId> {
-        if let Some(url) = reference.str("reference") {
-            if let Some(patient) = self.resolve(url, owner) {
-                return if patient.str("resourceType") == Some("Patient") {
-                    identity(patient, self.feed)
-                } else {
-                    None
-                };
-            }
-            if let Some(query) = url.strip_prefix("Patient?") {
-                return conditional_identifier(query).and_then(|(system, value)| self.id(&system, &value));
-            }
-            if let Some(id) = local(url).and_then(|l| l.strip_prefix("Patient/").map(str::to_owned)) {
-                return reference
-                    .get("identifier")
-                    .and_then(|i| self.by_identifier(i))
-                    .or_else(|| self.id("", &id));
-            }
+        let by_identifier = || {
+            let is_patient = reference.str("type").is_none_or(|type_| type_ == "Patient");
+            reference.get("identifier").filter(|_| is_patient).and_then(|i| self.by_identifier(i))
+        };
+        let Some(url) = reference.str("reference") else { return by_identifier() };
+        if let Some(Neighbour { resource, place }) = self.neighbour(url) {
+            let is_patient = resource.str("resourceType") == Some("Patient");
+            return if is_patient { identity(resource, place, self.feed) } else { None };
         }
-        let is_patient = reference.str("type").is_none_or(|t| t == "Patient");
-        reference.get("identifier").filter(|_| is_patient).and_then(|i| self.by_identifier(i))
+        if let Some(id) = url.strip_prefix('#') {
+            // Its own id means something within its owner only.
+            let contained = owner.items("contained").iter().find(|c| c.str("id") == Some(id))?;
+            let is_patient = contained.str("resourceType") == Some("Patient");
+            return if is_patient { by_identifiers(contained, self.feed) } else { None };
+        }
+        if let Some(query) = url.strip_prefix("Patient?") {
+            return conditional_identifier(query).and_then(|(system, value)| self.id(&system, &value));
+        }
+        match Address::of(url) {
+            Some(address) if address.type_ != "Patient" => None,
+            Some(address) if address.is_entry() => by_identifier(),
+            Some(address) => by_identifier().or_else(|| address.patient(self.place.server(), self.feed)),
+            None => by_identifier(),
+        }
     }
 
     fn by_identifier(&self, identifier: &Json) -> Option<PatientId> {
@@ -92,7 +131,7 @@ impl Mapper<'_> {
     {
         match url.strip_prefix('#') {
             Some(id) => owner.items("contained").iter().find(|c| c.str("id") == Some(id)),
-            None => self.neighbours.get(url),
+            None => self.neighbour(url).map(|found| found.resource),
         }
     }
 
@@ -108,7 +147,10 @@ impl Mapper<'_> {
             }
         }
         let logical = reference.get("identifier").and_then(|i| i.str("value"));
-        let literal = || local(reference.str("reference")?)?.strip_prefix("Encounter/").map(SmolStr::from);
+        let literal = || {
+            let address = Address::of(reference.str("reference")?).filter(|a| a.type_ == "Encounter");
+            address.map(|address| SmolStr::from(address.id))
+        };
         logical.map(SmolStr::from).or_else(literal)
     }
 }
@@ -119,6 +161,21 @@ pub(super) fn visit_number(encounter: &Json) -> Option<SmolStr> {
     let is_visit = |i: &&Json| super::concept::has_code(i.get("type"), &["VN"]);
     let chosen = identifiers.iter().find(is_visit).or(identifiers.first()).and_then(|i| i.str("value"));
     chosen.or_else(|| encounter.str("id")).map(SmolStr::from)
+}
+
+/// What `If-None-Exist` asks (R4 http.html#ccreate): `identifier=system|value`, percent-encoded. Nothing else is
+/// searched for, so anything else is an error, and never taken for "no match".
+pub fn identifier_condition(condition: &str) -> Result<(String, String), Issue> {
+    let query = condition.trim().trim_start_matches('?');
+    let is_one = !query.contains(['&', ',']) && query.starts_with("identifier=");
+    let found = conditional_identifier(query)
+        .filter(|(system, value)| is_one && !system.is_empty() && !value.is_empty());
+    found.ok_or_else(|| Issue {
+        severity: Severity::Error,
+        code: "fhir-condition-unsupported".into(),
+        location: "If-None-Exist".into(),
+        text: "asks for something else than identifier=system|value with one system and one value".into(),
+    })
 }
 
 /// `identifier=system|value` of a search, percent-decoded.

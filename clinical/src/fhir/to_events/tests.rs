@@ -78,8 +78,22 @@ fn what_scores_set_aside_or_guess_is_told_and_kept() {
 
 #[test]
 fn a_subject_is_named_in_many_ways() {
-    check_subject(r#"{"reference":"Patient/7"}"#, Some(id("HOSP", "7")));
-    check_subject(r#"{"reference":"https://ehr.example/fhir/Patient/7/_history/2"}"#, Some(id("HOSP", "7")));
+    check_subject(r#"{"reference":"Patient/7"}"#, Some(id("fhir:HOSP", "7")));
+    let elsewhere = id("fhir://ehr.example/fhir", "7");
+    check_subject(
+        r#"{"reference":"https://ehr.example/fhir/Patient/7/_history/2"}"#,
+        Some(elsewhere.clone()),
+    );
+    check_subject(r#"{"reference":"http://ehr.example/fhir/Patient/7"}"#, Some(elsewhere));
+    check_subject(
+        r#"{"reference":"Patient/7","identifier":{"system":"urn:id:HOSP","value":"9"}}"#,
+        Some(id("HOSP", "9")),
+    );
+    // An id that this site gave is this site's, by whatever address it was reached.
+    let given = "0123456789abcdef0123456789abcdef";
+    let here = format!(r#"{{"reference":"https://site.example/fhir/Patient/{given}"}}"#);
+    check_subject(&here, Some(id("fhir:HOSP", given)));
+    check_subject(r#"{"reference":"Group/7","identifier":{"value":"9"}}"#, None);
     check_subject(r#"{"identifier":{"system":"urn:oid:2.999.1","value":"9"}}"#, Some(id("2.999.1", "9")));
     check_subject(r#"{"identifier":{"value":"9"}}"#, Some(id("HOSP", "9")));
     check_subject(r#"{"reference":"Patient?identifier=urn:x%7C9"}"#, Some(id("urn:x", "9")));
@@ -87,6 +101,148 @@ fn a_subject_is_named_in_many_ways() {
     check_subject(r#"{"reference":"Group/7"}"#, None);
     check_subject(r#"{"display":"someone"}"#, None);
     check_subject(r#"{"reference":"Patient?identifier=%zz"}"#, None);
+}
+
+#[test]
+fn a_logical_id_is_no_record_number() {
+    let patient = r#"{"resourceType":"Patient","id":"4711","gender":"male"}"#;
+    let (events, _) = events(patient);
+    assert!(events.len() == 1 && events[0].patient == id("fhir:HOSP", "4711"));
+}
+
+/// By the ledger's merges, so whatever the order in which they came.
+#[test]
+fn a_patient_links_its_logical_id_to_its_number() {
+    let patient = |entry: &str| {
+        format!(
+            r#"{{"resourceType":"Bundle","type":"transaction","entry":[{{{entry},"resource":
+            {{"resourceType":"Patient","id":"4711","identifier":[{{"system":"urn:id:HOSP","value":"42"}}]}}}}]}}"#
+        )
+    };
+    #[track_caller]
+    fn check(json: &str, names: &[PatientId]) {
+        let (events, issues) = events(json);
+        assert_eq!(issues, []);
+        assert!(events.iter().all(|event| event.patient == id("HOSP", "42")));
+        let from: Vec<_> = events
+            .iter()
+            .filter_map(|event| match &event.kind {
+                EventKind::Merged { from } => Some(from.clone()),
+                _ => None,
+            })
+            .collect();
+        assert!(from == names, "{json}");
+    }
+    let alone =
+        r#"{"resourceType":"Patient","id":"4711","identifier":[{"system":"urn:id:HOSP","value":"42"}]}"#;
+    let (here, there) = (id("fhir:HOSP", "4711"), id("fhir://ehr.example/fhir", "4711"));
+    check(alone, std::slice::from_ref(&here));
+    let post = r#""request":{"method":"POST","url":"Patient"}"#;
+    let put = r#""request":{"method":"PUT","url":"Patient/4711"}"#;
+    let url = r#""fullUrl":"https://ehr.example/fhir/Patient/4711""#;
+    let uuid = r#""fullUrl":"urn:uuid:22222222-2222-4222-8222-222222222222""#;
+    check(&patient(post), std::slice::from_ref(&here));
+    check(&patient(&format!("{put},{uuid}")), std::slice::from_ref(&here));
+    check(&patient(&format!("{put},{url}")), &[here, there.clone()]);
+    check(&patient(&format!("{post},{url}")), &[there]);
+    // Made up for this Bundle.
+    check(&patient(&format!("{post},{uuid}")), &[]);
+}
+
+#[test]
+fn a_patient_is_known_by_the_id_that_its_sender_hears() {
+    let given = "0123456789abcdef0123456789abcdef";
+    let json = r#"{"resourceType":"Patient","identifier":[{"system":"urn:id:HOSP","value":"42"}]}"#;
+    let taken = take(&read(json.as_bytes()).unwrap(), &feed(), NOW, Some(given));
+    assert!(taken.events[1].kind == EventKind::Merged { from: id("fhir:HOSP", given) });
+    let (events, issues) = events(&format!(
+        r#"{{"resourceType":"Observation","status":"final","code":{{"text":"x"}},"valueString":"y","subject":{{"reference":"Patient/{given}-2"}}}}"#
+    ));
+    assert_eq!((events.len(), &*issues[0].code), (0, "fhir-reference-unresolved"));
+}
+
+/// `Patient/1` of one server is not that of another, and a contained one is nobody outside its owner.
+#[test]
+fn references_stay_at_their_server() {
+    let entry = |server: &str, resource: &str, id: &str| {
+        format!(
+            r#"{{"fullUrl":"{server}/{resource}/1","resource":{{"resourceType":"{resource}","id":"1",{id}}}}}"#
+        )
+    };
+    let observation = r#""status":"final","code":{"text":"x"},"valueString":"y","effectiveDateTime":"2026","subject":{"reference":"Patient/1"}"#;
+    let number = |value: &str| format!(r#""identifier":[{{"system":"urn:id:HOSP","value":"{value}"}}]"#);
+    let (a, b, c) = ("http://a.example/fhir", "http://b.example/fhir", "http://c.example/fhir");
+    let bundle = format!(
+        r#"{{"resourceType":"Bundle","type":"collection","entry":[{},{},{},{},{}]}}"#,
+        entry(a, "Patient", &number("10")),
+        entry(b, "Patient", &number("20")),
+        entry(a, "Observation", observation),
+        entry(b, "Observation", observation),
+        entry(c, "Observation", observation),
+    );
+    let (events, issues) = events(&bundle);
+    assert_eq!(issues, []);
+    let observed = events.iter().filter(|event| matches!(event.kind, EventKind::Observed(_)));
+    let patients: Vec<_> = observed.map(|event| event.patient.clone()).collect();
+    assert!(patients == [id("HOSP", "10"), id("HOSP", "20"), id("fhir://c.example/fhir", "1")]);
+    let contained = r##"{"resourceType":"Observation","status":"final","code":{"text":"x"},"valueString":"y",
+        "contained":[{"resourceType":"Patient","id":"p1"}],"subject":{"reference":"#p1"}}"##;
+    assert_eq!(super::tests::events(contained).1[0].code, "patient-id-missing");
+}
+
+#[test]
+fn a_transaction_is_what_its_entries_say() {
+    let patient =
+        |id: &str| format!(r#"{{"resourceType":"Patient","id":"{id}","identifier":[{{"value":"{id}"}}]}}"#);
+    let check = |entries: &[String], code: &str, location: &str| {
+        let json =
+            format!(r#"{{"resourceType":"Bundle","type":"transaction","entry":[{}]}}"#, entries.join(","));
+        let (_, issues) = events(&json);
+        let found: Vec<_> = issues.iter().map(|i| (&*i.code, i.location.as_str(), i.severity)).collect();
+        assert_eq!(found, [(code, location, Severity::Error)], "{json}");
+    };
+    let entry = |request: &str, id: &str| {
+        format!(r#"{{"fullUrl":"urn:x:{id}","request":{{{request}}},"resource":{}}}"#, patient(id))
+    };
+    let post = r#""method":"POST","url":"Patient""#;
+    check(
+        &[format!(r#"{{"resource":{}}}"#, patient("1"))],
+        "fhir-element-missing",
+        "Bundle.entry[0].request",
+    );
+    check(&[entry(post, "1"), entry(post, "1")], "fhir-bundle-full-url-repeated", "Bundle.entry[1].fullUrl");
+    for request in [
+        r#""method":"POST","url":"Observation""#,
+        r#""method":"PUT","url":"Observation/1""#,
+        r#""method":"PUT","url":"Patient/2""#,
+        r#""method":"PUT","url":"Patient""#,
+    ] {
+        check(&[entry(request, "1")], "fhir-request-url-mismatch", "Bundle.entry[0].request.url");
+    }
+    let conditional = format!(r#"{post},"ifNoneExist":"identifier=a|b""#);
+    check(&[entry(&conditional, "1")], "fhir-condition-unsupported", "Bundle.entry[0].request.ifNoneExist");
+    check(&[format!(r#"{{"request":{{{post}}}}}"#)], "fhir-element-missing", "Bundle.entry[0].resource");
+}
+
+#[test]
+fn conditions_are_one_identifier() {
+    let ok = |system: &str, value: &str| Ok((system.to_owned(), value.to_owned()));
+    let asked = |condition: &str| identifier_condition(condition).map_err(|issue| issue.code.into_owned());
+    assert_eq!(asked("identifier=urn:x|9"), ok("urn:x", "9"));
+    assert_eq!(asked("?identifier=http%3A%2F%2Fx%2Fy%7C9%2C1"), ok("http://x/y", "9,1"));
+    for other in [
+        "",
+        "identifier=",
+        "identifier=9",
+        "identifier=|9",
+        "identifier=urn:x|",
+        "identifier=a|b,c|d",
+        "identifier=a|b&name=x",
+        "name=x",
+        "identifier=%zz|1",
+    ] {
+        assert_eq!(asked(other), Err("fhir-condition-unsupported".to_owned()), "{other}");
+    }
 }
 
 #[test]
@@ -211,20 +367,28 @@ fn of_a_batch_the_good_entries_count() {
         {"resource":{"resourceType":"Patient","id":"1","gender":"?"},"request":{"method":"PUT","url":"Patient/1"}},
         {"resource":{"resourceType":"Patient","id":"2"},"request":{"method":"PUT","url":"Patient/2"}}]}"#;
     let (events, issues) = events(json);
-    assert!(events.len() == 1 && events[0].patient == id("HOSP", "2"));
+    assert!(events.len() == 1 && events[0].patient == id("fhir:HOSP", "2"));
     assert_eq!((issues.len(), issues[0].severity), (1, Severity::Warning));
     assert_eq!(issues[0].location, "Bundle.entry[0].resource.gender");
+    let json = json.replace("}]}", r#"},{"request":{"method":"DELETE","url":"Patient/q"}}]}"#);
+    let taken = take(&read(json.as_bytes()).unwrap(), &feed(), NOW, None);
+    let refused: Vec<_> =
+        taken.refused.iter().map(|(at, issues)| (*at, &*issues[0].code, issues[0].severity)).collect();
+    assert_eq!(
+        refused,
+        [(0, "fhir-code-invalid", Severity::Error), (2, "fhir-method-unsupported", Severity::Error)]
+    );
 }
 
 #[test]
-fn only_a_link_merges() {
+fn a_link_merges_and_so_does_a_logical_id() {
     let json = r#"{"resourceType":"Patient","id":"7","identifier":[{"system":"urn:mrn","value":"42"}],
         "link":[{"other":{"identifier":{"system":"urn:mrn","value":"41"}},"type":"replaces"}]}"#;
     let (events, issues) = events(json);
-    assert_eq!(events.len(), 2);
+    assert_eq!((events.len(), issues.len()), (3, 0));
     assert!(events.iter().all(|e| e.patient == id("urn:mrn", "42")));
-    assert!(events[1].kind == EventKind::Merged { from: id("urn:mrn", "41") });
-    assert_eq!(issues[0].code, "patient-id-not-identity");
+    assert!(events[1].kind == EventKind::Merged { from: id("fhir:HOSP", "7") });
+    assert!(events[2].kind == EventKind::Merged { from: id("urn:mrn", "41") });
 }
 
 #[test]
