@@ -77,7 +77,8 @@ impl Reader {
             match self.versions.stand(name, raw) {
                 Ok(Standing::Known(index)) => {
                     let address = self.resources.address(index, &type_);
-                    return nothing_created(type_, id, &address.unwrap_or(Address::of(&type_, None, given)));
+                    let address = address.unwrap_or_else(|| Address::of(&type_, Some(&id), given));
+                    return nothing_created(type_, id, &address);
                 }
                 Ok(Standing::Version { dedupe: of_version, tag }) => {
                     (dedupe, body_tag) = (of_version, Some(tag))

@@ -67,7 +67,14 @@ impl Reader {
                 let draft = self.rejected(seen, Format::Hl7v2, [&control_id, ""], &raw, &faults);
                 // In UTF-8, so that the answer can name what it answers.
                 let readable = message.bytes().clone();
-                return One { draft, type_: "unknown".into(), message: None, raw: readable, faults };
+                return One {
+                    draft,
+                    type_: "unknown".into(),
+                    message: None,
+                    raw: readable,
+                    faults,
+                    codes: Vec::new(),
+                };
             }
             Ok(message) => message,
             Err(error) => {
