@@ -304,13 +304,15 @@ mod tests {
         ] {
             let config = with(name, value);
             let created = create::<_, BaseConsumer>(&config.consumer().unwrap(), DefaultConsumerContext);
-            for refused in [created.map(drop), check_source(&config.options), check_sink(&config.options)] {
+            for refused in
+                [created.map(drop), check_source(&config.options, None), check_sink(&config.options, None)]
+            {
                 let text = refused.unwrap_err().to_string();
                 assert!(text.contains(name) && !text.contains("hunter2"), "{text}");
             }
         }
-        assert!(check_source(&with("fetch.min.bytes", "1").options).is_ok());
-        assert!(check_sink(&with("compression.type", "zstd").options).is_ok());
-        assert!(check_source(&with("auto.commit.enable", "false").options).is_err());
+        assert!(check_source(&with("fetch.min.bytes", "1").options, None).is_ok());
+        assert!(check_sink(&with("compression.type", "zstd").options, None).is_ok());
+        assert!(check_source(&with("auto.commit.enable", "false").options, None).is_err());
     }
 }
