@@ -112,7 +112,7 @@ impl Reader {
             again: seen.again.clone(),
         };
         let type_ = known_type(&entry.type_);
-        let dedupe = self.hl7_dedupe(&message);
+        let dedupe = self.hl7_dedupe(seen, &message);
         let message_at = hl7::message_time(&message, &self.reader);
         let draft = self.message(seen, entry, &raw, message_at, dedupe);
         One { draft, type_, message: Some(message), raw, faults: Vec::new(), codes }
@@ -120,7 +120,7 @@ impl Reader {
 
     /// Keyed hash of MSH-3, MSH-4, MSH-10 and the bytes after MSH: a resend may differ in MSH-7 alone. Where there is no
     /// MSH-10 nothing names the message, and only the very same bytes are a resend.
-    fn hl7_dedupe(&self, message: &hl7::Message) -> [u8; 32] {
+    fn hl7_dedupe(&self, seen: &Seen, message: &hl7::Message) -> [u8; 32] {
         let control_id = message.control_id();
         if control_id.is_empty() {
             return self.keys.keyed_hash("hl7-unnamed", &[message.bytes()]);
@@ -128,7 +128,10 @@ impl Reader {
         let (application, facility) = message.sending();
         let parts = [application.as_bytes(), facility.as_bytes(), control_id.as_bytes(), &message.body()];
         let hash = self.keys.keyed_hash("hl7", &parts);
-        self.control_ids.meet(&self.feed, [&*application, &*facility, &*control_id], &hash);
+        // Read again, it is no message of its sender's.
+        if seen.again.is_none() {
+            self.control_ids.meet(&self.feed, [&*application, &*facility, &*control_id], &hash);
+        }
         hash
     }
 }
