@@ -32,7 +32,7 @@ identities() {
     [ -e "$dir/token.pub" ] && return
     openssl req -newkey rsa:2048 -nodes -subj /CN=medulla -keyout "$dir/client.key" -out "$dir/client.csr" 2>>"$dir/log"
     openssl x509 -req -in "$dir/client.csr" -CA "$dir/ca.pem" -CAkey "$dir/ca.key" -CAcreateserial -days 365 \
-        -out "$dir/client.pem" 2>>"$dir/log"
+        -extfile <(echo extendedKeyUsage=clientAuth) -out "$dir/client.pem" 2>>"$dir/log"
     openssl genrsa -out "$dir/token.key" 2048 2>>"$dir/log"
     openssl rsa -in "$dir/token.key" -pubout -out "$dir/token.pub" 2>>"$dir/log"
 }
