@@ -17,17 +17,17 @@ const LARGE: usize = 64_000;
 /// The kernel counts CPU time by the millisecond; a round is many of them.
 const ROUND: Duration = Duration::from_millis(100);
 
-const RESULTS: [(&str, &str, &str, &str); 10] = [
-    ("8867-4", "Heart rate", "/min", "50-100"),
-    ("2708-6", "Oxygen saturation", "%", "94-99"),
-    ("8310-5", "Body temperature", "Cel", "36.1-37.5"),
-    ("8480-6", "Systolic", "mm[Hg]", "90-140"),
-    ("9279-1", "Breaths", "/min", "12-20"),
-    ("2160-0", "Creatinine", "mg/dL", "0.6-1.3"),
-    ("2524-7", "Lactate", "mmol/L", "0.5-2.2"),
-    ("6690-2", "Leukocytes", "10*3/uL", "4.5-11"),
-    ("777-3", "Platelets", "10*3/uL", "150-400"),
-    ("2823-3", "Potassium", "mmol/L", "3.5-5.1"),
+const RESULTS: [(&str, &str, &str, (f64, f64)); 10] = [
+    ("8867-4", "Heart rate", "/min", (50.0, 100.0)),
+    ("2708-6", "Oxygen saturation", "%", (94.0, 99.0)),
+    ("8310-5", "Body temperature", "Cel", (36.1, 37.5)),
+    ("8480-6", "Systolic", "mm[Hg]", (90.0, 140.0)),
+    ("9279-1", "Breaths", "/min", (12.0, 20.0)),
+    ("2160-0", "Creatinine", "mg/dL", (0.6, 1.3)),
+    ("2524-7", "Lactate", "mmol/L", (0.5, 2.2)),
+    ("6690-2", "Leukocytes", "10*3/uL", (4.5, 11.0)),
+    ("777-3", "Platelets", "10*3/uL", (150.0, 400.0)),
+    ("2823-3", "Potassium", "mmol/L", (3.5, 5.1)),
 ];
 
 #[derive(Debug, Serialize)]
@@ -143,12 +143,13 @@ fn oru(results: usize) -> Bytes {
          PV1|1|I|ICU1^1^1^HOSP||||1001^Attending^Ada|||||||||||V42^^^HOSP^VN\r\
          OBR|1|P1^WARD|L1^LAB|PANEL^Vital signs and chemistry^L|||{time}|||||||||||||||{time}||LAB|F\r"
     );
-    for (nth, (code, words, unit, range)) in (0..results).zip(RESULTS.iter().cycle()) {
+    for (nth, (code, words, unit, (low, high))) in (0..results).zip(RESULTS.iter().cycle()) {
         // Beyond the first ten, codes of the sender's that differ.
         let code = if nth < RESULTS.len() { (*code).to_owned() } else { format!("{nth:05}-0") };
-        let value = 1.0 + ((nth * 31) % 1_000) as f64 / 10.0;
+        // Normal ones: of what no patient can have, the readers have more to say.
+        let value = low + (high - low) * ((nth * 31) % 100) as f64 / 100.0;
         text.push_str(&format!(
-            "OBX|{}|NM|{code}^{words}^LN||{value:.1}|{unit}|{range}|N|||F|||{time}\r",
+            "OBX|{}|NM|{code}^{words}^LN||{value:.1}|{unit}|{low}-{high}|N|||F|||{time}\r",
             nth + 1
         ));
     }
