@@ -262,10 +262,13 @@ fn load(folder: &Path, target: &str, position: usize) -> anyhow::Result<Process>
     Process::spawn(&mut command, &folder.join(format!("load-{position}.log")))
 }
 
+/// Every other one brings a value that nobody has, and what is sent later has the control ids of what came before.
 fn message(number: u32) -> String {
+    let (type_, id) = (if number.is_multiple_of(2) { "ADT^A08" } else { "ORU^R01" }, number % 400);
     format!(
-        "MSH|^~\\&|LAB|SIMHOSP|||20260101120000||ADT^A08|F{number}|P|2.5\r\
-         EVN||20260101120000\rPID|||F{number}^^^SIMHOSP||Doe^Jo||19700101|F\rPV1||I|W1^1\r"
+        "MSH|^~\\&|LAB|SIMHOSP|||20260101120000||{type_}|F{id}|P|2.5\r\
+         EVN||20260101120000\rPID|||F{number}^^^SIMHOSP||Doe^Jo||19700101|F\rPV1||I|W1^1\r\
+         OBX|1|NM|8867-4^Heart rate^LN||720|/min|||||F|||20260101115900\r"
     )
 }
 
