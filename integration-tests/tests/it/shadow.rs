@@ -177,7 +177,9 @@ async fn restarts_count_on(site: &mut Site) -> anyhow::Result<()> {
 
 async fn promoted(site: &Site) -> anyhow::Result<()> {
     let before = alerts(site, OLD).await?.len();
-    ensure!(refusal(site, &["promote", NEW, "--threshold", "7", "--why", "x"])?.contains("[refused]"));
+    // No risk: said where it is written, before any site is asked.
+    let no_risk = model(site, &["promote", NEW, "--threshold", "7", "--why", "x"])?;
+    ensure!(no_risk.status.code() == Some(2));
     ensure!(
         refusal(site, &["promote", OLD, "--threshold", "0.5", "--why", "x", "--replaces", NEW])?
             .contains("[refused]")
