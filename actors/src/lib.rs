@@ -50,6 +50,8 @@ mod sinks;
 mod storer;
 mod tail;
 mod tap;
+#[cfg(test)]
+mod test_ledger;
 mod ticker;
 mod told;
 mod trace;

@@ -4,6 +4,7 @@
 mod batch;
 mod fhir;
 mod hl7;
+mod recent;
 mod reused;
 mod versions;
 
@@ -399,11 +400,7 @@ fn detect(inbound: &Inbound) -> Format {
     if clinical::hl7::is_wide(&inbound.payload) {
         return Format::Hl7v2;
     }
-    let mut text: &[u8] = &inbound.payload;
-    while let Some(rest) = text.strip_prefix(b"\xEF\xBB\xBF") {
-        text = rest;
-    }
-    let text = text.trim_ascii_start();
+    let text = clinical::hl7::without_marks(&inbound.payload).trim_ascii_start();
     let text = text.strip_prefix(b"\x0B".as_slice()).unwrap_or(text);
     match text {
         [b'{', ..] | [b'<', ..] => Format::Fhir,

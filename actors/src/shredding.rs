@@ -109,7 +109,7 @@ mod tests {
     use bytes::Bytes;
     use clinical::{AlertFacts, Time};
     use ml_scoring::WardBudgets;
-    use raft_ledger::{Config, Draft};
+    use raft_ledger::Draft;
 
     use super::*;
     use crate::checkpoint::{self, State};
@@ -117,14 +117,6 @@ mod tests {
 
     fn patient(id: &str) -> PatientId {
         PatientId { authority: "HOSP".into(), id: id.into() }
-    }
-
-    async fn open(dir: &std::path::Path) -> Ledger {
-        let keys = raft_ledger::keys::init(&dir.join("keys"), &[("a", "127.0.0.1")]).unwrap();
-        let mut config = Config::new("a", dir.join("data"), &keys[0]);
-        config.initialise = true;
-        config.free_space_reserve_bytes = 1 << 20;
-        Ledger::open(config).await.unwrap()
     }
 
     /// Sealed under the first patient's key, found by all of them.
@@ -166,7 +158,7 @@ mod tests {
     #[actix::test]
     async fn what_remains_is_told_and_states_are_shredded_too() {
         let dir = tempfile::tempdir().unwrap();
-        let ledger = open(dir.path()).await;
+        let ledger = crate::test_ledger::one_site(dir.path()).await;
         let text = || Bytes::from_static(b"message");
         let message = |patients: &[&str]| draft(&ledger, Kind::Message, patients, text());
         ledger.append(vec![message(&["1"]), message(&["1", "2"]), message(&["2", "1"])]).await.unwrap();

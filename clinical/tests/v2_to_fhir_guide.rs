@@ -264,8 +264,17 @@ fn of_guide(folder: &Path) -> BTreeSet<String> {
     rows
 }
 
-/// The same of ours; a constant that depends on no field has none.
-fn ours() -> Vec<String> {
+/// A row of `maps.txt`.
+struct Row {
+    segment: &'static str,
+    /// `PID-3`, or the segment's name where the row depends on no field.
+    field: String,
+    resource: &'static str,
+    type_: &'static str,
+    path: &'static str,
+}
+
+fn rows_of_maps() -> Vec<Row> {
     let (mut rows, mut segment, mut resource) = (Vec::new(), "", "");
     for line in MAPS.lines().filter(|line| !line.starts_with('#') && !line.is_empty()) {
         match line.strip_prefix("  ") {
@@ -273,13 +282,22 @@ fn ours() -> Vec<String> {
             Some(row) => {
                 let mut words = row.split(' ');
                 let field = words.next().unwrap().split('.').next().unwrap();
-                let element = words.nth(1).unwrap().split(['.', '(']).next().unwrap().trim_start_matches('_');
                 let field = if field == "*" { segment.to_owned() } else { format!("{segment}-{field}") };
-                rows.push(format!("{field} {resource}.{element}"));
+                let (type_, path) = (words.next().unwrap(), words.next().unwrap());
+                rows.push(Row { segment, field, resource, type_, path });
             }
         }
     }
     rows
+}
+
+/// The same of ours; a constant that depends on no field has none.
+fn ours() -> Vec<String> {
+    let row = |Row { field, resource, path, .. }: Row| {
+        let element = path.split(['.', '(']).next().unwrap().trim_start_matches('_');
+        format!("{field} {resource}.{element}")
+    };
+    rows_of_maps().into_iter().map(row).collect()
 }
 
 /// `SEGMENT-FIELD Resource.element` of a path, and its extension where it has one.
@@ -293,27 +311,17 @@ fn row_of(field: &str, resource: &str, path: &str) -> Option<String> {
 
 /// What `maps.txt` and code write; `*` at the end of an element stands for all that begin so.
 fn written() -> BTreeSet<String> {
-    let (mut rows, mut segment, mut resource) = (BTreeSet::new(), "", "");
-    for line in MAPS.lines().filter(|line| !line.starts_with('#') && !line.is_empty()) {
-        match line.strip_prefix("  ") {
-            None => (segment, resource) = line.split_once(' ').unwrap(),
-            Some(row) => {
-                let mut words = row.split(' ');
-                let field = words.next().unwrap().split('.').next().unwrap();
-                let field = if field == "*" { segment.to_owned() } else { format!("{segment}-{field}") };
-                let type_ = words.next().unwrap();
-                let path = words.next().unwrap();
-                let within = match resource {
-                    "Annotation" => format!("*.note.{path}"),
-                    _ => format!("{resource}.{path}"),
-                };
-                let (resource, path) = within.split_once('.').unwrap();
-                rows.extend(row_of(&field, resource, path));
-                // The unit of a number, the address of an organization.
-                if let Some((_, beside)) = type_.split_once('/') {
-                    rows.extend(row_of(&format!("{segment}-{beside}"), resource, path));
-                }
-            }
+    let mut rows = BTreeSet::new();
+    for Row { segment, field, resource, type_, path } in rows_of_maps() {
+        let within = match resource {
+            "Annotation" => format!("*.note.{path}"),
+            _ => format!("{resource}.{path}"),
+        };
+        let (resource, path) = within.split_once('.').unwrap();
+        rows.extend(row_of(&field, resource, path));
+        // The unit of a number, the address of an organization.
+        if let Some((_, beside)) = type_.split_once('/') {
+            rows.extend(row_of(&format!("{segment}-{beside}"), resource, path));
         }
     }
     for line in BY_HAND.lines().filter(|line| !line.starts_with('#')) {

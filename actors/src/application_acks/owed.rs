@@ -156,7 +156,7 @@ fn came(kind: u16, payload: &Bytes) -> Option<(Bytes, Vec<Issue>)> {
 
 #[cfg(test)]
 mod tests {
-    use raft_ledger::{Config, Draft};
+    use raft_ledger::Draft;
 
     use super::*;
     use crate::entry::READER;
@@ -191,11 +191,7 @@ mod tests {
     #[actix::test]
     async fn a_feed_that_loses_its_address_owes_nothing_later() {
         let dir = tempfile::tempdir().unwrap();
-        let keys = raft_ledger::keys::init(&dir.path().join("keys"), &[("a", "127.0.0.1")]).unwrap();
-        let mut config = Config::new("a", dir.path().join("data"), &keys[0]);
-        config.initialise = true;
-        config.free_space_reserve_bytes = 1 << 20;
-        let ledger = Ledger::open(config).await.unwrap();
+        let ledger = crate::test_ledger::one_site(dir.path()).await;
         let reader = clinical::Feed { authority: "HOSP".into(), ..clinical::Feed::default() };
         let limits = hl7::Limits::default();
         let owed = Owed { feed: "adt".into(), reader, limits, ledger: ledger.clone(), site: "a".into() };

@@ -5,7 +5,7 @@ use clinical::{
     Code, CodeSystem, Encounter, EncounterChange, Event, EventKind, Observation, ObservationStatus,
     PatientId, PatientState, Precision, Value,
 };
-use raft_ledger::{Config, Draft};
+use raft_ledger::Draft;
 use sha2::{Digest, Sha256};
 
 use super::*;
@@ -54,11 +54,7 @@ struct Site {
 impl Site {
     async fn new() -> Site {
         let dir = tempfile::tempdir().unwrap();
-        let keys = raft_ledger::keys::init(&dir.path().join("keys"), &[("a", "127.0.0.1")]).unwrap();
-        let mut config = Config::new("a", dir.path().join("data"), &keys[0]);
-        config.initialise = true;
-        config.free_space_reserve_bytes = 1 << 20;
-        Site { ledger: Ledger::open(config).await.unwrap(), _dir: dir }
+        Site { ledger: crate::test_ledger::one_site(dir.path()).await, _dir: dir }
     }
 
     async fn append(&self, kind: Kind, subject: &[u8], tags: Vec<raft_ledger::Tag>, payload: Bytes) -> u64 {

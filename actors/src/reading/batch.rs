@@ -1,6 +1,8 @@
 //! What each entry of a transaction or batch came to.
 
-use clinical::fhir::{Entry, EntryAnswer, Resource};
+use std::collections::BTreeMap;
+
+use clinical::fhir::{Entry, EntryAnswer};
 use clinical::{Issue, Severity};
 use raft_ledger::Draft;
 
@@ -13,40 +15,39 @@ impl Reader {
     /// is found.
     pub(super) fn entry_answers(
         &self,
-        bundle: &Resource,
-        refused: &[(usize, Vec<Issue>)],
+        entries: &[Entry],
+        refused: &BTreeMap<usize, Vec<Issue>>,
         given: &str,
         named: &[String],
     ) -> Vec<EntryAnswer> {
-        let answer = |(place, entry): (usize, Entry)| {
-            if let Some((_, issues)) = refused.iter().find(|(at, _)| *at == place) {
+        let answer = |(place, entry): (usize, &Entry)| {
+            if let Some(issues) = refused.get(&place) {
                 return EntryAnswer {
                     status: status(issues).into(),
                     location: String::new(),
                     issues: issues.clone(),
                 };
             }
-            let Some(type_) = entry.resource_type else {
+            let Some(type_) = entry.resource_type.as_deref() else {
                 return EntryAnswer { status: "200 OK".into(), ..EntryAnswer::default() };
             };
-            let own = entry.id.as_deref().filter(|id| named.contains(&resources::named(&type_, id)));
-            let updated = own.is_some_and(|id| self.resources.is_known(&resources::named(&type_, id)));
+            let own = entry.id.as_deref().filter(|id| named.contains(&resources::named(type_, id)));
+            let updated = own.is_some_and(|id| self.resources.is_known(&resources::named(type_, id)));
             let status = if updated { "200 OK" } else { "201 Created" };
-            let address = Address::of(&type_, own, resources::entry_id(given, place));
+            let address = Address::of(type_, own, resources::entry_id(given, place));
             EntryAnswer { status: status.into(), location: address.location(), issues: Vec::new() }
         };
-        bundle.entries().into_iter().enumerate().map(answer).collect()
+        entries.iter().enumerate().map(answer).collect()
     }
 
     /// A batch's entries that cannot be used are kept like messages that cannot.
     pub(super) fn refused_entries(
         &self,
         seen: &Seen,
-        batch: &Resource,
-        refused: &[(usize, Vec<Issue>)],
+        entries: &[Entry],
+        refused: &BTreeMap<usize, Vec<Issue>>,
     ) -> Vec<Draft> {
-        let entries = batch.entries();
-        let draft = |(place, issues): &(usize, Vec<Issue>)| {
+        let draft = |(place, issues): (&usize, &Vec<Issue>)| {
             let entry = entries.get(*place)?;
             let raw = if entry.bytes.is_empty() { &entry.whole } else { &entry.bytes };
             let id = entry.id.as_deref().unwrap_or_default();
@@ -57,11 +58,11 @@ impl Reader {
 }
 
 /// The names by which a Bundle's entries are found: those that are put at an id of their sender's.
-pub(super) fn names(bundle: &Resource, refused: &[(usize, Vec<Issue>)]) -> Vec<String> {
-    let entries = bundle.entries().into_iter().enumerate();
-    let taken = entries.filter(|(place, entry)| {
-        entry.method.as_deref() == Some("PUT") && !refused.iter().any(|(at, _)| at == place)
-    });
+pub(super) fn names(entries: &[Entry], refused: &BTreeMap<usize, Vec<Issue>>) -> Vec<String> {
+    let taken = entries
+        .iter()
+        .enumerate()
+        .filter(|(place, entry)| entry.method.as_deref() == Some("PUT") && !refused.contains_key(place));
     taken.filter_map(|(_, e)| Some(resources::named(e.resource_type.as_deref()?, e.id.as_deref()?))).collect()
 }
 

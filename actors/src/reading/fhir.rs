@@ -52,12 +52,7 @@ impl Reader {
         }
         if !refused.is_empty() && seen.again.as_ref().is_some_and(|again| again.replaces.is_none()) {
             // A person has it tried again: all or nothing.
-            return self.refuse_fhir(
-                seen,
-                &id,
-                422,
-                refused.into_iter().flat_map(|(_, issues)| issues).collect(),
-            );
+            return self.refuse_fhir(seen, &id, 422, refused.into_values().flatten().collect());
         }
         let type_ = match resource.bundle_type() {
             Some(bundle) => format!("Bundle/{bundle}"),
@@ -107,8 +102,9 @@ impl Reader {
             draft.tags.truncate(MAX_TAGS - 2);
             draft.tags.push(tag);
         }
+        let entries = resource.entries();
         let names = match resource.bundle_type() {
-            Some("transaction" | "batch") => batch::names(&resource, &refused),
+            Some("transaction" | "batch") => batch::names(&entries, &refused),
             _ => resources::names(&resource),
         };
         let mut named = Vec::new();
@@ -121,13 +117,13 @@ impl Reader {
         }
         // A replay of the batch finds those that it refused in the error queue.
         let is_replay = seen.again.is_some();
-        let entries = if is_replay { Vec::new() } else { self.refused_entries(seen, &resource, &refused) };
-        let none_taken = !refused.is_empty() && refused.len() == resource.entries().len();
+        let kept = if is_replay { Vec::new() } else { self.refused_entries(seen, &entries, &refused) };
+        let none_taken = !refused.is_empty() && refused.len() == entries.len();
         let whole = (!none_taken || is_replay).then_some(draft);
-        let drafts = whole.into_iter().chain(entries).collect();
+        let drafts = whole.into_iter().chain(kept).collect();
         let answer: WriteAnswer = match resource.bundle_type() {
             Some(kind @ ("transaction" | "batch")) => {
-                let answers = self.entry_answers(&resource, &refused, &given, &named);
+                let answers = self.entry_answers(&entries, &refused, &given, &named);
                 let body = match kind {
                     "batch" => fhir::batch_response(&answers),
                     _ => fhir::transaction_response(&answers),

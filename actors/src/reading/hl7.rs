@@ -29,6 +29,13 @@ struct One {
     codes: Vec<Cow<'static, str>>,
 }
 
+impl One {
+    fn refused(draft: Draft, message: Option<hl7::Message>, raw: Bytes, faults: Vec<Issue>) -> One {
+        // Not the sender's word: a metric label must not grow with what senders write.
+        One { draft, type_: "unknown".into(), message, raw, faults, codes: Vec::new() }
+    }
+}
+
 impl Reader {
     pub(super) fn read_hl7(&self, seen: &Seen) -> Read {
         let mut parts = hl7::batch_parts(seen.inbound.payload.clone());
@@ -67,21 +74,13 @@ impl Reader {
                 let draft = self.rejected(seen, Format::Hl7v2, [&control_id, ""], &raw, &faults);
                 // In UTF-8, so that the answer can name what it answers.
                 let readable = message.bytes().clone();
-                return One {
-                    draft,
-                    type_: "unknown".into(),
-                    message: None,
-                    raw: readable,
-                    faults,
-                    codes: Vec::new(),
-                };
+                return One::refused(draft, None, readable, faults);
             }
             Ok(message) => message,
             Err(error) => {
                 let faults = [vec![error.to_issue()], around].concat();
                 let draft = self.rejected(seen, Format::Hl7v2, ["", ""], &raw, &faults);
-                let codes = Vec::new();
-                return One { draft, type_: "unknown".into(), message: None, raw, faults, codes };
+                return One::refused(draft, None, raw, faults);
             }
         };
         let read_anew = match message.for_feed(&self.reader) {
@@ -94,9 +93,7 @@ impl Reader {
         let control_id = message.control_id().into_owned();
         if has_error(&issues) {
             let draft = self.rejected(seen, Format::Hl7v2, [&control_id, &message.type_()], &raw, &issues);
-            // Not the sender's word: a metric label must not grow with what senders write.
-            let (type_, message) = ("unknown".into(), Some(message));
-            return One { draft, type_, message, raw, faults: issues, codes: Vec::new() };
+            return One::refused(draft, Some(message), raw, issues);
         }
         let codes = codes_of(&issues);
         let entry = Message {

@@ -1,12 +1,13 @@
 //! Control ids that come again with another message behind them. Both are kept; a sender whose ids name more than one message
 //! cannot be asked about either, so it is counted and told.
 
-use std::collections::HashMap;
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
 use std::sync::{Mutex, PoisonError};
 
 use prometheus::IntCounter;
+
+use super::recent::Recent;
 
 /// Control ids of one generation; the one before is remembered as well. An id that comes round after that is none that is
 /// mistaken for another's.
@@ -15,20 +16,14 @@ const GENERATION: usize = 32_768;
 /// Of one feed, since it began to listen.
 pub(super) struct ControlIds {
     hasher: RandomState,
-    known: Mutex<Known>,
+    /// By the hash of an id, the hash of what it named last.
+    known: Mutex<Recent<u64, u64>>,
     reused: IntCounter,
-}
-
-/// By the hash of an id, the hash of what it named last.
-#[derive(Default)]
-struct Known {
-    young: HashMap<u64, u64>,
-    old: HashMap<u64, u64>,
 }
 
 impl ControlIds {
     pub fn new(reused: IntCounter) -> ControlIds {
-        ControlIds { hasher: RandomState::new(), known: Mutex::default(), reused }
+        ControlIds { hasher: RandomState::new(), known: Mutex::new(Recent::new(GENERATION)), reused }
     }
 
     /// `name`: of the sender, its id for the message. `message`: what makes it the same when it is sent again.
@@ -50,16 +45,6 @@ impl ControlIds {
     }
 }
 
-impl Known {
-    /// What the name stood for before.
-    fn replace(&mut self, name: u64, message: u64) -> Option<u64> {
-        if self.young.len() >= GENERATION {
-            self.old = std::mem::take(&mut self.young);
-        }
-        self.young.insert(name, message).or_else(|| self.old.get(&name).copied())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -74,20 +59,5 @@ mod tests {
         assert_eq!([meet("LAB", "1", 1), meet("LAB", "1", 1), meet("LAB", "2", 2)], [0, 0, 0]);
         assert_eq!([meet("LAB", "1", 3), meet("LAB", "1", 3)], [1, 1], "counted where it came");
         assert_eq!(meet("RIS", "1", 4), 1, "another sender's id");
-    }
-
-    #[test]
-    fn what_is_remembered_is_bounded() {
-        let mut known = Known::default();
-        let most = GENERATION as u64;
-        for name in 0..=most {
-            assert_eq!(known.replace(name, name), None);
-        }
-        assert_eq!(known.replace(0, 9), Some(0), "the generation before is known");
-        for name in 2 * most..4 * most {
-            known.replace(name, name);
-        }
-        assert_eq!(known.replace(1, 1), None);
-        assert!(known.young.len() + known.old.len() <= 2 * GENERATION);
     }
 }

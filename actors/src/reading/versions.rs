@@ -1,11 +1,11 @@
 //! Which version of a FHIR resource came last. A body that has come before is a resend only right behind itself: behind
 //! another one it is an update that goes back to what was.
 
-use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
 use raft_ledger::{IndexKey, Ledger, LedgerError, Tag};
 
+use super::recent::Recent;
 use crate::entry::Kind;
 
 /// More than what may be between receipt and the ledger: what is not remembered is in the ledger.
@@ -24,14 +24,8 @@ pub(super) struct Name<'a> {
 pub(super) struct Versions {
     ledger: Ledger,
     keys: IndexKey,
-    latest: Mutex<Latest>,
-}
-
-/// What came last of each resource; of the two halves the elder one is forgotten as a whole.
-#[derive(Default)]
-struct Latest {
-    younger: HashMap<[u8; 32], Version>,
-    elder: HashMap<[u8; 32], Version>,
+    /// What came last of each resource.
+    latest: Mutex<Recent<[u8; 32], Version>>,
 }
 
 #[derive(Clone, Copy)]
@@ -51,7 +45,7 @@ pub(super) enum Standing {
 
 impl Versions {
     pub fn new(ledger: Ledger) -> Versions {
-        Versions { keys: ledger.index_key(), ledger, latest: Mutex::default() }
+        Versions { keys: ledger.index_key(), ledger, latest: Mutex::new(Recent::new(REMEMBERED / 2)) }
     }
 
     /// Blocks where the resource has not come lately.
@@ -74,7 +68,7 @@ impl Versions {
             },
         };
         let dedupe = hash("fhir-version", &[&body, &before]);
-        latest.put(resource, Version { body, dedupe });
+        latest.replace(resource, Version { body, dedupe });
         Ok(Standing::Version { dedupe, tag })
     }
 
@@ -103,23 +97,10 @@ impl Versions {
     }
 }
 
-impl Latest {
-    fn get(&self, resource: &[u8; 32]) -> Option<Version> {
-        self.younger.get(resource).or_else(|| self.elder.get(resource)).copied()
-    }
-
-    fn put(&mut self, resource: [u8; 32], version: Version) {
-        if self.younger.len() >= REMEMBERED / 2 {
-            self.elder = std::mem::take(&mut self.younger);
-        }
-        self.younger.insert(resource, version);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
-    use raft_ledger::{Config, Draft};
+    use raft_ledger::Draft;
 
     use super::*;
 
@@ -153,11 +134,7 @@ mod tests {
     #[actix::test]
     async fn a_body_is_a_resend_right_behind_itself_alone() {
         let dir = tempfile::tempdir().unwrap();
-        let keys = raft_ledger::keys::init(&dir.path().join("keys"), &[("a", "127.0.0.1")]).unwrap();
-        let mut config = Config::new("a", dir.path().join("data"), &keys[0]);
-        config.initialise = true;
-        config.free_space_reserve_bytes = 1 << 20;
-        let ledger = Ledger::open(config).await.unwrap();
+        let ledger = crate::test_ledger::one_site(dir.path()).await;
         // With and without what a restart forgets.
         for forgets in [false, true] {
             let mut versions = Versions::new(ledger.clone());

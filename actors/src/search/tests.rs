@@ -1,7 +1,7 @@
 //! Held against a plain filter over everything, on a real ledger of one site.
 
 use bytes::Bytes;
-use raft_ledger::{Config, Draft};
+use raft_ledger::Draft;
 
 use super::*;
 
@@ -47,11 +47,7 @@ fn draft(ledger: &Ledger, n: u64) -> Draft {
 }
 
 async fn filled(dir: &std::path::Path, entries: u64) -> Ledger {
-    let keys = raft_ledger::keys::init(&dir.join("keys"), &[("a", "127.0.0.1")]).unwrap();
-    let mut config = Config::new("a", dir.join("data"), &keys[0]);
-    config.initialise = true;
-    config.free_space_reserve_bytes = 1 << 20;
-    let ledger = Ledger::open(config).await.unwrap();
+    let ledger = crate::test_ledger::one_site(dir).await;
     ledger.append((0..entries).map(|n| draft(&ledger, n)).collect()).await.unwrap();
     ledger
 }

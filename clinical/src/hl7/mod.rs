@@ -25,5 +25,5 @@ pub use dtm::{Dtm, DtmInvalid};
 pub use error::{Limits, ParseError};
 pub use events::{message_time, to_events};
 pub use message::Message;
-pub use split::{Piece, PieceKind, messages, split};
+pub use split::{Piece, PieceKind, messages, split, without_marks};
 pub use view::{Part, Segment};

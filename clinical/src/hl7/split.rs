@@ -72,7 +72,7 @@ pub fn messages(bytes: Bytes) -> impl Iterator<Item = Piece> {
 
 /// The first start at or after the file's beginning (`None`) or after the one at `after`.
 fn start_after(bytes: &[u8], after: Option<usize>) -> Option<(usize, PieceKind)> {
-    let first = bytes.chunks_exact(BOM.len()).take_while(|mark| *mark == BOM).count() * BOM.len();
+    let first = bytes.len() - without_marks(bytes).len();
     if after.is_none()
         && let Some(kind) = kind_at(bytes, first)
     {
@@ -109,12 +109,16 @@ fn line_end(bytes: &[u8], from: usize) -> usize {
     from + at + if crlf { 2 } else { 1 }
 }
 
-fn is_blank(bytes: &[u8]) -> bool {
-    let mut bytes = bytes;
+/// What follows UTF-8's byte order marks; some senders write more than one.
+pub fn without_marks(mut bytes: &[u8]) -> &[u8] {
     while let Some(rest) = bytes.strip_prefix(BOM) {
         bytes = rest;
     }
-    bytes.iter().all(|b| matches!(b, b'\r' | b'\n' | b' ' | b'\t' | 0x0B | 0x1C | 0x1A | 0))
+    bytes
+}
+
+fn is_blank(bytes: &[u8]) -> bool {
+    without_marks(bytes).iter().all(|b| matches!(b, b'\r' | b'\n' | b' ' | b'\t' | 0x0B | 0x1C | 0x1A | 0))
 }
 
 #[cfg(test)]

@@ -138,7 +138,7 @@ impl<'a> Mapper<'a> {
             }
             let own = &mut self.issues[before..];
             if own.iter().any(|issue| issue.severity == Severity::Error) {
-                self.refused.push((at, own.to_vec()));
+                self.refused.insert(at, own.to_vec());
             }
             for issue in own.iter_mut().filter(|issue| issue.severity == Severity::Error) {
                 issue.severity = Severity::Warning;

@@ -8,7 +8,7 @@ mod observation;
 mod patient;
 mod reference;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::tz::TimeZone;
 
@@ -32,7 +32,7 @@ pub struct Taken {
     /// the whole.
     pub issues: Vec<Issue>,
     /// Of a batch, whose entries stand or fall alone: those that cannot be used, by their place, and why not.
-    pub refused: Vec<(usize, Vec<Issue>)>,
+    pub refused: BTreeMap<usize, Vec<Issue>>,
 }
 
 /// What the resource says that happened. Issues of `Severity::Error` mean that it cannot be used; of a
@@ -57,7 +57,7 @@ pub fn take(resource: &Resource, feed: &Feed, received_at: Time, given_id: Optio
         path: resource.type_().to_owned(),
         events: Vec::new(),
         issues: resource.warnings().to_vec(),
-        refused: Vec::new(),
+        refused: BTreeMap::new(),
         unmapped: BTreeSet::new(),
     };
     if !zone_known {
@@ -89,7 +89,7 @@ struct Mapper<'a> {
     path: String,
     events: Vec<Event>,
     issues: Vec<Issue>,
-    refused: Vec<(usize, Vec<Issue>)>,
+    refused: BTreeMap<usize, Vec<Issue>>,
     unmapped: BTreeSet<String>,
 }
 
