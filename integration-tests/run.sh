@@ -83,7 +83,11 @@ run_tests() {
     timeout "$limit" cargo test --locked --no-fail-fast "$@" -- --show-output >"$part.all" 2>&1 </dev/null &
     running=$!
     tail -n +1 --pid=$running -F "$part.all" 2>/dev/null |
-        awk '/^ +Running |^ +Doc-tests / { print "        " $0; fflush() }
+        awk -v before=$SECONDS 'BEGIN { began = systime() }
+             /^ +Running |^ +Doc-tests / {
+                 at = before + systime() - began
+                 printf "[%d:%02d] %s\n", at / 60, at % 60, $0; fflush()
+             }
              /^test .* FAILED$|panicked at|^error/ { print; fflush() }'
     wait $running
     status=$?

@@ -14,7 +14,7 @@ mod process;
 mod program;
 mod receiver;
 // The ledger's own fault tests have it, too.
-#[path = "../../raft-ledger/tests/faults/shim.rs"]
+#[path = "../../raft-ledger/tests/it/faults/shim.rs"]
 mod shim;
 mod site;
 mod truth;

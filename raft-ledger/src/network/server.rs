@@ -174,9 +174,29 @@ pub(super) struct Connection {
     pub(super) caller: Hello,
     pub(super) answers: mpsc::Sender<Frame>,
     pub(super) at_once: Arc<Semaphore>,
+    order: Order,
     appends: Option<Appends>,
     incoming: Option<Incoming>,
     outgoing: Option<Arc<Outgoing>>,
+}
+
+/// The order of a connection's appends. A leader takes for granted that a stream arrives as it was sent, and its
+/// consensus stops for good where a follower lacks an entry that it has acknowledged already: the one behind an append
+/// that was overtaken says so. TLS keeps the order; what comes late all the same is sent again.
+#[derive(Default)]
+struct Order {
+    last: u64,
+}
+
+impl Order {
+    /// Ids of a connection's requests rise.
+    fn takes(&mut self, id: u64) -> Result<(), String> {
+        if id <= self.last {
+            return Err("an append came after a later one, or twice".into());
+        }
+        self.last = id;
+        Ok(())
+    }
 }
 
 /// The append stream that the peer is sending now.
@@ -188,7 +208,8 @@ struct Appends {
 impl Connection {
     pub(super) fn new(served: Served, caller: Hello, answers: mpsc::Sender<Frame>) -> Connection {
         let at_once = Arc::new(Semaphore::new(AT_ONCE));
-        Connection { served, caller, answers, at_once, appends: None, incoming: None, outgoing: None }
+        let order = Order::default();
+        Connection { served, caller, answers, at_once, order, appends: None, incoming: None, outgoing: None }
     }
 
     pub(super) async fn handle(&mut self, request: Frame) -> Result<(), String> {
@@ -254,6 +275,9 @@ impl Connection {
     }
 
     async fn append(&mut self, request: Frame) -> Result<(), String> {
+        if let Err(why) = self.order.takes(request.id) {
+            return self.answer(request.id, Err(why)).await;
+        }
         let mut append = append::decode(request.body)?;
         let leader = append.request.vote.leader_id.voted_for;
         if !self.served.membership.may_be(&self.caller, leader) {
@@ -503,6 +527,13 @@ mod tests {
 
     use super::*;
     use crate::raft::log_id;
+
+    #[test]
+    fn an_append_that_was_overtaken_or_comes_twice_is_refused() {
+        let mut order = Order::default();
+        let taken = [3, 7, 5, 7, 8].map(|id| order.takes(id).is_ok());
+        assert_eq!(taken, [true, true, false, false, true]);
+    }
 
     #[test]
     fn a_snapshot_that_consensus_would_stop_over_is_refused() {

@@ -1,7 +1,7 @@
 //! Clocks that are wrong and jump.
 
-use crate::load::{Load, seed};
-use crate::nemesis::{NAMES, World};
+use super::load::{Load, seed};
+use super::nemesis::{NAMES, World};
 
 const DAY_S: i64 = 86_400;
 

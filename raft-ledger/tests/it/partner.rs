@@ -3,14 +3,12 @@
 //!
 //! `MEDULLA_KILL_CYCLES` (default 4) and `MEDULLA_KILL_SEED` choose how often and when the process is killed.
 
-mod common;
-
 use std::path::Path;
 use std::time::Duration;
 
 use bytes::Bytes;
-use common::kill::{as_child, lives, run_and_kill, tell};
-use common::{Consortium, append, close, draft, holders, wait_for_size};
+use crate::common::kill::{as_child, lives, run_and_kill, tell};
+use crate::common::{Consortium, append, close, draft, holders, wait_for_size};
 use raft_ledger::{Draft, Entry, KeyCopies, Ledger, LedgerError, Payload, Shredded, Subject};
 
 const NAMES: [&str; 3] = ["a", "b", "c"];
@@ -207,10 +205,10 @@ async fn a_site_alone_waits_for_nobody_and_hands_its_keys_over_when_it_is_joined
     append(&a, (0..10).map(fresh).collect()).await;
     assert_eq!(keys(&a), KeyCopies { own: 10, ..KeyCopies::default() });
     let b = Ledger::open(raft_ledger::Config { initialise: false, ..sites.config(1) }).await.unwrap();
-    common::add(&a, "b", Some(sites.address(1))).await.unwrap();
+    crate::common::add(&a, "b", Some(sites.address(1))).await.unwrap();
     wait_for_size(&[&b], 10).await;
     assert_eq!(held_for_a(&b), 0, "learners get none");
-    common::promote(&a, "b").await;
+    crate::common::promote(&a, "b").await;
     until("the new voter holds them", || held_for_a(&b) == 10).await;
     until("and that is known", || keys(&a).not_at_partner == 0).await;
     assert_eq!((keys(&a).partner.as_deref(), entrusted(&b).len()), (Some("b"), 10));
@@ -295,7 +293,7 @@ fn child_appends_until_killed() {
         std::fs::read_to_string(addresses_file(&dir)).unwrap().lines().map(str::to_owned).collect();
     tokio::runtime::Runtime::new().unwrap().block_on(async {
         let names = NAMES.map(str::to_owned);
-        let ledger = Ledger::open(common::config(&dir, &names, &addresses, 0)).await.unwrap();
+        let ledger = Ledger::open(crate::common::config(&dir, &names, &addresses, 0)).await.unwrap();
         for n in from.. {
             append(&ledger, vec![fresh(n)]).await;
             tell(&[n]);
@@ -316,7 +314,7 @@ fn kills_leave_nothing_that_was_acknowledged_unreadable() {
     let (b, c) = runtime.block_on(async { (sites.open(1).await, sites.open(2).await) });
     let mut next = 0;
     for after in lives(4) {
-        let told = run_and_kill("child_appends_until_killed", sites.dir.path(), next, after);
+        let told = run_and_kill("partner::child_appends_until_killed", sites.dir.path(), next, after);
         let told: Vec<u64> = told.into_iter().flatten().collect();
         next = told.last().unwrap() + 1;
         runtime.block_on(async {

@@ -107,7 +107,7 @@ impl Site {
         let line = [&self.spec.through[..], &[own]].concat();
         let mut child = Command::new(&line[0])
             .args(&line[1..])
-            .args(["--exact", "site::runs_as_it_is_told", "--nocapture"])
+            .args(["--exact", "faults::site::runs_as_it_is_told", "--nocapture"])
             .env(CHILD, self.spec.to_text())
             .envs(&self.spec.environment)
             .stdin(Stdio::piped())

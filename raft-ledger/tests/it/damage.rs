@@ -1,10 +1,8 @@
 //! What is damaged on disk is found and named, not served.
 
-mod common;
-
 use std::path::{Path, PathBuf};
 
-use common::{Consortium, append, close, draft, flip};
+use crate::common::{Consortium, append, close, draft, flip};
 use raft_ledger::{Ledger, LedgerError};
 
 const FAMILIES: [&str; 11] = [
@@ -95,7 +93,7 @@ async fn a_root_that_the_tiles_do_not_give_is_made_again_from_the_log() {
     let ledger = Ledger::open_telling(consortium.config(0), tell).await.unwrap();
     let told = told.into_inner().unwrap();
     assert!(told.contains("the tiles give another root"), "{told}");
-    common::wait_for_size(&[&ledger], 50).await;
+    crate::common::wait_for_size(&[&ledger], 50).await;
     let report = ledger.verify(&mut |_| {}).unwrap();
     assert!(report.ok && report.size == 50, "{report:?}");
     close(ledger).await;

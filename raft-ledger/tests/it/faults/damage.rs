@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::common::flip;
-use crate::load::{Load, agreed, is_long, seed};
-use crate::nemesis::{World, others};
-use crate::site::{LONG, Site, copy_dir, until};
+use super::load::{Load, agreed, is_long, seed};
+use super::nemesis::{World, others};
+use super::site::{LONG, Site, copy_dir, until};
 
 /// A folder in the site's data, and how the names of the files begin or end; the largest one is damaged.
 const FILES: [(&str, &str, &str); 9] = [

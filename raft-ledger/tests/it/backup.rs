@@ -1,10 +1,8 @@
 //! Backups are whole or refused, and a ledger goes on from one.
 
-mod common;
-
 use std::path::{Path, PathBuf};
 
-use common::{Consortium, add, append, close, draft, flip, free_addresses, promote, wait_for_size};
+use crate::common::{Consortium, add, append, close, draft, flip, free_addresses, promote, wait_for_size};
 use raft_ledger::{Backup, Config, Ledger, LedgerError, Payload, Restored, backup_stopped, restore};
 
 fn back_up(ledger: &Ledger, folder: &Path) -> Backup {
@@ -179,7 +177,7 @@ async fn a_new_consortium_goes_on_from_a_backup() {
     let sites: Vec<(&str, &str)> = names.iter().map(|name| (name.as_str(), "127.0.0.1")).collect();
     raft_ledger::keys::init_continuing(&root.join("new/keys"), &sites, &root.join("keys")).unwrap();
     let addresses = free_addresses(3);
-    let config = |n: usize| common::config(&root.join("new"), &names, &addresses, n);
+    let config = |n: usize| crate::common::config(&root.join("new"), &names, &addresses, n);
     assert!(refused(&folder, &config(0), false).contains("--new-consortium"));
     let why = refused(&folder, &Config { data: root.join("elsewhere"), ..old.config(0) }, true);
     assert!(why.contains("an origin of its own"), "{why}");
@@ -230,7 +228,7 @@ async fn a_new_consortium_goes_on_from_a_backup() {
     ledgers.push(b);
     let all: Vec<&Ledger> = ledgers.iter().collect();
     wait_for_size(&all, 64).await;
-    common::equal_roots(&all, 64);
+    crate::common::equal_roots(&all, 64);
     for ledger in ledgers {
         close(ledger).await;
     }

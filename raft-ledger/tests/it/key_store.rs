@@ -1,10 +1,8 @@
 //! Looking after a key store: rotation with everything still legible, its backup, and where the master key comes from.
 
-mod common;
-
 use std::time::Duration;
 
-use common::{Consortium, append, close, draft, wait_for_size};
+use crate::common::{Consortium, append, close, draft, wait_for_size};
 use raft_ledger::{Config, Ledger, LedgerError, MasterKey, Payload, StoppedKeys, Subject};
 
 const DAY: Duration = Duration::from_secs(24 * 3_600);

@@ -2,15 +2,13 @@
 //!
 //! `MEDULLA_KILL_CYCLES` (default 6) and `MEDULLA_KILL_SEED` choose how often and when.
 
-mod common;
-
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
 use bytes::Bytes;
-use common::kill::{as_child, config, founded, lives, run_and_kill, tell};
-use common::{Consortium, close, draft, wait_for_leader};
+use crate::common::kill::{as_child, config, founded, lives, run_and_kill, tell};
+use crate::common::{Consortium, close, draft, wait_for_leader};
 use raft_ledger::{AppendError, Draft, Ledger, OutboxState, Payload, Stored};
 
 /// Puts as an insistent sender does, and waits until it is durable.
@@ -114,7 +112,7 @@ async fn without_a_quorum_it_waits_and_drains_in_order() {
     left_over.left_over_committed().await;
     after.committed().await.unwrap();
     assert_eq!(numbers(&a), (0..=300).collect::<Vec<_>>());
-    common::wait_for_size(&[&b, &c], a.size()).await;
+    crate::common::wait_for_size(&[&b, &c], a.size()).await;
     assert_eq!(b.root_at(a.size()).unwrap(), a.root_at(a.size()).unwrap());
     assert_eq!(c.root_at(a.size()).unwrap(), a.root_at(a.size()).unwrap());
     for ledger in [a, b, c] {
@@ -213,7 +211,7 @@ fn what_was_stored_is_there_once_and_in_order_after_kills() {
     let mut next = 0;
     for after in lives(6) {
         // The sender goes on after what was answered: what was under way may be there already.
-        next = run_and_kill("child_puts_until_killed", dir.path(), next, after).last().unwrap()[0] + 1;
+        next = run_and_kill("outbox::child_puts_until_killed", dir.path(), next, after).last().unwrap()[0] + 1;
     }
     check(dir.path(), next);
 }

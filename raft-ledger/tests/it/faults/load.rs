@@ -7,8 +7,8 @@ use std::time::Duration;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha12Rng;
 
-use crate::history::{Answer, Call, Op, check};
-use crate::site::{LONG, Site, until};
+use super::history::{Answer, Call, Op, check};
+use super::site::{LONG, Site, until};
 
 const CLIENTS_PER_SITE: u64 = 3;
 

@@ -1,8 +1,8 @@
 //! The judge can fail: reads that do not ask the others are found out.
 
-use crate::history::{Answer, Call, Op, check};
-use crate::nemesis::{World, others};
-use crate::site::until;
+use super::history::{Answer, Call, Op, check};
+use super::nemesis::{World, others};
+use super::site::until;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_read_that_asks_nobody_is_found_where_the_network_is_cut() {

@@ -1,12 +1,10 @@
 //! A damaged ledger heals from its peers, and nothing of it is served meanwhile.
 
-mod common;
-
 use std::path::PathBuf;
 use std::sync::Mutex;
 use std::time::Duration;
 
-use common::{Consortium, add, append, close, draft, promote, wait_for_size};
+use crate::common::{Consortium, add, append, close, draft, promote, wait_for_size};
 use raft_ledger::{Config, Healing, Ledger, LedgerError, MemberChange, Payload};
 
 /// Sites that take snapshots often.

@@ -1,5 +1,4 @@
 //! Consortia of one process for the tests.
-#![allow(dead_code)]
 
 pub mod kill;
 mod ports;

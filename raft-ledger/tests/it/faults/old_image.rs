@@ -3,9 +3,9 @@
 
 use std::time::Duration;
 
-use crate::load::{Load, seed};
-use crate::nemesis::{NAMES, World, others};
-use crate::site::{copy_dir, until};
+use super::load::{Load, seed};
+use super::nemesis::{NAMES, World, others};
+use super::site::{copy_dir, until};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_old_image_is_refused_and_comes_back_as_a_new_node() {

@@ -5,8 +5,8 @@ use std::time::Duration;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha12Rng;
 
-use crate::load::{Load, is_long, seed};
-use crate::nemesis::{NAMES, World};
+use super::load::{Load, is_long, seed};
+use super::nemesis::{NAMES, World};
 
 const CYCLES: u32 = 6;
 const CYCLES_LONG: u32 = 250;

@@ -1,10 +1,8 @@
 //! Who stands in for a site that is gone: what the leader says, what every replica reads, what the return ends.
 
-mod common;
-
 use std::time::Duration;
 
-use common::{Consortium, append, close, draft, equal_roots, wait_for_leader, wait_for_size};
+use crate::common::{Consortium, append, close, draft, equal_roots, wait_for_leader, wait_for_size};
 use raft_ledger::{Config, Entry, Lease, Ledger, Payload, TAKEOVER};
 
 /// Longer than a busy machine keeps a living site waiting.

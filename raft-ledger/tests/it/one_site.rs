@@ -1,9 +1,7 @@
 //! One site alone: what is acknowledged is there, once, also after it was opened again.
 
-mod common;
-
 use bytes::Bytes;
-use common::{Consortium, append, close, draft};
+use crate::common::{Consortium, append, close, draft};
 use raft_ledger::{AppendError, Payload};
 
 fn open(payload: &Payload) -> Bytes {

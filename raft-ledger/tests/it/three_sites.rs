@@ -1,10 +1,8 @@
 //! Three sites over mutually authenticated TLS on loopback.
 
-mod common;
-
 use std::collections::BTreeSet;
 
-use common::{Consortium, append, close, draft, equal_roots, wait_for_leader, wait_for_size};
+use crate::common::{Consortium, append, close, draft, equal_roots, wait_for_leader, wait_for_size};
 use raft_ledger::{Ledger, LedgerError, Payload};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

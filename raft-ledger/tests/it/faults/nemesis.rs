@@ -10,12 +10,12 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha12Rng;
 
 use crate::common::free_addresses;
-use crate::disk::{EIO, ENOSPC, EROFS};
-use crate::load::{Load, Sites, is_long, seed};
-use crate::namespaces::{self, Namespaces};
-use crate::roads::Roads;
-use crate::shim::Shim;
-use crate::site::{Site, Spec, until};
+use super::disk::{EIO, ENOSPC, EROFS};
+use super::load::{Load, Sites, is_long, seed};
+use super::namespaces::{self, Namespaces};
+use super::roads::Roads;
+use super::shim::Shim;
+use super::site::{Site, Spec, until};
 
 pub const NAMES: [&str; 3] = ["a", "b", "c"];
 

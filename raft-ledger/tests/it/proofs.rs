@@ -1,11 +1,9 @@
 //! What a consortium hands out, judged by the verifier that shares no code with it.
 
-mod common;
-
 use std::path::Path;
 use std::time::Duration;
 
-use common::{Consortium, append, close, draft, wait_for_size};
+use crate::common::{Consortium, append, close, draft, wait_for_size};
 use ledger_verifier::{Keys, Refusal, judge_consistency, judge_export, judge_receipt};
 use raft_ledger::Ledger;
 use raft_ledger::keys::SiteKeys;

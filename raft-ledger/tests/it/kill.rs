@@ -2,12 +2,10 @@
 //!
 //! `MEDULLA_KILL_CYCLES` (default 8) and `MEDULLA_KILL_SEED` choose how often and when.
 
-mod common;
-
 use std::collections::BTreeMap;
 
-use common::kill::{as_child, config, founded, lives, run_and_kill, tell};
-use common::{append, close, draft};
+use crate::common::kill::{as_child, config, founded, lives, run_and_kill, tell};
+use crate::common::{append, close, draft};
 use raft_ledger::{Ledger, Payload};
 
 /// Appends that a child has under way at a time.
@@ -44,7 +42,7 @@ fn what_was_acknowledged_is_there_once_after_kills() {
     for after in lives(8) {
         // Goes back a little: what was under way when killed is appended again, as a sender would.
         let from = acknowledged.keys().next_back().map_or(0, |last: &u64| last.saturating_sub(20));
-        for told in run_and_kill("child_appends_until_killed", dir.path(), from, after) {
+        for told in run_and_kill("kill::child_appends_until_killed", dir.path(), from, after) {
             let (n, index) = (told[0], told[1]);
             assert_eq!(*acknowledged.entry(n).or_insert(index), index, "draft {n} has two indices");
         }

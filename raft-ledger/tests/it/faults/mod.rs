@@ -3,9 +3,6 @@
 //!
 //! `MEDULLA_FAULT_SEED` replays a schedule as far as processes can be replayed; `MEDULLA_LONG=1` runs the long ones.
 
-#[path = "../common/mod.rs"]
-mod common;
-
 mod clock;
 mod damage;
 mod disk;

@@ -1,11 +1,9 @@
 //! A site that nobody thought of when the consortium was founded: its keys come through the ledger.
 
-mod common;
-
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use common::{
+use crate::common::{
     Consortium, append, close, draft, equal_roots, free_addresses, promote, wait_for_leader, wait_for_size,
 };
 use raft_ledger::keys::{VerifierKeys, admit, join};

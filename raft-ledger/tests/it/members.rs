@@ -1,12 +1,10 @@
 //! Members come, go, lose their disks and come back, over real disks and sockets.
 
-mod common;
-
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use common::{
+use crate::common::{
     Changed, Consortium, add, append, close, draft, equal_roots, promote, try_promote, wait_for_leader,
     wait_for_size,
 };

@@ -1,10 +1,8 @@
 //! Three sites sign and cosign: every one serves a checkpoint that a majority stands behind.
 
-mod common;
-
 use std::time::Duration;
 
-use common::{Consortium, append, close, draft, wait_for_leader, wait_for_size};
+use crate::common::{Consortium, append, close, draft, wait_for_leader, wait_for_size};
 use raft_ledger::{CosignedCheckpoint, Ledger, LedgerError};
 
 /// Waits until each ledger serves a checkpoint of at least `size`.

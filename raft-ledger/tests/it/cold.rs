@@ -1,12 +1,10 @@
 //! Sealed history in cold files: read, proven, exported and backed up as before; damage is named and mended.
 
-mod common;
-
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use common::kill::{as_child, founded, lives, run_and_kill, tell};
-use common::{Consortium, append, close, draft, flip, wait_for_size};
+use crate::common::kill::{as_child, founded, lives, run_and_kill, tell};
+use crate::common::{Consortium, append, close, draft, flip, wait_for_size};
 use raft_ledger::{
     Archived, Config, Draft, Ledger, LedgerError, Payload, Subject, backup_stopped, restore, verify_export,
 };
@@ -383,7 +381,7 @@ async fn shredding_reaches_cold_files_and_needs_none_of_them_at_the_start() {
 fn child_archives_until_killed() {
     let Some((dir, from)) = as_child() else { return };
     tokio::runtime::Runtime::new().unwrap().block_on(async {
-        let ledger = Ledger::open(with_small_files(common::kill::config(&dir))).await.unwrap();
+        let ledger = Ledger::open(with_small_files(crate::common::kill::config(&dir))).await.unwrap();
         let moving = ledger.clone();
         std::thread::spawn(move || {
             loop {
@@ -409,7 +407,7 @@ fn kills_between_any_two_steps_lose_nothing() {
         if life >= 8 && files > 0 && std::env::var_os("MEDULLA_KILL_CYCLES").is_none() {
             break;
         }
-        next = run_and_kill("child_archives_until_killed", dir.path(), next, after).last().unwrap()[0];
+        next = run_and_kill("cold::child_archives_until_killed", dir.path(), next, after).last().unwrap()[0];
         let now = after_kill(dir.path(), next);
         assert!(now >= files, "{files} files, then {now}");
         files = now;
@@ -419,7 +417,7 @@ fn kills_between_any_two_steps_lose_nothing() {
 
 #[tokio::main]
 async fn after_kill(dir: &Path, told: u64) -> u64 {
-    let ledger = Ledger::open(with_small_files(common::kill::config(dir))).await.unwrap();
+    let ledger = Ledger::open(with_small_files(crate::common::kill::config(dir))).await.unwrap();
     // What was on its way when the kill came may be there, too.
     let end = append(&ledger, vec![large(u64::from(u32::MAX) + told)]).await[0].index;
     assert!(end >= told, "{end} of {told}");

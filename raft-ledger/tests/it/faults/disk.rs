@@ -4,9 +4,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use crate::load::{Load, seed};
-use crate::nemesis::{World, others};
-use crate::site::{copy_dir, until};
+use super::load::{Load, seed};
+use super::nemesis::{World, others};
+use super::site::{copy_dir, until};
 
 pub const EIO: i32 = 5;
 pub const ENOSPC: i32 = 28;
@@ -177,5 +177,5 @@ async fn a_full_disk_refuses_and_one_that_only_reads_ends_the_process() {
     }
     tokio::time::sleep(Duration::from_millis(500)).await;
     load.judge().await;
-    world.sites.iter().for_each(crate::site::Site::kill_9);
+    world.sites.iter().for_each(super::site::Site::kill_9);
 }

@@ -3,8 +3,8 @@
 
 use std::time::Duration;
 
-use crate::load::{Load, seed};
-use crate::nemesis::{Net, World, others};
+use super::load::{Load, seed};
+use super::nemesis::{Net, World, others};
 
 const CUT: Duration = Duration::from_secs(4);
 
