@@ -32,7 +32,7 @@ mod packer;
 mod partner;
 mod passed_over;
 #[cfg(test)]
-#[path = "../tests/common/ports.rs"]
+#[path = "../tests/it/common/ports.rs"]
 mod ports;
 mod proofs;
 mod raft;

@@ -2,8 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::common::{Consortium, add, append, close, draft, flip, free_addresses, promote, wait_for_size};
 use raft_ledger::{Backup, Config, Ledger, LedgerError, Payload, Restored, backup_stopped, restore};
+
+use crate::common::{Consortium, add, append, close, draft, flip, free_addresses, promote, wait_for_size};
 
 fn back_up(ledger: &Ledger, folder: &Path) -> Backup {
     ledger.backup(folder, &mut |_, _| ()).unwrap()

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use crate::common::{Consortium, append, close, draft, wait_for_leader, wait_for_size};
 use raft_ledger::{CosignedCheckpoint, Ledger, LedgerError};
+
+use crate::common::{Consortium, append, close, draft, wait_for_leader, wait_for_size};
 
 /// Waits until each ledger serves a checkpoint of at least `size`.
 async fn checkpoints(ledgers: &[&Ledger], size: u64) -> Vec<CosignedCheckpoint> {

@@ -3,11 +3,12 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::common::kill::{as_child, founded, lives, run_and_kill, tell};
-use crate::common::{Consortium, append, close, draft, flip, wait_for_size};
 use raft_ledger::{
     Archived, Config, Draft, Ledger, LedgerError, Payload, Subject, backup_stopped, restore, verify_export,
 };
+
+use crate::common::kill::{as_child, founded, lives, run_and_kill, tell};
+use crate::common::{Consortium, append, close, draft, flip, wait_for_size};
 
 /// So many entries fill whole files of 256 here.
 const ENTRIES: u64 = 700;

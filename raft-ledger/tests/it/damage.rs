@@ -2,8 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::common::{Consortium, append, close, draft, flip};
 use raft_ledger::{Ledger, LedgerError};
+
+use crate::common::{Consortium, append, close, draft, flip};
 
 const FAMILIES: [&str; 11] = [
     "default", "events", "blobs", "tiles", "by_tag", "by_time", "dedupe", "batches", "by_batch", "chunks",

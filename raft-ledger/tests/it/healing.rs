@@ -4,8 +4,9 @@ use std::path::PathBuf;
 use std::sync::Mutex;
 use std::time::Duration;
 
-use crate::common::{Consortium, add, append, close, draft, promote, wait_for_size};
 use raft_ledger::{Config, Healing, Ledger, LedgerError, MemberChange, Payload};
+
+use crate::common::{Consortium, add, append, close, draft, promote, wait_for_size};
 
 /// Sites that take snapshots often.
 struct Sites(Consortium);

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use crate::common::{Consortium, append, close, draft, wait_for_size};
 use raft_ledger::{Config, Ledger, LedgerError, MasterKey, Payload, StoppedKeys, Subject};
+
+use crate::common::{Consortium, append, close, draft, wait_for_size};
 
 const DAY: Duration = Duration::from_secs(24 * 3_600);
 

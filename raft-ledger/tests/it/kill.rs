@@ -4,9 +4,10 @@
 
 use std::collections::BTreeMap;
 
+use raft_ledger::{Ledger, Payload};
+
 use crate::common::kill::{as_child, config, founded, lives, run_and_kill, tell};
 use crate::common::{append, close, draft};
-use raft_ledger::{Ledger, Payload};
 
 /// Appends that a child has under way at a time.
 const AT_ONCE: u64 = 8;

@@ -4,11 +4,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use raft_ledger::{Config, Ledger, LedgerError, MemberChange, MemberRole, MemberStatus, Payload};
+
 use crate::common::{
     Changed, Consortium, add, append, close, draft, equal_roots, promote, try_promote, wait_for_leader,
     wait_for_size,
 };
-use raft_ledger::{Config, Ledger, LedgerError, MemberChange, MemberRole, MemberStatus, Payload};
 
 /// Sites, roles and whether they are founders, in the order of the names.
 fn shown(members: &[MemberStatus]) -> Vec<(&str, MemberRole, bool)> {

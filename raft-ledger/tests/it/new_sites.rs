@@ -3,11 +3,12 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use raft_ledger::keys::{VerifierKeys, admit, join};
+use raft_ledger::{Config, Ledger, LedgerError, MemberChange, MemberStatus, PeerConfig, verify_export};
+
 use crate::common::{
     Consortium, append, close, draft, equal_roots, free_addresses, promote, wait_for_leader, wait_for_size,
 };
-use raft_ledger::keys::{VerifierKeys, admit, join};
-use raft_ledger::{Config, Ledger, LedgerError, MemberChange, MemberStatus, PeerConfig, verify_export};
 
 /// A further site `d`, made in a copy of the consortium's folder.
 struct Joining {

@@ -1,8 +1,9 @@
 //! One site alone: what is acknowledged is there, once, also after it was opened again.
 
 use bytes::Bytes;
-use crate::common::{Consortium, append, close, draft};
 use raft_ledger::{AppendError, Payload};
+
+use crate::common::{Consortium, append, close, draft};
 
 fn open(payload: &Payload) -> Bytes {
     match payload {

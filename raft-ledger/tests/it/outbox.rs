@@ -7,9 +7,10 @@ use std::path::Path;
 use std::time::Duration;
 
 use bytes::Bytes;
+use raft_ledger::{AppendError, Draft, Ledger, OutboxState, Payload, Stored};
+
 use crate::common::kill::{as_child, config, founded, lives, run_and_kill, tell};
 use crate::common::{Consortium, close, draft, wait_for_leader};
-use raft_ledger::{AppendError, Draft, Ledger, OutboxState, Payload, Stored};
 
 /// Puts as an insistent sender does, and waits until it is durable.
 async fn put(ledger: &Ledger, drafts: Vec<Draft>) -> Stored {
@@ -211,7 +212,8 @@ fn what_was_stored_is_there_once_and_in_order_after_kills() {
     let mut next = 0;
     for after in lives(6) {
         // The sender goes on after what was answered: what was under way may be there already.
-        next = run_and_kill("outbox::child_puts_until_killed", dir.path(), next, after).last().unwrap()[0] + 1;
+        next =
+            run_and_kill("outbox::child_puts_until_killed", dir.path(), next, after).last().unwrap()[0] + 1;
     }
     check(dir.path(), next);
 }

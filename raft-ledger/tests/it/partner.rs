@@ -7,9 +7,10 @@ use std::path::Path;
 use std::time::Duration;
 
 use bytes::Bytes;
+use raft_ledger::{Draft, Entry, KeyCopies, Ledger, LedgerError, Payload, Shredded, Subject};
+
 use crate::common::kill::{as_child, lives, run_and_kill, tell};
 use crate::common::{Consortium, append, close, draft, holders, wait_for_size};
-use raft_ledger::{Draft, Entry, KeyCopies, Ledger, LedgerError, Payload, Shredded, Subject};
 
 const NAMES: [&str; 3] = ["a", "b", "c"];
 

@@ -3,10 +3,11 @@
 use std::path::Path;
 use std::time::Duration;
 
-use crate::common::{Consortium, append, close, draft, wait_for_size};
 use ledger_verifier::{Keys, Refusal, judge_consistency, judge_export, judge_receipt};
 use raft_ledger::Ledger;
 use raft_ledger::keys::SiteKeys;
+
+use crate::common::{Consortium, append, close, draft, wait_for_size};
 
 fn keys(consortium: &Consortium) -> (String, Keys) {
     let text = SiteKeys::load(&consortium.config(0).keys).unwrap().verifier_keys();

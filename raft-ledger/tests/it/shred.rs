@@ -8,13 +8,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use crate::common::kill::{as_child, config, founded, lives, run_and_kill, tell};
-use crate::common::{Consortium, add, append, close, draft, holders, promote, wait_for_size};
 use ledger_verifier::{Keys, judge_export, judge_receipt};
 use raft_ledger::keys::SiteKeys;
 use raft_ledger::{
     AppendError, Config, Draft, Entry, Ledger, LedgerError, Payload, SHRED, Shredded, Subject, restore,
 };
+
+use crate::common::kill::{as_child, config, founded, lives, run_and_kill, tell};
+use crate::common::{Consortium, add, append, close, draft, holders, promote, wait_for_size};
 
 /// What no disk may hold in the clear.
 const SECRET: &str = "what nobody shall read";
@@ -394,7 +395,8 @@ fn kills_neither_lose_a_message_nor_keep_one_that_was_shredded() {
     let dir = founded();
     let mut next = 0;
     for after in lives(6) {
-        next = run_and_kill("shred::child_shreds_until_killed", dir.path(), next, after).last().unwrap()[0] + 1;
+        next =
+            run_and_kill("shred::child_shreds_until_killed", dir.path(), next, after).last().unwrap()[0] + 1;
         after_kill(dir.path(), next);
     }
 }

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use crate::common::{Consortium, append, close, draft, equal_roots, wait_for_leader, wait_for_size};
 use raft_ledger::{Config, Entry, Lease, Ledger, Payload, TAKEOVER};
+
+use crate::common::{Consortium, append, close, draft, equal_roots, wait_for_leader, wait_for_size};
 
 /// Longer than a busy machine keeps a living site waiting.
 const AFTER: Duration = Duration::from_secs(5);

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use crate::common::{Consortium, append, close, draft, equal_roots, wait_for_leader, wait_for_size};
 use raft_ledger::{Ledger, LedgerError, Payload};
+
+use crate::common::{Consortium, append, close, draft, equal_roots, wait_for_leader, wait_for_size};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn every_site_appends_and_all_agree() {

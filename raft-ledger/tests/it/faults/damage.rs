@@ -4,10 +4,10 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::common::flip;
 use super::load::{Load, agreed, is_long, seed};
 use super::nemesis::{World, others};
 use super::site::{LONG, Site, copy_dir, until};
+use crate::common::flip;
 
 /// A folder in the site's data, and how the names of the files begin or end; the largest one is damaged.
 const FILES: [(&str, &str, &str); 9] = [

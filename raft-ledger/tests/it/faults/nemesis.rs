@@ -9,13 +9,13 @@ use rand::seq::SliceRandom;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha12Rng;
 
-use crate::common::free_addresses;
 use super::disk::{EIO, ENOSPC, EROFS};
 use super::load::{Load, Sites, is_long, seed};
 use super::namespaces::{self, Namespaces};
 use super::roads::Roads;
 use super::shim::Shim;
 use super::site::{Site, Spec, until};
+use crate::common::free_addresses;
 
 pub const NAMES: [&str; 3] = ["a", "b", "c"];
 
