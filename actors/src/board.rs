@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use clinical::Time;
 use ml_scoring::{Answered, ReasonGroup};
 use raft_ledger::Subject;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::entry::{Acknowledged, Alert, Delivered};
 use crate::rested::{self, AlertsRested, Rested};
@@ -38,6 +38,16 @@ pub struct PatientRow {
     /// The site that the patient belongs to and that this one stands in for; absent: this one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub origin: Option<String>,
+    /// By which the patient's alerts are marked.
+    #[serde(skip)]
+    pub amended: Vec<Amended>,
+}
+
+/// The message at `index` took back, or replaced by another, a value that was known from `at` on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Amended {
+    pub at: Time,
+    pub index: u64,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -97,6 +107,9 @@ pub struct AlertRow {
     pub rests_on_care_process: bool,
     /// Ledger indices; the trigger is last.
     pub evidence: Vec<u64>,
+    /// Ledger indices of messages since that corrected or took back a value from before the alert.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub amended: Vec<u64>,
     pub delivered_to: BTreeSet<String>,
     pub acknowledged: Option<Answer>,
     /// Later answers that ask for silence: it counts as well, the longest of all.
@@ -143,6 +156,17 @@ impl Change {
             Change::Patients(rows) => rows.len(),
             Change::Alert(_) | Change::Reset => 1,
         }
+    }
+}
+
+impl AlertRow {
+    /// What the scorer saw ends with the trigger. The row, if it is marked anew; a mark stays.
+    fn mark(&mut self, amended: &[Amended]) -> Option<AlertRow> {
+        let trigger = self.evidence.last().copied().unwrap_or(self.index);
+        let since = amended.iter().filter(|by| by.index > trigger && by.at <= self.at).map(|by| by.index);
+        let new: Vec<u64> = since.filter(|index| !self.amended.contains(index)).collect();
+        self.amended.extend(&new);
+        (!new.is_empty()).then(|| self.clone())
     }
 }
 
@@ -193,12 +217,23 @@ impl Board {
     }
 
     pub fn set_patient(&mut self, row: PatientRow) {
-        if self.patients.get(&row.key) != Some(&row) {
-            if self.shows(row.origin.as_ref()) {
-                self.changed.insert(row.key.clone());
-            }
-            self.patients.insert(row.key.clone(), row);
+        let before = self.patients.get(&row.key);
+        if before == Some(&row) {
+            return;
         }
+        if before.map_or(&[][..], |before| &before.amended) != row.amended {
+            self.mark_amended(&row);
+        }
+        if self.shows(row.origin.as_ref()) {
+            self.changed.insert(row.key.clone());
+        }
+        self.patients.insert(row.key.clone(), row);
+    }
+
+    fn mark_amended(&mut self, patient: &PatientRow) {
+        let of_patient = self.alerts.values_mut().filter(|alert| alert.patient == patient.key);
+        let marked: Vec<AlertRow> = of_patient.filter_map(|alert| alert.mark(&patient.amended)).collect();
+        marked.into_iter().for_each(|alert| self.publish_alert(alert));
     }
 
     /// A merge: the patient goes on under another key.
@@ -254,10 +289,12 @@ impl Board {
         }
         let shares = rested::shares_of(alert);
         self.rested.add(subject, alert, shares);
-        let row = AlertRow {
+        let known = self.patients.get(&patient);
+        let amended = known.map(|row| row.amended.clone()).unwrap_or_default();
+        let mut row = AlertRow {
             id: facts.id.clone(),
             index,
-            name: self.patients.get(&patient).map(|row| row.name.clone()).unwrap_or_default(),
+            name: known.map(|row| row.name.clone()).unwrap_or_default(),
             patient,
             patient_id: facts.patient.id.to_string(),
             ward: facts.ward.clone(),
@@ -272,11 +309,13 @@ impl Board {
             reasons: facts.reasons.clone(),
             rests_on_care_process: shares.rests_on_care_process(),
             evidence: facts.indices.clone(),
+            amended: Vec::new(),
             delivered_to: BTreeSet::new(),
             acknowledged: None,
             later: Vec::new(),
             origin,
         };
+        row.mark(&amended);
         self.index_of.insert(row.id.clone(), index);
         self.alerts.insert(index, row.clone());
         if self.alerts.len() > ALERTS_KEPT
@@ -463,6 +502,7 @@ mod tests {
                     data_at: Time(data_at),
                     discharged: false,
                     origin: None,
+                    amended: Vec::new(),
                 });
             }
             board.flush();
@@ -484,7 +524,37 @@ mod tests {
             data_at: Time(1),
             discharged: false,
             origin: None,
+            amended: Vec::new(),
         }
+    }
+
+    #[test]
+    fn alerts_are_marked_with_what_took_back_a_value_from_before_them() {
+        let amended = |at, index| Amended { at: Time(at), index };
+        let marks = |board: &Board| -> Vec<(String, Vec<u64>)> {
+            board.alerts().map(|alert| (alert.id.clone(), alert.amended.clone())).collect()
+        };
+        let mut board = Board::new(Time(1));
+        board.set_patient(row("p"));
+        // Both at 5, with entry 1 as their trigger; one is of somebody else.
+        board.add_alert(7, Time(5), "p".into(), None, Subject([7; 32]), &alert("a"));
+        board.add_alert(8, Time(5), "q".into(), None, Subject([8; 32]), &alert("b"));
+        board.flush();
+        let before = board.seq();
+        // The scorer saw it; of a value from after the alert; what counts.
+        let all = vec![amended(4, 1), amended(6, 9), amended(5, 10)];
+        board.set_patient(PatientRow { amended: all.clone(), ..row("p") });
+        assert_eq!(marks(&board), [("b".into(), vec![]), ("a".into(), vec![10])]);
+        assert!(matches!(&board.subscribe(before).0[..],
+            [BoardEvent { change: Change::Alert(alert), .. }] if alert.amended == [10]));
+        // It goes on while the patient remembers no more of it.
+        board.set_patient(row("p"));
+        assert_eq!(marks(&board)[1].1, [10]);
+        // After a restart the patient is there first.
+        let mut again = Board::new(Time(2));
+        again.set_patient(PatientRow { amended: all, ..row("p") });
+        again.add_alert(7, Time(5), "p".into(), None, Subject([7; 32]), &alert("a"));
+        assert_eq!(marks(&again), [("a".into(), vec![10])]);
     }
 
     #[test]

@@ -23,6 +23,7 @@ use crate::registry::standing::Configured;
 use crate::search::{Found, Search};
 use crate::shadow::Tallies;
 use crate::shard::{Detail, Shard};
+use crate::silence::Silence;
 use crate::sinks::{SinkStatus, Sinks};
 use crate::tap::Tapped;
 use crate::{clock, outgoing, reading};
@@ -267,9 +268,10 @@ impl Handle {
         Ok(())
     }
 
-    /// Has a running feed read otherwise from here on; its connections go on.
-    pub fn read_otherwise(&self, feed: &str, reader: clinical::Feed) {
+    /// Has a running feed read otherwise, and be watched for silence otherwise, from here on; its connections go on.
+    pub fn read_otherwise(&self, feed: &str, reader: clinical::Feed, silence: Silence) {
         let Some(feed) = self.inner.feeds.get(feed) else { return };
+        feed.silence.exchange(silence, &reader.zone);
         feed.reader.exchange(reader);
         actix::spawn(self.clone().retry_by_itself(feed));
     }

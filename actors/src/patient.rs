@@ -4,14 +4,14 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex};
 
-use clinical::{AlertFacts, Event, EventKind, PatientId, PatientState, Time};
+use clinical::{AlertFacts, Event, EventKind, Folded, PatientId, PatientState, Time};
 use ml_scoring::{
     AlertPolicy, Answered, Assessment, Insufficient, PolicyState, ReasonGroup, Scorer, Thresholds, Tier,
     WardBudgets,
 };
 use serde::{Deserialize, Serialize};
 
-use crate::board::{PatientDetail, PatientRow, RiskNow, RiskPoint};
+use crate::board::{Amended, PatientDetail, PatientRow, RiskNow, RiskPoint};
 use crate::checkpoint::State;
 use crate::drift::{ClosedHour, Counted};
 use crate::entry::Again;
@@ -29,6 +29,8 @@ const FORGOTTEN_AFTER_MS: i64 = 7 * 24 * Time::HOUR_MS;
 /// Ledger indices cited as evidence.
 const EVIDENCE_MAX: usize = 12;
 const REASONS_MAX: usize = 5;
+/// Messages that took back what was known, by which alerts are marked; newest.
+const AMENDED_MAX: usize = 32;
 /// Share of the threshold from which a risk is explained.
 const EXPLAINED_FROM: f64 = 0.5;
 
@@ -47,6 +49,8 @@ pub(crate) struct Patient {
     #[serde(default = "Counted::of_an_earlier_release")]
     counted: Counted,
     evidence: VecDeque<u64>,
+    #[serde(default)]
+    amended: VecDeque<Amended>,
     /// The site that the newest message came in at, and its index; absent in a checkpoint of an older release.
     #[serde(default)]
     newest: Option<(String, u64)>,
@@ -151,13 +155,26 @@ impl Patient {
             if event.visit.is_some() && !is_old {
                 self.visit = event.visit.as_deref().map(str::to_owned);
             }
-            self.state.apply_received(event, received_at);
+            if let Folded::Amended(at) = self.state.apply_received(event, received_at) {
+                self.note_amended(Amended { at, index });
+            }
         }
         if events.iter().any(|event| matches!(event.kind, EventKind::Observed(_) | EventKind::Encounter(_))) {
             self.evidence.push_back(index);
             while self.evidence.len() > EVIDENCE_MAX {
                 self.evidence.pop_front();
             }
+        }
+    }
+
+    /// Once a message, with the earliest value that it takes back.
+    fn note_amended(&mut self, amended: Amended) {
+        match self.amended.back_mut().filter(|last| last.index == amended.index) {
+            Some(last) => last.at = last.at.min(amended.at),
+            None => self.amended.push_back(amended),
+        }
+        while self.amended.len() > AMENDED_MAX {
+            self.amended.pop_front();
         }
     }
 
@@ -204,6 +221,9 @@ impl Patient {
         evidence.sort_unstable();
         evidence.dedup();
         self.evidence = evidence.split_off(evidence.len().saturating_sub(EVIDENCE_MAX)).into();
+        let mut amended: Vec<Amended> = self.amended.iter().chain(&other.amended).copied().collect();
+        amended.sort_unstable_by_key(|amended| amended.index);
+        self.amended = amended.split_off(amended.len().saturating_sub(AMENDED_MAX)).into();
         for (scorer, policy) in &other.policies {
             self.policies.entry(scorer.clone()).or_default().absorb(policy);
         }
@@ -243,6 +263,7 @@ impl Patient {
             data_at: self.state.latest().unwrap_or_default(),
             discharged: !self.is_present(),
             origin: self.origin(duty),
+            amended: self.amended.iter().copied().collect(),
         }
     }
 

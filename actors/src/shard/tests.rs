@@ -85,6 +85,26 @@ fn expected(alerts: &[(&str, u64, Option<&str>)]) -> Vec<(String, u64, Option<St
 }
 
 #[actix::test]
+async fn a_message_that_corrects_what_was_known_is_remembered() {
+    let shard = shard();
+    let mut corrected = work("p", 2, "a", false);
+    let first = work("p", 1, "a", true);
+    for (event, before) in corrected.events.iter_mut().zip(&first.events) {
+        let (EventKind::Observed(new), EventKind::Observed(old)) = (&mut event.kind, &before.kind) else {
+            unreachable!("observations alone")
+        };
+        (new.status, event.at) = (ObservationStatus::Corrected, before.at);
+        new.source_id.clone_from(&old.source_id);
+    }
+    let amended = |done: &Done| -> Vec<(i64, u64)> {
+        done.rows[0].amended.iter().map(|amended| (amended.at.0, amended.index)).collect()
+    };
+    assert_eq!(amended(&shard.send(Fold(vec![first])).await.unwrap()), []);
+    assert_eq!(amended(&shard.send(Fold(vec![corrected])).await.unwrap()), [(60_000, 2)]);
+    assert_eq!(amended(&shard.send(Fold(vec![work("p", 3, "a", true)])).await.unwrap()), [(60_000, 2)]);
+}
+
+#[actix::test]
 async fn patients_of_another_site_are_followed_and_scored_only_under_a_lease() {
     let shard = shard();
     let done = shard.send(Fold(vec![work("own", 1, "b", true), work("p", 2, "a", false)])).await.unwrap();

@@ -51,7 +51,7 @@ impl Watch {
     fn with(feed: &str, setting: Silence, zone: &str, rhythm: Rhythm, started: Time) -> Watch {
         let state = State {
             setting,
-            zone: TimeZone::get(zone).unwrap_or(TimeZone::UTC),
+            zone: time_zone(zone),
             rhythm,
             started,
             received: 0,
@@ -61,6 +61,12 @@ impl Watch {
             silent: None,
         };
         Watch { feed: feed.into(), state: Arc::new(Mutex::new(state)) }
+    }
+
+    /// From here on by another setting and another zone; what is silent by these is found with the next look.
+    pub fn exchange(&self, setting: Silence, zone: &str) {
+        let mut state = self.lock();
+        (state.setting, state.zone, state.silent) = (setting, time_zone(zone), None);
     }
 
     pub fn setting(&self) -> Silence {
@@ -154,6 +160,10 @@ impl State {
 
 const DAYS: [&str; 7] = ["Mondays", "Tuesdays", "Wednesdays", "Thursdays", "Fridays", "Saturdays", "Sundays"];
 
+fn time_zone(name: &str) -> TimeZone {
+    TimeZone::get(name).unwrap_or(TimeZone::UTC)
+}
+
 /// From Monday, 0:00.
 fn hour_of_week(at_ms: i64, zone: &TimeZone) -> usize {
     let at = Timestamp::from_millisecond(at_ms).unwrap_or_default().to_zoned_datetime(zone.clone());
@@ -224,6 +234,23 @@ mod tests {
         assert_eq!(watch.silent(), None);
         watch.look(after(1801), 1);
         assert_eq!(watch.silent().unwrap().since, after(901));
+    }
+
+    #[test]
+    fn another_setting_holds_at_once_and_counts_from_the_last_message() {
+        let watch =
+            Watch::with("adt", Silence::After(Duration::from_secs(60)), "UTC", Rhythm::default(), START);
+        watch.look(after(10), 1);
+        watch.look(after(70), 1);
+        assert!(watch.silent().is_some());
+        watch.exchange(Silence::After(Duration::from_secs(90)), "Europe/Zurich");
+        watch.look(after(99), 1);
+        assert_eq!(watch.silent(), None);
+        watch.look(after(100), 1);
+        assert_eq!(watch.silent().unwrap().since, after(10));
+        watch.exchange(Silence::Off, "UTC");
+        watch.look(after(1_000), 1);
+        assert_eq!((watch.silent(), watch.setting()), (None, Silence::Off));
     }
 
     #[test]

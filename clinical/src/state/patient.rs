@@ -35,6 +35,8 @@ impl fmt::Debug for PatientState {
 pub enum Folded {
     /// The state knows it now.
     Kept,
+    /// It does, and a value that was known from this time no longer holds: it was corrected or taken back.
+    Amended(Time),
     /// Nothing in it concerns the state: an order, a code that is no column, a merge (see [`PatientState::absorb`]).
     Unused,
     /// More than 24 h after its receipt: not folded, because it would move "now".
@@ -155,8 +157,8 @@ impl PatientState {
 
     fn apply_observation(&mut self, at: Time, observation: &Observation) -> Folded {
         let Some(Reading { column, value, .. }) = observation.reading() else { return Folded::Unused };
-        self.put(column, at, &observation.source_id, observation.status, value);
-        Folded::Kept
+        let amended = self.put(column, at, &observation.source_id, observation.status, value);
+        amended.map_or(Folded::Kept, Folded::Amended)
     }
 
     fn put(
@@ -166,11 +168,11 @@ impl PatientState {
         source_id: &str,
         status: ObservationStatus,
         value: Result<f32, SetAside>,
-    ) {
+    ) -> Option<Time> {
         self.latest = self.latest.max(Some(at));
         self.first_observed_at = earlier(self.first_observed_at, Some(at));
         let start = self.start().unwrap_or(at);
-        self.series_mut(column).put(Point::new(at, source_id, status, value), start);
+        self.series_mut(column).put(Point::new(at, source_id, status, value), start)
     }
 
     fn series_mut(&mut self, column: Column) -> &mut Series {

@@ -106,26 +106,26 @@ fn rank(status: ObservationStatus) -> u8 {
 pub(super) struct Series(VecDeque<Point>);
 
 impl Series {
-    /// Adds a point, or lets it replace what it corrects. Hours count from `start`.
+    /// Adds a point, or lets it replace what it corrects: then, the time of a value that no longer holds. Hours count
+    /// from `start`.
     ///
     /// A correction replaces the point with its source and time; where there is none at that time, the only
     /// point of its source (its time was what was wrong). With several, it stands beside them.
-    pub fn put(&mut self, point: Point, start: Time) {
-        self.place(point);
+    pub fn put(&mut self, point: Point, start: Time) -> Option<Time> {
+        let amended = self.place(point);
         self.bound(start);
+        amended
     }
 
-    fn place(&mut self, point: Point) {
-        match self.find(&point) {
-            Ok(i) => {
-                if let Some(known) = self.0.get_mut(i)
-                    && point.rank >= known.rank
-                {
-                    *known = Point { has_siblings: known.has_siblings, ..point };
-                }
-            }
-            Err(place) => self.insert(place, point),
-        }
+    fn place(&mut self, point: Point) -> Option<Time> {
+        let i = match self.find(&point) {
+            Ok(i) => i,
+            Err(place) => return self.insert(place, point),
+        };
+        let known = self.0.get_mut(i).filter(|known| point.rank >= known.rank)?;
+        let before = std::mem::replace(known, Point { has_siblings: known.has_siblings, ..point });
+        let holds = point.standing == Standing::Held && point.value == before.value;
+        (before.standing == Standing::Held && !holds).then_some(before.at)
     }
 
     /// All points of both; where both hold the same, the one with the higher rank, then `self`'s.
@@ -139,7 +139,7 @@ impl Series {
                         *known = Point { has_siblings: known.has_siblings || point.has_siblings, ..*point };
                     }
                 }
-                Err(place) => self.insert(place, *point),
+                Err(place) => drop(self.insert(place, *point)),
             }
         }
         self.bound(start);
@@ -154,12 +154,11 @@ impl Series {
         self.0.binary_search_by(|p| (p.at, p.source).cmp(&(point.at, point.source)))
     }
 
-    fn insert(&mut self, place: usize, point: Point) {
-        if point.rank == CORRECTION {
-            // Moves none: the place stays right.
-            self.retire_only_point_of(point.source);
-        }
+    fn insert(&mut self, place: usize, point: Point) -> Option<Time> {
+        // Moves none: the place stays right.
+        let retired = if point.rank == CORRECTION { self.retire_only_point_of(point.source) } else { None };
         self.0.insert(place, point);
+        retired
     }
 
     fn bound(&mut self, start: Time) {
@@ -200,18 +199,20 @@ impl Series {
         self.0 = kept;
     }
 
-    fn retire_only_point_of(&mut self, source: u64) {
+    fn retire_only_point_of(&mut self, source: u64) -> Option<Time> {
         if source == 0 {
-            return;
+            return None;
         }
         let mut of_source = self.0.iter_mut().filter(|p| p.source == source && p.standing != Standing::Gone);
-        if let (Some(only), None) = (of_source.next(), of_source.next())
-            && !only.has_siblings
-        {
-            only.standing = Standing::Gone;
-            only.value = 0.0;
-            only.rank = CORRECTION;
+        let (Some(only), None) = (of_source.next(), of_source.next()) else { return None };
+        if only.has_siblings {
+            return None;
         }
+        let held = only.standing == Standing::Held;
+        only.standing = Standing::Gone;
+        only.value = 0.0;
+        only.rank = CORRECTION;
+        held.then_some(only.at)
     }
 }
 
@@ -234,7 +235,9 @@ mod tests {
 
     fn held(points: &[Point]) -> Vec<(i64, f32)> {
         let mut series = Series::default();
-        points.iter().for_each(|p| series.put(*p, Time(0)));
+        for point in points {
+            series.put(*point, Time(0));
+        }
         series.newest_first().map(|(at, value)| (at.0, value)).collect()
     }
 
@@ -245,6 +248,27 @@ mod tests {
         assert_eq!(held(&[first, better, first]), [(5, 2.0)]);
         assert_eq!(held(&[better, first]), [(5, 2.0)]);
         assert_eq!(held(&[point(5, "a", Preliminary, 0.5), first]), [(5, 1.0)]);
+    }
+
+    #[test]
+    fn what_no_longer_holds_is_told_with_its_time() {
+        let told = |points: &[Point]| -> Vec<Option<i64>> {
+            let mut series = Series::default();
+            points.iter().map(|point| series.put(*point, Time(0)).map(|at| at.0)).collect()
+        };
+        let first = point(5, "a", Final, 1.0);
+        let implausible = Point::new(Time(5), "a", Corrected, Err(SetAside::Implausible));
+        assert_eq!(
+            told(&[first, first, point(5, "a", Corrected, 1.0)]),
+            [None; 3],
+            "nothing else came of it"
+        );
+        assert_eq!(told(&[first, point(5, "a", Final, 2.0)]), [None, Some(5)]);
+        assert_eq!(told(&[first, point(5, "a", Deleted, 0.0), first]), [None, Some(5), None]);
+        assert_eq!(told(&[first, implausible, implausible]), [None, Some(5), None]);
+        assert_eq!(told(&[first, point(9, "a", Corrected, 1.0)]), [None, Some(5)], "its time was wrong");
+        assert_eq!(told(&[point(5, "a", Corrected, 2.0), first]), [None; 2], "it was never known");
+        assert_eq!(told(&[first, point(9, "b", Final, 2.0)]), [None; 2]);
     }
 
     #[test]

@@ -208,13 +208,26 @@ async fn a_feed_that_reads_otherwise_keeps_its_connections() -> anyhow::Result<(
     std::fs::write(&codes, format!("{HEAD}P1,SIM,8867-4,/min\n"))?;
     let done = reload(&site, &[])?;
     ensure!(done.fine && changes(&done) == ["feed lab changed"], "{}", done.said);
+    let watched = [(
+        "lab",
+        port,
+        "authority = \"TEST\"\ncodes = \"lab.csv\"\nzone = \"Asia/Tokyo\"\nsilence = \"90m\"",
+    )];
+    site.write_config(&[], true, &options(&watched))?;
+    let done = reload(&site, &[])?;
+    ensure!(done.fine && changes(&done) == ["feed lab changed"], "{}", done.said);
+    ensure!(site.get("/api/feeds").await?["feeds"][0]["silence"] == "90m");
     line.send(&result("R2")).await?;
     ensure!(line.answers(WAIT, 1).await == ["AA R2"], "on the connection of before");
     for (id, is_known) in [("R1", false), ("R2", true)] {
         let found = site.get(&format!("/api/messages?control_id={id}")).await?;
         let index = found["entries"][0]["index"].as_u64().context("an entry")?;
         let entry = site.get(&format!("/api/messages/{index}")).await?;
-        ensure!(entry["content"].to_string().contains("8867-4") == is_known, "{id}: {entry}");
+        let content = entry["content"].to_string();
+        ensure!(content.contains("8867-4") == is_known, "{id}: {entry}");
+        // 08:00 in Tokyo is 23:00 UTC of the day before.
+        let times = [content.contains("1767254400000"), content.contains("1767222000000")];
+        ensure!(times == [!is_known, is_known], "{id}: {entry}");
     }
     site.stop()
 }

@@ -17,7 +17,8 @@ use super::types::{Alerts, Config, Feed, FeedKind, Ledger, Scoring, Sink, SinkKi
 const ALERTS: &str = "alerts";
 
 /// Of a feed: what its connections do not depend on.
-const HOW_IT_READS: [&str; 4] = ["authority", "codes", "icu_wards", "processing_ids"];
+const HOW_IT_READS: [&str; 7] =
+    ["authority", "charset", "codes", "icu_wards", "processing_ids", "silence", "zone"];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
@@ -52,7 +53,7 @@ pub struct Change {
 }
 
 impl Change {
-    /// A feed that reads otherwise and goes on with its connections.
+    /// A feed that reads otherwise, or is watched otherwise, and goes on with its connections.
     pub fn is_of_reading(&self) -> bool {
         self.subject == Subject::Feed
             && self.difference == Difference::Changed

@@ -36,6 +36,7 @@ pub fn patient() -> PatientRow {
         data_at: Time(5),
         discharged: false,
         origin: Some("b".into()),
+        amended: Vec::new(),
     }
 }
 
@@ -58,6 +59,7 @@ pub fn alert() -> AlertRow {
         reasons: vec!["lactate 4.1 mmol/L".into()],
         rests_on_care_process: false,
         evidence: vec![3, 6],
+        amended: vec![9],
         delivered_to: Default::default(),
         acknowledged: None,
         later: vec![Answer {

@@ -51,7 +51,7 @@ pub struct Exchange {
     ending_sinks: Vec<String>,
     starting_sinks: Vec<actors::Sink>,
     /// Feeds that stay and read otherwise.
-    reading: Vec<(String, clinical::Feed)>,
+    reading: Vec<(String, clinical::Feed, actors::Silence)>,
 }
 
 impl Exchange {
@@ -76,7 +76,7 @@ impl Exchange {
         let reads_otherwise =
             |feed: &&Feed| changes.iter().any(|change| change.is_of_reading() && change.name == feed.name);
         let reading = new.feeds.iter().filter(reads_otherwise);
-        let reading = reading.map(|feed| Ok((feed.name.clone(), feeds::reader(feed)?)));
+        let reading = reading.map(|feed| Ok((feed.name.clone(), feeds::reader(feed)?, feed.silence)));
         let reading = reading.collect::<anyhow::Result<_>>()?;
         let mut exchange = Exchange {
             ending_feeds: named(Subject::Feed, Difference::Added),
@@ -145,7 +145,9 @@ impl Exchange {
         self.close_behind(new, at);
         at.handle.start_sinks(self.starting_sinks).await.map_err(stopping)?;
         at.handle.arrange_sinks(new.sinks.iter().map(|sink| sink.name.as_str()));
-        self.reading.into_iter().for_each(|(feed, reader)| at.handle.read_otherwise(&feed, reader));
+        for (feed, reader, silence) in self.reading {
+            at.handle.read_otherwise(&feed, reader, silence);
+        }
         Ok(())
     }
 

@@ -43,6 +43,9 @@ export class Alerts {
     setText(card.querySelector(".alert-who a"), patientName(alert, patient));
     setText(card.querySelector(".alert-who span"), place(alert, patient));
     setText(card.querySelector(".sent"), alert.delivered_to.length ? alert.delivered_to.join(", ") : "nobody yet");
+    const amended = card.querySelector(".amended");
+    amended.hidden = !alert.amended;
+    if (alert.amended) amended.replaceChildren("Corrected or taken back since: ", ...alert.amended.flatMap((index) => [entry(index), " "]));
     const answer = card.querySelector(".answer");
     answer.hidden = !alert.acknowledged;
     if (alert.acknowledged) {
@@ -64,6 +67,7 @@ export class Alerts {
       riskLine(alert),
       reasons(alert.reasons.slice(0, REASONS_SHOWN)),
       alert.rests_on_care_process ? el("p", { class: "caution" }, CARE_PROCESS) : null,
+      el("p", { class: "amended caution", hidden: true }),
       el("p", { class: "answer", hidden: true }),
       this.foot(alert));
     this.cards.set(alert.id, card);
@@ -87,6 +91,8 @@ export class Alerts {
   }
 }
 
+const entry = (index) => el("a", { href: `/messages?index=${index}` }, `#${index}`);
+
 const reasons = (list) => el("ul", { class: "reasons" }, list.map((reason) => el("li", {}, reason)));
 
 function riskLine(alert) {
@@ -95,7 +101,6 @@ function riskLine(alert) {
 }
 
 function proof(alert) {
-  const entry = (index) => el("a", { href: `/messages?index=${index}` }, `#${index}`);
   const trigger = alert.evidence.length - 1;
   const links = alert.evidence.flatMap((index, i) => [entry(index), i === trigger ? " (trigger) " : " "]);
   const further = alert.reasons.slice(REASONS_SHOWN);
