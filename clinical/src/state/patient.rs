@@ -5,7 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::person::Demographics;
-use super::series::{Point, Series};
+use super::series::{Point, Series, is_correction};
 use super::stay::{Movements, Stay};
 use super::value::{Reading, SetAside};
 use super::{COLUMNS, Column};
@@ -156,9 +156,22 @@ impl PatientState {
     }
 
     fn apply_observation(&mut self, at: Time, observation: &Observation) -> Folded {
-        let Some(Reading { column, value, .. }) = observation.reading() else { return Folded::Unused };
-        let amended = self.put(column, at, &observation.source_id, observation.status, value);
-        amended.map_or(Folded::Kept, Folded::Amended)
+        let reading = observation.reading();
+        let elsewhere = self.retire_elsewhere(reading.as_ref().map(|reading| reading.column), observation);
+        let Some(Reading { column, value, .. }) = reading else {
+            return elsewhere.map_or(Folded::Unused, Folded::Amended);
+        };
+        let here = self.put(column, at, &observation.source_id, observation.status, value);
+        here.into_iter().chain(elsewhere).min().map_or(Folded::Kept, Folded::Amended)
+    }
+
+    /// What a correction says is wrong may be what was measured: a FHIR Observation keeps its id under another code.
+    fn retire_elsewhere(&mut self, column: Option<Column>, corrected: &Observation) -> Option<Time> {
+        if !is_correction(corrected.status) {
+            return None;
+        }
+        let others = self.series.iter_mut().zip(COLUMNS).filter(|(_, other)| Some(**other) != column);
+        others.filter_map(|(series, _)| series.retire_only_of(&corrected.source_id)).min()
     }
 
     fn put(

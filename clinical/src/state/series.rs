@@ -90,6 +90,11 @@ impl Point {
 
 const CORRECTION: u8 = 2;
 
+/// It speaks of what was sent before.
+pub(super) fn is_correction(status: ObservationStatus) -> bool {
+    rank(status) == CORRECTION
+}
+
 fn rank(status: ObservationStatus) -> u8 {
     match status {
         ObservationStatus::Preliminary => 0,
@@ -197,6 +202,11 @@ impl Series {
         }
         kept.iter_mut().for_each(|point| point.has_siblings |= thinned.contains(&point.source));
         self.0 = kept;
+    }
+
+    /// Takes back the only point of this source; its time.
+    pub fn retire_only_of(&mut self, source_id: &str) -> Option<Time> {
+        self.retire_only_point_of(hash(source_id))
     }
 
     fn retire_only_point_of(&mut self, source: u64) -> Option<Time> {

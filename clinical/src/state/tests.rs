@@ -102,6 +102,22 @@ fn hours_begin_at_icu_admission_and_age_is_frozen_there() {
 }
 
 #[test]
+fn a_correction_of_what_was_measured_leaves_nothing_where_it_stood() {
+    use ObservationStatus::{Corrected, Final};
+    let wrong = observed(5, "8867-4", 18.0, "/min", "o1", Final);
+    for (code, unit) in [("9279-1", "/min"), ("no column", "1")] {
+        let mut state = fold([&wrong, &observed(5, "8867-4", 70.0, "/min", "o2", Final)]);
+        let right = observed(6, code, 18.0, unit, "o1", Corrected);
+        assert_eq!(state.apply(&right), Folded::Amended(wrong.at));
+        // Also where the wrong one is told once more.
+        state.apply(&wrong);
+        let of = |column| state.newest_first(column).map(|(_, value)| value).collect::<Vec<_>>();
+        assert_eq!(of(Column::Hr), [70.0]);
+        assert_eq!(of(Column::Resp).len(), usize::from(code == "9279-1"));
+    }
+}
+
+#[test]
 fn corrections_show_and_deletions_uncover() {
     let (events, corrections) = stay();
     let state = fold(events.iter().chain(&corrections));

@@ -14,8 +14,8 @@ use crate::cli::{Verdict, out};
 /// Tell for each field whether its values were found again in the FHIR that is written
 #[derive(clap::Args)]
 #[command(after_help = "Example:\n  medulla hl7 coverage messages/ --json | jq 'select(.kept > 0)'\n\n\
-    mapped: each value stands in a resource made of its segment; kept: the field stands as it was sent in the \
-    Bundle's Basic resource; dropped: neither, which is a fault. MSH-1, MSH-2 and numbers that only count segments \
+    mapped: what each value says stands in an element that the field's own maps write; kept: the field stands as it \
+    was sent in the Bundle's Basic resource; dropped: neither, which is a fault. MSH-1, MSH-2 and numbers that only count segments \
     are left out. Exits with 1 when a field was dropped or a message could not be read.")]
 pub struct Args {
     /// Files or folders
