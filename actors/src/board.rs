@@ -43,7 +43,7 @@ pub struct PatientRow {
     pub amended: Vec<Amended>,
 }
 
-/// The message at `index` took back, or replaced by another, a value that was known from `at` on.
+/// The message at `index` took back, or replaced by another, a value that was measured at `at`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Amended {
     pub at: Time,
@@ -107,7 +107,8 @@ pub struct AlertRow {
     pub rests_on_care_process: bool,
     /// Ledger indices; the trigger is last.
     pub evidence: Vec<u64>,
-    /// Ledger indices of messages since that corrected or took back a value from before the alert.
+    /// Ledger indices of messages since that corrected or took back a value that was measured before the alert, as far
+    /// back as the patient remembers them.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub amended: Vec<u64>,
     pub delivered_to: BTreeSet<String>,
@@ -160,13 +161,13 @@ impl Change {
 }
 
 impl AlertRow {
-    /// What the scorer saw ends with the trigger. The row, if it is marked anew; a mark stays.
-    fn mark(&mut self, amended: &[Amended]) -> Option<AlertRow> {
-        let trigger = self.evidence.last().copied().unwrap_or(self.index);
-        let since = amended.iter().filter(|by| by.index > trigger && by.at <= self.at).map(|by| by.index);
+    /// By what came after all that the scorer saw. Whether it is marked anew.
+    fn mark(&mut self, amended: &[Amended]) -> bool {
+        let seen = self.evidence.iter().max().copied().unwrap_or(self.index);
+        let since = amended.iter().filter(|by| by.index > seen && by.at <= self.at).map(|by| by.index);
         let new: Vec<u64> = since.filter(|index| !self.amended.contains(index)).collect();
         self.amended.extend(&new);
-        (!new.is_empty()).then(|| self.clone())
+        !new.is_empty()
     }
 }
 
@@ -232,13 +233,24 @@ impl Board {
 
     fn mark_amended(&mut self, patient: &PatientRow) {
         let of_patient = self.alerts.values_mut().filter(|alert| alert.patient == patient.key);
-        let marked: Vec<AlertRow> = of_patient.filter_map(|alert| alert.mark(&patient.amended)).collect();
+        let marked = of_patient.filter_map(|alert| alert.mark(&patient.amended).then(|| alert.clone()));
+        let marked: Vec<AlertRow> = marked.collect();
         marked.into_iter().for_each(|alert| self.publish_alert(alert));
     }
 
-    /// A merge: the patient goes on under another key.
-    pub fn remove_patient(&mut self, key: &str) {
-        self.patients.remove(key);
+    /// The patient goes on under another key, and so do the alerts about him.
+    pub fn merge(&mut self, from: &str, into: &str) {
+        self.patients.remove(from);
+        let moved: Vec<AlertRow> = self
+            .alerts
+            .values_mut()
+            .filter(|alert| alert.patient == from)
+            .map(|alert| {
+                into.clone_into(&mut alert.patient);
+                alert.clone()
+            })
+            .collect();
+        moved.into_iter().for_each(|alert| self.publish_alert(alert));
     }
 
     /// What was shredded: patients by their keys, alerts by their indices. What readers could still ask for goes, too:
@@ -290,7 +302,6 @@ impl Board {
         let shares = rested::shares_of(alert);
         self.rested.add(subject, alert, shares);
         let known = self.patients.get(&patient);
-        let amended = known.map(|row| row.amended.clone()).unwrap_or_default();
         let mut row = AlertRow {
             id: facts.id.clone(),
             index,
@@ -315,7 +326,9 @@ impl Board {
             later: Vec::new(),
             origin,
         };
-        row.mark(&amended);
+        if let Some(known) = known {
+            row.mark(&known.amended);
+        }
         self.index_of.insert(row.id.clone(), index);
         self.alerts.insert(index, row.clone());
         if self.alerts.len() > ALERTS_KEPT
@@ -550,6 +563,11 @@ mod tests {
         // It goes on while the patient remembers no more of it.
         board.set_patient(row("p"));
         assert_eq!(marks(&board)[1].1, [10]);
+        // Merged, the other patient's alert is marked by what corrects his values from then on.
+        board.merge("p", "r");
+        board.set_patient(PatientRow { amended: vec![amended(5, 10), amended(5, 12)], ..row("r") });
+        let of_merged = board.alerts().find(|alert| alert.id == "a").unwrap();
+        assert_eq!((of_merged.patient.as_str(), &of_merged.amended[..]), ("r", &[10, 12][..]));
         // After a restart the patient is there first.
         let mut again = Board::new(Time(2));
         again.set_patient(PatientRow { amended: all, ..row("p") });

@@ -116,7 +116,7 @@ impl Feeds {
         let window = Window::new();
         let reused = self.metrics.control_ids_reused.with_label_values(&[&feed.name]);
         let reader = Arc::new(Reading::new(Reader::new(&self.site, &feed, &self.ledger, reused)));
-        let owed = Arc::new(Owed::new(&feed, &self.ledger, &self.site));
+        let owed = Arc::new(Owed::new(&feed.name, reader.clone(), &self.ledger, &self.site));
         // It has ended once both have let go of it.
         let ended = Arc::new(ended);
         match feed.application_acks.take() {

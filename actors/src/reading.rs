@@ -45,7 +45,7 @@ impl Reading {
         self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// From here on by other code tables, wards and authority.
+    /// From here on by these settings.
     pub fn exchange(&self, reader: clinical::Feed) {
         let mut now = self.0.write().unwrap_or_else(PoisonError::into_inner);
         *now = Arc::new(now.with(reader));

@@ -522,7 +522,7 @@ impl Follower {
         if let Ok(Some(patient)) = taken {
             let _ = self.parts.shards[target].send(Absorb(into.clone(), patient)).await;
         }
-        self.board(|board| board.remove_patient(&from));
+        self.board(|board| board.merge(&from, &into));
     }
 
     fn knows(&self, from: &PatientId, into: &PatientId) -> bool {

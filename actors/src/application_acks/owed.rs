@@ -1,5 +1,7 @@
 //! Which application answers a feed's senders are owed, and up to where they are taken: both stand in this site's databases.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use clinical::Issue;
 use clinical::hl7::{self, ack};
@@ -8,7 +10,7 @@ use raft_ledger::{Ledger, LedgerError, Payload};
 
 use crate::clock;
 use crate::entry::{self, Format, Kind, Message, Rejected};
-use crate::parts::Feed;
+use crate::reading::Reading;
 
 const PAGE: usize = 64;
 /// When they are forgotten, so many pages are counted: it is done where the site waits.
@@ -16,8 +18,7 @@ const COUNTED_PAGES: usize = 16;
 
 pub(crate) struct Owed {
     pub feed: String,
-    reader: clinical::Feed,
-    limits: hl7::Limits,
+    reading: Arc<Reading>,
     ledger: Ledger,
     site: String,
 }
@@ -33,14 +34,8 @@ pub(super) struct Page {
 }
 
 impl Owed {
-    pub fn new(feed: &Feed, ledger: &Ledger, site: &str) -> Owed {
-        Owed {
-            feed: feed.name.clone(),
-            reader: feed.reader.clone(),
-            limits: feed.limits,
-            ledger: ledger.clone(),
-            site: site.to_owned(),
-        }
+    pub fn new(feed: &str, reading: Arc<Reading>, ledger: &Ledger, site: &str) -> Owed {
+        Owed { feed: feed.to_owned(), reading, ledger: ledger.clone(), site: site.to_owned() }
     }
 
     /// A feed that no longer has this answers otherwise. What it brings meanwhile must have no second answer once it has
@@ -110,8 +105,10 @@ impl Owed {
     }
 
     fn write(&self, raw: Bytes, faults: &[Issue], id: &str) -> Option<Bytes> {
-        let message = hl7::Message::parse(raw, &self.limits).ok()?;
-        let message = message.for_feed(&self.reader);
+        let reading = self.reading.now();
+        let (reader, limits) = reading.feed();
+        let message = hl7::Message::parse(raw, limits).ok()?;
+        let message = message.for_feed(reader);
         let asked = ack::asked(&message);
         let is_asked_for = match faults.is_empty() {
             true => asked.application.wants(true),
@@ -156,10 +153,14 @@ fn came(kind: u16, payload: &Bytes) -> Option<(Bytes, Vec<Issue>)> {
 
 #[cfg(test)]
 mod tests {
+    use prometheus::IntCounter;
     use raft_ledger::Draft;
 
     use super::*;
     use crate::entry::READER;
+    use crate::parts::{Ack, Feed, OnError};
+    use crate::reading::Reader;
+    use crate::silence::Silence;
 
     fn draft(ledger: &Ledger, id: &str, asks: &str) -> Draft {
         let message = Message {
@@ -192,9 +193,21 @@ mod tests {
     async fn a_feed_that_loses_its_address_owes_nothing_later() {
         let dir = tempfile::tempdir().unwrap();
         let ledger = crate::test_ledger::one_site(dir.path()).await;
-        let reader = clinical::Feed { authority: "HOSP".into(), ..clinical::Feed::default() };
-        let limits = hl7::Limits::default();
-        let owed = Owed { feed: "adt".into(), reader, limits, ledger: ledger.clone(), site: "a".into() };
+        let listens = connectors::mllp::Config::new("127.0.0.1:0");
+        let feed = Feed {
+            name: "adt".into(),
+            kind: "mllp",
+            source: Box::new(connectors::mllp::Source::listen(listens).await.unwrap()),
+            reader: clinical::Feed { authority: "HOSP".into(), ..clinical::Feed::default() },
+            limits: hl7::Limits::default(),
+            on_error: OnError::Hold,
+            ack: Ack::Quorum,
+            application_acks: None,
+            silence: Silence::Off,
+        };
+        let reused = IntCounter::new("reused", "not read").unwrap();
+        let reading = Arc::new(Reading::new(Reader::new("a", &feed, &ledger, reused)));
+        let owed = Owed::new("adt", reading.clone(), &ledger, "a");
 
         let from = ledger.size();
         owed.store_cursor(from);
@@ -208,6 +221,12 @@ mod tests {
         assert_eq!(page.answers.iter().map(|(index, _)| *index).collect::<Vec<_>>(), expected);
         assert_eq!((page.upto, page.unread.is_none()), (from + PAGE as u64, true));
         assert_eq!(owed.count(from), ((PAGE + 2).div_ceil(3), true));
+
+        // A reload may change the charset that the answers are read and written in.
+        let first = |owed: &Owed| owed.page(from).unwrap().answers[0].1.body.clone();
+        let before = first(&owed);
+        reading.exchange(clinical::Feed { charset: Some("8859/1".into()), ..feed.reader });
+        assert_ne!(String::from_utf8_lossy(&first(&owed)), String::from_utf8_lossy(&before));
 
         owed.forget();
         assert_eq!(owed.stored_cursor().unwrap(), None, "it begins anew where it gets an address again");

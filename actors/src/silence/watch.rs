@@ -65,8 +65,12 @@ impl Watch {
 
     /// From here on by another setting and another zone; what is silent by these is found with the next look.
     pub fn exchange(&self, setting: Silence, zone: &str) {
+        let zone = time_zone(zone);
         let mut state = self.lock();
-        (state.setting, state.zone, state.silent) = (setting, time_zone(zone), None);
+        // What was flagged by the same goes on.
+        if (state.setting, &state.zone) != (setting, &zone) {
+            (state.setting, state.zone, state.silent) = (setting, zone, None);
+        }
     }
 
     pub fn setting(&self) -> Silence {
@@ -248,6 +252,8 @@ mod tests {
         assert_eq!(watch.silent(), None);
         watch.look(after(100), 1);
         assert_eq!(watch.silent().unwrap().since, after(10));
+        watch.exchange(Silence::After(Duration::from_secs(90)), "Europe/Zurich");
+        assert!(watch.silent().is_some(), "nothing else is set");
         watch.exchange(Silence::Off, "UTC");
         watch.look(after(1_000), 1);
         assert_eq!((watch.silent(), watch.setting()), (None, Silence::Off));

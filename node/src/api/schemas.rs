@@ -202,8 +202,8 @@ pub struct AlertRow {
     rests_on_care_process: bool,
     /// Ledger indices; the trigger is last.
     evidence: Vec<u64>,
-    /// Ledger indices of messages since that corrected or took back a value from before the alert; absent where there
-    /// are none.
+    /// Ledger indices of messages since that corrected or took back a value that was measured before the alert; absent
+    /// where there are none.
     amended: Option<Vec<u64>>,
     delivered_to: BTreeSet<String>,
     acknowledged: Option<Answer>,

@@ -40,12 +40,18 @@ export class Alerts {
   card(alert) {
     const card = this.cards.get(alert.id) ?? this.make(alert);
     const patient = this.store.patients.get(alert.patient);
-    setText(card.querySelector(".alert-who a"), patientName(alert, patient));
+    const link = card.querySelector(".alert-who a");
+    // Another one after a merge.
+    const to = `#patient=${encodeURIComponent(alert.patient)}`;
+    if (link.getAttribute("href") !== to) link.setAttribute("href", to);
+    setText(link, patientName(alert, patient));
     setText(card.querySelector(".alert-who span"), place(alert, patient));
     setText(card.querySelector(".sent"), alert.delivered_to.length ? alert.delivered_to.join(", ") : "nobody yet");
     const amended = card.querySelector(".amended");
-    amended.hidden = !alert.amended;
-    if (alert.amended) amended.replaceChildren("Corrected or taken back since: ", ...alert.amended.flatMap((index) => [entry(index), " "]));
+    const marks = alert.amended ?? [];
+    amended.hidden = marks.length === 0;
+    // Only what is new: links keep their focus.
+    if (amended.children.length !== marks.length) amended.replaceChildren("Corrected or taken back since: ", ...marks.flatMap((index) => [entry(index), " "]));
     const answer = card.querySelector(".answer");
     answer.hidden = !alert.acknowledged;
     if (alert.acknowledged) {
@@ -63,7 +69,7 @@ export class Alerts {
         el("span", { class: `pill ${interruptive ? "red" : "amber"}` }, alert.tier),
         alert.origin ? el("span", { class: "pill amber" }, `for site ${alert.origin}`) : null,
         el("time", { datetime: isoTime(alert.at), title: fullTime(alert.at) }, age(alert.at))),
-      el("h3", { class: "alert-who", id: title }, el("a", { href: `#patient=${encodeURIComponent(alert.patient)}` }), el("span")),
+      el("h3", { class: "alert-who", id: title }, el("a"), el("span")),
       riskLine(alert),
       reasons(alert.reasons.slice(0, REASONS_SHOWN)),
       alert.rests_on_care_process ? el("p", { class: "caution" }, CARE_PROCESS) : null,

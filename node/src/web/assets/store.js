@@ -66,10 +66,13 @@ function merge(known, row) {
     ...row,
     name: row.name || known.name,
     acknowledged: known.acknowledged ?? row.acknowledged,
-    later: (known.later ?? []).length > (row.later ?? []).length ? known.later : row.later,
+    later: longer(known.later, row.later),
+    amended: longer(known.amended, row.amended),
     delivered_to: [...new Set([...known.delivered_to, ...row.delivered_to])],
   };
 }
+
+const longer = (known, now) => ((known ?? []).length > (now ?? []).length ? known : now);
 
 export function urgency(row) {
   const ratios = row.risks.filter((r) => r.risk !== null).map((r) => r.risk / Math.max(r.threshold, 1e-9));
