@@ -125,7 +125,7 @@ trap 'exit 130' INT TERM
 need_packages default-jre-headless maven rabbitmq-server prometheus chromium chromium-driver openssl curl \
     python3 python3-pip
 export MEDULLA_SIM_SECONDS=${MEDULLA_SIM_SECONDS:-300}
-limit=45m
+limit=50m
 if [ -n "$long" ]; then
     export MEDULLA_LONG=1
     limit=0
