@@ -223,7 +223,7 @@ impl Board {
             return;
         }
         if before.map_or(&[][..], |before| &before.amended) != row.amended {
-            self.mark_amended(&row);
+            self.change_alerts_of(&row.key, |alert| alert.mark(&row.amended));
         }
         if self.shows(row.origin.as_ref()) {
             self.changed.insert(row.key.clone());
@@ -231,26 +231,13 @@ impl Board {
         self.patients.insert(row.key.clone(), row);
     }
 
-    fn mark_amended(&mut self, patient: &PatientRow) {
-        let of_patient = self.alerts.values_mut().filter(|alert| alert.patient == patient.key);
-        let marked = of_patient.filter_map(|alert| alert.mark(&patient.amended).then(|| alert.clone()));
-        let marked: Vec<AlertRow> = marked.collect();
-        marked.into_iter().for_each(|alert| self.publish_alert(alert));
-    }
-
     /// The patient goes on under another key, and so do the alerts about him.
     pub fn merge(&mut self, from: &str, into: &str) {
         self.patients.remove(from);
-        let moved: Vec<AlertRow> = self
-            .alerts
-            .values_mut()
-            .filter(|alert| alert.patient == from)
-            .map(|alert| {
-                into.clone_into(&mut alert.patient);
-                alert.clone()
-            })
-            .collect();
-        moved.into_iter().for_each(|alert| self.publish_alert(alert));
+        self.change_alerts_of(from, |alert| {
+            into.clone_into(&mut alert.patient);
+            true
+        });
     }
 
     /// What was shredded: patients by their keys, alerts by their indices. What readers could still ask for goes, too:
@@ -434,6 +421,12 @@ impl Board {
             let row = row.clone();
             self.publish_alert(row);
         }
+    }
+
+    fn change_alerts_of(&mut self, patient: &str, mut change: impl FnMut(&mut AlertRow) -> bool) {
+        let of_patient = self.alerts.values_mut().filter(|alert| alert.patient == patient);
+        let changed: Vec<AlertRow> = of_patient.filter_map(|row| change(row).then(|| row.clone())).collect();
+        changed.into_iter().for_each(|row| self.publish_alert(row));
     }
 
     fn publish_alert(&mut self, row: AlertRow) {

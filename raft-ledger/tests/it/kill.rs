@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use raft_ledger::{Ledger, Payload};
 
 use crate::common::kill::{as_child, config, founded, lives, run_and_kill, tell};
-use crate::common::{append, close, draft};
+use crate::common::{append, close, draft, entries};
 
 /// Appends that a child has under way at a time.
 const AT_ONCE: u64 = 8;
@@ -57,16 +57,10 @@ async fn check(dir: &std::path::Path, acknowledged: &BTreeMap<u64, u64>) {
     // Its answer comes after everything that was committed before.
     append(&ledger, vec![draft(u64::MAX)]).await;
     let mut found = BTreeMap::new();
-    let mut next = 0;
-    loop {
-        let entries = ledger.read_from(next, 1000).unwrap();
-        let Some(last) = entries.last() else { break };
-        next = last.index + 1;
-        for entry in entries {
-            let Payload::Open(payload) = entry.payload else { panic!("entry {} is sealed", entry.index) };
-            let former = found.insert(payload.clone(), entry.index);
-            assert_eq!(former, None, "{payload:?} is there twice");
-        }
+    for entry in entries(&ledger) {
+        let Payload::Open(payload) = entry.payload else { panic!("entry {} is sealed", entry.index) };
+        let former = found.insert(payload.clone(), entry.index);
+        assert_eq!(former, None, "{payload:?} is there twice");
     }
     for (n, index) in acknowledged {
         let payload = bytes::Bytes::from(format!("payload {n}"));

@@ -7,10 +7,10 @@ use std::path::Path;
 use std::time::Duration;
 
 use bytes::Bytes;
-use raft_ledger::{AppendError, Draft, Ledger, OutboxState, Payload, Stored};
+use raft_ledger::{AppendError, Draft, Entry, Ledger, OutboxState, Payload, Stored};
 
 use crate::common::kill::{as_child, config, founded, lives, run_and_kill, tell};
-use crate::common::{Consortium, close, draft, wait_for_leader};
+use crate::common::{Consortium, close, draft, entries, wait_for_leader};
 
 /// Puts as an insistent sender does, and waits until it is durable.
 async fn put(ledger: &Ledger, drafts: Vec<Draft>) -> Stored {
@@ -34,17 +34,12 @@ async fn emptied(ledger: &Ledger) {
 
 /// The numbers of `common::draft` that the ledger holds, by index.
 fn numbers(ledger: &Ledger) -> Vec<u64> {
-    let (mut found, mut next) = (Vec::new(), 0);
-    loop {
-        let entries = ledger.read_from(next, 1000).unwrap();
-        let Some(last) = entries.last() else { return found };
-        next = last.index + 1;
-        for entry in &entries {
-            let Payload::Open(payload) = &entry.payload else { panic!("entry {} is sealed", entry.index) };
-            let text = std::str::from_utf8(payload).unwrap();
-            found.push(text.split(' ').nth(1).unwrap().parse().unwrap());
-        }
-    }
+    let number = |entry: &Entry| {
+        let Payload::Open(payload) = &entry.payload else { panic!("entry {} is sealed", entry.index) };
+        let text = std::str::from_utf8(payload).unwrap();
+        text.split(' ').nth(1).unwrap().parse().unwrap()
+    };
+    entries(ledger).iter().map(number).collect()
 }
 
 #[tokio::test]

@@ -7,10 +7,10 @@ use std::path::Path;
 use std::time::Duration;
 
 use bytes::Bytes;
-use raft_ledger::{Draft, Entry, KeyCopies, Ledger, LedgerError, Payload, Shredded, Subject};
+use raft_ledger::{Draft, KeyCopies, Ledger, LedgerError, Payload, Shredded, Subject};
 
 use crate::common::kill::{as_child, lives, run_and_kill, tell};
-use crate::common::{Consortium, append, close, draft, holders, wait_for_size};
+use crate::common::{Consortium, append, close, draft, entries, holders, wait_for_size};
 
 const NAMES: [&str; 3] = ["a", "b", "c"];
 
@@ -23,16 +23,6 @@ fn fresh(n: u64) -> Draft {
 
 fn payload(n: u64) -> Bytes {
     Bytes::from(format!("what is said of {n}"))
-}
-
-fn entries(ledger: &Ledger) -> Vec<Entry> {
-    let (mut found, mut next) = (Vec::new(), 0);
-    loop {
-        let page = ledger.read_from(next, 1000).unwrap();
-        let Some(last) = page.last() else { return found };
-        next = last.index + 1;
-        found.extend(page);
-    }
 }
 
 /// Numbers of the entries of site `a` that the ledger opens with a key that it holds for it.

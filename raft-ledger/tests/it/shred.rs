@@ -15,7 +15,7 @@ use raft_ledger::{
 };
 
 use crate::common::kill::{as_child, config, founded, lives, run_and_kill, tell};
-use crate::common::{Consortium, add, append, close, draft, holders, promote, wait_for_size};
+use crate::common::{Consortium, add, append, close, draft, entries, holders, promote, wait_for_size};
 
 /// What no disk may hold in the clear.
 const SECRET: &str = "what nobody shall read";
@@ -35,16 +35,6 @@ async fn shred(ledger: &Ledger, subject: u8) -> Option<Shredded> {
             }
             Err(error) => panic!("{error}"),
         }
-    }
-}
-
-fn entries(ledger: &Ledger) -> Vec<Entry> {
-    let (mut found, mut next) = (Vec::new(), 0);
-    loop {
-        let page = ledger.read_from(next, 1000).unwrap();
-        let Some(last) = page.last() else { return found };
-        next = last.index + 1;
-        found.extend(page);
     }
 }
 

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use raft_ledger::{
-    AppendError, Config, Draft, Ledger, LedgerError, MemberChange, MemberStatus, Outcome, PeerConfig, Role,
-    Subject,
+    AppendError, Config, Draft, Entry, Ledger, LedgerError, MemberChange, MemberStatus, Outcome, PeerConfig,
+    Role, Subject,
 };
 
 /// Directories and addresses of a few sites; removed when dropped.
@@ -174,6 +174,17 @@ pub async fn promote(ledger: &Ledger, site: &str) -> Vec<MemberStatus> {
             }
             Err(error) => panic!("{error}"),
         }
+    }
+}
+
+/// All that the ledger holds, in its order.
+pub fn entries(ledger: &Ledger) -> Vec<Entry> {
+    let (mut found, mut next) = (Vec::new(), 0);
+    loop {
+        let page = ledger.read_from(next, 1000).unwrap();
+        let Some(last) = page.last() else { return found };
+        next = last.index + 1;
+        found.extend(page);
     }
 }
 

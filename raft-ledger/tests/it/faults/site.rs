@@ -11,7 +11,7 @@ use std::time::Duration;
 use raft_ledger::{AppendError, Config, Ledger, MemberChange, PeerConfig};
 use tokio::sync::oneshot;
 
-use crate::common::draft;
+use crate::common::{draft, entries};
 
 const CHILD: &str = "MEDULLA_FAULT_CHILD";
 /// Begins each answer; the test harness writes its own words before the first.
@@ -269,15 +269,8 @@ async fn answer(ledger: &Ledger, what: &str) -> String {
         ["read", index] => read(ledger, index.parse().unwrap()).await,
         ["log"] => {
             let mut text = "log".to_owned();
-            let mut next = 0;
-            loop {
-                let entries = ledger.read_from(next, 1000).unwrap();
-                next += entries.len() as u64;
-                entries.iter().for_each(|entry| text += &format!(" {}", entry.event_time_ms));
-                if entries.is_empty() {
-                    return text;
-                }
-            }
+            entries(ledger).iter().for_each(|entry| text += &format!(" {}", entry.event_time_ms));
+            text
         }
         ["root", size] => ledger.root_at(size.parse().unwrap()).map_or("unknown".into(), hex::encode),
         ["verify"] => {
