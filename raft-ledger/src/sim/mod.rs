@@ -166,18 +166,25 @@ pub(crate) fn loaded(applied: &Applied) {
     });
 }
 
-pub(crate) fn applied(entry: &Entry, effect: &Effect, applied: &Applied) {
+pub(crate) fn applying(entry: &Entry) {
     with_living(|world, site| {
-        let index = entry.log_id.index;
-        world.event(3, &[site as u64, index, applied.size, u64::from(applied.root[0])]);
         let version = world.model.version();
-        let verdict = world.model.applied(site, entry, effect, applied);
-        world.judge(verdict);
-        let verdict = world.releases.knows(site, applied.apply_version);
+        let verdict = world.model.applying(site, entry);
         world.judge(verdict);
         if world.model.version() > version {
             world.raised();
         }
+    });
+}
+
+pub(crate) fn applied(entry: &Entry, effect: &Effect, applied: &Applied) {
+    with_living(|world, site| {
+        let index = entry.log_id.index;
+        world.event(3, &[site as u64, index, applied.size, u64::from(applied.root[0])]);
+        let verdict = world.model.applied(site, index, effect, applied);
+        world.judge(verdict);
+        let verdict = world.releases.knows(site, applied.apply_version);
+        world.judge(verdict);
     });
 }
 

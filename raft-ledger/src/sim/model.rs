@@ -62,15 +62,6 @@ impl Did {
     }
 }
 
-/// What a site was seen to do with an entry, or to hold after it.
-struct Seen {
-    site: usize,
-    index: u64,
-    entry: Option<Entry>,
-    did: Option<Did>,
-    held: Held,
-}
-
 #[derive(Default)]
 struct Site {
     epoch: u64,
@@ -97,8 +88,6 @@ pub(super) struct Model {
     peaks: Vec<(u64, Hash)>,
     /// Per site the raft index that it applies next.
     next: BTreeMap<usize, u64>,
-    /// By index: seen before the entries before it were.
-    early: BTreeMap<u64, Vec<Seen>>,
     acknowledged: Vec<([u8; 32], Outcome)>,
     leaders: BTreeMap<u64, u64>,
     votes: BTreeMap<(u64, u64), u64>,
@@ -150,8 +139,10 @@ impl Model {
     pub(super) fn loaded(&mut self, site: usize, applied: &Applied) -> Verdict {
         let next = applied.last.as_ref().map_or(0, |last| last.index + 1);
         self.next.insert(site, next);
-        let Some(last) = next.checked_sub(1) else { return Ok(()) };
-        self.see(Seen { site, index: last, entry: None, did: None, held: Held::of(applied) })
+        match next.checked_sub(1) {
+            Some(last) => self.check_held(site, last, applied),
+            None => Ok(()),
+        }
     }
 
     /// The disk of a site was wiped.
@@ -159,14 +150,25 @@ impl Model {
         self.next.insert(site, 0);
     }
 
-    pub(super) fn applied(
-        &mut self,
-        site: usize,
-        entry: &Entry,
-        effect: &Effect,
-        applied: &Applied,
-    ) -> Verdict {
-        let index = entry.log_id.index;
+    /// A site is about to apply an entry. Its power may go once that is written and before it can say so, and others may
+    /// take the entry with its ledger: this is the last moment at which everyone's entries are sure to be heard of.
+    pub(super) fn applying(&mut self, site: usize, entry: &Entry) -> Verdict {
+        let (index, digest) = (entry.log_id.index, digest(entry));
+        match self.log.get(index as usize) {
+            Some(known) if known.digest == digest => Ok(()),
+            Some(_) => Err(format!("site {site} applied another entry {index} than was committed")),
+            None if index == self.entries() => {
+                let did = self.commit(entry);
+                self.log.push(Committed { digest, did, held: self.held() });
+                Ok(())
+            }
+            None => {
+                Err(format!("site {site} applied entry {index} where {} was next of all", self.entries()))
+            }
+        }
+    }
+
+    pub(super) fn applied(&mut self, site: usize, index: u64, effect: &Effect, applied: &Applied) -> Verdict {
         let next = self.next.insert(site, index + 1).unwrap_or(0);
         if index != next {
             return Err(format!("site {site} applied entry {index} where {next} was next"));
@@ -182,48 +184,23 @@ impl Model {
             Effect::EpochOpened { epoch, .. } => Did::EpochOpened(*epoch),
             Effect::Refused { .. } => Did::Refused,
         };
-        self.see(Seen { site, index, entry: Some(entry.clone()), did: Some(did), held: Held::of(applied) })
+        let expected = &self.known(site, index)?.did;
+        if did != *expected {
+            return Err(format!("site {site} at entry {index}: {}", did.against(expected)));
+        }
+        self.check_held(site, index, applied)
     }
 
-    fn see(&mut self, seen: Seen) -> Verdict {
-        match &seen.entry {
-            Some(entry) if seen.index == self.entries() => {
-                let (digest, did) = (digest(entry), self.commit(entry));
-                self.log.push(Committed { digest, did, held: self.held() });
-            }
-            // Its power went between the write of an entry and the model hearing of it.
-            _ if seen.index >= self.entries() => {
-                self.early.entry(seen.index).or_default().push(seen);
-                return Ok(());
-            }
-            _ => {}
-        }
-        self.judge(&seen)?;
-        let now_known: Vec<Seen> = self.early.remove(&(self.entries() - 1)).unwrap_or_default();
-        now_known.iter().try_for_each(|seen| self.judge(seen))?;
-        // One of those that came early may be the next.
-        match self.early.get_mut(&self.entries()).and_then(|seen| {
-            let at = seen.iter().position(|seen| seen.entry.is_some())?;
-            Some(seen.swap_remove(at))
-        }) {
-            Some(next) => self.see(next),
-            None => Ok(()),
-        }
+    fn known(&self, site: usize, index: u64) -> Result<&Committed, String> {
+        self.log
+            .get(index as usize)
+            .ok_or_else(|| format!("site {site} holds entry {index}, which none has applied"))
     }
 
-    fn judge(&self, seen: &Seen) -> Verdict {
-        let Seen { site, index, .. } = seen;
-        let Some(known) = self.log.get(*index as usize) else { return Ok(()) };
-        if seen.entry.as_ref().is_some_and(|entry| digest(entry) != known.digest) {
-            return Err(format!("site {site} applied another entry {index} than was committed"));
-        }
-        if let Some(did) = &seen.did
-            && *did != known.did
-        {
-            return Err(format!("site {site} at entry {index}: {}", did.against(&known.did)));
-        }
-        if seen.held != known.held {
-            return Err(format!("site {site} after entry {index}: {}, expected {}", seen.held, known.held));
+    fn check_held(&self, site: usize, index: u64, applied: &Applied) -> Verdict {
+        let (held, expected) = (Held::of(applied), self.known(site, index)?.held);
+        if held != expected {
+            return Err(format!("site {site} after entry {index}: {held}, expected {expected}"));
         }
         Ok(())
     }
@@ -236,12 +213,8 @@ impl Model {
         format!("{} entries, applied up to {:?}", self.entries(), self.next)
     }
 
-    /// Once all sites agree: nothing that a site held or acknowledged may be unknown.
+    /// Once all sites agree: nothing that was acknowledged may be unknown.
     pub(super) fn close(&self) -> Verdict {
-        if let Some((index, seen)) = self.early.iter().find(|(_, seen)| !seen.is_empty()) {
-            let site = seen.first().map_or(0, |seen| seen.site);
-            return Err(format!("site {site} applied entry {index}, which was lost"));
-        }
         self.proofs.close()?;
         self.acknowledged.iter().try_for_each(|(dedupe, outcome)| self.check_acknowledged(*dedupe, *outcome))
     }

@@ -71,6 +71,8 @@ impl RaftStateMachine<Types> for StateMachine {
         while let Some(next) = entries.next().await {
             let (entry, responder) = next?;
             #[cfg(any(test, feature = "sim"))]
+            crate::sim::applying(&entry);
+            #[cfg(any(test, feature = "sim"))]
             if crate::sim::planted(crate::sim::Plant::AppliedTwice) && std::mem::take(&mut self.installed) {
                 let _ = self.applier.apply(&entry);
             }
