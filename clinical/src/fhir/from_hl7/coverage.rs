@@ -104,6 +104,28 @@ mod tests {
         }
     }
 
+    /// Found by fuzzing: U+FFFD or a blank stood in its place, and nothing kept what was sent.
+    #[test]
+    fn a_character_that_fhir_cannot_hold_is_kept_as_it_was_sent() {
+        let header = HEAD.replace("|1|P|", "|A\0 7|P|");
+        let text = format!(
+            "{header}PID|1||1^^^HOSP^MR\rOBR|1|P1|F1|X^X^L\rOBX|1|NM|HR^Pulse^L||7|/min||H^Hi\0gh^HL70078|||F\r"
+        );
+        let message = Message::parse(text.into_bytes().into(), &Limits::default()).unwrap();
+        let fates = coverage(&message, &Feed::default(), Time(0));
+        let fate = |name: &str| fates.iter().find(|(field, _)| field == name).map(|(_, fate)| *fate);
+        assert_eq!(
+            [fate("MSH-10"), fate("OBX-8"), fate("OBX-3")].map(Option::unwrap),
+            [Fate::Kept, Fate::Kept, Fate::Mapped]
+        );
+        let bundle = Writer::new(&message, &Feed::default(), Time(0)).write().bundle();
+        let bundle = String::from_utf8(bundle).unwrap();
+        for kept in [r#""valueString":"A\\X00\\ 7""#, r#""valueString":"H^Hi\\X00\\gh^HL70078""#] {
+            assert!(bundle.contains(kept), "{kept} in {bundle}");
+        }
+        assert!(!bundle.contains("ufffd") && !bundle.contains('\u{fffd}'));
+    }
+
     /// The hour of a time that only has its day in FHIR is not mapped.
     #[test]
     fn a_day_does_not_say_the_hour() {

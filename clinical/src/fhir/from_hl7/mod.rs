@@ -50,6 +50,7 @@ use super::json::{self, Json, Object, members_of, object, text};
 use crate::hl7::{Message, Segment};
 use crate::{Feed, Time};
 use codeable::Codeable;
+use datatypes::clean;
 use result::{Plain, Status};
 use time::Clock;
 
@@ -354,7 +355,10 @@ impl<'m> Writer<'m> {
         let sent_at = self.clock.instant(&self.message.header().text(7, 1));
         members_of([
             ("resourceType", text("Bundle")),
-            ("identifier", identifier(format!("{NAMESPACE}/hl7v2-control-id"), self.message.control_id())),
+            (
+                "identifier",
+                identifier(format!("{NAMESPACE}/hl7v2-control-id"), clean(self.message.control_id())),
+            ),
             ("type", text("transaction")),
             ("timestamp", text(sent_at.unwrap_or_else(|| self.received_at.to_rfc3339()))),
         ])

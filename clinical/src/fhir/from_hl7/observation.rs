@@ -157,7 +157,7 @@ fn interpretation(flag: Part<'_>) -> Codeable<'_> {
     let [code, words, system] = [1, 2, 3].map(|n| trim(part(flag, n)));
     let is_hl7s = system.is_empty() || system.starts_with("HL7") || system.ends_with("0078");
     if (is_hl7s || system == INTERPRETATION) && schema::has_code("v3-ObservationInterpretation", &code) {
-        return Codeable::of(INTERPRETATION, code, Cow::Borrowed(""), words);
+        return Codeable::of(INTERPRETATION, code, Cow::Borrowed(""), clean(words));
     }
     if is_hl7s || code.is_empty() {
         return Codeable::words(clean(if words.is_empty() { code } else { words }));
