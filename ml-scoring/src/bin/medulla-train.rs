@@ -1,5 +1,5 @@
 //! `medulla-train`: trains a model with libxgboost, which therefore never stands between `medulla run` and a patient.
-//! `medulla model train` calls it.
+//! `medulla model train` calls it, and `medulla bench score`, which sets libxgboost beside the evaluator.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -46,15 +46,46 @@ struct Arguments {
     settings: Vec<String>,
 }
 
+#[derive(Parser)]
+#[command(
+    name = "medulla-train bench-score",
+    about = "Time a row, an explanation and an event, beside libxgboost"
+)]
+struct Bench {
+    /// A model's folder, to be timed too
+    #[arg(long)]
+    model: Option<PathBuf>,
+    /// One JSON object a model instead of the tables
+    #[arg(long)]
+    json: bool,
+}
+
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
-    match run(&arguments) {
+    let words = || std::env::args_os().skip(1);
+    let done = match words().next() {
+        Some(word) if word == "bench-score" => bench(&Bench::parse_from(words())),
+        _ => run(&Arguments::parse()),
+    };
+    match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error:#}");
             ExitCode::FAILURE
         }
     }
+}
+
+fn bench(arguments: &Bench) -> Result<()> {
+    let bar = Bar::new();
+    let all = train::measure(arguments.model.as_deref(), &bar)?;
+    bar.finish();
+    for speed in &all {
+        match arguments.json {
+            true => println!("{}", serde_json::to_string(speed)?),
+            false => println!("{speed}"),
+        }
+    }
+    Ok(())
 }
 
 fn run(arguments: &Arguments) -> Result<()> {

@@ -33,7 +33,7 @@ pub fn adapt(folder: &Path, options: &Options, progress: &dyn Progress) -> Resul
 }
 
 /// The model, and its trees as a JSON model file of this libxgboost.
-fn read(folder: &Path) -> Result<(Model, Vec<u8>)> {
+pub(super) fn read(folder: &Path) -> Result<(Model, Vec<u8>)> {
     let mut files = Vec::new();
     for name in FILES {
         let path = folder.join(name);

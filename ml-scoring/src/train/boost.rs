@@ -104,7 +104,7 @@ impl Settings {
         }
     }
 
-    fn booster(&self, matrix: &DMatrix, names: &Vec<&str>, seed: u64) -> Result<Booster> {
+    pub(super) fn booster(&self, matrix: &DMatrix, names: &Vec<&str>, seed: u64) -> Result<Booster> {
         let learning = learning::LearningTaskParametersBuilder::default()
             .objective(learning::Objective::BinaryLogistic)
             .build()

@@ -13,6 +13,7 @@ mod gain;
 mod judge;
 mod merge;
 mod random;
+mod speed;
 mod stays;
 mod synthetic;
 mod table;
@@ -32,6 +33,7 @@ use crate::{Card, Golden, Model, Scorer, report};
 pub use adapt::adapt;
 pub use boost::Settings;
 pub use gain::gain;
+pub use speed::{Speed, measure};
 
 #[derive(Clone)]
 pub struct Options {

@@ -1,4 +1,5 @@
-//! `medulla bench`: figures of whole sites, of the ledger alone, of the HL7 v2 readers and of searches, on this machine.
+//! `medulla bench`: figures of whole sites, of the ledger alone, of the HL7 v2 readers, of scoring and of searches, on
+//! this machine.
 
 use std::fmt::Display;
 use std::io::Write;
@@ -11,7 +12,7 @@ use super::{Usage, Verdict, out};
 use crate::bench::ledger::{Growth, Plan as Steps, run_growth, run_steps};
 use crate::bench::{self, Load, Plan};
 
-/// Measure whole sites, the ledger alone, the HL7 v2 readers, or searches, on this machine
+/// Measure whole sites, the ledger alone, the HL7 v2 readers, scoring, or searches, on this machine
 #[derive(clap::Subcommand)]
 pub enum Command {
     /// Start sites and a load generator, and report what went through: parse, commit, score, alert
@@ -33,6 +34,11 @@ pub enum Command {
         Messages are ORU^R01 with 40 and with 64,000 OBX. MB are those of the HL7 v2 read. A reader takes its figure \
         from the best of its rounds, by the thread's CPU time (on Linux). The ratio is time a byte over that with 40.")]
     Hl7(Hl7Args),
+    /// Scoring: a row, an explanation and an event of a patient, one thread; libxgboost beside it
+    #[command(after_help = "Example:\n  medulla bench score --model ml-scoring/models/sepsis\n\n\
+        Without a model: 300 trees of depth 6 over 100 features. An event is a pulse: state update, features, score. Runs \
+        the program medulla-train, as `medulla model train` does: libxgboost is not linked where patients are scored.")]
+    Score(ScoreArgs),
     /// Finding messages by what one knows of them, as a ledger grows
     #[command(after_help = "Example:\n  medulla bench search --messages 10000000 --bytes 64\n\n\
         One site's ledger is filled with entries that have the tags of messages. At 100,000 and each further power of \
@@ -114,6 +120,16 @@ pub struct Hl7Args {
 }
 
 #[derive(clap::Args)]
+pub struct ScoreArgs {
+    /// Folder of a model that is timed too, with a patient's events
+    #[arg(long, value_name = "DIR")]
+    model: Option<PathBuf>,
+    /// One JSON object a model instead of the tables
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(clap::Args)]
 pub struct SearchArgs {
     /// Messages in the end
     #[arg(long, default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(1_000..))]
@@ -171,6 +187,7 @@ pub fn execute(command: &Command) -> anyhow::Result<Verdict> {
             Command::Ledger(args) => ledger(args).await,
             Command::Load(args) => load(args).await,
             Command::Hl7(args) => hl7(args),
+            Command::Score(args) => score(args),
             Command::Search(args) => search(args).await,
         }
     })
@@ -229,6 +246,18 @@ fn hl7(args: &Hl7Args) -> anyhow::Result<Verdict> {
     let report = bench::run_hl7(Duration::from_secs(args.seconds), |text| eprintln!("{text}"))?;
     print(&report, args.json)?;
     Ok(Verdict::Fine)
+}
+
+fn score(args: &ScoreArgs) -> anyhow::Result<Verdict> {
+    super::model::hand_over(|command| {
+        command.arg("bench-score");
+        if let Some(model) = &args.model {
+            command.arg("--model").arg(model);
+        }
+        if args.json {
+            command.arg("--json");
+        }
+    })
 }
 
 async fn search(args: &SearchArgs) -> anyhow::Result<Verdict> {

@@ -15,6 +15,8 @@ mod train;
 
 use super::Verdict;
 
+pub(super) use train::hand_over;
+
 /// Train, adapt, score and evaluate models; replay their data as messages; register, retire, try in shadow, promote
 #[derive(clap::Subcommand)]
 pub enum Command {

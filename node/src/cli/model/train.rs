@@ -40,7 +40,7 @@ pub fn execute(args: &Args) -> anyhow::Result<Verdict> {
 }
 
 /// Becomes medulla-train with the arguments that `fill` adds.
-pub(super) fn hand_over(fill: impl FnOnce(&mut Command)) -> anyhow::Result<Verdict> {
+pub(in crate::cli) fn hand_over(fill: impl FnOnce(&mut Command)) -> anyhow::Result<Verdict> {
     let program = find().ok_or_else(|| {
         anyhow!(
             "{PROGRAM} is neither beside medulla nor in PATH; build it with \
