@@ -7,8 +7,8 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 use clinical::{
-    Code, CodeSystem, Column, Event, EventKind, Observation, ObservationStatus, PatientId, PatientState,
-    Precision, Time, Value,
+    Code, CodeSystem, Column, Event, EventKind, Observation, ObservationStatus, PatientId, Precision, Time,
+    Value,
 };
 use serde::Serialize;
 use xgb::{Booster, DMatrix};
@@ -183,9 +183,14 @@ fn pulse(at: Time, beats: i64) -> Event {
         visit: None,
         at,
         precision: Precision::Second,
-        kind: EventKind::Observation(Observation {
+        kind: EventKind::Observed(Observation {
             code: Code { system: CodeSystem::Loinc, code: Column::Hr.loinc().into(), display: "".into() },
-            value: Value::Quantity { number, text: beats.to_string().into(), unit: Column::Hr.unit().into() },
+            value: Value::Quantity {
+                number,
+                text: beats.to_string().into(),
+                unit: Column::Hr.unit().into(),
+                comparator: None,
+            },
             status: ObservationStatus::Final,
             source_id: String::new(),
         }),
