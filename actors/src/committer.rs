@@ -37,6 +37,8 @@ pub(crate) struct Labels {
     pub control_id: String,
     /// Stable codes of the issues that it was taken with.
     pub codes: Vec<Cow<'static, str>>,
+    /// Codes of its entries that were refused where others were taken: a FHIR batch.
+    pub refused: Vec<String>,
 }
 
 /// Writes the positive answer, which may name the ledger indices.
@@ -181,6 +183,9 @@ impl Labels {
         if matches!(outcome, "committed" | "stored") {
             for code in &self.codes {
                 metrics.issues.with_label_values(&[&*self.feed, code]).inc();
+            }
+            for code in &self.refused {
+                metrics.rejected.with_label_values(&[&*self.feed, code]).inc();
             }
         }
         metrics.commit_seconds.with_label_values(&[&*self.feed]).observe(received.elapsed().as_secs_f64());

@@ -6,6 +6,8 @@
 //! fields, never rename or reuse one. The head says which reader and which code table made the events, so that a
 //! later release explains an old alert with the same number.
 
+use std::collections::BTreeMap;
+
 use std::fmt;
 
 use bytes::Bytes;
@@ -17,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use crate::compression;
 
 /// Raised whenever the same bytes would be read into other events.
-pub const READER: u16 = 4;
+pub const READER: u16 = 5;
 
 /// Names a FHIR resource by the id that its answer said, as `Type/id` where its sender gave that id, or by an identifier.
 pub const RESOURCE_TAG: &str = "resource";
@@ -104,6 +106,9 @@ pub struct Message {
     pub control_id: String,
     /// Where it stood at its source, for people.
     pub position: String,
+    /// As Kafka or AMQP brought them.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub headers: BTreeMap<String, String>,
     pub events: Vec<Event>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub issues: Vec<Issue>,
@@ -150,6 +155,9 @@ pub struct Rejected {
     pub feed: String,
     pub format: Format,
     pub position: String,
+    /// As Kafka or AMQP brought them.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub headers: BTreeMap<String, String>,
     pub control_id: String,
     /// Stable, kebab-case: the first error's.
     pub code: String,

@@ -9,7 +9,7 @@ mod reused;
 mod versions;
 
 use std::borrow::Cow;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -32,6 +32,9 @@ use versions::Versions;
 
 /// Five tags are ours, the rest name patients, and ids that were merged and codes of issues where room is left.
 const PATIENT_TAGS_MAX: usize = raft_ledger::MAX_TAGS - 6;
+
+/// Of all headers of a message that are kept with it.
+const HEADERS_BYTES_MAX: usize = 16 << 10;
 
 /// How a running feed reads: exchanged while its connections go on.
 pub(crate) struct Reading(RwLock<Arc<Reader>>);
@@ -137,12 +140,15 @@ impl Reader {
                 OnError::DeadLetter => Answer::Refuse(refusal, reply),
             },
         };
-        let labels = self.labels(read.type_, read.control_id, read.codes);
+        let mut labels = self.labels(read.type_, read.control_id, read.codes);
+        if let Answer::Accept(_) = answer {
+            labels.refused = rejected_in(&read.drafts).map(|rejected| rejected.code).collect();
+        }
         Prepared { drafts: read.drafts, receipt: inbound.receipt, answer, labels, received, place }
     }
 
     fn labels(&self, type_: String, control_id: String, codes: Vec<Cow<'static, str>>) -> Labels {
-        Labels { feed: self.feed.clone(), type_, control_id, codes }
+        Labels { feed: self.feed.clone(), type_, control_id, codes, refused: Vec::new() }
     }
 
     fn read(&self, inbound: &Inbound, again: Option<Again>) -> Read {
@@ -180,9 +186,7 @@ impl Reader {
             let labels = self.labels(read.type_, read.control_id, read.codes);
             return Ok((read.drafts, labels));
         }
-        let refused = read.drafts.iter().filter(|draft| draft.kind == Kind::Rejected as u16);
-        let issues = refused.filter_map(|draft| entry::decode::<Rejected>(&draft.payload).ok());
-        Err(issues.flat_map(|(rejected, _)| rejected.issues).collect())
+        Err(rejected_in(&read.drafts).flat_map(|rejected| rejected.issues).collect())
     }
 
     /// How the feed reads, for whoever shows a message.
@@ -291,6 +295,7 @@ impl Reader {
             feed: self.feed.to_string(),
             format,
             position: seen.inbound.position.clone(),
+            headers: kept_headers(seen.inbound),
             control_id: control_id.to_owned(),
             code: refusal(issues).code,
             issues: issues.to_vec(),
@@ -377,6 +382,27 @@ fn refusal(issues: &[Issue]) -> Refusal {
 }
 
 /// Each once.
+/// What the broker's message had beside its body, as far as it is text. Those of HTTP are the request's own.
+fn kept_headers(inbound: &Inbound) -> BTreeMap<String, String> {
+    if inbound.position.starts_with("http#") {
+        return BTreeMap::new();
+    }
+    let mut kept = inbound.headers.clone();
+    let mut room = HEADERS_BYTES_MAX;
+    for (name, value) in &mut kept {
+        match room.checked_sub(name.len() + value.len()) {
+            Some(left) => room = left,
+            None => *value = format!("({} bytes, too large to be kept)", value.len()),
+        }
+    }
+    kept
+}
+
+fn rejected_in(drafts: &[Draft]) -> impl Iterator<Item = Rejected> {
+    let rejected = drafts.iter().filter(|draft| draft.kind == Kind::Rejected as u16);
+    rejected.filter_map(|draft| Some(entry::decode::<Rejected>(&draft.payload).ok()?.0))
+}
+
 fn codes_of(issues: &[Issue]) -> Vec<Cow<'static, str>> {
     let codes: BTreeSet<_> = issues.iter().map(|issue| issue.code.clone()).collect();
     codes.into_iter().collect()
@@ -406,5 +432,31 @@ fn detect(inbound: &Inbound) -> Format {
         [b'{', ..] | [b'<', ..] => Format::Fhir,
         [b'M', b'S', b'H', ..] | [b'F', b'H', b'S', ..] | [b'B', b'H', b'S', ..] => Format::Hl7v2,
         _ => Format::Unknown,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn headers_are_kept_within_bounds_and_those_of_a_request_are_not() {
+        let inbound = |position: &str| Inbound {
+            key: Arc::from("bus"),
+            position: position.into(),
+            payload: Bytes::new(),
+            format: None,
+            fault: None,
+            doubt: None,
+            headers: [("batch", "x".repeat(HEADERS_BYTES_MAX)), ("sender", "lab".into())]
+                .map(|(name, value)| (name.to_owned(), value))
+                .into(),
+            received_at: SystemTime::UNIX_EPOCH,
+            receipt: Receipt::new().0,
+        };
+        let kept = kept_headers(&inbound("events/3@17"));
+        assert_eq!(kept["sender"], "lab");
+        assert_eq!(kept["batch"], "(16384 bytes, too large to be kept)");
+        assert!(kept_headers(&inbound("http#1")).is_empty());
     }
 }

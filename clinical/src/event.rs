@@ -190,6 +190,10 @@ pub struct Observation {
     /// What a correction refers to: filler order number + OBX-3 + OBX-4, or the FHIR Observation's identifier or id.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub source_id: String,
+    /// Of a thing that is sent whole each time (a FHIR resource with an id): the last one stands, whatever its status. Else a
+    /// final result behind a corrected one is a late original.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_version: bool,
 }
 
 impl fmt::Debug for Observation {

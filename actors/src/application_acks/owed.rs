@@ -171,6 +171,7 @@ mod tests {
             type_: "ADT^A01".into(),
             control_id: id.into(),
             position: String::new(),
+            headers: Default::default(),
             events: Vec::new(),
             issues: Vec::new(),
             again: None,

@@ -207,6 +207,7 @@ mod tests {
             feed: "adt".into(),
             format: Format::Hl7v2,
             position: String::new(),
+            headers: Default::default(),
             control_id: String::new(),
             code: "merge-cycle".into(),
             issues: Vec::new(),

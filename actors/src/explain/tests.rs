@@ -37,7 +37,17 @@ fn measured(id: &str, at: Time, signs: &[Sign]) -> Vec<Event> {
         };
         let code = Code { system: CodeSystem::Loinc, code: (*code).into(), display: "".into() };
         let status = ObservationStatus::Final;
-        event(id, at, EventKind::Observed(Observation { code, value, status, source_id: String::new() }))
+        event(
+            id,
+            at,
+            EventKind::Observed(Observation {
+                code,
+                value,
+                status,
+                source_id: String::new(),
+                is_version: false,
+            }),
+        )
     };
     signs.iter().map(of).collect()
 }
@@ -84,6 +94,7 @@ impl Site {
             type_: "ORU^R01".into(),
             control_id: String::new(),
             position: String::new(),
+            headers: Default::default(),
             events,
             issues: Vec::new(),
             again: None,

@@ -7,7 +7,7 @@ use connectors::Reply;
 use raft_ledger::{Draft, MAX_TAGS};
 
 use super::versions::{Name, Standing};
-use super::{Outcome, Read, Reader, Seen, batch, codes_of, has_error, refusal};
+use super::{Outcome, Read, Reader, Seen, batch, codes_of, has_error, kept_headers, refusal};
 use crate::committer::{Accepted, WriteAnswer};
 use crate::entry::{Format, Message, READER, RESOURCE_TAG};
 use crate::parts::Ack;
@@ -41,6 +41,9 @@ impl Reader {
             Ok(condition) => condition,
             Err(issue) => return self.refuse_fhir(seen, &id, 400, vec![issue]),
         };
+        if let Some(conflict) = self.conflict(seen, &resource) {
+            return self.refuse_fhir(seen, &id, 412, vec![conflict]);
+        }
         let content = resources::content_key(&self.keys, &self.feed, &id, raw);
         let given = resources::given_id(&content);
         // Only who sent it here by HTTP hears what it is called.
@@ -92,6 +95,7 @@ impl Reader {
             type_: type_.clone(),
             control_id: id.clone(),
             position: seen.inbound.position.clone(),
+            headers: kept_headers(seen.inbound),
             events,
             issues,
             again: seen.again.clone(),
@@ -179,6 +183,19 @@ impl Reader {
     fn condition_key(&self, type_: &str, condition: &Condition) -> [u8; 32] {
         let parts = [&*self.feed, type_, &*condition.system, &*condition.value].map(str::as_bytes);
         self.keys.keyed_hash("fhir-if-none-exist", &parts)
+    }
+
+    /// `If-Match` (FHIR R4 http.html#concurrency): an update of another version than its sender has seen is refused.
+    fn conflict(&self, seen: &Seen, resource: &Resource) -> Option<Issue> {
+        let asked = seen.inbound.headers.get("if-match").filter(|_| seen.again.is_none())?;
+        let (type_, id) = (resource.type_(), resource.id()?);
+        let last = self.versions.last_entry(Name { feed: &self.feed, type_, id }).ok().flatten();
+        let current = last.and_then(|index| self.resources.address(index, type_));
+        let tags = asked.split(',').map(|tag| tag.trim().trim_start_matches("W/").trim_matches('"'));
+        let is_current =
+            current.is_some_and(|current| tags.into_iter().any(|tag| tag == "*" || tag == current.version));
+        let text = "is not the version that stands here: read the resource again, and send what then holds";
+        (!is_current).then(|| error("fhir-version-conflict", "If-Match", text))
     }
 
     fn matches(&self, type_: &str, condition: &Condition, key: &[u8; 32]) -> Vec<Address> {

@@ -8,7 +8,7 @@ use clinical::{Issue, Severity, Time};
 use connectors::{Refusal, Reply};
 use raft_ledger::Draft;
 
-use super::{Outcome, Read, Reader, Seen, codes_of, has_error, refusal};
+use super::{Outcome, Read, Reader, Seen, codes_of, has_error, kept_headers, refusal};
 use crate::clock;
 use crate::committer::Accepted;
 use crate::entry::{Format, Message, READER};
@@ -104,6 +104,7 @@ impl Reader {
             type_: message.type_(),
             control_id,
             position: seen.inbound.position.clone(),
+            headers: kept_headers(seen.inbound),
             events,
             issues,
             again: seen.again.clone(),

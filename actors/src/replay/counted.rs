@@ -86,6 +86,7 @@ mod tests {
                 },
                 status: ObservationStatus::Final,
                 source_id: source_id.into(),
+                is_version: false,
             }),
         }
     }

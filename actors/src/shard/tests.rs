@@ -34,6 +34,7 @@ fn work(patient: &str, index: u64, site: &str, is_sick: bool) -> Work {
             value,
             status: ObservationStatus::Final,
             source_id: format!("{code}/{index}"),
+            is_version: false,
         }),
     };
     let sign = |(code, unit, sick, well): &(&str, &str, f64, f64)| {

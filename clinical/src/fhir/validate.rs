@@ -185,13 +185,17 @@ impl Walk<'_> {
     }
 
     fn primitive(&mut self, value: &Json, type_: &'static str, binding: Option<Binding>) {
-        if value.as_str() == Some("") {
+        if value.as_str().is_some_and(|text| text.trim().is_empty()) {
             // Many senders leave texts and systems empty, and then nothing was said; an empty time or status is a fault.
             let says_nothing = matches!(type_, "string" | "markdown" | "uri" | "url" | "canonical" | "code");
             if says_nothing && binding.is_none() {
-                return self.report(Severity::Warning, "fhir-empty", "is an empty string; leave it out");
+                return self.report(
+                    Severity::Warning,
+                    "fhir-empty",
+                    "is an empty or blank string; leave it out",
+                );
             }
-            let text = format!("is an empty string, which is no valid {type_}; leave it out");
+            let text = format!("is an empty or blank string, which is no valid {type_}; leave it out");
             return self.report(Severity::Error, "fhir-value-invalid", text);
         }
         if value.as_str().is_some_and(|text| text.contains('\0')) {

@@ -5,7 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::person::Demographics;
-use super::series::{Point, Series, is_correction};
+use super::series::{Origin, Point, Series, is_correction};
 use super::stay::{Movements, Stay};
 use super::value::{Reading, SetAside};
 use super::{COLUMNS, Column};
@@ -96,7 +96,7 @@ impl PatientState {
         value: f64,
     ) {
         let value = if column.plausible(value) { Ok(value as f32) } else { Err(SetAside::Implausible) };
-        self.put(column, at, source_id, status, value);
+        self.put(column, at, Origin { source_id, status, is_version: false }, value);
     }
 
     pub fn name(&self) -> Option<&str> {
@@ -161,7 +161,9 @@ impl PatientState {
         let Some(Reading { column, value, .. }) = reading else {
             return elsewhere.map_or(Folded::Unused, Folded::Amended);
         };
-        let here = self.put(column, at, &observation.source_id, observation.status, value);
+        let Observation { source_id, status, is_version, .. } = observation;
+        let origin = Origin { source_id, status: *status, is_version: *is_version };
+        let here = self.put(column, at, origin, value);
         here.into_iter().chain(elsewhere).min().map_or(Folded::Kept, Folded::Amended)
     }
 
@@ -178,14 +180,13 @@ impl PatientState {
         &mut self,
         column: Column,
         at: Time,
-        source_id: &str,
-        status: ObservationStatus,
+        origin: Origin<'_>,
         value: Result<f32, SetAside>,
     ) -> Option<Time> {
         self.latest = self.latest.max(Some(at));
         self.first_observed_at = earlier(self.first_observed_at, Some(at));
         let start = self.start().unwrap_or(at);
-        self.series_mut(column).put(Point::new(at, source_id, status, value), start)
+        self.series_mut(column).put(Point::new(at, origin, value), start)
     }
 
     fn series_mut(&mut self, column: Column) -> &mut Series {

@@ -24,7 +24,16 @@ fn observed(
     let code = Code { system: CodeSystem::Loinc, code: loinc.into(), display: "".into() };
     let value =
         Value::Quantity { number, text: number.to_string().into(), unit: unit.into(), comparator: None };
-    event(minute, EventKind::Observed(Observation { code, value, status, source_id: source_id.into() }))
+    event(
+        minute,
+        EventKind::Observed(Observation {
+            code,
+            value,
+            status,
+            source_id: source_id.into(),
+            is_version: false,
+        }),
+    )
 }
 
 fn moved(minute: i64, change: EncounterChange, ward: &str) -> Event {

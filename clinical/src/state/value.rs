@@ -213,7 +213,13 @@ mod tests {
         let code = Code { system: CodeSystem::Loinc, code: loinc.into(), display: "".into() };
         let value =
             Value::Quantity { number, text: number.to_string().into(), unit: unit.into(), comparator: None };
-        Observation { code, value, status: ObservationStatus::Final, source_id: String::new() }
+        Observation {
+            code,
+            value,
+            status: ObservationStatus::Final,
+            source_id: String::new(),
+            is_version: false,
+        }
     }
 
     #[track_caller]

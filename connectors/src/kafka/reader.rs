@@ -239,7 +239,7 @@ async fn settle(verdicts: Verdicts, original: Option<(Arc<DeadLetters>, Original
     true
 }
 
-/// Headers that are text; the ledger keeps the payload, not these.
+/// Headers, read as text.
 fn headers(message: &BorrowedMessage<'_>) -> BTreeMap<String, String> {
     let Some(headers) = message.headers() else { return BTreeMap::new() };
     let text = |value: Option<&[u8]>| String::from_utf8_lossy(value.unwrap_or_default()).into_owned();

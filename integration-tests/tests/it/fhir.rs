@@ -152,6 +152,10 @@ async fn each_entry_of_a_batch_hears_what_came_of_it() -> anyhow::Result<()> {
     let answer: Value = post(&site, "/fhir", &batch(vec![post_entry(lonely)])).await?.json().await?;
     ensure!(answer["entry"][0]["response"]["status"] == "422 Unprocessable Entity", "{answer}");
     ensure!(open()?.matches("fhir-code-invalid").count() > listed.matches("fhir-code-invalid").count());
+    for (code, count) in [("fhir-code-invalid", 2.0), ("fhir-method-unsupported", 1.0)] {
+        let sample = format!("medulla_rejected_total{{code=\"{code}\",feed=\"rest\"}}");
+        ensure!(site.metric(&sample).await? == count, "{code}");
+    }
     site.stop()
 }
 
@@ -216,5 +220,29 @@ async fn what_was_answered_can_be_read() -> anyhow::Result<()> {
         let answer = request.body(patient(None, "63").to_string()).send().await?;
         ensure!(answer.status() == expected, "{content_type}: {}", answer.status());
     }
+    site.stop()
+}
+
+#[tokio::test]
+async fn an_update_of_another_version_than_its_sender_saw_is_refused() -> anyhow::Result<()> {
+    let folder = tempfile::tempdir()?;
+    let mut site = Site::alone(folder.path(), &SiteOptions::default()).await?;
+    let put = async |gender: &str, seen: &str| {
+        let mut body = patient(Some("im1"), "60");
+        body["gender"] = gender.into();
+        let request = reqwest::Client::new().put(site.url("/fhir/Patient/im1")).json(&body);
+        let request = if seen.is_empty() { request } else { request.header("If-Match", seen) };
+        anyhow::Ok(request.timeout(WAIT).send().await?)
+    };
+    ensure!(put("male", "W/\"stale\"").await?.status() == 412, "nothing to match");
+    let first = put("male", "").await?;
+    ensure!(first.status() == 201);
+    let version = location(&first)?.rsplit('/').next().context("a version")?.to_owned();
+    let refused = put("female", "W/\"stale\"").await?;
+    ensure!(refused.status() == 412 && refused.text().await?.contains("If-Match"));
+    ensure!(put("female", &format!("W/\"{version}\"")).await?.status() == 200);
+    // It has moved on since.
+    ensure!(put("other", &format!("W/\"{version}\"")).await?.status() == 412);
+    ensure!(site.get("/fhir/Patient/im1").await?["gender"] == "female");
     site.stop()
 }

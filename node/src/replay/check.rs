@@ -160,6 +160,7 @@ impl Check {
             type_,
             control_id,
             position: String::new(),
+            headers: Default::default(),
             events,
             issues,
             again: None,

@@ -29,13 +29,17 @@ impl<'e> Place<'e> {
         Address::of(self.full_url?)?.server
     }
 
+    /// Whether an id is the resource's own: under a `urn:` it is made up for the Bundle, unless the entry is to be put at
+    /// that id.
+    pub fn is_here(self) -> bool {
+        self.full_url.is_none() || self.method == Some("PUT")
+    }
+
     /// The names by which other messages may refer to this Patient.
     pub fn names(self, patient: &Json, feed: &Feed) -> Vec<PatientId> {
         let there = self.full_url.and_then(Address::of).filter(|address| address.type_ == "Patient");
         let there = there.filter(|address| address.server.is_some()).and_then(|a| a.patient(None, feed));
-        // Under a `urn:` the id is made up for the Bundle, unless the entry is to be put at that id.
-        let is_here = self.full_url.is_none() || self.method == Some("PUT");
-        let here = patient.str("id").filter(|_| is_here);
+        let here = patient.str("id").filter(|_| self.is_here());
         let here = here.and_then(|id| Address { server: None, type_: "Patient", id }.patient(None, feed));
         here.into_iter().chain(there).collect()
     }

@@ -23,7 +23,9 @@ impl Mapper<'_> {
         let found = self.effective(resource);
         let at = self.time_or_receipt(found, "effective[x]");
         let status = self.status(resource.str("status").unwrap_or_default());
-        let source = source_id(resource);
+        // An id in a Bundle that is not put at it is made up for the Bundle.
+        let is_version = resource.get("id").is_some() && self.place.is_here();
+        let source = (source_id(resource), is_version);
         let components = resource.items("component");
         let taken_back = matches!(status, ObservationStatus::Deleted | ObservationStatus::Cancelled);
         let whole = self.observed(resource, "", status, source.clone());
@@ -75,7 +77,7 @@ impl Mapper<'_> {
         holder: &Json,
         place: &str,
         status: ObservationStatus,
-        source: String,
+        (source, is_version): (String, bool),
     ) -> Option<Observation> {
         let Some((code, mapped)) = holder.get("code").and_then(|concept| self.code(concept)) else {
             self.report_at(
@@ -92,7 +94,7 @@ impl Mapper<'_> {
             _ if place.is_empty() => source,
             _ => format!("{source}#{}", code.code),
         };
-        let observation = Observation { code, value, status, source_id };
+        let observation = Observation { code, value, status, source_id, is_version };
         if let Some(doubt) = observation.doubt() {
             self.report_at(doubt.severity, doubt.code, &format!("{place}value[x]"), doubt.text);
         }

@@ -112,13 +112,15 @@ fn patient_name(patient: &Json) -> Option<String> {
     let names = patient.items("name");
     let of_use = |wanted| names.iter().find(|n| n.str("use") == Some(wanted));
     let name = of_use("official").or_else(|| of_use("usual")).or(names.first())?;
-    let given: Vec<&str> = name.items("given").iter().filter_map(Json::as_str).collect();
-    let written = match (name.str("family").unwrap_or_default(), given.join(" ")) {
+    let given = name.items("given").iter().filter_map(Json::as_str).map(str::trim);
+    let given: Vec<&str> = given.filter(|given| !given.is_empty()).collect();
+    let written = match (name.str("family").unwrap_or_default().trim(), given.join(" ")) {
         (family, given) if given.is_empty() => family.to_owned(),
         ("", given) => given,
         (family, given) => format!("{family}, {given}"),
     };
-    if written.is_empty() { name.str("text").map(str::to_owned) } else { Some(written) }
+    let text = || name.str("text").map(str::trim).filter(|text| !text.is_empty()).map(str::to_owned);
+    if written.is_empty() { text() } else { Some(written) }
 }
 
 fn sex(gender: &str) -> Option<Sex> {

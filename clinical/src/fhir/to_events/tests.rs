@@ -103,6 +103,40 @@ fn a_subject_is_named_in_many_ways() {
     check_subject(r#"{"reference":"Patient?identifier=%zz"}"#, None);
 }
 
+/// Its id is its own where it came alone or is put at it.
+#[test]
+fn a_resource_with_an_id_is_a_version() {
+    let heart_rate = observation(r#""code":{"text":"x"},"valueString":"y""#);
+    let named = heart_rate.replacen('{', r#"{"id":"o1","#, 1);
+    let entry = |request: &str| {
+        format!(
+            r#"{{"resourceType":"Bundle","type":"transaction","entry":[{{"fullUrl":"urn:uuid:0c3151bd-1cbf-4d64-b04d-cd9187a4c6e0","resource":{named},"request":{{{request}}}}}]}}"#
+        )
+    };
+    let is_version = |json: &str| observed(json).iter().map(|o| o.is_version).collect::<Vec<_>>();
+    assert_eq!(is_version(&heart_rate), [false]);
+    assert_eq!(is_version(&named), [true]);
+    assert_eq!(is_version(&entry(r#""method":"POST","url":"Observation""#)), [false]);
+    assert_eq!(is_version(&entry(r#""method":"PUT","url":"Observation/o1""#)), [true]);
+}
+
+#[test]
+fn a_blank_name_is_none() {
+    let name = |name: &str| {
+        let patient = format!(
+            r#"{{"resourceType":"Patient","identifier":[{{"value":"7"}}],"gender":"male","name":[{name}]}}"#
+        );
+        let (events, issues) = events(&patient);
+        let person = events.into_iter().find_map(|e| match e.kind {
+            EventKind::Person(person) => Some(person),
+            _ => None,
+        });
+        (person.unwrap().name, issues.iter().any(|issue| issue.code == "fhir-empty"))
+    };
+    assert_eq!(name(r#"{"family":"  "}"#), (None, true));
+    assert_eq!(name(r#"{"family":" Doe","given":[" ","Jo "]}"#), (Some("Doe, Jo".into()), true));
+}
+
 #[test]
 fn a_logical_id_is_no_record_number() {
     let patient = r#"{"resourceType":"Patient","id":"4711","gender":"male"}"#;

@@ -69,11 +69,8 @@ fn swap(context: &mut Context<'_>) -> Vec<Event> {
 
 fn movement(context: &mut Context<'_>, trigger: &str) -> Vec<Event> {
     let message = context.message;
-    let Some(pid) = message.first("PID") else {
-        context.tell(Severity::Error, "patient-id-missing", "PID", "no PID segment; send the patient's id");
-        return Vec::new();
-    };
-    let Some(patient) = patient::id(context, pid, 3) else { return Vec::new() };
+    let Some((pid, patient)) = patient::only(context) else { return Vec::new() };
+    patient::tell_of_observations(context);
     let pv1 = message.first("PV1");
     let (at, precision) = happened(context, trigger);
     let visit = pv1.and_then(patient::visit);
@@ -164,42 +161,61 @@ fn location(context: &Context<'_>, pv1: Segment<'_>) -> Option<Location> {
     (location != Location::default()).then_some(Location { icu, ..location })
 }
 
-/// Each PID survives the MRG that follow it.
+/// Each PID survives the MRG that follow it: each prior id is merged into the surviving one of its authority, where PID-3
+/// has one.
 fn merges(context: &mut Context<'_>) -> Vec<Event> {
     let message = context.message;
     let evn = message.first("EVN");
     let (at, precision) = context.first_time(&[(evn, 6), (evn, 2)]);
     let mut events = Vec::new();
-    let mut surviving: Option<PatientId> = None;
+    let mut surviving: Option<Vec<PatientId>> = None;
     let mut merged = 0;
     let mut into: HashMap<PatientId, PatientId> = HashMap::new();
     for segment in message.segments() {
         match segment.name_bytes() {
             b"PID" => {
-                surviving = patient::id(context, segment, 3);
+                let ids = patient::ids(context, segment, 3);
                 let person = patient::person(context, segment).map(EventKind::Person);
-                if let (Some(patient), Some(kind)) = (&surviving, person) {
+                if let (Some(patient), Some(kind)) = (ids.first(), person) {
                     events.push(Event { patient: patient.clone(), visit: None, at, precision, kind });
                 }
+                surviving = Some(ids);
             }
             b"MRG" => {
-                merged += 1;
+                let prior = patient::ids(context, segment, 1);
+                merged += prior.len().max(1);
                 if merged > MERGES_MAX {
                     continue;
                 }
-                let from = patient::id(context, segment, 1);
-                let Some((patient, from)) = surviving.clone().zip(from) else { continue };
-                if survives(&into, &from, &patient) {
-                    // Which of the two goes on is not for us to guess.
-                    let text = "the patients of this message replace one another in a circle; send which one goes on";
-                    context.tell_at(Severity::Error, "merge-cycle", segment, 1, text);
-                } else if patient == from {
+                let Some(surviving) = &surviving else {
+                    let text = "stands before any PID; send the surviving patient's PID before it";
+                    context.tell_at(Severity::Error, "merge-without-patient", segment, 1, text);
+                    continue;
+                };
+                let mut is_same = !surviving.is_empty() && !prior.is_empty();
+                for from in prior {
+                    let same_authority = surviving.iter().find(|id| id.authority == from.authority);
+                    let Some(patient) = same_authority.or(surviving.first()) else { continue };
+                    if *patient == from {
+                        continue;
+                    }
+                    is_same = false;
+                    if into.get(&from) == Some(patient) {
+                        continue;
+                    }
+                    if survives(&into, &from, patient) {
+                        // Which of the two goes on is not for us to guess.
+                        let text = "the patients of this message replace one another in a circle; send which one goes on";
+                        context.tell_at(Severity::Error, "merge-cycle", segment, 1, text);
+                    } else {
+                        into.insert(from.clone(), patient.clone());
+                        let (patient, kind) = (patient.clone(), EventKind::Merged { from });
+                        events.push(Event { patient, visit: None, at, precision, kind });
+                    }
+                }
+                if is_same {
                     let text = "the prior id is the surviving one; nothing was merged";
                     context.tell_at(Severity::Warning, "merge-into-itself", segment, 1, text);
-                } else {
-                    into.insert(from.clone(), patient.clone());
-                    let kind = EventKind::Merged { from };
-                    events.push(Event { patient, visit: None, at, precision, kind });
                 }
             }
             _ => {}

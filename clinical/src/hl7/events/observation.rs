@@ -28,9 +28,11 @@ pub(super) fn read(context: &mut Context<'_>) -> Vec<Event> {
     let message = context.message;
     let mut group = Group::default();
     let mut events = Vec::with_capacity(message.segments().len());
+    let mut has_pid = false;
     for segment in message.segments() {
         match segment.name_bytes() {
             b"PID" => {
+                has_pid = true;
                 group = Group { patient: patient::id(context, segment, 3), ..Group::default() };
                 events.extend(person(context, segment, &group));
             }
@@ -44,6 +46,11 @@ pub(super) fn read(context: &mut Context<'_>) -> Vec<Event> {
                 let orc = if group.obr.is_some() { None } else { group.orc };
                 (group.orc, group.obr) = (orc, Some(segment));
                 group.order_number = order_number(&group);
+            }
+            b"OBX" if !has_pid => {
+                let text = "a result before any PID; send the patient's PID before it";
+                context.tell(Severity::Error, "patient-id-missing", "OBX", text);
+                has_pid = true;
             }
             b"OBX" => events.extend(observed(context, segment, &group)),
             _ => {}
@@ -85,7 +92,7 @@ fn observed<'m>(context: &mut Context<'m>, obx: Segment<'m>, group: &Group<'m>) 
     };
     let source_id = source_id(obx, group, &what);
     let (at, precision) = context.first_time(&[(Some(obx), 14), (group.obr, 7)]);
-    let observation = Observation { code: what.code, value, status, source_id };
+    let observation = Observation { code: what.code, value, status, source_id, is_version: false };
     if let Some(doubt) = observation.doubt() {
         let field = if doubt.about_unit { 6 } else { 5 };
         context.tell_at(doubt.severity, doubt.code, obx, field, doubt.text);

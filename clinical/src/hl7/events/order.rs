@@ -10,11 +10,8 @@ use crate::{Code, CodeSystem, Event, EventKind, Order, PatientId, Severity};
 /// One event for each OBR, RXO or RXE, or for an ORC that none of them follows.
 pub(super) fn read(context: &mut Context<'_>) -> Vec<Event> {
     let message = context.message;
-    let Some(pid) = message.first("PID") else {
-        context.tell(Severity::Error, "patient-id-missing", "PID", "no PID segment; send the patient's id");
-        return Vec::new();
-    };
-    let Some(patient) = patient::id(context, pid, 3) else { return Vec::new() };
+    let Some((pid, patient)) = patient::only(context) else { return Vec::new() };
+    patient::tell_of_observations(context);
     let mut orders =
         Orders { patient, visit: message.first("PV1").and_then(patient::visit), orc: None, used: false };
     let mut events = Vec::new();

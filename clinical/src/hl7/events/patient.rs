@@ -14,6 +14,11 @@ use crate::{Deleted, PatientId, Person, Severity, Sex, Time};
 /// Of several, a medical record number (CX.5 = MR) goes first, then one of the feed's own authority, then
 /// one that names an authority at all, then the first.
 pub(super) fn id<'m>(context: &mut Context<'m>, segment: Segment<'m>, field: usize) -> Option<PatientId> {
+    ids(context, segment, field).into_iter().next()
+}
+
+/// All ids of the field, in the order of [`id`]; none, with an Error issue, where [`id`] has none.
+pub(super) fn ids<'m>(context: &mut Context<'m>, segment: Segment<'m>, field: usize) -> Vec<PatientId> {
     let default = SmolStr::new(&context.feed.authority);
     let ids = segment.field(field).into_iter().flat_map(|f| f.repetitions()).filter_map(|cx| {
         let id = cx.component(1).filter(Part::has_value)?.trimmed();
@@ -22,24 +27,57 @@ pub(super) fn id<'m>(context: &mut Context<'m>, segment: Segment<'m>, field: usi
         let rank = (record_number, !authority.is_empty() && *authority == *default, !authority.is_empty());
         (!id.is_empty()).then_some((rank, PatientId { authority: authority.into(), id: id.into() }))
     });
-    // `max_by_key` gives the last of equals, and the first one is wanted.
-    let best = ids.reduce(|best, next| if next.0 > best.0 { next } else { best });
-    match best {
+    let mut ids: Vec<_> = ids.collect();
+    // Stable: of equals the first one is wanted.
+    ids.sort_by_key(|(rank, _)| std::cmp::Reverse(*rank));
+    match ids.first() {
         None => {
             let text = "no patient id; send one, or hold the message for a person";
             context.tell_at(Severity::Error, "patient-id-missing", segment, field, text);
-            None
+            return Vec::new();
         }
-        Some((_, patient)) if patient.authority.is_empty() && default.is_empty() => {
+        Some((_, best)) if best.authority.is_empty() && default.is_empty() => {
             let text =
                 "the patient id names no assigning authority (CX.4); name one, or set the feed's authority";
             context.tell_below(Severity::Error, "authority-missing", segment, (field, ".4"), text);
-            None
+            return Vec::new();
         }
-        Some((_, patient)) if patient.authority.is_empty() => {
-            Some(PatientId { authority: default, ..patient })
+        Some(_) => {}
+    }
+    let named = ids.into_iter().map(|(_, patient)| match patient.authority.is_empty() {
+        true => PatientId { authority: default.clone(), ..patient },
+        false => patient,
+    });
+    named.filter(|patient| !patient.authority.is_empty()).collect()
+}
+
+/// Who a message is about that is about one patient; `None`, with an Error issue, where it names nobody or several. To
+/// give what follows a further PID to the one or the other would be a guess.
+pub(super) fn only<'m>(context: &mut Context<'m>) -> Option<(Segment<'m>, PatientId)> {
+    let message = context.message;
+    let mut pids = message.all("PID");
+    let Some(first) = pids.next() else {
+        context.tell(Severity::Error, "patient-id-missing", "PID", "no PID segment; send the patient's id");
+        return None;
+    };
+    let patient = id(context, first, 3)?;
+    for further in pids {
+        if id(context, further, 3)? != patient {
+            let text =
+                "names another patient than the PID before it, in a message about one; send one for each";
+            context.tell_at(Severity::Error, "patients-several", further, 3, text);
+            return None;
         }
-        Some((_, patient)) => Some(patient),
+    }
+    Some((first, patient))
+}
+
+/// Results that stand in a message of another kind.
+pub(super) fn tell_of_observations(context: &mut Context<'_>) {
+    if context.message.first("OBX").is_some() {
+        let text =
+            "kept as sent and mapped to FHIR; values are read for scores from results (ORU, OUL) alone";
+        context.tell(Severity::Information, "observations-not-read", "OBX", text);
     }
 }
 

@@ -246,10 +246,46 @@ fn merges_name_the_survivor_and_the_prior_id() {
         &[
             "H/1 - 2024-07-15T09:00Z Second merged H/2",
             "HOSP/3 - 2024-07-15T09:00Z Second merged K/4",
+            "HOSP/3 - 2024-07-15T09:00Z Second merged HOSP/4",
             "Warning merge-into-itself MRG[3]-1",
         ],
     );
     check("ADT^A40", "PID|||1\n", &["Error merge-missing MRG"]);
+    // Each prior id goes on as the surviving one of its authority, whichever of them goes first elsewhere.
+    check(
+        "ADT^A40",
+        "EVN||20240715110000\nPID|||9^^^EXT^MR~2^^^L\nMRG|1^^^L~8^^^EXT~7^^^OLD~9^^^EXT\n",
+        &[
+            "L/2 - 2024-07-15T09:00Z Second merged L/1",
+            "EXT/9 - 2024-07-15T09:00Z Second merged EXT/8",
+            "EXT/9 - 2024-07-15T09:00Z Second merged OLD/7",
+        ],
+    );
+    check("ADT^A40", "MRG|1\nPID|||2\n", &["Error merge-without-patient MRG-1"]);
+}
+
+#[test]
+fn what_follows_a_second_patient_is_given_to_nobody() {
+    let several = ["Error patients-several PID[2]-3"];
+    check("ADT^A08", "PID|||77\nPID|||99\nPV1||I|ICU9^1^1\n", &several);
+    check("ORM^O01", "PID|||77\nORC|NW|1\nOBR|1||||\nPID|||99\nORC|NW|2\nOBR|2\n", &several);
+    // The one of prior results (OML) is mostly the same.
+    check(
+        "OML^O21",
+        "PID|||77\nORC|NW|P1\nOBR|1|||X\nPID|||77^^^HOSP\n",
+        &["HOSP/77 - 2024-07-15T10:00Z Second order NW P1  X^^"],
+    );
+}
+
+#[test]
+fn results_without_their_patient_are_told() {
+    let missing = ["Error patient-id-missing OBX"];
+    check(
+        "ORU^R01",
+        "OBR|1|||X\nOBX|1|NM|8867-4^^LN||72|/min\nOBX|2|NM|8867-4^^LN||73|/min\nPID|||1\n",
+        &missing,
+    );
+    check("ADT^A08", "PID|||1\nOBX|1|NM|8867-4^^LN||140|/min\n", &["Information observations-not-read OBX"]);
 }
 
 #[test]

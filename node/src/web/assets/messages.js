@@ -16,6 +16,7 @@ function facts(entry) {
   return el("dl", { class: "facts" },
     fact("Kind", el("span", { class: `pill ${entry.kind === "rejected" ? "red" : entry.kind === "alert" ? "amber" : ""}` }, entry.kind)),
     kept.map((key) => fact(title(key), String(content[key]))),
+    Object.entries(content.headers ?? {}).map(([name, value]) => fact(`Header ${name}`, value)),
     fact("Event time", shownTime(entry.event_time_ms)),
     fact("Message time", shownTime(entry.message_time_ms)),
     fact("Received", shownTime(entry.received_time_ms)),
