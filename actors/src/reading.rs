@@ -381,19 +381,21 @@ fn refusal(issues: &[Issue]) -> Refusal {
     }
 }
 
-/// Each once.
 /// What the broker's message had beside its body, as far as it is text. Those of HTTP are the request's own.
 fn kept_headers(inbound: &Inbound) -> BTreeMap<String, String> {
     if inbound.position.starts_with("http#") {
         return BTreeMap::new();
     }
-    let mut kept = inbound.headers.clone();
-    let mut room = HEADERS_BYTES_MAX;
-    for (name, value) in &mut kept {
-        match room.checked_sub(name.len() + value.len()) {
-            Some(left) => room = left,
-            None => *value = format!("({} bytes, too large to be kept)", value.len()),
+    let (mut room, mut kept) = (HEADERS_BYTES_MAX, BTreeMap::new());
+    for (name, value) in &inbound.headers {
+        if let Some(left) = room.checked_sub(name.len() + value.len()) {
+            room = left;
+            kept.insert(name.clone(), value.clone());
         }
+    }
+    let more = inbound.headers.len() - kept.len();
+    if more > 0 {
+        kept.insert("(more)".into(), format!("{more} headers were too large to be kept"));
     }
     kept
 }
@@ -403,6 +405,7 @@ fn rejected_in(drafts: &[Draft]) -> impl Iterator<Item = Rejected> {
     rejected.filter_map(|draft| Some(entry::decode::<Rejected>(&draft.payload).ok()?.0))
 }
 
+/// Each once.
 fn codes_of(issues: &[Issue]) -> Vec<Cow<'static, str>> {
     let codes: BTreeSet<_> = issues.iter().map(|issue| issue.code.clone()).collect();
     codes.into_iter().collect()
@@ -448,15 +451,22 @@ mod tests {
             format: None,
             fault: None,
             doubt: None,
-            headers: [("batch", "x".repeat(HEADERS_BYTES_MAX)), ("sender", "lab".into())]
-                .map(|(name, value)| (name.to_owned(), value))
-                .into(),
+            headers: (0..10_000)
+                .map(|n| (format!("x{n}"), "y".to_owned()))
+                .chain([
+                    ("batch".to_owned(), "x".repeat(HEADERS_BYTES_MAX)),
+                    ("sender".to_owned(), "lab".to_owned()),
+                ])
+                .collect(),
             received_at: SystemTime::UNIX_EPOCH,
             receipt: Receipt::new().0,
         };
         let kept = kept_headers(&inbound("events/3@17"));
         assert_eq!(kept["sender"], "lab");
-        assert_eq!(kept["batch"], "(16384 bytes, too large to be kept)");
+        let size: usize = kept.iter().map(|(name, value)| name.len() + value.len()).sum();
+        assert!(size > HEADERS_BYTES_MAX / 2 && size < HEADERS_BYTES_MAX + 64, "{size}");
+        let more = 10_002 - (kept.len() - 1);
+        assert_eq!(kept["(more)"], format!("{more} headers were too large to be kept"));
         assert!(kept_headers(&inbound("http#1")).is_empty());
     }
 }

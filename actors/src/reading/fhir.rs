@@ -1,9 +1,9 @@
 //! FHIR R4 in: one resource or a Bundle, and the answers of its REST API.
 
 use bytes::Bytes;
-use clinical::Issue;
 use clinical::fhir::{self, Resource, Taken};
-use connectors::Reply;
+use clinical::{Event, EventKind, Issue};
+use connectors::{Refusal, Reply};
 use raft_ledger::{Draft, MAX_TAGS};
 
 use super::versions::{Name, Standing};
@@ -41,17 +41,23 @@ impl Reader {
             Ok(condition) => condition,
             Err(issue) => return self.refuse_fhir(seen, &id, 400, vec![issue]),
         };
-        if let Some(conflict) = self.conflict(seen, &resource) {
-            return self.refuse_fhir(seen, &id, 412, vec![conflict]);
+        if has_if_match(seen) {
+            let text = "versions are not compared here; read the resource again, and send the update without If-Match";
+            let outcome = outcome_reply(412, &[error("fhir-condition-unsupported", "If-Match", text)]);
+            return not_taken(resource.type_(), id, outcome);
         }
         let content = resources::content_key(&self.keys, &self.feed, &id, raw);
         let given = resources::given_id(&content);
         // Only who sent it here by HTTP hears what it is called.
         let is_answered = seen.inbound.position.starts_with("http#");
-        let Taken { events, issues, refused } =
+        let Taken { mut events, issues, refused } =
             fhir::take(&resource, &self.reader, seen.received_at, is_answered.then_some(given.as_str()));
         if has_error(&issues) {
             return self.refuse_fhir(seen, &id, 422, issues);
+        }
+        if seen.again.is_some() {
+            // What its sender has told since stands.
+            events.iter_mut().for_each(no_version);
         }
         if !refused.is_empty() && seen.again.as_ref().is_some_and(|again| again.replaces.is_none()) {
             // A person has it tried again: all or nothing.
@@ -185,19 +191,6 @@ impl Reader {
         self.keys.keyed_hash("fhir-if-none-exist", &parts)
     }
 
-    /// `If-Match` (FHIR R4 http.html#concurrency): an update of another version than its sender has seen is refused.
-    fn conflict(&self, seen: &Seen, resource: &Resource) -> Option<Issue> {
-        let asked = seen.inbound.headers.get("if-match").filter(|_| seen.again.is_none())?;
-        let (type_, id) = (resource.type_(), resource.id()?);
-        let last = self.versions.last_entry(Name { feed: &self.feed, type_, id }).ok().flatten();
-        let current = last.and_then(|index| self.resources.address(index, type_));
-        let tags = asked.split(',').map(|tag| tag.trim().trim_start_matches("W/").trim_matches('"'));
-        let is_current =
-            current.is_some_and(|current| tags.into_iter().any(|tag| tag == "*" || tag == current.version));
-        let text = "is not the version that stands here: read the resource again, and send what then holds";
-        (!is_current).then(|| error("fhir-version-conflict", "If-Match", text))
-    }
-
     fn matches(&self, type_: &str, condition: &Condition, key: &[u8; 32]) -> Vec<Address> {
         let found = self.resources.with_identifier(type_, &condition.system, &condition.value);
         match found.is_empty() {
@@ -234,6 +227,17 @@ fn wrong_endpoint(seen: &Seen, resource: &Resource) -> Option<Issue> {
     (resource.id() != Some(id)).then(|| error("fhir-request-url-mismatch", "id", text))
 }
 
+/// It asks that nothing is taken unless a certain version stands here: kept for a retry, it would be taken all the same.
+fn has_if_match(seen: &Seen) -> bool {
+    seen.inbound.position.starts_with("http#") && seen.inbound.headers.contains_key("if-match")
+}
+
+fn no_version(event: &mut Event) {
+    if let EventKind::Observed(observation) = &mut event.kind {
+        observation.is_version = false;
+    }
+}
+
 /// An `If-None-Exist` that cannot be decided is refused, never taken for "no match".
 fn condition(seen: &Seen, resource: &Resource) -> Result<Option<Condition>, Issue> {
     let Some(asked) = seen.inbound.headers.get("if-none-exist") else { return Ok(None) };
@@ -265,6 +269,12 @@ fn unreadable_status(issues: &[Issue]) -> u16 {
         Some(code) if code.starts_with("fhir-json") => 400,
         _ => 422,
     }
+}
+
+fn not_taken(type_: &str, id: String, reply: Reply) -> Read {
+    let refusal = Refusal { code: "fhir-condition-unsupported".into(), reason: "If-Match".into() };
+    let outcome = Outcome::Refused(refusal, reply);
+    Read { drafts: Vec::new(), type_: type_.to_owned(), control_id: id, codes: Vec::new(), outcome }
 }
 
 fn nothing_created(type_: String, id: String, found: &Address) -> Read {

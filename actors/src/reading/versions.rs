@@ -73,7 +73,7 @@ impl Versions {
     }
 
     /// The newest entry that holds a version of it.
-    pub fn last_entry(&self, name: Name) -> Result<Option<u64>, LedgerError> {
+    fn last_entry(&self, name: Name) -> Result<Option<u64>, LedgerError> {
         let tag = |field, value: &str| self.keys.tag(field, value.as_bytes());
         let also = [
             tag("feed", name.feed),

@@ -123,10 +123,15 @@ pub(super) fn split(before: &[Event], after: Vec<Event>) -> (Vec<Event>, Vec<Eve
     after.into_iter().partition(|event| known.contains(&encoded(event)))
 }
 
-/// The same bytes, the same event, whatever compares unequal to itself.
+/// The same bytes, the same event, whatever compares unequal to itself. Read again, a version is none: what its sender
+/// has told since stands.
 fn encoded(event: &Event) -> Vec<u8> {
+    let mut event = event.clone();
+    if let EventKind::Observed(observation) = &mut event.kind {
+        observation.is_version = false;
+    }
     // Writing maps of strings and numbers to memory has no way to fail.
-    rmp_serde::to_vec_named(event).unwrap_or_default()
+    rmp_serde::to_vec_named(&event).unwrap_or_default()
 }
 
 fn hash(events: &[Event]) -> String {

@@ -5,7 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::person::Demographics;
-use super::series::{Origin, Point, Series, is_correction};
+use super::series::{Point, Series, is_correction};
 use super::stay::{Movements, Stay};
 use super::value::{Reading, SetAside};
 use super::{COLUMNS, Column};
@@ -96,7 +96,7 @@ impl PatientState {
         value: f64,
     ) {
         let value = if column.plausible(value) { Ok(value as f32) } else { Err(SetAside::Implausible) };
-        self.put(column, at, Origin { source_id, status, is_version: false }, value);
+        self.put(column, Point::new(at, source_id, status, value), false);
     }
 
     pub fn name(&self) -> Option<&str> {
@@ -162,8 +162,8 @@ impl PatientState {
             return elsewhere.map_or(Folded::Unused, Folded::Amended);
         };
         let Observation { source_id, status, is_version, .. } = observation;
-        let origin = Origin { source_id, status: *status, is_version: *is_version };
-        let here = self.put(column, at, origin, value);
+        let point = Point::new(at, source_id, *status, value);
+        let here = self.put(column, point, *is_version);
         here.into_iter().chain(elsewhere).min().map_or(Folded::Kept, Folded::Amended)
     }
 
@@ -176,17 +176,12 @@ impl PatientState {
         others.filter_map(|(series, _)| series.retire_only_of(&corrected.source_id)).min()
     }
 
-    fn put(
-        &mut self,
-        column: Column,
-        at: Time,
-        origin: Origin<'_>,
-        value: Result<f32, SetAside>,
-    ) -> Option<Time> {
+    fn put(&mut self, column: Column, point: Point, is_version: bool) -> Option<Time> {
+        let at = point.at();
         self.latest = self.latest.max(Some(at));
         self.first_observed_at = earlier(self.first_observed_at, Some(at));
         let start = self.start().unwrap_or(at);
-        self.series_mut(column).put(Point::new(at, origin, value), start)
+        self.series_mut(column).put(point, is_version, start)
     }
 
     fn series_mut(&mut self, column: Column) -> &mut Series {

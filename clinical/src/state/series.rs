@@ -77,35 +77,22 @@ impl Serialize for Point {
 }
 
 impl Point {
-    pub fn new(at: Time, from: Origin<'_>, value: Result<f32, SetAside>) -> Point {
-        let Origin { source_id, status, is_version } = from;
+    pub fn at(&self) -> Time {
+        self.at
+    }
+
+    pub fn new(at: Time, source_id: &str, status: ObservationStatus, value: Result<f32, SetAside>) -> Point {
         let taken_back = matches!(status, ObservationStatus::Deleted | ObservationStatus::Cancelled);
         let (value, standing) = match value {
             _ if taken_back => (0.0, Standing::Gone),
             Ok(value) => (value, Standing::Held),
             Err(why) => (0.0, why.into()),
         };
-        let rank = if is_version && !is_correction(status) { VERSION } else { rank(status) };
-        Point { at, source: hash(source_id), value, rank, standing, has_siblings: false }
+        Point { at, source: hash(source_id), value, rank: rank(status), standing, has_siblings: false }
     }
-
-    /// Of two of one source and time, the later one of the same weight or more stands.
-    fn weight(&self) -> u8 {
-        self.rank.min(CORRECTION)
-    }
-}
-
-/// What an observation says of itself beside its value.
-#[derive(Clone, Copy)]
-pub(super) struct Origin<'o> {
-    pub source_id: &'o str,
-    pub status: ObservationStatus,
-    pub is_version: bool,
 }
 
 const CORRECTION: u8 = 2;
-/// Replaces whatever stands, as a correction does, and takes nothing back elsewhere.
-const VERSION: u8 = 3;
 
 /// It speaks of what was sent before.
 pub(super) fn is_correction(status: ObservationStatus) -> bool {
@@ -129,22 +116,22 @@ pub(super) struct Series(VecDeque<Point>);
 
 impl Series {
     /// Adds a point, or lets it replace what it corrects: then, the time of a value that no longer holds. Hours count
-    /// from `start`.
+    /// from `start`. The last version of a thing that is sent whole each time replaces the one before, whatever its rank.
     ///
     /// A correction replaces the point with its source and time; where there is none at that time, the only
     /// point of its source (its time was what was wrong). With several, it stands beside them.
-    pub fn put(&mut self, point: Point, start: Time) -> Option<Time> {
-        let amended = self.place(point);
+    pub fn put(&mut self, point: Point, is_version: bool, start: Time) -> Option<Time> {
+        let amended = self.place(point, is_version);
         self.bound(start);
         amended
     }
 
-    fn place(&mut self, point: Point) -> Option<Time> {
+    fn place(&mut self, point: Point, is_version: bool) -> Option<Time> {
         let i = match self.find(&point) {
             Ok(i) => i,
             Err(place) => return self.insert(place, point),
         };
-        let known = self.0.get_mut(i).filter(|known| point.weight() >= known.weight())?;
+        let known = self.0.get_mut(i).filter(|known| is_version || point.rank >= known.rank)?;
         let before = std::mem::replace(known, Point { has_siblings: known.has_siblings, ..point });
         let holds = point.standing == Standing::Held && point.value == before.value;
         (before.standing == Standing::Held && !holds).then_some(before.at)
@@ -156,7 +143,7 @@ impl Series {
             match self.find(point) {
                 Ok(i) => {
                     if let Some(known) = self.0.get_mut(i)
-                        && point.weight() > known.weight()
+                        && point.rank > known.rank
                     {
                         *known = Point { has_siblings: known.has_siblings || point.has_siblings, ..*point };
                     }
@@ -257,17 +244,13 @@ mod tests {
     use ObservationStatus::{Corrected, Deleted, Final, Preliminary};
 
     fn point(at: i64, source: &str, status: ObservationStatus, value: f32) -> Point {
-        Point::new(Time(at), Origin { source_id: source, status, is_version: false }, Ok(value))
-    }
-
-    fn version(status: ObservationStatus, value: f32) -> Point {
-        Point::new(Time(5), Origin { source_id: "a", status, is_version: true }, Ok(value))
+        Point::new(Time(at), source, status, Ok(value))
     }
 
     fn held(points: &[Point]) -> Vec<(i64, f32)> {
         let mut series = Series::default();
         for point in points {
-            series.put(*point, Time(0));
+            series.put(*point, false, Time(0));
         }
         series.newest_first().map(|(at, value)| (at.0, value)).collect()
     }
@@ -283,25 +266,32 @@ mod tests {
 
     #[test]
     fn the_last_version_stands_whatever_its_status() {
-        let (first, wrong, better) = (version(Final, 1.0), version(Deleted, 0.0), version(Corrected, 2.0));
-        assert_eq!(held(&[first, wrong, first]), [(5, 1.0)]);
-        assert_eq!(held(&[better, first]), [(5, 1.0)]);
-        assert_eq!(held(&[first, better]), [(5, 2.0)]);
-        assert_eq!(held(&[point(5, "a", Corrected, 2.0), first, version(Preliminary, 3.0)]), [(5, 3.0)]);
-        // A resource whose time moves keeps both, unless it says that the former was wrong.
-        assert_eq!(held(&[first, Point { at: Time(6), ..first }]), [(6, 1.0), (5, 1.0)]);
-        assert_eq!(held(&[first, Point { at: Time(6), ..better }]), [(6, 2.0)]);
+        let after = |points: &[Point]| -> Vec<(i64, f32)> {
+            let mut series = Series::default();
+            for point in points {
+                series.put(*point, true, Time(0));
+            }
+            series.newest_first().map(|(at, value)| (at.0, value)).collect()
+        };
+        let (first, wrong) = (point(5, "a", Final, 1.0), point(5, "a", Deleted, 0.0));
+        let better = point(5, "a", Corrected, 2.0);
+        assert_eq!(after(&[first, wrong, first]), [(5, 1.0)]);
+        assert_eq!(after(&[better, first]), [(5, 1.0)]);
+        assert_eq!(after(&[first, better]), [(5, 2.0)]);
+        assert_eq!(after(&[better, point(5, "a", Preliminary, 3.0)]), [(5, 3.0)]);
+        // One whose time moves keeps both, unless it says that the former was wrong.
+        assert_eq!(after(&[first, Point { at: Time(6), ..first }]), [(6, 1.0), (5, 1.0)]);
+        assert_eq!(after(&[first, Point { at: Time(6), ..better }]), [(6, 2.0)]);
     }
 
     #[test]
     fn what_no_longer_holds_is_told_with_its_time() {
         let told = |points: &[Point]| -> Vec<Option<i64>> {
             let mut series = Series::default();
-            points.iter().map(|point| series.put(*point, Time(0)).map(|at| at.0)).collect()
+            points.iter().map(|point| series.put(*point, false, Time(0)).map(|at| at.0)).collect()
         };
         let first = point(5, "a", Final, 1.0);
-        let origin = Origin { source_id: "a", status: Corrected, is_version: false };
-        let implausible = Point::new(Time(5), origin, Err(SetAside::Implausible));
+        let implausible = Point::new(Time(5), "a", Corrected, Err(SetAside::Implausible));
         assert_eq!(
             told(&[first, first, point(5, "a", Corrected, 1.0)]),
             [None; 3],
@@ -352,8 +342,8 @@ mod tests {
     fn bounded_and_not(points: impl IntoIterator<Item = Point>, start: Time) -> (Series, Series) {
         let (mut bounded, mut whole) = (Series::default(), Series::default());
         for point in points {
-            bounded.put(point, start);
-            whole.place(point);
+            bounded.put(point, false, start);
+            whole.place(point, false);
         }
         assert!(bounded.0.len() <= KEPT && bounded.0.iter().is_sorted_by_key(|p| (p.at, p.source)));
         (bounded, whole)
@@ -436,10 +426,8 @@ mod tests {
         let newest: Vec<_> = series.newest_first().map(|p| p.0.hours_since(START)).collect();
         let last = 2 * KEPT as i64 - 1;
         assert!(newest.iter().copied().eq((0..=last).rev().take(newest.len())));
-        let nothing_held = (0..2 * KEPT as i64).map(|i| {
-            let origin = Origin { source_id: "", status: Final, is_version: false };
-            Point::new(Time(START.0 + i), origin, Err(SetAside::Implausible))
-        });
+        let nothing_held = (0..2 * KEPT as i64)
+            .map(|i| Point::new(Time(START.0 + i), "", Final, Err(SetAside::Implausible)));
         assert!(bounded_and_not(nothing_held, START).0.0.len() <= KEPT);
     }
 }

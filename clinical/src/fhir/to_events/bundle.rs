@@ -81,6 +81,11 @@ impl<'a> Mapper<'a> {
             self.report_at(Severity::Error, "fhir-condition-unsupported", "request.ifNoneExist", text);
             return false;
         }
+        if request.str("ifMatch").is_some() {
+            let text = "versions are not compared here; send the update without it";
+            self.report_at(Severity::Error, "fhir-condition-unsupported", "request.ifMatch", text);
+            return false;
+        }
         let Some(resource) = resource else {
             self.report_at(
                 Severity::Error,

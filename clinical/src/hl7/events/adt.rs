@@ -22,6 +22,7 @@ const MOVEMENTS: [&str; 15] =
     ["A01", "A02", "A03", "A04", "A05", "A06", "A07", "A08", "A11", "A12", "A13", "A28", "A31", "A09", "A10"];
 
 pub(super) fn read(context: &mut Context<'_>, trigger: &str) -> Vec<Event> {
+    patient::tell_of_observations(context);
     match trigger {
         "A17" => swap(context),
         trigger if MERGES.contains(&trigger) => merges(context),
@@ -70,7 +71,6 @@ fn swap(context: &mut Context<'_>) -> Vec<Event> {
 fn movement(context: &mut Context<'_>, trigger: &str) -> Vec<Event> {
     let message = context.message;
     let Some((pid, patient)) = patient::only(context) else { return Vec::new() };
-    patient::tell_of_observations(context);
     let pv1 = message.first("PV1");
     let (at, precision) = happened(context, trigger);
     let visit = pv1.and_then(patient::visit);
@@ -161,8 +161,7 @@ fn location(context: &Context<'_>, pv1: Segment<'_>) -> Option<Location> {
     (location != Location::default()).then_some(Location { icu, ..location })
 }
 
-/// Each PID survives the MRG that follow it: each prior id is merged into the surviving one of its authority, where PID-3
-/// has one.
+/// Each PID survives the MRG that follow it: all prior ids of each.
 fn merges(context: &mut Context<'_>) -> Vec<Event> {
     let message = context.message;
     let evn = message.first("EVN");
@@ -192,17 +191,16 @@ fn merges(context: &mut Context<'_>) -> Vec<Event> {
                     context.tell_at(Severity::Error, "merge-without-patient", segment, 1, text);
                     continue;
                 };
-                let mut is_same = !surviving.is_empty() && !prior.is_empty();
-                for from in prior {
-                    let same_authority = surviving.iter().find(|id| id.authority == from.authority);
-                    let Some(patient) = same_authority.or(surviving.first()) else { continue };
-                    if *patient == from {
+                let Some(patient) = surviving.first() else { continue };
+                // A sender that knows the patient by the surviving id of that authority alone means the same one.
+                let beside =
+                    surviving.iter().skip(1).filter(|id| prior.iter().any(|p| p.authority == id.authority));
+                let mut is_same = !prior.is_empty();
+                for from in beside.cloned().chain(prior.iter().cloned()).collect::<Vec<_>>() {
+                    if *patient == from || into.get(&from) == Some(patient) {
                         continue;
                     }
                     is_same = false;
-                    if into.get(&from) == Some(patient) {
-                        continue;
-                    }
                     if survives(&into, &from, patient) {
                         // Which of the two goes on is not for us to guess.
                         let text = "the patients of this message replace one another in a circle; send which one goes on";

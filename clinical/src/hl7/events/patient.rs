@@ -17,19 +17,26 @@ pub(super) fn id<'m>(context: &mut Context<'m>, segment: Segment<'m>, field: usi
     ids(context, segment, field).into_iter().next()
 }
 
-/// All ids of the field, in the order of [`id`]; none, with an Error issue, where [`id`] has none.
+/// What CX.5 may say of an id of a patient (table 0203): an account's or a visit's number may equal another patient's.
+const OF_PATIENTS: [&[u8]; 7] = [b"", b"MR", b"MRT", b"PI", b"PT", b"PE", b"LR"];
+
+/// All ids of the field that are a patient's, that of [`id`] first; none, with an Error issue, where [`id`] has none.
 pub(super) fn ids<'m>(context: &mut Context<'m>, segment: Segment<'m>, field: usize) -> Vec<PatientId> {
     let default = SmolStr::new(&context.feed.authority);
     let ids = segment.field(field).into_iter().flat_map(|f| f.repetitions()).filter_map(|cx| {
         let id = cx.component(1).filter(Part::has_value)?.trimmed();
         let authority = cx.component(4).map(authority).unwrap_or_default();
-        let record_number = cx.component(5).is_some_and(|kind| kind.raw() == b"MR");
-        let rank = (record_number, !authority.is_empty() && *authority == *default, !authority.is_empty());
-        (!id.is_empty()).then_some((rank, PatientId { authority: authority.into(), id: id.into() }))
+        let kind = cx.component(5).map_or(&[][..], |kind| kind.raw());
+        let (is_own, is_named) = (!authority.is_empty() && *authority == *default, !authority.is_empty());
+        let rank = (kind == b"MR", is_own, is_named);
+        let patient = PatientId { authority: authority.into(), id: id.into() };
+        (!patient.id.is_empty()).then_some(((rank, OF_PATIENTS.contains(&kind)), patient))
     });
     let mut ids: Vec<_> = ids.collect();
     // Stable: of equals the first one is wanted.
-    ids.sort_by_key(|(rank, _)| std::cmp::Reverse(*rank));
+    ids.sort_by_key(|((rank, _), _)| std::cmp::Reverse(*rank));
+    let mut is_first = true;
+    ids.retain(|((_, is_of_patient), _)| std::mem::take(&mut is_first) || *is_of_patient);
     match ids.first() {
         None => {
             let text = "no patient id; send one, or hold the message for a person";
@@ -60,15 +67,16 @@ pub(super) fn only<'m>(context: &mut Context<'m>) -> Option<(Segment<'m>, Patien
         context.tell(Severity::Error, "patient-id-missing", "PID", "no PID segment; send the patient's id");
         return None;
     };
-    let patient = id(context, first, 3)?;
+    let known = ids(context, first, 3);
     for further in pids {
-        if id(context, further, 3)? != patient {
+        if !ids(context, further, 3).iter().any(|id| known.contains(id)) {
             let text =
                 "names another patient than the PID before it, in a message about one; send one for each";
             context.tell_at(Severity::Error, "patients-several", further, 3, text);
             return None;
         }
     }
+    let patient = known.into_iter().next()?;
     Some((first, patient))
 }
 

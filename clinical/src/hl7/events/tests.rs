@@ -251,12 +251,13 @@ fn merges_name_the_survivor_and_the_prior_id() {
         ],
     );
     check("ADT^A40", "PID|||1\n", &["Error merge-missing MRG"]);
-    // Each prior id goes on as the surviving one of its authority, whichever of them goes first elsewhere.
+    // Every prior id, but no account's or visit's; and the surviving one that their authority knows the patient by.
     check(
         "ADT^A40",
-        "EVN||20240715110000\nPID|||9^^^EXT^MR~2^^^L\nMRG|1^^^L~8^^^EXT~7^^^OLD~9^^^EXT\n",
+        "EVN||20240715110000\nPID|||9^^^EXT^MR~2^^^L~5^^^L^AN~6^^^Q\nMRG|1^^^L~8^^^EXT~1001^^^L^AN~7^^^OLD~9^^^EXT\n",
         &[
-            "L/2 - 2024-07-15T09:00Z Second merged L/1",
+            "EXT/9 - 2024-07-15T09:00Z Second merged L/2",
+            "EXT/9 - 2024-07-15T09:00Z Second merged L/1",
             "EXT/9 - 2024-07-15T09:00Z Second merged EXT/8",
             "EXT/9 - 2024-07-15T09:00Z Second merged OLD/7",
         ],
