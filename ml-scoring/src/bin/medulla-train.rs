@@ -77,7 +77,7 @@ fn main() -> ExitCode {
 
 fn bench(arguments: &Bench) -> Result<()> {
     let bar = Bar::new();
-    let all = train::measure(arguments.model.as_deref(), &bar)?;
+    let all = train::measure(train::TREES, arguments.model.as_deref(), &bar)?;
     bar.finish();
     for speed in &all {
         match arguments.json {

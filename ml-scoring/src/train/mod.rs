@@ -33,7 +33,7 @@ use crate::{Card, Golden, Model, Scorer, report};
 pub use adapt::adapt;
 pub use boost::Settings;
 pub use gain::gain;
-pub use speed::{Speed, measure};
+pub use speed::{Speed, TREES, measure};
 
 #[derive(Clone)]
 pub struct Options {

@@ -19,7 +19,8 @@ use super::{Progress, adapt};
 use crate::dataset::{Patient, Row};
 use crate::{Ensemble, Features, Scorer};
 
-const TREES: usize = 300;
+/// Of the model that is made up.
+pub const TREES: usize = 300;
 const DEPTH: &str = "6";
 const FEATURES: usize = 100;
 const ROWS: usize = 2_000;
@@ -48,10 +49,10 @@ pub struct Step {
     pub p99_us: f64,
 }
 
-/// Trees of 300 rounds, depth 6 and 100 features, on made-up rows; and the model in `folder`, with a patient's events.
-pub fn measure(folder: Option<&Path>, progress: &dyn Progress) -> Result<Vec<Speed>> {
-    progress.stage("growing 300 trees", TREES as u64);
-    let booster = grown(progress)?;
+/// So many trees of depth 6 over 100 features, on made-up rows; and the model in `folder`, with a patient's events.
+pub fn measure(trees: usize, folder: Option<&Path>, progress: &dyn Progress) -> Result<Vec<Speed>> {
+    progress.stage("growing trees", trees as u64);
+    let booster = grown(trees, progress)?;
     let mut all = vec![rows("made up", &booster, Vec::new())?];
     if let Some(folder) = folder {
         progress.stage("the model", 0);
@@ -64,7 +65,7 @@ pub fn measure(folder: Option<&Path>, progress: &dyn Progress) -> Result<Vec<Spe
 }
 
 /// Labels that follow the features loosely, so that trees go on to grow.
-fn grown(progress: &dyn Progress) -> Result<Booster> {
+fn grown(trees: usize, progress: &dyn Progress) -> Result<Booster> {
     let mut random = Random(2026);
     let values = made_up(&mut random, FEATURES, 4 * ROWS);
     let labels: Vec<f32> = values
@@ -83,7 +84,7 @@ fn grown(progress: &dyn Progress) -> Result<Booster> {
     }
     let names: Vec<String> = (0..FEATURES).map(|n| format!("f{n}")).collect();
     let mut booster = settings.booster(&matrix, &names.iter().map(String::as_str).collect(), 0)?;
-    for round in 0..TREES {
+    for round in 0..trees {
         booster.update(&matrix, round as i32)?;
         progress.at(round as u64 + 1, "");
     }
