@@ -7,7 +7,6 @@
 //! later release explains an old alert with the same number.
 
 use std::collections::BTreeMap;
-
 use std::fmt;
 
 use bytes::Bytes;

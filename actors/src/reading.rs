@@ -400,6 +400,13 @@ fn kept_headers(inbound: &Inbound) -> BTreeMap<String, String> {
     kept
 }
 
+/// Read again, a version is none: what its sender has told since stands.
+pub(crate) fn no_version(event: &mut Event) {
+    if let EventKind::Observed(observation) = &mut event.kind {
+        observation.is_version = false;
+    }
+}
+
 fn rejected_in(drafts: &[Draft]) -> impl Iterator<Item = Rejected> {
     let rejected = drafts.iter().filter(|draft| draft.kind == Kind::Rejected as u16);
     rejected.filter_map(|draft| Some(entry::decode::<Rejected>(&draft.payload).ok()?.0))

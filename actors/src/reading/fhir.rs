@@ -1,13 +1,13 @@
 //! FHIR R4 in: one resource or a Bundle, and the answers of its REST API.
 
 use bytes::Bytes;
+use clinical::Issue;
 use clinical::fhir::{self, Resource, Taken};
-use clinical::{Event, EventKind, Issue};
 use connectors::{Refusal, Reply};
 use raft_ledger::{Draft, MAX_TAGS};
 
 use super::versions::{Name, Standing};
-use super::{Outcome, Read, Reader, Seen, batch, codes_of, has_error, kept_headers, refusal};
+use super::{Outcome, Read, Reader, Seen, batch, codes_of, has_error, kept_headers, no_version, refusal};
 use crate::committer::{Accepted, WriteAnswer};
 use crate::entry::{Format, Message, READER, RESOURCE_TAG};
 use crate::parts::Ack;
@@ -56,7 +56,6 @@ impl Reader {
             return self.refuse_fhir(seen, &id, 422, issues);
         }
         if seen.again.is_some() {
-            // What its sender has told since stands.
             events.iter_mut().for_each(no_version);
         }
         if !refused.is_empty() && seen.again.as_ref().is_some_and(|again| again.replaces.is_none()) {
@@ -230,12 +229,6 @@ fn wrong_endpoint(seen: &Seen, resource: &Resource) -> Option<Issue> {
 /// It asks that nothing is taken unless a certain version stands here: kept for a retry, it would be taken all the same.
 fn has_if_match(seen: &Seen) -> bool {
     seen.inbound.position.starts_with("http#") && seen.inbound.headers.contains_key("if-match")
-}
-
-fn no_version(event: &mut Event) {
-    if let EventKind::Observed(observation) = &mut event.kind {
-        observation.is_version = false;
-    }
 }
 
 /// An `If-None-Exist` that cannot be decided is refused, never taken for "no match".

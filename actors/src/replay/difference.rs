@@ -7,6 +7,7 @@ use serde::Serialize;
 use sha2::{Digest, Sha256};
 
 use crate::entry::Changed;
+use crate::reading::no_version;
 
 /// Events listed of each kind of difference; all are counted.
 const LISTED_MAX: usize = 50;
@@ -123,13 +124,10 @@ pub(super) fn split(before: &[Event], after: Vec<Event>) -> (Vec<Event>, Vec<Eve
     after.into_iter().partition(|event| known.contains(&encoded(event)))
 }
 
-/// The same bytes, the same event, whatever compares unequal to itself. Read again, a version is none: what its sender
-/// has told since stands.
+/// The same bytes, the same event, whatever compares unequal to itself; whether it is a version does not count.
 fn encoded(event: &Event) -> Vec<u8> {
     let mut event = event.clone();
-    if let EventKind::Observed(observation) = &mut event.kind {
-        observation.is_version = false;
-    }
+    no_version(&mut event);
     // Writing maps of strings and numbers to memory has no way to fail.
     rmp_serde::to_vec_named(&event).unwrap_or_default()
 }
