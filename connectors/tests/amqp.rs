@@ -11,7 +11,7 @@ use connectors::amqp::{self, Broker, Config, Sink, SinkConfig, Wanted};
 use connectors::{Format, Inbound, Outbound, Refusal, Reply, Sink as _, SinkError, Source as _, SourceState};
 use lapin::options::{
     BasicAckOptions, BasicGetOptions, BasicPublishOptions, ConfirmSelectOptions, ExchangeDeclareOptions,
-    QueueDeclareOptions,
+    QueueBindOptions, QueueDeclareOptions,
 };
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{BasicProperties, Channel, Connection, ConnectionProperties, ExchangeKind};
@@ -265,6 +265,95 @@ async fn a_refused_message_stays_while_its_letter_has_nowhere_to_go() {
     refuse(again);
     source.finish().await;
     assert_eq!(queue.left().await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_letter_that_nobody_takes_holds_up_no_message_that_has_to_come_again() {
+    let _broker = BROKER.read().await;
+    let Some(queue) = Queue::new("unbound").await else { return };
+    let dead = format!("{}-dead", queue.name);
+    let options = ExchangeDeclareOptions { durable: true, ..Default::default() };
+    let name = dead.as_str().into();
+    queue.channel.exchange_declare(name, ExchangeKind::Fanout, options, FieldTable::default()).await.unwrap();
+    queue.publish(0..2, BasicProperties::default()).await;
+    let mut config = queue.config();
+    config.dead_letter_exchange = Some(dead.clone());
+    let mut source = amqp::source(config).unwrap();
+    let refuse = |inbound: Inbound| {
+        inbound.receipt.rejected(Refusal { code: "x".into(), reason: "y".into() }, Reply::default());
+    };
+    refuse(next(&mut source).await);
+    let second = next(&mut source).await;
+    while !source.status().get().1.is_some_and(|error| error.contains("to no queue")) {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    second.receipt.retry("no quorum");
+    let again = next(&mut source).await;
+    assert_eq!(number(&again), 0, "it has no letter yet");
+    let (name, bind) = (queue.name.as_str().into(), QueueBindOptions::default());
+    queue
+        .channel
+        .queue_bind(name, dead.as_str().into(), "".into(), bind, FieldTable::default())
+        .await
+        .unwrap();
+    refuse(again);
+    // The letter comes back to the feed's own queue, the only one that is bound.
+    for expected in [1, 0] {
+        let inbound = next(&mut source).await;
+        assert_eq!(number(&inbound), expected);
+        commit(inbound);
+    }
+    source.finish().await;
+    assert_eq!(queue.left().await, 0);
+}
+
+/// Letters that are returned, between letters that are routed, all under way at once.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_returned_letter_is_not_taken_for_one_that_was_delivered() {
+    const COUNT: usize = 1000;
+    let _broker = BROKER.read().await;
+    let Some(queue) = Queue::new("returned").await else { return };
+    let dead = format!("{}-dead", queue.name);
+    // It confirms at once: confirmations come between what is returned.
+    let own = QueueDeclareOptions { exclusive: true, ..Default::default() };
+    queue.channel.queue_declare(dead.as_str().into(), own, FieldTable::default()).await.unwrap();
+    let options = ExchangeDeclareOptions { durable: true, ..Default::default() };
+    let made = queue.channel.exchange_declare(
+        dead.as_str().into(),
+        ExchangeKind::Headers,
+        options,
+        FieldTable::default(),
+    );
+    made.await.unwrap();
+    let mut routed = FieldTable::default();
+    routed.insert("medulla-code".into(), AMQPValue::LongString("routed".into()));
+    let (name, bind) = (dead.as_str().into(), QueueBindOptions::default());
+    queue.channel.queue_bind(name, dead.as_str().into(), "".into(), bind, routed).await.unwrap();
+    queue.publish(0..COUNT, BasicProperties::default()).await;
+    let mut config = queue.config();
+    (config.prefetch, config.dead_letter_exchange) = (1000, Some(dead.clone()));
+    let mut source = amqp::source(config).unwrap();
+    let mut taken = Vec::new();
+    for _ in 0..COUNT {
+        taken.push(next(&mut source).await);
+    }
+    for inbound in taken {
+        let code = if number(&inbound).is_multiple_of(2) { "routed" } else { "unroutable" };
+        inbound.receipt.rejected(Refusal { code: code.into(), reason: "y".into() }, Reply::default());
+    }
+    source.finish().await;
+    let mut letters = Vec::new();
+    while let Some(letter) =
+        queue.channel.basic_get(dead.as_str().into(), BasicGetOptions::default()).await.unwrap()
+    {
+        letters.push(String::from_utf8_lossy(&letter.data).parse::<usize>().unwrap());
+    }
+    letters.sort_unstable();
+    let expected: Vec<usize> = (0..COUNT).step_by(2).collect();
+    let left = usize::try_from(queue.left().await).unwrap();
+    println!("returned letters: {} letters, {left} messages kept", letters.len());
+    assert_eq!(left, COUNT / 2, "what has no letter stays in the queue");
+    assert_eq!(letters, expected, "each letter once");
 }
 
 #[tokio::test(flavor = "multi_thread")]

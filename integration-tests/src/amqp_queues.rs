@@ -81,6 +81,33 @@ impl AmqpQueues {
         )
     }
 
+    /// The exchange `NAME-WHAT`, with nothing bound to it. With an alternate, what it has no queue for goes to the queue
+    /// `NAME-WHAT-alternate`.
+    pub async fn exchange(&self, what: &str, with_alternate: bool) -> anyhow::Result<String> {
+        let (_connection, channel) = self.open().await?;
+        let exchange = format!("{}-{what}", self.name);
+        let options = ExchangeDeclareOptions { durable: true, ..Default::default() };
+        let mut arguments = FieldTable::default();
+        if with_alternate {
+            let alternate = format!("{exchange}-alternate");
+            let kind = ExchangeKind::Fanout;
+            channel.exchange_declare(alternate.as_str().into(), kind, options, FieldTable::default()).await?;
+            arguments.insert("alternate-exchange".into(), AMQPValue::LongString(alternate.as_str().into()));
+            self.bind(&alternate, &alternate, "").await?;
+        }
+        channel.exchange_declare(exchange.as_str().into(), ExchangeKind::Topic, options, arguments).await?;
+        Ok(exchange)
+    }
+
+    /// Makes the queue, too.
+    pub async fn bind(&self, exchange: &str, queue: &str, key: &str) -> anyhow::Result<()> {
+        let (_connection, channel) = self.open().await?;
+        let (durable, none) = (QueueDeclareOptions::durable(), FieldTable::default());
+        channel.queue_declare(queue.into(), durable, none.clone()).await?;
+        let options = QueueBindOptions::default();
+        Ok(channel.queue_bind(queue.into(), exchange.into(), key.into(), options, none).await?)
+    }
+
     /// Everything in one of the queues; it stays there.
     pub async fn letters(&self, queue: &str) -> anyhow::Result<Vec<Letter>> {
         let (connection, channel) = self.open().await?;

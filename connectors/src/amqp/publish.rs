@@ -40,7 +40,7 @@ impl Publisher {
         self.channel.status().connected()
     }
 
-    /// Returns when the broker has confirmed it and at least one queue has it (`mandatory`).
+    /// Returns when the broker has confirmed it and at least one queue has it (`mandatory`), be it by an alternate exchange.
     pub(super) async fn publish(
         &self,
         exchange: &str,

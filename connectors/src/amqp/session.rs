@@ -205,8 +205,10 @@ impl Settling {
                 .await;
             let Err(error) = letter else { return true };
             self.shared.desk.status.fault(format!("dead-letter exchange {exchange}: {}", error.text()));
-            if !self.dead_letters.is_usable() || self.shared.desk.finish.is_cancelled() {
-                // A missing exchange closed the channel, or the connection is lost: the message comes again.
+            let rewinding = self.rewinding.load(Ordering::SeqCst);
+            if rewinding || !self.dead_letters.is_usable() || self.shared.desk.finish.is_cancelled() {
+                // Others have to come again, a missing exchange closed the channel, or the connection is lost: the message
+                // comes again.
                 self.rewinding.store(true, Ordering::SeqCst);
                 self.rewind.notify_one();
                 return false;

@@ -1,6 +1,7 @@
 //! Whole sites, real brokers, faults. One binary: it links once.
 
 mod amqp_flow;
+mod amqp_unroutable;
 mod answers;
 mod backpressure;
 mod board;

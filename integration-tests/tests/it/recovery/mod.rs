@@ -7,10 +7,10 @@ mod judge;
 mod nack_storm;
 mod rebalance;
 mod restarts;
-mod scene;
+pub mod scene;
 mod senders;
 mod slow_readers;
-mod traffic;
+pub mod traffic;
 
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
