@@ -57,6 +57,17 @@ impl Positions {
         (self.low != before).then_some(self.low)
     }
 
+    /// Where the reader stands, behind all that it has delivered. What lies in between is never delivered: transaction
+    /// markers, aborted messages, what was compacted away. Returns the new low position if that moved it; while anything is
+    /// out or to come again, nothing does.
+    pub(crate) fn pass(&mut self, position: i64) -> Option<i64> {
+        if !self.tracked.is_empty() || position <= self.low {
+            return None;
+        }
+        self.low = position;
+        Some(position)
+    }
+
     /// Came back: nothing at or after `position` may be told to the source before it is delivered again.
     pub(crate) fn fail(&mut self, position: i64) {
         self.change(position, State::Failed);
@@ -129,6 +140,23 @@ mod tests {
         assert_eq!((1..5).filter(|p| positions.deliver(*p)).collect::<Vec<_>>(), [1, 3, 4]);
         assert!(!positions.is_rewinding());
         assert_eq!(positions.settle(1), Some(3));
+    }
+
+    #[test]
+    fn what_is_never_delivered_is_passed_once_nothing_is_open() {
+        let mut positions = Positions::new(0);
+        (0..3).for_each(|p| assert!(positions.deliver(p)));
+        positions.settle(1);
+        positions.fail(2);
+        assert_eq!(positions.pass(9), None, "0 is out");
+        positions.settle(0);
+        assert_eq!(positions.pass(9), None, "2 is to come again");
+        assert!(positions.deliver(2));
+        assert_eq!(positions.settle(2), Some(3));
+        assert_eq!(positions.pass(3), None);
+        assert_eq!(positions.pass(9), Some(9));
+        assert_eq!((positions.pass(5), positions.low()), (None, 9), "never back");
+        assert!(positions.deliver(9));
     }
 
     proptest! {

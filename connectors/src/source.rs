@@ -77,7 +77,8 @@ pub trait Source: Send {
 #[derive(Debug, Default)]
 pub struct SourceStatus {
     pub received: AtomicU64,
-    /// Messages waiting at the sender's side, where the transport can tell (Kafka lag, AMQP queue depth).
+    /// Messages waiting at the sender's side, where the transport can tell: of Kafka what could be read and is not settled
+    /// (nothing of an open transaction), of AMQP the queue and what is under way, the files of a folder.
     pub lag: AtomicU64,
     /// Taken and not yet answered.
     pub in_flight: AtomicU64,

@@ -10,6 +10,7 @@ use rdkafka::message::{Headers, Message};
 use rdkafka::producer::{FutureProducer, FutureRecord};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 
+use crate::kafka_transactions::KafkaTransactions;
 use crate::letter::Letter;
 
 const PARTITIONS: i32 = 3;
@@ -75,7 +76,7 @@ impl KafkaTopics {
         }
         consumer.assign(&list)?;
         let mut letters = Vec::new();
-        // Records and offsets are one to one here: nobody writes in transactions.
+        // Records and offsets are one to one here: the site writes in no transactions.
         while open > 0 {
             let message = consumer.poll(WAIT).context("the topic ended before its high watermark")??;
             open -= 1;
@@ -92,7 +93,8 @@ impl KafkaTopics {
         Ok(self.client().set("group.id", group).set("enable.auto.commit", "false").create()?)
     }
 
-    /// Messages of the feed's topic whose offset the site's group has not committed.
+    /// From what the site's group has committed to the end of the feed's topic (the last stable offset), as anybody counts it
+    /// who watches the broker.
     pub fn left(&self) -> anyhow::Result<i64> {
         let consumer = self.reader(&self.name)?;
         let mut list = TopicPartitionList::new();
@@ -116,6 +118,11 @@ impl KafkaTopics {
         let producer =
             self.client().set("enable.idempotence", "true").set("message.timeout.ms", "300000").create()?;
         Ok(KafkaSender { producer, topic: self.name.clone() })
+    }
+
+    /// Writes onto the feed's topic in transactions. `id`: one that comes back with it aborts what it left open.
+    pub fn transactions(&self, id: &str) -> anyhow::Result<KafkaTransactions> {
+        KafkaTransactions::open(self.client(), &format!("{}-{id}", self.name), &self.name)
     }
 
     /// A member of the feed's group that reads and never says how far.

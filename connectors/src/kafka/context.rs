@@ -10,7 +10,7 @@ use rdkafka::client::{ClientContext, OAuthToken};
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext, Rebalance};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::statistics::Statistics;
+use rdkafka::statistics::{Partition, Statistics};
 use rdkafka::{Offset, TopicPartitionList};
 
 use super::partitions::{Key, Partitions, Settled};
@@ -54,6 +54,22 @@ impl Context {
         settled.try_iter().for_each(|settled| partitions.settle(settled, now));
     }
 
+    /// Passes what follows the last message of a partition and is never delivered, so that its offset comes to the end: a
+    /// transaction's marker, aborted messages. Only between two polls: then whatever lies before librdkafka's position was
+    /// handed over, or was nothing to hand over. It has none in a partition that was just assigned or rewound.
+    pub(super) fn pass<C: ConsumerContext>(&self, consumer: &BaseConsumer<C>) {
+        let at = match consumer.position() {
+            Ok(at) => at,
+            Err(error) => return tracing::debug!(%error, "kafka: positions not told"),
+        };
+        let mut partitions = self.partitions();
+        for element in at.elements() {
+            if let Offset::Offset(position) = element.offset() {
+                partitions.pass(&(Arc::from(element.topic()), element.partition()), position);
+            }
+        }
+    }
+
     /// Stores what has moved; librdkafka commits it within `auto.commit.interval.ms`.
     pub(super) fn store<C: ConsumerContext>(&self, consumer: &BaseConsumer<C>) {
         let moved = self.partitions().take_moved();
@@ -87,6 +103,7 @@ impl Context {
             self.collect(Duration::from_millis(50));
         }
         if !consumer.assignment_lost() {
+            self.pass(consumer);
             self.store(consumer);
             self.commit(consumer);
         }
@@ -134,7 +151,7 @@ impl ClientContext for Context {
         }
     }
 
-    /// Lag: what the broker holds beyond what this consumer has settled, over its partitions.
+    /// The lag is the sum over this consumer's partitions.
     fn stats(&self, statistics: Statistics) {
         let up = statistics.brokers.values().any(|broker| broker.nodeid >= 0 && broker.state == "UP");
         match (up, self.status.get().0) {
@@ -149,15 +166,17 @@ impl ClientContext for Context {
         });
         let lag =
             lag.filter(|(topic, partition)| partitions.is_assigned(&(topic.clone(), partition.partition)));
-        let lag: i64 = lag
-            .map(|(_, partition)| {
-                let done = [partition.stored_offset, partition.committed_offset, partition.lo_offset];
-                let done = done.into_iter().find(|offset| *offset >= 0).unwrap_or(0);
-                (partition.hi_offset.max(partition.ls_offset) - done).max(0)
-            })
-            .sum();
+        let lag: i64 = lag.map(|(_, partition)| lag_of(partition)).sum();
         self.status.lag.store(lag.unsigned_abs(), Ordering::Relaxed);
     }
+}
+
+/// What could be read and is not settled. It ends at the last stable offset: what follows the first message of a transaction
+/// that is still open cannot be read, and is no work left undone. (Reading uncommitted, librdkafka tells the high watermark
+/// in its place.) It begins no lower than the log, of which retention may have taken what was not read.
+fn lag_of(partition: &Partition) -> i64 {
+    let told = [partition.stored_offset, partition.committed_offset].into_iter().find(|offset| *offset >= 0);
+    (partition.ls_offset - told.unwrap_or(0).max(partition.lo_offset)).max(0)
 }
 
 /// librdkafka's own words: addresses and protocol, never payloads.
@@ -170,5 +189,33 @@ pub(super) fn log(level: RDKafkaLogLevel, facility: &str, message: &str) {
             tracing::warn!(facility, "kafka: {message}");
         }
         _ => tracing::debug!(facility, "kafka: {message}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lag_is_what_could_be_read_and_is_not_settled() {
+        // librdkafka's word for an offset that it does not know.
+        const NONE: i64 = -1001;
+        let lag = |lo_offset, committed_offset, stored_offset, ls_offset, hi_offset| {
+            let offsets = Partition {
+                lo_offset,
+                committed_offset,
+                stored_offset,
+                ls_offset,
+                hi_offset,
+                ..Partition::default()
+            };
+            lag_of(&offsets)
+        };
+        assert_eq!(lag(0, 10, 12, 20, 20), 8);
+        assert_eq!(lag(0, 10, 12, 12, 500), 0, "an open transaction begins at 12");
+        assert_eq!(lag(0, 10, NONE, 12, 12), 2, "assigned anew");
+        assert_eq!(lag(30, NONE, NONE, 50, 50), 20, "never read");
+        assert_eq!(lag(50, 10, NONE, 50, 50), 0, "retention took what was not read");
+        assert_eq!(lag(NONE, 10, NONE, NONE, NONE), 0, "not fetched yet");
     }
 }

@@ -106,6 +106,14 @@ impl Partitions {
         }
     }
 
+    /// The consumer stands there, and has handed over whatever it was given before.
+    pub(super) fn pass(&mut self, key: &Key, position: i64) {
+        let Some(partition) = self.assigned.get_mut(key) else { return };
+        if let Some(low) = partition.positions.pass(position) {
+            self.moved.insert(key.clone(), low);
+        }
+    }
+
     /// Partitions to be read again from an offset, whose time has come and of which nothing is out any more.
     pub(super) fn due(&self, now: Instant) -> Vec<(Key, i64)> {
         let due = |partition: &Partition| {
@@ -173,6 +181,25 @@ mod tests {
         partitions.settle(back(5, &flag, true), now);
         assert_eq!(partitions.take_moved(), [(key(), 7)]);
         assert_eq!(partitions.in_flight(), (0, 0));
+    }
+
+    #[test]
+    fn the_offset_passes_a_marker_behind_the_last_message_once_all_is_settled() {
+        let (mut partitions, now) = (Partitions::default(), Instant::now());
+        partitions.pass(&key(), 9);
+        assert!(partitions.take_moved().is_empty(), "not ours");
+        let flag = partitions.deliver(&key(), 5, 10).unwrap();
+        partitions.pass(&key(), 7);
+        assert!(partitions.take_moved().is_empty(), "5 is out");
+        partitions.settle(back(5, &flag, false), now);
+        partitions.pass(&key(), 7);
+        assert!(partitions.take_moved().is_empty(), "5 is to come again");
+        partitions.rewound(&key());
+        let flag = partitions.deliver(&key(), 5, 10).unwrap();
+        partitions.settle(back(5, &flag, true), now);
+        partitions.pass(&key(), 7);
+        assert_eq!(partitions.take_moved(), [(key(), 7)]);
+        assert!(partitions.deliver(&key(), 7, 10).is_some());
     }
 
     #[test]

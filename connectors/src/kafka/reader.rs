@@ -24,6 +24,8 @@ use crate::{ConnectorError, Format, Inbound, Receipt, SourceState, Verdict, Verd
 /// Without room so long, partitions are paused. Shorter gaps are waited out: pausing throws away what was
 /// prefetched.
 const PAUSE_AFTER: Duration = Duration::from_secs(1);
+/// How often markers behind the last message are passed.
+const PASS_EVERY: Duration = Duration::from_secs(1);
 /// How long settling may take at the end.
 const FINISH_WAIT: Duration = Duration::from_secs(30);
 const SEEK_WAIT: Duration = Duration::from_secs(10);
@@ -63,8 +65,13 @@ impl Reader {
 
     /// Until `stop` reads; then, until `finish`, only settles.
     pub(super) fn run(mut self) {
+        let mut passed = Instant::now();
         while !self.desk.stop.is_cancelled() {
             self.context().collect(Duration::ZERO);
+            if passed.elapsed() >= PASS_EVERY {
+                self.context().pass(&self.consumer);
+                passed = Instant::now();
+            }
             self.context().store(&self.consumer);
             self.rewind();
             if self.has_room() {
@@ -81,6 +88,7 @@ impl Reader {
             self.poll(Duration::ZERO);
         }
         self.context().collect(Duration::ZERO);
+        self.context().pass(&self.consumer);
         self.context().store(&self.consumer);
         self.context().commit(&self.consumer);
         // Dropping the consumer leaves the group.

@@ -21,6 +21,7 @@ mod first_run;
 mod healing;
 mod holds;
 mod kafka_flow;
+mod kafka_transactions;
 mod keys;
 mod members;
 mod model_cli;
