@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use super::evidence::Evidence;
+use super::names::is_ascii;
 use super::{Charset, Kind};
 use crate::{Issue, Severity};
 
@@ -15,87 +16,106 @@ pub(in crate::hl7) struct Decision {
 /// Decides how `bytes` are read: `declared` are MSH-18's repetitions that say something, `fallback` the feed's
 /// charset.
 pub(in crate::hl7) fn decide(declared: &[String], fallback: Option<&str>, bytes: &[u8]) -> Decision {
-    let named: Vec<Charset> = declared.iter().filter_map(|name| Charset::named(name)).collect();
     let (ascii, escapes) = (bytes.is_ascii(), memchr::memchr(0x1B, bytes).is_some());
     if ascii && !escapes {
-        return match (declared.first(), named.is_empty()) {
-            (Some(_), true) => warned(Charset::UTF_8, unknown()),
-            _ => fine(Charset::UTF_8),
-        };
+        let known = declared.is_empty() || declared.iter().any(|name| Charset::named(name).is_some());
+        return if known { fine(Charset::UTF_8) } else { warned(Charset::UTF_8, unknown()) };
     }
+    let said = Said::of(declared, fallback, ascii);
     // Escape sequences belong to ISO 2022, whichever repetition names it.
-    if escapes && named.contains(&Charset::ISO_2022_JP) && Charset::ISO_2022_JP.fits(bytes) {
+    if escapes && said.named.contains(&Charset::ISO_2022_JP) && Charset::ISO_2022_JP.fits(bytes) {
         return fine(Charset::ISO_2022_JP);
     }
-    let fallback = fallback.and_then(Charset::named);
     let utf8 = !ascii && std::str::from_utf8(bytes).is_ok();
+    let first = said.named.first().copied();
     // Said or not: most messages go no further.
-    if utf8 && named.first().copied().or(fallback).is_none_or(|said| said == Charset::UTF_8) {
-        return told(declared, &named, fallback, Charset::UTF_8, true);
+    if utf8 && first.or(said.fallback).is_none_or(|said| said == Charset::UTF_8) {
+        return said.told(Charset::UTF_8, true);
     }
     let evidence = Evidence::of_utf8(bytes);
-    let charset = match named.first() {
+    let charset = match first {
         Some(first) if evidence.outweighs_one(first.is_multibyte()) => Charset::UTF_8,
-        _ => match named.iter().find(|charset| charset.fits(bytes)) {
+        _ => match said.named.iter().find(|charset| charset.fits(bytes)) {
             Some(charset) => return fine(*charset),
-            None => by_evidence(&named, fallback, evidence, utf8, bytes),
+            None => said.by_evidence(evidence, utf8, bytes),
         },
     };
-    told(declared, &named, fallback, charset, charset.fits(bytes))
+    said.told(charset, charset.fits(bytes))
 }
 
-/// What bytes are that fit nothing they are called.
-fn by_evidence(
-    named: &[Charset],
+/// What MSH-18 and the feed say that bytes may be.
+struct Said<'n> {
+    declared: &'n [String],
+    /// What can be read of `declared`. ASCII, which is read as UTF-8, is not among them where the bytes are not ASCII: it
+    /// says of them what is not so.
+    named: Vec<Charset>,
+    /// The feed's, likewise.
     fallback: Option<Charset>,
-    evidence: Evidence,
-    utf8: bool,
-    bytes: &[u8],
-) -> Charset {
-    if named.contains(&Charset::UTF_8) && evidence.is_mostly() {
-        return Charset::UTF_8;
-    }
-    let fitting =
-        fallback.filter(|charset| charset.fits(bytes) && !evidence.outweighs_one(charset.is_multibyte()));
-    if let Some(charset) = fitting.filter(|charset| charset.is_multibyte()) {
-        return charset;
-    }
-    let damaged = |charset: &&Charset| !utf8 && charset.is_multibyte() && charset.is_mostly(bytes);
-    if let Some(charset) = named.iter().find(damaged).copied().or(fitting) {
-        return charset;
-    }
-    if utf8 || evidence.is_mostly() {
-        return Charset::UTF_8;
-    }
-    let larger = named.first().map(|first| first.larger(bytes));
-    let known = |charset: &Charset| charset.fits(bytes) || charset.is_mostly(bytes);
-    fallback
-        .filter(|charset| charset.is_mostly(bytes))
-        .or(larger.filter(known))
-        .unwrap_or(Charset::WINDOWS_1252)
+    /// The feed says ASCII, and that is not so.
+    feed_denies: bool,
 }
 
-/// With what is to be told where `charset` is not what the message says, or not all of its bytes (`whole`).
-fn told(
-    declared: &[String],
-    named: &[Charset],
-    fallback: Option<Charset>,
-    charset: Charset,
-    whole: bool,
-) -> Decision {
-    let charset = match fallback.filter(|fallback| !whole && !fallback.is_multibyte()) {
-        Some(fallback) if fallback.kind != Kind::UTF_8 => Charset { spare: fallback.kind, ..charset },
-        _ => charset,
-    };
-    let issue = match declared.first() {
-        Some(_) if whole && named.contains(&charset) => None,
-        Some(_) if !named.is_empty() => Some(mislabelled(&read_as(charset, whole))),
-        Some(name) if is_refused(name) => Some(refused()),
-        Some(_) => Some(unknown()),
-        None if whole && (charset == Charset::UTF_8 || fallback == Some(charset)) => None,
-        None => Some(undeclared(&read_as(charset, whole))),
-    };
-    Decision { charset, issue }
+impl<'n> Said<'n> {
+    fn of(declared: &'n [String], fallback: Option<&str>, ascii: bool) -> Said<'n> {
+        let denied = |name: &str| !ascii && is_ascii(name);
+        let read = |name: &str| Charset::named(name).filter(|_| !denied(name));
+        Said {
+            declared,
+            named: declared.iter().filter_map(|name| read(name)).collect(),
+            fallback: fallback.and_then(read),
+            feed_denies: fallback.is_some_and(denied),
+        }
+    }
+
+    /// What bytes are that fit nothing they are called.
+    fn by_evidence(&self, evidence: Evidence, utf8: bool, bytes: &[u8]) -> Charset {
+        let Said { named, fallback, .. } = self;
+        if named.contains(&Charset::UTF_8) && evidence.is_mostly() {
+            return Charset::UTF_8;
+        }
+        let fitting =
+            fallback.filter(|charset| charset.fits(bytes) && !evidence.outweighs_one(charset.is_multibyte()));
+        if let Some(charset) = fitting.filter(|charset| charset.is_multibyte()) {
+            return charset;
+        }
+        let damaged = |charset: &&Charset| !utf8 && charset.is_multibyte() && charset.is_mostly(bytes);
+        if let Some(charset) = named.iter().find(damaged).copied().or(fitting) {
+            return charset;
+        }
+        if utf8 || evidence.is_mostly() {
+            return Charset::UTF_8;
+        }
+        let larger = named.first().map(|first| first.larger(bytes));
+        let known = |charset: &Charset| charset.fits(bytes) || charset.is_mostly(bytes);
+        fallback
+            .filter(|charset| charset.is_mostly(bytes))
+            .or(larger.filter(known))
+            .unwrap_or(Charset::WINDOWS_1252)
+    }
+
+    /// With what is to be told where `charset` is not what the message says, or not all of its bytes (`whole`).
+    fn told(self, charset: Charset, whole: bool) -> Decision {
+        let Said { declared, named, fallback, feed_denies } = self;
+        let charset = match fallback.filter(|fallback| !whole && !fallback.is_multibyte()) {
+            Some(fallback) if fallback.kind != Kind::UTF_8 => Charset { spare: fallback.kind, ..charset },
+            _ => charset,
+        };
+        let issue = match declared.first() {
+            Some(_) if whole && named.contains(&charset) => None,
+            Some(_) if declared.iter().any(|name| Charset::named(name).is_some()) => {
+                Some(mislabelled(&read_as(charset, whole)))
+            }
+            Some(name) if is_refused(name) => Some(refused()),
+            Some(_) => Some(unknown()),
+            None if whole && fallback == Some(charset) => None,
+            None if feed_denies => {
+                Some(undeclared("ASCII, as the feed's charset says", &read_as(charset, whole)))
+            }
+            None if whole && charset == Charset::UTF_8 => None,
+            None => Some(undeclared("UTF-8 throughout", &read_as(charset, whole))),
+        };
+        Decision { charset, issue }
+    }
 }
 
 /// Where bytes do not fit: what they were read as.
@@ -146,12 +166,12 @@ fn mislabelled(read_as: &str) -> Issue {
     )
 }
 
-fn undeclared(read_as: &str) -> Issue {
+fn undeclared(not: &str, read_as: &str) -> Issue {
     issue(
         "charset-undeclared",
         &format!(
-            "MSH-18 is empty and the bytes are not UTF-8 throughout; they were read as {read_as}: name the charset in \
-             MSH-18 or in the feed's charset"
+            "MSH-18 is empty and the bytes are not {not}; they were read as {read_as}: name the charset in MSH-18 or in \
+             the feed's charset"
         ),
     )
 }
@@ -206,6 +226,31 @@ mod tests {
         assert_eq!(check("8859/11", None, b"\xA1\xA2"), fine("กข"));
         assert_eq!(check("CNS 11643-1992", None, b"\xA4\xA4").1.as_deref(), Some("charset-unsupported"));
         assert_eq!(check("CNS 11643-1992", None, b"plain"), told("plain", "charset-unknown"));
+    }
+
+    #[test]
+    fn what_is_called_ascii_and_is_not_is_told() {
+        let (zoe, wrong) = ("Zoë".as_bytes(), "charset-mislabelled");
+        for ascii in ["ASCII", "US-ASCII", "ISO IR6", "ISO 646", "ANSI_X3.4-1968"] {
+            assert_eq!(check(ascii, None, b"Zoe"), fine("Zoe"), "{ascii}");
+            assert_eq!(check(ascii, None, zoe), told("Zoë", wrong), "{ascii}");
+            assert_eq!(check(ascii, None, b"Zo\xEB"), told("Zoë", wrong), "{ascii}");
+            assert_eq!(check("", Some(ascii), b"Zoe"), fine("Zoe"), "{ascii}");
+            assert_eq!(check("", Some(ascii), zoe), told("Zoë", "charset-undeclared"), "{ascii}");
+            assert_eq!(check("", Some(ascii), b"Zo\xEB"), told("Zoë", "charset-undeclared"), "{ascii}");
+        }
+        // Beside a name that the bytes are as well, it says nothing wrong.
+        assert_eq!(check("ASCII~UNICODE UTF-8", None, zoe), fine("Zoë"));
+        assert_eq!(check("ASCII~8859/1", None, b"Zo\xEB"), fine("Zoë"));
+        assert_eq!(check("ASCII~8859/1", None, zoe), told("Zoë", wrong));
+        assert_eq!(check("ASCII", Some("UTF-8"), zoe), told("Zoë", wrong));
+        let texts = [decide(&["ASCII".into()], None, zoe), decide(&[], Some("ASCII"), zoe)];
+        let texts = texts.map(|decision| decision.issue.unwrap().text);
+        assert!(texts[0].contains("do not fit MSH-18 and were read as UTF-8"), "{texts:?}");
+        assert!(
+            texts[1].contains("not ASCII, as the feed's charset says; they were read as UTF-8"),
+            "{texts:?}"
+        );
     }
 
     #[test]

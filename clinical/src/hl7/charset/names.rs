@@ -9,12 +9,8 @@ impl Charset {
     /// Reads a name as MSH-18 or a configuration spells it: `8859/1`, `UNICODE UTF-8`, `windows-1252`.
     /// `None`: unknown, or one whose bytes cannot be read beside delimiters (UTF-16, UTF-32, CNS 11643).
     pub fn named(name: &str) -> Option<Charset> {
-        let mut key: String = without_year(name).chars().filter(char::is_ascii_alphanumeric).collect();
-        key.make_ascii_uppercase();
-        let key = key.strip_prefix("ISO").unwrap_or(&key);
-        let key = key.strip_prefix("IEC").unwrap_or(key);
-        // DICOM's names of sets that escape sequences switch to.
-        let key = key.strip_prefix("2022").filter(|rest| rest.starts_with("IR")).unwrap_or(key);
+        let key = key_of(name);
+        let key = key.as_str();
         let begins = |prefixes: &[&str]| prefixes.iter().any(|prefix| key.starts_with(prefix));
         let label = match key {
             "" => return None,
@@ -22,9 +18,8 @@ impl Charset {
             "LATIN5" | "L5" | "IR148" => return Some(Self::of_kind(Kind::Iso8859(Part::NINE))),
             "IR166" | "TIS620" => return Some(Self::of_kind(Kind::Iso8859(Part::ELEVEN))),
             "IR87" | "IR159" | "2022JP" | "2022JP1" | "2022JP2" => return Some(Self::ISO_2022_JP),
-            "ASCII" | "USASCII" | "IR6" | "646" | "UNICODE" | "UNICODEUTF8" | "UTF8" | "10646" | "IR192" => {
-                "utf-8"
-            }
+            "UNICODE" | "UNICODEUTF8" | "UTF8" | "10646" | "IR192" => "utf-8",
+            _ if ASCII.contains(&key) => "utf-8",
             "IR13" | "IR14" | "SHIFTJIS" | "SJIS" | "MS932" | "CP932" => "shift_jis",
             "EUCKR" | "CP949" | "IR149" => "euc-kr",
             "BIG5" | "BIG5HKSCS" | "CP950" => "big5",
@@ -61,6 +56,25 @@ impl Charset {
             None => Some(Self::of(found)).filter(|_| found.is_ascii_compatible()),
         }
     }
+}
+
+/// ASCII under its names, by their keys. It is read as UTF-8, of which it is a part.
+const ASCII: [&str; 8] = ["ASCII", "USASCII", "IR6", "646", "646US", "646IRV", "ANSIX341968", "ANSIX341986"];
+
+/// Whether the name says that no byte is above 0x7F.
+pub(super) fn is_ascii(name: &str) -> bool {
+    ASCII.contains(&key_of(name).as_str())
+}
+
+/// What is compared of a name: letters and digits, without the publishers of standards.
+fn key_of(name: &str) -> String {
+    let mut key: String = without_year(name).chars().filter(char::is_ascii_alphanumeric).collect();
+    key.make_ascii_uppercase();
+    let rest = key.strip_prefix("ISO").unwrap_or(&key);
+    let rest = rest.strip_prefix("IEC").unwrap_or(rest);
+    // DICOM's names of sets that escape sequences switch to.
+    let rest = rest.strip_prefix("2022").filter(|rest| rest.starts_with("IR")).unwrap_or(rest);
+    rest.to_owned()
 }
 
 /// Charsets of table 0211 whose bytes cannot be told from delimiters, or that nothing here reads.
