@@ -79,6 +79,7 @@ pub(crate) struct Reader {
 
 /// One message, read: the drafts and the answer. `hl7` and `fhir` make these.
 struct Read {
+    /// None of a batch of no messages.
     drafts: Vec<Draft>,
     type_: String,
     control_id: String,

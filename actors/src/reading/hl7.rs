@@ -42,6 +42,12 @@ impl Reader {
         if parts.is_empty() {
             parts.push(BatchPart { piece: whole(seen.inbound.payload.clone()), issues: Vec::new() });
         }
+        if let [BatchPart { piece, issues }] = parts.as_slice()
+            && piece.kind == PieceKind::Envelope
+            && !has_error(issues)
+        {
+            return self.empty_batch(seen, codes_of(issues));
+        }
         if let (Some(doubt), [part]) = (&seen.inbound.doubt, parts.as_mut_slice())
             && part.issues.iter().all(|issue| issue.code != doubt.code)
         {
@@ -64,8 +70,24 @@ impl Reader {
         Read { drafts, type_, control_id, codes, outcome: answer(speaker, self.acks_elsewhere) }
     }
 
+    /// A batch of no messages that says so: it is answered and counted, and there is nothing to keep.
+    fn empty_batch(&self, seen: &Seen, codes: Vec<Cow<'static, str>>) -> Read {
+        let position = &*seen.inbound.position;
+        tracing::info!(feed = &*self.feed, position, "a batch of no messages: answered, nothing to keep");
+        let now = clock::now();
+        let last = reply(200, ack::empty_batch(&seen.inbound.payload, now, &control_id(now)));
+        let answer = |_: &_| Accepted { first: None, last, last_at_quorum: false };
+        Read {
+            drafts: Vec::new(),
+            type_: "BHS".into(),
+            control_id: String::new(),
+            codes,
+            outcome: Outcome::Accepted(Box::new(answer)),
+        }
+    }
+
     fn read_one(&self, seen: &Seen, BatchPart { piece, issues: around }: BatchPart) -> One {
-        let raw = piece.bytes;
+        let (kind, raw) = (piece.kind, piece.bytes);
         let message = match hl7::Message::parse(raw.clone(), &self.limits) {
             // What looks whole may be the first part of what its own bytes cut.
             Ok(message) if self.in_frames && hl7::is_wide(&raw) => {
@@ -77,8 +99,10 @@ impl Reader {
                 return One::refused(draft, None, readable, faults);
             }
             Ok(message) => message,
+            // Envelopes without a message: what is wrong with them says more than that there is no MSH.
             Err(error) => {
-                let faults = [vec![error.to_issue()], around].concat();
+                let own = if kind == PieceKind::Envelope { Vec::new() } else { vec![error.to_issue()] };
+                let faults = [own, around].concat();
                 let draft = self.rejected(seen, Format::Hl7v2, ["", ""], &raw, &faults);
                 return One::refused(draft, None, raw, faults);
             }
@@ -206,7 +230,15 @@ fn control_id(now: Time) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+    use std::time::SystemTime;
+
+    use connectors::{Inbound, Receipt};
+    use prometheus::IntCounter;
+
     use super::*;
+    use crate::parts::{Ack, Feed, OnError};
+    use crate::silence::Silence;
 
     #[test]
     fn a_label_holds_nothing_that_a_sender_made_up() {
@@ -219,5 +251,52 @@ mod tests {
         ] {
             assert_eq!(known_type(sent), label, "{sent}");
         }
+    }
+
+    #[actix::test]
+    async fn a_batch_of_no_messages_is_answered_by_one_and_a_wrong_count_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let ledger = crate::test_ledger::one_site(dir.path()).await;
+        let listens = connectors::mllp::Config::new("127.0.0.1:0");
+        let feed = Feed {
+            name: "adt".into(),
+            kind: "mllp",
+            source: Box::new(connectors::mllp::Source::listen(listens).await.unwrap()),
+            reader: clinical::Feed { authority: "HOSP".into(), ..clinical::Feed::default() },
+            limits: hl7::Limits::default(),
+            on_error: OnError::DeadLetter,
+            ack: Ack::Quorum,
+            application_acks: None,
+            silence: Silence::Off,
+        };
+        let reader = Reader::new("a", &feed, &ledger, IntCounter::new("reused", "not read").unwrap());
+        let read = |batch: &'static str| {
+            let inbound = Inbound {
+                key: "sender".into(),
+                position: "sender#1".into(),
+                payload: Bytes::from_static(batch.as_bytes()),
+                format: Some(connectors::Format::Hl7v2),
+                fault: None,
+                doubt: None,
+                headers: BTreeMap::new(),
+                received_at: SystemTime::UNIX_EPOCH,
+                receipt: Receipt::new().0,
+            };
+            reader.read(&inbound, None)
+        };
+        let text = |reply: Reply| String::from_utf8(reply.body.to_vec()).unwrap();
+
+        let empty = read("BHS|^~\\&|APP||||||||B7\rBTS|0\r");
+        assert_eq!((empty.drafts.len(), empty.codes), (0, vec![Cow::Borrowed("batch-empty")]));
+        let Outcome::Accepted(write) = empty.outcome else { panic!("refused") };
+        let answer = text(write(&[]).last);
+        assert!(answer.starts_with("BHS|^~\\&|||APP||") && answer.ends_with("|B7\rBTS|0\r"), "{answer}");
+
+        let lost = read("BHS|^~\\&|APP||||||||B7\rBTS|2\r");
+        let Outcome::Refused(refusal, reply) = lost.outcome else { panic!("taken") };
+        assert_eq!((lost.drafts.len(), refusal.code.as_str()), (1, "batch-count-mismatch"));
+        let answer = text(reply);
+        assert!(answer.contains("\rMSA|AR||batch-count-mismatch at BTS-1\r"), "{answer}");
+        ledger.close().await.unwrap();
     }
 }

@@ -29,5 +29,6 @@ fuzz_target!(|bytes: &[u8]| {
         assert!(fates.iter().all(|(_, fate)| *fate != fhir::Fate::Dropped), "a field was dropped");
     }
     assert_eq!(whole, bytes);
+    let _ = ack::empty_batch(&bytes, NOW, "1");
     check(bytes, "f", &feed, &limits, NOW).for_each(drop);
 });

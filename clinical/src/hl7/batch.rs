@@ -15,12 +15,18 @@ pub struct BatchPart {
 }
 
 /// What a file or another payload holds, its envelopes held against it. What is wrong with one is told of the message
-/// before it, else of the one behind it, and where there is none, of the whole payload. It makes no message worse, but for
-/// one that ends amid a line where its batch was cut off: an Error, since what is left of a value reads as another.
+/// before it, else of the one behind it. It makes no message worse, but for one that ends amid a line where its batch was
+/// cut off: an Error, since what is left of a value reads as another.
+///
+/// Where there are envelopes alone, the whole is one part of kind `Envelope`. That is right (§2.10.3.1: a batch may hold no
+/// message), and told as such, unless the envelopes say otherwise: then what is wrong with them is an Error, for there is
+/// nothing to take. Where there is nothing at all, there is no part.
 pub fn batch_parts(bytes: Bytes) -> Vec<BatchPart> {
     let mut batches = Batches::default();
     let (mut parts, mut early): (Vec<BatchPart>, Vec<Issue>) = (Vec::new(), Vec::new());
+    let mut has_envelopes = false;
     for piece in split(bytes.clone()) {
+        has_envelopes |= piece.kind == PieceKind::Envelope;
         let wrong = batches.piece(&piece);
         if matches!(piece.kind, PieceKind::Message | PieceKind::Stray) {
             parts.push(BatchPart { piece, issues: std::mem::take(&mut early) });
@@ -31,9 +37,13 @@ pub fn batch_parts(bytes: Bytes) -> Vec<BatchPart> {
         }
     }
     let Some(last) = parts.last_mut() else {
+        if !has_envelopes {
+            return Vec::new();
+        }
         early.extend(batches.end());
-        let whole = Piece { kind: PieceKind::Stray, offset: 0, bytes };
-        return if early.is_empty() { Vec::new() } else { vec![BatchPart { piece: whole, issues: early }] };
+        early.iter_mut().for_each(|issue| issue.severity = Severity::Error);
+        let issues = if early.is_empty() { vec![empty()] } else { early };
+        return vec![BatchPart { piece: Piece { kind: PieceKind::Envelope, offset: 0, bytes }, issues }];
     };
     if let Some(mut cut) = batches.end() {
         if !matches!(last.piece.bytes.last(), Some(b'\r' | b'\n')) {
@@ -122,6 +132,11 @@ fn count_of(trailer: &[u8]) -> Option<Option<u64>> {
     Some(std::str::from_utf8(field).ok().and_then(|text| text.parse().ok()))
 }
 
+fn empty() -> Issue {
+    let text = "a batch of no messages, as its envelopes say; nothing came that could be kept";
+    Issue { severity: Severity::Information, ..issue("batch-empty", "BHS", text) }
+}
+
 fn issue(code: &'static str, location: &str, text: &str) -> Issue {
     Issue {
         severity: Severity::Warning,
@@ -161,10 +176,27 @@ mod tests {
         );
         check("BTS|1\rMSH|a\r", &[("MSH|a\r", &["batch-unopened"])]);
         check("junk\rMSH|a\r", &[("junk\r", &[]), ("MSH|a\r", &[])]);
-        // A batch of nothing that says so is right; one that lost all of its messages is not.
-        check("FHS|^~\\&\rBHS|^~\\&\rBTS|0\rFTS|1\r", &[]);
-        check("BHS|^~\\&\rBTS|5\r", &[("BHS|^~\\&\rBTS|5\r", &["batch-count-mismatch"])]);
-        check("BHS|^~\\&\r", &[("BHS|^~\\&\r", &["batch-truncated"])]);
+    }
+
+    #[test]
+    fn a_batch_of_no_messages_is_right_where_it_says_so() {
+        let check = |file: &'static str, severity: Severity, code: &str| {
+            let parts = batch_parts(Bytes::from_static(file.as_bytes()));
+            let [BatchPart { piece, issues }] = parts.as_slice() else { panic!("{file}: {parts:?}") };
+            assert_eq!((piece.kind, &piece.bytes[..]), (PieceKind::Envelope, file.as_bytes()));
+            let told: Vec<_> = issues.iter().map(|issue| (issue.severity, &*issue.code)).collect();
+            assert_eq!(told, [(severity, code)], "{file}");
+        };
+        for right in ["BHS|^~\\&\rBTS|0\r", "FHS|^~\\&\rBHS|^~\\&\rBTS|0\rFTS|1\r", "FHS|^~\\&\rFTS\r"] {
+            check(right, Severity::Information, "batch-empty");
+        }
+        // One that lost all of its messages is not.
+        check("BHS|^~\\&\rBTS|5\r", Severity::Error, "batch-count-mismatch");
+        check("FHS|^~\\&\rBHS|^~\\&\rBTS|0\rFTS|2\r", Severity::Error, "batch-count-mismatch");
+        check("BHS|^~\\&\rBTS|none\r", Severity::Error, "batch-count-invalid");
+        check("BHS|^~\\&\r", Severity::Error, "batch-truncated");
+        check("BTS|0\r", Severity::Error, "batch-unopened");
+        assert!(batch_parts(Bytes::from_static(b"\r\n ")).is_empty());
     }
 
     #[test]

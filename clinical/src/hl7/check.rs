@@ -44,8 +44,8 @@ pub struct Finding {
 }
 
 /// Checks every message of a file, and reports what belongs to none. What is wrong with a batch's envelope is told
-/// of a message beside it. `file` is only named. Where `feed.authority` is empty, ids without an authority are warned of: whether they are taken depends on the
-/// feed they come by.
+/// of a message beside it, and of the whole where there is none. `file` is only named. Where `feed.authority` is empty, ids
+/// without an authority are warned of: whether they are taken depends on the feed they come by.
 pub fn check<'f>(
     bytes: Bytes,
     file: &'f str,
@@ -58,6 +58,7 @@ pub fn check<'f>(
         let mut report = match (piece.kind, Message::parse(piece.bytes, limits)) {
             (PieceKind::Message, Ok(message)) => readable(&message, feed, now, &mut merges),
             (PieceKind::Message, Err(error)) => unreadable(&error),
+            (PieceKind::Envelope, _) => without_message(&[]),
             _ => unreadable(&ParseError::MshMissing),
         };
         report.status = report.status.max(status_of(&issues));
@@ -123,7 +124,10 @@ fn read(message: &Message, feed: &Feed, now: Time) -> (Vec<Event>, Vec<Issue>) {
 }
 
 fn unreadable(error: &ParseError) -> Report {
-    let issue = error.to_issue();
+    without_message(&[error.to_issue()])
+}
+
+fn without_message(issues: &[Issue]) -> Report {
     Report {
         file: String::new(),
         offset: 0,
@@ -132,8 +136,8 @@ fn unreadable(error: &ParseError) -> Report {
         version: String::new(),
         segments: 0,
         charset: String::new(),
-        status: Status::Rejected,
-        issues: vec![finding(issue)],
+        status: status_of(issues),
+        issues: issues.iter().cloned().map(finding).collect(),
     }
 }
 
@@ -160,6 +164,20 @@ mod tests {
         assert_eq!(short, [("ADT^A08", Status::Ok), ("", Status::Rejected), ("ADT^A08", Status::Warn)]);
         let told: Vec<_> = reports[2].issues.iter().map(|i| (i.code.as_str(), i.location.as_str())).collect();
         assert_eq!(told, [("batch-count-mismatch", "BTS-1"), ("batch-truncated", "BTS")]);
+    }
+
+    #[test]
+    fn a_batch_of_no_messages_is_told_and_in_order() {
+        let told = |bytes: &'static [u8]| {
+            let told: Vec<_> = reports(bytes)
+                .into_iter()
+                .map(|r| (r.status, r.issues.into_iter().map(|i| i.code).collect::<Vec<_>>()))
+                .collect();
+            told
+        };
+        assert_eq!(told(b"BHS|^~\\&\rBTS|0\r"), [(Status::Ok, vec!["batch-empty".to_owned()])]);
+        let wrong = vec!["batch-count-mismatch".to_owned()];
+        assert_eq!(told(b"BHS|^~\\&\rBTS|2\r"), [(Status::Rejected, wrong)]);
     }
 
     #[test]

@@ -149,6 +149,8 @@ async fn faults_of_frames_are_survived_counted_and_answered() -> anyhow::Result<
         // One that came through a batch that lost some, and one that was cut off.
         (frame(&format!("BHS|^~\\&\r{}BTS|2\r", good("F10"))), vec!["AA F10"], 0),
         (frame(&format!("BHS|^~\\&\r{}OBX|1|NM|8867-4||14", good("F11"))), vec!["AE F11"], 0),
+        // One that lost all of them.
+        (frame("BHS|^~\\&\rBTS|2\r"), vec!["AR "], 0),
         (format!("\x0b{wanting_commits}{}", frame(&good("F8b"))), vec!["CR F8", "AA F8b"], 1),
     ]
     .into_iter()
@@ -168,6 +170,14 @@ async fn faults_of_frames_are_survived_counted_and_answered() -> anyhow::Result<
         let counted = counted(&site).await? - before;
         ensure!(counted == f64::from(faults), "{number}: {counted} faults");
     }
+    // A batch of no messages that says so is in order: it is answered by one, and counted.
+    let mut line = Line::open(site.mllp).await?;
+    line.send("BHS|^~\\&|APP|FAC|MEDULLA|TEST|20260101120000||||B7\rBTS|0\r").await?;
+    let answer = line.messages(WAIT, 1).await.join("");
+    ensure!(answer.starts_with("BHS|^~\\&|MEDULLA|TEST|APP|FAC|"), "{answer}");
+    ensure!(answer.ends_with("|B7\rBTS|0"), "{answer}");
+    let empty = site.metric("medulla_issues_total{code=\"batch-empty\",feed=\"adt\"}").await?;
+    ensure!(empty == 1.0, "{empty} empty batches");
     // Cut short by a sender that still listens.
     let mut line = Line::open(site.mllp).await?;
     line.send_bytes(format!("\x0b{}", good("CUT")).as_bytes()).await?;
@@ -192,10 +202,16 @@ async fn faults_of_frames_are_survived_counted_and_answered() -> anyhow::Result<
         .flatten()
         .filter_map(|entry| entry["code"].as_str())
         .collect();
-    let expected =
-        ["batch-truncated", "charset-unsupported", "mllp-cut-short", "mllp-unterminated", "msh-missing"];
+    let expected = [
+        "batch-count-mismatch",
+        "batch-truncated",
+        "charset-unsupported",
+        "mllp-cut-short",
+        "mllp-unterminated",
+        "msh-missing",
+    ];
     ensure!(codes == BTreeSet::from(expected), "kept: {codes:?}");
-    let doubted = site.get("/api/messages?code=batch-count-mismatch").await?;
+    let doubted = site.get("/api/messages?kind=message&code=batch-count-mismatch").await?;
     ensure!(doubted["entries"][0]["control_id"] == "F10", "{doubted}");
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! Cuts a file into messages: HL7 v2 messages and batches, one FHIR JSON document, or NDJSON.
 
 use bytes::Bytes;
-use clinical::hl7::{self, BatchPart};
+use clinical::hl7::{self, BatchPart, PieceKind};
 use clinical::{Issue, Severity};
 use connectors::file::Piece;
 use connectors::{Format, Refusal};
@@ -18,7 +18,9 @@ pub fn split(bytes: &Bytes) -> Vec<Piece> {
 
 fn of_batch(BatchPart { piece, issues }: BatchPart) -> Piece {
     let worst = issues.into_iter().max_by_key(|issue| issue.severity);
-    let is_fault = worst.as_ref().is_some_and(|issue| issue.severity == Severity::Error);
+    // Of envelopes alone the reader finds the same again.
+    let is_cut = |issue: &Issue| issue.severity == Severity::Error && piece.kind == PieceKind::Message;
+    let is_fault = worst.as_ref().is_some_and(is_cut);
     let told = worst.map(|Issue { code, text, .. }| Refusal { code: code.into_owned(), reason: text });
     let (fault, doubt) = if is_fault { (told, None) } else { (None, told) };
     Piece { offset: piece.offset, bytes: piece.bytes, format: Some(Format::Hl7v2), fault, doubt }
@@ -96,5 +98,10 @@ mod tests {
             [none(), ("batch-truncated".into(), String::new())]
         );
         assert_eq!(told("BHS|^~\\&\rBTS|3\r"), [(String::new(), "batch-count-mismatch".into())]);
+        assert_eq!(
+            told("BHS|^~\\&\rBTS|0\r"),
+            [(String::new(), "batch-empty".into())],
+            "handed on, not passed over"
+        );
     }
 }

@@ -5,8 +5,10 @@ use bytes::Bytes;
 
 use super::{Limits, Message, ParseError};
 
+mod batch;
 mod write;
 
+pub use batch::empty_batch;
 pub use write::{accept, application, refuse, refuse_bytes};
 
 /// MSA-1 (HL7 table 0008).

@@ -110,6 +110,26 @@ fn bytes_that_are_no_message_are_answered_too() {
 }
 
 #[test]
+fn a_batch_of_no_messages_is_answered_by_one() {
+    let answer = |batch: &'static str| text(empty_batch(&Bytes::from_static(batch.as_bytes()), NOW, "A1"));
+    assert_eq!(
+        answer("BHS|^~\\&|APP|FAC|MED|SITE|20240101||nightly||B7\rBTS|0\r"),
+        "BHS|^~\\&|MED|SITE|APP|FAC|20240715120000+0000||||A1|B7\nBTS|0\n"
+    );
+    assert_eq!(
+        answer(
+            "FHS*^~\\&*APP****2024****F\\F\\1\rBHS*^~\\&*********B1\rBTS*0\rBHS*^~\\&*********B2\rBTS*0\rFTS*2\r"
+        ),
+        "FHS*^~\\&***APP**20240715120000+0000****A1*F\\F\\1\nBHS*^~\\&*****20240715120000+0000****A1*B1\nBTS*0\nFTS*1\n"
+    );
+    assert_eq!(
+        answer("BHS|a|\rBTS|0\r"),
+        "BHS|^~\\&|||||20240715120000+0000||||A1\nBTS|0\n",
+        "delimiters that none can read"
+    );
+}
+
+#[test]
 fn answers_asked_for() {
     let asked = |tail: &str| asked(&message(&format!("MSH|^~\\&|||||||ADT^A01|7|P|2.5|||{tail}\r")));
     let original = asked("");

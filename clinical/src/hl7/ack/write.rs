@@ -282,7 +282,7 @@ fn summary(issue: &Issue) -> String {
     format!("{} at {}", issue.code, issue.location).chars().take(80).collect()
 }
 
-fn push_segment(name: &[u8], fields: &[Vec<u8>], delimiters: &Delimiters, out: &mut Vec<u8>) {
+pub(super) fn push_segment(name: &[u8], fields: &[Vec<u8>], delimiters: &Delimiters, out: &mut Vec<u8>) {
     out.extend_from_slice(name);
     let valued = fields.iter().rposition(|f| !f.is_empty()).map_or(0, |at| at + 1);
     for field in fields.iter().take(valued) {
@@ -293,7 +293,7 @@ fn push_segment(name: &[u8], fields: &[Vec<u8>], delimiters: &Delimiters, out: &
 }
 
 /// `now` as a DTM with offset: the answer's zone is no secret.
-fn stamp(now: Time) -> String {
+pub(super) fn stamp(now: Time) -> String {
     let digits: String = now.to_rfc3339().chars().filter(char::is_ascii_digit).take(14).collect();
     format!("{digits}+0000")
 }
