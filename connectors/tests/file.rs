@@ -179,3 +179,18 @@ async fn a_file_too_large_is_put_away_with_a_word_and_the_next_is_read() {
     assert!(source.status().get().1.unwrap().contains("max_file_bytes"));
     assert!(dir.path().join("failed/a.hl7").exists());
 }
+
+/// A sender whose disk is full, or that begins a file and never writes it, must not go unnoticed.
+#[tokio::test]
+async fn a_file_of_nothing_is_put_away_with_a_word_and_the_next_is_read() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("a.hl7"), "").unwrap();
+    std::fs::write(dir.path().join("b.hl7"), numbers(1..2)).unwrap();
+    let mut source = start(dir.path(), |_| {});
+    commit(next(&mut source).await.unwrap());
+    assert!(next(&mut source).await.is_none());
+    assert_eq!(source.status().faults.load(Ordering::Relaxed), 1);
+    let told = source.status().get().1.unwrap();
+    assert!(told.contains("a.hl7: is 0 bytes and holds no message"), "{told}");
+    assert!(dir.path().join("failed/a.hl7").exists() && dir.path().join("done/b.hl7").exists());
+}

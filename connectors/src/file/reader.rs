@@ -101,6 +101,9 @@ impl Reader {
             let content = Bytes::from(std::fs::read(&path).map_err(|error| error.to_string())?);
             let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
             let messages = splitter(&content);
+            if messages.is_empty() {
+                return Err(format!("is {size} bytes and holds no message; have it sent again"));
+            }
             let progress = Progress::of(&name, &content).resume(&progress_path);
             let low = i64::try_from(progress.settled).unwrap_or(0).clamp(0, messages.len() as i64);
             Ok(Open {

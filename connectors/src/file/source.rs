@@ -30,7 +30,8 @@ pub struct Piece {
 #[serde(deny_unknown_fields)]
 pub struct Config {
     /// A file, or a folder, of which every file is read that is not hidden, in the order of names. What was read
-    /// moves to `done/`; of refused messages, copies with the reason are put into `failed/`.
+    /// moves to `done/`; of refused messages, copies with the reason are put into `failed/`, and files that hold nothing or
+    /// are too large move there.
     pub path: PathBuf,
     /// Go on with files that arrive in the folder. One is taken when it was not written for a second: write it
     /// under a hidden name and rename it.
