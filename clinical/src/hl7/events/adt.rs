@@ -180,9 +180,10 @@ fn merges(context: &mut Context<'_>) -> Vec<Event> {
                 }
                 surviving = Some(ids);
             }
+            b"MRG" if merged > MERGES_MAX => {}
             b"MRG" => {
-                let prior = patient::ids(context, segment, 1);
-                merged += prior.len().max(1);
+                let merging = patient::merging(context, segment, surviving.as_deref().unwrap_or_default());
+                merged += merging.len().max(1);
                 if merged > MERGES_MAX {
                     continue;
                 }
@@ -192,11 +193,8 @@ fn merges(context: &mut Context<'_>) -> Vec<Event> {
                     continue;
                 };
                 let Some(patient) = surviving.first() else { continue };
-                // A sender that knows the patient by the surviving id of that authority alone means the same one.
-                let beside =
-                    surviving.iter().skip(1).filter(|id| prior.iter().any(|p| p.authority == id.authority));
-                let mut is_same = !prior.is_empty();
-                for from in beside.cloned().chain(prior.iter().cloned()).collect::<Vec<_>>() {
+                let mut is_same = !merging.is_empty();
+                for from in merging {
                     if *patient == from || into.get(&from) == Some(patient) {
                         continue;
                     }

@@ -1,6 +1,7 @@
 //! Who the message is about: PID and MRG.
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 
 use smol_str::SmolStr;
 
@@ -20,30 +21,46 @@ pub(super) fn id<'m>(context: &mut Context<'m>, segment: Segment<'m>, field: usi
 /// What CX.5 may say of an id of a patient (table 0203): an account's or a visit's number may equal another patient's.
 const OF_PATIENTS: [&[u8]; 7] = [b"", b"MR", b"MRT", b"PI", b"PT", b"PE", b"LR"];
 
-/// All ids of the field that are a patient's, that of [`id`] first; none, with an Error issue, where [`id`] has none.
-pub(super) fn ids<'m>(context: &mut Context<'m>, segment: Segment<'m>, field: usize) -> Vec<PatientId> {
-    let default = SmolStr::new(&context.feed.authority);
-    let ids = segment.field(field).into_iter().flat_map(|f| f.repetitions()).filter_map(|cx| {
+/// An id of the field, and what speaks for it.
+struct Candidate {
+    /// MR, of the feed's own authority, of any: what [`id`] prefers.
+    rank: (bool, bool, bool),
+    is_of_patient: bool,
+    id: PatientId,
+}
+
+impl Candidate {
+    fn read(cx: Part<'_>, own: &str) -> Option<Candidate> {
         let id = cx.component(1).filter(Part::has_value)?.trimmed();
         let authority = cx.component(4).map(authority).unwrap_or_default();
         let kind = cx.component(5).map_or(&[][..], |kind| kind.raw());
-        let (is_own, is_named) = (!authority.is_empty() && *authority == *default, !authority.is_empty());
-        let rank = (kind == b"MR", is_own, is_named);
-        let patient = PatientId { authority: authority.into(), id: id.into() };
-        (!patient.id.is_empty()).then_some(((rank, OF_PATIENTS.contains(&kind)), patient))
-    });
-    let mut ids: Vec<_> = ids.collect();
+        let (is_own, is_named) = (!authority.is_empty() && *authority == *own, !authority.is_empty());
+        let id = PatientId { authority: authority.into(), id: id.into() };
+        let is_of_patient = OF_PATIENTS.contains(&kind);
+        (!id.id.is_empty()).then_some(Candidate {
+            rank: (kind == b"MR", is_own, is_named),
+            is_of_patient,
+            id,
+        })
+    }
+}
+
+/// All ids of the field that are a patient's, that of [`id`] first; none, with an Error issue, where [`id`] has none.
+pub(super) fn ids<'m>(context: &mut Context<'m>, segment: Segment<'m>, field: usize) -> Vec<PatientId> {
+    let default = SmolStr::new(&context.feed.authority);
+    let repetitions = segment.field(field).into_iter().flat_map(|f| f.repetitions());
+    let mut found: Vec<_> = repetitions.filter_map(|cx| Candidate::read(cx, &default)).collect();
     // Stable: of equals the first one is wanted.
-    ids.sort_by_key(|((rank, _), _)| std::cmp::Reverse(*rank));
+    found.sort_by_key(|candidate| std::cmp::Reverse(candidate.rank));
     let mut is_first = true;
-    ids.retain(|((_, is_of_patient), _)| std::mem::take(&mut is_first) || *is_of_patient);
-    match ids.first() {
+    found.retain(|candidate| std::mem::take(&mut is_first) || candidate.is_of_patient);
+    match found.first() {
         None => {
             let text = "no patient id; send one, or hold the message for a person";
             context.tell_at(Severity::Error, "patient-id-missing", segment, field, text);
             return Vec::new();
         }
-        Some((_, best)) if best.authority.is_empty() && default.is_empty() => {
+        Some(best) if best.id.authority.is_empty() && default.is_empty() => {
             let text =
                 "the patient id names no assigning authority (CX.4); name one, or set the feed's authority";
             context.tell_below(Severity::Error, "authority-missing", segment, (field, ".4"), text);
@@ -51,11 +68,35 @@ pub(super) fn ids<'m>(context: &mut Context<'m>, segment: Segment<'m>, field: us
         }
         Some(_) => {}
     }
-    let named = ids.into_iter().map(|(_, patient)| match patient.authority.is_empty() {
-        true => PatientId { authority: default.clone(), ..patient },
-        false => patient,
+    let named = found.into_iter().map(|Candidate { id, .. }| match id.authority.is_empty() {
+        true => PatientId { authority: default.clone(), ..id },
+        false => id,
     });
     named.filter(|patient| !patient.authority.is_empty()).collect()
+}
+
+/// The ids that go on as the patient's whose ids are `surviving`: MRG-1's, and before them the further ids of PID-3 that
+/// are of MRG-1's authorities. A sender that knows the patient by the surviving id of that authority alone means the same
+/// one.
+pub(super) fn merging<'m>(
+    context: &mut Context<'m>,
+    mrg: Segment<'m>,
+    surviving: &[PatientId],
+) -> Vec<PatientId> {
+    let prior = ids(context, mrg, 1);
+    let is_passed_over = |prior: Candidate| prior.is_of_patient && prior.id.authority.is_empty();
+    let mut all = mrg.field(1).into_iter().flat_map(|f| f.repetitions());
+    if !prior.is_empty()
+        && context.feed.authority.is_empty()
+        && all.any(|cx| Candidate::read(cx, "").is_some_and(is_passed_over))
+    {
+        let text = "a prior id beside others names no assigning authority (CX.4) and was not merged; name one, or set \
+                    the feed's authority";
+        context.tell_below(Severity::Warning, "authority-missing", mrg, (1, ".4"), text);
+    }
+    let authorities: HashSet<&SmolStr> = prior.iter().map(|id| &id.authority).collect();
+    let beside = surviving.iter().skip(1).filter(|id| authorities.contains(&id.authority));
+    beside.cloned().chain(prior.iter().cloned()).collect()
 }
 
 /// Who a message is about that is about one patient; `None`, with an Error issue, where it names nobody or several. To

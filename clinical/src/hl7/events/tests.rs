@@ -1,5 +1,7 @@
 //! Golden tests: a message in, a line an event out.
 
+mod merges;
+
 use bytes::Bytes;
 
 use super::to_events;
@@ -239,33 +241,6 @@ fn what_is_not_meant_for_here_is_refused() {
 }
 
 #[test]
-fn merges_name_the_survivor_and_the_prior_id() {
-    check(
-        "ADT^A40",
-        "EVN||20240715110000\nPID|||1^^^H\nMRG|2^^^H\nPID|||3\nMRG|4~4^^^K\nMRG|3^^^HOSP\n",
-        &[
-            "H/1 - 2024-07-15T09:00Z Second merged H/2",
-            "HOSP/3 - 2024-07-15T09:00Z Second merged K/4",
-            "HOSP/3 - 2024-07-15T09:00Z Second merged HOSP/4",
-            "Warning merge-into-itself MRG[3]-1",
-        ],
-    );
-    check("ADT^A40", "PID|||1\n", &["Error merge-missing MRG"]);
-    // Every prior id, but no account's or visit's; and the surviving one that their authority knows the patient by.
-    check(
-        "ADT^A40",
-        "EVN||20240715110000\nPID|||9^^^EXT^MR~2^^^L~5^^^L^AN~6^^^Q\nMRG|1^^^L~8^^^EXT~1001^^^L^AN~7^^^OLD~9^^^EXT\n",
-        &[
-            "EXT/9 - 2024-07-15T09:00Z Second merged L/2",
-            "EXT/9 - 2024-07-15T09:00Z Second merged L/1",
-            "EXT/9 - 2024-07-15T09:00Z Second merged EXT/8",
-            "EXT/9 - 2024-07-15T09:00Z Second merged OLD/7",
-        ],
-    );
-    check("ADT^A40", "MRG|1\nPID|||2\n", &["Error merge-without-patient MRG-1"]);
-}
-
-#[test]
 fn what_follows_a_second_patient_is_given_to_nobody() {
     let several = ["Error patients-several PID[2]-3"];
     check("ADT^A08", "PID|||77\nPID|||99\nPV1||I|ICU9^1^1\n", &several);
@@ -436,26 +411,6 @@ fn other_types_say_who_they_are_about() {
         &[
             "HOSP/1 - 2024-07-15T10:00Z Second order NW P1  2345-7^Glucose^LN",
             "HOSP/1 - 2024-07-15T10:00Z Second order NW P2  ASS^Aspirin^L",
-        ],
-    );
-}
-
-#[test]
-fn identities_change_and_circles_are_refused() {
-    for trigger in ["A18", "A34", "A36", "A39", "A40", "A47"] {
-        check(
-            &format!("ADT^{trigger}"),
-            "EVN||20240715110000\nPID|||2\nMRG|1\n",
-            &["HOSP/2 - 2024-07-15T09:00Z Second merged HOSP/1"],
-        );
-    }
-    check(
-        "ADT^A40",
-        "PID|||2\nMRG|1\nPID|||3\nMRG|2\nPID|||1\nMRG|3\n",
-        &[
-            "HOSP/2 - 2024-07-15T10:00Z Second merged HOSP/1",
-            "HOSP/3 - 2024-07-15T10:00Z Second merged HOSP/2",
-            "Error merge-cycle MRG[3]-1",
         ],
     );
 }
