@@ -21,6 +21,8 @@ const CHUNK: usize = 200;
     medulla replay --feed lab --received-since 2026-11-23T08:00:00+01:00 --received-until 2026-11-23T09:30:00+01:00 --yes\n  \
     medulla replay --kind rejected --code patient-id-missing --yes\n  \
     medulla replay 17 18\n\n\
+    A code that no table had is no issue, since most of a laboratory's are none that is scored: messages that hold one are \
+    found by feed, type and time, and the dry run shows those that a new table reads otherwise.\n\n\
     A message that is read otherwise now, by its feed's reader, code table, zone, authority and wards as the site runs \
     with them, becomes an entry once more, in the place of its former reading, beside an act that says who had it done. \
     One that is read the same is left alone, so a second replay changes nothing, and so is one whose former reading \
@@ -74,7 +76,7 @@ struct Query {
     #[arg(long = "type", value_name = "TYPE")]
     #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
     type_: Option<String>,
-    /// Of a refusal, or of an issue with a message that was taken
+    /// Of a refusal, or of an issue with a message that was taken; none is told of codes that no table has
     #[arg(long)]
     #[serde(skip_serializing_if = "Option::is_none")]
     code: Option<String>,
