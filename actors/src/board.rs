@@ -88,7 +88,7 @@ pub struct AlertRow {
     pub id: String,
     pub index: u64,
     pub patient: String,
-    /// PID-3.1, or the FHIR identifier's value.
+    /// PID-3.1, or the FHIR identifier's value; after a merge the survivor's.
     pub patient_id: String,
     pub name: String,
     pub ward: String,
@@ -161,6 +161,14 @@ impl Change {
 }
 
 impl AlertRow {
+    /// As the patient is called now: another name, or another number after a merge. Whether that is new.
+    fn name_as(&mut self, row: &PatientRow) -> bool {
+        let is_new = (&self.patient_id, &self.name) != (&row.id, &row.name);
+        self.patient_id.clone_from(&row.id);
+        self.name.clone_from(&row.name);
+        is_new
+    }
+
     /// By what came after all that the scorer saw. Whether it is marked anew.
     fn mark(&mut self, amended: &[Amended]) -> bool {
         let seen = self.evidence.iter().max().copied().unwrap_or(self.index);
@@ -222,8 +230,9 @@ impl Board {
         if before == Some(&row) {
             return;
         }
-        if before.map_or(&[][..], |before| &before.amended) != row.amended {
-            self.change_alerts_of(&row.key, |alert| alert.mark(&row.amended));
+        let of_alerts = |row: &PatientRow| (row.id.clone(), row.name.clone(), row.amended.clone());
+        if before.map(of_alerts) != Some(of_alerts(&row)) {
+            self.change_alerts_of(&row.key, |alert| alert.name_as(&row) | alert.mark(&row.amended));
         }
         if self.shows(row.origin.as_ref()) {
             self.changed.insert(row.key.clone());
@@ -234,8 +243,12 @@ impl Board {
     /// The patient goes on under another key, and so do the alerts about him.
     pub fn merge(&mut self, from: &str, into: &str) {
         self.patients.remove(from);
+        let survivor = self.patients.get(into).cloned();
         self.change_alerts_of(from, |alert| {
             into.clone_into(&mut alert.patient);
+            if let Some(row) = &survivor {
+                alert.name_as(row);
+            }
             true
         });
     }
@@ -292,7 +305,7 @@ impl Board {
         let mut row = AlertRow {
             id: facts.id.clone(),
             index,
-            name: known.map(|row| row.name.clone()).unwrap_or_default(),
+            name: String::new(),
             patient,
             patient_id: facts.patient.id.to_string(),
             ward: facts.ward.clone(),
@@ -314,6 +327,7 @@ impl Board {
             origin,
         };
         if let Some(known) = known {
+            row.name_as(known);
             row.mark(&known.amended);
         }
         self.index_of.insert(row.id.clone(), index);
@@ -549,7 +563,7 @@ mod tests {
         let before = board.seq();
         // The scorer saw it; of a value from after the alert; what counts.
         let all = vec![amended(4, 1), amended(6, 9), amended(5, 10)];
-        board.set_patient(PatientRow { amended: all.clone(), ..row("p") });
+        board.set_patient(PatientRow { amended: all, ..row("p") });
         assert_eq!(marks(&board), [("b".into(), vec![]), ("a".into(), vec![10])]);
         assert!(matches!(&board.subscribe(before).0[..],
             [BoardEvent { change: Change::Alert(alert), .. }] if alert.amended == [10]));
@@ -561,11 +575,45 @@ mod tests {
         board.set_patient(PatientRow { amended: vec![amended(5, 10), amended(5, 12)], ..row("r") });
         let of_merged = board.alerts().find(|alert| alert.id == "a").unwrap();
         assert_eq!((of_merged.patient.as_str(), &of_merged.amended[..]), ("r", &[10, 12][..]));
+    }
+
+    #[test]
+    fn after_a_merge_an_alert_is_about_who_the_patient_is_now() {
+        let named =
+            |key: &str, id: &str, name: &str| PatientRow { id: id.into(), name: name.into(), ..row(key) };
+        let told = |board: &Board| {
+            let alert = board.alert("a").unwrap();
+            [alert.patient.clone(), alert.patient_id.clone(), alert.name.clone()]
+        };
+        let mut board = Board::new(Time(1));
+        board.set_patient(named("p", "1", "Old"));
+        board.add_alert(7, Time(5), "p".into(), None, Subject([7; 32]), &alert("a"));
+        assert_eq!(told(&board), ["p", "1", "Old"]);
+        // Whether the survivor is on the board already or comes now.
+        board.merge("p", "r");
+        board.set_patient(named("r", "2", "New"));
+        assert_eq!(told(&board), ["r", "2", "New"]);
+        board.set_patient(named("s", "3", "Newest"));
+        let before = board.seq();
+        board.merge("r", "s");
+        assert_eq!(told(&board), ["s", "3", "Newest"]);
+        assert!(matches!(&board.subscribe(before).0[..],
+            [BoardEvent { change: Change::Alert(alert), .. }] if alert.patient_id == "3"));
+        // Read anew after a restart.
+        let mut again = Board::new(Time(2));
+        again.set_patient(named("s", "3", "Newest"));
+        again.add_alert(7, Time(5), "s".into(), None, Subject([7; 32]), &alert("a"));
+        assert_eq!(told(&again), ["s", "3", "Newest"]);
+    }
+
+    #[test]
+    fn alerts_read_anew_are_marked_as_before() {
+        let amended = Amended { at: Time(5), index: 10 };
         // After a restart the patient is there first.
         let mut again = Board::new(Time(2));
-        again.set_patient(PatientRow { amended: all, ..row("p") });
+        again.set_patient(PatientRow { amended: vec![amended], ..row("p") });
         again.add_alert(7, Time(5), "p".into(), None, Subject([7; 32]), &alert("a"));
-        assert_eq!(marks(&again), [("a".into(), vec![10])]);
+        assert_eq!(again.alert("a").unwrap().amended, [10]);
     }
 
     #[test]

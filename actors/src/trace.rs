@@ -5,7 +5,7 @@ use raft_ledger::{Entry, Ledger, LedgerError, Payload};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::entry::{self, Acknowledged, Alert, Delivered, Kind, Message};
+use crate::entry::{self, Acknowledged, Alert, Delivered, Kind, Message, Repaired};
 use crate::errors;
 use crate::explain::replay::{About, Replay};
 use crate::explain::{ExplainError, OF_ALERT_MAX, read};
@@ -107,7 +107,9 @@ impl Handle {
         if entry.kind == Kind::Rejected as u16 && matches!(entry.payload, Payload::Open(_)) {
             return Ok(Some(trace));
         }
-        let Some(message) = opened::<Message>(&entry, Kind::Message) else { return Ok(None) };
+        let Some(message) = opened::<Message>(&entry, Kind::Message) else {
+            return not_a_message(&entry).map_or(Ok(None), Err);
+        };
         trace.first = message.again.as_ref().map(|again| again.of).filter(|first| *first != index);
         let patients = patients(&message);
         trace.left_out = patients.len().saturating_sub(PATIENTS_MAX);
@@ -142,6 +144,23 @@ impl Handle {
         });
         Ok(scored.collect())
     }
+}
+
+/// What stands there instead, and which message that is about.
+fn not_a_message(entry: &Entry) -> Option<ExplainError> {
+    let kind = Kind::from_u16(entry.kind).filter(|kind| !matches!(kind, Kind::Message | Kind::Rejected))?;
+    let of = match kind {
+        Kind::Alert => opened::<Alert>(entry, kind)?.facts.indices.last().copied(),
+        Kind::Repaired => opened::<Repaired>(entry, kind).map(|repaired| repaired.original),
+        _ => None,
+    };
+    let what = match kind {
+        Kind::Alert => "an alert".to_owned(),
+        Kind::Repaired => "what was done with a message".to_owned(),
+        kind => format!("of kind {}", String::from_utf8_lossy(kind.tag())),
+    };
+    let of = of.map(|of| format!("; trace the message behind it: {of}")).unwrap_or_default();
+    Some(ExplainError::NotAMessage { index: entry.index, what, of })
 }
 
 impl Trace {

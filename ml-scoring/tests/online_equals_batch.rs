@@ -44,7 +44,14 @@ fn observed(patient: &Patient, at: Time, column: usize, number: f64, status: Obs
         visit: Some(patient.pid.as_str().into()),
         at,
         precision: Precision::Second,
-        kind: EventKind::Observed(Observation { code, value, status, source_id, is_version: false }),
+        kind: EventKind::Observed(Observation {
+            code,
+            value,
+            status,
+            source_id,
+            is_version: false,
+            sent_at: None,
+        }),
     }
 }
 

@@ -46,6 +46,7 @@ fn measured(id: &str, at: Time, signs: &[Sign]) -> Vec<Event> {
                 status,
                 source_id: String::new(),
                 is_version: false,
+                sent_at: None,
             }),
         )
     };

@@ -87,6 +87,7 @@ mod tests {
                 status: ObservationStatus::Final,
                 source_id: source_id.into(),
                 is_version: false,
+                sent_at: None,
             }),
         }
     }

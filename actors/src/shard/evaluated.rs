@@ -78,6 +78,7 @@ fn observed(patient: &Patient, row: &Row, source: Source, later_ms: i64) -> Vec<
             status: ObservationStatus::Final,
             source_id: format!("{}/{}", column.name(), row.iculos),
             is_version: false,
+            sent_at: None,
         }),
     };
     source.values_in(row).map(event).collect()

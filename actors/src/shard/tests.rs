@@ -35,6 +35,7 @@ fn work(patient: &str, index: u64, site: &str, is_sick: bool) -> Work {
             status: ObservationStatus::Final,
             source_id: format!("{code}/{index}"),
             is_version: false,
+            sent_at: None,
         }),
     };
     let sign = |(code, unit, sick, well): &(&str, &str, f64, f64)| {

@@ -50,7 +50,9 @@ fn issue_type(code: &str) -> &'static str {
         | "fhir-bundle-unsupported" => "not-supported",
         "fhir-modifier-extension-unknown" | "fhir-implicit-rules-unknown" => "extension",
         "fhir-condition-ambiguous" => "multiple-matches",
-        "fhir-bundle-full-url-repeated" | "fhir-request-url-mismatch" => "invariant",
+        "fhir-bundle-full-url-repeated"
+        | "fhir-transaction-resource-repeated"
+        | "fhir-request-url-mismatch" => "invariant",
         "fhir-too-large" | "fhir-json-depth" => "too-long",
         "fhir-reference-unresolved" => "not-found",
         "shredded" => "deleted",

@@ -161,8 +161,8 @@ impl PatientState {
         let Some(Reading { column, value, .. }) = reading else {
             return elsewhere.map_or(Folded::Unused, Folded::Amended);
         };
-        let Observation { source_id, status, is_version, .. } = observation;
-        let point = Point::new(at, source_id, *status, value);
+        let Observation { source_id, status, is_version, sent_at, .. } = observation;
+        let point = Point::new(at, source_id, *status, value).told_at(*sent_at);
         let here = self.put(column, point, *is_version);
         here.into_iter().chain(elsewhere).min().map_or(Folded::Kept, Folded::Amended)
     }

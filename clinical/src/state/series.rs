@@ -1,6 +1,7 @@
 //! The observations of one column, in event time. What is kept depends on the set of observations and not on
 //! the order of their arrival.
 
+use std::cmp::Ordering;
 use std::collections::{BTreeSet, VecDeque};
 
 use serde::{Deserialize, Serialize, Serializer};
@@ -33,8 +34,10 @@ const THINNINGS: [Thinning; 5] = [
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Standing {
     Held,
-    /// Deleted, cancelled, or moved elsewhere by a correction: stays, so that a late duplicate revives nothing.
+    /// Deleted or cancelled: stays, so that a late duplicate revives nothing.
     Gone,
+    /// By a correction, to another time or another column: stays for the same reason.
+    Moved,
     Implausible,
     /// Missing, too.
     UnitUnknown,
@@ -62,16 +65,20 @@ pub(super) struct Point {
     /// Others of its source were thinned away, so it is not the only one, whatever is left of them.
     #[serde(default)]
     has_siblings: bool,
+    /// When its message was sent, in seconds behind `at`, if that is known.
+    #[serde(default)]
+    told: Option<i32>,
 }
 
 /// As a list: a checkpoint holds thousands a patient, and their names would be half of it. Reading takes fields by
-/// name too, as they were written once. The last one is left out where it says nothing, as an earlier release did.
+/// name too, as they were written once. The last ones are left out where they say nothing, as earlier releases did.
 impl Serialize for Point {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let Point { at, source, value, rank, standing, has_siblings } = *self;
-        match has_siblings {
-            false => (at, source, value, rank, standing).serialize(serializer),
-            true => (at, source, value, rank, standing, true).serialize(serializer),
+        let Point { at, source, value, rank, standing, has_siblings, told } = *self;
+        match (has_siblings, told) {
+            (false, None) => (at, source, value, rank, standing).serialize(serializer),
+            (true, None) => (at, source, value, rank, standing, true).serialize(serializer),
+            (_, Some(_)) => (at, source, value, rank, standing, has_siblings, told).serialize(serializer),
         }
     }
 }
@@ -81,6 +88,10 @@ impl Point {
         self.at
     }
 
+    fn is_gone(&self) -> bool {
+        matches!(self.standing, Standing::Gone | Standing::Moved)
+    }
+
     pub fn new(at: Time, source_id: &str, status: ObservationStatus, value: Result<f32, SetAside>) -> Point {
         let taken_back = matches!(status, ObservationStatus::Deleted | ObservationStatus::Cancelled);
         let (value, standing) = match value {
@@ -88,7 +99,38 @@ impl Point {
             Ok(value) => (value, Standing::Held),
             Err(why) => (0.0, why.into()),
         };
-        Point { at, source: hash(source_id), value, rank: rank(status), standing, has_siblings: false }
+        Point {
+            at,
+            source: hash(source_id),
+            value,
+            rank: rank(status),
+            standing,
+            has_siblings: false,
+            told: None,
+        }
+    }
+
+    /// As a message said that was sent then.
+    pub fn told_at(self, sent_at: Option<Time>) -> Point {
+        let behind = |sent_at: Time| sent_at.0.saturating_sub(self.at.0) / 1000;
+        let told = sent_at.map(|at| behind(at).clamp(i32::MIN.into(), i32::MAX.into()) as i32);
+        Point { told, ..self }
+    }
+
+    /// Which of two that speak of the same result is right, if one of them is more so.
+    ///
+    /// What was sent last, of two corrections, and of a result and its withdrawal: it can be found again (HL7 table 0085
+    /// has X for a result that cannot be obtained, D for a row that is deleted). But a final result is changed by a
+    /// correction alone (the same table), so one behind it is a late original, whenever it was sent.
+    fn precedence(&self, other: &Point) -> Ordering {
+        let told = self.told.zip(other.told).map_or(Ordering::Equal, |(own, others)| own.cmp(&others));
+        let is_withdrawal = |point: &Point| point.rank == CORRECTION && point.standing == Standing::Gone;
+        let by_rank = self.rank.cmp(&other.rank);
+        match by_rank {
+            Ordering::Greater if is_withdrawal(self) => told.then(by_rank),
+            Ordering::Less if is_withdrawal(other) => told.then(by_rank),
+            _ => by_rank.then(told),
+        }
     }
 }
 
@@ -131,19 +173,19 @@ impl Series {
             Ok(i) => i,
             Err(place) => return self.insert(place, point),
         };
-        let known = self.0.get_mut(i).filter(|known| is_version || point.rank >= known.rank)?;
+        let known = self.0.get_mut(i).filter(|known| is_version || point.precedence(known).is_ge())?;
         let before = std::mem::replace(known, Point { has_siblings: known.has_siblings, ..point });
         let holds = point.standing == Standing::Held && point.value == before.value;
         (before.standing == Standing::Held && !holds).then_some(before.at)
     }
 
-    /// All points of both; where both hold the same, the one with the higher rank, then `self`'s.
+    /// All points of both; where both hold the same, the one that is right, then `self`'s.
     pub fn absorb(&mut self, other: &Series, start: Time) {
         for point in &other.0 {
             match self.find(point) {
                 Ok(i) => {
                     if let Some(known) = self.0.get_mut(i)
-                        && point.rank > known.rank
+                        && point.precedence(known).is_gt()
                     {
                         *known = Point { has_siblings: known.has_siblings || point.has_siblings, ..*point };
                     }
@@ -200,7 +242,7 @@ impl Series {
             seen += usize::from(is_held);
             if stays {
                 kept.push_front(point);
-            } else if point.source != 0 && point.standing != Standing::Gone {
+            } else if point.source != 0 && !point.is_gone() {
                 thinned.insert(point.source);
             }
         }
@@ -217,13 +259,13 @@ impl Series {
         if source == 0 {
             return None;
         }
-        let mut of_source = self.0.iter_mut().filter(|p| p.source == source && p.standing != Standing::Gone);
+        let mut of_source = self.0.iter_mut().filter(|p| p.source == source && !p.is_gone());
         let (Some(only), None) = (of_source.next(), of_source.next()) else { return None };
         if only.has_siblings {
             return None;
         }
         let held = only.standing == Standing::Held;
-        only.standing = Standing::Gone;
+        only.standing = Standing::Moved;
         only.value = 0.0;
         only.rank = CORRECTION;
         held.then_some(only.at)
@@ -262,6 +304,59 @@ mod tests {
         assert_eq!(held(&[first, better, first]), [(5, 2.0)]);
         assert_eq!(held(&[better, first]), [(5, 2.0)]);
         assert_eq!(held(&[point(5, "a", Preliminary, 0.5), first]), [(5, 1.0)]);
+    }
+
+    /// As sent in these seconds, in every order.
+    fn whatever_the_order(told: &[(i64, Point)]) -> Vec<(i64, f32)> {
+        let told: Vec<Point> =
+            told.iter().map(|(second, point)| point.told_at(Some(Time(second * 1000)))).collect();
+        let mut found = BTreeSet::new();
+        for turn in 0..told.len() {
+            let mut points = told.clone();
+            points.rotate_left(turn);
+            for points in [points.clone(), points.into_iter().rev().collect()] {
+                found.insert(format!("{:?}", held(&points)));
+            }
+        }
+        assert_eq!(found.len(), 1, "{found:?}");
+        held(&told)
+    }
+
+    #[test]
+    fn of_two_corrections_the_one_that_was_sent_last_stands_whichever_comes_first() {
+        let (older, newer) = (point(5, "a", Corrected, 2.0), point(5, "a", Corrected, 3.0));
+        let first = point(5, "a", Final, 1.0);
+        assert_eq!(whatever_the_order(&[(10, first), (20, older), (30, newer)]), [(5, 3.0)]);
+        assert_eq!(whatever_the_order(&[(10, first), (20, older), (30, point(5, "a", Deleted, 0.0))]), []);
+        assert_eq!(
+            whatever_the_order(&[(10, first), (20, point(5, "a", Deleted, 0.0)), (30, newer)]),
+            [(5, 3.0)]
+        );
+    }
+
+    #[test]
+    fn a_result_that_is_sent_behind_its_withdrawal_stands() {
+        let (first, again) = (point(5, "a", Final, 1.0), point(5, "a", Final, 2.0));
+        let withdrawn = point(5, "a", Deleted, 0.0);
+        assert_eq!(whatever_the_order(&[(10, first), (20, withdrawn), (30, again)]), [(5, 2.0)]);
+        assert_eq!(
+            whatever_the_order(&[(10, first), (20, withdrawn)]),
+            [],
+            "a late original is not behind it"
+        );
+        assert_eq!(whatever_the_order(&[(10, first), (10, withdrawn)]), [], "nor within its second");
+        assert_eq!(whatever_the_order(&[(10, first), (20, again)]), [(5, 2.0)]);
+        assert_eq!(
+            held(&[withdrawn, again.told_at(Some(Time(30_000)))]),
+            [],
+            "nobody knows when it was withdrawn"
+        );
+        // Behind a correction it is the original, sent once more.
+        assert_eq!(whatever_the_order(&[(20, point(5, "a", Corrected, 3.0)), (30, first)]), [(5, 3.0)]);
+        // Also where that moved it.
+        let moved = [(10, first), (20, point(9, "a", Corrected, 3.0)), (30, first)];
+        let moved = moved.map(|(second, point)| point.told_at(Some(Time(second * 1000))));
+        assert_eq!(held(&moved), [(9, 3.0)]);
     }
 
     #[test]
@@ -327,6 +422,10 @@ mod tests {
         assert_eq!(serde_json::to_string(&point).unwrap(), listed);
         for written in [listed, named] {
             assert!(serde_json::from_str::<Point>(written).unwrap() == point, "{written}");
+        }
+        for point in [point.told_at(Some(Time(65_000))), Point { has_siblings: true, ..point }] {
+            let written = serde_json::to_string(&point).unwrap();
+            assert!(serde_json::from_str::<Point>(&written).unwrap() == point, "{written}");
         }
     }
 

@@ -32,6 +32,7 @@ fn observed(
             status,
             source_id: source_id.into(),
             is_version: false,
+            sent_at: None,
         }),
     )
 }

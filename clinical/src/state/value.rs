@@ -219,6 +219,7 @@ mod tests {
             status: ObservationStatus::Final,
             source_id: String::new(),
             is_version: false,
+            sent_at: None,
         }
     }
 

@@ -78,5 +78,12 @@ async fn a_message_is_found_by_type_and_code_and_followed_to_its_delivery() -> a
     ensure!(of_admission[0]["scores"][0]["risk"].is_null(), "{of_admission:?}");
     let refused = messages(&site, &["--index", &refused[0].to_string(), "--trace"])?;
     ensure!(refused[0]["alerts"].as_array().is_some_and(Vec::is_empty), "{refused:?}");
+    // Of an alert it says which message to ask for.
+    let Err(told) = messages(&site, &["--index", &alert["index"].to_string(), "--trace"]) else {
+        anyhow::bail!("an alert has a trace of its own");
+    };
+    let (told, trigger) = (told.to_string(), alert["evidence"].as_array().and_then(|all| all.last()));
+    let trigger = trigger.context("a trigger")?;
+    ensure!(told.contains("is an alert") && told.contains(&format!("behind it: {trigger}")), "{told}");
     Ok(())
 }

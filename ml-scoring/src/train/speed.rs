@@ -197,6 +197,7 @@ fn pulse(at: Time, beats: i64) -> Event {
             status: ObservationStatus::Final,
             source_id: String::new(),
             is_version: false,
+            sent_at: None,
         }),
     }
 }

@@ -26,6 +26,9 @@ pub async fn trace(
     let traced = web::block(move || site.trace(*index, with_scores)).await.map_err(ApiError::internal)?;
     let traced = traced.map_err(|error| match error {
         ExplainError::Ledger(error) => ApiError::reading(error),
+        error @ ExplainError::NotAMessage { .. } => {
+            ApiError::new(StatusCode::NOT_FOUND, "not-a-message", error.to_string())
+        }
         error => ApiError::new(StatusCode::CONFLICT, "trace-unreadable", error.to_string()),
     })?;
     traced.map(web::Json).ok_or_else(|| ApiError::not_found("message of this site that can be opened"))

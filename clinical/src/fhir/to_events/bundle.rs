@@ -19,8 +19,10 @@ impl<'a> Mapper<'a> {
             );
         }
         self.same_urls(&bundle.root);
-        if type_ == "batch" {
-            return self.batch(bundle);
+        match type_ {
+            "batch" => return self.batch(bundle),
+            "transaction" => self.same_resources(&bundle.root),
+            _ => {}
         }
         for (at, entry) in bundle.root.items("entry").iter().enumerate() {
             self.path = format!("Bundle.entry[{at}]");
@@ -40,6 +42,26 @@ impl<'a> Mapper<'a> {
                     "fhir-bundle-full-url-repeated",
                     "is that of an earlier entry, too; each needs its own",
                 );
+            }
+        }
+    }
+
+    /// A transaction has no order of its entries (http.html#trules): which of two updates would be the last is not said.
+    fn same_resources(&mut self, bundle: &Json) {
+        let mut known = HashSet::new();
+        for (at, entry) in bundle.items("entry").iter().enumerate() {
+            let Some(request) = entry.get("request").filter(|r| r.str("method") == Some("PUT")) else {
+                continue;
+            };
+            let url = request.str("url").and_then(|url| url.split('?').next());
+            let Some(Address { type_, id, .. }) = url.and_then(|url| Address::of(url.trim_matches('/')))
+            else {
+                continue;
+            };
+            if !known.insert((type_, id)) {
+                self.path = format!("Bundle.entry[{at}].request.url");
+                let text = "updates what an earlier entry updates; a transaction brings each resource once";
+                self.error("fhir-transaction-resource-repeated", text);
             }
         }
     }

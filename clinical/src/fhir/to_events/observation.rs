@@ -94,7 +94,7 @@ impl Mapper<'_> {
             _ if place.is_empty() => source,
             _ => format!("{source}#{}", code.code),
         };
-        let observation = Observation { code, value, status, source_id, is_version };
+        let observation = Observation { code, value, status, source_id, is_version, sent_at: None };
         if let Some(doubt) = observation.doubt() {
             self.report_at(doubt.severity, doubt.code, &format!("{place}value[x]"), doubt.text);
         }

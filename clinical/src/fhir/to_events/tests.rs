@@ -256,6 +256,19 @@ fn a_transaction_is_what_its_entries_say() {
     let conditional = format!(r#"{post},"ifNoneExist":"identifier=a|b""#);
     check(&[entry(&conditional, "1")], "fhir-condition-unsupported", "Bundle.entry[0].request.ifNoneExist");
     check(&[format!(r#"{{"request":{{{post}}}}}"#)], "fhir-element-missing", "Bundle.entry[0].resource");
+
+    let named = |url: &str, full_url: &str, id: &str| {
+        entry(&format!(r#""method":"PUT","url":"{url}""#), id).replace("urn:x:", full_url)
+    };
+    let twice = [named("Patient/1", "urn:x:", "1"), named("/Patient/1?x=y", "urn:y:", "1")];
+    check(&twice, "fhir-transaction-resource-repeated", "Bundle.entry[1].request.url");
+    let once = [named("Patient/1", "urn:x:", "1"), named("Patient/2", "urn:x:", "2")].join(",");
+    let bundle = |type_: &str, entries: &str| {
+        format!(r#"{{"resourceType":"Bundle","type":"{type_}","entry":[{entries}]}}"#)
+    };
+    for json in [bundle("transaction", &once), bundle("batch", &twice.join(","))] {
+        assert!(events(&json).1.iter().all(|i| i.severity != Severity::Error), "{json}");
+    }
 }
 
 #[test]

@@ -23,6 +23,9 @@ pub(super) struct Context<'m> {
     last: (&'m [u8], (Time, Precision)),
     /// MSH-7, else the time of receipt.
     pub sent_at: (Time, Precision),
+    /// MSH-7, where it tells which of two messages was sent first: to the minute, and not in the hour that summer time's end
+    /// shows twice.
+    pub sent_exactly_at: Option<Time>,
 }
 
 impl<'m> Context<'m> {
@@ -35,6 +38,7 @@ impl<'m> Context<'m> {
             last: (&[], (received_at, Precision::Second)),
             zone: TimeZone::UTC,
             sent_at: (received_at, Precision::Second),
+            sent_exactly_at: None,
         };
         match feed.time_zone() {
             Some(zone) => context.zone = zone,
@@ -47,7 +51,12 @@ impl<'m> Context<'m> {
         }
         context.zone = context.message_zone();
         match context.time(message.header(), 7) {
-            Some(sent_at) => context.sent_at = sent_at,
+            Some(sent_at) => {
+                context.sent_at = sent_at;
+                let is_exact = matches!(sent_at.1, Precision::Minute | Precision::Second)
+                    && context.issues.iter().all(|issue| issue.code != "time-ambiguous");
+                context.sent_exactly_at = is_exact.then_some(sent_at.0);
+            }
             None => context.tell(
                 Severity::Information,
                 "message-time-missing",

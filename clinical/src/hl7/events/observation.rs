@@ -92,7 +92,8 @@ fn observed<'m>(context: &mut Context<'m>, obx: Segment<'m>, group: &Group<'m>) 
     };
     let source_id = source_id(obx, group, &what);
     let (at, precision) = context.first_time(&[(Some(obx), 14), (group.obr, 7)]);
-    let observation = Observation { code: what.code, value, status, source_id, is_version: false };
+    let (code, sent_at) = (what.code, context.sent_exactly_at);
+    let observation = Observation { code, value, status, source_id, is_version: false, sent_at };
     if let Some(doubt) = observation.doubt() {
         let field = if doubt.about_unit { 6 } else { 5 };
         context.tell_at(doubt.severity, doubt.code, obx, field, doubt.text);

@@ -393,6 +393,22 @@ fn clock_changes_and_the_future_are_flagged() {
 }
 
 #[test]
+fn results_say_when_they_were_sent_where_msh_7_tells_which_came_first() {
+    let sent = |msh_7: &str| {
+        let message =
+            format!("MSH|^~\\&|APP|FAC|||{msh_7}||ORU^R01|42|P|2.5\nPID|||1\nOBX|1|NM|X||1||||||F\n");
+        let (events, _) = read(&message, &feed());
+        let [.., Event { kind: EventKind::Observed(observed), .. }] = events.as_slice() else { panic!() };
+        observed.sent_at.map(iso)
+    };
+    assert_eq!(sent("20240715120005").as_deref(), Some("2024-07-15T10:00:05.000Z"));
+    assert_eq!(sent("202407151200").as_deref(), Some("2024-07-15T10:00Z"));
+    // A day, none, and an hour that the clock shows twice.
+    assert_eq!(["20240715", "", "202410270230"].map(sent), [None, None, None]);
+    assert_eq!(sent("202410270230+0100").as_deref(), Some("2024-10-27T01:30Z"));
+}
+
+#[test]
 fn other_types_say_who_they_are_about() {
     for type_ in ["SIU^S12", "MDM^T02", "VXU^V04", "ADT^A60", "ADT^A14"] {
         check(

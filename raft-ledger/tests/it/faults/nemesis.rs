@@ -285,14 +285,19 @@ impl Nemesis<'_> {
         if let Net::Roads(roads) = &self.world.net {
             roads.set_delay(Duration::ZERO);
         }
-        for name in NAMES {
+        for (n, name) in NAMES.into_iter().enumerate() {
             until(&format!("{name} votes"), async || {
-                let other = &self.world.sites[NAMES.iter().position(|other| *other != name).unwrap()];
-                let promoted = other.ask(&format!("promote {name}")).await.unwrap_or_default();
-                if promoted.contains("comes first") {
-                    other.ask(&format!("add {name}")).await;
+                // One of them may not vote itself yet: then it changes no members.
+                for other in others(n).map(|other| &self.world.sites[other]) {
+                    let promoted = other.ask(&format!("promote {name}")).await.unwrap_or_default();
+                    if promoted.contains("comes first") {
+                        other.ask(&format!("add {name}")).await;
+                    }
+                    if promoted.contains("votes already") {
+                        return true;
+                    }
                 }
-                promoted.contains("votes already")
+                false
             })
             .await;
         }
