@@ -26,6 +26,8 @@ pub(crate) struct ClosedHour {
     /// The first one of a stay.
     pub is_first: bool,
     pub in_icu: bool,
+    /// Completed ones at the stay's beginning, if they are known.
+    pub age_years: Option<u8>,
     /// [`Features::values`], as training has the row.
     pub row: Vec<f32>,
 }
@@ -65,6 +67,7 @@ impl Counted {
             at: trigger.1,
             is_first: is_new && hour == from,
             in_icu: state.stay().in_icu(Time(end(hour).0 - 1)),
+            age_years: state.age_years(),
             row: Features::from_state_closed(state, hour).values,
         };
         (from..open).map(closed).collect()

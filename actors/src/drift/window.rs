@@ -56,9 +56,11 @@ impl Windows {
         for scorer in scorers {
             let Some((hash, baseline)) = model_hash(scorer).zip(baseline(scorer)) else { continue };
             let Some(window) = self.0.get_mut(&hash) else { continue };
-            let icu_alone = scorer.card().is_some_and(|card| card.setting == Some(Setting::IntensiveCare));
+            let Some(card) = scorer.card() else { continue };
+            let icu_alone = card.setting == Some(Setting::IntensiveCare);
             // What the model does not speak of was not in its training either.
-            let meant = hours.iter().filter(|hour| hour.in_icu || !icu_alone);
+            let speaks_of = |hour: &&ClosedHour| (hour.in_icu || !icu_alone) && card.is_for(hour.age_years);
+            let meant = hours.iter().filter(speaks_of);
             meant.for_each(|hour| window.count(baseline, hour));
         }
     }

@@ -139,8 +139,14 @@ fn only_who_scores_here_is_counted_and_only_where_it_speaks() {
     };
     let committed = sample::for_intensive_care();
     let mut windows = stood(&committed);
+    let child = |mut hour: ClosedHour| {
+        hour.age_years = Some(17);
+        hour
+    };
     let all = || hours(&hospital(60.0, 9, 0..10), 0);
     windows.count(std::slice::from_ref(&committed), all().into_iter().map(ward).collect());
+    assert_eq!(said(&windows, &committed).hours, 0);
+    windows.count(std::slice::from_ref(&committed), all().into_iter().map(child).collect());
     assert_eq!(said(&windows, &committed).hours, 0);
     windows.count(std::slice::from_ref(&committed), all());
     assert_eq!(said(&windows, &committed).hours, 120);
