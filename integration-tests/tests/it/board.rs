@@ -11,7 +11,7 @@ use thirtyfour::prelude::*;
 
 use crate::board_browser::{Browser, Screen, with_browser};
 use crate::board_cut::Wire;
-use crate::board_patients::{send_sick, send_unknown};
+use crate::board_patients::{correct, merge, send_sick, send_unknown};
 
 const WATCH: &str = include_str!("board_watch.js");
 const OPEN_CARDS: &str = "return document.querySelectorAll('#open-alerts [data-alert-id]').length";
@@ -40,6 +40,33 @@ async fn an_alert_shows_without_a_reload() -> anyhow::Result<()> {
             "the page was not loaded again"
         );
         patient_opens(browser).await
+    })
+    .await?;
+    site.stop()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_card_says_what_was_corrected_since_and_who_the_patient_is_now() -> anyhow::Result<()> {
+    let folder = tempfile::tempdir()?;
+    let mut site = Site::alone(folder.path(), &SiteOptions::default()).await?;
+    let test = "a_card_says_what_was_corrected_since_and_who_the_patient_is_now";
+    with_browser(test, folder.path(), Screen::Desk, async |browser| {
+        browser.open_live(&site.url("/")).await?;
+        send_sick(&site, 7..8).await?;
+        browser.until("the alert's card", "return document.querySelector('#open-alerts .alert-who')").await?;
+        let mark = "return document.querySelector('#open-alerts .amended:not([hidden]) a')?.textContent";
+        ensure!(browser.run::<Value>(mark).await?.is_null(), "nothing was corrected yet");
+        correct(&site, 7).await?;
+        browser.until("the mark of a correction", mark).await?;
+        let before: Value = site.get("/api/alerts").await?;
+        ensure!(before[0]["patient_id"] == "S007", "{before}");
+        merge(&site, 7, ("T900", "Survivor^Sue")).await?;
+        let who = "return document.querySelector('#open-alerts .alert-who').textContent";
+        browser.until("the survivor's name", &format!("{who}.includes('Survivor')")).await?;
+        let after: Value = site.get("/api/alerts").await?;
+        ensure!(after[0]["id"] == before[0]["id"] && after[0]["patient_id"] == "T900", "{after}");
+        ensure!(after[0]["amended"] == before[0]["amended"], "{after}");
+        Ok(())
     })
     .await?;
     site.stop()

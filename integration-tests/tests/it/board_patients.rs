@@ -35,6 +35,24 @@ pub async fn send_unknown(site: &Site) -> anyhow::Result<()> {
     send(site, &format!("{}{}{heart_rate}", patient.admitted(), patient.measured())).await
 }
 
+/// The heart rate of a patient who was sent as sick was wrong.
+pub async fn correct(site: &Site, n: usize) -> anyhow::Result<()> {
+    let patient = numbered(n);
+    let (kind, code, _, unit) = VITAL_SIGNS[3];
+    let right = observation(3, (kind, code, "80", unit)).replace("|F|", "|C|");
+    let measured = patient.measured().replace("|ORU-", "|ORU-C-");
+    send(site, &format!("{measured}{right}")).await
+}
+
+/// His number goes on as that of `into`, who is called so from now on.
+pub async fn merge(site: &Site, n: usize, into: (&str, &str)) -> anyhow::Result<()> {
+    let prior = numbered(n);
+    let survivor = Patient { number: into.0.into(), name: into.1.into(), ward: prior.ward };
+    let event = format!("EVN|A40|{}\r", now());
+    let (head, who) = (survivor.head("ADT^A40^ADT_A39"), survivor.person());
+    send(site, &format!("{head}{event}{who}MRG|{}^^^SIMHOSP^MR\r", prior.number)).await
+}
+
 async fn send(site: &Site, messages: &str) -> anyhow::Result<()> {
     let file = tempfile::NamedTempFile::new()?;
     std::fs::write(file.path(), messages)?;
@@ -44,12 +62,16 @@ async fn send(site: &Site, messages: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn sick(n: usize) -> String {
-    let patient = Patient {
+fn numbered(n: usize) -> Patient {
+    Patient {
         number: format!("S{n:03}"),
         name: format!("Sample{n:03}^Sam"),
         ward: format!("Ward{}", n % WARDS),
-    };
+    }
+}
+
+fn sick(n: usize) -> String {
+    let patient = numbered(n);
     let vital_signs = VITAL_SIGNS.iter().enumerate().map(|(i, sign)| observation(i, *sign));
     [patient.admitted(), patient.measured()].into_iter().chain(vital_signs).collect()
 }
@@ -80,13 +102,13 @@ impl Patient {
         )
     }
 
+    fn person(&self) -> String {
+        format!("PID|1||{}^^^SIMHOSP^MR||{}||19500101|F\r", self.number, self.name)
+    }
+
     fn person_and_place(&self) -> String {
-        let Patient { number, name, ward } = self;
-        format!(
-            "PID|1||{number}^^^SIMHOSP^MR||{name}||19500101|F\r\
-             PV1|1|I|{ward}^1^1||||||||||||||||V-{number}|||||||||||||||||||||||||{}\r",
-            now()
-        )
+        let (Patient { number, ward, .. }, person) = (self, self.person());
+        format!("{person}PV1|1|I|{ward}^1^1||||||||||||||||V-{number}|||||||||||||||||||||||||{}\r", now())
     }
 }
 
