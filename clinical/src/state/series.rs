@@ -117,6 +117,14 @@ impl Point {
         Point { told, ..self }
     }
 
+    fn sent_at(&self) -> Option<Time> {
+        self.told.map(|told| Time(self.at.0.saturating_add(i64::from(told) * 1000)))
+    }
+
+    fn is_withdrawal(&self) -> bool {
+        self.rank == CORRECTION && self.standing == Standing::Gone
+    }
+
     /// Which of two that speak of the same result is right, if one of them is more so.
     ///
     /// What was sent last, of two corrections, and of a result and its withdrawal: it can be found again (HL7 table 0085
@@ -124,11 +132,10 @@ impl Point {
     /// correction alone (the same table), so one behind it is a late original, whenever it was sent.
     fn precedence(&self, other: &Point) -> Ordering {
         let told = self.told.zip(other.told).map_or(Ordering::Equal, |(own, others)| own.cmp(&others));
-        let is_withdrawal = |point: &Point| point.rank == CORRECTION && point.standing == Standing::Gone;
         let by_rank = self.rank.cmp(&other.rank);
         match by_rank {
-            Ordering::Greater if is_withdrawal(self) => told.then(by_rank),
-            Ordering::Less if is_withdrawal(other) => told.then(by_rank),
+            Ordering::Greater if self.is_withdrawal() => told.then(by_rank),
+            Ordering::Less if other.is_withdrawal() => told.then(by_rank),
             _ => by_rank.then(told),
         }
     }
@@ -207,7 +214,9 @@ impl Series {
 
     fn insert(&mut self, place: usize, point: Point) -> Option<Time> {
         // Moves none: the place stays right.
-        let retired = if point.rank == CORRECTION { self.retire_only_point_of(point.source) } else { None };
+        let is_correction = point.rank == CORRECTION;
+        let retired =
+            if is_correction { self.retire_only_point_of(point.source, Some(&point)) } else { None };
         self.0.insert(place, point);
         retired
     }
@@ -252,10 +261,11 @@ impl Series {
 
     /// Takes back the only point of this source; its time.
     pub fn retire_only_of(&mut self, source_id: &str) -> Option<Time> {
-        self.retire_only_point_of(hash(source_id))
+        self.retire_only_point_of(hash(source_id), None)
     }
 
-    fn retire_only_point_of(&mut self, source: u64) -> Option<Time> {
+    /// `by`: what stands at another time, if it is of the same column.
+    fn retire_only_point_of(&mut self, source: u64, by: Option<&Point>) -> Option<Time> {
         if source == 0 {
             return None;
         }
@@ -264,11 +274,15 @@ impl Series {
         if only.has_siblings {
             return None;
         }
-        let held = only.standing == Standing::Held;
-        only.standing = Standing::Moved;
-        only.value = 0.0;
-        only.rank = CORRECTION;
-        held.then_some(only.at)
+        let before = *only;
+        let retired = Point { standing: Standing::Moved, value: 0.0, rank: CORRECTION, ..before };
+        *only = match by.filter(|by| by.is_withdrawal()) {
+            // What was sent behind its withdrawal holds, whatever time that names.
+            Some(by) if before.sent_at().zip(by.sent_at()).is_some_and(|(own, by)| own > by) => return None,
+            Some(by) => Point { standing: Standing::Gone, ..retired }.told_at(by.sent_at()),
+            None => retired,
+        };
+        (before.standing == Standing::Held).then_some(before.at)
     }
 }
 
@@ -351,6 +365,10 @@ mod tests {
             [],
             "nobody knows when it was withdrawn"
         );
+        // Whatever time the withdrawal names.
+        let elsewhere = point(9, "a", Deleted, 0.0);
+        assert_eq!(whatever_the_order(&[(10, first), (20, elsewhere), (30, again)]), [(5, 2.0)]);
+        assert_eq!(whatever_the_order(&[(20, elsewhere), (30, again)]), [(5, 2.0)]);
         // Behind a correction it is the original, sent once more.
         assert_eq!(whatever_the_order(&[(20, point(5, "a", Corrected, 3.0)), (30, first)]), [(5, 3.0)]);
         // Also where that moved it.
