@@ -184,6 +184,11 @@ impl Reader {
         };
         let read = self.read(&inbound, Some(again));
         if let Outcome::Accepted(_) = read.outcome {
+            if read.drafts.is_empty() {
+                let text = "a batch of no messages takes the place of none; edit it to hold the message, or discard it";
+                let (code, location, text) = ("batch-empty".into(), "BHS".to_owned(), text.to_owned());
+                return Err(vec![Issue { severity: Severity::Error, code, location, text }]);
+            }
             let labels = self.labels(read.type_, read.control_id, read.codes);
             return Ok((read.drafts, labels));
         }

@@ -194,7 +194,8 @@ pub struct Observation {
     /// final result behind a corrected one is a late original.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub is_version: bool,
-    /// MSH-7: of two corrections the one that was sent last holds, also where it came first.
+    /// MSH-7, where it tells which of two messages was first: of two corrections the one that was sent last holds, also where
+    /// it came first.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sent_at: Option<Time>,
 }

@@ -186,7 +186,7 @@ impl Handle {
         let Some(labels) = labels else {
             return Ok(Retried { accepted: false, index, became: vec![], duplicate: false, issues });
         };
-        let duplicate = !outcomes.is_empty() && outcomes.iter().all(|outcome| outcome.duplicate);
+        let duplicate = outcomes.iter().all(|outcome| outcome.duplicate);
         labels.count(if duplicate { "duplicate" } else { "committed" }, started, &self.inner.metrics);
         let became = outcomes.iter().map(|outcome| outcome.index).collect();
         Ok(Retried { accepted: true, index, became, duplicate, issues })

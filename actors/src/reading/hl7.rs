@@ -237,6 +237,7 @@ mod tests {
     use prometheus::IntCounter;
 
     use super::*;
+    use crate::entry::Again;
     use crate::parts::{Ack, Feed, OnError};
     use crate::silence::Silence;
 
@@ -297,6 +298,12 @@ mod tests {
         assert_eq!((lost.drafts.len(), refusal.code.as_str()), (1, "batch-count-mismatch"));
         let answer = text(reply);
         assert!(answer.contains("\rMSA|AR||batch-count-mismatch at BTS-1\r"), "{answer}");
+
+        // In the place of a refused message it would close the error and leave nothing.
+        let again = Again { of: 1, at: Time(0), replaces: None, same: 0, quiet: false };
+        let none = Bytes::from_static(b"BHS|^~\\&\rBTS|0\r");
+        let Err(issues) = reader.read_again(none, "entry 1".into(), Time(0), again) else { panic!("taken") };
+        assert_eq!(codes_of(&issues), [Cow::Borrowed("batch-empty")]);
         ledger.close().await.unwrap();
     }
 }

@@ -124,10 +124,14 @@ pub(super) fn split(before: &[Event], after: Vec<Event>) -> (Vec<Event>, Vec<Eve
     after.into_iter().partition(|event| known.contains(&encoded(event)))
 }
 
-/// The same bytes, the same event, whatever compares unequal to itself; whether it is a version does not count.
+/// The same bytes, the same event, whatever compares unequal to itself. Whether it is a version does not count, nor when it was
+/// sent, which earlier releases did not write down.
 fn encoded(event: &Event) -> Vec<u8> {
     let mut event = event.clone();
     no_version(&mut event);
+    if let EventKind::Observed(observation) = &mut event.kind {
+        observation.sent_at = None;
+    }
     // Writing maps of strings and numbers to memory has no way to fail.
     rmp_serde::to_vec_named(&event).unwrap_or_default()
 }

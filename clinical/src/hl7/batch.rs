@@ -24,9 +24,14 @@ pub struct BatchPart {
 pub fn batch_parts(bytes: Bytes) -> Vec<BatchPart> {
     let mut batches = Batches::default();
     let (mut parts, mut early): (Vec<BatchPart>, Vec<Issue>) = (Vec::new(), Vec::new());
-    let mut has_envelopes = false;
+    let (mut has_envelopes, mut says_none, mut says_nothing) = (false, false, false);
     for piece in split(bytes.clone()) {
         has_envelopes |= piece.kind == PieceKind::Envelope;
+        if piece.kind == PieceKind::Envelope && matches!(piece.bytes.get(..3), Some(b"BTS" | b"FTS")) {
+            let count = count_of(&piece.bytes);
+            says_none |= count == Some(Some(0));
+            says_nothing |= count.is_none() && piece.bytes.starts_with(b"BTS");
+        }
         let wrong = batches.piece(&piece);
         if matches!(piece.kind, PieceKind::Message | PieceKind::Stray) {
             parts.push(BatchPart { piece, issues: std::mem::take(&mut early) });
@@ -42,7 +47,11 @@ pub fn batch_parts(bytes: Bytes) -> Vec<BatchPart> {
         }
         early.extend(batches.end());
         early.iter_mut().for_each(|issue| issue.severity = Severity::Error);
-        let issues = if early.is_empty() { vec![empty()] } else { early };
+        let issues = match early.is_empty() {
+            false => early,
+            true if says_none && !says_nothing => vec![empty()],
+            true => vec![uncounted()],
+        };
         return vec![BatchPart { piece: Piece { kind: PieceKind::Envelope, offset: 0, bytes }, issues }];
     };
     if let Some(mut cut) = batches.end() {
@@ -137,6 +146,13 @@ fn empty() -> Issue {
     Issue { severity: Severity::Information, ..issue("batch-empty", "BHS", text) }
 }
 
+/// It may have lost all that it held.
+fn uncounted() -> Issue {
+    let text =
+        "no message came, and no count says that none was sent: send BTS-1 as 0, or the messages again";
+    Issue { severity: Severity::Error, ..issue("batch-count-missing", "BTS-1", text) }
+}
+
 fn issue(code: &'static str, location: &str, text: &str) -> Issue {
     Issue {
         severity: Severity::Warning,
@@ -187,8 +203,13 @@ mod tests {
             let told: Vec<_> = issues.iter().map(|issue| (issue.severity, &*issue.code)).collect();
             assert_eq!(told, [(severity, code)], "{file}");
         };
-        for right in ["BHS|^~\\&\rBTS|0\r", "FHS|^~\\&\rBHS|^~\\&\rBTS|0\rFTS|1\r", "FHS|^~\\&\rFTS\r"] {
+        for right in ["BHS|^~\\&\rBTS|0\r", "FHS|^~\\&\rBHS|^~\\&\rBTS|0\rFTS|1\r", "FHS|^~\\&\rFTS|0\r"] {
             check(right, Severity::Information, "batch-empty");
+        }
+        for uncounted in
+            ["BHS|^~\\&\rBTS\r", "FHS|^~\\&\rFTS\r", "FHS|^~\\&\rBHS|^~\\&\rBTS|0\rBHS|^~\\&\rBTS|\rFTS|2\r"]
+        {
+            check(uncounted, Severity::Error, "batch-count-missing");
         }
         // One that lost all of its messages is not.
         check("BHS|^~\\&\rBTS|5\r", Severity::Error, "batch-count-mismatch");

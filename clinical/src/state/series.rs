@@ -34,10 +34,8 @@ const THINNINGS: [Thinning; 5] = [
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Standing {
     Held,
-    /// Deleted or cancelled: stays, so that a late duplicate revives nothing.
+    /// Deleted, cancelled, or moved elsewhere by a correction: stays, so that a late duplicate revives nothing.
     Gone,
-    /// By a correction, to another time or another column: stays for the same reason.
-    Moved,
     Implausible,
     /// Missing, too.
     UnitUnknown,
@@ -65,7 +63,7 @@ pub(super) struct Point {
     /// Others of its source were thinned away, so it is not the only one, whatever is left of them.
     #[serde(default)]
     has_siblings: bool,
-    /// When its message was sent, in seconds behind `at`, if that is known.
+    /// When its message was sent, in whole seconds behind those of `at`, if that is known.
     #[serde(default)]
     told: Option<i32>,
 }
@@ -88,10 +86,6 @@ impl Point {
         self.at
     }
 
-    fn is_gone(&self) -> bool {
-        matches!(self.standing, Standing::Gone | Standing::Moved)
-    }
-
     pub fn new(at: Time, source_id: &str, status: ObservationStatus, value: Result<f32, SetAside>) -> Point {
         let taken_back = matches!(status, ObservationStatus::Deleted | ObservationStatus::Cancelled);
         let (value, standing) = match value {
@@ -99,46 +93,33 @@ impl Point {
             Ok(value) => (value, Standing::Held),
             Err(why) => (0.0, why.into()),
         };
-        Point {
-            at,
-            source: hash(source_id),
-            value,
-            rank: rank(status),
-            standing,
-            has_siblings: false,
-            told: None,
-        }
+        let (source, rank) = (hash(source_id), rank(status));
+        Point { at, source, value, rank, standing, has_siblings: false, told: None }
     }
 
     /// As a message said that was sent then.
     pub fn told_at(self, sent_at: Option<Time>) -> Point {
-        let behind = |sent_at: Time| sent_at.0.saturating_sub(self.at.0) / 1000;
+        let behind = |sent_at: Time| seconds(sent_at).saturating_sub(seconds(self.at));
         let told = sent_at.map(|at| behind(at).clamp(i32::MIN.into(), i32::MAX.into()) as i32);
         Point { told, ..self }
     }
 
-    fn sent_at(&self) -> Option<Time> {
-        self.told.map(|told| Time(self.at.0.saturating_add(i64::from(told) * 1000)))
-    }
-
-    fn is_withdrawal(&self) -> bool {
-        self.rank == CORRECTION && self.standing == Standing::Gone
-    }
-
-    /// Which of two that speak of the same result is right, if one of them is more so.
-    ///
-    /// What was sent last, of two corrections, and of a result and its withdrawal: it can be found again (HL7 table 0085
-    /// has X for a result that cannot be obtained, D for a row that is deleted). But a final result is changed by a
-    /// correction alone (the same table), so one behind it is a late original, whenever it was sent.
+    /// Which of two that speak of the same result is right, if one of them is more so: the correction, and of two of one
+    /// rank what was sent last. A final result behind a correction is a late original, whenever it was sent: by HL7 table
+    /// 0085 a correction alone changes a final one.
     fn precedence(&self, other: &Point) -> Ordering {
-        let told = self.told.zip(other.told).map_or(Ordering::Equal, |(own, others)| own.cmp(&others));
-        let by_rank = self.rank.cmp(&other.rank);
-        match by_rank {
-            Ordering::Greater if self.is_withdrawal() => told.then(by_rank),
-            Ordering::Less if other.is_withdrawal() => told.then(by_rank),
-            _ => by_rank.then(told),
-        }
+        self.rank.cmp(&other.rank).then(self.sent_behind(other))
     }
+
+    /// Equal where nobody knows.
+    fn sent_behind(&self, other: &Point) -> Ordering {
+        let sent = |point: &Point| point.told.map(|told| seconds(point.at).saturating_add(told.into()));
+        sent(self).zip(sent(other)).map_or(Ordering::Equal, |(own, others)| own.cmp(&others))
+    }
+}
+
+fn seconds(at: Time) -> i64 {
+    at.0.div_euclid(1000)
 }
 
 const CORRECTION: u8 = 2;
@@ -212,13 +193,24 @@ impl Series {
         self.0.binary_search_by(|p| (p.at, p.source).cmp(&(point.at, point.source)))
     }
 
-    fn insert(&mut self, place: usize, point: Point) -> Option<Time> {
-        // Moves none: the place stays right.
-        let is_correction = point.rank == CORRECTION;
-        let retired =
-            if is_correction { self.retire_only_point_of(point.source, Some(&point)) } else { None };
+    fn insert(&mut self, place: usize, mut point: Point) -> Option<Time> {
+        // Neither moves any: the place stays right.
+        let retired = match point.rank == CORRECTION {
+            true if self.was_corrected_since(&point) => {
+                (point.standing, point.value) = (Standing::Gone, 0.0);
+                None
+            }
+            true => self.retire_only_point_of(point.source),
+            false => None,
+        };
         self.0.insert(place, point);
         retired
+    }
+
+    /// By the only point of its source, which names another time.
+    fn was_corrected_since(&mut self, point: &Point) -> bool {
+        let only = self.only_point_of(point.source);
+        only.is_some_and(|only| only.rank == CORRECTION && only.sent_behind(point).is_gt())
     }
 
     fn bound(&mut self, start: Time) {
@@ -251,7 +243,7 @@ impl Series {
             seen += usize::from(is_held);
             if stays {
                 kept.push_front(point);
-            } else if point.source != 0 && !point.is_gone() {
+            } else if point.source != 0 && point.standing != Standing::Gone {
                 thinned.insert(point.source);
             }
         }
@@ -261,28 +253,25 @@ impl Series {
 
     /// Takes back the only point of this source; its time.
     pub fn retire_only_of(&mut self, source_id: &str) -> Option<Time> {
-        self.retire_only_point_of(hash(source_id), None)
+        self.retire_only_point_of(hash(source_id))
     }
 
-    /// `by`: what stands at another time, if it is of the same column.
-    fn retire_only_point_of(&mut self, source: u64, by: Option<&Point>) -> Option<Time> {
+    fn retire_only_point_of(&mut self, source: u64) -> Option<Time> {
+        let only = self.only_point_of(source)?;
+        let held = only.standing == Standing::Held;
+        only.standing = Standing::Gone;
+        only.value = 0.0;
+        only.rank = CORRECTION;
+        held.then_some(only.at)
+    }
+
+    fn only_point_of(&mut self, source: u64) -> Option<&mut Point> {
         if source == 0 {
             return None;
         }
-        let mut of_source = self.0.iter_mut().filter(|p| p.source == source && !p.is_gone());
+        let mut of_source = self.0.iter_mut().filter(|p| p.source == source && p.standing != Standing::Gone);
         let (Some(only), None) = (of_source.next(), of_source.next()) else { return None };
-        if only.has_siblings {
-            return None;
-        }
-        let before = *only;
-        let retired = Point { standing: Standing::Moved, value: 0.0, rank: CORRECTION, ..before };
-        *only = match by.filter(|by| by.is_withdrawal()) {
-            // What was sent behind its withdrawal holds, whatever time that names.
-            Some(by) if before.sent_at().zip(by.sent_at()).is_some_and(|(own, by)| own > by) => return None,
-            Some(by) => Point { standing: Standing::Gone, ..retired }.told_at(by.sent_at()),
-            None => retired,
-        };
-        (before.standing == Standing::Held).then_some(before.at)
+        (!only.has_siblings).then_some(only)
     }
 }
 
@@ -321,60 +310,58 @@ mod tests {
     }
 
     /// As sent in these seconds, in every order.
-    fn whatever_the_order(told: &[(i64, Point)]) -> Vec<(i64, f32)> {
-        let told: Vec<Point> =
-            told.iter().map(|(second, point)| point.told_at(Some(Time(second * 1000)))).collect();
-        let mut found = BTreeSet::new();
-        for turn in 0..told.len() {
-            let mut points = told.clone();
-            points.rotate_left(turn);
-            for points in [points.clone(), points.into_iter().rev().collect()] {
-                found.insert(format!("{:?}", held(&points)));
-            }
+    fn whatever_the_order(told: [(i64, Point); 3]) -> Vec<(i64, f32)> {
+        let told = told.map(|(second, point)| point.told_at(Some(Time(second * 1000))));
+        let orders = [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]];
+        for order in orders {
+            let found = held(&order.map(|i| told[i]));
+            assert_eq!(found, held(&told), "{order:?}");
         }
-        assert_eq!(found.len(), 1, "{found:?}");
         held(&told)
     }
 
     #[test]
     fn of_two_corrections_the_one_that_was_sent_last_stands_whichever_comes_first() {
-        let (older, newer) = (point(5, "a", Corrected, 2.0), point(5, "a", Corrected, 3.0));
-        let first = point(5, "a", Final, 1.0);
-        assert_eq!(whatever_the_order(&[(10, first), (20, older), (30, newer)]), [(5, 3.0)]);
-        assert_eq!(whatever_the_order(&[(10, first), (20, older), (30, point(5, "a", Deleted, 0.0))]), []);
-        assert_eq!(
-            whatever_the_order(&[(10, first), (20, point(5, "a", Deleted, 0.0)), (30, newer)]),
-            [(5, 3.0)]
-        );
+        let (first, older, newer) =
+            (point(5, "a", Final, 1.0), point(5, "a", Corrected, 2.0), point(5, "a", Corrected, 3.0));
+        let withdrawn = point(5, "a", Deleted, 0.0);
+        assert_eq!(whatever_the_order([(10, first), (20, older), (30, newer)]), [(5, 3.0)]);
+        assert_eq!(whatever_the_order([(10, first), (20, older), (30, withdrawn)]), []);
+        assert_eq!(whatever_the_order([(10, first), (20, withdrawn), (30, newer)]), [(5, 3.0)]);
+        assert_eq!(whatever_the_order([(10, first), (20, withdrawn), (30, first)]), [], "a late original");
+        let (early, late) = (point(5, "a", Preliminary, 4.0), point(5, "a", Final, 5.0));
+        assert_eq!(whatever_the_order([(10, early), (20, first), (30, late)]), [(5, 5.0)]);
+        assert_eq!(whatever_the_order([(10, withdrawn), (20, first), (30, early)]), []);
+        // Of one second, and of messages that say nothing of it, the last that comes.
+        let at = |point: Point, ms| point.told_at(Some(Time(ms)));
+        assert_eq!(held(&[at(newer, 20_900), at(older, 20_100)]), [(5, 2.0)]);
+        assert_eq!(held(&[at(newer, 30_000), older]), [(5, 2.0)]);
     }
 
     #[test]
-    fn a_result_that_is_sent_behind_its_withdrawal_stands() {
-        let (first, again) = (point(5, "a", Final, 1.0), point(5, "a", Final, 2.0));
-        let withdrawn = point(5, "a", Deleted, 0.0);
-        assert_eq!(whatever_the_order(&[(10, first), (20, withdrawn), (30, again)]), [(5, 2.0)]);
-        assert_eq!(
-            whatever_the_order(&[(10, first), (20, withdrawn)]),
-            [],
-            "a late original is not behind it"
-        );
-        assert_eq!(whatever_the_order(&[(10, first), (10, withdrawn)]), [], "nor within its second");
-        assert_eq!(whatever_the_order(&[(10, first), (20, again)]), [(5, 2.0)]);
-        assert_eq!(
-            held(&[withdrawn, again.told_at(Some(Time(30_000)))]),
-            [],
-            "nobody knows when it was withdrawn"
-        );
-        // Whatever time the withdrawal names.
-        let elsewhere = point(9, "a", Deleted, 0.0);
-        assert_eq!(whatever_the_order(&[(10, first), (20, elsewhere), (30, again)]), [(5, 2.0)]);
-        assert_eq!(whatever_the_order(&[(20, elsewhere), (30, again)]), [(5, 2.0)]);
-        // Behind a correction it is the original, sent once more.
-        assert_eq!(whatever_the_order(&[(20, point(5, "a", Corrected, 3.0)), (30, first)]), [(5, 3.0)]);
-        // Also where that moved it.
-        let moved = [(10, first), (20, point(9, "a", Corrected, 3.0)), (30, first)];
-        let moved = moved.map(|(second, point)| point.told_at(Some(Time(second * 1000))));
-        assert_eq!(held(&moved), [(9, 3.0)]);
+    fn of_two_corrections_of_the_time_the_one_that_was_sent_last_stands() {
+        let told =
+            |at, value, second: i64| point(at, "a", Corrected, value).told_at(Some(Time(second * 1000)));
+        let first = point(5_000, "a", Final, 1.0).told_at(Some(Time(10_000)));
+        let (older, newer) = (told(9_500, 2.0, 20), told(7_000, 3.0, 30));
+        assert_eq!(held(&[first, older, newer]), [(7_000, 3.0)]);
+        assert_eq!(held(&[first, newer, older]), [(7_000, 3.0)]);
+        assert_eq!(held(&[first, newer, older, newer, first]), [(7_000, 3.0)]);
+    }
+
+    #[test]
+    fn merged_series_hold_what_was_sent_last() {
+        let series = |point: Point| {
+            let mut series = Series::default();
+            series.put(point, false, Time(0));
+            series
+        };
+        let told = |value, second: i64| point(5, "a", Corrected, value).told_at(Some(Time(second * 1000)));
+        for (own, other) in [(told(2.0, 20), told(3.0, 30)), (told(3.0, 30), told(2.0, 20))] {
+            let mut merged = series(own);
+            merged.absorb(&series(other), Time(0));
+            assert_eq!(merged.newest_first().collect::<Vec<_>>(), [(Time(5), 3.0)]);
+        }
     }
 
     #[test]

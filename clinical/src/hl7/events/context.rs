@@ -12,6 +12,9 @@ use crate::{Feed, Issue, Precision, Severity, Time};
 /// A message repeats its faults: so many issues are kept of it, and as many again if they are errors.
 const ISSUES_MAX: usize = 100;
 
+/// A sender's clock may be so far ahead before its times say nothing of which message was first.
+const CLOCK_AHEAD_MS_MAX: i64 = 5 * 60_000;
+
 pub(super) struct Context<'m> {
     pub message: &'m Message,
     pub feed: &'m Feed,
@@ -23,8 +26,8 @@ pub(super) struct Context<'m> {
     last: (&'m [u8], (Time, Precision)),
     /// MSH-7, else the time of receipt.
     pub sent_at: (Time, Precision),
-    /// MSH-7, where it tells which of two messages was sent first: to the minute, and not in the hour that summer time's end
-    /// shows twice.
+    /// MSH-7, where it tells which of two messages was sent first: to the minute, not in the hour that summer time's end
+    /// shows twice, and by a clock that is not ahead.
     pub sent_exactly_at: Option<Time>,
 }
 
@@ -54,6 +57,7 @@ impl<'m> Context<'m> {
             Some(sent_at) => {
                 context.sent_at = sent_at;
                 let is_exact = matches!(sent_at.1, Precision::Minute | Precision::Second)
+                    && sent_at.0.0.saturating_sub(received_at.0) <= CLOCK_AHEAD_MS_MAX
                     && context.issues.iter().all(|issue| issue.code != "time-ambiguous");
                 context.sent_exactly_at = is_exact.then_some(sent_at.0);
             }

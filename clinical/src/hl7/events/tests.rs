@@ -403,9 +403,10 @@ fn results_say_when_they_were_sent_where_msh_7_tells_which_came_first() {
     };
     assert_eq!(sent("20240715120005").as_deref(), Some("2024-07-15T10:00:05.000Z"));
     assert_eq!(sent("202407151200").as_deref(), Some("2024-07-15T10:00Z"));
-    // A day, none, and an hour that the clock shows twice.
-    assert_eq!(["20240715", "", "202410270230"].map(sent), [None, None, None]);
-    assert_eq!(sent("202410270230+0100").as_deref(), Some("2024-10-27T01:30Z"));
+    // A day, none, an hour that the clock shows twice, and a clock that is two hours ahead: it is 14:00 there.
+    assert_eq!(["20240715", "", "202310290230", "20240715160000"].map(sent), [None, None, None, None]);
+    assert_eq!(sent("202310290230+0100").as_deref(), Some("2023-10-29T01:30Z"));
+    assert_eq!(sent("20240715140400").as_deref(), Some("2024-07-15T12:04Z"));
 }
 
 #[test]
