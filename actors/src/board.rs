@@ -43,6 +43,13 @@ pub struct PatientRow {
     pub amended: Vec<Amended>,
 }
 
+impl PatientRow {
+    /// What the patient's alerts show of it.
+    fn of_alerts(&self) -> (&str, &str, &[Amended]) {
+        (&self.id, &self.name, &self.amended)
+    }
+}
+
 /// The message at `index` took back, or replaced by another, a value that was measured at `at`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Amended {
@@ -230,8 +237,7 @@ impl Board {
         if before == Some(&row) {
             return;
         }
-        let of_alerts = |row: &PatientRow| (row.id.clone(), row.name.clone(), row.amended.clone());
-        if before.map(of_alerts) != Some(of_alerts(&row)) {
+        if before.map(PatientRow::of_alerts) != Some(row.of_alerts()) {
             self.change_alerts_of(&row.key, |alert| alert.name_as(&row) | alert.mark(&row.amended));
         }
         if self.shows(row.origin.as_ref()) {

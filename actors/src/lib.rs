@@ -51,6 +51,8 @@ mod storer;
 mod tail;
 mod tap;
 #[cfg(test)]
+mod test_feed;
+#[cfg(test)]
 mod test_ledger;
 mod ticker;
 mod told;

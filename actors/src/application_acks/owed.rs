@@ -158,9 +158,7 @@ mod tests {
 
     use super::*;
     use crate::entry::READER;
-    use crate::parts::{Ack, Feed, OnError};
     use crate::reading::Reader;
-    use crate::silence::Silence;
 
     fn draft(ledger: &Ledger, id: &str, asks: &str) -> Draft {
         let message = Message {
@@ -194,18 +192,7 @@ mod tests {
     async fn a_feed_that_loses_its_address_owes_nothing_later() {
         let dir = tempfile::tempdir().unwrap();
         let ledger = crate::test_ledger::one_site(dir.path()).await;
-        let listens = connectors::mllp::Config::new("127.0.0.1:0");
-        let feed = Feed {
-            name: "adt".into(),
-            kind: "mllp",
-            source: Box::new(connectors::mllp::Source::listen(listens).await.unwrap()),
-            reader: clinical::Feed { authority: "HOSP".into(), ..clinical::Feed::default() },
-            limits: hl7::Limits::default(),
-            on_error: OnError::Hold,
-            ack: Ack::Quorum,
-            application_acks: None,
-            silence: Silence::Off,
-        };
+        let feed = crate::test_feed::mllp().await;
         let reused = IntCounter::new("reused", "not read").unwrap();
         let reading = Arc::new(Reading::new(Reader::new("a", &feed, &ledger, reused)));
         let owed = Owed::new("adt", reading, &ledger, "a");

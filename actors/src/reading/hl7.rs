@@ -238,8 +238,6 @@ mod tests {
 
     use super::*;
     use crate::entry::Again;
-    use crate::parts::{Ack, Feed, OnError};
-    use crate::silence::Silence;
 
     #[test]
     fn a_label_holds_nothing_that_a_sender_made_up() {
@@ -258,18 +256,7 @@ mod tests {
     async fn a_batch_of_no_messages_is_answered_by_one_and_a_wrong_count_is_named() {
         let dir = tempfile::tempdir().unwrap();
         let ledger = crate::test_ledger::one_site(dir.path()).await;
-        let listens = connectors::mllp::Config::new("127.0.0.1:0");
-        let feed = Feed {
-            name: "adt".into(),
-            kind: "mllp",
-            source: Box::new(connectors::mllp::Source::listen(listens).await.unwrap()),
-            reader: clinical::Feed { authority: "HOSP".into(), ..clinical::Feed::default() },
-            limits: hl7::Limits::default(),
-            on_error: OnError::DeadLetter,
-            ack: Ack::Quorum,
-            application_acks: None,
-            silence: Silence::Off,
-        };
+        let feed = crate::test_feed::mllp().await;
         let reader = Reader::new("a", &feed, &ledger, IntCounter::new("reused", "not read").unwrap());
         let read = |batch: &'static str| {
             let inbound = Inbound {

@@ -24,14 +24,7 @@ pub struct BatchPart {
 pub fn batch_parts(bytes: Bytes) -> Vec<BatchPart> {
     let mut batches = Batches::default();
     let (mut parts, mut early): (Vec<BatchPart>, Vec<Issue>) = (Vec::new(), Vec::new());
-    let (mut has_envelopes, mut says_none, mut says_nothing) = (false, false, false);
     for piece in split(bytes.clone()) {
-        has_envelopes |= piece.kind == PieceKind::Envelope;
-        if piece.kind == PieceKind::Envelope && matches!(piece.bytes.get(..3), Some(b"BTS" | b"FTS")) {
-            let count = count_of(&piece.bytes);
-            says_none |= count == Some(Some(0));
-            says_nothing |= count.is_none() && piece.bytes.starts_with(b"BTS");
-        }
         let wrong = batches.piece(&piece);
         if matches!(piece.kind, PieceKind::Message | PieceKind::Stray) {
             parts.push(BatchPart { piece, issues: std::mem::take(&mut early) });
@@ -42,16 +35,12 @@ pub fn batch_parts(bytes: Bytes) -> Vec<BatchPart> {
         }
     }
     let Some(last) = parts.last_mut() else {
-        if !has_envelopes {
-            return Vec::new();
-        }
         early.extend(batches.end());
         early.iter_mut().for_each(|issue| issue.severity = Severity::Error);
-        let issues = match early.is_empty() {
-            false => early,
-            true if says_none && !says_nothing => vec![empty()],
-            true => vec![uncounted()],
-        };
+        let issues = if early.is_empty() { Vec::from_iter(without_messages(&bytes)) } else { early };
+        if issues.is_empty() {
+            return Vec::new();
+        }
         return vec![BatchPart { piece: Piece { kind: PieceKind::Envelope, offset: 0, bytes }, issues }];
     };
     if let Some(mut cut) = batches.end() {
@@ -141,16 +130,23 @@ fn count_of(trailer: &[u8]) -> Option<Option<u64>> {
     Some(std::str::from_utf8(field).ok().and_then(|text| text.parse().ok()))
 }
 
-fn empty() -> Issue {
-    let text = "a batch of no messages, as its envelopes say; nothing came that could be kept";
-    Issue { severity: Severity::Information, ..issue("batch-empty", "BHS", text) }
-}
-
-/// It may have lost all that it held.
-fn uncounted() -> Issue {
+/// Of envelopes alone, in which nothing is wrong: whether they say that there is no message. Uncounted, a batch may have lost
+/// all that it held. `None`: there is no envelope either.
+fn without_messages(bytes: &Bytes) -> Option<Issue> {
+    let envelopes: Vec<Piece> =
+        split(bytes.clone()).filter(|piece| piece.kind == PieceKind::Envelope).collect();
+    envelopes.first()?;
+    let counts = |name: &'static [u8]| {
+        envelopes.iter().filter(move |e| e.bytes.starts_with(name)).map(|e| count_of(&e.bytes))
+    };
+    let says_none = counts(b"BTS").chain(counts(b"FTS")).any(|count| count == Some(Some(0)));
+    if says_none && counts(b"BTS").all(|count| count.is_some()) {
+        let text = "a batch of no messages, as its envelopes say; nothing came that could be kept";
+        return Some(Issue { severity: Severity::Information, ..issue("batch-empty", "BHS", text) });
+    }
     let text =
         "no message came, and no count says that none was sent: send BTS-1 as 0, or the messages again";
-    Issue { severity: Severity::Error, ..issue("batch-count-missing", "BTS-1", text) }
+    Some(Issue { severity: Severity::Error, ..issue("batch-count-missing", "BTS-1", text) })
 }
 
 fn issue(code: &'static str, location: &str, text: &str) -> Issue {

@@ -111,6 +111,13 @@ impl Point {
         self.rank.cmp(&other.rank).then(self.sent_behind(other))
     }
 
+    /// By what has corrected it; its time, if it held a value.
+    fn retire(&mut self) -> Option<Time> {
+        let held = self.standing == Standing::Held;
+        (self.standing, self.value, self.rank) = (Standing::Gone, 0.0, CORRECTION);
+        held.then_some(self.at)
+    }
+
     /// Equal where nobody knows.
     fn sent_behind(&self, other: &Point) -> Ordering {
         let sent = |point: &Point| point.told.map(|told| seconds(point.at).saturating_add(told.into()));
@@ -194,23 +201,18 @@ impl Series {
     }
 
     fn insert(&mut self, place: usize, mut point: Point) -> Option<Time> {
-        // Neither moves any: the place stays right.
-        let retired = match point.rank == CORRECTION {
-            true if self.was_corrected_since(&point) => {
-                (point.standing, point.value) = (Standing::Gone, 0.0);
-                None
+        let mut retired = None;
+        if point.rank == CORRECTION
+            && let Some(only) = self.only_point_of(point.source)
+        {
+            // Retiring moves none: the place stays right.
+            match only.rank == CORRECTION && only.sent_behind(&point).is_gt() {
+                true => drop(point.retire()),
+                false => retired = only.retire(),
             }
-            true => self.retire_only_point_of(point.source),
-            false => None,
-        };
+        }
         self.0.insert(place, point);
         retired
-    }
-
-    /// By the only point of its source, which names another time.
-    fn was_corrected_since(&mut self, point: &Point) -> bool {
-        let only = self.only_point_of(point.source);
-        only.is_some_and(|only| only.rank == CORRECTION && only.sent_behind(point).is_gt())
     }
 
     fn bound(&mut self, start: Time) {
@@ -253,16 +255,7 @@ impl Series {
 
     /// Takes back the only point of this source; its time.
     pub fn retire_only_of(&mut self, source_id: &str) -> Option<Time> {
-        self.retire_only_point_of(hash(source_id))
-    }
-
-    fn retire_only_point_of(&mut self, source: u64) -> Option<Time> {
-        let only = self.only_point_of(source)?;
-        let held = only.standing == Standing::Held;
-        only.standing = Standing::Gone;
-        only.value = 0.0;
-        only.rank = CORRECTION;
-        held.then_some(only.at)
+        self.only_point_of(hash(source_id))?.retire()
     }
 
     fn only_point_of(&mut self, source: u64) -> Option<&mut Point> {

@@ -53,11 +53,7 @@ impl<'a> Mapper<'a> {
             let Some(request) = entry.get("request").filter(|r| r.str("method") == Some("PUT")) else {
                 continue;
             };
-            let url = request.str("url").and_then(|url| url.split('?').next());
-            let Some(Address { type_, id, .. }) = url.and_then(|url| Address::of(url.trim_matches('/')))
-            else {
-                continue;
-            };
+            let Some(Address { type_, id, .. }) = Address::of(path_of(request)) else { continue };
             if !known.insert((type_, id)) {
                 self.path = format!("Bundle.entry[{at}].request.url");
                 let text = "updates what an earlier entry updates; a transaction brings each resource once";
@@ -118,7 +114,7 @@ impl<'a> Mapper<'a> {
             return false;
         };
         let url = request.str("url").unwrap_or_default();
-        let path = url.split('?').next().unwrap_or_default().trim_matches('/');
+        let path = path_of(request);
         let address = Address::of(path);
         let named =
             address.map_or_else(|| path.rsplit('/').next().unwrap_or_default(), |address| address.type_);
@@ -172,4 +168,9 @@ impl<'a> Mapper<'a> {
             }
         }
     }
+}
+
+/// Of `request.url`, without a condition.
+fn path_of<'r>(request: &'r Json) -> &'r str {
+    request.str("url").and_then(|url| url.split('?').next()).unwrap_or_default().trim_matches('/')
 }

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::write::{push_segment, stamp};
+use super::write::{Sender, push_segment};
 use crate::Time;
 use crate::hl7::escape::encode;
 use crate::hl7::{Limits, Message, PieceKind, split};
@@ -11,17 +11,17 @@ use crate::hl7::{Limits, Message, PieceKind, split};
 /// where the batch came in a file, name what is answered, of several the first. `control_id` is the answer's own.
 pub fn empty_batch(batch: &Bytes, now: Time, control_id: &str) -> Bytes {
     let (file, batch) = (header(batch, b"FHS"), header(batch, b"BHS"));
+    let (file, batch) = (file.as_ref().map(Sender::of), batch.as_ref().map(Sender::of));
+    let unknown = Sender::unknown();
+    let to = batch.as_ref().or(file.as_ref()).unwrap_or(&unknown);
     let mut out = Vec::with_capacity(256);
     if let Some(file) = &file {
         push_header(b"FHS", file, now, control_id, &mut out);
     }
-    let unnamed = || Message::parse(Bytes::from_static(b"MSH|^~\\&|"), &Limits::default()).ok();
-    if let Some(batch) = batch.or_else(|| file.clone()).or_else(unnamed) {
-        push_header(b"BHS", &batch, now, control_id, &mut out);
-        push_segment(b"BTS", &[b"0".to_vec()], batch.delimiters(), &mut out);
-    }
+    push_header(b"BHS", to, now, control_id, &mut out);
+    push_segment(b"BTS", &[b"0".to_vec()], &to.delimiters, &mut out);
     if let Some(file) = &file {
-        push_segment(b"FTS", &[b"1".to_vec()], file.delimiters(), &mut out);
+        push_segment(b"FTS", &[b"1".to_vec()], &file.delimiters, &mut out);
     }
     out.into()
 }
@@ -34,22 +34,9 @@ fn header(batch: &Bytes, name: &[u8]) -> Option<Message> {
     Message::parse([b"MSH", line.get(3..)?].concat().into(), &Limits::default()).ok()
 }
 
-fn push_header(name: &[u8], to: &Message, now: Time, control_id: &str, out: &mut Vec<u8>) {
-    let raw = |field| to.header().field(field).map_or(Vec::new(), |field| field.raw().to_vec());
-    let encoding = Some(raw(2)).filter(|encoding| !encoding.is_empty());
-    let (none, delimiters) = (Vec::new, to.delimiters());
-    let fields = [
-        encoding.unwrap_or_else(|| b"^~\\&".to_vec()),
-        raw(5),
-        raw(6),
-        raw(3),
-        raw(4),
-        stamp(now).into(),
-        none(),
-        none(),
-        none(),
-        encode(control_id, delimiters).into(),
-        raw(11),
-    ];
-    push_segment(name, &fields, delimiters, out);
+fn push_header(name: &[u8], to: &Sender, now: Time, control_id: &str, out: &mut Vec<u8>) {
+    let mut fields = to.addressed(now);
+    fields.resize(9, Vec::new());
+    fields.extend([encode(control_id, &to.delimiters).into(), to.raw(11).into()]);
+    push_segment(name, &fields, &to.delimiters, out);
 }

@@ -71,15 +71,15 @@ fn recover(bytes: &[u8]) -> Option<Message> {
 }
 
 /// What the answer takes from the message's MSH, as it was written: charset and escapes stay right.
-struct Sender<'m> {
+pub(super) struct Sender<'m> {
     header: Option<Segment<'m>>,
-    delimiters: Delimiters,
+    pub(super) delimiters: Delimiters,
     trigger: String,
     version: String,
 }
 
 impl<'m> Sender<'m> {
-    fn of(message: &'m Message) -> Self {
+    pub(super) fn of(message: &'m Message) -> Self {
         Sender {
             header: Some(message.header()),
             delimiters: *message.delimiters(),
@@ -92,7 +92,7 @@ impl<'m> Sender<'m> {
         }
     }
 
-    fn unknown() -> Self {
+    pub(super) fn unknown() -> Self {
         Sender {
             header: None,
             delimiters: Delimiters::STANDARD,
@@ -101,8 +101,18 @@ impl<'m> Sender<'m> {
         }
     }
 
-    fn raw(&self, field: usize) -> &'m [u8] {
+    pub(super) fn raw(&self, field: usize) -> &'m [u8] {
         self.header.and_then(|h| h.field(field)).map_or(&[], |f| f.raw())
+    }
+
+    /// MSH-2 to MSH-7 of what goes back: encoding characters, from whom and to whom, and when.
+    pub(super) fn addressed(&self, now: Time) -> Vec<Vec<u8>> {
+        let encoding = match self.raw(2) {
+            [] => b"^~\\&".to_vec(),
+            raw => raw.to_vec(),
+        };
+        let [application, facility, by, at] = [5, 6, 3, 4].map(|field| self.raw(field).to_vec());
+        vec![encoding, application, facility, by, at, stamp(now).into()]
     }
 
     /// (2, 5) for `2.5.1`; an unknown version counts as old: every version reads MSA-3.
@@ -163,23 +173,14 @@ fn write_header(
         Some(value) => value.raw().to_vec(),
         None => default.into(),
     };
-    let encoding = match to.raw(2) {
-        [] => b"^~\\&".to_vec(),
-        raw => raw.to_vec(),
-    };
-    let mut fields: Vec<Vec<u8>> = vec![
-        encoding,
-        to.raw(5).into(),
-        to.raw(6).into(),
-        to.raw(3).into(),
-        to.raw(4).into(),
-        stamp(now).into(),
+    let mut fields = to.addressed(now);
+    fields.extend([
         Vec::new(),
         kind.into(),
         encode(control_id, delimiters).into(),
         or_valued(11, "P"),
         or_valued(12, VERSION),
-    ];
+    ]);
     fields.resize(13, Vec::new());
     fields.extend([accept.into(), application.into(), Vec::new(), to.raw(18).into()]);
     push_segment(b"MSH", &fields, delimiters, out);
@@ -293,7 +294,7 @@ pub(super) fn push_segment(name: &[u8], fields: &[Vec<u8>], delimiters: &Delimit
 }
 
 /// `now` as a DTM with offset: the answer's zone is no secret.
-pub(super) fn stamp(now: Time) -> String {
+fn stamp(now: Time) -> String {
     let digits: String = now.to_rfc3339().chars().filter(char::is_ascii_digit).take(14).collect();
     format!("{digits}+0000")
 }
