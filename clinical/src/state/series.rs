@@ -1,5 +1,5 @@
 //! The observations of one column, in event time. What is kept depends on the set of observations and not on
-//! the order of their arrival.
+//! the order of their arrival, but for corrections of a result's time, which come behind their original.
 
 mod point;
 mod slot;
@@ -9,7 +9,8 @@ mod tests;
 use std::collections::{BTreeSet, VecDeque};
 use std::ops::Range;
 
-use serde::{Deserialize, Serialize};
+use serde::ser::SerializeSeq;
+use serde::{Deserialize, Serialize, Serializer};
 
 use self::point::hash;
 use self::slot::Slot;
@@ -41,9 +42,25 @@ const THINNINGS: [Thinning; 5] = [
 
 /// Sorted by (time, source): equal times of two sources have an order that no arrival changes. What was told of the same
 /// result under the same time stands together, a [`Slot`]; the last of it holds.
-#[derive(Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Default, PartialEq, Deserialize)]
 #[serde(transparent)]
 pub(super) struct Series(VecDeque<Point>);
+
+/// Builds that know one point a slot would let both hold: they read none of it, and fold the ledger again.
+impl Serialize for Series {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let is_of = |at: Option<usize>, slot| at.and_then(|at| self.0.get(at)).map(Point::slot) == Some(slot);
+        let mut list = serializer.serialize_seq(Some(self.0.len()))?;
+        for (at, point) in self.0.iter().enumerate() {
+            if is_of(at.checked_sub(1), point.slot()) || is_of(Some(at + 1), point.slot()) {
+                list.serialize_element(&point.in_full())?;
+            } else {
+                list.serialize_element(point)?;
+            }
+        }
+        list.end()
+    }
+}
 
 /// Where else a source has results.
 enum Elsewhere {
@@ -82,23 +99,27 @@ impl Series {
             slot = Slot::default();
         }
         slot.hear(point);
-        let is_moved_back = before.is_some_and(|before| before.is_moved())
+        let names_former_time = before.is_some_and(|before| before.is_moved())
             && slot.holds().is_some_and(|holds| !holds.is_moved());
         let amended = self.write(place, &slot);
-        let amended = match point.is_correction() && (before.is_none() || is_moved_back) {
-            true => self.correct_elsewhere(&point, is_moved_back),
+        let amended = match point.is_correction() && (before.is_none() || names_former_time) {
+            true => self.correct_elsewhere(&point, names_former_time),
             false => amended,
         };
+        if before.is_some_and(|before| before.has_late_original(&point)) {
+            self.was_of_another(point.slot());
+        }
         if point.is_withdrawal() {
             self.withdraw_wholly(point.source);
         }
         amended
     }
 
-    /// All points of both, as if all messages had been of one patient; where nobody knows which of two holds, `self`'s does.
+    /// All points of both, as if all messages had been of one patient, originals first; where nobody knows which of two holds,
+    /// `self`'s does.
     pub fn absorb(&mut self, other: &Series, start: Time) {
         let found = self.found_in(other).into_iter().chain(other.found_in(self)).collect::<Vec<_>>();
-        let mut moved_back = Vec::new();
+        let mut of_former_times = Vec::new();
         let mut others = other.0.iter().peekable();
         while let Some(first) = others.peek().map(|point| point.slot()) {
             let mut slot = Slot::of(std::iter::from_fn(|| others.next_if(|point| point.slot() == first)));
@@ -107,7 +128,7 @@ impl Series {
             let was_moved = [&slot, &own].iter().any(|slot| slot.holds().is_some_and(|p| p.is_moved()));
             own.points().for_each(|own| slot.hear(own));
             let is_moved = slot.holds().is_some_and(|holds| holds.is_moved());
-            moved_back.extend(slot.correction().filter(|_| was_moved && !is_moved));
+            of_former_times.extend(slot.correction().filter(|_| was_moved && !is_moved));
             self.write(place, &slot);
         }
         for (correction, told) in found {
@@ -117,7 +138,7 @@ impl Series {
                 self.has_found(&correction);
             }
         }
-        for correction in moved_back {
+        for correction in of_former_times {
             self.correct_elsewhere(&correction, true);
         }
         let moved: BTreeSet<u64> =
@@ -186,6 +207,14 @@ impl Series {
         self.0.range_mut(place).for_each(|point| point.seeks = false);
     }
 
+    /// The original of a correction that had been taken for another one's: what that source says elsewhere is another result.
+    fn was_of_another(&mut self, slot: (Time, u64)) {
+        if self.holding().any(|point| point.source == slot.1 && point.is_moved()) {
+            let place = self.place_of(slot);
+            self.0.range_mut(place).for_each(|point| point.has_siblings = true);
+        }
+    }
+
     /// A correction stands where nothing did, or from where another one had moved the result: what it corrects may have
     /// another time.
     fn correct_elsewhere(&mut self, correction: &Point, was_moved: bool) -> Option<Time> {
@@ -196,7 +225,8 @@ impl Series {
             Elsewhere::Once(holds) => self.told_by(correction, &holds),
         };
         self.has_found(correction);
-        self.tell(told?)
+        // Under its own time it has taken nothing away: what stands there came with it.
+        self.tell(told?).filter(|at| *at != correction.at)
     }
 
     /// Where nothing of a source stands any more, its last withdrawal is one under each time from which it was moved.
@@ -226,17 +256,25 @@ impl Series {
         }
     }
 
-    /// What corrections of this record that found nothing find in the other: with each, what it then tells.
+    /// What corrections of this record that found nothing find in the other: with each, what it then tells. Nothing where this
+    /// record has another result of the source: which of the two is meant is not known.
     fn found_in(&self, other: &Series) -> Vec<(Point, Point)> {
         let seek = self.holding().filter(|point| point.seeks && other.place_of(point.slot()).is_empty());
         let found = seek.filter_map(|point| {
             let correction = self.slot(point.slot()).correction()?;
             match other.elsewhere(correction.source, Some(correction.at)) {
+                Elsewhere::Once(holds) if self.has_third(&correction, &holds) => None,
                 Elsewhere::Once(holds) => Some((correction, other.told_by(&correction, &holds)?)),
                 Elsewhere::Nowhere | Elsewhere::Unclear => None,
             }
         });
         found.collect()
+    }
+
+    /// A result of their source that stands under the time of neither.
+    fn has_third(&self, correction: &Point, other: &Point) -> bool {
+        let is_neither = |at: Time| at != correction.at && at != other.at;
+        self.holding().any(|p| p.source == correction.source && is_neither(p.at) && p.stands())
     }
 
     /// The only result of this source that stands under any other time; if none does, the only time of which something
@@ -270,7 +308,11 @@ impl Series {
         }
         // After a hundred days and more the oldest go, some at once: each look at all of them costs.
         if self.0.len() > KEPT {
-            self.0.drain(..self.0.len() - KEPT + KEPT / 16);
+            let cut = self.0.len() - KEPT + KEPT / 16;
+            // A slot goes whole: what it took back would be revived.
+            let slot = self.0.get(cut - 1).map(Point::slot);
+            let rest = self.0.range(cut..).take_while(|point| Some(point.slot()) == slot).count();
+            self.0.drain(..cut + rest);
         }
     }
 

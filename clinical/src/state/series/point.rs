@@ -39,7 +39,7 @@ pub(in crate::state) struct Point {
     value: f32,
     rank: u8,
     standing: Standing,
-    /// Others of its source were thinned away, so it is not the only one, whatever is left of them.
+    /// Others of its source were thinned away, or are other results, so it is not the only one, whatever is left of them.
     #[serde(default)]
     pub(super) has_siblings: bool,
     /// When its message was sent, in whole seconds behind those of `at`, if that is known.
@@ -54,21 +54,26 @@ pub(in crate::state) struct Point {
 /// name too, as they were written once. The last ones are left out where they say nothing, as earlier releases did.
 impl Serialize for Point {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let Point { at, source, value, rank, standing, has_siblings, told, seeks } = *self;
+        let (at, source, value, rank, standing, has_siblings, told, seeks) = self.in_full();
         match (has_siblings, told, seeks) {
             (false, None, false) => (at, source, value, rank, standing).serialize(serializer),
             (true, None, false) => (at, source, value, rank, standing, true).serialize(serializer),
             (_, Some(_), false) => {
                 (at, source, value, rank, standing, has_siblings, told).serialize(serializer)
             }
-            (_, _, true) => {
-                (at, source, value, rank, standing, has_siblings, told, seeks).serialize(serializer)
-            }
+            (_, _, true) => self.in_full().serialize(serializer),
         }
     }
 }
 
+type Fields = (Time, u64, f32, u8, Standing, bool, Option<i32>, bool);
+
 impl Point {
+    pub(super) fn in_full(&self) -> Fields {
+        let Point { at, source, value, rank, standing, has_siblings, told, seeks } = *self;
+        (at, source, value, rank, standing, has_siblings, told, seeks)
+    }
+
     pub fn at(&self) -> Time {
         self.at
     }
@@ -119,6 +124,12 @@ impl Point {
         !self.is_withdrawal() && !self.is_moved()
     }
 
+    /// Whether it is a correction whose original this is, come behind it.
+    pub(super) fn has_late_original(&self, point: &Point) -> bool {
+        let is_original = self.source != 0 && !point.is_correction() && point.sent_behind(self).is_lt();
+        self.is_correction() && self.stands() && is_original
+    }
+
     pub(super) fn value(&self) -> Option<f32> {
         (self.standing == Standing::Held).then_some(self.value)
     }
@@ -137,8 +148,11 @@ impl Point {
         Point { at, source, value: 0.0, rank, standing, has_siblings: false, told: None, seeks: false }
     }
 
-    /// Equal where nobody knows.
+    /// Equal where nobody knows. Of two results, one that does not say counts as sent first.
     pub(super) fn sent_behind(&self, other: &Point) -> Ordering {
+        if !self.is_correction() && !other.is_correction() {
+            return self.sent().cmp(&other.sent());
+        }
         self.sent().zip(other.sent()).map_or(Ordering::Equal, |(own, others)| own.cmp(&others))
     }
 

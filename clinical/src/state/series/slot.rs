@@ -8,9 +8,9 @@
 //!    comes behind it is a late original.
 //! 3. Of one rank the last that was sent holds.
 //!
-//! A message that does not say when it was sent is behind nothing: it is void as a result beside any withdrawal, and as
-//! a late original beside a correction. Of corrections and withdrawals, and of two of one rank, that nobody can order
-//! (those of one second among them), the last that comes holds.
+//! A message that does not say when it was sent is behind nothing: it is void as a result beside the withdrawal, a late
+//! original beside a correction, and of two results the first. Of corrections and withdrawals, and of two results of one
+//! rank, that nobody can order (those of one second among them), the last that comes holds.
 
 #[cfg(test)]
 mod tests;

@@ -163,6 +163,47 @@ fn a_correction_that_moves_a_result_back_leaves_nothing_where_it_was_moved() {
 }
 
 #[test]
+fn whose_original_comes_late_is_another_result_and_nothing_is_taken_from_it() {
+    let (first, own, original) = (told(9, Final, 15), told(5, Corrected, 20), told(5, Final, 10));
+    assert_eq!(held(&series(&[first, own, original, told(9, Corrected, 30)])), [(9, 30.0), (5, 20.0)]);
+    assert_eq!(held(&series(&[first, own, original, told(9, Deleted, 30)])), [(5, 20.0)]);
+    assert_eq!(held(&series(&[first, own, first, told(9, Corrected, 30)])), [(9, 30.0)]);
+}
+
+#[test]
+fn what_came_with_a_correction_is_not_told_as_taken_back_by_it() {
+    let amended = |points: &[Point]| -> Vec<Option<i64>> {
+        let mut series = Series::default();
+        points.iter().map(|point| series.put(*point, false, Time(0)).map(|at| at.0 / 1000)).collect()
+    };
+    assert_eq!(amended(&[told(9, Corrected, 20), told(5, Corrected, 10)]), [None; 2]);
+    assert_eq!(amended(&[told(9, Deleted, 20), told(5, Corrected, 10)]), [None; 2]);
+    let (first, late) = (told(5, Final, 10), told(9, Corrected, 20));
+    assert_eq!(amended(&[first, told(5, Corrected, 30), late]), [None, Some(5), None]);
+    assert_eq!(amended(&[first, late, told(5, Corrected, 30)]), [None, Some(5), Some(9)]);
+}
+
+#[test]
+fn a_result_that_does_not_say_when_it_was_sent_counts_as_sent_first() {
+    let (unsaid, early, wrong) = (undated(5, Final, 1.0), told(5, Preliminary, 20), told(5, Deleted, 10));
+    assert_eq!(in_every_order(&[unsaid, early, wrong]), set(["[(5, 20.0)]"]));
+    assert_eq!(in_every_order(&[told(5, Final, 30), unsaid, told(5, Deleted, 20)]), set(["[(5, 30.0)]"]));
+    assert_eq!(in_every_order(&[unsaid, early, wrong, early]), set(["[(5, 20.0)]"]));
+}
+
+/// They would let each point of a slot hold.
+#[test]
+fn builds_that_know_one_point_a_slot_do_not_read_several() {
+    let fields = |points: &[Point]| -> Vec<usize> {
+        let written = serde_json::to_value(series(points)).unwrap();
+        written.as_array().unwrap().iter().map(|point| point.as_array().unwrap().len()).collect()
+    };
+    assert_eq!(fields(&[told(5, Final, 10), told(7, Deleted, 20)]), [7, 7]);
+    let several = [told(5, Final, 10), told(5, Deleted, 20), told(5, Final, 30), told(9, Final, 10)];
+    assert_eq!(fields(&several), [8, 8, 7]);
+}
+
+#[test]
 fn a_value_that_another_one_s_withdrawal_uncovers_is_told_as_a_change() {
     let mut series = series(&[told(5, Final, 40), told(5, Corrected, 20)]);
     assert_eq!(held(&series), [(5, 20.0)]);
@@ -250,6 +291,8 @@ fn a_merge_hides_no_result_behind_what_the_other_record_has_corrected() {
     assert_eq!(merged(&[another], &[told(5, Final, 10), told(5, Deleted, 20)]), [(7, 8.0)]);
     assert_eq!(merged(&[another], &[told(5, Corrected, 20), told(5, Final, 10)]), [(7, 8.0), (5, 20.0)]);
     // Which of two is meant is not known.
+    let (own, other) = ([told(9, Corrected, 20), told(5, Final, 10)], [told(7, Final, 15)]);
+    assert_eq!(merged(&own, &other), [(9, 20.0), (7, 15.0), (5, 10.0)]);
     let both = [told(5, Final, 10), told(6, Final, 10)];
     assert_eq!(merged(&both, &[told(9, Corrected, 20)]), [(9, 20.0), (6, 10.0), (5, 10.0)]);
     // One of two corrections that nobody can order holds.
