@@ -97,8 +97,6 @@ pub enum ExplainError {
          made it in [scoring] to explain it"
     )]
     OtherModel { model: String, hash: String, configured: String },
-    #[error("entry {index} is {what}, and no message{of}")]
-    NotAMessage { index: u64, what: String, of: String },
     #[error("the patient has more than {0} entries before the alert")]
     TooMany(usize),
     #[error("entry {index}: {error}")]

@@ -83,4 +83,4 @@ pub use shredding::PatientShredded;
 pub use silence::{FeedSilent, Silence};
 pub use sinks::{HeldAlert, SinkStatus};
 pub use tap::Tapped;
-pub use trace::Trace;
+pub use trace::{Trace, TraceError};

@@ -86,10 +86,21 @@ pub struct Answered {
     pub at: Time,
 }
 
+#[derive(Debug, thiserror::Error)]
+pub enum TraceError {
+    #[error("entry {index} is {what}, and no message{of}")]
+    NotAMessage { index: u64, what: String, of: String },
+    /// Of what the patients were scored.
+    #[error(transparent)]
+    Scores(#[from] ExplainError),
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+}
+
 impl Handle {
     /// `None`: no message that this site can open. Blocks; `with_scores` for as long as reading the patients' entries
     /// takes.
-    pub fn trace(&self, index: u64, with_scores: bool) -> Result<Option<Trace>, ExplainError> {
+    pub fn trace(&self, index: u64, with_scores: bool) -> Result<Option<Trace>, TraceError> {
         let ledger = self.ledger();
         let as_of = ledger.size();
         let Some(entry) = read(ledger, index)? else { return Ok(None) };
@@ -147,7 +158,7 @@ impl Handle {
 }
 
 /// What stands there instead, and which message that is about.
-fn not_a_message(entry: &Entry) -> Option<ExplainError> {
+fn not_a_message(entry: &Entry) -> Option<TraceError> {
     let kind = Kind::from_u16(entry.kind).filter(|kind| !matches!(kind, Kind::Message | Kind::Rejected))?;
     let of = match kind {
         Kind::Alert => opened::<Alert>(entry, kind)?.facts.indices.last().copied(),
@@ -160,7 +171,7 @@ fn not_a_message(entry: &Entry) -> Option<ExplainError> {
         kind => format!("of kind {}", String::from_utf8_lossy(kind.tag())),
     };
     let of = of.map(|of| format!("; trace the message behind it: {of}")).unwrap_or_default();
-    Some(ExplainError::NotAMessage { index: entry.index, what, of })
+    Some(TraceError::NotAMessage { index: entry.index, what, of })
 }
 
 impl Trace {

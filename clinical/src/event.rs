@@ -190,12 +190,12 @@ pub struct Observation {
     /// What a correction refers to: filler order number + OBX-3 + OBX-4, or the FHIR Observation's identifier or id.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub source_id: String,
-    /// Of a thing that is sent whole each time (a FHIR resource with an id): the last one stands, whatever its status. Else a
-    /// final result behind a corrected one is a late original.
+    /// Of a thing that is sent whole each time (a FHIR resource with an id): the last one that comes stands, whatever its
+    /// status. Else a final result behind a corrected one is a late original.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub is_version: bool,
-    /// MSH-7, where it tells which of two messages was first: of two corrections the one that was sent last holds, also where
-    /// it came first.
+    /// MSH-7, where it tells which of two messages was first: of two corrections the one that was sent last holds, and a
+    /// result holds that was sent behind its withdrawal, in whatever order they come.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sent_at: Option<Time>,
 }

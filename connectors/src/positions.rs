@@ -49,12 +49,20 @@ impl Positions {
     /// Committed or dead-lettered. Returns the new low position if that moved it.
     pub(crate) fn settle(&mut self, position: i64) -> Option<i64> {
         self.change(position, State::Settled);
-        let before = self.low;
-        while let Some(&(position, State::Settled)) = self.tracked.front() {
-            self.tracked.pop_front();
-            self.low = position + 1;
+        self.advance()
+    }
+
+    /// Gives up what is to come again and lies before what comes now: the source has it no more, and would have delivered
+    /// it first. Returns it, and the new low position if that moved it.
+    pub(crate) fn give_up_before(&mut self, position: i64) -> (Vec<i64>, Option<i64>) {
+        if self.failed == 0 {
+            return (Vec::new(), None);
         }
-        (self.low != before).then_some(self.low)
+        let before = self.tracked.iter_mut().take_while(|(at, _)| *at < position);
+        let failed = before.filter(|(_, state)| *state == State::Failed);
+        let gone: Vec<i64> = failed.map(|(at, state)| (*at, *state = State::Settled).0).collect();
+        self.failed -= gone.len();
+        (gone, self.advance())
     }
 
     /// Where the reader stands, behind all that it has delivered. What lies in between is never delivered: transaction
@@ -92,6 +100,15 @@ impl Positions {
 
     pub(crate) fn low(&self) -> i64 {
         self.low
+    }
+
+    fn advance(&mut self) -> Option<i64> {
+        let before = self.low;
+        while let Some(&(position, State::Settled)) = self.tracked.front() {
+            self.tracked.pop_front();
+            self.low = position + 1;
+        }
+        (self.low != before).then_some(self.low)
     }
 
     fn change(&mut self, position: i64, to: State) {
@@ -140,6 +157,21 @@ mod tests {
         assert_eq!((1..5).filter(|p| positions.deliver(*p)).collect::<Vec<_>>(), [1, 3, 4]);
         assert!(!positions.is_rewinding());
         assert_eq!(positions.settle(1), Some(3));
+    }
+
+    #[test]
+    fn what_the_source_has_no_more_is_given_up() {
+        let mut positions = Positions::new(0);
+        (0..5).for_each(|p| assert!(positions.deliver(p)));
+        [1, 3].into_iter().for_each(|p| positions.fail(p));
+        for position in [0, 2, 4] {
+            positions.settle(position);
+        }
+        assert_eq!(positions.give_up_before(1), (vec![], None));
+        assert_eq!(positions.give_up_before(2), (vec![1], Some(3)));
+        assert_eq!((positions.rewind(), positions.pass(9)), (Some(3), None));
+        assert_eq!(positions.give_up_before(9), (vec![3], Some(5)));
+        assert_eq!((positions.is_rewinding(), positions.pass(9)), (false, Some(9)));
     }
 
     #[test]

@@ -64,6 +64,18 @@ impl Queue {
         }
     }
 
+    async fn declare_exchange(&self, name: &str, kind: ExchangeKind) {
+        let durable = ExchangeDeclareOptions { durable: true, ..Default::default() };
+        let made = self.channel.exchange_declare(name.into(), kind, durable, FieldTable::default());
+        made.await.unwrap();
+    }
+
+    async fn bind(&self, queue: &str, exchange: &str, arguments: FieldTable) {
+        let options = QueueBindOptions::default();
+        let bound = self.channel.queue_bind(queue.into(), exchange.into(), "".into(), options, arguments);
+        bound.await.unwrap();
+    }
+
     /// What is left for others once nobody consumes, ready messages only.
     async fn left(&self) -> u32 {
         let passive = QueueDeclareOptions { passive: true, durable: true, ..Default::default() };
@@ -198,10 +210,7 @@ async fn what_the_operator_made_is_used_and_only_what_is_missing_is_made() {
     let declared =
         queue.channel.queue_declare(own.as_str().into(), QueueDeclareOptions::durable(), arguments);
     declared.await.unwrap();
-    let durable = ExchangeDeclareOptions { durable: true, ..Default::default() };
-    let kind = ExchangeKind::Topic;
-    let made = queue.channel.exchange_declare(bus.as_str().into(), kind, durable, FieldTable::default());
-    made.await.unwrap();
+    queue.declare_exchange(&bus, ExchangeKind::Topic).await;
     let config = |name: &str, exchange: &str| {
         let mut config = Config::new(Broker::new(&queue.url), name);
         (config.declare, config.dead_letter_exchange) = (true, Some(exchange.to_owned()));
@@ -272,9 +281,7 @@ async fn a_letter_that_nobody_takes_holds_up_no_message_that_has_to_come_again()
     let _broker = BROKER.read().await;
     let Some(queue) = Queue::new("unbound").await else { return };
     let dead = format!("{}-dead", queue.name);
-    let options = ExchangeDeclareOptions { durable: true, ..Default::default() };
-    let name = dead.as_str().into();
-    queue.channel.exchange_declare(name, ExchangeKind::Fanout, options, FieldTable::default()).await.unwrap();
+    queue.declare_exchange(&dead, ExchangeKind::Fanout).await;
     queue.publish(0..2, BasicProperties::default()).await;
     let mut config = queue.config();
     config.dead_letter_exchange = Some(dead.clone());
@@ -290,12 +297,7 @@ async fn a_letter_that_nobody_takes_holds_up_no_message_that_has_to_come_again()
     second.receipt.retry("no quorum");
     let again = next(&mut source).await;
     assert_eq!(number(&again), 0, "it has no letter yet");
-    let (name, bind) = (queue.name.as_str().into(), QueueBindOptions::default());
-    queue
-        .channel
-        .queue_bind(name, dead.as_str().into(), "".into(), bind, FieldTable::default())
-        .await
-        .unwrap();
+    queue.bind(&queue.name, &dead, FieldTable::default()).await;
     refuse(again);
     // The letter comes back to the feed's own queue, the only one that is bound.
     for expected in [1, 0] {
@@ -317,18 +319,10 @@ async fn a_returned_letter_is_not_taken_for_one_that_was_delivered() {
     // It confirms at once: confirmations come between what is returned.
     let own = QueueDeclareOptions { exclusive: true, ..Default::default() };
     queue.channel.queue_declare(dead.as_str().into(), own, FieldTable::default()).await.unwrap();
-    let options = ExchangeDeclareOptions { durable: true, ..Default::default() };
-    let made = queue.channel.exchange_declare(
-        dead.as_str().into(),
-        ExchangeKind::Headers,
-        options,
-        FieldTable::default(),
-    );
-    made.await.unwrap();
+    queue.declare_exchange(&dead, ExchangeKind::Headers).await;
     let mut routed = FieldTable::default();
     routed.insert("medulla-code".into(), AMQPValue::LongString("routed".into()));
-    let (name, bind) = (dead.as_str().into(), QueueBindOptions::default());
-    queue.channel.queue_bind(name, dead.as_str().into(), "".into(), bind, routed).await.unwrap();
+    queue.bind(&dead, &dead, routed).await;
     queue.publish(0..COUNT, BasicProperties::default()).await;
     let mut config = queue.config();
     (config.prefetch, config.dead_letter_exchange) = (1000, Some(dead.clone()));

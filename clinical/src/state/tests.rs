@@ -128,6 +128,32 @@ fn a_correction_of_what_was_measured_leaves_nothing_where_it_stood() {
 }
 
 #[test]
+fn a_final_result_behind_its_withdrawal_holds_and_its_late_original_does_not() {
+    use ObservationStatus::{Cancelled, Corrected, Deleted, Final};
+    let sent = |minute: i64, number: f64, status| {
+        let mut event = observed(5, "2524-7", number, "mmol/L", "o1", status);
+        let EventKind::Observed(observation) = &mut event.kind else { panic!() };
+        observation.sent_at = Some(Time(START + minute * 60_000));
+        event
+    };
+    let lactate = |events: &[&Event]| {
+        let state = fold(events.iter().copied());
+        state.newest_first(Column::Lactate).map(|(_, value)| value).collect::<Vec<_>>()
+    };
+    let (first, again) = (sent(10, 2.0, Final), sent(30, 4.0, Final));
+    for withdrawal in [Deleted, Cancelled] {
+        let wrong = sent(20, 0.0, withdrawal);
+        assert_eq!(lactate(&[&first, &wrong, &again]), [4.0]);
+        assert_eq!(lactate(&[&again, &wrong, &first]), [4.0]);
+        assert_eq!(lactate(&[&again, &first, &wrong]), [4.0]);
+        assert!(lactate(&[&wrong, &first]).is_empty());
+        let better = sent(15, 3.0, Corrected);
+        assert_eq!(lactate(&[&first, &better, &again]), [3.0]);
+        assert_eq!(lactate(&[&first, &better, &again, &wrong]), [4.0]);
+    }
+}
+
+#[test]
 fn corrections_show_and_deletions_uncover() {
     let (events, corrections) = stay();
     let state = fold(events.iter().chain(&corrections));

@@ -25,6 +25,8 @@ pub(super) struct Partitions {
     assigned: HashMap<Key, Partition>,
     /// Moved since the last [`Partitions::take_moved`].
     moved: HashMap<Key, i64>,
+    /// Since the last [`Partitions::take_lost`].
+    lost: Vec<(Key, i64)>,
     in_flight: usize,
     in_flight_bytes: usize,
 }
@@ -82,6 +84,14 @@ impl Partitions {
             partition.rewinding.store(true, Ordering::SeqCst);
             *partition = Partition::new();
         }
+        if partition.again_at.is_none() {
+            // It is read again from its first failure: what lies before this one, retention or compaction took.
+            let (lost, low) = partition.positions.give_up_before(offset);
+            self.lost.extend(lost.into_iter().map(|offset| (key.clone(), offset)));
+            if let Some(low) = low {
+                self.moved.insert(key.clone(), low);
+            }
+        }
         if !partition.positions.deliver(offset) {
             return None;
         }
@@ -137,6 +147,11 @@ impl Partitions {
         self.moved.drain().collect()
     }
 
+    /// Messages that came back and are in the log no more.
+    pub(super) fn take_lost(&mut self) -> Vec<(Key, i64)> {
+        std::mem::take(&mut self.lost)
+    }
+
     /// Messages and bytes out with the pipeline.
     pub(super) fn in_flight(&self) -> (usize, usize) {
         (self.in_flight, self.in_flight_bytes)
@@ -181,6 +196,24 @@ mod tests {
         partitions.settle(back(5, &flag, true), now);
         assert_eq!(partitions.take_moved(), [(key(), 7)]);
         assert_eq!(partitions.in_flight(), (0, 0));
+    }
+
+    #[test]
+    fn what_retention_took_before_it_was_read_again_is_told_and_holds_nothing_up() {
+        let (mut partitions, now) = (Partitions::default(), Instant::now());
+        let flag = partitions.deliver(&key(), 5, 10).unwrap();
+        (6..9).for_each(|offset| drop(partitions.deliver(&key(), offset, 10).unwrap()));
+        flag.store(true, Ordering::SeqCst);
+        for (offset, kept) in [(5, false), (6, true), (7, false), (8, false)] {
+            partitions.settle(back(offset, &flag, kept), now);
+        }
+        partitions.rewound(&key());
+        assert!(partitions.deliver(&key(), 8, 10).is_some());
+        assert_eq!(partitions.take_lost(), [(key(), 5), (key(), 7)]);
+        assert_eq!(partitions.take_moved(), [(key(), 8)]);
+        assert!(partitions.deliver(&key(), 9, 10).is_some() && partitions.take_lost().is_empty());
+        partitions.settle(back(8, &flag, true), now);
+        assert_eq!(partitions.take_moved(), [(key(), 9)]);
     }
 
     #[test]

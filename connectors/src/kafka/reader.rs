@@ -181,7 +181,19 @@ impl Reader {
             self.topics.entry(message.topic().to_owned()).or_insert_with(|| Arc::from(message.topic()));
         let key = (topic.clone(), message.partition());
         let payload = message.payload().unwrap_or_default();
-        let rewinding = self.consumer.context().partitions().deliver(&key, message.offset(), payload.len());
+        let (rewinding, lost) = {
+            let context = self.consumer.context();
+            let mut partitions = context.partitions();
+            (partitions.deliver(&key, message.offset(), payload.len()), partitions.take_lost())
+        };
+        for ((topic, partition), offset) in lost {
+            let fault = format!(
+                "message {topic}/{partition}@{offset} is lost: retention or compaction took it before it could be read \
+                 again; have it sent again"
+            );
+            tracing::error!(source = %self.config.group, "kafka: {fault}");
+            self.desk.status.fault(fault);
+        }
         if let Some(rewinding) = rewinding {
             self.hand_over(&message, key, Bytes::copy_from_slice(payload), rewinding);
         }

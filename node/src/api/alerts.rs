@@ -107,9 +107,7 @@ pub async fn explain(
     let explained = explained.map_err(|error| {
         let refused = |status, code| ApiError::new(status, code, error.to_string());
         match error {
-            ExplainError::UnknownAlert | ExplainError::NotAMessage { .. } => {
-                refused(StatusCode::NOT_FOUND, "not-found")
-            }
+            ExplainError::UnknownAlert => refused(StatusCode::NOT_FOUND, "not-found"),
             ExplainError::Sealed { .. } => refused(StatusCode::CONFLICT, "sealed"),
             ExplainError::Shredded { .. } => refused(StatusCode::GONE, "shredded"),
             ExplainError::OtherModel { .. } => refused(StatusCode::CONFLICT, "model-not-configured"),

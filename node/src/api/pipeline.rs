@@ -9,7 +9,7 @@ use actors::{
     AlertExplained, AlertRow, DriftReport, ErrorDetail, Errors, ExplainError, FeedStatus, Found, Handle,
     Listed, ModelDecision, ModelDetail, ModelsListed, PatientDetail, PatientRow, PatientShredded,
     RegistryError, ReleaseError, RepairError, Repairs, Replay, Replays, Retried, Search, ShadowReport,
-    SinkStatus, Tapped, Trace, Tried, View,
+    SinkStatus, Tapped, Trace, TraceError, Tried, View,
 };
 use async_trait::async_trait;
 use clinical::PatientId;
@@ -98,7 +98,7 @@ impl Site for Handle {
         Handle::explain(self, alert)
     }
 
-    fn trace(&self, index: u64, with_scores: bool) -> Result<Option<Trace>, ExplainError> {
+    fn trace(&self, index: u64, with_scores: bool) -> Result<Option<Trace>, TraceError> {
         Handle::trace(self, index, with_scores)
     }
 

@@ -9,7 +9,7 @@ use actors::{
     AlertExplained, AlertRow, DriftReport, ErrorDetail, Errors, ExplainError, FeedStatus, Found, Listed,
     ModelDecision, ModelDetail, ModelsListed, PatientDetail, PatientRow, PatientShredded, RegistryError,
     ReleaseError, RepairError, Repairs, Replay, Replays, Retried, Search, ShadowReport, SinkStatus, Tapped,
-    Trace, Tried, View,
+    Trace, TraceError, Tried, View,
 };
 use async_trait::async_trait;
 use clinical::PatientId;
@@ -101,7 +101,7 @@ pub trait Site: Send + Sync + 'static {
     fn explain(&self, alert: &str) -> Result<AlertExplained, ExplainError>;
 
     /// What followed from a message. `None`: no message that this site can open. Blocks.
-    fn trace(&self, index: u64, with_scores: bool) -> Result<Option<Trace>, ExplainError>;
+    fn trace(&self, index: u64, with_scores: bool) -> Result<Option<Trace>, TraceError>;
 
     /// The models that the ledger knows. Blocks.
     fn models(&self) -> Result<ModelsListed, LedgerError>;

@@ -2,7 +2,7 @@
 
 use actix_web::http::StatusCode;
 use actix_web::{get, web};
-use actors::{ExplainError, Trace};
+use actors::{ExplainError, Trace, TraceError};
 
 use super::{ApiError, SiteData};
 use crate::http::Identity;
@@ -25,8 +25,10 @@ pub async fn trace(
     let with_scores = who.must_see_patients().is_ok();
     let traced = web::block(move || site.trace(*index, with_scores)).await.map_err(ApiError::internal)?;
     let traced = traced.map_err(|error| match error {
-        ExplainError::Ledger(error) => ApiError::reading(error),
-        error @ ExplainError::NotAMessage { .. } => {
+        TraceError::Ledger(error) | TraceError::Scores(ExplainError::Ledger(error)) => {
+            ApiError::reading(error)
+        }
+        error @ TraceError::NotAMessage { .. } => {
             ApiError::new(StatusCode::NOT_FOUND, "not-a-message", error.to_string())
         }
         error => ApiError::new(StatusCode::CONFLICT, "trace-unreadable", error.to_string()),

@@ -128,7 +128,7 @@ impl Site for Sample {
         self.answers.lock().unwrap().push((by.into(), reason.into()));
         Ok(9)
     }
-    fn trace(&self, _: u64, _: bool) -> Result<Option<actors::Trace>, ExplainError> {
+    fn trace(&self, _: u64, _: bool) -> Result<Option<actors::Trace>, actors::TraceError> {
         Ok(None)
     }
     fn explain(&self, alert: &str) -> Result<AlertExplained, ExplainError> {

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 
 use super::Mapper;
 use super::names::{Address, Place};
+use super::reference::conditional_identifier;
 use crate::fhir::json::Json;
 use crate::fhir::read::{Resource, read_bytes};
 use crate::{Issue, Severity};
@@ -46,15 +47,26 @@ impl<'a> Mapper<'a> {
         }
     }
 
-    /// A transaction has no order of its entries (http.html#trules): which of two updates would be the last is not said.
+    /// A transaction has no order of its entries (http.html#trules): which of two updates would be the last is not said. Only
+    /// updates name a resource that may be another's, too: a create makes one, and neither deletes nor conditional
+    /// creates are taken. An update by identifier is of the resource that another one brings with that.
     fn same_resources(&mut self, bundle: &Json) {
-        let mut known = HashSet::new();
+        let (mut updated, mut brought) = (HashSet::new(), HashSet::new());
         for (at, entry) in bundle.items("entry").iter().enumerate() {
             let Some(request) = entry.get("request").filter(|r| r.str("method") == Some("PUT")) else {
                 continue;
             };
-            let Some(Address { type_, id, .. }) = Address::of(path_of(request)) else { continue };
-            if !known.insert((type_, id)) {
+            let name = name_of(request);
+            let identifiers: Vec<_> = match name.1.starts_with("_id=") {
+                true => {
+                    entry.get("resource").into_iter().flat_map(|r| names_by_identifier(name.0, r)).collect()
+                }
+                false => Vec::new(),
+            };
+            let is_repeated =
+                brought.contains(&name) || identifiers.iter().any(|identifier| updated.contains(identifier));
+            brought.extend(identifiers);
+            if !updated.insert(name) || is_repeated {
                 self.path = format!("Bundle.entry[{at}].request.url");
                 let text = "updates what an earlier entry updates; a transaction brings each resource once";
                 self.error("fhir-transaction-resource-repeated", text);
@@ -168,6 +180,28 @@ impl<'a> Mapper<'a> {
             }
         }
     }
+}
+
+/// Which resource an update is of: its type, and its id or what is searched for.
+fn name_of<'r>(request: &'r Json) -> (&'r str, String) {
+    let path = path_of(request);
+    if let Some(Address { type_, id, .. }) = Address::of(path) {
+        return (type_, format!("_id={id}"));
+    }
+    let type_ = path.rsplit('/').next().unwrap_or_default();
+    let query = request.str("url").and_then(|url| url.split_once('?')).unwrap_or_default().1;
+    let name = match conditional_identifier(query) {
+        Some((system, value)) => format!("identifier={system}|{value}"),
+        None => query.to_owned(),
+    };
+    (type_, name)
+}
+
+fn names_by_identifier<'r>(type_: &'r str, resource: &'r Json) -> impl Iterator<Item = (&'r str, String)> {
+    resource.items("identifier").iter().filter_map(move |identifier| {
+        let system = identifier.str("system").unwrap_or_default();
+        Some((type_, format!("identifier={system}|{}", identifier.str("value")?)))
+    })
 }
 
 /// Of `request.url`, without a condition.

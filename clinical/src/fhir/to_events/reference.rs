@@ -179,7 +179,7 @@ pub fn identifier_condition(condition: &str) -> Result<(String, String), Issue> 
 }
 
 /// `identifier=system|value` of a search, percent-decoded.
-fn conditional_identifier(query: &str) -> Option<(String, String)> {
+pub(super) fn conditional_identifier(query: &str) -> Option<(String, String)> {
     let token = query.split('&').find_map(|part| part.strip_prefix("identifier="))?;
     let token = percent_decode(token)?;
     let (system, value) = token.split_once('|').unwrap_or(("", &token));

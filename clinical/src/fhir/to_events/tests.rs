@@ -262,7 +262,29 @@ fn a_transaction_is_what_its_entries_say() {
     };
     let twice = [named("Patient/1", "urn:x:", "1"), named("/Patient/1?x=y", "urn:y:", "1")];
     check(&twice, "fhir-transaction-resource-repeated", "Bundle.entry[1].request.url");
-    let once = [named("Patient/1", "urn:x:", "1"), named("Patient/2", "urn:x:", "2")].join(",");
+    for (first, second) in [
+        ("Patient?identifier=a|1", "Patient?identifier=a%7C1&active=true"),
+        ("Patient?_id=1", "Patient/1"),
+        ("Patient?identifier=|1", "Patient/1"),
+        ("Patient/1", "Patient?identifier=|1"),
+        ("Patient?birthdate=1951", "Patient?birthdate=1951"),
+    ] {
+        let overlap = [named(first, "urn:x:", "1"), named(second, "urn:y:", "1")];
+        check(&overlap, "fhir-transaction-resource-repeated", "Bundle.entry[1].request.url");
+    }
+    for other in [r#""method":"DELETE","url":"Patient/1""#, r#""method":"PATCH","url":"Patient/1""#] {
+        let entries = [named("Patient/1", "urn:x:", "1"), format!(r#"{{"request":{{{other}}}}}"#)];
+        check(&entries, "fhir-method-unsupported", "Bundle.entry[1].request.method");
+    }
+    let once = [
+        named("Patient/1", "urn:x:", "1"),
+        named("Patient/2", "urn:x:", "2"),
+        named("Patient?identifier=a|3", "urn:x:", "3"),
+        named("Patient?identifier=a|4", "urn:x:", "4"),
+        entry(post, "5")
+            .replace(r#""id":"5","identifier":[{"value":"5"}]"#, r#""identifier":[{"value":"1"}]"#),
+    ];
+    let once = once.join(",");
     let bundle = |type_: &str, entries: &str| {
         format!(r#"{{"resourceType":"Bundle","type":"{type_}","entry":[{entries}]}}"#)
     };
