@@ -12,11 +12,11 @@ use std::time::Duration;
 use common::{commit, next, number};
 use connectors::kafka::{self, Config, Sink, SinkConfig};
 use connectors::{Background, Outbound, Refusal, Reply, Sink as _, Source as _, SourceState, TokenSource};
-use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::message::{Headers, Message};
 use rdkafka::producer::{FutureProducer, FutureRecord};
+use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use token::{now_s, unsecured};
 use tokio::sync::RwLock;
 
@@ -80,7 +80,7 @@ impl Topic {
     fn committed(&self, partition: i32) -> i64 {
         let consumer: BaseConsumer =
             self.client().set("group.id", format!("group-{}", self.name)).create().unwrap();
-        let mut list = rdkafka::TopicPartitionList::new();
+        let mut list = TopicPartitionList::new();
         list.add_partition(&self.name, partition);
         let committed = consumer.committed_offsets(list, Duration::from_secs(10)).unwrap();
         committed.elements()[0].offset().to_raw().filter(|offset| *offset >= 0).unwrap_or(-1)
@@ -206,6 +206,37 @@ async fn what_cannot_be_kept_now_comes_again_in_order() {
     assert_eq!(retries, 6);
     source.finish().await;
     assert_eq!(topic.committed(0), 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_retention_took_before_it_came_again_is_told_of_and_holds_nothing_up() {
+    let _broker = BROKER.read().await;
+    let Some(topic) = Topic::new("gone", 1).await else { return };
+    topic.produce(0..5, 1, 1).await;
+    let mut source = kafka::source(topic.config()).unwrap();
+    let first = next(&mut source).await;
+    for _ in 1..5 {
+        commit(next(&mut source).await);
+    }
+    let admin: AdminClient<_> = topic.client().create().unwrap();
+    let mut begins = TopicPartitionList::new();
+    begins.add_partition_offset(&topic.name, 0, Offset::Offset(3)).unwrap();
+    admin.delete_records(&begins, &AdminOptions::new()).await.unwrap();
+    first.receipt.retry("no quorum");
+    let told = format!("message {}/0@0 is lost", topic.name);
+    let is_told = async {
+        while !source.status().get().1.is_some_and(|error| error.contains(&told)) {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), is_told).await.unwrap();
+    assert_eq!(source.status().faults.load(Ordering::Relaxed), 1);
+    topic.produce(5..6, 1, 1).await;
+    let next = next(&mut source).await;
+    assert_eq!(number(&next), 5);
+    commit(next);
+    source.finish().await;
+    assert_eq!(topic.committed(0), 6);
 }
 
 #[tokio::test(flavor = "multi_thread")]
