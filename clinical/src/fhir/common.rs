@@ -119,10 +119,16 @@ impl Scope {
         scope
     }
 
+    /// With these parts behind its own.
+    pub(super) fn and(&self, parts: &[&str]) -> Self {
+        let mut scope = self.clone();
+        scope.add(parts);
+        scope
+    }
+
     /// The name of these parts after those of the scope.
     pub(super) fn uuid(&self, parts: &[&str]) -> Uuid {
-        let mut hash = self.clone();
-        hash.add(parts);
+        let hash = self.and(parts);
         let mut bytes = [0_u8; 16];
         bytes.iter_mut().zip(hash.0.finalize()).for_each(|(to, from)| *to = from);
         bytes[6] = bytes[6] & 0x0f | 0x80;
@@ -138,12 +144,10 @@ impl Scope {
     }
 
     fn add(&mut self, parts: &[&str]) {
-        let mut bytes = Vec::with_capacity(parts.iter().map(|part| part.len() + 8).sum());
         for part in parts {
-            bytes.extend_from_slice(&(part.len() as u64).to_be_bytes());
-            bytes.extend_from_slice(part.as_bytes());
+            self.0.update((part.len() as u64).to_be_bytes());
+            self.0.update(part);
         }
-        self.0.update(&bytes);
     }
 }
 

@@ -372,6 +372,12 @@ impl<'o> Members<'o> {
         self.out.push(b',');
     }
 
+    /// Members written before.
+    #[inline]
+    pub(super) fn written(&mut self, members: &[u8]) {
+        self.out.extend_from_slice(members);
+    }
+
     /// Unless it is empty.
     #[inline]
     pub(super) fn text(&mut self, key: &'static str, text: &str) {
