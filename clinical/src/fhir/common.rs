@@ -107,6 +107,8 @@ impl Uuid {
 }
 
 const DIGITS: &[u8; 16] = b"0123456789abcdef";
+/// Where each byte's digits stand: a dash is before bytes 4, 6, 8 and 10.
+const PLACES: [usize; 16] = [0, 2, 4, 6, 9, 11, 14, 16, 19, 21, 24, 26, 28, 30, 32, 34];
 
 /// The parts that many names begin with, hashed once.
 #[derive(Clone, Default)]
@@ -134,11 +136,9 @@ impl Scope {
         bytes[6] = bytes[6] & 0x0f | 0x80;
         bytes[8] = bytes[8] & 0x3f | 0x80;
         let mut text = [b'-'; 36];
-        // A dash before bytes 4, 6, 8 and 10.
-        for (at, byte) in bytes.iter().enumerate() {
-            let to = 2 * at + (at.clamp(2, 10) / 2 - 1);
-            text[to] = DIGITS[usize::from(byte >> 4)];
-            text[to + 1] = DIGITS[usize::from(byte & 0xf)];
+        for (to, byte) in PLACES.iter().zip(bytes) {
+            text[*to] = DIGITS[usize::from(byte >> 4)];
+            text[*to + 1] = DIGITS[usize::from(byte & 0xf)];
         }
         Uuid(text)
     }

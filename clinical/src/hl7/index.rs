@@ -184,13 +184,13 @@ fn declared(header: &[u8], delimiters: &Delimiters) -> Vec<String> {
 }
 
 fn names(header: &[u8], delimiters: &Delimiters, step: Step) -> Vec<String> {
-    let separates = |byte: u8| byte == delimiters.field;
+    let separator = [Some(delimiters.field)];
     let mut rest = Some(header);
     for _ in 0..16 {
-        rest = rest.and_then(|rest| step.split(rest, separates)).map(|(_, after)| after);
+        rest = rest.and_then(|rest| step.split(rest, separator)).map(|(_, after)| after);
     }
     let rest = rest.unwrap_or_default();
-    let field = step.split(rest, separates).map_or(rest, |(field, _)| field);
+    let field = step.split(rest, separator).map_or(rest, |(field, _)| field);
     let names = field.split(|&b| delimiters.repetition == Some(b));
     let names = names.map(|name| Charset::WINDOWS_1252.decode(name).trim().to_owned());
     names.filter(|name| !name.is_empty() && name != "\"\"").collect()

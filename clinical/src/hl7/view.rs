@@ -236,13 +236,11 @@ impl<'m> Part<'m> {
     /// no delimiter that is the part itself.
     pub(crate) fn leaves(&self) -> impl Iterator<Item = (usize, Part<'m>)> + use<'m> {
         let Delimiters { repetition, component, subcomponent, .. } = self.message.delimiters;
-        // One that the message does not use is no byte.
-        let stops = [repetition, component, subcomponent].map(|d| d.map_or(u16::MAX, u16::from));
+        let ends = [repetition, component, subcomponent];
         let (whole, step) = (*self, self.message.charset.step());
         let (mut rest, mut number) = (Some(self.raw), 1);
         std::iter::from_fn(move || {
             let bytes = rest?;
-            let ends = |byte: u8| stops.contains(&u16::from(byte));
             let Some((raw, after)) = step.split(bytes, ends).filter(|_| whole.level < Level::Subcomponent)
             else {
                 rest = None;
@@ -291,17 +289,16 @@ impl<'m> Part<'m> {
     ) -> impl Iterator<Item = Part<'m>> + use<'m> {
         let (above, step) = (self.level < level, self.message.charset.step());
         let level = self.level.max(level);
-        // One that the message does not use, or that ends nothing here, is no byte.
-        let [delimiter, end] = [delimiter, end].map(|d| d.filter(|_| above).map_or(u16::MAX, u16::from));
+        // One that the message does not use, or that ends nothing here, is none.
+        let ends @ [delimiter, _] = [delimiter, end].map(|delimiter| delimiter.filter(|_| above));
         let mut rest = Some(self.raw);
         std::iter::from_fn(move || {
             let bytes = rest?;
-            let stops = |byte: u8| u16::from(byte) == delimiter || u16::from(byte) == end;
-            let (raw, next) = match step.split(bytes, stops) {
+            let (raw, next) = match step.split(bytes, ends) {
                 Some((raw, next)) => (raw, Some(next)),
                 None => (bytes, None),
             };
-            rest = next.filter(|_| bytes.get(raw.len()).map(|b| u16::from(*b)) == Some(delimiter));
+            rest = next.filter(|_| bytes.get(raw.len()).copied() == delimiter);
             Some(Part { message: self.message, raw, level })
         })
     }

@@ -53,6 +53,7 @@ use crate::{Feed, Time};
 use datatypes::clean;
 use result::Plain;
 use shared::{Flags, Shared};
+use table::Row;
 use time::Clock;
 
 /// One transaction Bundle of what the message says, each resource a `PUT` under a stable id.
@@ -79,6 +80,8 @@ struct Writer<'m> {
     kept: Vec<kept::Kept<'m>>,
     /// By a segment's position.
     ordinals: Vec<kept::Ordinals>,
+    /// What the map of OBX adds to results.
+    result_rows: &'static [Row],
     /// Place in `entries` by resource id.
     places: HashMap<Uuid, usize>,
     has_specimens: bool,
@@ -170,6 +173,7 @@ impl<'m> Writer<'m> {
             settled: Vec::new(),
             kept: Vec::new(),
             ordinals: kept::ordinals(message),
+            result_rows: table::rows("OBX", "Observation"),
             places: HashMap::with_capacity(segments + 8),
             has_specimens: message.first("SPM").is_some(),
             at: 0,

@@ -43,7 +43,7 @@ impl<'m> Writer<'m> {
         };
         let at = self.put_result(id, plain);
         self.noted = Some(at);
-        if adds(obx, "OBX", "Observation") {
+        if adds(obx, self.result_rows) {
             self.extend(at, obx, "OBX");
         }
         // Where there is no value, it may be a document.

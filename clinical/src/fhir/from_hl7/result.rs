@@ -139,14 +139,13 @@ impl<'m> Plain<'m> {
     /// Whether it says what stands in this field of its OBX, judged by the one place where that is put. `false`: it may
     /// say so all the same; a search in what it [says](Plain::say) decides.
     pub(super) fn tells(&self, number: usize, field: Part<'_>) -> bool {
-        let written = field.trimmed();
         match (number, &self.value) {
-            (2, Value::Quantity(_)) => written == "NM",
-            (2, Value::Text(_)) => matches!(&*written, "ST" | "TX" | "FT"),
+            (2, Value::Quantity(_)) => field.trimmed() == "NM",
+            (2, Value::Text(_)) => matches!(&*field.trimmed(), "ST" | "TX" | "FT"),
             (3, _) => self.code.tells(field),
-            (5 | 6, Value::Quantity(quantity)) => quantity.tells(&written),
-            (5, Value::Text(words)) => *words == written,
-            (7, _) => self.range == written,
+            (5 | 6, Value::Quantity(quantity)) => quantity.tells(&field.trimmed()),
+            (5, Value::Text(words)) => *words == field.trimmed(),
+            (7, _) => self.range == field.trimmed(),
             (8, _) => self.flags.tells,
             (11, _) => self.shared.tells[0],
             (14, _) => self.shared.tells[1],
