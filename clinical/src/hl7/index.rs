@@ -58,7 +58,8 @@ pub(super) fn index(bytes: Bytes, limits: &Limits, fallback: Option<&str>) -> Re
         segments: Vec::with_capacity(text.len() / 64 + 1),
         segments_max: limits.segments_max,
     };
-    decision.charset.step().stops(text, field, |at, byte| indexer.stop(at, byte));
+    let step = decision.charset.step();
+    step.stops(text, field, |at, byte| indexer.stop(at, byte));
     indexer.close(text.len());
     let (mut segments, stops) = (indexer.segments, indexer.stops);
     if segments.len() > limits.segments_max {
@@ -72,6 +73,7 @@ pub(super) fn index(bytes: Bytes, limits: &Limits, fallback: Option<&str>) -> Re
         segments,
         stops,
         charset,
+        step,
         charset_issue: issue,
         wide,
         plain: OnceLock::new(),
