@@ -60,7 +60,7 @@ impl<'m> Writer<'m> {
         let status_sent = obx.text(11, 1);
         let status = tables::observation_status(&status_sent);
         let (based_on, subject, encounter) = (self.order.request, self.subject(), self.visit());
-        let mut written = [Vec::new(), Vec::new()];
+        let mut written = [Vec::with_capacity(128), Vec::with_capacity(256)];
         let url = |place| self.url(place);
         let mut before = Members::of(&mut written[0]);
         before.array("basedOn", based_on, |place, out| write_reference(url(place), out));
@@ -74,9 +74,13 @@ impl<'m> Writer<'m> {
         };
         let tells_status = |sent: &str| status_sent == sent && status != tables::UNKNOWN;
         let tells_time = |sent: &str| !sent.is_empty() && time == sent && says_the_hour(&effective, sent);
+        let ids = match &self.shared {
+            Some(shared) => shared.ids.clone(),
+            None => self.scope.and(&["Observation", &self.order.number]),
+        };
         Shared {
             sent,
-            ids: self.scope.and(&["Observation", &self.order.number]),
+            ids,
             based_on,
             status,
             subject,
