@@ -53,6 +53,15 @@ pub fn normalise(written: &str) -> Cow<'_, str> {
     }
 }
 
+/// The UCUM form of a unit as commonly spelt; `None`: not known.
+pub fn ucum(written: &str) -> Option<Cow<'_, str>> {
+    let written = text::trimmed(written);
+    if unit(written).is_some() {
+        return Some(Cow::Borrowed(written));
+    }
+    Some(normalise(written)).filter(|ucum| is_known(ucum))
+}
+
 /// Longer text is no unit that anybody spells.
 const WRITTEN_MAX: usize = 64;
 
@@ -67,7 +76,7 @@ static FOLDED: LazyLock<HashMap<String, &'static str>> = LazyLock::new(|| {
 });
 
 /// Whether this is a UCUM unit of the table, annotations allowed.
-pub fn is_known(ucum: &str) -> bool {
+fn is_known(ucum: &str) -> bool {
     unit(ucum).is_some()
 }
 

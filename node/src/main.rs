@@ -13,6 +13,10 @@ mod simulate;
 mod site;
 mod web;
 
+/// Frees and takes back memory of the sizes that messages have without asking the system: see ARCHITECTURE.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> std::process::ExitCode {
     cli::main()
 }

@@ -107,6 +107,8 @@ impl Uuid {
 }
 
 const DIGITS: &[u8; 16] = b"0123456789abcdef";
+/// Where each byte's digits stand: a dash is before bytes 4, 6, 8 and 10.
+const PLACES: [usize; 16] = [0, 2, 4, 6, 9, 11, 14, 16, 19, 21, 24, 26, 28, 30, 32, 34];
 
 /// The parts that many names begin with, hashed once.
 #[derive(Clone, Default)]
@@ -119,31 +121,33 @@ impl Scope {
         scope
     }
 
+    /// With these parts behind its own.
+    pub(super) fn and(&self, parts: &[&str]) -> Self {
+        let mut scope = self.clone();
+        scope.add(parts);
+        scope
+    }
+
     /// The name of these parts after those of the scope.
     pub(super) fn uuid(&self, parts: &[&str]) -> Uuid {
-        let mut hash = self.clone();
-        hash.add(parts);
+        let hash = self.and(parts);
         let mut bytes = [0_u8; 16];
         bytes.iter_mut().zip(hash.0.finalize()).for_each(|(to, from)| *to = from);
         bytes[6] = bytes[6] & 0x0f | 0x80;
         bytes[8] = bytes[8] & 0x3f | 0x80;
         let mut text = [b'-'; 36];
-        // A dash before bytes 4, 6, 8 and 10.
-        for (at, byte) in bytes.iter().enumerate() {
-            let to = 2 * at + (at.clamp(2, 10) / 2 - 1);
-            text[to] = DIGITS[usize::from(byte >> 4)];
-            text[to + 1] = DIGITS[usize::from(byte & 0xf)];
+        for (to, byte) in PLACES.iter().zip(bytes) {
+            text[*to] = DIGITS[usize::from(byte >> 4)];
+            text[*to + 1] = DIGITS[usize::from(byte & 0xf)];
         }
         Uuid(text)
     }
 
     fn add(&mut self, parts: &[&str]) {
-        let mut bytes = Vec::with_capacity(parts.iter().map(|part| part.len() + 8).sum());
         for part in parts {
-            bytes.extend_from_slice(&(part.len() as u64).to_be_bytes());
-            bytes.extend_from_slice(part.as_bytes());
+            self.0.update((part.len() as u64).to_be_bytes());
+            self.0.update(part);
         }
-        self.0.update(&bytes);
     }
 }
 

@@ -9,6 +9,7 @@ use std::collections::HashSet;
 use std::ops::Range;
 
 pub(super) use crate::text::trim;
+use crate::text::{any_byte, is, is_below};
 
 /// Deeper than any real resource; bounds the stack.
 pub(super) const DEPTH_MAX: usize = 64;
@@ -364,7 +365,7 @@ impl<'o> Members<'o> {
     }
 
     /// Writes a name, which holds nothing to escape, and then what `write` does.
-    #[inline]
+    #[inline(always)]
     pub(super) fn with(&mut self, key: &'static str, write: impl FnOnce(&mut Vec<u8>)) {
         self.out.reserve(key.len() + 3);
         ["\"", key, "\":"].iter().for_each(|part| self.out.extend_from_slice(part.as_bytes()));
@@ -372,8 +373,14 @@ impl<'o> Members<'o> {
         self.out.push(b',');
     }
 
-    /// Unless it is empty.
+    /// Members written before.
     #[inline]
+    pub(super) fn written(&mut self, members: &[u8]) {
+        self.out.extend_from_slice(members);
+    }
+
+    /// Unless it is empty.
+    #[inline(always)]
     pub(super) fn text(&mut self, key: &'static str, text: &str) {
         if !text.is_empty() {
             self.with(key, |out| write_string(text, out));
@@ -425,15 +432,15 @@ pub(super) fn write_reference(url: &[u8], out: &mut Vec<u8>) {
 }
 
 pub(super) fn write_string(text: &str, out: &mut Vec<u8>) {
+    out.reserve(text.len() + 2);
     out.push(b'"');
-    let special = |b: &u8| matches!(*b, b'"' | b'\\' | 0..=0x1f);
-    // Most text has nothing to escape: a look at all bytes without a branch is many at a time.
-    if !text.bytes().fold(false, |found, b| found | special(&b)) {
-        out.reserve(text.len() + 1);
+    // Most text has nothing to escape.
+    if !any_byte(text.as_bytes(), |word| is_below(word, b' ') | is(word, b'"') | is(word, b'\\')) {
         out.extend_from_slice(text.as_bytes());
         out.push(b'"');
         return;
     }
+    let special = |b: &u8| matches!(*b, b'"' | b'\\' | 0..=0x1f);
     let mut rest = text;
     while let Some(at) = rest.as_bytes().iter().position(special) {
         let (plain, from) = rest.split_at(at);

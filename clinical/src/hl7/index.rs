@@ -58,7 +58,8 @@ pub(super) fn index(bytes: Bytes, limits: &Limits, fallback: Option<&str>) -> Re
         segments: Vec::with_capacity(text.len() / 64 + 1),
         segments_max: limits.segments_max,
     };
-    decision.charset.step().stops(text, field, |at, byte| indexer.stop(at, byte));
+    let step = decision.charset.step();
+    step.stops(text, field, |at, byte| indexer.stop(at, byte));
     indexer.close(text.len());
     let (mut segments, stops) = (indexer.segments, indexer.stops);
     if segments.len() > limits.segments_max {
@@ -72,6 +73,7 @@ pub(super) fn index(bytes: Bytes, limits: &Limits, fallback: Option<&str>) -> Re
         segments,
         stops,
         charset,
+        step,
         charset_issue: issue,
         wide,
         plain: OnceLock::new(),
@@ -184,13 +186,13 @@ fn declared(header: &[u8], delimiters: &Delimiters) -> Vec<String> {
 }
 
 fn names(header: &[u8], delimiters: &Delimiters, step: Step) -> Vec<String> {
-    let separates = |byte: u8| byte == delimiters.field;
+    let separator = [Some(delimiters.field)];
     let mut rest = Some(header);
     for _ in 0..16 {
-        rest = rest.and_then(|rest| step.split(rest, separates)).map(|(_, after)| after);
+        rest = rest.and_then(|rest| step.split(rest, separator)).map(|(_, after)| after);
     }
     let rest = rest.unwrap_or_default();
-    let field = step.split(rest, separates).map_or(rest, |(field, _)| field);
+    let field = step.split(rest, separator).map_or(rest, |(field, _)| field);
     let names = field.split(|&b| delimiters.repetition == Some(b));
     let names = names.map(|name| Charset::WINDOWS_1252.decode(name).trim().to_owned());
     names.filter(|name| !name.is_empty() && name != "\"\"").collect()

@@ -10,6 +10,7 @@ use bytestring::ByteString;
 use super::charset::{Charset, Wide};
 use super::index::{Span, index};
 use super::path::Path;
+use super::scan::Step;
 use super::view::Segment;
 use super::{Delimiters, Limits, ParseError};
 use crate::{Feed, Issue};
@@ -29,6 +30,8 @@ pub struct Message {
     /// Places of the field separators of all segments, in order.
     pub(super) stops: Vec<u32>,
     pub(super) charset: Charset,
+    /// The charset's.
+    pub(super) step: Step,
     pub(super) charset_issue: Option<Issue>,
     pub(super) wide: Option<Wide>,
     /// See [`plain`](Message::plain).

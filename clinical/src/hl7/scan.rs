@@ -1,8 +1,8 @@
 //! Finds delimiters in bytes, whatever charset the text between them has.
 
-const ONES: u64 = 0x0101_0101_0101_0101;
+use crate::text::{HIGH, ONES};
+
 const LOW: u64 = 0x7F * ONES;
-const HIGH: u64 = 0x80 * ONES;
 /// Added to seven bits, sets the eighth where they are above CR.
 const ABOVE_CR: u64 = (0x80 - (b'\r' as u64 + 1)) * ONES;
 
@@ -50,13 +50,19 @@ impl Step {
         }
     }
 
-    /// What stands before and after the first character of its own that `ends`.
+    /// What stands before and after the first character of its own that is one of these delimiters.
     #[inline]
-    pub(super) fn split(self, bytes: &[u8], ends: impl Fn(u8) -> bool) -> Option<(&[u8], &[u8])> {
-        let mut walk = Walk::new(self);
+    pub(super) fn split<const N: usize>(
+        self,
+        bytes: &[u8],
+        delimiters: [Option<u8>; N],
+    ) -> Option<(&[u8], &[u8])> {
         let at = match self {
-            Step::Byte => bytes.iter().position(|&byte| ends(byte)),
-            _ => bytes.iter().position(|&byte| walk.alone(byte) && ends(byte)),
+            Step::Byte => first_of(bytes, delimiters),
+            _ => {
+                let mut walk = Walk::new(self);
+                bytes.iter().position(|&byte| walk.alone(byte) && delimiters.contains(&Some(byte)))
+            }
         }?;
         Some((bytes.get(..at)?, bytes.get(at + 1..)?))
     }
@@ -81,6 +87,27 @@ fn stops_in(word: u64, pattern: u64) -> u64 {
     let not_separator = ((differs & LOW) + LOW) | differs;
     let above_cr = ((word & LOW) + ABOVE_CR) | word;
     !(not_separator & above_cr) & HIGH
+}
+
+/// Where the first of these delimiters stands.
+#[inline]
+fn first_of<const N: usize>(bytes: &[u8], delimiters: [Option<u8>; N]) -> Option<usize> {
+    let any = delimiters.iter().flatten().next()?;
+    let patterns = delimiters.map(|delimiter| u64::from(delimiter.unwrap_or(*any)) * ONES);
+    let (words, tail) = bytes.as_chunks::<8>();
+    for (nth, word) in words.iter().enumerate() {
+        let word = u64::from_le_bytes(*word);
+        let hits = patterns.iter().fold(0, |hits, pattern| {
+            let differs = word ^ pattern;
+            hits | differs.wrapping_sub(ONES) & !differs & HIGH
+        });
+        if hits != 0 {
+            return Some(nth * 8 + (hits.trailing_zeros() / 8) as usize);
+        }
+    }
+    let delimiters = delimiters.map(|delimiter| delimiter.unwrap_or(*any));
+    let at = tail.iter().position(|byte| delimiters.contains(byte))?;
+    Some(bytes.len() - tail.len() + at)
 }
 
 /// Tells, byte by byte, which ones are the later part of a character.

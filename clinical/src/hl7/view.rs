@@ -134,10 +134,9 @@ impl<'m> Segment<'m> {
 
     /// Text of a component of a field's first repetition; empty where there is none.
     pub fn text(&self, field: usize, component: usize) -> Cow<'m, str> {
-        match self.field(field).and_then(|f| f.component(component)) {
-            Some(part) => part.text(),
-            None => Cow::Borrowed(""),
-        }
+        // Of most fields that a segment may have, there is nothing.
+        let field = self.field(field).filter(|field| !field.is_empty());
+        field.and_then(|field| field.component(component)).map(|part| part.text()).unwrap_or_default()
     }
 
     /// A field that is neither missing nor empty nor HL7's null.
@@ -229,20 +228,19 @@ impl<'m> Part<'m> {
     }
 
     pub fn component(&self, number: usize) -> Option<Part<'m>> {
-        self.components().nth(number.checked_sub(1)?)
+        let mut components = self.components();
+        if number == 1 { components.next() } else { components.nth(number.checked_sub(1)?) }
     }
 
     /// Every subcomponent of every component of every repetition, with its component's number. Where the part holds
     /// no delimiter that is the part itself.
     pub(crate) fn leaves(&self) -> impl Iterator<Item = (usize, Part<'m>)> + use<'m> {
         let Delimiters { repetition, component, subcomponent, .. } = self.message.delimiters;
-        // One that the message does not use is no byte.
-        let stops = [repetition, component, subcomponent].map(|d| d.map_or(u16::MAX, u16::from));
-        let (whole, step) = (*self, self.message.charset.step());
+        let ends = [repetition, component, subcomponent];
+        let (whole, step) = (*self, self.message.step);
         let (mut rest, mut number) = (Some(self.raw), 1);
         std::iter::from_fn(move || {
             let bytes = rest?;
-            let ends = |byte: u8| stops.contains(&u16::from(byte));
             let Some((raw, after)) = step.split(bytes, ends).filter(|_| whole.level < Level::Subcomponent)
             else {
                 rest = None;
@@ -289,19 +287,18 @@ impl<'m> Part<'m> {
         delimiter: Option<u8>,
         end: Option<u8>,
     ) -> impl Iterator<Item = Part<'m>> + use<'m> {
-        let (above, step) = (self.level < level, self.message.charset.step());
+        let (above, step) = (self.level < level, self.message.step);
         let level = self.level.max(level);
-        // One that the message does not use, or that ends nothing here, is no byte.
-        let [delimiter, end] = [delimiter, end].map(|d| d.filter(|_| above).map_or(u16::MAX, u16::from));
+        // One that the message does not use, or that ends nothing here, is none.
+        let ends @ [delimiter, _] = [delimiter, end].map(|delimiter| delimiter.filter(|_| above));
         let mut rest = Some(self.raw);
         std::iter::from_fn(move || {
             let bytes = rest?;
-            let stops = |byte: u8| u16::from(byte) == delimiter || u16::from(byte) == end;
-            let (raw, next) = match step.split(bytes, stops) {
+            let (raw, next) = match step.split(bytes, ends) {
                 Some((raw, next)) => (raw, Some(next)),
                 None => (bytes, None),
             };
-            rest = next.filter(|_| bytes.get(raw.len()).map(|b| u16::from(*b)) == Some(delimiter));
+            rest = next.filter(|_| bytes.get(raw.len()).copied() == delimiter);
             Some(Part { message: self.message, raw, level })
         })
     }

@@ -14,7 +14,9 @@ pub(super) type Components<'m> = [Option<Part<'m>>; 9];
 /// A CodeableConcept before it is JSON; what is empty in it is not written.
 #[derive(Clone, Default)]
 pub(super) struct Codeable<'m> {
-    codings: Vec<Coding<'m>>,
+    /// Mostly there is one, which needs no memory of its own.
+    first: Option<Coding<'m>>,
+    more: Vec<Coding<'m>>,
     text: Cow<'m, str>,
 }
 
@@ -37,28 +39,37 @@ impl<'m> Codeable<'m> {
             Some(part) if part.has_value() => trim(part.text()),
             _ => Cow::Borrowed(""),
         };
-        let triples = [1, 4].map(|n| (part(n), part(n + 1), code_system(part(n + 2))));
-        let mut codings = Vec::with_capacity(1);
-        let has_loinc = triples.iter().any(|(code, _, system)| !code.is_empty() && system == LOINC);
-        if !has_loinc && !feed.codes.is_empty() {
+        let words = [9, 2, 5, 1].into_iter().map(part).find(|words| !words.is_empty());
+        let mut codeable = Codeable::words(clean(words.unwrap_or_default()));
+        let is_loinc = |n: usize| !part(n).is_empty() && code_system(part(n + 2)) == LOINC;
+        if !feed.codes.is_empty() && ![1, 4].into_iter().any(is_loinc) {
             let mapped = [1, 4].into_iter().find_map(|n| feed.codes.map(&part(n), &part(n + 2)));
-            codings.extend(mapped.map(|mapped| Coding {
+            codeable.first = mapped.map(|mapped| Coding {
                 system: Cow::Borrowed(LOINC),
                 version: Cow::Borrowed(""),
                 code: trim(Cow::Borrowed(&mapped.loinc)),
                 display: trim(Cow::Borrowed(&mapped.display)),
-            }));
+            });
         }
-        let words = [part(9), triples[0].1.clone(), triples[1].1.clone(), triples[0].0.clone()];
-        for (at, (code, words, system)) in triples.into_iter().enumerate() {
-            let code = single_blanks(code);
+        for (n, version) in [(1, 7), (4, 8)] {
+            let code = single_blanks(part(n));
             if !code.is_empty() {
-                let (system, version) = (clean(system), clean(part(7 + at)));
-                codings.push(Coding { system, version, code: clean(code), display: clean(words) });
+                let (display, system) = (clean(part(n + 1)), clean(code_system(part(n + 2))));
+                codeable.add(Coding { system, version: clean(part(version)), code: clean(code), display });
             }
         }
-        let words = words.into_iter().find(|w| !w.is_empty()).unwrap_or_default();
-        Codeable { codings, text: clean(words) }
+        codeable
+    }
+
+    fn add(&mut self, coding: Coding<'m>) {
+        match &self.first {
+            None => self.first = Some(coding),
+            Some(_) => self.more.push(coding),
+        }
+    }
+
+    fn codings(&self) -> impl Iterator<Item = &Coding<'m>> {
+        self.first.iter().chain(&self.more)
     }
 
     /// As [`read`](Codeable::read) for an element that FHIR requires: where the sender left it out, that is said.
@@ -75,20 +86,20 @@ impl<'m> Codeable<'m> {
         words: Cow<'m, str>,
     ) -> Self {
         let (system, version) = (system.into(), Cow::Borrowed(""));
-        Codeable { codings: vec![Coding { system, version, code, display }], text: words }
+        Codeable { first: Some(Coding { system, version, code, display }), ..Codeable::words(words) }
     }
 
     /// Words alone.
     pub(super) fn words(text: Cow<'m, str>) -> Self {
-        Codeable { codings: Vec::new(), text }
+        Codeable { first: None, more: Vec::new(), text }
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.codings.is_empty() && self.text.is_empty()
+        self.first.is_none() && self.text.is_empty()
     }
 
     pub(super) fn into_json(self) -> Json<'m> {
-        let codings = self.codings.into_iter().map(|coding| {
+        let codings = self.first.into_iter().chain(self.more).map(|coding| {
             object([
                 ("system", text(coding.system)),
                 ("version", text(coding.version)),
@@ -102,7 +113,7 @@ impl<'m> Codeable<'m> {
     /// The bytes of [`into_json`](Codeable::into_json).
     pub(super) fn write(&self, out: &mut Vec<u8>) {
         Members::object(out, |members| {
-            members.array("coding", &self.codings, |coding, out| {
+            members.array("coding", self.codings(), |coding, out| {
                 Members::object(out, |members| {
                     coding.each(|key, value| members.text(key, value));
                 });
@@ -113,7 +124,7 @@ impl<'m> Codeable<'m> {
 
     /// Whether it says each value of the CWE by its one coding.
     pub(super) fn tells(&self, cwe: Part<'_>) -> bool {
-        let [coding] = self.codings.as_slice() else { return false };
+        let Some(coding) = self.first.as_ref().filter(|_| self.more.is_empty()) else { return false };
         cwe.leaves().filter(|(_, leaf)| leaf.has_value()).all(|(component, leaf)| {
             let written = leaf.trimmed();
             match component {
@@ -127,11 +138,11 @@ impl<'m> Codeable<'m> {
 
     /// Whether its first coding has this code.
     pub(super) fn is_coded(&self, code: &str) -> bool {
-        self.codings.first().is_some_and(|coding| coding.code == code)
+        self.first.as_ref().is_some_and(|coding| coding.code == code)
     }
 
     pub(super) fn say<'s>(&'s self, said: &mut Said<'s>) {
-        self.codings.iter().for_each(|coding| coding.each(|_, value| said.hear_words(value)));
+        self.codings().for_each(|coding| coding.each(|_, value| said.hear_words(value)));
         said.hear_words(&self.text);
     }
 }

@@ -11,6 +11,7 @@ use crate::fhir::common::{coding, identifier, oid, system};
 use crate::fhir::json::{Json, array, object, trim};
 use crate::fhir::{json, schema};
 use crate::hl7::Part;
+use crate::text::{HIGH, any_byte, is, is_below};
 
 pub(super) const LOINC: &str = "http://loinc.org";
 pub(super) const UCUM: &str = "http://unitsofmeasure.org";
@@ -34,9 +35,9 @@ pub(super) fn text<'a>(text: impl Into<Cow<'a, str>>) -> Json<'a> {
 
 /// FHIR's strings hold no control characters but tab and line ends (R4 §2.24.0.1), and no white space around them.
 pub(super) fn clean(text: Cow<'_, str>) -> Cow<'_, str> {
-    // Controls of Latin-1 begin with 0xC2 in UTF-8. Without a branch many bytes are looked at at a time.
-    let doubtful = |b: u8| b < b' ' || b == 0x7F || b == 0xC2;
-    if text.bytes().fold(false, |found, b| found | doubtful(b)) && text.contains(is_forbidden) {
+    // Controls of Latin-1 begin with 0xC2 in UTF-8.
+    let doubtful = |word| is_below(word, b' ') | is(word, 0x7F) | is(word, 0xC2);
+    if any_byte(text.as_bytes(), doubtful) && text.contains(is_forbidden) {
         return trim(Cow::Owned(text.replace(is_forbidden, " ")));
     }
     trim(text)
@@ -204,7 +205,8 @@ pub(super) fn cwe<'m>(cwe: Part<'m>, feed: &'m Feed) -> Json<'m> {
 
 /// A code has single blanks at most (R4 §2.24.0.1).
 pub(super) fn single_blanks(code: Cow<'_, str>) -> Cow<'_, str> {
-    if code.bytes().all(|b| b.is_ascii_graphic()) {
+    let doubtful = |word| is_below(word, b'!') | is(word, 0x7F) | word & HIGH;
+    if !any_byte(code.as_bytes(), doubtful) {
         return code;
     }
     let blank = |c: char| c.is_whitespace() || is_forbidden(c);

@@ -60,8 +60,8 @@ impl<'m> Writer<'m> {
 }
 
 /// Whether the map may make something of the segment: one of its fields says something.
-pub(super) fn adds(segment: Segment<'_>, name: &'static str, resource: &'static str) -> bool {
-    rows(name, resource).iter().any(|row| row.field == 0 || segment.valued(row.field).is_some())
+pub(super) fn adds(segment: Segment<'_>, rows: &[Row]) -> bool {
+    rows.iter().any(|row| row.field == 0 || segment.valued(row.field).is_some())
 }
 
 /// The repetitions of the row's field (or one component of each) that say something, numbered from 0.

@@ -135,11 +135,11 @@ impl<'w, 'm> Spot<'w, 'm> {
         let is_line = self.ordinals == [0, 0];
         let says = move |(number, field): &(usize, Part<'m>)| {
             let delimiters = *number <= 2 && self.is_first();
-            let counts = *number == 1 && counts_only(*field, self.ordinals);
-            field.has_value() && !delimiters && !counts
+            let counts = || *number == 1 && counts_only(*field, self.ordinals);
+            !is_line && field.has_value() && !delimiters && !counts()
         };
-        let fields = (!is_line).then(|| self.segment.fields().filter(says));
-        is_line.then(|| (0, self.segment.whole())).into_iter().chain(fields.into_iter().flatten())
+        let line = is_line.then(|| (0, self.segment.whole()));
+        line.into_iter().chain(self.segment.fields().filter(says))
     }
 }
 

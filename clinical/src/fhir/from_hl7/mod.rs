@@ -30,6 +30,7 @@ mod quantity;
 mod repair;
 mod result;
 mod said;
+mod shared;
 mod specimen;
 mod table;
 mod tables;
@@ -49,9 +50,10 @@ use super::common::{NAMESPACE, Scope, Uuid, identifier};
 use super::json::{self, Json, Object, members_of, object, text};
 use crate::hl7::{Message, Segment};
 use crate::{Feed, Time};
-use codeable::Codeable;
 use datatypes::clean;
-use result::{Plain, Status};
+use result::Plain;
+use shared::{Flags, Shared};
+use table::Row;
 use time::Clock;
 
 /// One transaction Bundle of what the message says, each resource a `PUT` under a stable id.
@@ -78,6 +80,8 @@ struct Writer<'m> {
     kept: Vec<kept::Kept<'m>>,
     /// By a segment's position.
     ordinals: Vec<kept::Ordinals>,
+    /// What the map of OBX adds to results.
+    result_rows: &'static [Row],
     /// Place in `entries` by resource id.
     places: HashMap<Uuid, usize>,
     has_specimens: bool,
@@ -98,20 +102,9 @@ struct Writer<'m> {
     noted: Option<usize>,
     /// The last PV1 came after the last PID.
     in_visit: bool,
-    last_status: Last<'m, Status<'m>>,
-    last_flags: Last<'m, Rc<[Codeable<'m>]>>,
-}
-
-/// The last field read, and what it says: the results of one message mostly share their status and their flag.
-struct Last<'m, T>(Option<(&'m [u8], T)>);
-
-impl<'m, T: Clone> Last<'m, T> {
-    fn or_read(&mut self, field: &'m [u8], read: impl FnOnce() -> T) -> T {
-        match &self.0 {
-            Some((last, said)) if *last == field => said.clone(),
-            _ => self.0.insert((field, read())).1.clone(),
-        }
-    }
+    /// Of the last result: what only OBX and NTE have come after may share it.
+    shared: Option<Rc<Shared<'m>>>,
+    flags: Option<Rc<Flags<'m>>>,
 }
 
 /// What the message's type decides.
@@ -180,6 +173,7 @@ impl<'m> Writer<'m> {
             settled: Vec::new(),
             kept: Vec::new(),
             ordinals: kept::ordinals(message),
+            result_rows: table::rows("OBX", "Observation"),
             places: HashMap::with_capacity(segments + 8),
             has_specimens: message.first("SPM").is_some(),
             at: 0,
@@ -195,8 +189,8 @@ impl<'m> Writer<'m> {
             specimen: None,
             noted: None,
             in_visit: false,
-            last_status: Last(None),
-            last_flags: Last(None),
+            shared: None,
+            flags: None,
         }
     }
 
@@ -224,7 +218,11 @@ impl<'m> Writer<'m> {
     }
 
     fn segment(&mut self, segment: Segment<'m>) {
-        match segment.name().as_ref() {
+        let name = segment.name();
+        if !matches!(&*name, "OBX" | "NTE") {
+            self.shared = None;
+        }
+        match &*name {
             "MSH" => self.header(segment),
             "SFT" => self.software(segment),
             "EVN" => self.provenance(segment),

@@ -6,10 +6,8 @@ use super::Writer;
 use super::codeable::Codeable;
 use super::datatypes::{clean, code_system, decimal, part, quantity, single_blanks};
 use super::fill::adds;
-use super::patient::repetitions;
 use super::quantity::Quantity;
 use super::result::{Plain, Value};
-use super::tables;
 use crate::fhir::json::{Json, Object, object, trim};
 use crate::fhir::schema;
 use crate::hl7::{Part, Segment};
@@ -20,47 +18,32 @@ impl<'m> Writer<'m> {
         if self.document_text(obx) {
             return;
         }
-        // Without an order number nothing but this message names the result.
-        let scope = match &*self.order.number {
-            "" => Cow::Owned(format!("{}|{}", self.message.control_id(), obx.position())),
-            number => Cow::Borrowed(number),
-        };
+        let (shared, flags) = (self.shared(obx), self.flags(obx));
         let code = obx.field(3).map(|field| field.all_below());
         let code_part =
             |n: usize| code.and_then(|parts| parts[n - 1]).map(|part| part.text()).unwrap_or_default();
-        let id = self.id(&["Observation", &scope, &code_part(1), &code_part(4), &obx.text(4, 1)]);
-        let obr = self.order.obr;
-        let times = [obx.valued(14), obr.and_then(|o| o.valued(7))].into_iter().flatten();
-        let effective = times.map(|field| part(field, 1)).find_map(|written| {
-            let at = self.clock.date_time(&written)?;
-            Some((written, at))
-        });
-        let raw = |field| obx.field(field).map_or(&[][..], |field| field.raw());
-        let status = self.last_status.or_read(raw(11), || {
-            let sent = obx.text(11, 1);
-            let status = tables::observation_status(&sent);
-            (sent, status)
-        });
-        let interpretation = self
-            .last_flags
-            .or_read(raw(8), || repetitions(obx, 8).map(interpretation).filter(|c| !c.is_empty()).collect());
+        let said = [&*code_part(1), &*code_part(4), &*obx.text(4, 1)];
+        let id = match &*self.order.number {
+            // Without an order number nothing but this message names the result.
+            "" => {
+                let place = format!("{}|{}", self.message.control_id(), obx.position());
+                self.scope.and(&["Observation", &place]).uuid(&said)
+            }
+            _ => shared.ids.uuid(&said),
+        };
         let value = self.value(obx);
         let is_absent = matches!(value, Value::Absent);
         let plain = Plain {
-            based_on: self.order.request,
-            status,
+            shared,
+            flags,
             code: Codeable::required(code.filter(|_| obx.valued(3).is_some()), self.feed),
-            subject: self.subject(),
-            encounter: self.visit(),
-            effective: effective.unwrap_or_default(),
             value,
-            interpretation,
             method: obx.valued(17).map(|method| Codeable::read(method, self.feed)).unwrap_or_default(),
             range: clean(obx.text(7, 1)),
         };
         let at = self.put_result(id, plain);
         self.noted = Some(at);
-        if adds(obx, "OBX", "Observation") {
+        if adds(obx, self.result_rows) {
             self.extend(at, obx, "OBX");
         }
         // Where there is no value, it may be a document.
@@ -153,7 +136,7 @@ fn number(quantity: &Object<'_>) -> Option<f64> {
 pub(super) const INTERPRETATION: &str = "http://terminology.hl7.org/CodeSystem/v3-ObservationInterpretation";
 
 /// OBX-8: v3-ObservationInterpretation has most of table 0078. A code of another system stays that system's.
-fn interpretation(flag: Part<'_>) -> Codeable<'_> {
+pub(super) fn interpretation(flag: Part<'_>) -> Codeable<'_> {
     let [code, words, system] = [1, 2, 3].map(|n| trim(part(flag, n)));
     let is_hl7s = system.is_empty() || system.starts_with("HL7") || system.ends_with("0078");
     if (is_hl7s || system == INTERPRETATION) && schema::has_code("v3-ObservationInterpretation", &code) {

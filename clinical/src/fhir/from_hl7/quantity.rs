@@ -2,10 +2,11 @@
 
 use std::borrow::Cow;
 
-use super::datatypes::{UCUM, clean, decimal, part};
+use super::datatypes::{UCUM, clean, decimal};
 use super::said::Said;
 use crate::fhir::json::{Json, Members, object, text};
 use crate::hl7::Part;
+use crate::text::trimmed;
 use crate::units;
 
 /// A Quantity before it is JSON; what is empty in it is not written.
@@ -26,16 +27,18 @@ impl<'m> Quantity<'m> {
         comparator: Cow<'m, str>,
     ) -> Option<Self> {
         let digits = decimal(digits)?;
-        let [unit, words] = [1, 2].map(|n| unit.map(|u| part(u, n)).unwrap_or_default());
-        let (unit, words) = if unit.trim().is_empty() { (words, Cow::Borrowed("")) } else { (unit, words) };
+        let parts = unit.map(|unit| unit.all_below()).unwrap_or([None; 2]);
+        let [unit, words] =
+            parts.map(|part| part.filter(Part::has_value).map(|p| p.text()).unwrap_or_default());
+        let (unit, words) =
+            if trimmed(&unit).is_empty() { (words, Cow::Borrowed("")) } else { (unit, words) };
         let ucum = match &unit {
-            Cow::Borrowed(unit) => units::normalise(unit),
-            Cow::Owned(unit) => Cow::Owned(units::normalise(unit).into_owned()),
+            Cow::Borrowed(unit) => units::ucum(unit),
+            Cow::Owned(unit) => units::ucum(unit).map(|ucum| Cow::Owned(ucum.into_owned())),
         };
-        let known = units::is_known(&ucum);
-        let (system, code) = if known { (UCUM, ucum) } else { ("", Cow::Borrowed("")) };
         // Words for people stand beside a code alone: without one, the unit as sent is all there is.
-        let shown = if known && !words.trim().is_empty() { words } else { unit };
+        let shown = if ucum.is_some() && !trimmed(&words).is_empty() { words } else { unit };
+        let (system, code) = ucum.map_or(("", Cow::Borrowed("")), |ucum| (UCUM, ucum));
         let (comparator, unit, code) = (clean(comparator), clean(shown), clean(code));
         Some(Quantity { digits, comparator, unit, system, code })
     }

@@ -5,31 +5,22 @@ use std::rc::Rc;
 
 use super::claims::Step;
 use super::codeable::Codeable;
-use super::finder::says_the_hour;
 use super::quantity::Quantity;
 use super::said::Said;
-use super::tables;
-use crate::fhir::json::{Json, Members, Object, array, members_of, object, text, write_reference};
+use super::shared::{Flags, Shared};
+use crate::fhir::json::{Json, Members, Object, array, members_of, object, text};
 use crate::hl7::Part;
 
 /// What an OBX says by itself. Notes, and what its map adds, are put into its tree.
 pub(super) struct Plain<'m> {
-    pub(super) based_on: Option<usize>,
-    pub(super) status: Status<'m>,
+    pub(super) shared: Rc<Shared<'m>>,
+    pub(super) flags: Rc<Flags<'m>>,
     pub(super) code: Codeable<'m>,
-    pub(super) subject: Json<'m>,
-    pub(super) encounter: Json<'m>,
-    /// OBX-14 (else OBR-7) as sent, and what it is.
-    pub(super) effective: (Cow<'m, str>, String),
     pub(super) value: Value<'m>,
-    pub(super) interpretation: Rc<[Codeable<'m>]>,
     pub(super) method: Codeable<'m>,
     /// Text of the range of reference.
     pub(super) range: Cow<'m, str>,
 }
-
-/// OBX-11 as sent, and what it is.
-pub(super) type Status<'m> = (Cow<'m, str>, &'static str);
 
 pub(super) enum Value<'m> {
     Quantity(Quantity<'m>),
@@ -60,16 +51,17 @@ impl<'m> Plain<'m> {
             Value::Tree(key, tree) => (key, tree),
             Value::Absent => ("valueString", Json::Null),
         };
+        let shared = &self.shared;
         members_of([
-            ("basedOn", array(self.based_on.map(Json::Entry))),
-            ("status", text(self.status.1)),
+            ("basedOn", array(shared.based_on.map(Json::Entry))),
+            ("status", text(shared.status)),
             ("code", self.code.into_json()),
-            ("subject", self.subject),
-            ("encounter", self.encounter),
-            ("effectiveDateTime", text(self.effective.1)),
+            ("subject", shared.subject.clone()),
+            ("encounter", shared.encounter.clone()),
+            ("effectiveDateTime", text(shared.effective.clone())),
             (key, value),
             ("dataAbsentReason", absent),
-            ("interpretation", array(self.interpretation.iter().cloned().map(Codeable::into_json))),
+            ("interpretation", array(self.flags.concepts.iter().cloned().map(Codeable::into_json))),
             ("method", self.method.into_json()),
             ("referenceRange", array([object([("text", text(self.range))])])),
         ])
@@ -77,13 +69,11 @@ impl<'m> Plain<'m> {
 
     /// Writes the members of [`into_object`](Plain::into_object), each with a comma behind it.
     pub(super) fn write_members<'u>(&self, out: &mut Vec<u8>, url: &impl Fn(usize) -> &'u [u8]) {
+        let [before_code, behind_code] = &self.shared.written;
         let mut members = Members::of(out);
-        members.array("basedOn", self.based_on, |place, out| write_reference(url(place), out));
-        members.text("status", self.status.1);
+        members.written(before_code);
         members.with("code", |out| self.code.write(out));
-        members.tree("subject", &self.subject, url);
-        members.tree("encounter", &self.encounter, url);
-        members.text("effectiveDateTime", &self.effective.1);
+        members.written(behind_code);
         match &self.value {
             Value::Quantity(quantity) => members.with("valueQuantity", |out| quantity.write(out)),
             Value::Concept(concept) => members.with("valueCodeableConcept", |out| concept.write(out)),
@@ -92,7 +82,7 @@ impl<'m> Plain<'m> {
             Value::Tree(key, tree) => members.tree(key, tree, url),
             Value::Absent => members.with("dataAbsentReason", |out| unknown().write(out)),
         }
-        members.array("interpretation", self.interpretation.iter(), |concept, out| concept.write(out));
+        members.written(&self.flags.written);
         if !self.method.is_empty() {
             members.with("method", |out| self.method.write(out));
         }
@@ -115,10 +105,10 @@ impl<'m> Plain<'m> {
                 said.hear_words(words);
             }
         };
-        words("status", self.status.1, said);
+        words("status", self.shared.status, said);
         concept("code", &self.code, said);
-        words("effectiveDateTime", &self.effective.1, said);
-        self.interpretation.iter().for_each(|flag| concept("interpretation", flag, said));
+        words("effectiveDateTime", &self.shared.effective, said);
+        self.flags.concepts.iter().for_each(|flag| concept("interpretation", flag, said));
         concept("method", &self.method, said);
         words("referenceRange", &self.range, said);
         match &self.value {
@@ -149,20 +139,16 @@ impl<'m> Plain<'m> {
     /// Whether it says what stands in this field of its OBX, judged by the one place where that is put. `false`: it may
     /// say so all the same; a search in what it [says](Plain::say) decides.
     pub(super) fn tells(&self, number: usize, field: Part<'_>) -> bool {
-        let written = field.trimmed();
         match (number, &self.value) {
-            (2, Value::Quantity(_)) => written == "NM",
-            (2, Value::Text(_)) => matches!(&*written, "ST" | "TX" | "FT"),
+            (2, Value::Quantity(_)) => field.trimmed() == "NM",
+            (2, Value::Text(_)) => matches!(&*field.trimmed(), "ST" | "TX" | "FT"),
             (3, _) => self.code.tells(field),
-            (5 | 6, Value::Quantity(quantity)) => quantity.tells(&written),
-            (5, Value::Text(words)) => *words == written,
-            (7, _) => self.range == written,
-            (8, _) => self.interpretation.first().is_some_and(|flag| flag.is_coded(&written)),
-            (11, _) => self.status.0 == written && self.status.1 != tables::UNKNOWN,
-            (14, _) => {
-                let (sent, form) = &self.effective;
-                *sent == written && !written.is_empty() && says_the_hour(form, sent)
-            }
+            (5 | 6, Value::Quantity(quantity)) => quantity.tells(&field.trimmed()),
+            (5, Value::Text(words)) => *words == field.trimmed(),
+            (7, _) => self.range == field.trimmed(),
+            (8, _) => self.flags.tells,
+            (11, _) => self.shared.tells[0],
+            (14, _) => self.shared.tells[1],
             _ => false,
         }
     }

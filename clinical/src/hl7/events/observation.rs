@@ -20,6 +20,8 @@ struct Group<'m> {
     obr: Option<Segment<'m>>,
     /// Of ORC and OBR; empty where neither has one.
     order_number: Cow<'m, str>,
+    /// OBR-25.
+    order_status: &'m [u8],
 }
 
 /// One event an OBX, and what PID says of the person. PV1 gives its visit number only: where the patient
@@ -40,12 +42,14 @@ pub(super) fn read(context: &mut Context<'_>) -> Vec<Event> {
             b"ORC" => {
                 (group.orc, group.obr) = (Some(segment), None);
                 group.order_number = order_number(&group);
+                group.order_status = &[];
             }
             b"OBR" => {
                 // An ORC holds for the OBR that follows it, and for no further one.
                 let orc = if group.obr.is_some() { None } else { group.orc };
                 (group.orc, group.obr) = (orc, Some(segment));
                 group.order_number = order_number(&group);
+                group.order_status = letter(segment, 25);
             }
             b"OBX" if !has_pid => {
                 let text = "a result before any PID; send the patient's PID before it";
@@ -110,13 +114,7 @@ fn is_withdrawal(status: ObservationStatus) -> bool {
 /// OBX-11 (HL7 table 0085), else OBR-25 (table 0123), else final. A final OBX under a corrected OBR replaces
 /// what was sent before. `None`: no result is meant.
 fn status<'m>(context: &mut Context<'m>, obx: Segment<'m>, group: &Group<'m>) -> Option<ObservationStatus> {
-    let letter = |segment: Option<Segment<'m>>, field| {
-        segment
-            .and_then(|s| s.field(field))
-            .and_then(|f| f.component(1))
-            .map_or(&[][..], |c| c.raw().trim_ascii())
-    };
-    let (own, order) = (letter(Some(obx), 11), letter(group.obr, 25));
+    let (own, order) = (letter(obx, 11), group.order_status);
     let status = if own.is_empty() { order } else { own };
     let corrected = order.eq_ignore_ascii_case(b"C");
     let status = match status.first().filter(|_| status.len() == 1).map(u8::to_ascii_uppercase) {
@@ -136,6 +134,11 @@ fn status<'m>(context: &mut Context<'m>, obx: Segment<'m>, group: &Group<'m>) ->
         }
     };
     Some(status)
+}
+
+fn letter(segment: Segment<'_>, field: usize) -> &[u8] {
+    let first = segment.field(field).and_then(|field| field.component(1));
+    first.map_or(&[], |part| part.raw().trim_ascii())
 }
 
 fn order_number<'m>(group: &Group<'m>) -> Cow<'m, str> {
@@ -158,5 +161,8 @@ fn source_id(obx: Segment<'_>, group: &Group<'_>, what: &Coded<'_>) -> String {
         CodeSystem::Snomed => "SCT",
         CodeSystem::Other(name) => name,
     };
-    [&group.order_number, "|", &what.code.code, "^", system, "|", trimmed(&obx.text(4, 1))].concat()
+    let (order, code, sub_id) = (&*group.order_number, &*what.code.code, obx.text(4, 1));
+    let mut id = String::with_capacity(order.len() + code.len() + system.len() + sub_id.len() + 3);
+    id.extend([order, "|", code, "^", system, "|", trimmed(&sub_id)]);
+    id
 }
