@@ -47,7 +47,7 @@ impl Default for Settings {
             ("seed", "2019"),
         ];
         let parameters = parameters.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
-        Settings { rounds_max: 160, patience: PATIENCE, parameters }
+        Settings { rounds_max: 300, patience: PATIENCE, parameters }
     }
 }
 
@@ -63,7 +63,7 @@ impl Settings {
     /// Half the step on half the features, and twice the rounds: sepsis is rare, and alarms then gain more and rank better
     /// (measured on the 2019 set).
     fn for_sepsis() -> Settings {
-        let mut settings = Settings { rounds_max: 300, ..Settings::default() };
+        let mut settings = Settings::default();
         settings.set("eta", "0.04");
         settings.set("colsample_bytree", "0.15");
         settings
