@@ -37,11 +37,14 @@ struct Partition {
     rewinding: Arc<AtomicBool>,
     retries: u32,
     again_at: Option<Instant>,
+    /// What comes lies here or behind: the last one has come, or is where reading began again.
+    next: i64,
 }
 
 impl Partition {
     fn new() -> Partition {
-        Partition { positions: Positions::new(0), rewinding: Arc::default(), retries: 0, again_at: None }
+        let (positions, rewinding) = (Positions::new(0), Arc::default());
+        Partition { positions, rewinding, retries: 0, again_at: None, next: 0 }
     }
 }
 
@@ -79,11 +82,12 @@ impl Partitions {
         if partition.rewinding.load(Ordering::SeqCst) {
             return None;
         }
-        if offset < partition.positions.low() {
+        if offset < partition.next {
             // Kafka started over (the topic was made anew): what is out belongs to the old log.
             partition.rewinding.store(true, Ordering::SeqCst);
             *partition = Partition::new();
         }
+        partition.next = offset + 1;
         if partition.again_at.is_none() {
             // It is read again from its first failure: what lies before this one, retention or compaction took.
             let (lost, low) = partition.positions.give_up_before(offset);
@@ -138,6 +142,7 @@ impl Partitions {
         if let Some(partition) = self.assigned.get_mut(key) {
             partition.retries = partition.retries.saturating_add(1);
             partition.again_at = None;
+            partition.next = partition.positions.rewind().unwrap_or_else(|| partition.positions.low());
             partition.rewinding.store(false, Ordering::SeqCst);
         }
     }
@@ -214,6 +219,28 @@ mod tests {
         assert!(partitions.deliver(&key(), 9, 10).is_some() && partitions.take_lost().is_empty());
         partitions.settle(back(8, &flag, true), now);
         assert_eq!(partitions.take_moved(), [(key(), 9)]);
+    }
+
+    /// Nor does what was settled behind it come once more.
+    #[test]
+    fn what_was_settled_behind_a_message_that_is_gone_does_not_come_again() {
+        let (mut partitions, now) = (Partitions::default(), Instant::now());
+        let flag = partitions.deliver(&key(), 0, 10).unwrap();
+        (1..5).for_each(|offset| drop(partitions.deliver(&key(), offset, 10).unwrap()));
+        (1..5).for_each(|offset| partitions.settle(back(offset, &flag, true), now));
+        flag.store(true, Ordering::SeqCst);
+        partitions.settle(back(0, &flag, false), now);
+        partitions.rewound(&key());
+        assert!((3..5).all(|offset| partitions.deliver(&key(), offset, 10).is_none()));
+        assert_eq!(partitions.take_lost(), [(key(), 0)]);
+        assert!(partitions.deliver(&key(), 5, 10).is_some());
+        // The topic made anew begins before what came last.
+        let flag = partitions.deliver(&key(), 4, 10).unwrap();
+        flag.store(true, Ordering::SeqCst);
+        partitions.settle(back(4, &flag, false), now);
+        partitions.rewound(&key());
+        assert!(partitions.deliver(&key(), 0, 10).is_some(), "made anew while it was to be read again");
+        assert!(partitions.take_lost().is_empty());
     }
 
     #[test]

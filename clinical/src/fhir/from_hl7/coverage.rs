@@ -109,14 +109,15 @@ mod tests {
     fn a_character_that_fhir_cannot_hold_is_kept_as_it_was_sent() {
         let header = HEAD.replace("|1|P|", "|A\0 7|P|");
         let text = format!(
-            "{header}PID|1||1^^^HOSP^MR\rOBR|1|P1|F1|X^X^L\rOBX|1|NM|HR^Pulse^L||7|/min||H^Hi\0gh^HL70078|||F\r"
+            "{header}PID|1||1^^^HOSP^MR||||||||||||EN^Eng\0lish\rOBR|1|P1|F1|X^X^L\r\
+             OBX|1|NM|HR^Pulse^L||7|/min||H^Hi\0gh^HL70078|||F\r"
         );
         let message = Message::parse(text.into_bytes().into(), &Limits::default()).unwrap();
         let fates = coverage(&message, &Feed::default(), Time(0));
         let fate = |name: &str| fates.iter().find(|(field, _)| field == name).map(|(_, fate)| *fate);
         assert_eq!(
-            [fate("MSH-10"), fate("OBX-8"), fate("OBX-3")].map(Option::unwrap),
-            [Fate::Kept, Fate::Kept, Fate::Mapped]
+            [fate("MSH-10"), fate("PID-15"), fate("OBX-8"), fate("OBX-3")].map(Option::unwrap),
+            [Fate::Kept, Fate::Kept, Fate::Kept, Fate::Mapped]
         );
         let bundle = Writer::new(&message, &Feed::default(), Time(0)).write().bundle();
         let bundle = String::from_utf8(bundle).unwrap();

@@ -1,10 +1,11 @@
 //! What R4 forbids is taken out, and so kept as it was sent.
 
+use super::datatypes;
 use crate::fhir::json::{self, Json, Object};
 use crate::fhir::schema::{self, Definition, Element};
 
 /// Takes out what R4 forbids: empty members, parts that lack what is demanded of them, extensions without a value,
-/// periods that end before they begin, ranges that end below their beginning, a dosage without a dose.
+/// periods that end before they begin, ranges that end below their beginning, a dosage without a dose, control characters.
 pub(super) fn repair(type_: &str, object: &mut Object<'_>) {
     complete_parts(schema::definition(type_), object);
     clean(object);
@@ -52,6 +53,7 @@ fn clean(object: &mut Object<'_>) {
 
 fn mend(value: &mut Json<'_>) {
     match value {
+        Json::String(text) => *text = datatypes::clean(std::mem::take(text)),
         Json::Array(items) => {
             items.iter_mut().for_each(mend);
             items.retain(|item| !json::is_empty(item));
