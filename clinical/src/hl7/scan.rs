@@ -1,6 +1,6 @@
 //! Finds delimiters in bytes, whatever charset the text between them has.
 
-use crate::text::{HIGH, ONES};
+use crate::text::{HIGH, ONES, is};
 
 const LOW: u64 = 0x7F * ONES;
 /// Added to seven bits, sets the eighth where they are above CR.
@@ -92,20 +92,16 @@ fn stops_in(word: u64, pattern: u64) -> u64 {
 /// Where the first of these delimiters stands.
 #[inline]
 fn first_of<const N: usize>(bytes: &[u8], delimiters: [Option<u8>; N]) -> Option<usize> {
-    let any = delimiters.iter().flatten().next()?;
-    let patterns = delimiters.map(|delimiter| u64::from(delimiter.unwrap_or(*any)) * ONES);
+    let any = *delimiters.iter().flatten().next()?;
+    let delimiters = delimiters.map(|delimiter| delimiter.unwrap_or(any));
     let (words, tail) = bytes.as_chunks::<8>();
     for (nth, word) in words.iter().enumerate() {
         let word = u64::from_le_bytes(*word);
-        let hits = patterns.iter().fold(0, |hits, pattern| {
-            let differs = word ^ pattern;
-            hits | differs.wrapping_sub(ONES) & !differs & HIGH
-        });
+        let hits = delimiters.iter().fold(0, |hits, delimiter| hits | is(word, *delimiter));
         if hits != 0 {
             return Some(nth * 8 + (hits.trailing_zeros() / 8) as usize);
         }
     }
-    let delimiters = delimiters.map(|delimiter| delimiter.unwrap_or(*any));
     let at = tail.iter().position(|byte| delimiters.contains(byte))?;
     Some(bytes.len() - tail.len() + at)
 }

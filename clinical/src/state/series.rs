@@ -235,9 +235,12 @@ impl Series {
         if of_source().any(|point| point.stands()) {
             return;
         }
+        let moved: Vec<Time> = of_source().filter(|point| point.is_moved()).map(Point::at).collect();
+        if moved.is_empty() {
+            return;
+        }
         let withdrawals = of_source().filter_map(|point| self.slot(point.slot()).withdrawal());
         let Some(last) = withdrawals.max_by(Point::sent_behind) else { return };
-        let moved: Vec<Time> = of_source().filter(|point| point.is_moved()).map(Point::at).collect();
         for at in moved {
             self.tell(last.of(at));
         }

@@ -4,6 +4,7 @@ use anyhow::{Context, Result, ensure};
 use xgb::parameters::{BoosterParameters, BoosterParametersBuilder, learning};
 use xgb::{Booster, DMatrix};
 
+use super::choose::logistic_loss;
 use super::table::Table;
 use super::{Options, Progress, random};
 use crate::Ensemble;
@@ -279,9 +280,8 @@ fn member(
 fn loss(margins: &[f32], rows: &[usize], table: &Table, sample: &Sample) -> f64 {
     let (mut sum, mut weights) = (0.0, 0.0);
     for (margin, row) in margins.iter().zip(rows) {
-        let toward = if table.gains[*row] > 0.0 { f64::from(*margin) } else { -f64::from(*margin) };
         let weight = f64::from(sample.weights[*row]);
-        sum += weight * (-toward).exp().ln_1p();
+        sum += weight * logistic_loss(f64::from(*margin), table.gains[*row] > 0.0);
         weights += weight;
     }
     sum / weights

@@ -72,7 +72,11 @@ pub(super) struct Platt {
 
 impl Platt {
     pub fn risk(&self, margin: f32) -> f64 {
-        1.0 / (1.0 + (-(self.slope * f64::from(margin) + self.intercept)).exp())
+        1.0 / (1.0 + (-self.logit(margin)).exp())
+    }
+
+    fn logit(&self, margin: f32) -> f64 {
+        self.slope * f64::from(margin) + self.intercept
     }
 }
 
@@ -115,12 +119,14 @@ pub(super) fn platt(margins: &[f32], labels: &[bool]) -> Platt {
 
 /// Logistic, summed.
 fn loss(platt: Platt, margins: &[f32], labels: &[bool]) -> f64 {
-    let of_row = |(margin, label): (&f32, &bool)| {
-        let z = platt.slope * f64::from(*margin) + platt.intercept;
-        let toward = if *label { z } else { -z };
-        (-toward).max(0.0) + (-toward.abs()).exp().ln_1p()
-    };
-    margins.iter().zip(labels).map(of_row).sum()
+    let rows = margins.iter().zip(labels);
+    rows.map(|(margin, label)| logistic_loss(platt.logit(*margin), *label)).sum()
+}
+
+/// Of one row, by its log-odds.
+pub(super) fn logistic_loss(logit: f64, label: bool) -> f64 {
+    let toward = if label { logit } else { -logit };
+    (-toward).exp().ln_1p()
 }
 
 #[cfg(test)]

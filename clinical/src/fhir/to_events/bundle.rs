@@ -191,7 +191,7 @@ fn name_of<'r>(request: &'r Json) -> (&'r str, String) {
     let type_ = path.rsplit('/').next().unwrap_or_default();
     let query = request.str("url").and_then(|url| url.split_once('?')).unwrap_or_default().1;
     let name = match conditional_identifier(query) {
-        Some((system, value)) => format!("identifier={system}|{value}"),
+        Some((system, value)) => by_identifier(&system, &value),
         None => query.to_owned(),
     };
     (type_, name)
@@ -200,8 +200,12 @@ fn name_of<'r>(request: &'r Json) -> (&'r str, String) {
 fn names_by_identifier<'r>(type_: &'r str, resource: &'r Json) -> impl Iterator<Item = (&'r str, String)> {
     resource.items("identifier").iter().filter_map(move |identifier| {
         let system = identifier.str("system").unwrap_or_default();
-        Some((type_, format!("identifier={system}|{}", identifier.str("value")?)))
+        Some((type_, by_identifier(system, identifier.str("value")?)))
     })
+}
+
+fn by_identifier(system: &str, value: &str) -> String {
+    format!("identifier={system}|{value}")
 }
 
 /// Of `request.url`, without a condition.
