@@ -6,7 +6,7 @@ mod common;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use common::{commit, next, number};
+use common::{commit, next, number, running};
 use connectors::amqp::{self, Broker, Config, Sink, SinkConfig, Wanted};
 use connectors::{Format, Inbound, Outbound, Refusal, Reply, Sink as _, SinkError, Source as _, SourceState};
 use lapin::options::{
@@ -238,9 +238,7 @@ async fn what_the_operator_made_is_used_and_only_what_is_missing_is_made() {
     let found = probed(&new, &dead, true).await.unwrap();
     assert_eq!(found.matches("will be made").count(), 2, "{found}");
     let mut source = amqp::source(config(&new, &dead)).unwrap();
-    while source.status().get().0 != SourceState::Running {
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    running(&source).await;
     send(&new).await;
     commit(next(&mut source).await);
     source.finish().await;

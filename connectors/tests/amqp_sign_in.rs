@@ -10,11 +10,9 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use common::{commit, next, number};
+use common::{commit, next, number, running};
 use connectors::amqp::{self, Auth, Broker, Config, Sink, SinkConfig, Wanted};
-use connectors::{
-    Outbound, Refusal, Reply, Secret, Sink as _, SinkError, Source as _, SourceState, TokenSource,
-};
+use connectors::{Outbound, Refusal, Reply, Secret, Sink as _, SinkError, Source as _, TokenSource};
 use token::{now_s, unsecured};
 
 /// Of the broker that the tests were started with.
@@ -69,11 +67,7 @@ async fn moves(broker: &Broker, name: &str, span: Duration) {
     config.declare = true;
     config.dead_letter_exchange = Some(dead.clone());
     let mut source = amqp::source(config).unwrap();
-    let begun = Instant::now();
-    while source.status().get().0 != SourceState::Running {
-        assert!(begun.elapsed() < Duration::from_secs(30), "{:?}", source.status());
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+    running(&source).await;
     let mut sink = Sink::new(SinkConfig::new(broker.clone(), "", &queue)).unwrap();
     let (begun, mut count) = (Instant::now(), 0);
     while count < 4 || begun.elapsed() < span {

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use common::{commit, next, number};
+use common::{commit, next, number, running};
 use connectors::kafka::{self, Config, Sink, SinkConfig};
 use connectors::{Background, Outbound, Refusal, Reply, Sink as _, Source as _, SourceState, TokenSource};
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
@@ -480,7 +480,7 @@ async fn a_token_signs_in_feed_dead_letters_and_sink_and_the_next_one_after_it()
     }
     // librdkafka signs in again in the last tenth of a session. Of tokens as short as these that is less than a second: a
     // connection may be lost with its token, and comes back with the next one.
-    assert_eq!(source.status().get().0, SourceState::Running);
+    running(&source).await;
     source.finish().await;
     assert_eq!(topic.committed(0), i64::try_from(count).unwrap());
     let reader: BaseConsumer =

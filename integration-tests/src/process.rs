@@ -61,12 +61,12 @@ impl Process {
         matches!(self.child.try_wait(), Ok(None))
     }
 
-    /// The last lines of its log.
-    /// Of all processes that wrote to this log.
+    /// Any of the processes that wrote to this log.
     pub fn has_said(&self, words: &str) -> bool {
         std::fs::read_to_string(&self.log).unwrap_or_default().contains(words)
     }
 
+    /// The last lines of its log.
     pub fn tail(&self) -> String {
         let text = std::fs::read_to_string(&self.log).unwrap_or_default();
         let lines: Vec<&str> = text.lines().collect();

@@ -156,6 +156,11 @@ impl Site {
         self.process.as_mut().expect("the site was started")
     }
 
+    /// The last lines of its log, if it was started.
+    pub fn log_end(&self) -> String {
+        self.process.as_ref().map(Process::tail).unwrap_or_default()
+    }
+
     pub fn kill_9(&mut self) -> anyhow::Result<()> {
         self.process().kill_9()
     }
@@ -164,7 +169,7 @@ impl Site {
     pub fn stop(&mut self) -> anyhow::Result<()> {
         let graceful = self.process().terminate(Duration::from_secs(40))?;
         if !graceful {
-            let log = self.process().tail();
+            let log = self.log_end();
             bail!("site {} ended with an error: {log}", self.name);
         }
         Ok(())
@@ -194,7 +199,7 @@ impl Site {
         let client = self.client.clone();
         let is_ready = async || client.get(&url).send().await.ok()?.status().is_success().then_some(());
         let waited = eventually("a site that is ready", Duration::from_secs(60), is_ready).await;
-        let log = self.process().tail();
+        let log = self.log_end();
         waited.with_context(|| format!("site {}: {log}", self.name))
     }
 
@@ -202,7 +207,7 @@ impl Site {
     pub async fn up(&mut self) -> anyhow::Result<()> {
         let answers = async || self.text("/healthz").await.ok();
         let waited = eventually("a site that answers", Duration::from_secs(60), answers).await;
-        let log = self.process().tail();
+        let log = self.log_end();
         waited.map(drop).with_context(|| format!("site {}: {log}", self.name))
     }
 

@@ -84,6 +84,8 @@ impl Config {
             // The default of 1 s leaves the consumer idle between two fetches when that memory is full.
             ("fetch.queue.backoff.ms", "20"),
             ("statistics.interval.ms", "1000"),
+            // After so long a topic that a pattern names is found, and a leader that went and came unseen. The default: 5 min.
+            ("topic.metadata.refresh.interval.ms", "60000"),
         ];
         let fixed = [("enable.auto.offset.store", "false"), ("enable.auto.commit", "true")];
         if self.topics.is_empty() {

@@ -37,14 +37,14 @@ struct Partition {
     rewinding: Arc<AtomicBool>,
     retries: u32,
     again_at: Option<Instant>,
-    /// What comes lies here or behind: the last one has come, or is where reading began again.
-    next: i64,
+    /// What comes lies here or behind: the last one has come, or is where reading began again. `None`: nothing has come.
+    next: Option<i64>,
 }
 
 impl Partition {
     fn new() -> Partition {
         let (positions, rewinding) = (Positions::new(0), Arc::default());
-        Partition { positions, rewinding, retries: 0, again_at: None, next: 0 }
+        Partition { positions, rewinding, retries: 0, again_at: None, next: None }
     }
 }
 
@@ -82,12 +82,15 @@ impl Partitions {
         if partition.rewinding.load(Ordering::SeqCst) {
             return None;
         }
-        if offset < partition.next {
-            // Kafka started over (the topic was made anew): what is out belongs to the old log.
+        // Back before all that is out or to come again: Kafka started over (the topic was made anew), and what is out belongs
+        // to the old log. No farther back, librdkafka hands over once more what it has handed over before.
+        if partition.next.is_some_and(|next| offset < next && offset < partition.positions.low()) {
             partition.rewinding.store(true, Ordering::SeqCst);
             *partition = Partition::new();
         }
-        partition.next = offset + 1;
+        if partition.next.replace(offset + 1).is_none() {
+            partition.positions = Positions::new(offset);
+        }
         if partition.again_at.is_none() {
             // It is read again from its first failure: what lies before this one, retention or compaction took.
             let (lost, low) = partition.positions.give_up_before(offset);
@@ -142,7 +145,7 @@ impl Partitions {
         if let Some(partition) = self.assigned.get_mut(key) {
             partition.retries = partition.retries.saturating_add(1);
             partition.again_at = None;
-            partition.next = partition.positions.rewind().unwrap_or_else(|| partition.positions.low());
+            partition.next = partition.positions.rewind().or(partition.next);
             partition.rewinding.store(false, Ordering::SeqCst);
         }
     }
@@ -279,9 +282,32 @@ mod tests {
 
     #[test]
     fn a_topic_made_anew_is_read_from_its_start() {
+        for settled in [true, false] {
+            let (mut partitions, now) = (Partitions::default(), Instant::now());
+            let old = partitions.deliver(&key(), 100, 10).unwrap();
+            if settled {
+                partitions.settle(back(100, &old, true), now);
+            }
+            assert!(partitions.deliver(&key(), 0, 10).is_some());
+            assert!(old.load(Ordering::SeqCst), "what was read ahead of the old log is not handed over");
+            assert!(partitions.deliver(&key(), 100, 10).is_some(), "another message than the old log's");
+        }
+    }
+
+    /// Dropped as an old log's, 5 would be lost: reading goes on behind it.
+    #[test]
+    fn what_is_handed_over_once_more_costs_nothing_that_is_out() {
         let (mut partitions, now) = (Partitions::default(), Instant::now());
-        let old = partitions.deliver(&key(), 100, 10).unwrap();
-        partitions.settle(back(100, &old, true), now);
-        assert!(partitions.deliver(&key(), 0, 10).is_some());
+        let flag = partitions.deliver(&key(), 5, 10).unwrap();
+        (6..9).for_each(|offset| drop(partitions.deliver(&key(), offset, 10).unwrap()));
+        partitions.settle(back(7, &flag, true), now);
+        assert!((6..9).all(|offset| partitions.deliver(&key(), offset, 10).is_none()));
+        assert!(!flag.load(Ordering::SeqCst) && partitions.deliver(&key(), 9, 10).is_some());
+        for offset in [6, 8, 9, 5] {
+            assert!(partitions.take_moved().is_empty());
+            partitions.settle(back(offset, &flag, true), now);
+        }
+        assert_eq!(partitions.take_moved(), [(key(), 10)]);
+        assert_eq!(partitions.in_flight(), (0, 0));
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use connectors::{Background, Inbound, Reply, Source as _};
+use connectors::{Background, Inbound, Reply, Source as _, SourceState};
 
 pub fn number(inbound: &Inbound) -> usize {
     std::str::from_utf8(&inbound.payload).unwrap().trim().parse().unwrap()
@@ -15,4 +15,13 @@ pub async fn next(source: &mut Background) -> Inbound {
 
 pub fn commit(inbound: Inbound) {
     inbound.receipt.committed(Reply::default());
+}
+
+/// Until it says that it is connected.
+pub async fn running(source: &Background) {
+    let begun = std::time::Instant::now();
+    while source.status().get().0 != SourceState::Running {
+        assert!(begun.elapsed() < Duration::from_secs(60), "{:?}", source.status());
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
 }

@@ -29,9 +29,9 @@ pub async fn ledger_holds(sites: &[&Site], sent: &[Traffic]) -> anyhow::Result<L
             listing = brought_in(sites).await.ok()?;
             (of_feed(&listing, feed).count() >= expected.len()).then_some(())
         });
-        all.await.with_context(|| {
-            format!("feed {feed}: {} of {} arrived", of_feed(&listing, feed).count(), expected.len())
-        })?;
+        if let Err(error) = all.await {
+            return Err(error.context(missed(sites, feed, &expected, &listing).await));
+        }
         let kept: Vec<&str> = of_feed(&listing, feed).filter_map(|row| row.control_id.as_deref()).collect();
         let once: BTreeSet<&str> = kept.iter().copied().collect();
         ensure!(once.len() == kept.len(), "feed {feed}: {} messages twice", kept.len() - once.len());
@@ -45,6 +45,20 @@ pub async fn ledger_holds(sites: &[&Site], sent: &[Traffic]) -> anyhow::Result<L
     let refused = listing.rows.iter().filter(|row| row.kind == "rejected").count();
     ensure!(refused == 0, "{refused} messages were refused");
     Ok(listing)
+}
+
+/// What did not arrive, and what the sites say of the feed.
+async fn missed(sites: &[&Site], feed: &str, expected: &[String], listing: &Listing) -> String {
+    let kept: BTreeSet<&str> = of_feed(listing, feed).filter_map(|row| row.control_id.as_deref()).collect();
+    let missing: Vec<_> = expected.iter().filter(|id| !kept.contains(id.as_str())).collect();
+    let mut said = format!("feed {feed}: {} of {} missing: {missing:?}", missing.len(), expected.len());
+    for site in sites {
+        let metrics = site.text("/metrics").await.unwrap_or_else(|error| format!("no metrics: {error:#}"));
+        let of_feed = metrics.lines().filter(|line| line.contains(&format!("feed=\"{feed}\"")));
+        said.extend(of_feed.map(|line| format!("\n{}: {line}", site.name)));
+        said += &format!("\n{}", site.log_end());
+    }
+    said
 }
 
 /// What these sites brought in, in the order of their ledger: a site reads what it has sealed itself.
