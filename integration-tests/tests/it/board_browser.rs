@@ -12,7 +12,7 @@ use thirtyfour::prelude::*;
 use thirtyfour::{ChromeCapabilities, ChromiumLikeCapabilities};
 
 /// Nothing but the page: no profile, no updates, no calls home.
-const FLAGS: [&str; 7] = [
+const FLAGS: [&str; 8] = [
     "--headless=new",
     "--no-sandbox",
     "--disable-gpu",
@@ -20,6 +20,8 @@ const FLAGS: [&str; 7] = [
     "--disable-background-networking",
     "--no-first-run",
     "--disable-sync",
+    // What fades in has no text for the driver while it is still transparent.
+    "--force-prefers-reduced-motion",
 ];
 const PATIENCE: Duration = Duration::from_secs(40);
 
