@@ -29,9 +29,9 @@ struct Arguments {
     /// Patient-level folds: each is judged by boosters that did not see it [default: 5, for mortality 10]
     #[arg(long)]
     folds: Option<u32>,
-    /// Boosters for each fold, whose mean judges and scores: more are steadier, and take as much longer
-    #[arg(long, default_value_t = 2)]
-    repeats: u32,
+    /// Boosters for each fold [default: 1, for mortality 2, with --adapt 3]
+    #[arg(long)]
+    repeats: Option<u32>,
     /// Leave the buckets 70 to 79 of the patient's hash out, for `medulla model eval --held-out`
     #[arg(long)]
     hold_out: bool,
@@ -99,14 +99,18 @@ fn run(arguments: &Arguments) -> Result<()> {
             setting.split_once('=').with_context(|| format!("--set {setting}: name=value"))?;
         settings.set(name, value);
     }
-    // A few thousand stays train in minutes, and need each other more.
-    let folds = if arguments.task == Some(Task::Mortality) { 10 } else { 5 };
+    // Few data train in minutes, and boosters of few data need each other more.
+    let (folds, repeats) = match (&arguments.adapt, arguments.task) {
+        (Some(_), _) => (5, 3),
+        (None, Some(Task::Mortality)) => (10, 2),
+        (None, _) => (5, 1),
+    };
     let options = Options {
         task: arguments.task.unwrap_or_default(),
         files: arguments.data.clone(),
         out: arguments.out.clone(),
         folds: arguments.folds.unwrap_or(folds),
-        repeats: arguments.repeats,
+        repeats: arguments.repeats.unwrap_or(repeats),
         hold_out: arguments.hold_out,
         local: arguments.local,
         settings,

@@ -1,16 +1,23 @@
-//! Fits a model to a new site from little local data: its trees stay, a few shallow ones are added that begin from its
-//! margins, and calibration and thresholds are chosen again, on local patients that the added trees did not see.
+//! Fits a model to a new site from little local data: its trees stay, with a share of their weight, others are added that
+//! begin from their margins, and calibration and thresholds are chosen again, on local patients that the added trees did
+//! not see.
 
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 use xgb::Booster;
 
+use super::boost::Members;
 use super::table::Table;
-use super::{Made, Options, Progress, boost, check, finish, merge, table};
-use crate::Model;
+use super::{Made, Options, Origin, Progress, boost, check, finish, merge, table};
 use crate::features::NAMES;
 use crate::task::Task;
+use crate::{Ensemble, Model};
+
+/// Of the model's weight so much is kept, whichever serves local patients better that the added trees did not see. Of four
+/// draws of a tenth of one hospital, for a model of the other, half served the rest better in each (AUROC by 0.001 to 0.015);
+/// of four hundred patients it did not.
+const KEPT: [f32; 2] = [1.0, 0.5];
 
 const FILES: [&str; 4] = ["model.json", "model.ubj", "card.json", "golden.json"];
 
@@ -25,11 +32,30 @@ pub fn adapt(folder: &Path, options: &Options, progress: &dyn Progress) -> Resul
     );
     let data = table::read(&options, model.columns_in(&NAMES)?, progress)?;
     check(&data.develop)?;
-    let start = margins(&model, &data.develop)?;
     let folds = data.develop.row_folds(options.folds);
-    let members = boost::train(&data.develop, &folds, Some(&start), &options, progress)?;
-    let merged = Booster::load_buffer(&merge::onto(&trees, &members.files()?)?)?;
-    finish(data, &folds, &options, Made { members, merged, from: Some(model) }, progress)
+    let mut best: Option<Fitted> = None;
+    for share in KEPT {
+        progress.stage(&format!("keeping {:.0} % of the model", share * 100.0), 1);
+        let kept = merge::scaled(&trees, share)?;
+        let start = margins(&kept, &data.develop)?;
+        let members = boost::train(&data.develop, &folds, Some(&start), &options, progress)?;
+        let loss = members.loss(&data.develop);
+        if best.as_ref().is_none_or(|best| loss < best.loss) {
+            best = Some(Fitted { share, kept, members, loss });
+        }
+    }
+    let Fitted { share, kept, members, .. } = best.context("no share of the model has a loss")?;
+    let merged = Booster::load_buffer(&merge::onto(&kept, &members.files()?)?)?;
+    let from = Some(Origin { model, kept: share });
+    finish(data, &folds, &options, Made { members, merged, from }, progress)
+}
+
+struct Fitted {
+    share: f32,
+    /// The model's file with that share of its weight.
+    kept: Vec<u8>,
+    members: Members,
+    loss: f64,
 }
 
 /// The model, and its trees as a JSON model file of this libxgboost.
@@ -53,8 +79,7 @@ pub(super) fn read(folder: &Path) -> Result<(Model, Vec<u8>)> {
     Ok((model, booster.save_buffer(false)?))
 }
 
-fn margins(model: &Model, table: &Table) -> Result<Vec<f32>> {
-    let rows = 0..table.gains.len();
-    // A margin is a sum of f32: nothing is lost.
-    rows.map(|row| Ok(model.margin(table.row(row))? as f32)).collect()
+fn margins(file: &[u8], table: &Table) -> Result<Vec<f32>> {
+    let ensemble = Ensemble::read("model.json", file)?;
+    (0..table.gains.len()).map(|row| Ok(ensemble.margins(table.row(row))?[0])).collect()
 }

@@ -1,24 +1,14 @@
 //! What is chosen on out-of-fold predictions: the threshold and the calibration.
 
-/// The margin from which on an alarm gives the highest utility; `None` if no alarm gains anything.
+/// The margin from which on an alarm gains: where the logistic line through the gains, by their sign and weighted by their
+/// size, crosses one half. The margin with the highest sum of gains says the same, and follows the chance of the few rows
+/// about it: on patients who took no part its utility was lower by 0.006 in the mean of eleven comparisons (from 0.003 higher
+/// to 0.04 lower). `None` if no alarm gains anything.
 pub(super) fn by_gain(margins: &[f32], gains: &[f64]) -> Option<f32> {
-    let mut order: Vec<usize> = (0..margins.len()).collect();
-    order.sort_by(|a, b| margins[*b].total_cmp(&margins[*a]));
-    let (mut sum, mut best, mut chosen) = (0.0, 0.0, None);
-    for (i, row) in order.iter().enumerate() {
-        sum += gains[*row];
-        // Rows of equal margin alarm together.
-        let next = order.get(i + 1).map(|next| margins[*next]);
-        if next == Some(margins[*row]) {
-            continue;
-        }
-        if sum > best {
-            best = sum;
-            // Half way to the next row, so that rounding moves no row across.
-            chosen = Some(next.map_or(margins[*row], |next| f32::midpoint(next, margins[*row])));
-        }
-    }
-    chosen
+    let line = fit(margins.iter().zip(gains).map(|(margin, gain)| (*margin, *gain > 0.0, gain.abs())));
+    let margin = (-line.intercept / line.slope) as f32;
+    let gained: f64 = margins.iter().zip(gains).filter(|(at, _)| **at >= margin).map(|(_, gain)| gain).sum();
+    (line.slope > 0.0 && gained > 0.0).then_some(margin)
 }
 
 /// The margin from which on alarms have the highest F1; gains say by their sign which rows are right.
@@ -80,19 +70,28 @@ impl Platt {
     }
 }
 
-/// Slope and intercept of P(label) = 1 / (1 + exp(-(slope × margin + intercept))), by Newton's method (Platt 1999).
+/// Slope and intercept of P(label) = 1 / (1 + exp(-(slope × margin + intercept))) (Platt 1999).
 pub(super) fn platt(margins: &[f32], labels: &[bool]) -> Platt {
-    let positive = labels.iter().filter(|label| **label).count() as f64;
-    let share = (positive / labels.len() as f64).clamp(1e-6, 1.0 - 1e-6);
+    fit(margins.iter().zip(labels).map(|(margin, label)| (*margin, *label, 1.0)))
+}
+
+/// By Newton's method, of rows with margin, label and weight.
+fn fit(rows: impl Iterator<Item = (f32, bool, f64)> + Clone) -> Platt {
+    let (mut positive, mut all) = (0.0, 0.0);
+    for (_, label, weight) in rows.clone() {
+        positive += weight * f64::from(u8::from(label));
+        all += weight;
+    }
+    let share = (positive / all).clamp(1e-6, 1.0 - 1e-6);
     // From where every risk is the share: a steeper start may lie so far off that whole steps go to and fro.
     let mut found = Platt { slope: 0.0, intercept: (share / (1.0 - share)).ln() };
-    let mut least = loss(found, margins, labels);
+    let mut least = loss(found, rows.clone());
     for _ in 0..50 {
         let [mut g0, mut g1, mut h00, mut h01, mut h11] = [0.0, 0.0, 1e-9, 0.0, 1e-9];
-        for (margin, label) in margins.iter().zip(labels) {
-            let x = f64::from(*margin);
-            let p = found.risk(*margin);
-            let (error, weight) = (p - f64::from(u8::from(*label)), p * (1.0 - p));
+        for (margin, label, weight) in rows.clone() {
+            let x = f64::from(margin);
+            let p = found.risk(margin);
+            let (error, weight) = (weight * (p - f64::from(u8::from(label))), weight * p * (1.0 - p));
             g0 += error * x;
             g1 += error;
             h00 += weight * x * x;
@@ -107,7 +106,7 @@ pub(super) fn platt(margins: &[f32], labels: &[bool]) -> Platt {
             slope: found.slope - part * step0,
             intercept: found.intercept - part * step1,
         });
-        let mut judged = steps.map(|next| (next, loss(next, margins, labels)));
+        let mut judged = steps.map(|next| (next, loss(next, rows.clone())));
         let Some((next, lower)) = judged.find(|(_, loss)| *loss < least) else { break };
         (found, least) = (next, lower);
         if step0.abs() + step1.abs() < 1e-9 {
@@ -118,9 +117,8 @@ pub(super) fn platt(margins: &[f32], labels: &[bool]) -> Platt {
 }
 
 /// Logistic, summed.
-fn loss(platt: Platt, margins: &[f32], labels: &[bool]) -> f64 {
-    let rows = margins.iter().zip(labels);
-    rows.map(|(margin, label)| logistic_loss(platt.logit(*margin), *label)).sum()
+fn loss(platt: Platt, rows: impl Iterator<Item = (f32, bool, f64)>) -> f64 {
+    rows.map(|(margin, label, weight)| weight * logistic_loss(platt.logit(margin), label)).sum()
 }
 
 /// Of one row, by its log-odds.
@@ -133,16 +131,28 @@ pub(super) fn logistic_loss(logit: f64, label: bool) -> f64 {
 mod tests {
     use super::*;
 
+    /// Of the rows at each margin m so many gain 1 that it is even with what the others lose, 0.05 each, at 1.5.
     #[test]
-    fn the_threshold_is_where_the_gains_end() {
-        let margins = [2.0, 1.0, 1.0, 0.0, -1.0];
-        assert_eq!(by_gain(&margins, &[1.0, 1.0, -0.5, -0.4, 0.1]), Some(0.5));
-        assert_eq!(
-            by_gain(&margins, &[1.0, 0.2, -0.5, -0.4, 0.1]),
-            Some(1.5),
-            "equal margins alarm together"
-        );
-        assert_eq!(by_gain(&margins, &[-0.05; 5]), None);
+    fn the_threshold_is_where_gains_begin() {
+        let (mut margins, mut gains) = (Vec::new(), Vec::new());
+        for m in -3..=5 {
+            let odds = 0.05 * (f64::from(m) - 1.5).exp();
+            for i in 0..10_000 {
+                margins.push(m as f32);
+                gains.push(if f64::from(i) < 10_000.0 * odds / (1.0 + odds) { 1.0 } else { -0.05 });
+            }
+        }
+        let threshold = by_gain(&margins, &gains).unwrap();
+        assert!((threshold - 1.5).abs() < 0.02, "{threshold}");
+        assert_eq!(by_gain(&margins, &vec![-0.05; gains.len()]), None);
+        let against: Vec<f32> = margins.iter().map(|margin| -margin).collect();
+        assert_eq!(by_gain(&against, &gains), None, "who is surer is wrong");
+    }
+
+    #[test]
+    fn the_threshold_parts_rows_that_can_be_parted() {
+        let threshold = by_gain(&[2.0, 1.0, 0.0, -1.0], &[1.0, 1.0, -0.05, -0.05]).unwrap();
+        assert!(0.0 < threshold && threshold <= 1.0, "{threshold}");
     }
 
     #[test]

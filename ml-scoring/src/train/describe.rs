@@ -5,13 +5,11 @@ use serde_json::json;
 use super::boost::Members;
 use super::judge::{ALERTS_PER_100_PATIENT_DAYS_MAX, OutOfFold};
 use super::table::Data;
-use super::{Options, words};
+use super::{Options, Origin, words};
 use crate::features::{self, Meaning, Other};
 use crate::stays;
 use crate::task::Task;
-use crate::{
-    CARD_FORMAT, Calibration, Card, CardFeature, Figures, Model, Population, Threshold, TrainingData,
-};
+use crate::{CARD_FORMAT, Calibration, Card, CardFeature, Figures, Population, Threshold, TrainingData};
 
 pub(super) const POPULATION: Population = Population::Adults;
 const OUT_OF_FOLD: &str = "out-of-fold predictions of all patients that trained";
@@ -70,14 +68,16 @@ pub(super) fn card(data: &Data, options: &Options, members: &Members, judged: &O
 }
 
 /// What an adapted card says of the model that it began from.
-pub(super) fn adapted(card: &mut Card, from: &Model) {
-    let hash = hex::encode(from.hash());
-    card.training["adapted_from"] = json!({ "model": hash, "training_data": from.card().training_data });
+pub(super) fn adapted(card: &mut Card, Origin { model, kept }: &Origin) {
+    let hash = hex::encode(model.hash());
+    card.training["adapted_from"] =
+        json!({ "model": hash, "kept": kept, "training_data": model.card().training_data });
     card.training_data.description = format!(
-        "local patients, to whom the model {hash} was fitted by added trees, calibration and thresholds; its own training \
-         data stand under training.adapted_from"
+        "local patients, to whom the model {hash} was fitted: {:.0} % of its trees' weight, added trees, calibration and \
+         thresholds; its own training data stand under training.adapted_from",
+        kept * 100.0
     );
-    card.limits.clone_from(&from.card().limits);
+    card.limits.clone_from(&model.card().limits);
 }
 
 fn training_data(data: &Data, options: &Options) -> TrainingData {

@@ -20,6 +20,14 @@ pub(super) fn onto(base: &[u8], files: &[Vec<u8>]) -> Result<Vec<u8>> {
     assemble(merged, all)
 }
 
+/// The same model with that share of its trees' weight; its base score stays.
+pub(super) fn scaled(file: &[u8], share: f32) -> Result<Vec<u8>> {
+    let mut document: Value = serde_json::from_slice(file).context("the model's file")?;
+    let mut trees = trees(&mut document)?;
+    trees.iter_mut().try_for_each(|tree| scale(tree, share))?;
+    assemble(document, trees)
+}
+
 /// Takes and gives JSON model files of one libxgboost, with the same features and the same `base_score`.
 pub(super) fn mean(files: &[Vec<u8>]) -> Result<Vec<u8>> {
     let mut documents =

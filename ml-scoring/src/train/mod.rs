@@ -82,8 +82,13 @@ pub fn train(options: &Options, progress: &dyn Progress) -> Result<Card> {
 struct Made {
     members: boost::Members,
     merged: Booster,
-    /// The model that was adapted.
-    from: Option<Model>,
+    from: Option<Origin>,
+}
+
+/// The model that was adapted, and the share of its weight that is kept.
+struct Origin {
+    model: Model,
+    kept: f32,
 }
 
 /// Chooses, judges and writes.

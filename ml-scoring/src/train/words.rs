@@ -96,10 +96,10 @@ pub(super) fn limits(task: Task) -> Vec<String> {
     limits
 }
 
-/// What the watch threshold maximises.
+/// What the watch threshold goes by.
 pub(super) fn metric(task: Task) -> &'static str {
     match task {
-        Task::Sepsis => "highest official 2019 utility",
+        Task::Sepsis => "where an alarm begins to gain official 2019 utility",
         Task::Mortality => "highest lesser of sensitivity and PPV (event 1 of the 2012 challenge)",
         _ => "highest F1 over the hours that can be judged",
     }
