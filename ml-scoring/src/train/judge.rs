@@ -79,7 +79,8 @@ fn choose_on(table: &Table, margins: &[f32], belongs: impl Fn(usize) -> bool) ->
         Task::Mortality => choose::by_event_1(&of(&may_alarm), &gains),
         _ => choose::by_f1(&of(&may_alarm), &gains),
     };
-    let margin = margin.context("no alarm would gain anything, so there is no threshold to choose: give more patients")?;
+    let margin = margin
+        .context("no alarm would gain anything, so there is no threshold to choose: give more patients")?;
     let threshold = calibration.risk(margin);
     if table.cohort.task == Task::Mortality {
         // It speaks once and interrupts nobody.
