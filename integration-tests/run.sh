@@ -140,7 +140,7 @@ fi
 step "building the training program"
 train=
 if . deploy/xgboost.sh && cargo build --locked -p ml-scoring --features train --bin medulla-train &&
-    cargo test --locked -p ml-scoring --features train --test train --test libxgboost --no-run; then
+    cargo test --locked -p ml-scoring --features train --lib --test train --test libxgboost --no-run; then
     train=1
 fi
 
@@ -156,7 +156,7 @@ step "tests"
 run_tests --workspace
 step "tests of the training, against libxgboost"
 if [ -n "$train" ]; then
-    run_tests -p ml-scoring --features train --test train --test libxgboost
+    run_tests -p ml-scoring --features train --lib --test train --test libxgboost
 else
     skip "training" "libxgboost is not to be had here (deploy/xgboost.sh says why)"
 fi

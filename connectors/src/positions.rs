@@ -65,6 +65,14 @@ impl Positions {
         (gone, self.advance())
     }
 
+    /// What lies from `position` on comes anew: what was said of it no longer counts.
+    pub(crate) fn forget_from(&mut self, position: i64) {
+        while let Some((_, state)) = self.tracked.pop_back_if(|(at, _)| *at >= position) {
+            self.pending -= usize::from(state == State::Pending);
+            self.failed -= usize::from(state == State::Failed);
+        }
+    }
+
     /// Where the reader stands, behind all that it has delivered. What lies in between is never delivered: transaction
     /// markers, aborted messages, what was compacted away. Returns the new low position if that moved it; while anything is
     /// out or to come again, nothing does.

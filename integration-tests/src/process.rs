@@ -61,7 +61,7 @@ impl Process {
         matches!(self.child.try_wait(), Ok(None))
     }
 
-    /// Any of the processes that wrote to this log.
+    /// Whether any process that wrote to this log has said it.
     pub fn has_said(&self, words: &str) -> bool {
         std::fs::read_to_string(&self.log).unwrap_or_default().contains(words)
     }

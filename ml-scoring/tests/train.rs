@@ -135,6 +135,8 @@ fn a_model_is_fitted_to_another_hospital() {
     let before = evaluate(&slower, &Scorer::model(model.clone()).unwrap());
     assert!(card.held_out.utility > before.utility, "{:?} {:?}", card.held_out.utility, before.utility);
     assert_eq!(card.training["adapted_from"]["model"], hex(&model.hash()));
+    assert_eq!(card.training["adapted_from"]["kept"], 0.5);
+    assert!(card.threshold.metric.contains("line"), "few have the event: {}", card.threshold.metric);
     let adapted = load(&folder.join("adapted"));
     check(&card.held_out, &evaluate(&slower, &Scorer::model(adapted).unwrap()));
     std::fs::remove_dir_all(folder).unwrap();

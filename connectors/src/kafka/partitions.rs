@@ -82,11 +82,14 @@ impl Partitions {
         if partition.rewinding.load(Ordering::SeqCst) {
             return None;
         }
-        // Back before all that is out or to come again: Kafka started over (the topic was made anew), and what is out belongs
-        // to the old log. No farther back, librdkafka hands over once more what it has handed over before.
-        if partition.next.is_some_and(|next| offset < next && offset < partition.positions.low()) {
-            partition.rewinding.store(true, Ordering::SeqCst);
-            *partition = Partition::new();
+        // Back where it has been: the topic was made anew, its log was cut short, or librdkafka hands over once more. Offsets do
+        // not tell which, so all that comes is taken as new (the ledger knows what it has), and nothing that is out is dropped.
+        if partition.next.is_some_and(|next| offset < next) {
+            if offset <= partition.positions.low() {
+                *partition = Partition::new();
+            } else {
+                partition.positions.forget_from(offset);
+            }
         }
         if partition.next.replace(offset + 1).is_none() {
             partition.positions = Positions::new(offset);
@@ -288,25 +291,46 @@ mod tests {
             if settled {
                 partitions.settle(back(100, &old, true), now);
             }
-            assert!(partitions.deliver(&key(), 0, 10).is_some());
-            assert!(old.load(Ordering::SeqCst), "what was read ahead of the old log is not handed over");
+            let new = partitions.deliver(&key(), 0, 10).unwrap();
+            assert!(
+                !old.load(Ordering::SeqCst),
+                "what was read of the old log is kept: nobody has it any more"
+            );
             assert!(partitions.deliver(&key(), 100, 10).is_some(), "another message than the old log's");
+            if !settled {
+                partitions.settle(back(100, &old, true), now);
+            }
+            partitions.take_moved();
+            partitions.settle(back(0, &new, true), now);
+            assert_eq!(partitions.take_moved(), [(key(), 1)], "the new 100 is out");
         }
+    }
+
+    #[test]
+    fn a_topic_made_anew_while_its_first_message_is_out_is_read_from_its_start() {
+        let (mut partitions, now) = (Partitions::default(), Instant::now());
+        let old = partitions.deliver(&key(), 0, 10).unwrap();
+        (1..4).for_each(|offset| drop(partitions.deliver(&key(), offset, 10).unwrap()));
+        partitions.settle(back(1, &old, true), now);
+        assert!((0..4).all(|offset| partitions.deliver(&key(), offset, 10).is_some()));
+        (0..4).for_each(|offset| partitions.settle(back(offset, &old, true), now));
+        assert!(partitions.take_moved().is_empty(), "verdicts of the old log say nothing of the new one");
     }
 
     /// Dropped as an old log's, 5 would be lost: reading goes on behind it.
     #[test]
-    fn what_is_handed_over_once_more_costs_nothing_that_is_out() {
+    fn what_is_handed_over_once_more_drops_nothing_that_is_out() {
         let (mut partitions, now) = (Partitions::default(), Instant::now());
         let flag = partitions.deliver(&key(), 5, 10).unwrap();
         (6..9).for_each(|offset| drop(partitions.deliver(&key(), offset, 10).unwrap()));
         partitions.settle(back(7, &flag, true), now);
-        assert!((6..9).all(|offset| partitions.deliver(&key(), offset, 10).is_none()));
-        assert!(!flag.load(Ordering::SeqCst) && partitions.deliver(&key(), 9, 10).is_some());
-        for offset in [6, 8, 9, 5] {
-            assert!(partitions.take_moved().is_empty());
+        assert!((6..10).all(|offset| partitions.deliver(&key(), offset, 10).is_some()));
+        assert!(!flag.load(Ordering::SeqCst));
+        for offset in [6, 6, 7, 8, 8, 9] {
             partitions.settle(back(offset, &flag, true), now);
+            assert!(partitions.take_moved().is_empty(), "5 is out");
         }
+        partitions.settle(back(5, &flag, true), now);
         assert_eq!(partitions.take_moved(), [(key(), 10)]);
         assert_eq!(partitions.in_flight(), (0, 0));
     }

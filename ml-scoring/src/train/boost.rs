@@ -90,10 +90,8 @@ impl Settings {
 
     /// For little data: small steps, each of few features and of little more than half the rows.
     pub fn to_adapt() -> Settings {
-        let mut settings = Settings::default();
-        for (name, value) in [("eta", "0.04"), ("subsample", "0.6"), ("colsample_bytree", "0.15")] {
-            settings.set(name, value);
-        }
+        let mut settings = Settings::for_sepsis();
+        settings.set("subsample", "0.6");
         settings
     }
 
@@ -163,12 +161,6 @@ pub(super) struct Members {
 }
 
 impl Members {
-    /// Out of fold, each row weighing what an alarm would gain or cost.
-    pub fn loss(&self, table: &Table) -> f64 {
-        let rows = self.margins.iter().zip(&table.gains);
-        loss(rows.map(|(margin, gain)| (*margin, *gain, gain.abs() as f32)))
-    }
-
     /// Every member's trees at the common number of rounds, as JSON model files; none where no round was any good.
     pub fn files(&self) -> Result<Vec<Vec<u8>>> {
         if self.rounds == 0 {
@@ -260,11 +252,7 @@ fn member(
     let mut booster = options.settings.booster(&seen, &table.names(), number)?;
     // Where a model is to be improved, its own margins may already be the best.
     let started = sample.start.map(|start| rows.iter().map(|row| start[*row]).collect::<Vec<_>>());
-    let judge = |margins: &[f32]| {
-        let unseen = margins.iter().zip(&rows);
-        loss(unseen.map(|(margin, row)| (*margin, table.gains[*row], sample.weights[*row])))
-    };
-    let mut best_loss = started.map_or(f64::INFINITY, |margins| judge(&margins));
+    let mut best_loss = started.map_or(f64::INFINITY, |margins| loss(&margins, &rows, table, sample));
     let (mut grown, mut best) = (0, 0);
     for round in 1..=options.settings.rounds_max {
         booster.update(&seen, round as i32 - 1)?;
@@ -272,7 +260,7 @@ fn member(
         if round % LOOK_EVERY != 0 && round != options.settings.rounds_max {
             continue;
         }
-        let loss = judge(&booster.predict_margin(&unseen)?);
+        let loss = loss(&booster.predict_margin(&unseen)?, &rows, table, sample);
         if loss < best_loss {
             (best, best_loss) = (round, loss);
         }
@@ -284,12 +272,13 @@ fn member(
     Ok(Member { fold, booster, grown, best })
 }
 
-/// Mean logistic loss of rows with these margins, gains and weights.
-fn loss(rows: impl Iterator<Item = (f32, f64, f32)>) -> f64 {
+/// Mean logistic loss, weighted by what an alarm would gain or cost.
+fn loss(margins: &[f32], rows: &[usize], table: &Table, sample: &Sample) -> f64 {
     let (mut sum, mut weights) = (0.0, 0.0);
-    for (margin, gain, weight) in rows {
-        sum += f64::from(weight) * logistic_loss(f64::from(margin), gain > 0.0);
-        weights += f64::from(weight);
+    for (margin, row) in margins.iter().zip(rows) {
+        let weight = f64::from(sample.weights[*row]);
+        sum += weight * logistic_loss(f64::from(*margin), table.gains[*row] > 0.0);
+        weights += weight;
     }
     sum / weights
 }

@@ -1,10 +1,31 @@
 //! What is chosen on out-of-fold predictions: the threshold and the calibration.
 
-/// The margin from which on an alarm gains: where the logistic line through the gains, by their sign and weighted by their
-/// size, crosses one half. The margin with the highest sum of gains says the same, and follows the chance of the few rows
-/// about it: on patients who took no part its utility was lower by 0.006 in the mean of eleven comparisons (from 0.003 higher
-/// to 0.04 lower). `None` if no alarm gains anything.
+/// The margin from which on an alarm gives the highest utility; `None` if no alarm gains anything.
 pub(super) fn by_gain(margins: &[f32], gains: &[f64]) -> Option<f32> {
+    let mut order: Vec<usize> = (0..margins.len()).collect();
+    order.sort_by(|a, b| margins[*b].total_cmp(&margins[*a]));
+    let (mut sum, mut best, mut chosen) = (0.0, 0.0, None);
+    for (i, row) in order.iter().enumerate() {
+        sum += gains[*row];
+        // Rows of equal margin alarm together.
+        let next = order.get(i + 1).map(|next| margins[*next]);
+        if next == Some(margins[*row]) {
+            continue;
+        }
+        if sum > best {
+            best = sum;
+            // Half way to the next row, so that rounding moves no row across.
+            chosen = Some(next.map_or(margins[*row], |next| f32::midpoint(next, margins[*row])));
+        }
+    }
+    chosen
+}
+
+/// As [`by_gain`], for few data: where the logistic line through the gains, by their sign and weighted by their size, crosses
+/// one half. It does not follow the chance of the few rows about the highest sum. On patients who took no part its utility was
+/// higher by 0.007 in the mean of eight draws with 100 to 170 patients of the event (from 0.003 lower to 0.04 higher); with
+/// 1,840 it was 0.002 lower.
+pub(super) fn by_line(margins: &[f32], gains: &[f64]) -> Option<f32> {
     let line = fit(margins.iter().zip(gains).map(|(margin, gain)| (*margin, *gain > 0.0, gain.abs())));
     let margin = (-line.intercept / line.slope) as f32;
     let gained: f64 = margins.iter().zip(gains).filter(|(at, _)| **at >= margin).map(|(_, gain)| gain).sum();
@@ -131,9 +152,21 @@ pub(super) fn logistic_loss(logit: f64, label: bool) -> f64 {
 mod tests {
     use super::*;
 
+    #[test]
+    fn the_threshold_is_where_the_gains_end() {
+        let margins = [2.0, 1.0, 1.0, 0.0, -1.0];
+        assert_eq!(by_gain(&margins, &[1.0, 1.0, -0.5, -0.4, 0.1]), Some(0.5));
+        assert_eq!(
+            by_gain(&margins, &[1.0, 0.2, -0.5, -0.4, 0.1]),
+            Some(1.5),
+            "equal margins alarm together"
+        );
+        assert_eq!(by_gain(&margins, &[-0.05; 5]), None);
+    }
+
     /// Of the rows at each margin m so many gain 1 that it is even with what the others lose, 0.05 each, at 1.5.
     #[test]
-    fn the_threshold_is_where_gains_begin() {
+    fn the_line_crosses_where_gains_begin() {
         let (mut margins, mut gains) = (Vec::new(), Vec::new());
         for m in -3..=5 {
             let odds = 0.05 * (f64::from(m) - 1.5).exp();
@@ -142,16 +175,16 @@ mod tests {
                 gains.push(if f64::from(i) < 10_000.0 * odds / (1.0 + odds) { 1.0 } else { -0.05 });
             }
         }
-        let threshold = by_gain(&margins, &gains).unwrap();
+        let threshold = by_line(&margins, &gains).unwrap();
         assert!((threshold - 1.5).abs() < 0.02, "{threshold}");
-        assert_eq!(by_gain(&margins, &vec![-0.05; gains.len()]), None);
+        assert_eq!(by_line(&margins, &vec![-0.05; gains.len()]), None);
         let against: Vec<f32> = margins.iter().map(|margin| -margin).collect();
-        assert_eq!(by_gain(&against, &gains), None, "who is surer is wrong");
+        assert_eq!(by_line(&against, &gains), None, "who is surer is wrong");
     }
 
     #[test]
-    fn the_threshold_parts_rows_that_can_be_parted() {
-        let threshold = by_gain(&[2.0, 1.0, 0.0, -1.0], &[1.0, 1.0, -0.05, -0.05]).unwrap();
+    fn the_line_parts_rows_that_can_be_parted() {
+        let threshold = by_line(&[2.0, 1.0, 0.0, -1.0], &[1.0, 1.0, -0.05, -0.05]).unwrap();
         assert!(0.0 < threshold && threshold <= 1.0, "{threshold}");
     }
 

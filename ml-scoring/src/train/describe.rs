@@ -2,14 +2,17 @@
 
 use serde_json::json;
 
+use super::adapt::KEPT;
 use super::boost::Members;
 use super::judge::{ALERTS_PER_100_PATIENT_DAYS_MAX, OutOfFold};
 use super::table::Data;
-use super::{Options, Origin, words};
+use super::{Options, words};
 use crate::features::{self, Meaning, Other};
 use crate::stays;
 use crate::task::Task;
-use crate::{CARD_FORMAT, Calibration, Card, CardFeature, Figures, Population, Threshold, TrainingData};
+use crate::{
+    CARD_FORMAT, Calibration, Card, CardFeature, Figures, Model, Population, Threshold, TrainingData,
+};
 
 pub(super) const POPULATION: Population = Population::Adults;
 const OUT_OF_FOLD: &str = "out-of-fold predictions of all patients that trained";
@@ -36,7 +39,7 @@ pub(super) fn card(data: &Data, options: &Options, members: &Members, judged: &O
             .collect(),
         threshold: Threshold {
             value: choice.threshold,
-            metric: words::metric(task).into(),
+            metric: choice.metric.into(),
             chosen_on: OUT_OF_FOLD.into(),
         },
         interruptive_threshold: Threshold {
@@ -68,16 +71,19 @@ pub(super) fn card(data: &Data, options: &Options, members: &Members, judged: &O
 }
 
 /// What an adapted card says of the model that it began from.
-pub(super) fn adapted(card: &mut Card, Origin { model, kept }: &Origin) {
-    let hash = hex::encode(model.hash());
+pub(super) fn adapted(card: &mut Card, from: &Model) {
+    let hash = hex::encode(from.hash());
+    card.training["model"] = json!(format!(
+        "the trees of the model {hash} at {KEPT} of their weight, and the mean of boosters that begin from their margins, one for \
+         each fold and repeat, each trained without its fold's patients"
+    ));
     card.training["adapted_from"] =
-        json!({ "model": hash, "kept": kept, "training_data": model.card().training_data });
+        json!({ "model": hash, "kept": KEPT, "training_data": from.card().training_data });
     card.training_data.description = format!(
-        "local patients, to whom the model {hash} was fitted: {:.0} % of its trees' weight, added trees, calibration and \
-         thresholds; its own training data stand under training.adapted_from",
-        kept * 100.0
+        "local patients, to whom the model {hash} was fitted: {KEPT} of its trees' weight, added trees, \
+         calibration and thresholds; its own training data stand under training.adapted_from"
     );
-    card.limits.clone_from(&model.card().limits);
+    card.limits.clone_from(&from.card().limits);
 }
 
 fn training_data(data: &Data, options: &Options) -> TrainingData {

@@ -3,9 +3,9 @@
 use anyhow::{Context, Result};
 use clinical::PatientState;
 
-use super::Progress;
 use super::choose::{self, Platt};
 use super::table::Table;
+use super::{Progress, words};
 use crate::dataset::{Patient, Row};
 use crate::eval::{
     Alerting, At, BASELINES, Cohort, Hour, Person, Prediction, Predictor, Rule, Said, StayRule, alerting,
@@ -18,6 +18,8 @@ use crate::{Beside, Card, Figures, Scorer, Subgroup, Thresholds};
 
 /// Alerts that a ward can bear; the interruptive threshold keeps to it.
 pub(super) const ALERTS_PER_100_PATIENT_DAYS_MAX: f64 = 10.0;
+/// With fewer patients of the event a threshold by the highest utility follows chance.
+const FEW_ILL: usize = 1000;
 /// The clock rule, as evaluation has it.
 const CLOCK: &str = BASELINES[0];
 /// Places in the judged cohort.
@@ -31,6 +33,8 @@ pub(super) struct Choice {
     pub calibration: Platt,
     /// Of the risk.
     pub threshold: f64,
+    /// What that one goes by, in words.
+    pub metric: &'static str,
     pub interruptive: f64,
 }
 
@@ -74,17 +78,22 @@ fn choose_on(table: &Table, margins: &[f32], belongs: impl Fn(usize) -> bool) ->
     let calibration = choose::platt(&of(&rows), &labels);
     let may_alarm: Vec<usize> = rows.iter().copied().filter(|row| table.sufficient[*row]).collect();
     let gains: Vec<f64> = may_alarm.iter().map(|row| table.gains[*row]).collect();
-    let margin = match table.cohort.task {
+    let task = table.cohort.task;
+    let ill = table.cohort.people.iter().filter(|person| person.onset.is_some()).count();
+    let line =
+        (task == Task::Sepsis && ill < FEW_ILL).then(|| choose::by_line(&of(&may_alarm), &gains)).flatten();
+    let metric = if line.is_some() { words::LINE } else { words::metric(task) };
+    let margin = line.or_else(|| match task {
         Task::Sepsis => choose::by_gain(&of(&may_alarm), &gains),
         Task::Mortality => choose::by_event_1(&of(&may_alarm), &gains),
         _ => choose::by_f1(&of(&may_alarm), &gains),
-    };
+    });
     let margin = margin
         .context("no alarm would gain anything, so there is no threshold to choose: give more patients")?;
     let threshold = calibration.risk(margin);
-    if table.cohort.task == Task::Mortality {
+    if task == Task::Mortality {
         // It speaks once and interrupts nobody.
-        return Ok(Choice { calibration, threshold, interruptive: threshold });
+        return Ok(Choice { calibration, threshold, metric, interruptive: threshold });
     }
     let people: Vec<&Person> =
         table.cohort.people.iter().filter(|person| belongs(person.rows.start)).collect();
@@ -95,7 +104,7 @@ fn choose_on(table: &Table, margins: &[f32], belongs: impl Fn(usize) -> bool) ->
     let interruptive = choose::interruptive(&chosen_from, threshold, |threshold| {
         alerts_per_100_patient_days(table, &people, &risks, threshold) <= ALERTS_PER_100_PATIENT_DAYS_MAX
     });
-    Ok(Choice { calibration, threshold, interruptive })
+    Ok(Choice { calibration, threshold, metric, interruptive })
 }
 
 fn alerts_per_100_patient_days(table: &Table, people: &[&Person], risks: &[f64], threshold: f64) -> f64 {

@@ -90,3 +90,57 @@ fn scale(tree: &mut Value, share: f32) -> Result<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const THRESHOLD: f64 = 7.5;
+
+    /// A stump with these leaves.
+    fn file(leaves: [f64; 2]) -> Vec<u8> {
+        let tree = json!({
+            "id": 0,
+            "left_children": [1, -1, -1],
+            "split_conditions": [THRESHOLD, leaves[0], leaves[1]],
+            "base_weights": [0.5, leaves[0], leaves[1]],
+        });
+        let model = json!({ "gbtree_model_param": { "num_trees": "1" }, "trees": [tree] });
+        let learner = json!({
+            "learner_model_param": { "base_score": "2.5E-1" },
+            "gradient_booster": { "model": model },
+        });
+        serde_json::to_vec(&json!({ "learner": learner })).unwrap()
+    }
+
+    fn stumps(file: &[u8]) -> Vec<Value> {
+        let mut document: Value = serde_json::from_slice(file).unwrap();
+        assert_eq!(*base_score(&document), "2.5E-1");
+        let trees = trees(&mut document).unwrap();
+        let number = &document["learner"]["gradient_booster"]["model"]["gbtree_model_param"]["num_trees"];
+        assert_eq!(*number, trees.len().to_string());
+        trees.iter().map(|tree| tree["split_conditions"].clone()).collect()
+    }
+
+    #[test]
+    fn a_share_of_the_weight_is_one_of_the_leaves_alone() {
+        let half = scaled(&file([1.0, -3.0]), 0.5).unwrap();
+        assert_eq!(stumps(&half), [json!([THRESHOLD, 0.5, -1.5])]);
+    }
+
+    #[test]
+    fn the_mean_of_boosters_is_added_to_a_model_as_it_is() {
+        let model = file([1.0, -3.0]);
+        let merged = onto(&model, &[file([2.0, 4.0]), file([6.0, 8.0])]).unwrap();
+        let expected =
+            [[1.0, -3.0], [1.0, 2.0], [3.0, 4.0]].map(|[left, right]| json!([THRESHOLD, left, right]));
+        assert_eq!(stumps(&merged), expected);
+        assert_eq!(stumps(&onto(&model, &[]).unwrap()), stumps(&model), "no round was any good");
+    }
+
+    #[test]
+    fn boosters_alone_are_merged_to_their_mean() {
+        let merged = mean(&[file([2.0, 4.0]), file([6.0, 8.0])]).unwrap();
+        assert_eq!(stumps(&merged), [json!([THRESHOLD, 1.0, 2.0]), json!([THRESHOLD, 3.0, 4.0])]);
+    }
+}

@@ -82,13 +82,8 @@ pub fn train(options: &Options, progress: &dyn Progress) -> Result<Card> {
 struct Made {
     members: boost::Members,
     merged: Booster,
-    from: Option<Origin>,
-}
-
-/// The model that was adapted, and the share of its weight that is kept.
-struct Origin {
-    model: Model,
-    kept: f32,
+    /// The model that was adapted.
+    from: Option<Model>,
 }
 
 /// Chooses, judges and writes.

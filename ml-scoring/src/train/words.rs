@@ -96,10 +96,14 @@ pub(super) fn limits(task: Task) -> Vec<String> {
     limits
 }
 
-/// What the watch threshold goes by.
+/// What the watch threshold goes by where few patients have the event.
+pub(super) const LINE: &str =
+    "where an alarm begins to gain official 2019 utility, by a logistic line through the gains";
+
+/// What the watch threshold maximises.
 pub(super) fn metric(task: Task) -> &'static str {
     match task {
-        Task::Sepsis => "where an alarm begins to gain official 2019 utility",
+        Task::Sepsis => "highest official 2019 utility",
         Task::Mortality => "highest lesser of sensitivity and PPV (event 1 of the 2012 challenge)",
         _ => "highest F1 over the hours that can be judged",
     }

@@ -51,7 +51,8 @@ pub async fn ledger_holds(sites: &[&Site], sent: &[Traffic]) -> anyhow::Result<L
 async fn missed(sites: &[&Site], feed: &str, expected: &[String], listing: &Listing) -> String {
     let kept: BTreeSet<&str> = of_feed(listing, feed).filter_map(|row| row.control_id.as_deref()).collect();
     let missing: Vec<_> = expected.iter().filter(|id| !kept.contains(id.as_str())).collect();
-    let mut said = format!("feed {feed}: {} of {} missing: {missing:?}", missing.len(), expected.len());
+    let first = &missing[..missing.len().min(20)];
+    let mut said = format!("feed {feed}: {} of {} missing: {first:?} …", missing.len(), expected.len());
     for site in sites {
         let metrics = site.text("/metrics").await.unwrap_or_else(|error| format!("no metrics: {error:#}"));
         let of_feed = metrics.lines().filter(|line| line.contains(&format!("feed=\"{feed}\"")));

@@ -8,7 +8,7 @@ use crate::cli::Verdict;
 #[derive(clap::Args)]
 #[command(
     after_help = "Example:\n  medulla model adapt --model models/sepsis --data local.csv.zst --out models/sepsis-here\n\n\
-    The model's trees stay, with all or half of their weight, and others are added. Its card's figures are those of local\n\
+    The model's trees stay, with half of their weight, and others are added. Its card's figures are those of local\n\
     patients whom the added trees and the choice of the thresholds did not see. Runs the program medulla-train, as\n\
     `medulla model train` does."
 )]
