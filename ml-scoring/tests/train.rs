@@ -46,16 +46,27 @@ fn train(folder: &Path, file: &str, text: &str) -> anyhow::Result<Card> {
 }
 
 fn train_for(task: Task, hold_out: bool, folder: &Path, file: &str, text: &str) -> anyhow::Result<Card> {
+    train::train(&options(task, hold_out, folder, file, text), &Silent)
+}
+
+fn options(task: Task, hold_out: bool, folder: &Path, file: &str, text: &str) -> Options {
     let path = folder.join(file);
     std::fs::write(&path, text).unwrap();
     let mut settings = Settings { rounds_max: 20, ..Settings::default() };
     settings.set("min_child_weight", "0.5");
     settings.set("nthread", "1");
     let (files, out) = (vec![path], folder.join("model"));
-    train::train(
-        &Options { task, files, out, folds: 2, repeats: 2, hold_out, local: false, settings },
-        &Silent,
-    )
+    Options {
+        task,
+        files,
+        out,
+        folds: 2,
+        repeats: 2,
+        hold_out,
+        local: false,
+        physiology_only: false,
+        settings,
+    }
 }
 
 fn load(folder: &Path) -> Model {
@@ -104,6 +115,25 @@ fn without_held_out_patients_the_figures_are_cross_validated() {
     std::fs::remove_dir_all(folder).unwrap();
 }
 
+#[test]
+fn physiology_alone_knows_no_habits_of_care() {
+    let folder = folder("physiology");
+    let mut options = options(Task::Sepsis, false, &folder, "toy.csv", &patients(4));
+    options.physiology_only = true;
+    train::train(&options, &Silent).unwrap();
+    let model = load(&folder);
+    let names: Vec<&str> = model.feature_names().collect();
+    assert!(["HR", "HR_delta", "Age"].iter().all(|name| names.contains(name)), "{names:?}");
+    let of_care = |name: &&str| {
+        ["_age_h", "_count", "_count_12h", "_rate"].iter().any(|end| name.ends_with(end)) || *name == "ICULOS"
+    };
+    assert_eq!(names.iter().copied().find(|name| of_care(name)), None);
+    options.task = Task::Mortality;
+    let refused = train::train(&options, &Silent).unwrap_err().to_string();
+    assert!(refused.contains("mortality"), "{refused}");
+    std::fs::remove_dir_all(folder).unwrap();
+}
+
 /// At another hospital pulses are slower by 30: the model keeps silent there until it is fitted to it.
 #[test]
 fn a_model_is_fitted_to_another_hospital() {
@@ -130,7 +160,17 @@ fn a_model_is_fitted_to_another_hospital() {
     settings.set("min_child_weight", "0.5");
     settings.set("nthread", "1");
     let (task, files, out) = (Task::Sepsis, vec![local], folder.join("adapted/model"));
-    let options = Options { task, files, out, folds: 2, repeats: 1, hold_out: true, local: true, settings };
+    let options = Options {
+        task,
+        files,
+        out,
+        folds: 2,
+        repeats: 1,
+        hold_out: true,
+        local: true,
+        physiology_only: false,
+        settings,
+    };
     let card = train::adapt(&folder.join("model"), &options, &Silent).unwrap();
     let before = evaluate(&slower, &Scorer::model(model.clone()).unwrap());
     assert!(card.held_out.utility > before.utility, "{:?} {:?}", card.held_out.utility, before.utility);
@@ -222,6 +262,7 @@ fn death_in_hospital_is_learned_from_whole_stays() {
         repeats: 1,
         hold_out,
         local: false,
+        physiology_only: false,
         settings: settings.clone(),
     };
     let refused = |files: &[PathBuf], hold_out| {

@@ -38,6 +38,9 @@ struct Arguments {
     /// With data of one hospital: fit it closely, without regard to the next hospital
     #[arg(long)]
     local: bool,
+    /// Look at the patient alone (values, trends, age), and not at how often and when things were measured
+    #[arg(long, conflicts_with = "adapt")]
+    physiology_only: bool,
     /// Largest number of boosting rounds
     #[arg(long)]
     rounds: Option<u32>,
@@ -113,6 +116,7 @@ fn run(arguments: &Arguments) -> Result<()> {
         repeats: arguments.repeats.unwrap_or(repeats),
         hold_out: arguments.hold_out,
         local: arguments.local,
+        physiology_only: arguments.physiology_only,
         settings,
     };
     let bar = Bar::new();

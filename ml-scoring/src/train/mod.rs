@@ -26,7 +26,7 @@ use anyhow::{Context, Result, ensure};
 use xgb::Booster;
 
 use crate::drift::Baseline;
-use crate::features::NAMES;
+use crate::features::{Group, NAMES, group};
 use crate::task::Task;
 use crate::{Card, Golden, Model, Scorer, report};
 
@@ -50,6 +50,8 @@ pub struct Options {
     /// Fit data of one hospital as closely as those of several; without it such a model is kept coarse, so that it holds
     /// better at the next hospital.
     pub local: bool,
+    /// Look at no feature of [`Group::CareProcess`].
+    pub physiology_only: bool,
     pub settings: Settings,
 }
 
@@ -62,7 +64,14 @@ pub trait Progress: Sync {
 /// Trains a model, writes `model.ubj`, `card.json`, `golden.json` and `report.html`, and loads them as `medulla run` would.
 pub fn train(options: &Options, progress: &dyn Progress) -> Result<Card> {
     ensure!(options.folds >= 2 && options.repeats >= 1, "training needs at least 2 folds and 1 repeat");
-    let data = table::read(options, (0..options.task.feature_names().len()).collect(), progress)?;
+    ensure!(
+        !(options.physiology_only && options.task == Task::Mortality),
+        "a stay's own features are of no group: a model of mortality looks at all of them"
+    );
+    let all = 0..options.task.feature_names().len();
+    let is_seen =
+        |feature: &usize| !options.physiology_only || group(*feature).is_some_and(is_of_the_patient);
+    let data = table::read(options, all.filter(is_seen).collect(), progress)?;
     check(&data.develop)?;
     let hospitals: BTreeSet<char> = data.develop.cohort.people.iter().map(|person| person.hospital).collect();
     // What holds at the next hospital was measured on the 2019 set; in stays of the 2012 set there is one.
@@ -76,6 +85,10 @@ pub fn train(options: &Options, progress: &dyn Progress) -> Result<Card> {
     let members = boost::train(&data.develop, &folds, None, options, progress)?;
     let merged = Booster::load_buffer(&merge::mean(&members.files()?)?)?;
     finish(data, &folds, options, Made { members, merged, from: None }, progress)
+}
+
+fn is_of_the_patient(group: Group) -> bool {
+    group != Group::CareProcess
 }
 
 /// What training came to.
