@@ -154,23 +154,12 @@ fn a_model_is_fitted_to_another_hospital() {
             }
         })
         .collect();
-    let local = folder.join("local.csv");
-    std::fs::write(&local, &slower).unwrap();
     let mut settings = Settings::to_adapt();
     settings.set("min_child_weight", "0.5");
     settings.set("nthread", "1");
-    let (task, files, out) = (Task::Sepsis, vec![local], folder.join("adapted/model"));
-    let options = Options {
-        task,
-        files,
-        out,
-        folds: 2,
-        repeats: 1,
-        hold_out: true,
-        local: true,
-        physiology_only: false,
-        settings,
-    };
+    let out = folder.join("adapted/model");
+    let local = options(Task::Sepsis, true, &folder, "local.csv", &slower);
+    let options = Options { out, repeats: 1, local: true, settings, ..local };
     let card = train::adapt(&folder.join("model"), &options, &Silent).unwrap();
     let before = evaluate(&slower, &Scorer::model(model.clone()).unwrap());
     assert!(card.held_out.utility > before.utility, "{:?} {:?}", card.held_out.utility, before.utility);

@@ -69,8 +69,8 @@ pub fn train(options: &Options, progress: &dyn Progress) -> Result<Card> {
         "a stay's own features are of no group: a model of mortality looks at all of them"
     );
     let all = 0..options.task.feature_names().len();
-    let is_seen =
-        |feature: &usize| !options.physiology_only || group(*feature).is_some_and(is_of_the_patient);
+    let is_care = |feature| group(feature) == Some(Group::CareProcess);
+    let is_seen = |feature: &usize| !(options.physiology_only && is_care(*feature));
     let data = table::read(options, all.filter(is_seen).collect(), progress)?;
     check(&data.develop)?;
     let hospitals: BTreeSet<char> = data.develop.cohort.people.iter().map(|person| person.hospital).collect();
@@ -85,10 +85,6 @@ pub fn train(options: &Options, progress: &dyn Progress) -> Result<Card> {
     let members = boost::train(&data.develop, &folds, None, options, progress)?;
     let merged = Booster::load_buffer(&merge::mean(&members.files()?)?)?;
     finish(data, &folds, options, Made { members, merged, from: None }, progress)
-}
-
-fn is_of_the_patient(group: Group) -> bool {
-    group != Group::CareProcess
 }
 
 /// What training came to.
