@@ -11,7 +11,7 @@ use ml_scoring::{Insufficient, Model, Scorer, Setting, Task, dataset, features};
 use serde_json::value::RawValue;
 
 const FILES: [&str; 3] = ["card.json", "golden.json", "model.ubj"];
-const BYTES_MAX: usize = 4 << 20;
+const BYTES_MAX: usize = 5 << 20;
 
 fn files() -> Vec<(&'static str, Vec<u8>)> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/sepsis");

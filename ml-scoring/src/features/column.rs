@@ -13,16 +13,24 @@ pub(crate) struct View {
     /// Rows since the last value.
     pub age_h: f32,
     previous: f32,
+    /// Rows from the value before to the last.
+    interval_h: f32,
+    first: f32,
     /// Rows with a value.
     pub count: u32,
     pub min: f32,
     pub max: f32,
     sum: f64,
     squares: f64,
-    /// Rows of the last 6, 12 and 24 with a value.
+    ewma: Ewma,
+    /// Rows of the last 3, 6, 12, 24 and 48 with a value.
+    pub measured_3h: u32,
     pub measured_6h: u32,
-    pub measured_12h: u32,
+    measured_12h: u32,
     pub measured_24h: u32,
+    pub measured_48h: u32,
+    /// Rows with a value of the six that ended 24 rows ago.
+    pub measured_6h_day_before: u32,
     /// Rows of the stay, the scored one included.
     rows: u32,
     /// How many of `known` are filled.
@@ -38,14 +46,20 @@ impl View {
         last: f32::NAN,
         age_h: f32::NAN,
         previous: f32::NAN,
+        interval_h: f32::NAN,
+        first: f32::NAN,
         count: 0,
         min: f32::NAN,
         max: f32::NAN,
         sum: 0.0,
         squares: 0.0,
+        ewma: Ewma::EMPTY,
+        measured_3h: 0,
         measured_6h: 0,
         measured_12h: 0,
         measured_24h: 0,
+        measured_48h: 0,
+        measured_6h_day_before: 0,
         rows: 0,
         known_rows: 0,
         window: [f32::NAN; WINDOW],
@@ -60,17 +74,7 @@ impl View {
     /// The same of (hour, value), newest first.
     pub fn over(newest_first: impl Iterator<Item = (i64, f32)>, row: i64) -> View {
         let mut view = View { rows: u32::try_from(row + 1).unwrap_or(0), ..View::EMPTY };
-        let mut newest_row_seen = i64::MAX;
-        for (hour, value) in newest_first {
-            if hour < 0 {
-                break;
-            }
-            if hour > row || hour == newest_row_seen {
-                continue;
-            }
-            newest_row_seen = hour;
-            view.add(row - hour, value);
-        }
+        rows(newest_first, row).for_each(|(age, value)| view.add(age, value));
         view
     }
 
@@ -78,17 +82,22 @@ impl View {
     fn add(&mut self, age: i64, value: f32) {
         match self.count {
             0 => (self.last, self.age_h, self.min, self.max) = (value, age as f32, value, value),
-            1 => self.previous = value,
+            1 => (self.previous, self.interval_h) = (value, age as f32 - self.age_h),
             _ => {}
         }
+        self.first = value;
+        self.ewma.add(value);
         self.count += 1;
         self.min = self.min.min(value);
         self.max = self.max.max(value);
         self.sum += f64::from(value);
         self.squares += f64::from(value) * f64::from(value);
+        self.measured_3h += u32::from(age < 3);
         self.measured_6h += u32::from(age < 6);
         self.measured_12h += u32::from(age < 12);
         self.measured_24h += u32::from(age < 24);
+        self.measured_48h += u32::from(age < 48);
+        self.measured_6h_day_before += u32::from((24..30).contains(&age));
         while self.known_rows < WINDOW && self.known_rows as i64 <= age {
             self.known[self.known_rows] = value;
             self.known_rows += 1;
@@ -121,6 +130,16 @@ impl View {
             Kind::Mean24h => self.mean_of(24),
             Kind::Count12h => self.measured_12h as f32,
             Kind::Rate => self.count as f32 / self.rows as f32,
+            Kind::Change2h => self.last - self.known(2),
+            Kind::Change4h => self.last - self.known(4),
+            Kind::Change8h => self.last - self.known(8),
+            Kind::Change12h => self.last - self.known(12),
+            Kind::OverFirst => self.last - self.first,
+            Kind::Ewma => self.ewma.mean as f32,
+            Kind::OverEwma => (f64::from(self.last) - self.ewma.mean) as f32,
+            Kind::Count3h => self.measured_3h as f32,
+            Kind::Count6h => self.measured_6h as f32,
+            Kind::IntervalH => self.interval_h,
         }
     }
 
@@ -136,6 +155,11 @@ impl View {
             hits += u32::from(test(value));
         }
         if measured == 0 { f32::NAN } else { hits as f32 }
+    }
+
+    /// Whether it was measured `ago` rows ago, fewer than 24.
+    pub fn measured(&self, ago: usize) -> bool {
+        self.window.get(ago).is_some_and(|value| !value.is_nan())
     }
 
     /// The newest value that was known `rows` rows ago, fewer than 24; NaN before the first.
@@ -207,6 +231,45 @@ impl View {
     }
 }
 
+/// Of (hour, value), newest first, the last value of each row from `row` back to 0, with the row's age.
+pub(super) fn rows(
+    newest_first: impl Iterator<Item = (i64, f32)>,
+    row: i64,
+) -> impl Iterator<Item = (i64, f32)> {
+    let mut newest_row_seen = i64::MAX;
+    newest_first.take_while(|(hour, _)| *hour >= 0).filter_map(move |(hour, value)| {
+        if hour > row || hour == newest_row_seen {
+            return None;
+        }
+        newest_row_seen = hour;
+        Some((row - hour, value))
+    })
+}
+
+/// Exponentially weighted mean: each value takes [`Ewma::STEP`] of the way from the mean of those before it, the first is
+/// its own. Values come newest first.
+#[derive(Clone, Copy)]
+struct Ewma {
+    mean: f64,
+    /// Of the values but the oldest so far, each by its weight.
+    sum: f64,
+    /// What is left for the oldest.
+    rest: f64,
+}
+
+impl Ewma {
+    /// 1 - 2^(-1/6): half of a value's weight is gone six values later.
+    const STEP: f64 = 0.109_101_281_859_660_73;
+    const EMPTY: Ewma = Ewma { mean: f64::NAN, sum: 0.0, rest: 1.0 };
+
+    fn add(&mut self, value: f32) {
+        let value = f64::from(value);
+        self.mean = self.sum + self.rest * value;
+        self.sum += Ewma::STEP * self.rest * value;
+        self.rest *= 1.0 - Ewma::STEP;
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -272,7 +335,26 @@ mod tests {
                 stay.iter().map(|p| (p.1 - m).powi(2)).sum::<f32>() / (stay.len() - 1) as f32
             });
             prop_assert!(same(view.of(Kind::StdStay), spread.map(f32::sqrt)));
+            prop_assert!(same(view.of(Kind::OverFirst), stay.last().map(|p| stay[0].1 - p.1)));
+            prop_assert!(same(view.of(Kind::IntervalH), stay.get(1).map(|p| (p.0 - stay[0].0) as f32)));
+            prop_assert_eq!(view.of(Kind::Count3h) as usize, seen(&hours, row, 3).len());
+            prop_assert_eq!(view.of(Kind::Count6h) as usize, six.len());
+            prop_assert_eq!(view.measured_48h as usize, seen(&hours, row, 48).len());
+            let day_before = stay.iter().filter(|p| (24..30).contains(&p.0)).count();
+            prop_assert_eq!(view.measured_6h_day_before as usize, day_before);
+            let step = 1.0 - 0.5_f32.powf(1.0 / 6.0);
+            let ewma = stay.iter().rev().map(|p| p.1).reduce(|mean, value| mean + step * (value - mean));
+            prop_assert!(same(view.of(Kind::Ewma), ewma));
+            prop_assert!(same(view.of(Kind::OverEwma) + view.of(Kind::Ewma), stay.first().map(|p| p.1)));
+            for (kind, ago) in
+                [(Kind::Change2h, 2), (Kind::Change4h, 4), (Kind::Change8h, 8), (Kind::Change12h, 12)]
+            {
+                let before = row.checked_sub(ago).map(|then| seen(&hours, then, usize::MAX));
+                let change = before.and_then(|then| Some(stay.first()?.1 - then.first()?.1));
+                prop_assert!(same(view.of(kind), change));
+            }
             for ago in 0..=row.min(23) {
+                prop_assert_eq!(view.measured(ago), hours[row - ago].is_some());
                 let known = seen(&hours, row - ago, usize::MAX);
                 prop_assert!(same(view.known(ago), known.first().map(|p| p.1)));
             }

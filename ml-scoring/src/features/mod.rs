@@ -101,6 +101,8 @@ impl Row<'_> {
         self.more_ratios(&mut put);
         self.half_day(&mut put);
         self.more_care_process(&mut put);
+        self.draws(&mut put);
+        self.beyond_limits(&mut put);
     }
 
     fn demographics(&self, put: &mut impl FnMut(Other, f32)) {
@@ -267,6 +269,51 @@ impl Row<'_> {
         let vitals: u32 = VITALS.iter().map(|column| self.view(*column).count).sum();
         put(Other::VitalsRate, vitals as f32 / rows);
     }
+
+    /// Of what is drawn from the patient for the laboratory; what a ventilator says is charted without.
+    fn draws(&self, put: &mut impl FnMut(Other, f32)) {
+        let drawn = || {
+            let columns = TRACKED.iter().chain(LABS);
+            columns.filter(|c| !matches!(c, Column::FiO2 | Column::EtCo2)).map(|c| self.view(*c))
+        };
+        let sum = |of: fn(&View) -> u32| drawn().map(of).sum::<u32>() as f32;
+        let new =
+            |within: fn(&View) -> u32| drawn().filter(|v| v.count > 0 && v.count == within(v)).count() as f32;
+        put(Other::NewLabs6h, new(|v| v.measured_6h));
+        put(Other::NewLabs24h, new(|v| v.measured_24h));
+        put(Other::Labs3h, sum(|v| v.measured_3h));
+        put(Other::LabRows24h, (0..24).filter(|ago| drawn().any(|v| v.measured(*ago))).count() as f32);
+        put(Other::LabsDayBefore, sum(|v| v.measured_48h - v.measured_24h));
+        let newest = drawn().map(|v| v.age_h).fold(f32::NAN, f32::min);
+        let of_newest = drawn().filter(|v| v.age_h == newest).count() as f32;
+        put(Other::LabsLastDraw, if newest.is_nan() { f32::NAN } else { of_newest });
+        let over = sum(|v| v.measured_6h) - sum(|v| v.measured_6h_day_before);
+        put(Other::Labs6hOverDayBefore, if self.hour < 24 { f32::NAN } else { over });
+    }
+
+    /// How long ago, and in how many rows of the stay, a sign was beyond a limit.
+    fn beyond_limits(&self, put: &mut impl FnMut(Other, f32)) {
+        let values = |column| {
+            let newest_first = self.state.newest_first(column);
+            column::rows(newest_first.map(|(at, value)| (at.hours_since(self.start), value)), self.hour)
+        };
+        let age = |column, beyond: fn(f32) -> bool| {
+            values(column).find(|(_, value)| beyond(*value)).map_or(f32::NAN, |(age, _)| age as f32)
+        };
+        put(Other::HypotensionAgeH, age(Column::Map, |map| map < 65.0));
+        put(Other::LowSystolicAgeH, age(Column::Sbp, |sbp| sbp < 100.0));
+        put(Other::FeverAgeH, age(Column::Temp, |temp| temp > 38.0));
+        put(Other::ColdAgeH, age(Column::Temp, |temp| temp < 36.0));
+        put(Other::TachycardiaAgeH, age(Column::Hr, |hr| hr > 100.0));
+        let rows = |column, beyond: fn(f32) -> bool| {
+            values(column).filter(|(_, value)| beyond(*value)).count() as f32
+        };
+        put(Other::HypotensionHours, rows(Column::Map, |map| map < 65.0));
+        put(Other::FeverHours, rows(Column::Temp, |temp| temp > 38.0));
+        put(Other::TachycardiaHours, rows(Column::Hr, |hr| hr > 100.0));
+        put(Other::TachypnoeaHours, rows(Column::Resp, |resp| resp > 22.0));
+        put(Other::DesaturationHours, rows(Column::O2Sat, |o2sat| o2sat < 92.0));
+    }
 }
 
 /// 1 = medical, 0 = surgical, NaN = the ward's name does not tell: the 2019 set's Unit1 and Unit2.
@@ -278,5 +325,84 @@ fn medical_unit(ward: &str) -> f32 {
         0.0
     } else {
         f32::NAN
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dataset::{Patient, Row};
+
+    /// 27 rows; the values by row and column.
+    fn features(observed: &[(usize, Column, f64)]) -> Vec<Features> {
+        let row = |i: usize| {
+            let mut row = Row { values: Row::EMPTY, iculos: i as u32 + 1, label: false, line: 0 };
+            observed.iter().filter(|(at, ..)| *at == i).for_each(|(_, column, value)| {
+                row.values[*column as usize] = *value;
+            });
+            row
+        };
+        Patient { rows: (0..27).map(row).collect(), ..Patient::default() }.features()
+    }
+
+    fn value(features: &Features, other: Other) -> f32 {
+        features.values[index_of_other(other)]
+    }
+
+    #[test]
+    fn draws_are_counted_without_what_a_ventilator_says() {
+        let all = features(&[
+            (0, Column::Bun, 20.0),
+            (0, Column::Wbc, 9.0),
+            (20, Column::Bun, 21.0),
+            (25, Column::Bun, 22.0),
+            (25, Column::Lactate, 2.0),
+            (26, Column::FiO2, 0.4),
+            (26, Column::EtCo2, 35.0),
+        ]);
+        let at = |row: usize, other| value(&all[row], other);
+        let of_the_last = [
+            (Other::NewLabs6h, 1.0),
+            (Other::NewLabs24h, 1.0),
+            (Other::Labs3h, 2.0),
+            (Other::LabRows24h, 2.0),
+            (Other::LabsDayBefore, 2.0),
+            (Other::LabsLastDraw, 2.0),
+            // BUN and lactate of row 25 against BUN and white cells of row 0.
+            (Other::Labs6hOverDayBefore, 0.0),
+        ];
+        for (other, expected) in of_the_last {
+            assert_eq!(at(26, other), expected, "{other:?}");
+        }
+        assert_eq!((at(5, Other::NewLabs6h), at(6, Other::NewLabs6h)), (2.0, 0.0));
+        assert_eq!((at(24, Other::LabsLastDraw), at(24, Other::Labs6hOverDayBefore)), (1.0, -1.0));
+        assert!(at(23, Other::Labs6hOverDayBefore).is_nan(), "there was no day before");
+        let none = features(&[(3, Column::Hr, 80.0)]);
+        assert!(value(&none[26], Other::LabsLastDraw).is_nan());
+        assert_eq!(value(&none[26], Other::LabsDayBefore), 0.0);
+    }
+
+    #[test]
+    fn what_was_beyond_a_limit_is_remembered_for_the_stay() {
+        let all = features(&[
+            (0, Column::Hr, 101.0),
+            (1, Column::Hr, 100.0),
+            (0, Column::Temp, 38.1),
+            (2, Column::Temp, 35.9),
+            (4, Column::Temp, 38.0),
+            (3, Column::Map, 64.0),
+            (5, Column::Map, 60.0),
+            (6, Column::Map, 65.0),
+            (6, Column::Resp, 23.0),
+            (7, Column::O2Sat, 91.0),
+        ]);
+        let at = |row: usize, other| value(&all[row], other);
+        assert!(at(2, Other::HypotensionAgeH).is_nan() && at(26, Other::LowSystolicAgeH).is_nan());
+        assert_eq!((at(3, Other::HypotensionAgeH), at(4, Other::HypotensionAgeH)), (0.0, 1.0));
+        assert_eq!((at(26, Other::HypotensionAgeH), at(26, Other::HypotensionHours)), (21.0, 2.0));
+        assert_eq!((at(26, Other::FeverAgeH), at(26, Other::FeverHours)), (26.0, 1.0));
+        assert_eq!((at(26, Other::ColdAgeH), at(26, Other::TachycardiaAgeH)), (24.0, 26.0));
+        assert_eq!((at(26, Other::TachycardiaHours), at(26, Other::TachypnoeaHours)), (1.0, 1.0));
+        assert_eq!((at(6, Other::DesaturationHours), at(26, Other::DesaturationHours)), (0.0, 1.0));
     }
 }

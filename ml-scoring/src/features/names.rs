@@ -50,13 +50,41 @@ pub enum Kind {
     Count12h,
     /// Share of the rows of the stay in which it was measured.
     Rate,
+    /// Newest minus the newest that was known so many rows ago.
+    Change2h,
+    Change4h,
+    Change8h,
+    Change12h,
+    /// Newest minus the first of the stay.
+    OverFirst,
+    /// Mean of the rows of the stay in which a value weighs half of one measured six values later.
+    Ewma,
+    /// Newest minus [`Kind::Ewma`].
+    OverEwma,
+    /// Rows of the last 3 and 6 in which it was measured.
+    Count3h,
+    Count6h,
+    /// Rows from the last but one in which it was measured to the last.
+    IntervalH,
 }
 
 impl Kind {
     pub fn group(self) -> Group {
         match self {
-            Kind::AgeH | Kind::Count | Kind::Count12h | Kind::Rate => Group::CareProcess,
+            Kind::AgeH
+            | Kind::Count
+            | Kind::Count12h
+            | Kind::Rate
+            | Kind::Count3h
+            | Kind::Count6h
+            | Kind::IntervalH => Group::CareProcess,
             Kind::Delta | Kind::Slope6h | Kind::Std12h | Kind::StdStay => Group::Trend,
+            Kind::Change2h
+            | Kind::Change4h
+            | Kind::Change8h
+            | Kind::Change12h
+            | Kind::OverFirst
+            | Kind::OverEwma => Group::Trend,
             _ => Group::Physiology,
         }
     }
@@ -85,14 +113,24 @@ impl Kind {
             Kind::Mean24h => "_mean_24h",
             Kind::Count12h => "_count_12h",
             Kind::Rate => "_rate",
+            Kind::Change2h => "_change_2h",
+            Kind::Change4h => "_change_4h",
+            Kind::Change8h => "_change_8h",
+            Kind::Change12h => "_change_12h",
+            Kind::OverFirst => "_over_first",
+            Kind::Ewma => "_ewma",
+            Kind::OverEwma => "_over_ewma",
+            Kind::Count3h => "_count_3h",
+            Kind::Count6h => "_count_6h",
+            Kind::IntervalH => "_interval_h",
         }
     }
 
     /// UCUM, of a quantity in `unit`.
     pub fn unit(self, unit: &str) -> String {
         match self {
-            Kind::AgeH => "h".into(),
-            Kind::Count | Kind::Count12h | Kind::Rate => "1".into(),
+            Kind::AgeH | Kind::IntervalH => "h".into(),
+            Kind::Count | Kind::Count12h | Kind::Rate | Kind::Count3h | Kind::Count6h => "1".into(),
             Kind::Slope6h => format!("{unit} per h"),
             _ => unit.into(),
         }
@@ -102,7 +140,9 @@ impl Kind {
 macro_rules! features {
     (
         vitals: [$($v:ident $vn:literal)*], tracked: [$($t:ident $tn:literal)*], labs: [$($l:ident $ln:literal)*],
-        others: [$($o:ident $on:literal $og:ident;)*], more: [$($m:ident $mn:literal $mg:ident;)*]
+        counted: [$($c:ident $cn:literal)*],
+        others: [$($o:ident $on:literal $og:ident;)*], more: [$($m:ident $mn:literal $mg:ident;)*],
+        later: [$($n:ident $nn:literal $ng:ident;)*]
     ) => {
         /// The names, in the order of [`crate::Features::values`].
         pub const NAMES: [&str; N] = [
@@ -119,19 +159,28 @@ macro_rules! features {
             $(concat!($ln, "_mean_stay"), concat!($ln, "_min_stay"), concat!($ln, "_max_stay"),
               concat!($ln, "_count_12h"), concat!($ln, "_rate"),)*
             $($mn,)*
+            $(concat!($vn, "_change_2h"), concat!($vn, "_change_4h"), concat!($vn, "_change_8h"),
+              concat!($vn, "_change_12h"), concat!($vn, "_over_first"), concat!($vn, "_ewma"),
+              concat!($vn, "_over_ewma"),)*
+            $(concat!($tn, "_over_first"), concat!($tn, "_interval_h"),)*
+            $(concat!($cn, "_count_3h"), concat!($cn, "_count_6h"),)*
+            $($nn,)*
         ];
 
         pub(super) const VITALS: &[Column] = &[$(Column::$v,)*];
         pub(super) const TRACKED: &[Column] = &[$(Column::$t,)*];
         pub(super) const LABS: &[Column] = &[$(Column::$l,)*];
+        /// How often they were measured within few hours says how closely somebody looks at the patient.
+        const COUNTED: &[Column] = &[$(Column::$c,)*];
 
         /// Features that are not of one column.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         #[repr(usize)]
-        pub enum Other { $($o,)* $($m,)* }
+        pub enum Other { $($o,)* $($m,)* $($n,)* }
 
         const OTHERS: &[(Other, Group)] = &[$((Other::$o, Group::$og),)*];
         const MORE_OTHERS: &[(Other, Group)] = &[$((Other::$m, Group::$mg),)*];
+        const LATER_OTHERS: &[(Other, Group)] = &[$((Other::$n, Group::$ng),)*];
     };
 }
 
@@ -161,6 +210,19 @@ const MORE_VITAL_KINDS: &[Kind] = &[Kind::StdStay, Kind::Min24h, Kind::Max24h, K
 const MORE_TRACKED_KINDS: &[Kind] = &[Kind::MeanStay, Kind::Count12h, Kind::Rate];
 const MORE_LAB_KINDS: &[Kind] = &[Kind::MeanStay, Kind::MinStay, Kind::MaxStay, Kind::Count12h, Kind::Rate];
 
+/// What came later still.
+const LATER_VITAL_KINDS: &[Kind] = &[
+    Kind::Change2h,
+    Kind::Change4h,
+    Kind::Change8h,
+    Kind::Change12h,
+    Kind::OverFirst,
+    Kind::Ewma,
+    Kind::OverEwma,
+];
+const LATER_TRACKED_KINDS: &[Kind] = &[Kind::OverFirst, Kind::IntervalH];
+const COUNTED_KINDS: &[Kind] = &[Kind::Count3h, Kind::Count6h];
+
 /// One part of the list: columns times kinds, or features of no single column.
 #[derive(Clone, Copy)]
 pub(super) enum Section {
@@ -169,7 +231,7 @@ pub(super) enum Section {
 }
 
 /// The whole list, in its order.
-pub(super) const SECTIONS: [Section; 8] = [
+pub(super) const SECTIONS: [Section; 12] = [
     Section::Columns(VITALS, VITAL_KINDS),
     Section::Columns(TRACKED, TRACKED_KINDS),
     Section::Columns(LABS, LAB_KINDS),
@@ -178,6 +240,10 @@ pub(super) const SECTIONS: [Section; 8] = [
     Section::Columns(TRACKED, MORE_TRACKED_KINDS),
     Section::Columns(LABS, MORE_LAB_KINDS),
     Section::Others(MORE_OTHERS),
+    Section::Columns(VITALS, LATER_VITAL_KINDS),
+    Section::Columns(TRACKED, LATER_TRACKED_KINDS),
+    Section::Columns(COUNTED, COUNTED_KINDS),
+    Section::Others(LATER_OTHERS),
 ];
 
 impl Section {
@@ -214,6 +280,7 @@ features! {
         BilirubinDirect "Bilirubin_direct" Magnesium "Magnesium" Phosphate "Phosphate" TroponinI "TroponinI"
         Hct "Hct" Ptt "PTT" Fibrinogen "Fibrinogen"
     ],
+    counted: [FiO2 "FiO2" Temp "Temp" Resp "Resp" Hr "HR" Glucose "Glucose" Lactate "Lactate"],
     others: [
         AgeYears "Age" Physiology;
         Male "Gender" Physiology;
@@ -268,6 +335,25 @@ features! {
         LabColumns24h "lab_columns_24h" CareProcess;
         LabsRate "labs_rate" CareProcess;
         VitalsRate "vitals_rate" CareProcess;
+    ],
+    later: [
+        NewLabs6h "new_labs_6h" CareProcess;
+        NewLabs24h "new_labs_24h" CareProcess;
+        Labs3h "labs_drawn_3h" CareProcess;
+        LabRows24h "lab_rows_24h" CareProcess;
+        LabsDayBefore "labs_day_before" CareProcess;
+        LabsLastDraw "labs_last_draw" CareProcess;
+        Labs6hOverDayBefore "labs_6h_over_day_before" CareProcess;
+        HypotensionAgeH "map_below_65_age_h" Physiology;
+        LowSystolicAgeH "sbp_below_100_age_h" Physiology;
+        FeverAgeH "temp_above_38_age_h" Physiology;
+        ColdAgeH "temp_below_36_age_h" Physiology;
+        TachycardiaAgeH "hr_above_100_age_h" Physiology;
+        HypotensionHours "map_below_65_hours" Physiology;
+        FeverHours "temp_above_38_hours" Physiology;
+        TachycardiaHours "hr_above_100_hours" Physiology;
+        TachypnoeaHours "resp_above_22_hours" Physiology;
+        DesaturationHours "o2sat_below_92_hours" Physiology;
     ]
 }
 
@@ -300,15 +386,18 @@ pub fn group(index: usize) -> Option<Group> {
     match meaning(index)? {
         Meaning::Of(_, kind) => Some(kind.group()),
         Meaning::Other(other) => {
-            OTHERS.iter().chain(MORE_OTHERS).find(|(known, _)| *known == other).map(|(_, group)| *group)
+            let all = OTHERS.iter().chain(MORE_OTHERS).chain(LATER_OTHERS);
+            all.into_iter().find(|(known, _)| *known == other).map(|(_, group)| *group)
         }
     }
 }
 
 pub fn index_of_other(other: Other) -> usize {
-    match (other as usize).checked_sub(OTHERS.len()) {
-        None => before(3) + other as usize,
-        Some(later) => before(7) + later,
+    let place = other as usize;
+    match place.checked_sub(OTHERS.len()) {
+        None => before(3) + place,
+        Some(more) if more < MORE_OTHERS.len() => before(7) + more,
+        Some(more) => before(11) + more - MORE_OTHERS.len(),
     }
 }
 

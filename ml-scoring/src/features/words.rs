@@ -36,18 +36,33 @@ fn of_column(column: Column, kind: Kind, value: f32, trend: String) -> String {
     if value.is_nan() {
         return match kind {
             Kind::Last | Kind::AgeH => format!("{name} not measured"),
-            Kind::Delta | Kind::Slope6h | Kind::Std12h | Kind::StdStay => {
-                format!("{name}: too few values for a trend")
-            }
+            Kind::Delta
+            | Kind::Slope6h
+            | Kind::Std12h
+            | Kind::StdStay
+            | Kind::Change2h
+            | Kind::Change4h
+            | Kind::Change8h
+            | Kind::Change12h
+            | Kind::IntervalH => format!("{name}: too few values for a trend"),
             Kind::Min6h | Kind::Max6h | Kind::Mean6h => format!("{name} not measured in 6 h"),
             Kind::Min12h | Kind::Max12h | Kind::Mean12h => format!("{name} not measured in 12 h"),
             Kind::Min24h | Kind::Max24h | Kind::Mean24h => format!("{name} not measured in 24 h"),
-            Kind::Count | Kind::MinStay | Kind::MaxStay | Kind::MeanStay | Kind::Count12h | Kind::Rate => {
-                format!("{name} not measured")
-            }
+            Kind::Count
+            | Kind::MinStay
+            | Kind::MaxStay
+            | Kind::MeanStay
+            | Kind::Count12h
+            | Kind::Rate
+            | Kind::OverFirst
+            | Kind::Ewma
+            | Kind::OverEwma
+            | Kind::Count3h
+            | Kind::Count6h => format!("{name} not measured"),
         };
     }
     let quantity = format!("{}{}", number(column, value), unit(column));
+    let changed = |hours| format!("{name} changed by {}{} in {hours} h", signed(column, value), unit(column));
     match kind {
         Kind::Last => format!("{name} {quantity}{trend}"),
         Kind::AgeH if value == 0.0 => format!("{name} measured within the hour"),
@@ -72,6 +87,18 @@ fn of_column(column: Column, kind: Kind, value: f32, trend: String) -> String {
         Kind::Mean24h => format!("mean {name} over 24 h {quantity}"),
         Kind::Count12h => format!("{name} measured in {value:.0} of the last 12 hours"),
         Kind::Rate => format!("{name} measured in {:.0} % of the hours of the stay", value * 100.0),
+        Kind::Change2h => changed(2),
+        Kind::Change4h => changed(4),
+        Kind::Change8h => changed(8),
+        Kind::Change12h => changed(12),
+        Kind::OverFirst => {
+            format!("{name} {}{} against the first of the stay", signed(column, value), unit(column))
+        }
+        Kind::Ewma => format!("mean {name}, the newest weighing most, {quantity}"),
+        Kind::OverEwma => format!("{name} {}{} against its recent mean", signed(column, value), unit(column)),
+        Kind::Count3h => format!("{name} measured in {value:.0} of the last 3 hours"),
+        Kind::Count6h => format!("{name} measured in {value:.0} of the last 6 hours"),
+        Kind::IntervalH => format!("{name} measured last {value:.0} h after the time before"),
     }
 }
 
@@ -79,7 +106,14 @@ fn of_other(other: Other, value: f32) -> String {
     let whole = format!("{value:.0}");
     let two = format!("{value:.2}");
     if value.is_nan() {
-        return format!("{} not known", name_of(other));
+        return match other {
+            Other::HypotensionAgeH
+            | Other::LowSystolicAgeH
+            | Other::FeverAgeH
+            | Other::ColdAgeH
+            | Other::TachycardiaAgeH => format!("{} in no hour of the stay", name_of(other)),
+            _ => format!("{} not known", name_of(other)),
+        };
     }
     match other {
         Other::AgeYears => format!("age {whole} years"),
@@ -114,6 +148,16 @@ fn of_other(other: Other, value: f32) -> String {
         | Other::FeverHours12h
         | Other::TachycardiaHours12h
         | Other::TachypnoeaHours12h => format!("{} in {whole} of the last 12 h", name_of(other)),
+        Other::HypotensionAgeH
+        | Other::LowSystolicAgeH
+        | Other::FeverAgeH
+        | Other::ColdAgeH
+        | Other::TachycardiaAgeH => format!("{} last {whole} h ago", name_of(other)),
+        Other::HypotensionHours
+        | Other::FeverHours
+        | Other::TachycardiaHours
+        | Other::TachypnoeaHours
+        | Other::DesaturationHours => format!("{} in {whole} h of the stay", name_of(other)),
         _ => format!("{} {whole}", name_of(other)),
     }
 }
@@ -145,8 +189,6 @@ fn name_of(other: Other) -> &'static str {
         Other::MapOverStayMean => "mean arterial pressure against its mean of the stay",
         Other::TempOverStayMean => "temperature against its mean of the stay",
         Other::RespOverStayMean => "respiratory rate against its mean of the stay",
-        Other::HypotensionHours12h => "mean arterial pressure below 65",
-        Other::FeverHours12h => "temperature above 38",
         Other::TachycardiaHours12h => "heart rate above 90",
         Other::TachypnoeaHours12h => "respiratory rate above 20",
         Other::Vitals6h => "vital signs charted in 6 h:",
@@ -171,6 +213,22 @@ fn name_of(other: Other) -> &'static str {
         Other::LabColumns24h => "different laboratory values in 24 h:",
         Other::LabsRate => "laboratory values per hour of the stay:",
         Other::VitalsRate => "vital signs charted per hour of the stay:",
+        Other::NewLabs6h => "laboratory values first measured within 6 h:",
+        Other::NewLabs24h => "laboratory values first measured within 24 h:",
+        Other::Labs3h => "laboratory values drawn in 3 h:",
+        Other::LabRows24h => "hours of the last 24 with a laboratory value:",
+        Other::LabsDayBefore => "laboratory values from 48 to 24 h ago:",
+        Other::LabsLastDraw => "laboratory values of the last draw:",
+        Other::Labs6hOverDayBefore => "laboratory values in 6 h above those of a day before:",
+        Other::HypotensionHours12h | Other::HypotensionAgeH | Other::HypotensionHours => {
+            "mean arterial pressure below 65"
+        }
+        Other::LowSystolicAgeH => "systolic pressure below 100",
+        Other::FeverHours12h | Other::FeverAgeH | Other::FeverHours => "temperature above 38",
+        Other::ColdAgeH => "temperature below 36",
+        Other::TachycardiaAgeH | Other::TachycardiaHours => "heart rate above 100",
+        Other::TachypnoeaHours => "respiratory rate above 22",
+        Other::DesaturationHours => "oxygen saturation below 92 %",
     }
 }
 

@@ -7,6 +7,7 @@ use std::path::Path;
 use anyhow::{Context, Result, ensure};
 use xgb::Booster;
 
+use super::boost::Lesson;
 use super::table::Table;
 use super::{Made, Options, Progress, boost, check, finish, merge, table};
 use crate::features::NAMES;
@@ -34,7 +35,7 @@ pub fn adapt(folder: &Path, options: &Options, progress: &dyn Progress) -> Resul
     let folds = data.develop.row_folds(options.folds);
     let kept = merge::scaled(&trees, KEPT)?;
     let start = margins(&Booster::load_buffer(&kept)?, &data.develop)?;
-    let members = boost::train(&data.develop, &folds, Some(&start), &options, progress)?;
+    let members = boost::train(&data.develop, &folds, Some(&start), &[Lesson::Gain], &options, progress)?;
     let merged = Booster::load_buffer(&merge::onto(&kept, &members.files()?)?)?;
     finish(data, &folds, &options, Made { members, merged, from: Some(model) }, progress)
 }

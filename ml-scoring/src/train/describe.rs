@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::adapt::KEPT;
-use super::boost::Members;
+use super::boost::{Lesson, Members};
 use super::judge::{ALERTS_PER_100_PATIENT_DAYS_MAX, OutOfFold};
 use super::table::Data;
 use super::{Options, words};
@@ -135,16 +135,21 @@ fn stays_data(data: &Data, cross: String) -> TrainingData {
 fn training(data: &Data, options: &Options, members: &Members) -> serde_json::Value {
     let parameters: serde_json::Map<_, _> =
         options.settings.parameters.iter().map(|(name, value)| (name.clone(), json!(value))).collect();
+    let lesson = |lesson: &Lesson| {
+        json!({
+            "objective": words::objective(options.task, *lesson),
+            "rounds": members.rounds(*lesson),
+            "rounds_by_member": members.rounds_by_member(*lesson),
+        })
+    };
     let mut training = json!({
         "library": "XGBoost 3.4.0",
-        "objective": words::objective(options.task),
-        "model": "mean of boosters, one for each fold and repeat, each trained without its fold's patients",
+        "model": "mean of boosters, one for each objective, fold and repeat, each trained without its fold's patients",
+        "objectives": members.lessons.iter().map(lesson).collect::<Vec<_>>(),
         "parameters": parameters,
-        "rounds": members.rounds,
-        "rounds_by_member": members.rounds_by_member,
         "folds": options.folds,
         "repeats": options.repeats,
-        "early_stopping": "weighted logistic loss on the fold's own patients; the rounds used are the mean of all, and of \
+        "early_stopping": "weighted logistic loss on the fold's own patients; the rounds used are the mean of an objective's, and of \
                            the other folds where a fold's own patients are judged",
     });
     if options.task == Task::Mortality {
@@ -175,7 +180,18 @@ fn unit_of(other: Other) -> &'static str {
         | Other::HypotensionHours12h
         | Other::FeverHours12h
         | Other::TachycardiaHours12h
-        | Other::TachypnoeaHours12h => "h",
+        | Other::TachypnoeaHours12h
+        | Other::LabRows24h
+        | Other::HypotensionAgeH
+        | Other::LowSystolicAgeH
+        | Other::FeverAgeH
+        | Other::ColdAgeH
+        | Other::TachycardiaAgeH
+        | Other::HypotensionHours
+        | Other::FeverHours
+        | Other::TachycardiaHours
+        | Other::TachypnoeaHours
+        | Other::DesaturationHours => "h",
         Other::ChlorideBicarbonate => "mmol/L",
         Other::Rox => "min",
         Other::LabsRate | Other::VitalsRate => "/h",

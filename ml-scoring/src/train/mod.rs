@@ -26,11 +26,12 @@ use anyhow::{Context, Result, ensure};
 use xgb::Booster;
 
 use crate::drift::Baseline;
-use crate::features::{Group, NAMES, group};
+use crate::features::{Group, Other, group, index_of_other};
 use crate::task::Task;
 use crate::{Card, Golden, Model, Scorer, report};
 
 pub use adapt::adapt;
+use boost::Lesson;
 pub use boost::Settings;
 pub use gain::gain;
 pub use speed::{Speed, TREES, measure};
@@ -82,7 +83,7 @@ pub fn train(options: &Options, progress: &dyn Progress) -> Result<Card> {
     };
     let options = &Options { settings, ..options.clone() };
     let folds = data.develop.row_folds(options.folds);
-    let members = boost::train(&data.develop, &folds, None, options, progress)?;
+    let members = boost::train(&data.develop, &folds, None, Lesson::of(options.task), options, progress)?;
     let merged = Booster::load_buffer(&merge::mean(&members.files()?)?)?;
     finish(data, &folds, options, Made { members, merged, from: None }, progress)
 }
@@ -139,10 +140,13 @@ fn sample(table: &table::Table) -> Vec<Vec<f32>> {
     (0..rows).step_by(rows.div_ceil(EXPLAINED).max(1)).map(|row| table.row(row).to_vec()).collect()
 }
 
-/// `None` where the model does not look at all of [`NAMES`], such as one from elsewhere that was adapted.
+/// Of a model that looks at [`crate::features::NAMES`] from its beginning on: one of an older release knows fewer. `None` of others, such as
+/// one from elsewhere that was adapted.
 fn baseline(table: &table::Table) -> Option<Baseline> {
-    let all = table.features.iter().copied().eq(0..NAMES.len());
-    all.then(|| Baseline::of(|| table.values.chunks_exact(NAMES.len())))
+    let width = table.features.len();
+    let needed = index_of_other(Other::Iculos)..width;
+    let as_listed = !needed.is_empty() && table.features.iter().copied().eq(0..width);
+    as_listed.then(|| Baseline::of(|| table.values.chunks_exact(width)))
 }
 
 /// Features by their mean absolute contribution, strongest first.

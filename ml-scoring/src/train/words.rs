@@ -1,5 +1,6 @@
 //! What a card says in words, by task.
 
+use super::boost::Lesson;
 use crate::Setting;
 use crate::task::Task;
 
@@ -109,8 +110,11 @@ pub(super) fn metric(task: Task) -> &'static str {
     }
 }
 
-pub(super) fn objective(task: Task) -> &'static str {
+pub(super) fn objective(task: Task, lesson: Lesson) -> &'static str {
     match task {
+        Task::Sepsis if lesson == Lesson::Label => {
+            "binary:logistic; label = the row's label, rows labelled 1 weigh 10 times as much as the others"
+        }
         Task::Sepsis => {
             "binary:logistic; label = sign, weight = size of what an alarm in this row gains over silence in the official \
              2019 utility"
