@@ -179,13 +179,11 @@ fn row_of(columns: &[usize], features: &Features) -> Vec<f32> {
 
 fn contribution(index: usize, weight: f64, features: &Features) -> Option<Contribution> {
     let value = *features.values.get(index)?;
-    // What is missing says nothing of the body: it says that nobody measured it.
-    let group = if value.is_nan() { Group::CareProcess } else { features::group(index)? };
     Some(Contribution {
         feature: (*features::NAMES.get(index)?).to_owned(),
         value: f64::from(value),
         weight,
-        group,
+        group: features::group_in(index, &features.values)?,
         words: features::words(index, &features.values),
     })
 }

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use ml_scoring::dataset::{self, HEADER, INTERNAL_TEST};
 use ml_scoring::eval::{self, At, Hour, Prediction, Predictor, Report, Rule, StayModel};
+use ml_scoring::features::{self, Group};
 use ml_scoring::stays;
 use ml_scoring::train::{self, Options, Progress, Settings};
 use ml_scoring::{Card, Figures, Model, Scorer, Setting, Task};
@@ -94,6 +95,7 @@ fn a_trained_model_learns_loads_and_says_what_it_was_trained_on() {
     let boosters = |objective: &serde_json::Value| objective["rounds_by_member"].as_array().map(Vec::len);
     assert_eq!(objectives.iter().map(boosters).collect::<Vec<_>>(), [Some(4), Some(4)]);
     assert_ne!(objectives[0]["objective"], objectives[1]["objective"]);
+    assert!(card.drift.is_some());
     let model = load(&folder);
     assert!(Scorer::model(model.clone()).is_ok());
 
@@ -129,11 +131,12 @@ fn physiology_alone_knows_no_habits_of_care() {
     let model = load(&folder);
     let names: Vec<&str> = model.feature_names().collect();
     assert!(["HR", "HR_delta", "Age"].iter().all(|name| names.contains(name)), "{names:?}");
-    let of_care = |name: &&str| {
-        let ends = ["_count", "_count_3h", "_count_6h", "_count_12h", "_rate", "_interval_h"];
-        ends.iter().any(|end| name.ends_with(end)) || ["HR_age_h", "ICULOS"].contains(name)
+    let ends = ["_count", "_count_3h", "_count_6h", "_count_12h", "_rate", "_interval_h"];
+    let is_care = |name: &&&str| {
+        let group = features::index_of(name).and_then(features::group);
+        group == Some(Group::CareProcess) || ends.iter().any(|end| name.ends_with(end)) || **name == "ICULOS"
     };
-    assert_eq!(names.iter().copied().find(|name| of_care(name)), None);
+    assert_eq!(names.iter().find(is_care), None);
     options.task = Task::Mortality;
     let refused = train::train(&options, &Silent).unwrap_err().to_string();
     assert!(refused.contains("mortality"), "{refused}");
@@ -266,6 +269,7 @@ fn death_in_hospital_is_learned_from_whole_stays() {
     assert!(refused(&files[..1], false).contains("no outcome file"));
     assert!(refused(&files, true).contains("--hold-out"));
     let card = train::train(&options(&files, false), &Silent).unwrap();
+    assert!(card.drift.is_none(), "it has no baseline of hours");
 
     assert_eq!((card.task.as_str(), card.setting), ("mortality", Some(Setting::EndOfHour48)));
     assert_eq!((card.held_out.patients, card.held_out.rows, card.held_out.septic_patients), (300, 300, 75));

@@ -29,7 +29,7 @@ struct Arguments {
     /// Patient-level folds: each is judged by boosters that did not see it [default: 5, for mortality 10]
     #[arg(long)]
     folds: Option<u32>,
-    /// Boosters for each fold [default: 1, for mortality 2, with --adapt 3]
+    /// Boosters for each fold and objective [default: 1, for mortality 2, with --adapt 3]
     #[arg(long)]
     repeats: Option<u32>,
     /// Leave the buckets 70 to 79 of the patient's hash out, for `medulla model eval --held-out`

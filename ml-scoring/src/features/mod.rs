@@ -17,6 +17,24 @@ use names::{LABS, SECTIONS, Section, TRACKED, VITAL_KINDS, VITALS};
 /// Ages above it are one age: the 2019 set, and privacy rules, do not tell them apart.
 const AGE_MAX: u8 = 90;
 
+/// The group of a feature with what the row `values` has of it. What is missing says nothing of the body, it says that nobody
+/// measured it; but of a sign that was measured and never beyond its limit it is the body that says so.
+pub fn group_in(index: usize, values: &[f32]) -> Option<Group> {
+    let value = *values.get(index)?;
+    let sign = match meaning(index)? {
+        Meaning::Other(other) => names::beyond(other).map(|(column, _)| column),
+        Meaning::Of(..) => None,
+    };
+    let measured = sign.map_or(!value.is_nan(), |column| is_measured(column, values));
+    if measured { group(index) } else { Some(Group::CareProcess) }
+}
+
+/// Whether the row's stay has any value of the column.
+fn is_measured(column: Column, values: &[f32]) -> bool {
+    let count = names::index_of_column(column, Kind::Count).and_then(|count| values.get(count));
+    count.is_some_and(|count| *count > 0.0)
+}
+
 /// One row: as many values as [`NAMES`], in that order, NaN = missing.
 #[derive(Clone, PartialEq)]
 pub struct Features {
@@ -287,6 +305,7 @@ impl Row<'_> {
         let newest = drawn().map(|v| v.age_h).fold(f32::NAN, f32::min);
         let of_newest = drawn().filter(|v| v.age_h == newest).count() as f32;
         put(Other::LabsLastDraw, if newest.is_nan() { f32::NAN } else { of_newest });
+        // In the first hours of the second day the six of the day before are not all of the stay.
         let over = sum(|v| v.measured_6h) - sum(|v| v.measured_6h_day_before);
         put(Other::Labs6hOverDayBefore, if self.hour < 24 { f32::NAN } else { over });
     }
@@ -393,16 +412,49 @@ mod tests {
             (3, Column::Map, 64.0),
             (5, Column::Map, 60.0),
             (6, Column::Map, 65.0),
+            (5, Column::Resp, 22.0),
             (6, Column::Resp, 23.0),
             (7, Column::O2Sat, 91.0),
+            (8, Column::O2Sat, 92.0),
+            (7, Column::Sbp, 99.0),
+            (8, Column::Sbp, 100.0),
         ]);
         let at = |row: usize, other| value(&all[row], other);
-        assert!(at(2, Other::HypotensionAgeH).is_nan() && at(26, Other::LowSystolicAgeH).is_nan());
+        assert!(at(2, Other::HypotensionAgeH).is_nan() && at(6, Other::LowSystolicAgeH).is_nan());
+        assert_eq!(at(26, Other::LowSystolicAgeH), 19.0);
         assert_eq!((at(3, Other::HypotensionAgeH), at(4, Other::HypotensionAgeH)), (0.0, 1.0));
         assert_eq!((at(26, Other::HypotensionAgeH), at(26, Other::HypotensionHours)), (21.0, 2.0));
         assert_eq!((at(26, Other::FeverAgeH), at(26, Other::FeverHours)), (26.0, 1.0));
         assert_eq!((at(26, Other::ColdAgeH), at(26, Other::TachycardiaAgeH)), (24.0, 26.0));
         assert_eq!((at(26, Other::TachycardiaHours), at(26, Other::TachypnoeaHours)), (1.0, 1.0));
         assert_eq!((at(6, Other::DesaturationHours), at(26, Other::DesaturationHours)), (0.0, 1.0));
+    }
+
+    #[test]
+    fn a_sign_that_was_never_beyond_its_limit_is_physiology_and_one_not_measured_is_care() {
+        let rows = features(&[(0, Column::Temp, 37.0)]);
+        let said = |other: Other| {
+            let index = index_of_other(other);
+            (group_in(index, &rows[3].values).unwrap(), words(index, &rows[3].values))
+        };
+        assert_eq!(
+            said(Other::FeverAgeH),
+            (Group::Physiology, "temperature above 38 in no hour of the stay".into())
+        );
+        assert_eq!(
+            said(Other::FeverHours),
+            (Group::Physiology, "temperature above 38 in no hour of the stay".into())
+        );
+        for other in [Other::HypotensionAgeH, Other::HypotensionHours] {
+            assert_eq!(said(other), (Group::CareProcess, "mean arterial pressure not measured".into()));
+        }
+        let rows = features(&[(0, Column::Temp, 38.5), (1, Column::Temp, 38.5)]);
+        let age = |row: usize| words(index_of_other(Other::FeverAgeH), &rows[row].values);
+        assert_eq!(age(1), "temperature above 38 within the hour");
+        assert_eq!(age(3), "temperature above 38 last 2 h ago");
+        assert_eq!(
+            words(index_of_other(Other::FeverHours), &rows[3].values),
+            "temperature above 38 in 2 h of the stay"
+        );
     }
 }

@@ -57,7 +57,8 @@ pub enum Kind {
     Change12h,
     /// Newest minus the first of the stay.
     OverFirst,
-    /// Mean of the rows of the stay in which a value weighs half of one measured six values later.
+    /// Mean that begins with the stay's first value and goes 11 % of the way to each later one: what changes for good is half
+    /// followed after six values.
     Ewma,
     /// Newest minus [`Kind::Ewma`].
     OverEwma,
@@ -78,8 +79,11 @@ impl Kind {
             | Kind::Count3h
             | Kind::Count6h
             | Kind::IntervalH => Group::CareProcess,
-            Kind::Delta | Kind::Slope6h | Kind::Std12h | Kind::StdStay => Group::Trend,
-            Kind::Change2h
+            Kind::Delta
+            | Kind::Slope6h
+            | Kind::Std12h
+            | Kind::StdStay
+            | Kind::Change2h
             | Kind::Change4h
             | Kind::Change8h
             | Kind::Change12h
@@ -386,9 +390,42 @@ pub fn group(index: usize) -> Option<Group> {
     match meaning(index)? {
         Meaning::Of(_, kind) => Some(kind.group()),
         Meaning::Other(other) => {
-            let all = OTHERS.iter().chain(MORE_OTHERS).chain(LATER_OTHERS);
-            all.into_iter().find(|(known, _)| *known == other).map(|(_, group)| *group)
+            let others = SECTIONS.iter().flat_map(|section| match section {
+                Section::Others(others) => *others,
+                Section::Columns(..) => &[],
+            });
+            others.into_iter().find(|(known, _)| *known == other).map(|(_, group)| *group)
         }
+    }
+}
+
+/// Index of what is computed of a column.
+pub(super) fn index_of_column(column: Column, kind: Kind) -> Option<usize> {
+    (0..N).find(|index| meaning(*index) == Some(Meaning::Of(column, kind)))
+}
+
+/// What a feature says of a sign and a limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Beyond {
+    /// Rows since it was beyond; missing where it never was.
+    AgeH,
+    /// Rows of the stay in which it was.
+    Hours,
+}
+
+/// The sign of a feature that speaks of a limit.
+pub(super) fn beyond(other: Other) -> Option<(Column, Beyond)> {
+    match other {
+        Other::HypotensionAgeH => Some((Column::Map, Beyond::AgeH)),
+        Other::LowSystolicAgeH => Some((Column::Sbp, Beyond::AgeH)),
+        Other::FeverAgeH | Other::ColdAgeH => Some((Column::Temp, Beyond::AgeH)),
+        Other::TachycardiaAgeH => Some((Column::Hr, Beyond::AgeH)),
+        Other::HypotensionHours => Some((Column::Map, Beyond::Hours)),
+        Other::FeverHours => Some((Column::Temp, Beyond::Hours)),
+        Other::TachycardiaHours => Some((Column::Hr, Beyond::Hours)),
+        Other::TachypnoeaHours => Some((Column::Resp, Beyond::Hours)),
+        Other::DesaturationHours => Some((Column::O2Sat, Beyond::Hours)),
+        _ => None,
     }
 }
 

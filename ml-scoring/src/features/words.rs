@@ -2,14 +2,19 @@
 
 use clinical::Column;
 
-use super::names::{Kind, Meaning, Other, meaning};
+use super::is_measured;
+use super::names::{Beyond, Kind, Meaning, Other, beyond, meaning};
 
 /// `lactate 3.1 mmol/L, up 1.2`; `values` is the whole row, `index` the feature to speak of.
 pub fn words(index: usize, values: &[f32]) -> String {
     let value = values.get(index).copied().unwrap_or(f32::NAN);
     match meaning(index) {
         Some(Meaning::Of(column, kind)) => of_column(column, kind, value, trend(index, column, kind, values)),
-        Some(Meaning::Other(other)) => of_other(other, value),
+        Some(Meaning::Other(other)) => match beyond(other) {
+            Some((column, kind)) if is_measured(column, values) => of_limit(name_of(other), kind, value),
+            Some((column, _)) => format!("{} not measured", column.words()),
+            None => of_other(other, value),
+        },
         None => String::new(),
     }
 }
@@ -43,8 +48,8 @@ fn of_column(column: Column, kind: Kind, value: f32, trend: String) -> String {
             | Kind::Change2h
             | Kind::Change4h
             | Kind::Change8h
-            | Kind::Change12h
-            | Kind::IntervalH => format!("{name}: too few values for a trend"),
+            | Kind::Change12h => format!("{name}: too few values for a trend"),
+            Kind::IntervalH => format!("{name} measured fewer than twice"),
             Kind::Min6h | Kind::Max6h | Kind::Mean6h => format!("{name} not measured in 6 h"),
             Kind::Min12h | Kind::Max12h | Kind::Mean12h => format!("{name} not measured in 12 h"),
             Kind::Min24h | Kind::Max24h | Kind::Mean24h => format!("{name} not measured in 24 h"),
@@ -62,7 +67,8 @@ fn of_column(column: Column, kind: Kind, value: f32, trend: String) -> String {
         };
     }
     let quantity = format!("{}{}", number(column, value), unit(column));
-    let changed = |hours| format!("{name} changed by {}{} in {hours} h", signed(column, value), unit(column));
+    let changed =
+        |hours| format!("{name} {}{} against {hours} h before", signed(column, value), unit(column));
     match kind {
         Kind::Last => format!("{name} {quantity}{trend}"),
         Kind::AgeH if value == 0.0 => format!("{name} measured within the hour"),
@@ -94,11 +100,23 @@ fn of_column(column: Column, kind: Kind, value: f32, trend: String) -> String {
         Kind::OverFirst => {
             format!("{name} {}{} against the first of the stay", signed(column, value), unit(column))
         }
-        Kind::Ewma => format!("mean {name}, the newest weighing most, {quantity}"),
-        Kind::OverEwma => format!("{name} {}{} against its recent mean", signed(column, value), unit(column)),
+        Kind::Ewma => format!("smoothed {name} {quantity}"),
+        Kind::OverEwma => {
+            format!("{name} {}{} against its smoothed course", signed(column, value), unit(column))
+        }
         Kind::Count3h => format!("{name} measured in {value:.0} of the last 3 hours"),
         Kind::Count6h => format!("{name} measured in {value:.0} of the last 6 hours"),
-        Kind::IntervalH => format!("{name} measured last {value:.0} h after the time before"),
+        Kind::IntervalH => format!("last two measurements of {name} {value:.0} h apart"),
+    }
+}
+
+/// `sign` has the limit with it.
+fn of_limit(sign: &str, kind: Beyond, value: f32) -> String {
+    match kind {
+        Beyond::AgeH if value == 0.0 => format!("{sign} within the hour"),
+        Beyond::AgeH if !value.is_nan() => format!("{sign} last {value:.0} h ago"),
+        Beyond::Hours if value > 0.0 => format!("{sign} in {value:.0} h of the stay"),
+        Beyond::AgeH | Beyond::Hours => format!("{sign} in no hour of the stay"),
     }
 }
 
@@ -106,14 +124,7 @@ fn of_other(other: Other, value: f32) -> String {
     let whole = format!("{value:.0}");
     let two = format!("{value:.2}");
     if value.is_nan() {
-        return match other {
-            Other::HypotensionAgeH
-            | Other::LowSystolicAgeH
-            | Other::FeverAgeH
-            | Other::ColdAgeH
-            | Other::TachycardiaAgeH => format!("{} in no hour of the stay", name_of(other)),
-            _ => format!("{} not known", name_of(other)),
-        };
+        return format!("{} not known", name_of(other));
     }
     match other {
         Other::AgeYears => format!("age {whole} years"),
@@ -148,16 +159,7 @@ fn of_other(other: Other, value: f32) -> String {
         | Other::FeverHours12h
         | Other::TachycardiaHours12h
         | Other::TachypnoeaHours12h => format!("{} in {whole} of the last 12 h", name_of(other)),
-        Other::HypotensionAgeH
-        | Other::LowSystolicAgeH
-        | Other::FeverAgeH
-        | Other::ColdAgeH
-        | Other::TachycardiaAgeH => format!("{} last {whole} h ago", name_of(other)),
-        Other::HypotensionHours
-        | Other::FeverHours
-        | Other::TachycardiaHours
-        | Other::TachypnoeaHours
-        | Other::DesaturationHours => format!("{} in {whole} h of the stay", name_of(other)),
+        Other::Labs6hOverDayBefore => format!("{} {value:+.0}", name_of(other)),
         _ => format!("{} {whole}", name_of(other)),
     }
 }

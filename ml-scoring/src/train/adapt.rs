@@ -7,7 +7,6 @@ use std::path::Path;
 use anyhow::{Context, Result, ensure};
 use xgb::Booster;
 
-use super::boost::Lesson;
 use super::table::Table;
 use super::{Made, Options, Progress, boost, check, finish, merge, table};
 use crate::features::NAMES;
@@ -35,8 +34,8 @@ pub fn adapt(folder: &Path, options: &Options, progress: &dyn Progress) -> Resul
     let folds = data.develop.row_folds(options.folds);
     let kept = merge::scaled(&trees, KEPT)?;
     let start = margins(&Booster::load_buffer(&kept)?, &data.develop)?;
-    let members = boost::train(&data.develop, &folds, Some(&start), &[Lesson::Gain], &options, progress)?;
-    let merged = Booster::load_buffer(&merge::onto(&kept, &members.files()?)?)?;
+    let members = boost::train(&data.develop, &folds, Some(&start), &options, progress)?;
+    let merged = Booster::load_buffer(&merge::onto(&kept, &members.files()?, members.count())?)?;
     finish(data, &folds, &options, Made { members, merged, from: Some(model) }, progress)
 }
 

@@ -17,7 +17,7 @@ const PATIENCE: u32 = 25;
 /// The same where little data make the loss waver.
 const PATIENCE_WITH_STAYS: u32 = 60;
 /// With more rows than this, of patients without the event only one row in three is shown, three times as heavy, another
-/// third to each member.
+/// third to each fold and repeat.
 const ROWS_IN_FULL: usize = 400_000;
 const ONE_OF: u64 = 3;
 
@@ -136,7 +136,7 @@ impl Settings {
     }
 }
 
-/// What a booster is taught of a row.
+/// What a booster is taught of a row; the card's `objectives`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Lesson {
     /// Whether an alarm gains anything, and by how much: weighted by it.
@@ -147,13 +147,13 @@ pub(super) enum Lesson {
 }
 
 /// See [`Lesson::Label`]. A row with sepsis is one in fifty.
-const LABELLED: f32 = 10.0;
+pub(super) const LABELLED: f32 = 10.0;
 
 impl Lesson {
     /// Of sepsis both: an alarm gains already hours before the label begins, and what tells the two apart makes the mean of
     /// boosters of either kind rank better than twice as many of one kind (measured on the 2019 set). Of the others the gain
     /// is the label.
-    pub fn of(task: Task) -> &'static [Lesson] {
+    fn of(task: Task) -> &'static [Lesson] {
         match task {
             Task::Sepsis => &[Lesson::Gain, Lesson::Label],
             Task::Aki | Task::Hypotension | Task::Mortality => &[Lesson::Gain],
@@ -201,11 +201,16 @@ pub(super) struct Members {
 }
 
 impl Members {
-    /// Every member's trees at its lesson's common number of rounds, as JSON model files; none where no round was any good.
+    /// Every member's trees at its lesson's common number of rounds, as JSON model files; none of a lesson of which no round
+    /// was any good.
     pub fn files(&self) -> Result<Vec<Vec<u8>>> {
         let rounds = |member: &Member| self.rounds(member.lesson);
         let kept = self.members.iter().filter(|member| rounds(member) > 0);
         kept.map(|member| Ok(member.first_rounds(rounds(member))?.save_buffer(false)?)).collect()
+    }
+
+    pub fn count(&self) -> usize {
+        self.members.len()
     }
 
     /// Of one lesson's members, the rounds with which each was best.
@@ -218,7 +223,7 @@ impl Members {
         mean(&self.rounds_by_member(lesson))
     }
 
-    /// The number of rounds is no secret of a fold's own patients either: it is the mean of what the other folds found best.
+    /// The rounds with which a fold's own patients are judged: they had no part in finding them.
     fn rounds_without(&self, fold: u32, lesson: Lesson) -> u32 {
         let others = self.members.iter().filter(|member| member.lesson == lesson && member.fold != fold);
         mean(&others.map(|member| member.best).collect::<Vec<_>>())
@@ -230,11 +235,11 @@ pub(super) fn train(
     table: &Table,
     folds: &[u32],
     start: Option<&[f32]>,
-    lessons: &'static [Lesson],
     options: &Options,
     progress: &dyn Progress,
 ) -> Result<Members> {
     let of_event = table.of_event();
+    let lessons = Lesson::of(options.task);
     let each = options.repeats * options.folds;
     let mut members = Vec::new();
     for (lesson, before) in lessons.iter().zip((0..).step_by(each as usize)) {

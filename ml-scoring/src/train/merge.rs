@@ -4,16 +4,16 @@
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 
-/// The model of `base` with the mean of the boosters added to its margin. `base` keeps its own base score; the boosters
-/// were trained from its margins, so theirs plays no part.
-pub(super) fn onto(base: &[u8], files: &[Vec<u8>]) -> Result<Vec<u8>> {
+/// The model of `base` with the mean of so many boosters added to its margin; one without a file adds nothing. `base` keeps
+/// its own base score; the boosters were trained from its margins, so theirs plays no part.
+pub(super) fn onto(base: &[u8], files: &[Vec<u8>], boosters: usize) -> Result<Vec<u8>> {
     let mut merged: Value = serde_json::from_slice(base).context("the model's file")?;
     let mut all = trees(&mut merged)?;
     for file in files {
         let mut document = serde_json::from_slice(file).context("a member's file")?;
         let mut more = trees(&mut document)?;
         for tree in &mut more {
-            scale(tree, 1.0 / files.len() as f32)?;
+            scale(tree, 1.0 / boosters as f32)?;
         }
         all.append(&mut more);
     }
@@ -131,11 +131,13 @@ mod tests {
     #[test]
     fn the_mean_of_boosters_is_added_to_a_model_as_it_is() {
         let model = file([1.0, -3.0]);
-        let merged = onto(&model, &[file([2.0, 4.0]), file([6.0, 8.0])]).unwrap();
+        let merged = onto(&model, &[file([2.0, 4.0]), file([6.0, 8.0])], 2).unwrap();
         let expected =
             [[1.0, -3.0], [1.0, 2.0], [3.0, 4.0]].map(|[left, right]| json!([THRESHOLD, left, right]));
         assert_eq!(stumps(&merged), expected);
-        assert_eq!(stumps(&onto(&model, &[]).unwrap()), stumps(&model), "no round was any good");
+        assert_eq!(stumps(&onto(&model, &[], 2).unwrap()), stumps(&model), "no round was any good");
+        let halves = stumps(&onto(&model, &[file([2.0, 4.0])], 2).unwrap());
+        assert_eq!(halves[1], json!([THRESHOLD, 1.0, 2.0]), "of one of two boosters none was");
     }
 
     #[test]

@@ -26,12 +26,11 @@ use anyhow::{Context, Result, ensure};
 use xgb::Booster;
 
 use crate::drift::Baseline;
-use crate::features::{Group, Other, group, index_of_other};
+use crate::features::{Group, N, Other, group, index_of_other};
 use crate::task::Task;
 use crate::{Card, Golden, Model, Scorer, report};
 
 pub use adapt::adapt;
-use boost::Lesson;
 pub use boost::Settings;
 pub use gain::gain;
 pub use speed::{Speed, TREES, measure};
@@ -44,7 +43,7 @@ pub struct Options {
     /// The model directory; made if it is missing.
     pub out: PathBuf,
     pub folds: u32,
-    /// Boosters for each fold.
+    /// Boosters for each fold and objective.
     pub repeats: u32,
     /// Keeps the buckets 70 to 79 out of training, to judge.
     pub hold_out: bool,
@@ -83,7 +82,7 @@ pub fn train(options: &Options, progress: &dyn Progress) -> Result<Card> {
     };
     let options = &Options { settings, ..options.clone() };
     let folds = data.develop.row_folds(options.folds);
-    let members = boost::train(&data.develop, &folds, None, Lesson::of(options.task), options, progress)?;
+    let members = boost::train(&data.develop, &folds, None, options, progress)?;
     let merged = Booster::load_buffer(&merge::mean(&members.files()?)?)?;
     finish(data, &folds, options, Made { members, merged, from: None }, progress)
 }
@@ -140,12 +139,13 @@ fn sample(table: &table::Table) -> Vec<Vec<f32>> {
     (0..rows).step_by(rows.div_ceil(EXPLAINED).max(1)).map(|row| table.row(row).to_vec()).collect()
 }
 
-/// Of a model that looks at [`crate::features::NAMES`] from its beginning on: one of an older release knows fewer. `None` of others, such as
-/// one from elsewhere that was adapted.
+/// Of a model that looks at the stream's list from its beginning on; one of an older release knows less of it. `None` of
+/// others: of stays, of physiology alone, or from elsewhere and adapted.
 fn baseline(table: &table::Table) -> Option<Baseline> {
     let width = table.features.len();
-    let needed = index_of_other(Other::Iculos)..width;
-    let as_listed = !needed.is_empty() && table.features.iter().copied().eq(0..width);
+    // As far as ICULOS stands what a baseline is made of.
+    let of_stream = (index_of_other(Other::Iculos) + 1..=N).contains(&width);
+    let as_listed = of_stream && table.features.iter().copied().eq(0..width);
     as_listed.then(|| Baseline::of(|| table.values.chunks_exact(width)))
 }
 
@@ -192,4 +192,18 @@ fn write(options: &Options, files: &Files, report: &str) -> Result<()> {
         std::fs::write(&path, bytes).with_context(|| format!("writing {}", path.display()))?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_model_of_the_stream_has_a_baseline_and_one_of_an_older_release_too() {
+        let has = |features: Vec<usize>| baseline(&table::Table::new(Task::Sepsis, features)).is_some();
+        let of_older = index_of_other(Other::HypotensionAgeH);
+        assert!(has((0..N).collect()) && has((0..of_older).collect()));
+        assert!(!has((0..N + 9).collect()), "of stays");
+        assert!(!has((1..N).collect()) && !has((0..10).collect()), "not the list from its beginning");
+    }
 }

@@ -1,6 +1,6 @@
 //! What a card says in words, by task.
 
-use super::boost::Lesson;
+use super::boost::{LABELLED, Lesson};
 use crate::Setting;
 use crate::task::Task;
 
@@ -110,10 +110,12 @@ pub(super) fn metric(task: Task) -> &'static str {
     }
 }
 
-pub(super) fn objective(task: Task, lesson: Lesson) -> &'static str {
-    match task {
+pub(super) fn objective(task: Task, lesson: Lesson) -> String {
+    let objective = match task {
         Task::Sepsis if lesson == Lesson::Label => {
-            "binary:logistic; label = the row's label, rows labelled 1 weigh 10 times as much as the others"
+            return format!(
+                "binary:logistic; label = the row's label, rows labelled 1 weigh {LABELLED} times as much as the others"
+            );
         }
         Task::Sepsis => {
             "binary:logistic; label = sign, weight = size of what an alarm in this row gains over silence in the official \
@@ -121,5 +123,6 @@ pub(super) fn objective(task: Task, lesson: Lesson) -> &'static str {
         }
         Task::Mortality => "binary:logistic over stays",
         _ => "binary:logistic over the hours that can be judged",
-    }
+    };
+    objective.into()
 }
