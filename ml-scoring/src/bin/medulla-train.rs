@@ -29,7 +29,7 @@ struct Arguments {
     /// Patient-level folds: each is judged by boosters that did not see it [default: 5, for mortality 10]
     #[arg(long)]
     folds: Option<u32>,
-    /// Boosters for each fold and objective [default: 1, for mortality 2, with --adapt 3]
+    /// Boosters for each fold and objective [default: 1, for mortality 4, with --adapt 3]
     #[arg(long)]
     repeats: Option<u32>,
     /// Leave the buckets 70 to 79 of the patient's hash out, for `medulla model eval --held-out`
@@ -105,7 +105,7 @@ fn run(arguments: &Arguments) -> Result<()> {
     // Few data train in minutes, and boosters of few data need each other more.
     let (folds, repeats) = match (&arguments.adapt, arguments.task) {
         (Some(_), _) => (5, 3),
-        (None, Some(Task::Mortality)) => (10, 2),
+        (None, Some(Task::Mortality)) => (10, 4),
         (None, _) => (5, 1),
     };
     let options = Options {
