@@ -8,7 +8,7 @@ use std::sync::LazyLock;
 use clinical::{COLUMNS, COLUMNS_2019};
 use serde::{Deserialize, Serialize};
 
-use crate::features::{N, Other, index_of, index_of_other};
+use crate::features::{Kind, N, Other, index_of_column, index_of_other};
 
 pub const WARN: f64 = 0.1;
 pub const ALARM: f64 = 0.25;
@@ -97,11 +97,9 @@ static PLACES: LazyLock<Vec<Places>> = LazyLock::new(Places::all);
 
 impl Places {
     fn all() -> Vec<Places> {
-        let place = |name: &str| index_of(name).unwrap_or(N);
         let of = |column: &clinical::Column| {
-            let name = column.name();
-            let (age_h, count) = (place(&format!("{name}_age_h")), place(&format!("{name}_count")));
-            Places { last: place(name), age_h, count }
+            let place = |kind| index_of_column(*column, kind).unwrap_or(N);
+            Places { last: place(Kind::Last), age_h: place(Kind::AgeH), count: place(Kind::Count) }
         };
         COLUMNS[..COLUMNS_2019].iter().map(of).collect()
     }
@@ -261,6 +259,7 @@ fn psi(expected: &[f64], actual: &[f64]) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::features::index_of;
 
     /// Hours in which the heart rate is `pulse` and lactate was measured in every `every`th.
     fn rows(count: usize, every: usize, pulse: impl Fn(usize) -> f32) -> Vec<Vec<f32>> {

@@ -12,7 +12,8 @@ pub use words::{words, words_of_value};
 
 use crate::bedside::{news2, points_or_nan};
 pub(crate) use column::View;
-use names::{LABS, SECTIONS, Section, TRACKED, VITAL_KINDS, VITALS};
+use names::{LABS, SECTIONS, Section, TRACKED, VITALS};
+pub(crate) use names::{beyond, index_of_column};
 
 /// Ages above it are one age: the 2019 set, and privacy rules, do not tell them apart.
 const AGE_MAX: u8 = 90;
@@ -22,7 +23,7 @@ const AGE_MAX: u8 = 90;
 pub fn group_in(index: usize, values: &[f32]) -> Option<Group> {
     let value = *values.get(index)?;
     let sign = match meaning(index)? {
-        Meaning::Other(other) => names::beyond(other).map(|(column, _)| column),
+        Meaning::Other(other) => beyond(other).map(|(column, _)| column),
         Meaning::Of(..) => None,
     };
     let measured = sign.map_or(!value.is_nan(), |column| is_measured(column, values));
@@ -31,7 +32,7 @@ pub fn group_in(index: usize, values: &[f32]) -> Option<Group> {
 
 /// Whether the row's stay has any value of the column.
 fn is_measured(column: Column, values: &[f32]) -> bool {
-    let count = names::index_of_column(column, Kind::Count).and_then(|count| values.get(count));
+    let count = index_of_column(column, Kind::Count).and_then(|count| values.get(count));
     count.is_some_and(|count| *count > 0.0)
 }
 
@@ -62,7 +63,7 @@ impl Features {
         const SIGNS: [&[Column]; 4] =
             [&[Column::Hr], &[Column::Sbp, Column::Map], &[Column::Resp], &[Column::O2Sat]];
         let recent = |column: &Column| {
-            let place = VITALS.iter().position(|vital| vital == column).map(|i| i * VITAL_KINDS.len() + 1);
+            let place = index_of_column(*column, Kind::AgeH);
             place.and_then(|i| self.values.get(i)).is_some_and(|age_h| *age_h < 12.0)
         };
         SIGNS.iter().filter(|columns| columns.iter().any(recent)).count() >= 2

@@ -188,7 +188,7 @@ macro_rules! features {
     };
 }
 
-pub(super) const VITAL_KINDS: &[Kind] = &[
+const VITAL_KINDS: &[Kind] = &[
     Kind::Last,
     Kind::AgeH,
     Kind::Count,
@@ -368,17 +368,12 @@ pub enum Meaning {
     Other(Other),
 }
 
-/// `None` beyond the list.
-pub fn meaning(index: usize) -> Option<Meaning> {
+/// The section that feature `index` stands in, and its place there; `None` beyond the list.
+fn section(index: usize) -> Option<(Section, usize)> {
     let mut rest = index;
     for section in SECTIONS {
         if rest < section.len() {
-            return Some(match section {
-                Section::Columns(columns, kinds) => {
-                    Meaning::Of(columns[rest / kinds.len()], kinds[rest % kinds.len()])
-                }
-                Section::Others(others) => Meaning::Other(others[rest].0),
-            });
+            return Some((section, rest));
         }
         rest -= section.len();
     }
@@ -386,27 +381,41 @@ pub fn meaning(index: usize) -> Option<Meaning> {
 }
 
 /// `None` beyond the list.
-pub fn group(index: usize) -> Option<Group> {
-    match meaning(index)? {
-        Meaning::Of(_, kind) => Some(kind.group()),
-        Meaning::Other(other) => {
-            let others = SECTIONS.iter().flat_map(|section| match section {
-                Section::Others(others) => *others,
-                Section::Columns(..) => &[],
-            });
-            others.into_iter().find(|(known, _)| *known == other).map(|(_, group)| *group)
+pub fn meaning(index: usize) -> Option<Meaning> {
+    Some(match section(index)? {
+        (Section::Columns(columns, kinds), place) => {
+            Meaning::Of(columns[place / kinds.len()], kinds[place % kinds.len()])
         }
-    }
+        (Section::Others(others), place) => Meaning::Other(others[place].0),
+    })
 }
 
-/// Index of what is computed of a column.
-pub(super) fn index_of_column(column: Column, kind: Kind) -> Option<usize> {
-    (0..N).find(|index| meaning(*index) == Some(Meaning::Of(column, kind)))
+/// `None` beyond the list.
+pub fn group(index: usize) -> Option<Group> {
+    Some(match section(index)? {
+        (Section::Columns(_, kinds), place) => kinds[place % kinds.len()].group(),
+        (Section::Others(others), place) => others[place].1,
+    })
+}
+
+/// Index of what is computed of a column; `None` where that is not in the list.
+pub(crate) fn index_of_column(column: Column, kind: Kind) -> Option<usize> {
+    let mut first = 0;
+    for section in SECTIONS {
+        if let Section::Columns(columns, kinds) = section {
+            let places = (columns.iter().position(|c| *c == column), kinds.iter().position(|k| *k == kind));
+            if let (Some(of_column), Some(of_kind)) = places {
+                return Some(first + of_column * kinds.len() + of_kind);
+            }
+        }
+        first += section.len();
+    }
+    None
 }
 
 /// What a feature says of a sign and a limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Beyond {
+pub(crate) enum Beyond {
     /// Rows since it was beyond; missing where it never was.
     AgeH,
     /// Rows of the stay in which it was.
@@ -414,7 +423,7 @@ pub(super) enum Beyond {
 }
 
 /// The sign of a feature that speaks of a limit.
-pub(super) fn beyond(other: Other) -> Option<(Column, Beyond)> {
+pub(crate) fn beyond(other: Other) -> Option<(Column, Beyond)> {
     match other {
         Other::HypotensionAgeH => Some((Column::Map, Beyond::AgeH)),
         Other::LowSystolicAgeH => Some((Column::Sbp, Beyond::AgeH)),
@@ -455,6 +464,7 @@ mod tests {
             match meaning(i) {
                 Some(Meaning::Of(column, kind)) => {
                     assert_eq!(*name, format!("{}{}", column.name(), kind.suffix()));
+                    assert_eq!(index_of_column(column, kind), Some(i));
                 }
                 Some(Meaning::Other(other)) => assert_eq!(i, index_of_other(other)),
                 None => panic!("{name} has no meaning"),

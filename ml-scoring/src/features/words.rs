@@ -67,16 +67,16 @@ fn of_column(column: Column, kind: Kind, value: f32, trend: String) -> String {
         };
     }
     let quantity = format!("{}{}", number(column, value), unit(column));
-    let changed =
-        |hours| format!("{name} {}{} against {hours} h before", signed(column, value), unit(column));
+    let change = format!("{}{}", signed(column, value), unit(column));
+    let changed = |hours| format!("{name} {change} against {hours} h before");
     match kind {
         Kind::Last => format!("{name} {quantity}{trend}"),
         Kind::AgeH if value == 0.0 => format!("{name} measured within the hour"),
         Kind::AgeH => format!("{name} last measured {value} h ago"),
         Kind::Count if value == 1.0 => format!("{name} measured in one hour of the stay"),
         Kind::Count => format!("{name} measured in {value} hours of the stay"),
-        Kind::Delta => format!("{name} changed by {}{}", signed(column, value), unit(column)),
-        Kind::Slope6h => format!("{name} {}{} per hour over 6 h", signed(column, value), unit(column)),
+        Kind::Delta => format!("{name} changed by {change}"),
+        Kind::Slope6h => format!("{name} {change} per hour over 6 h"),
         Kind::Std12h => format!("{name} varied by {quantity} (SD) over 12 h"),
         Kind::MinStay => format!("lowest {name} of the stay {quantity}"),
         Kind::MaxStay => format!("highest {name} of the stay {quantity}"),
@@ -97,13 +97,9 @@ fn of_column(column: Column, kind: Kind, value: f32, trend: String) -> String {
         Kind::Change4h => changed(4),
         Kind::Change8h => changed(8),
         Kind::Change12h => changed(12),
-        Kind::OverFirst => {
-            format!("{name} {}{} against the first of the stay", signed(column, value), unit(column))
-        }
+        Kind::OverFirst => format!("{name} {change} against the first of the stay"),
         Kind::Ewma => format!("smoothed {name} {quantity}"),
-        Kind::OverEwma => {
-            format!("{name} {}{} against its smoothed course", signed(column, value), unit(column))
-        }
+        Kind::OverEwma => format!("{name} {change} against its smoothed course"),
         Kind::Count3h => format!("{name} measured in {value:.0} of the last 3 hours"),
         Kind::Count6h => format!("{name} measured in {value:.0} of the last 6 hours"),
         Kind::IntervalH => format!("last two measurements of {name} {value:.0} h apart"),

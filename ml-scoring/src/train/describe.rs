@@ -181,17 +181,8 @@ fn unit_of(other: Other) -> &'static str {
         | Other::FeverHours12h
         | Other::TachycardiaHours12h
         | Other::TachypnoeaHours12h
-        | Other::LabRows24h
-        | Other::HypotensionAgeH
-        | Other::LowSystolicAgeH
-        | Other::FeverAgeH
-        | Other::ColdAgeH
-        | Other::TachycardiaAgeH
-        | Other::HypotensionHours
-        | Other::FeverHours
-        | Other::TachycardiaHours
-        | Other::TachypnoeaHours
-        | Other::DesaturationHours => "h",
+        | Other::LabRows24h => "h",
+        other if features::beyond(other).is_some() => "h",
         Other::ChlorideBicarbonate => "mmol/L",
         Other::Rox => "min",
         Other::LabsRate | Other::VitalsRate => "/h",

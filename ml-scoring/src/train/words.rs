@@ -111,12 +111,12 @@ pub(super) fn metric(task: Task) -> &'static str {
 }
 
 pub(super) fn objective(task: Task, lesson: Lesson) -> String {
+    if lesson == Lesson::Label {
+        return format!(
+            "binary:logistic; label = the row's label, rows labelled 1 weigh {LABELLED} times as much as the others"
+        );
+    }
     let objective = match task {
-        Task::Sepsis if lesson == Lesson::Label => {
-            return format!(
-                "binary:logistic; label = the row's label, rows labelled 1 weigh {LABELLED} times as much as the others"
-            );
-        }
         Task::Sepsis => {
             "binary:logistic; label = sign, weight = size of what an alarm in this row gains over silence in the official \
              2019 utility"
